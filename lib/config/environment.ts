@@ -1,0 +1,73 @@
+import { readFileSync } from 'node:fs';
+import { parseEnv } from 'node:util';
+import { expand } from 'dotenv-expand';
+import type { Variables } from './expand.ts';
+import { LATER_NOTE } from './keys.ts';
+import { whyUnreadable } from './problems.ts';
+import type { Path } from './problems.ts';
+import type { Report } from './report.ts';
+import type { Tree } from './shape.ts';
+
+/** A variable of the environment: the key it sets, if any, and what it does when the key's description does not say it. */
+export interface Variable {
+  readonly name: string;
+  readonly at?: Path;
+  readonly what?: string;
+  readonly later?: true;
+}
+
+/** Every variable that is looked at. An empty one counts as unset. */
+export const VARIABLES: readonly Variable[] = [
+  { name: 'NEWAPI_BASE_URL', at: ['newapi', 'baseUrl'] },
+  { name: 'HEIMDALL_PORT', at: ['server', 'port'] },
+  { name: 'HEIMDALL_HOST', at: ['server', 'host'] },
+  { name: 'TLS_CERT_PATH', at: ['server', 'tls', 'certPath'] },
+  { name: 'TLS_KEY_PATH', at: ['server', 'tls', 'keyPath'] },
+  { name: 'HEIMDALL_SECRET', at: ['secret'] },
+  { name: 'HEIMDALL_CONFIG', what: 'Path of the configuration file' },
+  { name: 'HEIMDALL_ADMIN_TOKEN', what: 'Known; takes effect in a later release', later: true },
+];
+
+/**
+ * The process's variables, with those of a `.env` file in the working directory below them.
+ * Works on copies: nothing is written into `process.env`.
+ */
+export function readVariables(report: Report): Variables {
+  try {
+    const parsed = parseEnv(readFileSync('.env', 'utf8')) as Record<string, string>;
+    const processEnv = { ...process.env } as Record<string, string>;
+    return { ...expand({ parsed, processEnv }).parsed, ...process.env };
+  } catch (error) {
+    const why = whyUnreadable(error);
+    if (why !== 'no such file') report.problem(null, '.env', `expected a readable file, got ${why}`);
+    return process.env;
+  }
+}
+
+/** The settings the variables make, as a tree of camelCase keys. */
+export function variablesTree(variables: Variables, report: Report): Tree {
+  const tree: Branch = {};
+  for (const { name, at, later } of VARIABLES) {
+    const value = given(variables, name);
+    if (value === undefined) continue;
+    if (later) report.warn(name, LATER_NOTE);
+    if (at) plant(tree, at, value);
+  }
+  return tree;
+}
+
+/** A variable's value; undefined when it is unset or empty. */
+export function given(variables: Variables, name: string): string | undefined {
+  return variables[name] === '' ? undefined : variables[name];
+}
+
+interface Branch {
+  [key: string]: unknown;
+}
+
+function plant(tree: Branch, at: Path, value: string): void {
+  const [step, ...rest] = at;
+  if (step === undefined) return;
+  if (rest.length === 0) tree[step] = value;
+  else plant((tree[step] ??= {}) as Branch, rest, value);
+}

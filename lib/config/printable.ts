@@ -1,0 +1,50 @@
+import type { Config } from '../../types/config.d.ts';
+import type { Meta } from './fields.ts';
+import { maskUserinfo } from './problems.ts';
+import { isSection, SHAPE } from './shape.ts';
+import type { Entry, Shape } from './shape.ts';
+import { writeDuration, writeSize } from './units.ts';
+
+/** A configuration as a file would say it: snake_case, units as text, secrets as `***` (null stays null). */
+export function printable(config: Config): object {
+  return print(config, SHAPE) as object;
+}
+
+function print(value: unknown, shape: Shape): unknown {
+  if (value === null) return null;
+  switch (shape.kind) {
+    case 'section':
+      return printSection(value, shape.keys);
+    case 'list':
+      return Array.isArray(value) ? value.map((item: unknown) => print(item, shape.item)) : value;
+    case 'map':
+      return isSection(value) ? { ...value } : value;
+    case 'value':
+      return printValue(value, shape.meta?.unit);
+  }
+}
+
+function printSection(value: unknown, keys: readonly Entry[]): unknown {
+  if (!isSection(value)) return value;
+  return Object.fromEntries(
+    keys.filter(({ camel }) => Object.hasOwn(value, camel)).map(({ camel, snake, shape }) => [snake, print(value[camel], shape)]),
+  );
+}
+
+function printValue(value: unknown, unit: Meta['unit']): unknown {
+  if (unit === 'secret') return '***';
+  if (typeof value === 'string') return maskUserinfo(value);
+  if (typeof value !== 'number') return value;
+  switch (unit) {
+    case 'duration':
+      return writeDuration(value);
+    case 'seconds':
+      return writeDuration(value * 1_000);
+    case 'size':
+      return writeSize(value);
+    case 'date':
+      return new Date(value).toISOString();
+    default:
+      return value;
+  }
+}

@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { describe, it } from 'node:test';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import type { complete } from '../../lib/config/complete.ts';
+import { PARTS, SERIES } from '../../lib/config/schema.ts';
+import type { Config, ConfigInput, MiddlewareName, SeriesName } from '../../types/config.d.ts';
+import { configTypes, envTable, fillReadme, readmeTable, schemaJson } from '../generate.ts';
+
+type Frozen<T> = T extends readonly (infer Item)[]
+  ? readonly Frozen<Item>[]
+  : T extends object
+    ? { readonly [Key in keyof T]: Frozen<T[Key]> }
+    : T;
+type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : false) : false;
+
+/** The compiler holds the written types to the schema's. */
+const held: [
+  Same<Frozen<ReturnType<typeof complete>>, Config>,
+  Same<(typeof PARTS)[number], MiddlewareName>,
+  Same<(typeof SERIES)[number], SeriesName>,
+  [Config] extends [ConfigInput] ? true : false,
+] = [true, true, true, true];
+
+function read(path: string): string {
+  return readFileSync(new URL(path, import.meta.url), 'utf8');
+}
+
+describe('what is generated from the schema', () => {
+  it('is up to date: run node test/generate.ts', () => {
+    assert.deepEqual(held, [true, true, true, true]);
+    assert.equal(read('../../types/config.d.ts'), configTypes());
+    assert.equal(read('../../types/heimdall.schema.json'), schemaJson());
+    const readme = existsSync(new URL('../../README.md', import.meta.url)) ? read('../../README.md') : '';
+    assert.equal(readme, fillReadme(readme));
+  });
+
+  it('tells of every key in the tables', () => {
+    for (const key of ['server.tls.min_version', 'auth.keys[].sha256', 'llm.timeouts.first_byte', 'rate_limit.address.window'])
+      assert.ok(readmeTable().includes(`| \`${key}\` |`), key);
+    const filled = fillReadme('a\n<!-- config:start -->\nold\n<!-- config:end -->\nb');
+    assert.ok(
+      filled.startsWith('a\n<!-- config:start -->\n\n| variable |') &&
+        filled.endsWith('\n<!-- config:end -->\nb') &&
+        !filled.includes('old'),
+    );
+    assert.ok(envTable().includes('| `HEIMDALL_PORT` | `8000` | Port to listen on; 0 takes any free one (`server.port`) |'));
+  });
+
+  it('describes every key', () => {
+    const silent: string[] = [];
+    const visit = (node: unknown, path: string): void => {
+      if (typeof node !== 'object' || node === null || !('properties' in node)) return;
+      for (const [key, inner] of Object.entries(node.properties as Record<string, { description?: string; anyOf?: object[] }>)) {
+        if (!inner.description && !inner.anyOf?.some((each) => 'description' in each)) silent.push(`${path}${key}`);
+        visit(inner, `${path}${key}.`);
+      }
+    };
+    visit(JSON.parse(schemaJson()), '');
+    assert.deepEqual(silent, []);
+  });
+
+  it('gives editors a schema that accepts what loads and refuses what does not', () => {
+    const editor = z.fromJSONSchema(JSON.parse(schemaJson()) as Parameters<typeof z.fromJSONSchema>[0]);
+    const accepts = (yaml: string): boolean => editor.safeParse(parse(yaml)).success;
+    for (const name of readdirSync(new URL('fixtures', import.meta.url))) assert.ok(accepts(read(`fixtures/${name}`)), name);
+    for (const yaml of [
+      'server:',
+      'server: { port: "${PORT}" }',
+      'llm: { weight: 2, api_key_file: /k }',
+      'endpoints: { health: false }',
+      'server: { middleware: [rate-limit] }',
+    ])
+      assert.ok(accepts(yaml), yaml);
+    for (const yaml of [
+      'servers: {}',
+      'server: { prot: 1 }',
+      'queue: { enable: true }',
+      'server: { port: 70000 }',
+      'mode: loud',
+      'auth: { keys: [{ name: a }] }',
+    ])
+      assert.ok(!accepts(yaml), yaml);
+  });
+});

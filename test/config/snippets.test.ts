@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { loadConfig, warningsOf } from '../../lib/config/load.ts';
+import type { Config } from '../../types/config.d.ts';
+import { refusals } from './tools.ts';
+
+const KEYS = {
+  LLM_API_KEY: 'key-of-llm',
+  OPENAI_API_KEY: 'key-of-openai',
+  ANTHROPIC_API_KEY: 'key-of-anthropic',
+  OLLAMA_API_KEY: 'key-of-ollama',
+};
+const NO_KEYS_YET = 'auth.keys: there are none yet, so every request that needs a key is answered with 401';
+
+interface Snippet {
+  /** What is known but not built. */
+  readonly later?: readonly string[];
+  readonly warnings?: readonly string[];
+  /** Variables it cannot do without. */
+  readonly unset?: readonly string[];
+  readonly takesEffect: (config: Config) => void;
+}
+
+const SNIPPETS: Readonly<Record<string, Snippet>> = {
+  overview: {
+    later: ['server.http3', 'queue'],
+    warnings: [NO_KEYS_YET],
+    unset: ['llm.api_key: variable LLM_API_KEY is not set'],
+    takesEffect: ({ server, llm, auth }) => {
+      assert.deepEqual([server.readTimeout, server.writeTimeout, server.maxHeaderBytes], [30_000, 45_000, 2_097_152]);
+      assert.deepEqual([llm.provider, llm.apiKey, auth.mode], ['newapi', 'key-of-llm', 'keys']);
+    },
+  },
+  queue: { later: ['queue'], takesEffect: () => {} },
+  providers: {
+    warnings: [NO_KEYS_YET],
+    unset: [
+      'llm.api_key: variable ANTHROPIC_API_KEY is not set',
+      'llm.backup_providers[0].api_key: variable OPENAI_API_KEY is not set',
+      'llm.backup_providers[1].api_key: variable OLLAMA_API_KEY is not set',
+    ],
+    takesEffect: ({ llm }) => {
+      assert.deepEqual(
+        [llm.provider, llm.apiKey, llm.endpoint],
+        ['anthropic', 'key-of-anthropic', 'https://api.anthropic.com/v1'],
+      );
+      assert.deepEqual(llm.backupProviders, [
+        { provider: 'openai', endpoint: null, apiKey: 'key-of-openai', model: 'gpt-3.5-turbo', models: {} },
+        { provider: 'ollama', endpoint: null, apiKey: 'key-of-ollama', model: 'llama2', models: {} },
+      ]);
+    },
+  },
+  'provider-health': { later: ['health_check'], takesEffect: () => {} },
+  retry: { later: ['retry'], takesEffect: () => {} },
+  http3: { later: ['server.http3'], takesEffect: ({ server }) => assert.equal(server.tls, null) },
+  middleware: {
+    warnings: ['server.middleware[3]: queue: known, takes effect in a later release; ignored'],
+    takesEffect: ({ middleware }) => assert.deepEqual(middleware, ['request_timer', 'cors', 'rate_limit', 'auth', 'logging']),
+  },
+  cors: {
+    takesEffect: ({ cors }) => {
+      assert.deepEqual(cors?.allowOrigins, ['*']);
+      assert.deepEqual(cors?.allowMethods, ['GET', 'POST', 'PUT', 'DELETE', 'OPTIONS']);
+      assert.deepEqual(cors?.allowHeaders, ['Accept', 'Authorization', 'Content-Type', 'X-CSRF-Token']);
+    },
+  },
+  server: {
+    later: ['server.health_check'],
+    takesEffect: ({ server }) =>
+      assert.deepEqual(
+        [server.port, server.writeTimeout, server.maxHeaderBytes, server.shutdownTimeout],
+        [8080, 30_000, 1_048_576, 30_000],
+      ),
+  },
+  thresholds: { later: ['health_check'], takesEffect: () => {} },
+  routes: {
+    later: ['routes'],
+    takesEffect: ({ logging }) => assert.deepEqual([logging.level, logging.format], ['info', 'json']),
+  },
+  'health-check': { later: ['health_check'], takesEffect: () => {} },
+  metrics: {
+    warnings: ['metrics[5]: circuit_breaker_state: known, takes effect in a later release; ignored'],
+    takesEffect: ({ metrics }) => {
+      assert.equal(metrics.enabled, true);
+      assert.deepEqual(metrics.series, [
+        'request_duration_seconds',
+        'request_size_bytes',
+        'response_size_bytes',
+        'active_requests',
+        'error_total',
+      ]);
+    },
+  },
+  production: {
+    later: ['server.http3', 'llm.health_check', 'circuit_breaker', 'queue', 'routes'],
+    warnings: [NO_KEYS_YET],
+    unset: [
+      'llm.api_key: variable OLLAMA_API_KEY is not set',
+      'llm.backup_providers[0].api_key: variable ANTHROPIC_API_KEY is not set',
+      'llm.backup_providers[1].api_key: variable OPENAI_API_KEY is not set',
+    ],
+    takesEffect: ({ server, llm, auth }) => {
+      assert.equal(server.shutdownTimeout, 30_000);
+      assert.deepEqual(
+        llm.backupProviders.map(({ provider, model, apiKey }) => [provider, model, apiKey]),
+        [
+          ['anthropic', 'claude-3-haiku', 'key-of-anthropic'],
+          ['openai', 'gpt-3.5-turbo', 'key-of-openai'],
+        ],
+      );
+      assert.equal(auth.mode, 'keys');
+    },
+  },
+};
+
+describe("the security guide's snippets", () => {
+  for (const [name, { later = [], warnings = [], unset = [], takesEffect }] of Object.entries(SNIPPETS)) {
+    const path = new URL(`fixtures/${name}.yaml`, import.meta.url).pathname;
+
+    it(`${name} loads as printed`, () => {
+      const config = loadConfig(path, KEYS);
+      assert.deepEqual(warningsOf(config), [
+        ...later.map((key) => `${key}: known, takes effect in a later release; ignored`),
+        ...warnings,
+      ]);
+      takesEffect(config);
+    });
+
+    it(`${name} lists exactly the variables it lacks`, () => {
+      assert.deepEqual(
+        refusals(() => loadConfig(path, {})),
+        unset,
+      );
+    });
+  }
+});
