@@ -1,0 +1,46 @@
+import { auth } from './middlewares/auth.ts';
+import { body } from './middlewares/body.ts';
+import { cors } from './middlewares/cors.ts';
+import { endpoints } from './middlewares/endpoints.ts';
+import { fingerprint } from './middlewares/fingerprint.ts';
+import { live } from './middlewares/live.ts';
+import { logging } from './middlewares/logging.ts';
+import { openai } from './middlewares/openai.ts';
+import { panicRecovery } from './middlewares/panic-recovery.ts';
+import { passthrough } from './middlewares/passthrough.ts';
+import { rateLimit } from './middlewares/rate-limit.ts';
+import { requestTimer } from './middlewares/request-timer.ts';
+import { securityHeaders } from './middlewares/security-headers.ts';
+import type { Middleware } from './part.ts';
+
+/** The life of a request, top to bottom. Every position has its reason. */
+export const chain: readonly Middleware[] = [
+  requestTimer,    // first: every exit is timed
+  fingerprint,     // an id and a record before anyone may refuse
+  logging,         // must see refusals and aborts: it waits in the finish list
+  live,            // answers when everything else is full
+  securityHeaders, // on everything the gate says itself
+  cors,            // preflights end here: no slot, no quota, no key
+  rateLimit,       // before any credential is looked at, or guessing would be free
+  endpoints,       // each with its own token; guessing is limited above
+  auth,            // who is calling
+  body,            // nothing is buffered for strangers
+  openai,          // model routes: attempt, judge, fail over
+  passthrough,     // everything else, and WebSockets, to NewAPI
+  panicRecovery,   // last: catches whatever anything above throws
+];
+
+/** Parts that a configuration may leave out or put in another order; the others always run at their place. */
+export const optional: ReadonlySet<string> = new Set(['request_timer', 'security_headers', 'cors', 'rate_limit', 'auth', 'logging']);
+
+/**
+ * The chain as configured: the listed parts take the places of the optional ones in the order given.
+ * @param names `middleware` of the configuration, or null for the order above.
+ */
+export function ordered(names: readonly string[] | null): readonly Middleware[] {
+  if (names === null) return chain;
+  const chosen = names.map((name) => chain.find((part) => part.name === name) as Middleware);
+  const kept = chain.filter((part) => !optional.has(part.name) || names.includes(part.name));
+  let next = 0;
+  return kept.map((part) => (optional.has(part.name) ? (chosen[next++] as Middleware) : part));
+}

@@ -1,0 +1,8 @@
+/** @returns the first value of a header in a flat name, value list, or null. */
+export function headerOf(head: readonly string[], lower: string): string | null {
+  for (let at = 0; at < head.length; at += 2) {
+    const name = head[at] as string;
+    if (name.length === lower.length && name.toLowerCase() === lower) return head[at + 1] as string;
+  }
+  return null;
+}

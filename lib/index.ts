@@ -1,0 +1,12 @@
+export { ConfigError, loadConfig } from './config/load.ts';
+export { HeimdallError, type ErrorCode } from './errors.ts';
+export { heimdall, type Gate, type GateOptions } from './gateway.ts';
+export { keepRawBody } from './host-body.ts';
+export { createServer } from './server/create.ts';
+export { serve, type Serving } from './server/serve.ts';
+export type { Clock, Timer } from '../types/clock.d.ts';
+export type * from '../types/config.d.ts';
+export type { RequestInfo, TokenIdentity } from '../types/context.d.ts';
+export type { Logger } from '../types/logger.d.ts';
+export type { Provider } from '../types/provider.d.ts';
+export type { ErrorShape, Route, RouteClass } from '../types/route.d.ts';

@@ -1,0 +1,32 @@
+import type { Clock } from '../../types/clock.d.ts';
+import { LRUCache } from 'lru-cache';
+
+/** Tokens remembered as verified; the least recently used go first. */
+const remembered = 100_000;
+
+/** Tokens that NewAPI itself has accepted, by identity, for `auth.verified_ttl`. */
+export class VerifiedTokens {
+  readonly #until = new LRUCache<string, number>({ max: remembered });
+  readonly #clock: Clock;
+  readonly #ttl: number;
+
+  /** @param ttl milliseconds. */
+  constructor(clock: Clock, ttl: number) {
+    this.#clock = clock;
+    this.#ttl = ttl;
+  }
+
+  has(id: string): boolean {
+    const until = this.#until.get(id);
+    return until !== undefined && until > this.#clock.now();
+  }
+
+  accept(id: string): void {
+    this.#until.set(id, this.#clock.now() + this.#ttl);
+  }
+
+  /** NewAPI's own 401: the token is not, or no longer, good. */
+  drop(id: string): void {
+    this.#until.delete(id);
+  }
+}

@@ -1,0 +1,64 @@
+import type { ServerResponse } from 'node:http';
+import corsMiddleware, { type CorsOptions } from 'cors';
+import type { CorsConfig } from '../../types/config.d.ts';
+import type { Context } from '../context.ts';
+import { contextOf, type Middleware } from '../part.ts';
+
+/** Answers preflights and marks answers for browsers. Without a `cors` section NewAPI's own CORS passes untouched. */
+export const cors: Middleware = {
+  name: 'cors',
+  create(core) {
+    const config = core.config.cors;
+    if (config === null) return {};
+    const apply = corsMiddleware(optionsOf(config));
+    return {
+      handle: function corsHandler(req, _res, next) {
+        const context = contextOf(req);
+        const recorder = new Recorder(context);
+        apply(req as Parameters<typeof apply>[0], recorder as unknown as Parameters<typeof apply>[1], next);
+      },
+    };
+  },
+};
+
+function optionsOf(config: CorsConfig): CorsOptions {
+  const any = config.allowOrigins.includes('*');
+  return {
+    origin: any ? '*' : [...config.allowOrigins],
+    ...(config.allowMethods ? { methods: [...config.allowMethods] } : {}),
+    ...(config.allowHeaders ? { allowedHeaders: [...config.allowHeaders] } : {}),
+    exposedHeaders: [...config.exposeHeaders],
+    credentials: config.credentials,
+    ...(config.maxAge === null ? {} : { maxAge: config.maxAge }),
+    optionsSuccessStatus: 204,
+  };
+}
+
+/** Stands in for the response, so that the answer's head can still be written once and flat. */
+class Recorder implements Pick<ServerResponse, 'statusCode'> {
+  statusCode = 200;
+  readonly #context: Context;
+
+  constructor(context: Context) {
+    this.#context = context;
+    context.extraHead = [];
+  }
+
+  getHeader(name: string): string | undefined {
+    const head = this.#context.extraHead as string[];
+    const at = head.findIndex((field, index) => index % 2 === 0 && field.toLowerCase() === name.toLowerCase());
+    return at === -1 ? undefined : head[at + 1];
+  }
+
+  setHeader(name: string, value: string): void {
+    const head = this.#context.extraHead as string[];
+    const at = head.findIndex((field, index) => index % 2 === 0 && field.toLowerCase() === name.toLowerCase());
+    if (name.toLowerCase() === 'content-length') return;
+    if (at === -1) head.push(name, String(value));
+    else head[at + 1] = String(value);
+  }
+
+  end(): void {
+    this.#context.answer(this.statusCode, [], '');
+  }
+}

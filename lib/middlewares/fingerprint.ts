@@ -1,0 +1,114 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { TLSSocket } from 'node:tls';
+import { Context, type Core, type GateRequest } from '../context.ts';
+import { HeimdallError } from '../errors.ts';
+import { AddressSet, clientAddress } from '../identity/address.ts';
+import { deviceFingerprint } from '../identity/device.ts';
+import { credentialOf } from '../identity/token.ts';
+import type { Deps, Handler, Middleware } from '../part.ts';
+
+/** Gives a request its id, its caller and its route, before anyone may refuse it. */
+export const fingerprint: Middleware = {
+  name: 'fingerprint',
+  create(core, deps) {
+    const trust = new AddressSet(core.config.trustProxy);
+    const handle: Handler = function fingerprintHandler(req, res, next) {
+      const context = new Context(core, req, res);
+      req.heimdall = context;
+      identifyPeer(context, core, trust);
+      const problem = readTarget(context) ?? checkHost(req);
+      context.route = deps.routeOf(req.method ?? 'GET', context.path);
+      if (problem) return context.fail(problem);
+      identifyCaller(context, deps);
+      next();
+    };
+    return { handle };
+  },
+};
+
+function identifyPeer(context: Context, core: Core, trust: AddressSet): void {
+  const { req } = context;
+  const { headers, socket } = req;
+  const address = clientAddress(socket.remoteAddress, headers, trust, core.config.clientIpHeader);
+  context.ip = address.ip;
+  context.peer = address.peer;
+  const chain = headers['x-forwarded-for'];
+  context.forwardedFor = chain === undefined ? '' : `${String(chain)}, ${address.peer}`;
+  context.proto = (address.trusted ? scheme(headers) : null) ?? ((socket as TLSSocket).encrypted ? 'https' : 'http');
+  context.host = (address.trusted ? firstOf(headers['x-forwarded-host']) : null) ?? headers.host ?? '';
+  context.deviceSource = () => deviceFingerprint(headers);
+}
+
+function scheme(headers: IncomingHttpHeaders): 'http' | 'https' | null {
+  const proto = firstOf(headers['x-forwarded-proto']);
+  return proto === 'http' || proto === 'https' ? proto : null;
+}
+
+function firstOf(header: string | string[] | undefined): string | null {
+  return header === undefined ? null : (String(header).split(',', 1)[0]?.trim() || null);
+}
+
+function identifyCaller(context: Context, deps: Deps): void {
+  if (!context.route.credential) return;
+  const credential = credentialOf(context.req.headers, context.path, context.query);
+  if (credential === null) return;
+  context.token = deps.identify(credential.value);
+  context.ambiguous = credential.ambiguous;
+}
+
+/**
+ * Brings the target into one form, since the engines below disagree about the others: absolute-form loses its authority
+ * (RFC 9112 §3.2.2), the rest is refused. The query is left alone.
+ */
+function readTarget(context: Context): HeimdallError | null {
+  const { req } = context;
+  let url = req.url ?? '/';
+  if (url[0] !== '/') {
+    const absolute = /^https?:\/\/([^/?#]*)(.*)$/is.exec(url);
+    if (!absolute) return new HeimdallError('invalid_target');
+    if (absolute[1]?.toLowerCase() !== req.headers.host?.toLowerCase()) return new HeimdallError('invalid_host');
+    url = absolute[2]?.startsWith('/') ? absolute[2] : `/${absolute[2] ?? ''}`;
+    req.url = url;
+  }
+  const mark = url.indexOf('?');
+  context.query = mark === -1 ? '' : url.slice(mark);
+  const path = canonical(mark === -1 ? url : url.slice(0, mark));
+  if (path === null) return new HeimdallError('invalid_path');
+  context.path = path;
+  return null;
+}
+
+const unusual = /%|\/\/|\/\.|[^\x21-\x7e]/;
+const control = /\p{Cc}/u;
+
+/**
+ * The path by which a request is judged: decoded once, as Go's router does, without empty and dot segments, so that no
+ * spelling of a model route passes for something else. What is forwarded is the path as it came.
+ */
+function canonical(path: string): string | null {
+  if (!unusual.test(path)) return path;
+  let decoded: string;
+  try {
+    decoded = decodeURIComponent(path);
+  } catch {
+    return null;
+  }
+  if (control.test(decoded)) return null;
+  const segments: string[] = [];
+  for (const segment of decoded.split('/')) {
+    if (segment === '..') segments.pop();
+    else if (segment !== '' && segment !== '.') segments.push(segment);
+  }
+  return `/${segments.join('/')}${decoded.endsWith('/') && segments.length > 0 ? '/' : ''}`;
+}
+
+/** Node takes the first of several Host headers, other servers the last. */
+function checkHost(req: GateRequest): HeimdallError | null {
+  const { rawHeaders } = req;
+  let hosts = 0;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] as string;
+    if (name.length === 4 && name.toLowerCase() === 'host') hosts++;
+  }
+  return hosts === 1 || (hosts === 0 && req.httpVersionMinor === 0) ? null : new HeimdallError('invalid_host');
+}

@@ -1,0 +1,30 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import helmet from 'helmet';
+import { headerOf } from '../head.ts';
+import type { Middleware } from '../part.ts';
+
+/**
+ * helmet's headers for the gate's own answers, captured once. Proxied answers only get `nosniff`, where the upstream has
+ * not said it: helmet's policies would break NewAPI's OAuth popups, images and payments.
+ */
+export const securityHeaders: Middleware = {
+  name: 'security_headers',
+  create() {
+    const own = capture();
+    return {
+      own: (_context, head) => {
+        head.push(...own);
+      },
+      proxied: (_context, head) => {
+        if (headerOf(head, 'x-content-type-options') === null) head.push('X-Content-Type-Options', 'nosniff');
+      },
+    };
+  },
+};
+
+function capture(): readonly string[] {
+  const flat: string[] = [];
+  const recorder = { setHeader: (name: string, value: string) => flat.push(name, value), removeHeader: () => undefined };
+  helmet()({} as IncomingMessage, recorder as unknown as ServerResponse, () => undefined);
+  return flat;
+}

@@ -1,0 +1,4 @@
+import type { Provider } from '../../types/provider.d.ts';
+import { bearer } from './bearer.ts';
+
+export const openai: Provider = { name: 'openai', endpoint: 'https://api.openai.com/v1', credential: bearer };

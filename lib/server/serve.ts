@@ -1,0 +1,54 @@
+import type { Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Config, ConfigInput } from '../../types/config.d.ts';
+import { heimdall, type Gate } from '../gateway.ts';
+import { createServer } from './create.ts';
+
+/** A running standalone gate. */
+export interface Serving {
+  readonly gate: Gate;
+  readonly server: Server;
+  /** Where it listens, for example `http://127.0.0.1:8000`. */
+  readonly url: string;
+}
+
+/**
+ * Runs a gate as a process of its own: listens, says where, and drains on SIGTERM and SIGINT. A second signal ends it at
+ * once. NewAPI need not be up.
+ * @throws ConfigError, or an error that says why nothing could be listened on.
+ */
+export async function serve(config?: ConfigInput | Config): Promise<Serving> {
+  const gate = heimdall(config);
+  const server = createServer(gate);
+  await listen(server, gate.config);
+  const url = addressOf(server, gate.config);
+  process.stderr.write(`Heimdall listens on ${url} and guards ${gate.config.newapi.baseUrl}\n`);
+  if (gate.config.server.tls === null) process.stderr.write('TLS is off: put a TLS proxy in front, or set TLS_CERT_PATH and TLS_KEY_PATH.\n');
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop(gate));
+  return { gate, server, url };
+}
+
+function listen(server: Server, { server: { host, port } }: Config): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => reject(new Error(reasonOf(error, host, port), { cause: error })));
+    server.listen(port, host, resolve);
+  });
+}
+
+function reasonOf(error: NodeJS.ErrnoException, host: string, port: number): string {
+  if (error.code === 'EADDRINUSE') return `server.port: expected a free port, got ${port}, which another process uses. Example: HEIMDALL_PORT=${port + 1} npm start`;
+  if (error.code === 'EACCES') return `server.port: expected a port this user may open, got ${port}. Example: HEIMDALL_PORT=8000 npm start`;
+  return `server.host: expected an address of this machine, got ${JSON.stringify(host)} (${error.code ?? error.message}). Example: HEIMDALL_HOST=0.0.0.0 npm start`;
+}
+
+function addressOf(server: Server, { server: { host, tls } }: Config): string {
+  const { port } = server.address() as AddressInfo;
+  const shown = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
+  return `${tls === null ? 'http' : 'https'}://${shown.includes(':') ? `[${shown}]` : shown}:${port}`;
+}
+
+async function stop(gate: Gate): Promise<void> {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => process.exit(1));
+  await gate.close();
+  process.exit(0);
+}
