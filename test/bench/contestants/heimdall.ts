@@ -1,0 +1,67 @@
+import { createHash } from 'node:crypto';
+import type http from 'node:http';
+import { join } from 'node:path';
+import { startSpec } from '../ipc.ts';
+import { CALLER_KEYS } from '../wire.ts';
+import { serve, type Spec } from './serve.ts';
+
+/** What this file uses of the package; imported by a computed path so that it can be benched from source or `dist`. */
+interface Package {
+  heimdall(config: object): Gate;
+  createServer(gate: Gate): http.Server;
+}
+
+interface Gate {
+  readonly ready: Promise<void>;
+  close(options: { timeout: number }): Promise<void>;
+}
+
+/** The gate with everything on: auth, both limits, fingerprints, queue, journal, metrics, access log. */
+const spec = startSpec<Spec>();
+const entry = process.env['HEIMDALL_BENCH_ENTRY'] ?? new URL('../../../lib/index.ts', import.meta.url).href;
+const { heimdall, createServer } = (await import(entry)) as Package;
+const gate = heimdall(spec.refused === undefined ? everythingOn(spec) : failover(spec, spec.refused));
+await gate.ready;
+serve(createServer(gate), () => gate.close({ timeout: 500 }));
+
+/** Limits are high enough never to refuse, low enough to be counted. */
+function everythingOn({ upstream, dir }: Spec): Record<string, unknown> {
+  return {
+    newapi: { baseUrl: `http://127.0.0.1:${upstream}` },
+    server: { host: '127.0.0.1', port: 0 },
+    queue: { concurrency: 4000, initialSize: 4000, statePath: join(dir, 'queue.json') },
+    rateLimit: {
+      address: { limit: 60, window: '60s' },
+      key: {
+        requests: { limit: 1_000_000_000, window: '60s' },
+        tokens: { limit: 1_000_000_000_000, window: '60s' },
+        concurrency: 4000,
+      },
+    },
+    logging: { file: join(dir, 'heimdall.log'), level: 'info', maxSize: '1GB' },
+    audit: { path: join(dir, 'heimdall.db') },
+    metrics: { token: 'benchmark-metrics-token-0123456789abcdef' },
+  };
+}
+
+/** The first target refuses every connection and its breaker never opens, so that each request fails over. */
+function failover(spec: Spec, refused: number): Record<string, unknown> {
+  const target = (port: number): object => ({
+    provider: 'openai',
+    endpoint: `http://127.0.0.1:${port}/v1`,
+    apiKey: 'sk-bench-upstream-0123456789abcdef',
+  });
+  return {
+    ...everythingOn(spec),
+    llm: { ...target(refused), backupProviders: [target(spec.upstream)], healthCheck: { enabled: false } },
+    circuitBreaker: { failureThreshold: 1_000_000_000 },
+    auth: {
+      mode: 'keys',
+      keys: CALLER_KEYS.map((key, index) => ({
+        name: `bench-${index}`,
+        sha256: createHash('sha256').update(key).digest('hex'),
+        upstreamCredential: 'sk-bench-newapi-0123456789abcdef',
+      })),
+    },
+  };
+}

@@ -1,0 +1,127 @@
+import { rotated, type Bench, type SuiteResult, type Verdict } from '../bench.ts';
+import type { Contestant, Name } from '../contestants.ts';
+import type { RoundResult } from '../load/jobs.ts';
+import { settledUsage, usageOf } from '../machine.ts';
+import { pairwise, show, showSpread, spread, table, type Spread } from '../numbers.ts';
+
+/** One contestant's rounds; CPU in microseconds a request. */
+interface Lane {
+  readonly contestant: Contestant;
+  requests: number;
+  readonly rate: number[];
+  readonly total: number[];
+  readonly main: number[];
+  rss: number;
+}
+
+const NAMES: readonly Name[] = ['heimdall', 'hpm', 'assembled', 'pipe', 'portkey', 'nginx'];
+const CONNECTIONS = 32;
+/** Above this share of its core a contestant was the slow side, and its rate is its own. */
+const SATURATED = 0.9;
+
+/** Closed loop, 32 connections, a 600-byte chat: requests a second and CPU a request, interleaved rounds. */
+export async function throughput(bench: Bench): Promise<SuiteResult> {
+  const { rounds, quick, progress } = bench.options;
+  const contestants = await bench.startAll(NAMES);
+  const lanes = contestants.map((contestant): Lane => ({ contestant, requests: 0, rate: [], total: [], main: [], rss: 0 }));
+  const seconds = quick ? 1 : 2;
+  try {
+    for (const lane of lanes) {
+      progress(`warm-up ${lane.contestant.name}`);
+      await warmUp(bench, lane, seconds);
+    }
+    for (let round = 0; round < rounds; round++) {
+      for (const lane of rotated(lanes, round)) {
+        progress(`round ${round + 1}/${rounds} ${lane.contestant.name}`);
+        if (!bench.left.has(lane.contestant.name)) await measure(bench, lane, seconds);
+      }
+    }
+  } finally {
+    await Promise.all(contestants.map(({ child }) => child?.stop()));
+  }
+  return report(bench, lanes);
+}
+
+/** Passes until the optimising compiler has settled; each tells how many requests make the next, and at last a round. */
+async function warmUp(bench: Bench, lane: Lane, seconds: number): Promise<void> {
+  lane.requests = 500;
+  for (const share of bench.options.quick ? [0.5, 2, 1] : [0.5, 2, 2, 1]) {
+    const rate = await drive(bench, lane, seconds);
+    if (bench.left.has(lane.contestant.name)) return;
+    lane.requests = Math.max(200, Math.round(rate * seconds * share));
+  }
+}
+
+async function drive(bench: Bench, lane: Lane, seconds: number): Promise<number> {
+  const { to, name } = lane.contestant;
+  const limit = seconds * 8000 + 2000;
+  const result = await bench.run<RoundResult>({ kind: 'closed', to, connections: CONNECTIONS, requests: lane.requests, limit });
+  if (result.errors > 0) bench.left.set(name, `invalid: ${result.errors} wrong answers, first: ${result.firstError}`);
+  return result.done / result.seconds;
+}
+
+async function measure(bench: Bench, lane: Lane, seconds: number): Promise<void> {
+  const { child } = lane.contestant;
+  if (child === undefined) return;
+  const before = await usageOf(child);
+  lane.rate.push(await drive(bench, lane, seconds));
+  const after = await settledUsage(child);
+  lane.total.push((after.total - before.total) / lane.requests);
+  if (before.main !== undefined && after.main !== undefined) lane.main.push((after.main - before.main) / lane.requests);
+  lane.rss = after.rss;
+}
+
+function report(bench: Bench, lanes: readonly Lane[]): SuiteResult {
+  const valid = lanes.filter(({ contestant }) => !bench.left.has(contestant.name));
+  const find = (name: Name): Lane | undefined => valid.find(({ contestant }) => contestant.name === name);
+  const hpm = find('hpm');
+  const rows = valid.map((lane) => row(lane, hpm));
+  const head = ['contestant', 'requests/s', 'CPU µs/request', 'main thread', '× hpm', 'main ×', 'busy', 'RSS MB'];
+  const text = `Throughput: closed loop, ${CONNECTIONS} connections, 600-byte chat, ${bench.options.rounds} interleaved rounds,
+median (min–max); × hpm: how many times less CPU than hpm, round by round.
+
+${table([head, ...rows])}
+
+busy: share of its core; below ${SATURATED * 100} % the load side was the slower one, and only the CPU columns compare.`;
+  return { name: 'throughput', text, verdicts: verdicts(find), data: valid.map(raw) };
+}
+
+function row(lane: Lane, hpm: Lane | undefined): string[] {
+  const busy = spread(lane.rate.map((rate, round) => (rate * (lane.total[round] ?? 0)) / 1e4)).median;
+  return [
+    lane.contestant.name,
+    showSpread(spread(lane.rate)),
+    showSpread(spread(lane.total)),
+    show(spread(lane.main).median),
+    show(over(hpm?.total, lane.total)?.median),
+    show(over(hpm?.main, lane.main)?.median),
+    show(Math.min(busy, 100), '%'),
+    show(lane.rss / 2 ** 20),
+  ];
+}
+
+/** How many times less CPU the second one takes. */
+function over(other: readonly number[] | undefined, own: readonly number[] | undefined): Spread | undefined {
+  if (other === undefined || own === undefined || other.length === 0 || own.length === 0) return undefined;
+  return pairwise(other, own, (a, b) => a / b);
+}
+
+function verdicts(find: (name: Name) => Lane | undefined): Verdict[] {
+  const own = find('heimdall');
+  const bar = (text: string, ratio: Spread | undefined, least: number, binding = false): Verdict => ({
+    bar: `heimdall ≥ ${least} × ${text}`,
+    measured: showSpread(ratio),
+    reached: ratio === undefined ? undefined : ratio.median >= least,
+    binding,
+  });
+  return [
+    bar('hpm, total CPU, all threads on one core', over(find('hpm')?.total, own?.total), 1.25, true),
+    bar('hpm, main-thread CPU', over(find('hpm')?.main, own?.main), 1.5),
+    bar('assembled, total CPU', over(find('assembled')?.total, own?.total), 3),
+    bar('portkey, total CPU', over(find('portkey')?.total, own?.total), 10),
+  ];
+}
+
+function raw({ contestant, requests, rate, total, main, rss }: Lane): object {
+  return { name: contestant.name, requestsPerRound: requests, requestsPerSecond: rate, totalMicros: total, mainMicros: main, rss };
+}
