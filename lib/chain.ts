@@ -34,13 +34,15 @@ export const chain: readonly Middleware[] = [
 export const optional: ReadonlySet<string> = new Set(['request_timer', 'security_headers', 'cors', 'rate_limit', 'auth', 'logging']);
 
 /**
- * The chain as configured: the listed parts take the places of the optional ones in the order given.
+ * The chain as configured: the listed parts take the places of the optional ones in the order given. The timer keeps its
+ * place whatever the list says: what stood there instead would come before the context it works on.
  * @param names `middleware` of the configuration, or null for the order above.
  */
 export function ordered(names: readonly string[] | null): readonly Middleware[] {
   if (names === null) return chain;
-  const chosen = names.map((name) => chain.find((part) => part.name === name) as Middleware);
+  const moves = (name: string): boolean => optional.has(name) && name !== requestTimer.name;
+  const chosen = names.filter(moves).map((name) => chain.find((part) => part.name === name) as Middleware);
   const kept = chain.filter((part) => !optional.has(part.name) || names.includes(part.name));
   let next = 0;
-  return kept.map((part) => (optional.has(part.name) ? (chosen[next++] as Middleware) : part));
+  return kept.map((part) => (moves(part.name) ? (chosen[next++] as Middleware) : part));
 }

@@ -5,10 +5,11 @@ import type { Config } from '../types/config.d.ts';
 import type { RequestInfo, TokenIdentity } from '../types/context.d.ts';
 import type { Logger } from '../types/logger.d.ts';
 import type { Route } from '../types/route.d.ts';
-import { hash, randomUUID } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Live } from './live.ts';
 import type { Watch } from './watch.ts';
 import { HeimdallError, render, renderEvent, type ErrorCode } from './errors.ts';
+import { requestId } from './request-id.ts';
 
 /** The order in which a finished request is put away. */
 export const stages = ['upstream', 'settle', 'release', 'record', 'metrics'] as const;
@@ -27,6 +28,8 @@ export interface Core {
   readonly observe: boolean;
   /** Set once by `close()`; readiness fails and answers close their connections. */
   draining: boolean;
+  /** Set once the drain is over: what a host still sends here is refused. */
+  closed: boolean;
   readonly live: Live;
   readonly watch: Watch;
   readonly heads: { readonly every: HeadPart[]; readonly own: HeadPart[]; readonly proxied: HeadPart[] };
@@ -82,6 +85,8 @@ export class Context implements RequestInfo {
   path = '';
   /** The query as it came, with its `?`, or empty. */
   query = '';
+  /** Path and query as they leave for NewAPI by the proxy. */
+  forwardPath = '';
   route!: Route;
   token: TokenIdentity | null = null;
   /** Two carriers named different credentials, so NewAPI's verdict cannot be tied to `token`. */
@@ -133,7 +138,7 @@ export class Context implements RequestInfo {
     this.res = res;
     this.startedAt = performance.now();
     this.time = core.clock.now();
-    this.id = uuid(this.time);
+    this.id = requestId(this.time);
     core.live.add(this);
     core.watch.wake();
     res.on('close', () => this.finish());
@@ -197,10 +202,12 @@ export class Context implements RequestInfo {
     if (this.res.headersSent || this.res.destroyed) return;
     const { heads } = this.core;
     for (const part of heads.own) part(this, head);
-    head.push('Content-Length', String(Buffer.byteLength(body)));
+    const length = Buffer.byteLength(body);
+    head.push('Content-Length', String(length));
     this.writeHead(status, head);
-    this.bytesOut += body.length;
-    this.res.end(this.req.method === 'HEAD' ? undefined : body);
+    if (this.req.method === 'HEAD') return void this.res.end();
+    this.bytesOut += length;
+    this.res.end(body);
   }
 
   /** Writes the head of an upstream's answer. */
@@ -232,14 +239,19 @@ export class Context implements RequestInfo {
     if (this.res.writableEnded || this.res.destroyed) return;
     const type = this.eventStream;
     if (!type) return void this.res.destroy();
-    this.res.end(renderEvent(error, this.route.errors, this.id));
+    // The upstream may have died within a line: a blank one ends it, or it would swallow the error.
+    this.res.end(`\n\n${renderEvent(error, this.route.errors, this.id)}`);
   }
 
   /** The answer is an SSE stream, so an error can still be said inside it. */
   eventStream = false;
 
+  /** The socket is no longer ours to answer on: the upstream speaks on it. */
+  handedOver = false;
+
   /** A later `close` of the handed-over socket ends the request; `res` stays silent after a hand-over. */
   handOver(socket: Duplex): void {
+    this.handedOver = true;
     this.res.detachSocket(this.req.socket);
     socket.once('close', () => this.finish());
   }
@@ -272,7 +284,7 @@ export class Context implements RequestInfo {
   /** An unread body left in the socket would be taken for the next request. */
   #unread(): boolean {
     const { req } = this;
-    return !req.complete && this.bodyStream === null && this.body === null && (req.headers['content-length'] !== undefined || req.headers['transfer-encoding'] !== undefined);
+    return !req.complete && this.body === null && (req.headers['content-length'] !== undefined || req.headers['transfer-encoding'] !== undefined);
   }
 }
 
@@ -281,24 +293,4 @@ export function describe(error: unknown): object {
   if (!(error instanceof Error)) return { name: 'unknown' };
   const { code } = error as { code?: unknown };
   return { name: error.name, message: error.message, ...(typeof code === 'string' ? { code } : {}) };
-}
-
-let stamp = 0;
-let stampText = '';
-let tail = '';
-let count = 0;
-
-/**
- * UUIDv7 (RFC 9562 §5.7) with a counter in `rand_a` (§6.2, method 1), so that ids sort as they were given and a fresh
- * random tail is needed once a millisecond. Node's own came with 24.16; we run from 24.9.
- */
-function uuid(time: number): string {
-  if (time !== stamp || count === 0xfff) {
-    stamp = time;
-    count = 0;
-    const hex = time.toString(16).padStart(12, '0');
-    stampText = `${hex.slice(0, 8)}-${hex.slice(8)}-7`;
-    tail = randomUUID().slice(18);
-  }
-  return stampText + (count++).toString(16).padStart(3, '0') + tail;
 }

@@ -1,5 +1,6 @@
 import type { Server } from 'node:http';
-import type { Core } from './context.ts';
+import type { Context, Core } from './context.ts';
+import { HeimdallError } from './errors.ts';
 
 /** How often a drain looks again, milliseconds. */
 const lookEvery = 50;
@@ -16,10 +17,24 @@ export async function drained(core: Core, servers: ReadonlySet<Server>, timeout:
     for (const server of servers) server.closeIdleConnections();
     await new Promise<void>((resolve) => core.clock.setTimeout(resolve, lookEvery));
   }
-  if (core.live.size > 0) core.log.warn({ requests: core.live.size }, 'drain.cut');
-  for (const context of core.live) {
-    context.exchange?.abort();
-    (context.req.heimdallUpgrade?.socket ?? context.req.socket).destroy();
-  }
+  if (core.live.size > 0) await cut(core);
   for (const server of servers) server.closeAllConnections();
+}
+
+/** Who waits is told so, who reads sees a broken answer; all are put away before the logs close. */
+async function cut({ live, log }: Core): Promise<void> {
+  log.warn({ requests: live.size }, 'drain.cut');
+  for (const context of live) tell(context);
+  await new Promise((resolve) => setImmediate(resolve));
+  for (const context of live) {
+    context.req.socket.destroy();
+    context.finish();
+  }
+}
+
+function tell(context: Context): void {
+  context.exchange?.abort();
+  if (context.handedOver) return void context.req.socket.destroy();
+  if (context.res.headersSent && context.outcome === 'served') context.outcome = 'interrupted';
+  context.fail(new HeimdallError('shutting_down'));
 }

@@ -22,7 +22,6 @@ export const errors = {
   invalid_host: { status: 400, type: invalid, message: 'The request must carry exactly one Host header, equal to its target.', retryable: false },
   invalid_content_type: { status: 415, type: invalid, message: 'The body has the wrong content type.', retryable: false },
   invalid_json: { status: 400, type: invalid, message: 'The body is not a JSON object.', retryable: false },
-  incomplete_body: { status: 400, type: invalid, message: 'The body ended before its announced length.', retryable: false },
   body_too_large: { status: 413, type: invalid, message: 'The body is larger than this gateway accepts.', retryable: false },
   headers_too_large: { status: 431, type: invalid, message: 'The headers are larger than this gateway accepts.', retryable: false },
   malformed_request: { status: 400, type: invalid, message: 'The request is not valid HTTP/1.1.', retryable: false },
@@ -48,6 +47,7 @@ export const errors = {
   internal_error: { status: 500, type: broken, message: 'The gateway failed.', hint: 'The request id finds it in the log.', retryable: true },
 } as const satisfies Record<string, ErrorRow>;
 
+/** Names an error: stable, and the `code` that OpenAI's dialect shows. */
 export type ErrorCode = keyof typeof errors;
 
 interface Details {

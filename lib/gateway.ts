@@ -65,7 +65,7 @@ export function heimdall(input?: ConfigInput | Config, options: GateOptions = {}
   const config = resolveConfig(input);
   const log = options.log ?? pino({ level: config.logging.level, base: null, timestamp: pino.stdTimeFunctions.isoTime });
   const core = {
-    config, log, clock: options.clock ?? systemClock, observe: config.mode === 'observe', draining: false, live: new Live(),
+    config, log, clock: options.clock ?? systemClock, observe: config.mode === 'observe', draining: false, closed: false, live: new Live(),
     heads: { every: [], own: [], proxied: [] }, finishers: [],
   } as Omit<Core, 'watch'> as Core;
   Object.assign(core, { watch: new Watch(core) });
@@ -118,7 +118,7 @@ function assemble(core: Core, deps: Deps): { gate: Router; closers: Closer[] } {
   const metrics = (context: Context): void => deps.metrics.add(context);
   for (const stage of stages) {
     if (stage === 'upstream') core.finishers.push(upstream);
-    if (stage === 'metrics') core.finishers.push(metrics);
+    if (stage === 'metrics' && core.config.metrics.enabled) core.finishers.push(metrics);
     for (const { finish } of parts) if (finish?.[stage]) core.finishers.push(finish[stage]);
   }
   return { gate, closers: parts.flatMap((part) => (part.close ? [part.close] : [])) };
@@ -131,6 +131,7 @@ function lifecycle(core: Core, router: Router, closers: readonly Closer[], deps:
   const close = async (timeout: number): Promise<void> => {
     core.draining = true;
     await drained(core, servers, timeout);
+    core.closed = true;
     for (const closer of [...closers].reverse()) await closer();
   };
   const gate = Object.assign(router, {
@@ -139,7 +140,7 @@ function lifecycle(core: Core, router: Router, closers: readonly Closer[], deps:
     close: (options: { timeout?: number } = {}) => (closed ??= close(options.timeout ?? core.config.server.shutdownTimeout)),
   });
   Object.defineProperty(gate, 'ready', { get: () => (ready ??= deps.ready().then(() => undefined)) });
-  insides.set(gate as unknown as Gate, { core, servers });
+  insides.set(gate as unknown as Gate, { core, servers, answered: deps.ready });
   return gate as unknown as Gate;
 }
 
@@ -147,6 +148,8 @@ interface Insides {
   readonly core: Core;
   /** Servers the gate may close. */
   readonly servers: Set<Server>;
+  /** Whether some target can be expected to answer. */
+  readonly answered: () => Promise<boolean>;
 }
 
 const insides = new WeakMap<Gate, Insides>();

@@ -7,8 +7,8 @@ const slowestBody = 65_536;
 const tick = 100;
 
 interface Seen {
-  readonly since: number;
-  readonly received: number;
+  since: number;
+  received: number;
   sent: number;
   sentAt: number;
 }
@@ -76,9 +76,14 @@ export class Watch {
 
 const delivered = (socket: Socket): number => socket.bytesWritten - socket.writableLength;
 
-/** A body that the upstream does not take is not its sender's fault. */
+/** A body that the upstream does not take is not its sender's fault: its time begins again. */
 function isLateBody({ req, res }: Context, before: Seen, now: number, patience: number): boolean {
-  if (req.complete || res.headersSent || req.isPaused()) return false;
+  if (req.complete || res.headersSent) return false;
+  if (req.isPaused()) {
+    before.since = now;
+    before.received = req.socket.bytesRead;
+    return false;
+  }
   const elapsed = now - before.since;
   return elapsed >= patience && req.socket.bytesRead - before.received < (slowestBody * elapsed) / 1000;
 }

@@ -66,6 +66,7 @@ export function parseAddress(text: string): string | null {
   return address.startsWith('::ffff:') ? address.slice(7) : address;
 }
 
+/** Whom a request comes from. */
 export interface ClientAddress {
   /** Who sent the request, as far as trusted hops vouch for it. */
   readonly ip: string;

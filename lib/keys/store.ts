@@ -44,6 +44,11 @@ export class GatewayKeys {
     return from === null || from.has(ip) ? key : 'address';
   }
 
+  /** @returns the name of one of our keys, whatever is wrong with it; null for anything else. */
+  nameOf(credential: string): string | null {
+    return this.#byDigest.get(hash('sha256', credential))?.key.name ?? null;
+  }
+
   /** A key with a list of models serves no request whose model is unknown. */
   allows(name: string, model: string | null): boolean {
     const models = this.#byName.get(name)?.models ?? null;

@@ -49,8 +49,10 @@ function byKey(core: Core, deps: Deps): Handler {
     const found = deps.keys.find(credential.value, context.ip);
     if (typeof found === 'string') {
       core.log.warn({ requestId: context.id, ip: context.ip, token: context.token?.id, reason: found }, 'auth.failed');
-      if (!context.refuse('auth', new HeimdallError(found === 'address' ? 'address_not_allowed' : 'invalid_credential'))) next();
-      return;
+      if (context.refuse('auth', new HeimdallError(found === 'address' ? 'address_not_allowed' : 'invalid_credential'))) return;
+      // SECURITY: one of our keys must not reach NewAPI, in no mode; named here, it goes nowhere.
+      context.key = deps.keys.nameOf(credential.value);
+      return next();
     }
     admit(context, found);
     next();

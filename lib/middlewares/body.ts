@@ -9,7 +9,7 @@ import { formModel, scanMembers } from '../scan.ts';
 export const body: Middleware = {
   name: 'body',
   create: (core, deps) => ({
-    handle: function bodyHandler(req, res, next) {
+    handle: function bodyHandler(req, _res, next) {
       const context = contextOf(req);
       const { route } = context;
       if (route.class === 'realtime') context.model = new URLSearchParams(context.query).get('model');
@@ -20,7 +20,6 @@ export const body: Middleware = {
       if (taken !== null) return read(context, taken, deps, next);
       const wrongType = checkType(context);
       if (wrongType) return context.fail(wrongType);
-      if (req.headers.expect !== undefined) res.writeContinue();
       collect(context, core, deps, next);
     },
   }),
@@ -32,6 +31,7 @@ function collect(context: Context, core: Core, deps: Deps, next: Next): void {
   const { bufferBodyBytes, maxBodyBytes } = core.config.server;
   const declared = Number(req.headers['content-length'] ?? 0);
   if (declared > maxBodyBytes) return context.fail(tooLarge(maxBodyBytes));
+  if (req.headers.expect !== undefined) context.res.writeContinue();
   if (declared > bufferBodyBytes) return stream(context, [], maxBodyBytes, deps, next);
   const since = context.elapsed();
   const chunks: Buffer[] = [];
@@ -41,6 +41,7 @@ function collect(context: Context, core: Core, deps: Deps, next: Next): void {
     size += chunk.length;
     if (size <= bufferBodyBytes) return;
     req.off('data', onData).off('end', onEnd).pause();
+    if (size > maxBodyBytes) return context.fail(tooLarge(maxBodyBytes));
     stream(context, chunks, maxBodyBytes, deps, next);
   };
   const onEnd = (): void => {
@@ -83,7 +84,7 @@ function read(context: Context, bytes: Buffer, deps: Deps, next: Next): void {
   const { req, route } = context;
   if (req.headers['content-encoding'] === undefined) {
     const multipart = route.body === 'form' && /^multipart\/form-data/i.test(req.headers['content-type'] ?? '');
-    if (multipart) context.model = formModel(bytes);
+    if (multipart) context.model = formModel(bytes, req.headers['content-type'] ?? '');
     else if (!readJson(context, bytes)) return context.fail(notJson(bytes));
   }
   allowed(context, deps, next);

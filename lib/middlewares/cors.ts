@@ -17,6 +17,7 @@ export const cors: Middleware = {
         const recorder = new Recorder(context);
         apply(req as Parameters<typeof apply>[0], recorder as unknown as Parameters<typeof apply>[1], next);
       },
+      proxied: joinVary,
     };
   },
 };
@@ -34,6 +35,19 @@ function optionsOf(config: CorsConfig): CorsOptions {
   };
 }
 
+/** The upstream's `Vary` takes ours in, each name once: of two lines some caches read one. */
+function joinVary({ extraHead }: Context, head: string[]): void {
+  const ours = extraHead === null ? -1 : fieldIn(extraHead, 'vary');
+  const theirs = fieldIn(head, 'vary');
+  if (ours === -1 || theirs === -1) return;
+  const [, name = ''] = (extraHead as string[]).splice(ours, 2);
+  const listed = (head[theirs + 1] as string).toLowerCase().split(',').map((entry) => entry.trim());
+  if (!listed.includes('*') && !listed.includes(name.toLowerCase())) head[theirs + 1] += `, ${name}`;
+}
+
+/** Where a field of that name stands in a flat head, or -1. */
+const fieldIn = (head: readonly string[], lower: string): number => head.findIndex((field, index) => index % 2 === 0 && field.toLowerCase() === lower);
+
 /** Stands in for the response, so that the answer's head can still be written once and flat. */
 class Recorder implements Pick<ServerResponse, 'statusCode'> {
   statusCode = 200;
@@ -46,13 +60,13 @@ class Recorder implements Pick<ServerResponse, 'statusCode'> {
 
   getHeader(name: string): string | undefined {
     const head = this.#context.extraHead as string[];
-    const at = head.findIndex((field, index) => index % 2 === 0 && field.toLowerCase() === name.toLowerCase());
+    const at = fieldIn(head, name.toLowerCase());
     return at === -1 ? undefined : head[at + 1];
   }
 
   setHeader(name: string, value: string): void {
     const head = this.#context.extraHead as string[];
-    const at = head.findIndex((field, index) => index % 2 === 0 && field.toLowerCase() === name.toLowerCase());
+    const at = fieldIn(head, name.toLowerCase());
     if (name.toLowerCase() === 'content-length') return;
     if (at === -1) head.push(name, String(value));
     else head[at + 1] = String(value);

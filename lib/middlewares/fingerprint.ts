@@ -18,7 +18,10 @@ export const fingerprint: Middleware = {
       identifyPeer(context, core, trust);
       const problem = readTarget(context) ?? checkHost(req);
       context.route = deps.routeOf(req.method ?? 'GET', context.path);
+      // Left while a host's own middleware was busy: no event will tell.
+      if (res.destroyed) return context.finish();
       if (problem) return context.fail(problem);
+      if (core.closed) return context.fail(new HeimdallError('shutting_down'));
       identifyCaller(context, deps);
       next();
     };
@@ -63,19 +66,21 @@ function identifyCaller(context: Context, deps: Deps): void {
 function readTarget(context: Context): HeimdallError | null {
   const { req } = context;
   let url = req.url ?? '/';
+  let problem: HeimdallError | null = null;
   if (url[0] !== '/') {
     const absolute = /^https?:\/\/([^/?#]*)(.*)$/is.exec(url);
     if (!absolute) return new HeimdallError('invalid_target');
-    if (absolute[1]?.toLowerCase() !== req.headers.host?.toLowerCase()) return new HeimdallError('invalid_host');
+    if (absolute[1]?.toLowerCase() !== req.headers.host?.toLowerCase()) problem = new HeimdallError('invalid_host');
     url = absolute[2]?.startsWith('/') ? absolute[2] : `/${absolute[2] ?? ''}`;
     req.url = url;
   }
   const mark = url.indexOf('?');
   context.query = mark === -1 ? '' : url.slice(mark);
-  const path = canonical(mark === -1 ? url : url.slice(0, mark));
-  if (path === null) return new HeimdallError('invalid_path');
-  context.path = path;
-  return null;
+  const raw = mark === -1 ? url : url.slice(0, mark);
+  const path = canonical(raw);
+  // Even a path that cannot be read tells which dialect its sender speaks.
+  context.path = path ?? raw;
+  return problem ?? (path === null ? new HeimdallError('invalid_path') : null);
 }
 
 const unusual = /%|\/\/|\/\.|[^\x21-\x7e]/;

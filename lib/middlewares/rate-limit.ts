@@ -1,4 +1,5 @@
 import { ipKeyGenerator, MemoryStore, type Options } from 'express-rate-limit';
+import { LRUCache } from 'lru-cache';
 import type { Context, Core } from '../context.ts';
 import { HeimdallError } from '../errors.ts';
 import { AddressSet } from '../identity/address.ts';
@@ -6,6 +7,9 @@ import { contextOf, type Deps, type Middleware } from '../part.ts';
 
 /** Providers hand out IPv6 by /56 or shorter; single addresses would be free to rotate. */
 const ipv6Prefix = 56;
+
+/** Blocked addresses remembered; one that is forgotten is blocked again by its next failure. */
+const blockedRemembered = 10_000;
 
 /**
  * Limits an address. By default only refused credentials count, so that an office behind one address keeps working, and
@@ -43,6 +47,8 @@ function pass(context: Context, counter: Counter, deps: Deps, next: (error?: unk
 
 /** What a page needs to load, what a payment provider sends and what a waiting client polls is never limited by address. */
 function free(context: Context): boolean {
+  // The gate's own endpoint is known as such only further below; here it looks like a page.
+  if (context.path === context.core.config.endpoints.metrics) return false;
   const { class: kind } = context.route;
   return kind === 'ui' || kind === 'webhook' || (kind === 'task' && context.req.method === 'GET');
 }
@@ -57,7 +63,7 @@ class Counter {
   #store: MemoryStore | null = null;
   readonly #exempt: AddressSet;
   /** Addresses over the limit, with the end of their window: all that a request in good standing looks at. */
-  readonly #blocked = new Map<string, number>();
+  readonly #blocked = new LRUCache<string, number>({ max: blockedRemembered });
 
   constructor({ config }: Core) {
     const { limit, window, count } = config.rateLimit.address;

@@ -1,6 +1,8 @@
+import { basename, dirname } from 'node:path';
 import type { Writable } from 'node:stream';
 import morgan from 'morgan';
 import { createStream, type RotatingFileStream } from 'rotating-file-stream';
+import type { Timer } from '../../types/clock.d.ts';
 import type { LoggingConfig } from '../../types/config.d.ts';
 import { describe, type Context, type Core } from '../context.ts';
 
@@ -11,15 +13,20 @@ const batchBytes = 262_144;
 /** Bytes that may wait for a slow disk or terminal before lines are dropped. */
 const maxWaiting = 8_388_608;
 const maxPath = 2048;
+/** A name, of a model or of a program, that a caller or an upstream wrote. */
+const maxName = 512;
 
 type Token = (context: Context, _res: unknown, argument?: string) => string;
+
+const quoted = (text: string | null): string => (text === null ? 'null' : JSON.stringify(text.slice(0, maxPath)));
+const named = (text: string | undefined | null): string => quoted(text?.slice(0, maxName) ?? null);
 
 /** Fields of the JSON line, in order; each is already JSON. */
 const fields = {
   time: (context) => `"${iso(context.time)}"`,
   id: (context) => `"${context.id}"`,
   ip: (context) => `"${context.ip}"`,
-  method: (context) => quoted(context.req.method ?? ''),
+  method: (context) => named(context.req.method ?? ''),
   path: (context) => quoted(shownPath(context)),
   status: (context) => String(context.status),
   duration: (context) => context.duration.toFixed(1),
@@ -29,29 +36,29 @@ const fields = {
   outcome: (context) => `"${context.outcome}${context.outcome === 'refused' ? `:${context.errorCode ?? 'unknown'}` : ''}"`,
   would_refuse: (context) => JSON.stringify(context.wouldRefuse),
   route: (context) => `"${context.route.template}"`,
-  model: (context) => quoted(context.model),
+  model: (context) => named(context.model),
   stream: (context) => String(context.stream),
   target: (context) => quoted(context.target),
   attempts: (context) => String(context.attempts),
   token: (context) => (context.token === null ? 'null' : `"${context.token.id}"`),
   key: (context) => quoted(context.key),
   device: (context) => `"${context.device}"`,
-  user_agent: (context) => quoted(context.req.headers['user-agent']?.slice(0, 512) ?? null),
-  upstream_request_id: (context) => quoted(context.upstreamRequestId),
+  user_agent: (context) => named(context.req.headers['user-agent']),
+  upstream_request_id: (context) => named(context.upstreamRequestId),
 } satisfies Record<string, Token>;
 
 /** morgan's own token names, read from the context instead of the response, and made harmless for a terminal. */
 const combined: Record<string, Token> = {
   'remote-addr': (context) => context.ip,
-  'remote-user': (context) => context.key ?? context.token?.id ?? '-',
+  'remote-user': (context) => plain(context.key ?? context.token?.id ?? '-').replaceAll(' ', '\\x20'),
   date: (context) => clf(new Date(context.time)),
-  method: (context) => plain(context.req.method ?? ''),
+  method: (context) => plain((context.req.method ?? '').slice(0, maxName)),
   url: (context) => plain(shownPath(context)),
   'http-version': (context) => context.req.httpVersion,
   status: (context) => String(context.status),
   res: (context) => String(context.bytesOut),
-  referrer: (context) => plain((context.req.headers.referer ?? '-').split(/[?#]/, 1)[0] ?? '-'),
-  'user-agent': (context) => plain(context.req.headers['user-agent']?.slice(0, 512) ?? '-'),
+  referrer: (context) => plain((context.req.headers.referer ?? '-').slice(0, maxPath).split(/[?#]/, 1)[0] ?? '-'),
+  'user-agent': (context) => plain(context.req.headers['user-agent']?.slice(0, maxName) ?? '-'),
 };
 
 let second = 0;
@@ -67,8 +74,6 @@ function iso(time: number): string {
   return `${secondText}${String(ms).padStart(3, '0')}Z`;
 }
 
-const quoted = (text: string | null): string => (text === null ? 'null' : JSON.stringify(text));
-
 const plain = (text: string): string => text.replace(/[^\x20-\x7e]|["\\]/g, (found) => `\\x${(found.codePointAt(0) as number).toString(16).padStart(2, '0')}`);
 
 const months = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
@@ -80,9 +85,12 @@ function clf(date: Date): string {
   return `${day}:${two(date.getUTCHours())}:${two(date.getUTCMinutes())}:${two(date.getUTCSeconds())} +0000`;
 }
 
+/** What stands before the path in absolute-form may hold user and password. */
+const withoutAuthority = (url: string): string => (url[0] === '/' ? url : url.replace(/^(?:[a-z][a-z\d+.-]*:\/\/)?[^/?#]*/i, ''));
+
 /** The path with the names of its query's parameters; values only where `logging.query_allow` lists the name. */
 function shownPath(context: Context): string {
-  const url = context.req.originalUrl ?? context.req.url ?? '';
+  const url = withoutAuthority(context.req.originalUrl ?? context.req.url ?? '');
   const mark = url.indexOf('?');
   if (mark === -1) return url.slice(0, maxPath);
   const allowed = context.core.config.logging.queryAllow;
@@ -102,6 +110,7 @@ function formatOf(config: LoggingConfig): { format: Format; tokens: Readonly<Rec
   return { format: compile(`{${Object.keys(fields).map((name) => `"${name}"::${name.replaceAll('_', '-')}`).join(',')}}`), tokens };
 }
 
+/** Where finished requests leave their lines. */
 export interface AccessLog {
   write(context: Context): void;
   close(): Promise<void>;
@@ -120,10 +129,12 @@ export function accessLog(core: Core, console: Writable | null): AccessLog {
   let file: RotatingFileStream | null = null;
   let opened = false;
   let used = 0;
-  let scheduled = false;
+  let scheduled: Timer | null = null;
+  let closed = false;
 
   function flush(): void {
-    scheduled = false;
+    if (scheduled !== null) core.clock.clearTimeout(scheduled);
+    scheduled = null;
     if (used === 0) return;
     if (!opened && config.file !== false) sinks.push(new Sink(core, config.file, (file = open(config, config.file))));
     opened = true;
@@ -134,40 +145,50 @@ export function accessLog(core: Core, console: Writable | null): AccessLog {
 
   return {
     write(context) {
+      if (closed) return;
       const line = `${format(tokens, context, null) ?? ''}\n`;
       if (used + line.length * 3 > batchBytes) flush();
       used += batch.write(line, used);
-      if (scheduled) return;
-      scheduled = true;
-      core.clock.setTimeout(flush, batchEvery).unref();
+      if (scheduled !== null) return;
+      scheduled = core.clock.setTimeout(flush, batchEvery);
+      scheduled.unref();
     },
     close() {
       flush();
+      closed = true;
+      for (const sink of sinks) sink.close();
       return new Promise((resolve) => (file === null || file.destroyed ? resolve() : file.end(() => resolve())));
     },
   };
 }
 
+/** Apart from its directory the name is what a rotated file's name is made of. */
 function open(config: LoggingConfig, path: string): RotatingFileStream {
-  return createStream(path, { size: `${Math.max(1, Math.ceil(config.maxSize / 1024))}K`, maxFiles: config.maxFiles, mode: 0o600 });
+  return createStream(basename(path), { path: dirname(path), size: `${Math.max(1, Math.ceil(config.maxSize / 1024))}K`, maxFiles: config.maxFiles, mode: 0o600 });
 }
 
 class Sink {
   readonly #core: Core;
   readonly #name: string;
   readonly #stream: Writable;
+  readonly #failed = (error: Error): void => this.#report(error);
   #reported = false;
 
   constructor(core: Core, name: string, stream: Writable) {
     this.#core = core;
     this.#name = name;
     this.#stream = stream;
-    stream.on('error', (error) => this.#report(error));
+    stream.on('error', this.#failed);
   }
 
   write(lines: Buffer): void {
     if (this.#stream.destroyed || this.#stream.writableLength > maxWaiting) return this.#report(null);
     this.#stream.write(lines);
+  }
+
+  /** Lets go of the stream, which may be the process's own, once it has taken what it was given. */
+  close(): void {
+    this.#stream.write('', () => this.#stream.off('error', this.#failed));
   }
 
   #report(error: Error | null): void {

@@ -1,6 +1,6 @@
 import { createServer as createHttp, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
 import { createServer as createHttps } from 'node:https';
-import { attach } from '../attach.ts';
+import { attach, refuse } from '../attach.ts';
 import { insidesOf, type Gate } from '../gateway.ts';
 import { tlsOptions } from './tls.ts';
 
@@ -15,13 +15,16 @@ export function createServer(gate: Gate): Server {
   const options: ServerOptions = {
     maxHeaderSize: limits.maxHeaderBytes,
     headersTimeout: limits.readTimeout,
+    // Node would answer without a host by itself, past the record.
+    requireHostHeader: false,
     // Bodies have a pace instead of a deadline; `attach` watches it.
     requestTimeout: 0,
     keepAliveTimeout: limits.idleTimeout,
     connectionsCheckingInterval: Math.max(50, Math.min(5000, limits.readTimeout / 4)),
     noDelay: true,
   };
-  const handler = (req: IncomingMessage, res: ServerResponse): void => (gate as unknown as Handler)(req, res, () => res.destroy());
+  // Express passes by a target in which it finds no path, `x://y`.
+  const handler = (req: IncomingMessage, res: ServerResponse): void => (gate as unknown as Handler)(req, res, () => refuse(core, req, res, 'invalid_target'));
   const server = limits.tls === null ? createHttp(options, handler) : createHttps({ ...options, ...tlsOptions(limits.tls) }, handler);
   if (limits.maxConnections !== null) server.maxConnections = limits.maxConnections;
   attach(core, server, true);

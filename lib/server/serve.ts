@@ -1,7 +1,7 @@
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Config, ConfigInput } from '../../types/config.d.ts';
-import { heimdall, type Gate } from '../gateway.ts';
+import { heimdall, insidesOf, type Gate } from '../gateway.ts';
 import { createServer } from './create.ts';
 
 /** A running standalone gate. */
@@ -25,7 +25,14 @@ export async function serve(config?: ConfigInput | Config): Promise<Serving> {
   process.stderr.write(`Heimdall listens on ${url} and guards ${gate.config.newapi.baseUrl}\n`);
   if (gate.config.server.tls === null) process.stderr.write('TLS is off: put a TLS proxy in front, or set TLS_CERT_PATH and TLS_KEY_PATH.\n');
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop(gate));
+  void look(gate);
   return { gate, server, url };
+}
+
+/** Says plainly when NewAPI is down; it may be the one that starts later. */
+async function look(gate: Gate): Promise<void> {
+  if (await insidesOf(gate).answered()) return;
+  process.stderr.write(`Nothing answers at ${gate.config.newapi.baseUrl}: until it does, requests fail with 502. The gate itself is up and looks again at every request.\n`);
 }
 
 function listen(server: Server, { server: { host, port } }: Config): Promise<void> {

@@ -4,7 +4,7 @@ import { HeimdallError } from '../errors.ts';
 import { headerOf } from '../head.ts';
 import { answerHead } from './hygiene.ts';
 import { StreamPeek } from './sse.ts';
-import { requestFor, type ReuseAware, type Target } from './targets.ts';
+import { requestFor, type Connection, type ConnectionAware, type Target } from './targets.ts';
 
 /** A complete answer that was not passed on. */
 export interface Reply {
@@ -66,14 +66,17 @@ const over = new Error('the exchange is over');
  * One exchange with one target. Until it commits nothing has been sent to the client and it may fail silently; a stream
  * commits at its first event that is no error, a JSON answer when it is complete, everything else at its head.
  */
-export class Attempt implements Dispatcher.DispatchHandler, ReuseAware {
-  reused = false;
+export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
+  connection: Connection | null = null;
   readonly target: Target;
   readonly #context: Context;
   readonly #failed: (failure: Failure, attempt: Attempt) => void;
   #state: State = connecting;
   /** Unix milliseconds; while committed, since when the upstream is silent plus its limit. */
   #due = 0;
+  /** Unix milliseconds by which something must have committed. */
+  #deadline = 0;
+  #reused = false;
 
   constructor(context: Context, target: Target, failed: (failure: Failure, attempt: Attempt) => void) {
     this.#context = context;
@@ -83,7 +86,11 @@ export class Attempt implements Dispatcher.DispatchHandler, ReuseAware {
 
   /** @param patience milliseconds until something must have committed. */
   start(patience: number): void {
-    this.#due = this.#context.core.clock.now() + patience;
+    const { clock, config } = this.#context.core;
+    const now = clock.now();
+    this.#deadline = now + patience;
+    // undici's own limit may come a second late.
+    this.#due = Math.min(this.#deadline, now + config.llm.timeouts.connect);
     this.target.pool.dispatch(requestFor(this.target, this.#context), this);
   }
 
@@ -97,6 +104,8 @@ export class Attempt implements Dispatcher.DispatchHandler, ReuseAware {
   onRequestStart(controller: Dispatcher.DispatchController): void {
     if (this.#state.phase === 'done') return controller.abort(over);
     this.#state = { phase: 'waiting', controller };
+    this.#due = this.#deadline;
+    this.#reused = this.connection?.serve() ?? false;
     this.#context.sentAt = this.#context.elapsed();
   }
 
@@ -142,8 +151,8 @@ export class Attempt implements Dispatcher.DispatchHandler, ReuseAware {
 
   #broken(error: Error): Failure {
     const { code = '' } = error as NodeJS.ErrnoException;
-    if (code.startsWith('HPE_') || code === 'UND_ERR_HEADERS_OVERFLOW') return { kind: 'unusable', cause: error };
-    return this.reused ? { kind: 'stale' } : { kind: 'reset', cause: error };
+    if (error.name === 'HTTPParserError' || code === 'UND_ERR_HEADERS_OVERFLOW') return { kind: 'unusable', cause: error };
+    return this.#reused ? { kind: 'stale' } : { kind: 'reset', cause: error };
   }
 
   #hold(state: Peeking, chunk: Buffer): void {

@@ -16,7 +16,8 @@ const forwarded = [
   'x-original-url', 'x-rewrite-url', 'x-original-host', 'x-host', 'front-end-https', 'x-request-id',
 ];
 
-const credentials = ['authorization', 'x-api-key', 'x-goog-api-key', 'mj-api-secret'];
+/** All that NewAPI takes a token from; `Sec-WebSocket-Protocol` on any request, not only on an upgrade. */
+const credentials = ['authorization', 'x-api-key', 'x-goog-api-key', 'mj-api-secret', 'sec-websocket-protocol'];
 
 /** The body is sent by its own length, whatever framing it came with. */
 const message = ['content-length', 'transfer-encoding', 'expect'];
@@ -65,14 +66,14 @@ const ownFates = new Fates((name) => (ownAllowed.test(name) ? 'keep' : 'drop'));
 const answerFates = new Fates((name) => (name.startsWith('x-heimdall-') ? 'drop' : (responseFates.get(name) ?? 'keep')));
 const corsFates = new Fates((name) => (name.startsWith('access-control-') ? 'drop' : answerFates.of(name)));
 
-/**
- * Headers that `Connection` names travel one hop only. A credential is never taken away like that: what identified the
- * caller here must be what the upstream sees.
- */
+/** By these the gate has judged the request: the upstream must see the same. */
+const judgedBy: ReadonlySet<string> = new Set([...credentials, 'host', 'content-type', 'content-encoding']);
+
+/** Headers that `Connection` names travel one hop only, but for those the gate has gone by. */
 function named(connection: string | undefined): ReadonlySet<string> | null {
   if (connection === undefined || /^(?:keep-alive|close|upgrade)$/i.test(connection)) return null;
   const names = connection.toLowerCase().split(',').map((name) => name.trim());
-  return new Set(names.filter((name) => !credentials.includes(name) && name !== 'host' && name !== 'sec-websocket-protocol'));
+  return new Set(names.filter((name) => !judgedBy.has(name)));
 }
 
 /** The headers for a target that is asked with the caller's own credential: flat, duplicates and case kept. */
@@ -131,7 +132,7 @@ function decodeName(pair: string): string {
   }
 }
 
-const socketCredential = /(^|,\s*)openai-insecure-api-key\.[^,]*/;
+const socketCredential = /(^|,\s*)openai-insecure-api-key\.[^,]*/g;
 
 /** The same headers as http-proxy-middleware wants them: by lower-case name, with the framing it passes on itself. */
 export function proxyHeaders(context: Context, length: number | null): Record<string, string | string[]> {
@@ -151,7 +152,7 @@ function upgradeHeaders(context: Context, bag: Record<string, string | string[]>
   bag.upgrade = 'websocket';
   const protocols = context.req.headers['sec-websocket-protocol'];
   if (protocols !== undefined && context.upstreamCredential !== null) {
-    bag['sec-websocket-protocol'] = protocols.replace(socketCredential, `$1openai-insecure-api-key.${context.upstreamCredential}`);
+    bag['sec-websocket-protocol'] = protocols.replace(socketCredential, (_, before: string) => `${before}openai-insecure-api-key.${context.upstreamCredential}`);
   }
 }
 

@@ -22,11 +22,13 @@ export interface Proxy {
  */
 export function proxy(core: Core): Proxy {
   const { baseUrl, timeout } = core.config.newapi;
-  const { origin, pathname } = new URL(baseUrl);
+  const { protocol, hostname, port, pathname } = new URL(baseUrl);
+  const target = { protocol, hostname: hostname.replace(/^\[|\]$/g, ''), port };
   const prefix = pathname.replace(/\/+$/, '');
   const agent = new (baseUrl.startsWith('https:') ? SecureAgent : Agent)({ keepAlive: true, maxFreeSockets: 256, timeout });
   const handler = createProxyMiddleware<GateRequest, ServerResponse>({
-    target: origin,
+    target: baseUrl,
+    ignorePath: true,
     agent,
     changeOrigin: false,
     xfwd: false,
@@ -34,7 +36,7 @@ export function proxy(core: Core): Proxy {
     selfHandleResponse: true,
     ejectPlugins: true,
     plugins: [answers(core) as Plugin<GateRequest, ServerResponse>],
-    router: withBody as unknown as NonNullable<Options<GateRequest, ServerResponse>['router']>,
+    router: ((req, _res, options) => destination(target, req.heimdall as Context, options)) as Router as never,
   });
   return {
     carry(context) {
@@ -46,10 +48,16 @@ export function proxy(core: Core): Proxy {
   };
 }
 
-/** The copy of the options made for one request may name another source of the body: one the host has read already. */
-function withBody(req: GateRequest, _res: ServerResponse | undefined, options: Options & { buffer?: Readable }): undefined {
-  const body = req.heimdall?.body;
+type Router = (req: GateRequest, res: ServerResponse | undefined, options: Options & { buffer?: Readable }) => object;
+
+/**
+ * Where one request goes. The copy of the options made for it may name another source of the body, one the host has read
+ * already; and the target takes the path as it came, which the proxy itself would parse (`//x:y` is a bad port to it) and
+ * join (`/` would lose its slash behind a prefix).
+ */
+function destination(target: object, { body, forwardPath }: Context, options: Options & { buffer?: Readable }): object {
   if (body) options.buffer = Readable.from([body]);
+  return { ...target, pathname: forwardPath };
 }
 
 function web(context: Context, handler: RequestHandler<GateRequest, ServerResponse>): void {
@@ -60,16 +68,17 @@ function web(context: Context, handler: RequestHandler<GateRequest, ServerRespon
 function upgrade(context: Context, handler: RequestHandler<GateRequest, ServerResponse>): void {
   const { socket, head } = context.req.heimdallUpgrade as NonNullable<GateRequest['heimdallUpgrade']>;
   context.sentAt = context.elapsed();
-  context.handOver(socket);
   handler.upgrade(context.req, socket as Socket, head);
 }
 
-/** The proxy reads headers and URL from the request, and nothing reads them after it. Left to it, `/` would lose its slash behind a prefix. */
+/** The proxy reads headers and URL from the request, and nothing reads them after it. */
 function prepare(context: Context, prefix: string): void {
   const { req, upstreamCredential, query } = context;
-  if (upstreamCredential !== null && query !== '') req.url = (req.url ?? '').slice(0, -query.length) + anonymousQuery(query);
-  if (prefix !== '') req.url = prefix + (req.url ?? '');
-  req.headers = proxyHeaders(context, context.body === null ? null : context.body.length);
+  const url = req.url ?? '/';
+  const own = upstreamCredential === null || query === '' ? url : url.slice(0, -query.length) + anonymousQuery(query);
+  context.forwardPath = prefix + own;
+  req.url = '/';
+  req.headers = proxyHeaders(context, context.body?.length ? context.body.length : null);
   context.exchange = null;
 }
 
@@ -78,14 +87,20 @@ type Failed = (error: Error, req: GateRequest, output: ServerResponse | Socket) 
 
 function answers(core: Core): Plugin {
   return (server) => {
-    server.on('proxyRes', ((answer: IncomingMessage, req: GateRequest) => relay(answer, req.heimdall as Context)) as never);
-    server.on('proxyReqWs', ((request: ClientRequest, req: GateRequest) => watchUpgrade(request, req.heimdall as Context)) as never);
+    server.on('proxyReq', ((request: ClientRequest, req: GateRequest) => follow(request, req.heimdall as Context)) as never);
+    server.on('proxyRes', ((answer: IncomingMessage, req: GateRequest) => relay(core, answer, req.heimdall as Context)) as never);
+    server.on('proxyReqWs', ((request: ClientRequest, req: GateRequest) => watchUpgrade(core, request, req.heimdall as Context)) as never);
     server.on('error', ((error, req) => failed(core, error, req)) as Failed as never);
     server.on('econnreset', (() => undefined) as never);
   };
 }
 
-function relay(answer: IncomingMessage, context: Context): void {
+/** An answer of the gate's own would leave the upstream waiting for the rest of a body. */
+function follow(request: ClientRequest, context: Context): void {
+  context.exchange = { abort: () => void request.destroy(), look: () => undefined };
+}
+
+function relay(core: Core, answer: IncomingMessage, context: Context): void {
   const head = answerHead(context, answer.rawHeaders, false);
   note(context, answer.statusCode ?? 502, head);
   if (headerOf(head, 'content-type')?.startsWith('text/event-stream') && headerOf(head, 'x-accel-buffering') === null) head.push('X-Accel-Buffering', 'no');
@@ -93,7 +108,15 @@ function relay(answer: IncomingMessage, context: Context): void {
   answer.on('data', (chunk: Buffer) => {
     context.bytesOut += chunk.length;
   });
+  // Ahead of the proxy's own listener, which would pass it off as a client that left.
+  answer.on('error', (error) => interrupted(core, error, context));
   answer.pipe(context.res);
+}
+
+function interrupted(core: Core, error: Error, context: Context): void {
+  if (context.finished || context.res.destroyed) return;
+  core.log.warn({ requestId: context.id, target: 'newapi', failure: 'upstream_interrupted', cause: describe(error) }, 'upstream.failed');
+  context.fail(new HeimdallError('upstream_interrupted', { cause: error }));
 }
 
 function note(context: Context, status: number, head: readonly string[]): void {
@@ -103,32 +126,43 @@ function note(context: Context, status: number, head: readonly string[]): void {
   if (status === 401 && context.route.credential && context.upstreamCredential === null) context.vouched = 'refused';
 }
 
-function watchUpgrade(request: ClientRequest, context: Context): void {
+/**
+ * The proxy joins two sockets and lets go of neither: here each takes the other with it, whichever leaves, in every phase.
+ * Until the upstream answers, the gate can still answer itself.
+ */
+function watchUpgrade(core: Core, request: ClientRequest, context: Context): void {
+  const socket = context.req.heimdallUpgrade?.socket as Socket;
+  const leave = (): void => {
+    socket.destroy();
+    request.destroy();
+  };
   const answered = (answer: IncomingMessage): void => {
     note(context, answer.statusCode ?? 502, answer.rawHeaders);
     context.status = answer.statusCode ?? 502;
     context.headAt = context.elapsed();
     answer.headers['x-request-id'] = context.id;
+    socket.off('end', leave);
+    context.handOver(socket);
   };
-  request.once('upgrade', answered);
-  request.once('response', answered);
+  socket.once('end', leave).once('close', leave);
+  request.setTimeout(core.config.newapi.timeout, () => request.destroy());
+  request.once('upgrade', (answer: IncomingMessage, upstream: Socket) => {
+    answered(answer);
+    socket.once('close', () => upstream.destroy());
+    upstream.once('close', () => socket.destroySoon());
+  });
+  request.once('response', (answer: IncomingMessage) => {
+    answered(answer);
+    socket.once('finish', () => socket.destroy());
+  });
 }
 
 function failed(core: Core, error: Error, req: GateRequest): void {
   const context = req.heimdall as Context;
-  if (context.finished || req.socket.destroyed) return;
+  if (context.finished || context.res.writableEnded || req.socket.destroyed) return;
   const timeout = (error as NodeJS.ErrnoException).code === 'ECONNRESET' && context.elapsed() - (context.sentAt ?? 0) >= core.config.newapi.timeout;
   const unreachable = new HeimdallError(timeout ? 'upstream_timeout' : 'upstream_unreachable', { cause: error });
   core.log.warn({ requestId: context.id, target: 'newapi', failure: unreachable.code, cause: describe(error) }, 'upstream.failed');
-  if (req.heimdallUpgrade) return refuseSocket(context, unreachable);
-  context.fail(unreachable);
+  if (!context.handedOver) context.fail(unreachable);
 }
 
-/** After the hand-over only the bare socket is left to answer on. */
-function refuseSocket(context: Context, error: HeimdallError): void {
-  if (context.status !== 0) return;
-  context.status = error.status;
-  context.outcome = 'upstream_error';
-  context.errorCode = error.code;
-  context.req.heimdallUpgrade?.socket.end(`HTTP/1.1 ${error.status} Bad Gateway\r\nX-Request-Id: ${context.id}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`);
-}

@@ -5,6 +5,7 @@ import type { Core } from '../context.ts';
 const fresh = 5000;
 const patience = 5000;
 
+/** A look at NewAPI. */
 export interface Probe {
   /** Whether NewAPI answers at all; asks at most once in 5 s and never throws. */
   alive(): Promise<boolean>;

@@ -36,6 +36,14 @@ const table: readonly Row[] = [
   ['POST', '/v1/models/*', { ...task, errors: 'gemini' }],
   ['*', '/v1/*', { ...task, errors: 'openai' }],
 
+  ['*', '/api/stripe/webhook', webhook],
+  ['*', '/api/creem/webhook', webhook],
+  ['*', '/api/waffo/webhook', webhook],
+  ['*', '/api/user/epay/notify', webhook],
+  ['*', '/dashboard/*', api],
+  ['*', '/pg/*', api],
+  ['*', '/api/*', api],
+
   ['*', '/mj/notify', webhook],
   ['*', '/:mode/mj/notify', webhook],
   ['GET', '/mj/image/:id', { ...task, ...open, errors: 'midjourney' }],
@@ -45,14 +53,6 @@ const table: readonly Row[] = [
   ['*', '/suno/*', task],
   ['*', '/kling/*', task],
   ['*', '/jimeng/*', task],
-
-  ['*', '/api/stripe/webhook', webhook],
-  ['*', '/api/creem/webhook', webhook],
-  ['*', '/api/waffo/webhook', webhook],
-  ['*', '/api/user/epay/notify', webhook],
-  ['*', '/dashboard/*', api],
-  ['*', '/pg/*', api],
-  ['*', '/api/*', api],
 ];
 
 const defaults: Omit<Route, 'template'> = { class: 'ui', body: 'none', errors: 'newapi', credential: false, free: false, media: false, providers: [] };

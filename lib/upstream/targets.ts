@@ -22,27 +22,35 @@ export interface Target {
   readonly models: Readonly<Record<string, string>>;
 }
 
-/** A handler that learns whether its request went out on a socket that had served before. */
-export interface ReuseAware {
-  reused: boolean;
+/** A handler that is told the connection its request is put on. */
+export interface ConnectionAware {
+  connection: Connection | null;
 }
 
 /**
  * A keep-alive socket the upstream closes just as we write looks like any reset. Counting what the socket has served
  * tells them apart; undici's errors do not.
  */
-class Connection extends Client {
+export class Connection extends Client {
   #served = 0;
 
   constructor(origin: URL, options: Client.Options) {
     super(origin, options);
-    this.on('disconnect', () => {
+    this.on('connect', () => {
       this.#served = 0;
     });
   }
 
-  override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler & Partial<ReuseAware>): boolean {
-    handler.reused = this.#served++ > 0;
+  /**
+   * Called as a request goes out; when it was dispatched, the socket it would go out on was not yet certain.
+   * @returns whether the socket has served before.
+   */
+  serve(): boolean {
+    return this.#served++ > 0;
+  }
+
+  override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler & Partial<ConnectionAware>): boolean {
+    handler.connection = this;
     return super.dispatch(options, handler);
   }
 }
@@ -112,7 +120,8 @@ const known: ReadonlySet<string> = new Set(['openai', 'anthropic', 'ollama']);
 export function targetModel(target: Target, context: Context): string | null {
   const { model } = context;
   if (model === null) return null;
-  return target.models[model] ?? target.model ?? model;
+  const mapped = Object.hasOwn(target.models, model) ? target.models[model] : undefined;
+  return mapped ?? target.model ?? model;
 }
 
 /** Everything the wire needs to ask a target. */
