@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { TestLike } from './client.ts';
 
@@ -21,6 +21,33 @@ export async function startUpstream(t: TestLike, listener?: RequestListener): Pr
   });
   const { port } = server.address() as AddressInfo;
   return { url: `http://127.0.0.1:${port}`, port, server };
+}
+
+/** Resolves once a number has stopped moving: what had room in the buffers on the way has gone through. */
+export async function settled(read: () => number): Promise<number> {
+  let last = read();
+  for (let quiet = 0; quiet < 25; quiet++) {
+    await new Promise((resolve) => setTimeout(resolve, 4));
+    if (read() !== last) quiet = 0;
+    last = read();
+  }
+  return last;
+}
+
+/** Answers with `size` bytes, or without end; says how many it got rid of. */
+export function pour(res: ServerResponse, size: number = Number.POSITIVE_INFINITY): () => number {
+  const piece = Buffer.alloc(1 << 18, 1);
+  let given = 0;
+  const more = (): void => {
+    while (given < size && !res.destroyed) {
+      given += piece.length;
+      if (!res.write(piece)) return;
+    }
+    if (!res.writableEnded) res.end();
+  };
+  res.on('drain', more);
+  more();
+  return () => given;
 }
 
 /** A URL on which nothing listens. */

@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { describe, it } from 'node:test';
+import { rawRequest, request, until } from '../support/client.ts';
+import { accessRecords } from '../support/records.ts';
+import { bearer, behind, chat } from './behind.ts';
+
+describe('logging', () => {
+  it('writes one line for every request, however it ended', async (t) => {
+    const records = accessRecords(t);
+    const gate = await behind(t, { logging: records.logging }, (req, res) => {
+      if (req.url === '/hang') return;
+      if (req.url === '/cut') return void res.destroy();
+      req.resume().on('end', () => res.end('{}'));
+    });
+    await gate.ask('/health');
+    await gate.ask('/v1/chat/completions', { body: chat, headers: bearer });
+    await gate.ask('/v1/chat/completions', { body: chat });
+    await gate.ask('/cut');
+    await rawRequest(gate.port, 'NONSENSE\r\n\r\n');
+    const leaving = new AbortController();
+    const asked = request(`${gate.url}/hang`, { signal: leaving.signal });
+    await until(() => gate.seen.some(({ url }) => url === '/hang'));
+    leaving.abort();
+    await assert.rejects(asked);
+    const lines = await records.atLeast(6);
+    assert.deepEqual(lines.map(({ status, outcome }) => `${status} ${outcome}`), [
+      '200 served', '200 served', '401 refused:missing_credential', '502 upstream_error', '400 refused:malformed_request', '499 aborted',
+    ]);
+    assert.equal(new Set(lines.map(({ id }) => id)).size, 6);
+    await gate.gate.close({ timeout: 0 });
+    assert.equal(records.all().length, 6);
+  });
+
+  it('writes nothing when it is left out', async (t) => {
+    const records = accessRecords(t);
+    const { ask, gate } = await behind(t, { logging: records.logging, middleware: ['rate_limit', 'auth'] });
+    await ask('/health');
+    await gate.close({ timeout: 0 });
+    assert.equal(existsSync(records.logging.file), false);
+  });
+});
