@@ -87,6 +87,8 @@ export class Context implements RequestInfo {
   query = '';
   /** Path and query as they leave for NewAPI by the proxy. */
   forwardPath = '';
+  /** Gives the request its own URL and headers back, once the proxy has its copy of ours. */
+  restore: (() => void) | null = null;
   route!: Route;
   token: TokenIdentity | null = null;
   /** Two carriers named different credentials, so NewAPI's verdict cannot be tied to `token`. */

@@ -71,15 +71,22 @@ function upgrade(context: Context, handler: RequestHandler<GateRequest, ServerRe
   handler.upgrade(context.req, socket as Socket, head);
 }
 
-/** The proxy reads headers and URL from the request, and nothing reads them after it. */
+/** The proxy copies headers and URL from the request; {@link restore} takes ours away again. */
 function prepare(context: Context, prefix: string): void {
   const { req, upstreamCredential, query } = context;
   const url = req.url ?? '/';
   const own = upstreamCredential === null || query === '' ? url : url.slice(0, -query.length) + anonymousQuery(query);
   context.forwardPath = prefix + own;
+  const received = { url, headers: req.headers };
+  context.restore = () => void Object.assign(req, received);
   req.url = '/';
   req.headers = proxyHeaders(context, context.body?.length ? context.body.length : null);
   context.exchange = null;
+}
+
+/** SECURITY: a host's own logger, which reads the request at its end, must find what came and no `upstream_credential`. */
+function restore({ heimdall }: GateRequest): void {
+  heimdall?.restore?.();
 }
 
 /** The proxy emits errors of both kinds of exchange on one event; a socket stands where the response does. */
@@ -87,6 +94,8 @@ type Failed = (error: Error, req: GateRequest, output: ServerResponse | Socket) 
 
 function answers(core: Core): Plugin {
   return (server) => {
+    // Emitted just before the copy is made, in the same turn.
+    server.on('start', ((req: GateRequest) => queueMicrotask(() => restore(req))) as never);
     server.on('proxyReq', ((request: ClientRequest, req: GateRequest) => follow(request, req.heimdall as Context)) as never);
     server.on('proxyRes', ((answer: IncomingMessage, req: GateRequest) => relay(core, answer, req.heimdall as Context)) as never);
     server.on('proxyReqWs', ((request: ClientRequest, req: GateRequest) => watchUpgrade(core, request, req.heimdall as Context)) as never);
@@ -131,6 +140,7 @@ function note(context: Context, status: number, head: readonly string[]): void {
  * Until the upstream answers, the gate can still answer itself.
  */
 function watchUpgrade(core: Core, request: ClientRequest, context: Context): void {
+  restore(context.req);
   const socket = context.req.heimdallUpgrade?.socket as Socket;
   const leave = (): void => {
     socket.destroy();

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { hash } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
@@ -244,4 +245,18 @@ test('the gate needs no Express application', async (t) => {
   assert.equal((await request(`${url}/api/status`)).status, 200);
   const plain = await listening(t, createServer((req: IncomingMessage, res) => (gate as unknown as (...args: unknown[]) => void)(req, res, () => res.end('beyond'))));
   assert.equal((await request(`${plain}/v1/models`, { headers: credential })).status, 200);
+});
+
+test('shows a host\'s own logger the request as it came, never the credential sent in its place', async (t) => {
+  const key = `sk-${'g'.repeat(48)}`;
+  const seen: { url: string | undefined; authorization: string | undefined }[] = [];
+  const { api, url } = await host(t, '/gate', (app) => app.use(((req, res, next) => {
+    res.on('finish', () => void seen.push({ url: req.originalUrl, authorization: req.headers.authorization }));
+    next();
+  }) as RequestHandler), { auth: { mode: 'keys', keys: [{ name: 'host', sha256: hash('sha256', key), upstreamCredential: DEMO_KEY }] } });
+  const answer = await request(`${url}/gate/mj/task/1/fetch?a=b`, { headers: { Authorization: `Bearer ${key}` } });
+  await until(() => seen.length === 1);
+  assert.deepEqual(seen, [{ url: '/gate/mj/task/1/fetch?a=b', authorization: `Bearer ${key}` }]);
+  assert.equal(api.requests.at(-1)?.headers.authorization, `Bearer ${DEMO_KEY}`);
+  assert.ok(answer.status < 500);
 });
