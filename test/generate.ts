@@ -6,7 +6,7 @@ import { LATER } from '../lib/config/later.ts';
 import type { Later, LaterSection } from '../lib/config/later.ts';
 import { writePath } from '../lib/config/paths.ts';
 import { schema } from '../lib/config/schema.ts';
-import { toSnake } from '../lib/config/shape.ts';
+import { SECOND_PLACES, toSnake } from '../lib/config/shape.ts';
 
 /** A place of the schema as zod describes it, with what every key carries. */
 interface Node extends Partial<Meta> {
@@ -29,16 +29,29 @@ const BLOCK = /(<!-- config:start -->\n)[^]*(<!-- config:end -->)/;
 /** The JSON Schema (draft 2020-12) of a configuration file, for editors. */
 export function schemaJson(): string {
   const { properties, ...root } = sectionJson(ROOT, LATER);
-  const places = properties as Record<string, Json>;
-  const { server, middleware, metrics } = places as { server: Json; middleware: Json; metrics: Json };
-  const aliased = {
-    ...places,
-    server: { ...server, properties: { ...(server['properties'] as Json), middleware } },
-    metrics: { anyOf: [metrics, (metrics['properties'] as Json)['series']] },
-  };
+  const places = SECOND_PLACES.reduceRight((all, { from, to }) => withPlace(all, from.map(String), jsonAt(all, to)), properties as Json);
+  const metrics = places['metrics'] as Json;
+  const aliased = { ...places, metrics: { anyOf: [metrics, (metrics['properties'] as Json)['series']] } };
   const variable = { type: 'string', pattern: String.raw`\$\{.+\}`, description: 'A text with a variable' };
   const head = { $schema: 'https://json-schema.org/draft/2020-12/schema', $comment: GENERATED, title: 'Heimdall configuration' };
   return `${JSON.stringify({ ...head, ...root, properties: aliased, $defs: { variable } }, null, 2)}\n`;
+}
+
+/** The properties with one more, which takes in the later keys that are there already. */
+function withPlace(properties: Json, [step = '', ...rest]: readonly string[], added: Json): Json {
+  const snake = toSnake(step);
+  const there = properties[snake] as Json | undefined;
+  const inside = (there?.['properties'] ?? {}) as Json;
+  if (rest.length > 0) return { ...properties, [snake]: { ...there, properties: withPlace(inside, rest, added) } };
+  const both = there ? { properties: { ...(added['properties'] as Json), ...inside } } : {};
+  return { ...properties, [snake]: { ...added, ...both } };
+}
+
+function jsonAt(properties: Json, at: readonly (string | number)[]): Json {
+  return at.reduce<Json>(
+    (json, step) => ((json['properties'] as Json)[toSnake(String(step))] ?? {}) as Json,
+    { properties },
+  );
 }
 
 function sectionJson(node: Node, later: LaterSection): Json {
@@ -69,7 +82,7 @@ function placeJson(node: Node, fallback: unknown, later: Later | undefined): Jso
     return {
       type: ['object', 'null'],
       description,
-      additionalProperties: placeJson(node.additionalProperties, null, undefined),
+      additionalProperties: itemJson(node.additionalProperties, undefined),
       ...preset,
     };
   return {
@@ -115,7 +128,7 @@ function declare(node: Node, side: Side, types: Map<string, string>): string {
   types.set(name, '');
   const lines = Object.entries(node.properties ?? {}).flatMap(([key, each]) => [
     ...memberLines(key, each, node.required?.includes(key) ?? false, side, types),
-    ...(side === 'input' ? extraLines(name, key, inner(each)) : []),
+    ...(side === 'input' ? extraLines(`${name}.${key}`, key, inner(each)) : []),
   ]);
   const doc = side === 'config' ? rootNote(node) : `\`${node.title}\` as code may give it; what is left out keeps its default.`;
   types.set(name, `/** ${doc} */\nexport interface ${name} {\n${lines.join('\n')}\n}\n`);
@@ -138,11 +151,22 @@ function memberLines(key: string, node: Node, required: boolean, side: Side, typ
   return [`  /** ${inner(node).description} */`, `  readonly ${list};`];
 }
 
-/** Keys that are accepted but do not stay: the file of a secret, and the second place of `middleware`. */
-function extraLines(type: string, key: string, node: Node): string[] {
+/** Second places, by the key after which they are told. */
+const SECOND: Readonly<Record<string, readonly string[]>> = {
+  'ServerInput.host': ['  /** The same as middleware at the top. */', "  readonly middleware?: ConfigInput['middleware'];"],
+  'HealthCheckInput.failureThreshold': ['  /** The same as failureThreshold. */', '  readonly threshold?: number | undefined;'],
+  'ConfigInput.llm': [
+    '  /** The same as llm.retry. */',
+    '  readonly retry?: RetryInput | undefined;',
+    '  /** The same as llm.healthCheck. */',
+    '  readonly healthCheck?: HealthCheckInput | undefined;',
+  ],
+};
+
+/** Keys that are accepted but do not stay: the file of a secret, and second places. */
+function extraLines(place: string, key: string, node: Node): readonly string[] {
   if (node.file) return [`  /** Path of a file that holds ${key}. */`, `  readonly ${key}File?: string | null | undefined;`];
-  if (type !== 'ServerInput' || key !== 'host') return [];
-  return ['  /** The same as middleware at the top. */', "  readonly middleware?: ConfigInput['middleware'];"];
+  return SECOND[place] ?? [];
 }
 
 function typeOf(node: Node, side: Side, types: Map<string, string>): string {
@@ -186,7 +210,8 @@ function rowsOf(section: Node, prefix: string): Row[] {
       return [...(isNullable(each) ? [rowOf(name, { ...node, shown: 'none' })] : []), ...rowsOf(node, `${name}.`)];
     // Keys that are those of the section around the list need no second row.
     const repeated = Object.keys(node.items?.properties ?? {}).every((item) => Object.hasOwn(section.properties ?? {}, item));
-    return [rowOf(name, node), ...(node.items && !repeated ? rowsOf(node.items, `${name}[].`) : [])];
+    const named = node.additionalProperties ? rowsOf(node.additionalProperties, `${name}.<name>.`) : [];
+    return [rowOf(name, node), ...(node.items && !repeated ? rowsOf(node.items, `${name}[].`) : []), ...named];
   });
 }
 

@@ -20,6 +20,8 @@ export interface Config {
   readonly clientIpHeader: string | null;
   /** Who answers model routes. */
   readonly llm: LlmConfig;
+  /** When a target that fails is left alone for a while. */
+  readonly circuitBreaker: CircuitBreakerConfig;
   /** Who may call. */
   readonly auth: AuthConfig;
   /** The gateway's own CORS answers; left out, those of NewAPI pass. */
@@ -103,10 +105,24 @@ export interface LlmConfig {
   readonly model: string | null;
   /** Models renamed on the way to the target, from: to (default {}). */
   readonly models: Readonly<Record<string, string>>;
+  /** Share of the requests the target gets beside the others when strategy is weighted (a whole number from 1 to 1000; default 1). */
+  readonly weight: number;
   /** Targets asked in this order when those before cannot answer; keys as in llm (default []). */
   readonly backupProviders: readonly LlmTarget[];
+  /** Which target is asked first: the first in the list, one by weight, or the one with the fewest requests in hand (one of failover, weighted, least_busy; default failover). */
+  readonly strategy: 'failover' | 'weighted' | 'least_busy';
+  /** Prices by the name of a model, or by what names begin with and a * after it; the longest that fits counts (default {}). */
+  readonly prices: Readonly<Record<string, ModelPrice>>;
+  /** When and how often the targets are asked again; also as retry at the top. */
+  readonly retry: RetryConfig;
+  /** Free probes of the targets; also as health_check at the top. */
+  readonly healthCheck: HealthCheckConfig;
   /** Patience with targets. */
   readonly timeouts: LlmTimeouts;
+  /** Silence after which a stream that has no answer yet begins with comments, so that a CDN does not cut it (a duration above 0, at most 24d, or off; default off). */
+  readonly streamPreludeAfter: number | null;
+  /** Silence after which a comment is sent within a stream, again and again, so that nothing on the way cuts it (a duration above 0, at most 24d, or off; default off). */
+  readonly keepAliveComments: number | null;
 }
 
 /** A place that can answer model routes. */
@@ -121,6 +137,44 @@ export interface LlmTarget {
   readonly model: string | null;
   /** Models renamed on the way to the target, from: to (default {}). */
   readonly models: Readonly<Record<string, string>>;
+  /** Share of the requests the target gets beside the others when strategy is weighted (a whole number from 1 to 1000; default 1). */
+  readonly weight: number;
+}
+
+/** What a model costs, in USD per million tokens. */
+export interface ModelPrice {
+  /** USD per million prompt tokens (a number of at least 0; required). */
+  readonly input: number;
+  /** USD per million completion tokens (a number of at least 0; required). */
+  readonly output: number;
+  /** USD per million prompt tokens read from a cache; none means the price of input (a number of at least 0; default none). */
+  readonly cached: number | null;
+}
+
+/** When and how often the targets are asked again; also as retry at the top. */
+export interface RetryConfig {
+  /** How often the targets are asked again after every one was asked once; 0 for never (a whole number from 0 to 100; default 5). */
+  readonly maxRetries: number;
+  /** Longest wait before the first retry; the real one is random below it (a duration above 0, at most 24d; default 100ms). */
+  readonly initialDelay: number;
+  /** Longest wait before any retry (a duration above 0, at most 24d; default 5s). */
+  readonly maxDelay: number;
+  /** What the wait grows by with every retry (a number from 1 to 10; default 1.5). */
+  readonly multiplier: number;
+  /** Failures that are tried again; timeout may bill a request twice (each one of rate_limit, timeout, server_error; default ["rate_limit", "server_error"]). */
+  readonly retryableErrors: readonly ('rate_limit' | 'timeout' | 'server_error')[];
+}
+
+/** Free probes of the targets; also as health_check at the top. */
+export interface HealthCheckConfig {
+  /** Whether targets are probed (true or false; default true). */
+  readonly enabled: boolean;
+  /** Time between two probes of a target (a duration of at least 1s, at most 24d; default 15s). */
+  readonly interval: number;
+  /** How long a probe may take (a duration above 0, at most 24d; default 5s). */
+  readonly timeout: number;
+  /** Failed probes in a row after which a target counts as down; also as threshold (a whole number from 1 to 100; default 2). */
+  readonly failureThreshold: number;
 }
 
 /** Patience with targets. */
@@ -133,6 +187,18 @@ export interface LlmTimeouts {
   readonly idle: number;
   /** How long all attempts together may take until an answer is committed to (a duration above 0, at most 24d; default 10m). */
   readonly total: number;
+}
+
+/** When a target that fails is left alone for a while. */
+export interface CircuitBreakerConfig {
+  /** Requests at a time that test whether a target is back (a whole number from 1 to 1000; default 1). */
+  readonly maxRequests: number;
+  /** Time after which the failures counted so far are forgotten; 0 for never (a duration of at most 24d; default 30s). */
+  readonly interval: number;
+  /** How long a target is left alone before it is tested (a duration above 0, at most 24d; default 10s). */
+  readonly timeout: number;
+  /** Failures in a row after which a target is left alone (a whole number from 1 to 1000; default 5). */
+  readonly failureThreshold: number;
 }
 
 /** Who may call. */
@@ -227,12 +293,12 @@ export interface MetricsConfig {
   readonly prefix: string;
   /** Bearer token that may read the metrics; without one their path does not exist (a secret text of visible ASCII characters; default none). */
   readonly token: string | null;
-  /** Series that are exposed (each one of request_duration_seconds, request_size_bytes, response_size_bytes, active_requests, error_total, overhead_seconds; default all). */
+  /** Series that are exposed (each one of request_duration_seconds, request_size_bytes, response_size_bytes, active_requests, error_total, overhead_seconds, circuit_breaker_state, upstream_attempts_total, upstream_failures_total, tokens_total, cost_usd_total; default all). */
   readonly series: readonly SeriesName[] | null;
 }
 
 /** Series that are exposed: one name. */
-export type SeriesName = 'request_duration_seconds' | 'request_size_bytes' | 'response_size_bytes' | 'active_requests' | 'error_total' | 'overhead_seconds';
+export type SeriesName = 'request_duration_seconds' | 'request_size_bytes' | 'response_size_bytes' | 'active_requests' | 'error_total' | 'overhead_seconds' | 'circuit_breaker_state' | 'upstream_attempts_total' | 'upstream_failures_total' | 'tokens_total' | 'cost_usd_total';
 
 /** `Config` as code may give it; what is left out keeps its default. */
 export interface ConfigInput {
@@ -256,6 +322,12 @@ export interface ConfigInput {
   readonly clientIpHeader?: string | null | undefined;
   /** Who answers model routes. */
   readonly llm?: LlmInput | undefined;
+  /** The same as llm.retry. */
+  readonly retry?: RetryInput | undefined;
+  /** The same as llm.healthCheck. */
+  readonly healthCheck?: HealthCheckInput | undefined;
+  /** When a target that fails is left alone for a while. */
+  readonly circuitBreaker?: CircuitBreakerInput | undefined;
   /** Who may call. */
   readonly auth?: AuthInput | undefined;
   /** The gateway's own CORS answers; left out, those of NewAPI pass. */
@@ -340,10 +412,24 @@ export interface LlmInput {
   readonly model?: string | null | undefined;
   /** Models renamed on the way to the target, from: to (default {}). */
   readonly models?: Readonly<Record<string, string>> | undefined;
+  /** Share of the requests the target gets beside the others when strategy is weighted (a whole number from 1 to 1000; default 1). */
+  readonly weight?: number | undefined;
   /** Targets asked in this order when those before cannot answer; keys as in llm (default []). */
   readonly backupProviders?: readonly LlmTargetInput[] | undefined;
+  /** Which target is asked first: the first in the list, one by weight, or the one with the fewest requests in hand (one of failover, weighted, least_busy; default failover). */
+  readonly strategy?: 'failover' | 'weighted' | 'least_busy' | undefined;
+  /** Prices by the name of a model, or by what names begin with and a * after it; the longest that fits counts (default {}). */
+  readonly prices?: Readonly<Record<string, ModelPriceInput>> | undefined;
+  /** When and how often the targets are asked again; also as retry at the top. */
+  readonly retry?: RetryInput | undefined;
+  /** Free probes of the targets; also as health_check at the top. */
+  readonly healthCheck?: HealthCheckInput | undefined;
   /** Patience with targets. */
   readonly timeouts?: LlmTimeoutsInput | undefined;
+  /** Silence after which a stream that has no answer yet begins with comments, so that a CDN does not cut it (a duration above 0, at most 24d, or off; default off). */
+  readonly streamPreludeAfter?: number | string | false | null | undefined;
+  /** Silence after which a comment is sent within a stream, again and again, so that nothing on the way cuts it (a duration above 0, at most 24d, or off; default off). */
+  readonly keepAliveComments?: number | string | false | null | undefined;
 }
 
 /** `LlmTarget` as code may give it; what is left out keeps its default. */
@@ -360,6 +446,46 @@ export interface LlmTargetInput {
   readonly model?: string | null | undefined;
   /** Models renamed on the way to the target, from: to (default {}). */
   readonly models?: Readonly<Record<string, string>> | undefined;
+  /** Share of the requests the target gets beside the others when strategy is weighted (a whole number from 1 to 1000; default 1). */
+  readonly weight?: number | undefined;
+}
+
+/** `ModelPrice` as code may give it; what is left out keeps its default. */
+export interface ModelPriceInput {
+  /** USD per million prompt tokens (a number of at least 0; required). */
+  readonly input: number;
+  /** USD per million completion tokens (a number of at least 0; required). */
+  readonly output: number;
+  /** USD per million prompt tokens read from a cache; none means the price of input (a number of at least 0; default none). */
+  readonly cached?: number | null | undefined;
+}
+
+/** `RetryConfig` as code may give it; what is left out keeps its default. */
+export interface RetryInput {
+  /** How often the targets are asked again after every one was asked once; 0 for never (a whole number from 0 to 100; default 5). */
+  readonly maxRetries?: number | undefined;
+  /** Longest wait before the first retry; the real one is random below it (a duration above 0, at most 24d; default 100ms). */
+  readonly initialDelay?: number | string | undefined;
+  /** Longest wait before any retry (a duration above 0, at most 24d; default 5s). */
+  readonly maxDelay?: number | string | undefined;
+  /** What the wait grows by with every retry (a number from 1 to 10; default 1.5). */
+  readonly multiplier?: number | undefined;
+  /** Failures that are tried again; timeout may bill a request twice (each one of rate_limit, timeout, server_error; default ["rate_limit", "server_error"]). */
+  readonly retryableErrors?: readonly ('rate_limit' | 'timeout' | 'server_error')[] | undefined;
+}
+
+/** `HealthCheckConfig` as code may give it; what is left out keeps its default. */
+export interface HealthCheckInput {
+  /** Whether targets are probed (true or false; default true). */
+  readonly enabled?: boolean | undefined;
+  /** Time between two probes of a target (a duration of at least 1s, at most 24d; default 15s). */
+  readonly interval?: number | string | undefined;
+  /** How long a probe may take (a duration above 0, at most 24d; default 5s). */
+  readonly timeout?: number | string | undefined;
+  /** Failed probes in a row after which a target counts as down; also as threshold (a whole number from 1 to 100; default 2). */
+  readonly failureThreshold?: number | undefined;
+  /** The same as failureThreshold. */
+  readonly threshold?: number | undefined;
 }
 
 /** `LlmTimeouts` as code may give it; what is left out keeps its default. */
@@ -372,6 +498,18 @@ export interface LlmTimeoutsInput {
   readonly idle?: number | string | undefined;
   /** How long all attempts together may take until an answer is committed to (a duration above 0, at most 24d; default 10m). */
   readonly total?: number | string | undefined;
+}
+
+/** `CircuitBreakerConfig` as code may give it; what is left out keeps its default. */
+export interface CircuitBreakerInput {
+  /** Requests at a time that test whether a target is back (a whole number from 1 to 1000; default 1). */
+  readonly maxRequests?: number | undefined;
+  /** Time after which the failures counted so far are forgotten; 0 for never (a duration of at most 24d; default 30s). */
+  readonly interval?: number | string | undefined;
+  /** How long a target is left alone before it is tested (a duration above 0, at most 24d; default 10s). */
+  readonly timeout?: number | string | undefined;
+  /** Failures in a row after which a target is left alone (a whole number from 1 to 1000; default 5). */
+  readonly failureThreshold?: number | undefined;
 }
 
 /** `AuthConfig` as code may give it; what is left out keeps its default. */
@@ -470,6 +608,6 @@ export interface MetricsInput {
   readonly token?: string | null | undefined;
   /** Path of a file that holds token. */
   readonly tokenFile?: string | null | undefined;
-  /** Series that are exposed (each one of request_duration_seconds, request_size_bytes, response_size_bytes, active_requests, error_total, overhead_seconds; default all). */
+  /** Series that are exposed (each one of request_duration_seconds, request_size_bytes, response_size_bytes, active_requests, error_total, overhead_seconds, circuit_breaker_state, upstream_attempts_total, upstream_failures_total, tokens_total, cost_usd_total; default all). */
   readonly series?: readonly (SeriesName | (string & {}))[] | null | undefined;
 }

@@ -1,6 +1,6 @@
 import type { Config } from '../../types/config.d.ts';
-import { LATER_PARTS, LATER_SERIES, ALWAYS_LAST } from './schema.ts';
-import type { Draft, PARTS, SERIES } from './schema.ts';
+import { LATER_PARTS, ALWAYS_LAST } from './schema.ts';
+import type { Draft, PARTS } from './schema.ts';
 
 /** Largest body kept for failover unless the configuration says otherwise. */
 const BUFFER_BODY_BYTES = 32 * 1024 ** 2;
@@ -29,14 +29,9 @@ export function complete(draft: Draft) {
       bufferBodyBytes: server.bufferBodyBytes ?? Math.min(BUFFER_BODY_BYTES, server.maxBodyBytes),
     },
     auth: { ...auth, mode: auth.mode ?? (isOwn(draft.llm) ? 'keys' : 'passthrough') },
-    metrics: { ...draft.metrics, series: draft.metrics.series?.filter(isBuiltSeries) ?? null },
   } satisfies Config;
 }
 
 function isBuiltPart(name: string): name is (typeof PARTS)[number] {
   return name !== ALWAYS_LAST && !(LATER_PARTS as readonly string[]).includes(name);
-}
-
-function isBuiltSeries(name: string): name is (typeof SERIES)[number] {
-  return !(LATER_SERIES as readonly string[]).includes(name);
 }

@@ -62,6 +62,20 @@ export function map<T>(kind: Kind<T>, what: string): z.ZodPrefault<z.ZodRecord<z
   return record.meta({ what, shown: '{}', description: sentence(what, 'default {}') }).prefault({});
 }
 
+/** A map of sections whose names are the user's own; `one` says what each is. */
+export function sectionMap<S extends z.ZodRawShape>(
+  title: string,
+  one: string,
+  what: string,
+  shape: S,
+): z.ZodPrefault<z.ZodRecord<z.ZodString, StrictObject<S>>> {
+  const item = z.strictObject(shape).meta({ title, what: one });
+  return z
+    .record(z.string(), item)
+    .meta({ what, shown: '{}', description: sentence(what, 'default {}') })
+    .prefault({});
+}
+
 /** A section of keys; left out, all its defaults hold. */
 export function section<S extends z.ZodRawShape>(title: string, what: string, shape: S): z.ZodPrefault<StrictObject<S>> {
   return keysOf(title, what, shape).prefault({} as z.input<StrictObject<S>>);

@@ -1,3 +1,4 @@
+import { writeStep } from './paths.ts';
 import type { Style } from './paths.ts';
 import { expectation, show, showLength, suggestion } from './problems.ts';
 import type { Path } from './problems.ts';
@@ -43,7 +44,7 @@ function admit(value: unknown, shape: Shape, place: Place, door: Door): unknown 
     case 'value':
       return value;
     case 'map':
-      return isSection(value) ? { ...value } : refuse(value, 'a map of names', shape, place, door);
+      return isSection(value) ? admitMap(value, shape.item, place, door) : refuse(value, 'a map of names', shape, place, door);
     case 'list':
       if (!Array.isArray(value)) return refuse(value, 'a list', shape, place, door);
       return value.map((item: unknown, index) => admit(item, shape.item, below(place, index, `[${index}]`), door));
@@ -52,6 +53,15 @@ function admit(value: unknown, shape: Shape, place: Place, door: Door): unknown 
         ? admitSection(value, shape.keys, place, door)
         : refuse(value, 'a section of keys', shape, place, door);
   }
+}
+
+/** The names are the user's own; one with nothing below it stays, for the schema to judge. */
+function admitMap(map: Tree, item: Shape, place: Place, door: Door): Tree {
+  const admitted = Object.entries(map).map(([name, value]): [string, unknown] => {
+    const inner = below(place, name, writeStep(name, false, false));
+    return [name, (value ?? null) === null ? value : admit(value, item, inner, door)];
+  });
+  return Object.fromEntries(admitted);
 }
 
 function admitSection(section: Tree, keys: readonly Entry[], place: Place, door: Door): Tree {
@@ -67,7 +77,7 @@ function admitSection(section: Tree, keys: readonly Entry[], place: Place, door:
 
 function admitKey(result: Record<string, unknown>, section: Tree, entry: Entry, place: Place, door: Door): void {
   const value = section[entry[door.style]];
-  if (entry.shape.later) {
+  if (entry.shape.later || isOfLater(value, entry.shape, door)) {
     door.report.warn(place.path, LATER_NOTE);
     checkNames(value, entry.shape, place, door);
   } else if (entry.fileOf) {
@@ -76,6 +86,11 @@ function admitKey(result: Record<string, unknown>, section: Tree, entry: Entry, 
     const admitted = admit(value, entry.shape, place, door);
     if (admitted !== undefined) result[entry.camel] = admitted;
   }
+}
+
+function isOfLater(value: unknown, shape: Shape, { style }: Door): boolean {
+  if (shape.kind !== 'section' || !isSection(value)) return false;
+  return shape.keys.some((each) => shape.laterWith?.includes(each.snake) && value[each[style]] !== undefined);
 }
 
 function admitFile(result: Record<string, unknown>, section: Tree, secret: Entry, path: unknown, place: Place, door: Door): void {

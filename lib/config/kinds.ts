@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { readDuration, readSize, writeSize } from './units.ts';
+import { readDuration, readSize, writeDuration, writeSize } from './units.ts';
 
 /** How one kind of value is read, named in errors, typed in code and checked by editors. */
 export interface Kind<T> {
@@ -84,16 +84,37 @@ export function integer(example: number, least: number, most = Number.MAX_SAFE_I
   };
 }
 
-/** Milliseconds above 0, at most 24 days. */
-export function duration(example = '30s'): Kind<number> {
+/** A number within bounds, not only a whole one. */
+export function number(example: number, least: number, most = Number.MAX_VALUE): Kind<number> {
+  const bounded = most !== Number.MAX_VALUE;
   return {
-    expected: 'a duration above 0, at most 24d',
-    expectedOf: (value) => ((readDuration(value) ?? 0) > LONGEST ? 'a duration of at most 24d' : 'a duration above 0'),
+    expected: bounded ? `a number from ${least} to ${most}` : `a number of at least ${least}`,
     example,
-    read: (value) => within(readDuration(value), 1, LONGEST),
+    read: (value) => {
+      const amount = typeof value === 'string' && /^\d+(\.\d+)?$/.test(value) ? Number(value) : value;
+      return typeof amount === 'number' && amount >= least && amount <= most ? amount : undefined;
+    },
+    input: 'number',
+    output: 'number',
+    json: { type: 'number', minimum: least, ...(bounded ? { maximum: most } : {}) },
+  };
+}
+
+/** Milliseconds from `least` to 24 days. */
+export function duration(example = '30s', least = 1): Kind<number> {
+  const named = least === 1 ? 'a duration above 0' : least === 0 ? 'a duration' : `a duration of at least ${writeDuration(least)}`;
+  return {
+    expected: `${named}${least === 0 ? ' of' : ','} at most 24d`,
+    expectedOf: (value) => ((readDuration(value) ?? 0) > LONGEST ? 'a duration of at most 24d' : named),
+    example,
+    read: (value) => within(readDuration(value), least, LONGEST),
     input: 'number | string',
     output: 'number',
-    json: { type: ['string', 'number'], pattern: String.raw`^\d+(\.\d+)?(ms|s|m|h|d)?$`, exclusiveMinimum: 0 },
+    json: {
+      type: ['string', 'number'],
+      pattern: String.raw`^\d+(\.\d+)?(ms|s|m|h|d)?$`,
+      ...(least === 1 ? { exclusiveMinimum: 0 } : { minimum: least }),
+    },
     unit: 'duration',
   };
 }
@@ -200,6 +221,20 @@ export function orFalse<T>(kind: Kind<T>): Kind<T | false> {
     input: `${kind.input} | false`,
     output: `${kind.output} | false`,
     json: { anyOf: [kind.json, { const: false }] },
+  };
+}
+
+/** The kind, or null for `off`, false or nothing. */
+export function orOff<T>(kind: Kind<T>): Kind<T | null> {
+  const { expectedOf } = kind;
+  return {
+    ...kind,
+    expected: `${kind.expected}, or off`,
+    ...(expectedOf ? { expectedOf: (value: unknown) => `${expectedOf(value)}, or off` } : {}),
+    read: (value) => (value === null || ['', 'off', 'false'].includes(plain(value)) ? null : kind.read(value)),
+    input: `${kind.input} | false | null`,
+    output: `${kind.output} | null`,
+    json: { anyOf: [kind.json, { enum: ['off', false, null] }] },
   };
 }
 

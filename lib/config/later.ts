@@ -9,9 +9,9 @@ export interface LaterSection {
   readonly [key: string]: Later;
 }
 
-const RETRY = { max_retries: true, initial_delay: true, max_delay: true, multiplier: true, retryable_errors: true } as const;
 const PROBE = { enabled: true, interval: true, timeout: true, failure_threshold: true } as const;
-const THRESHOLDS = { memory_threshold: true, cpu_threshold: true, disk_threshold: true, latency_threshold: true } as const;
+/** Of these, one alone makes the `health_check` at the top that of `server`. */
+export const THRESHOLDS = { memory_threshold: true, cpu_threshold: true, disk_threshold: true, latency_threshold: true } as const;
 const WINDOW = { limit: true, window: true } as const;
 const KEY_LIMITS = { requests: WINDOW, tokens: WINDOW, concurrency: true, budget: { day: true, month: true } } as const;
 
@@ -41,19 +41,7 @@ export const LATER = {
     },
     health_check: { ...PROBE, threshold: true, checks: true, ...THRESHOLDS },
   },
-  llm: {
-    weight: true,
-    prices: true,
-    retry: RETRY,
-    health_check: PROBE,
-    stream_prelude_after: true,
-    keep_alive_comments: true,
-    strategy: true,
-    backup_providers: [{ weight: true }],
-  },
-  retry: RETRY,
-  health_check: { ...PROBE, threshold: true, checks: true, ...THRESHOLDS },
-  circuit_breaker: { max_requests: true, interval: true, timeout: true, failure_threshold: true },
+  health_check: { checks: true, ...THRESHOLDS },
   queue: {
     enabled: true,
     concurrency: true,

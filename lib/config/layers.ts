@@ -2,11 +2,11 @@ import { VARIABLES, variablesTree } from './environment.ts';
 import type { Variables } from './expand.ts';
 import { isWorldReadable, readTree } from './file.ts';
 import { enter } from './keys.ts';
-import { valueAt, without, writePath } from './paths.ts';
+import { writePath } from './paths.ts';
 import type { Style } from './paths.ts';
-import { expectation } from './problems.ts';
 import type { Path } from './problems.ts';
 import type { Report } from './report.ts';
+import { moveHome } from './second-places.ts';
 import { settle } from './settle.ts';
 import type { Settling } from './settle.ts';
 import type { Tree } from './shape.ts';
@@ -46,23 +46,12 @@ export function environmentLayer(variables: Variables, report: Report): Layer {
   return { tree: variablesTree(variables, report), name, written: new Map(), single: true };
 }
 
-/** Two keys have a second place: `server.middleware` is `middleware`, and a list at `metrics` is `metrics.series`. */
+/** A list at `metrics` is `metrics.series`. */
 function read(raw: Tree, style: Style, settling: Omit<Settling, 'name'>): Layer {
   const listed = Array.isArray(raw['metrics']);
   const entered = enter(listed ? { ...raw, metrics: { enabled: true, series: raw['metrics'] } } : raw, style, settling.report);
-  const { tree, moved } = moveUp(entered, settling.report);
-  const name = (at: Path): string => {
-    if (moved && at[0] === 'middleware') return writePath(['server', ...at], style);
-    return writePath(listed && at[0] === 'metrics' ? ['metrics', ...at.slice(2)] : at, style);
-  };
+  const { tree, origin } = moveHome(entered, style, settling.report);
+  const name = (at: Path): string =>
+    writePath(listed && at[0] === 'metrics' ? ['metrics', ...at.slice(2)] : origin(at), style);
   return { tree: settle(tree, { ...settling, name }), name, written: settling.written };
-}
-
-function moveUp(tree: Tree, report: Report): { tree: Tree; moved: boolean } {
-  const below = ['server', 'middleware'];
-  const middleware = valueAt(tree, below) ?? null;
-  const rest = without(tree, below);
-  if (middleware === null) return { tree: rest, moved: false };
-  if (tree['middleware']) report.problem(['middleware'], 'server.middleware', expectation('either this or middleware', 'both'));
-  return { tree: { ...rest, middleware }, moved: true };
 }

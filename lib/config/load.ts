@@ -1,3 +1,4 @@
+import type { z } from 'zod';
 import type { Config, ConfigInput } from '../../types/config.d.ts';
 import { complete } from './complete.ts';
 import { given, readVariables } from './environment.ts';
@@ -5,7 +6,7 @@ import type { Variables } from './expand.ts';
 import type { Complaint } from './fields.ts';
 import { codeLayer, environmentLayer, fileLayer } from './layers.ts';
 import type { Layer } from './layers.ts';
-import { without } from './paths.ts';
+import { valueAt, without } from './paths.ts';
 import { ConfigError } from './problems.ts';
 import type { Path } from './problems.ts';
 import { Report } from './report.ts';
@@ -73,17 +74,28 @@ function readLayers(
   return layers;
 }
 
-/** Values that are refused are left out and the rest is read again, so that the rules can be checked in the same run. */
 function parse(tree: Tree, sources: Sources): Draft | undefined {
   const result = schema.safeParse(tree);
   if (result.success) return result.data;
-  const places = result.error.issues.map(({ path }) => path as Path);
   for (const issue of result.error.issues) {
     const at = issue.path as Path;
     if (!sources.report.sound(at)) continue;
     sources.refuse(at, issue.code === 'custom' ? (issue.params as Complaint) : { expected: 'a section of keys' });
   }
-  return schema.safeParse(places.reduce(without, tree)).data;
+  return parseRest(tree, result.error.issues);
+}
+
+/**
+ * What is refused is left out and the rest is read again, so that the rules can be checked in the same run. Where something
+ * required is missing, the section goes that lacks it.
+ */
+function parseRest(tree: Tree, [first]: readonly z.core.$ZodIssue[]): Draft | undefined {
+  let at = (first?.path ?? []) as Path;
+  while (at.length > 0 && valueAt(tree, at) === undefined) at = at.slice(0, -1);
+  if (at.length === 0) return undefined;
+  const rest = without(tree, at);
+  const result = schema.safeParse(rest);
+  return result.success ? result.data : parseRest(rest, result.error.issues);
 }
 
 function freeze<T>(value: T): T {

@@ -46,7 +46,8 @@ export function merge(lower: Tree, upper: Tree): Tree {
   return result;
 }
 
-function writeStep(step: string | number, index: boolean, first: boolean): string {
+/** One step of a place as it follows the steps before it. */
+export function writeStep(step: string | number, index: boolean, first: boolean): string {
   if (index) return `[${step}]`;
   if (!/^[\w-]+$/.test(String(step))) return `[${JSON.stringify(step)}]`;
   return first ? String(step) : `.${step}`;

@@ -18,7 +18,8 @@ function print(value: unknown, shape: Shape): unknown {
     case 'list':
       return Array.isArray(value) ? value.map((item: unknown) => print(item, shape.item)) : value;
     case 'map':
-      return isSection(value) ? { ...value } : value;
+      if (!isSection(value)) return value;
+      return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, print(item, shape.item)]));
     case 'value':
       return printValue(value, shape.meta?.unit);
   }

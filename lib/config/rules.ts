@@ -1,12 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { isOwn } from './complete.ts';
 import { LATER_NOTE } from './keys.ts';
+import { PROVIDERS } from './llm.ts';
+import { valueAt } from './paths.ts';
 import { show, whyUnreadable } from './problems.ts';
 import type { Path } from './problems.ts';
-import { LATER_PARTS, LATER_SERIES, PROVIDERS } from './schema.ts';
+import { LATER_PARTS } from './schema.ts';
 import type { Draft } from './schema.ts';
 import type { Sources } from './sources.ts';
-import { writeSize } from './units.ts';
+import { writeDuration, writeSize } from './units.ts';
 
 /** What one key alone cannot say. It is asked only when nothing it reads is in doubt. */
 interface Rule {
@@ -21,7 +23,10 @@ const RULES: readonly Rule[] = [
   { reads: ['server.bufferBodyBytes', 'server.maxBodyBytes'], check: bufferWithinBody },
   { reads: ['endpoints'], check: differentEndpoints },
   { reads: ['llm.provider', 'llm.endpoint', 'llm.backupProviders'], check: knownProviders },
-  { reads: ['auth.mode', 'llm'], check: noOpenRelay },
+  { reads: ['llm.prices'], check: namesOfPrices },
+  { reads: ['llm.retry.initialDelay', 'llm.retry.maxDelay'], check: growingDelay },
+  { reads: ['llm.retry.retryableErrors'], check: errorsOnce },
+  { reads: ['auth.mode', 'llm.provider', 'llm.apiKey'], check: noOpenRelay },
   { reads: ['auth.keys'], check: uniqueKeys },
   { reads: ['auth.keys', 'auth.mode', 'llm'], check: someKeys },
   { reads: ['cors'], check: noWildcardCredentials },
@@ -29,7 +34,6 @@ const RULES: readonly Rule[] = [
   { reads: ['middleware'], check: laterParts },
   { reads: ['middleware', 'llm'], check: authWhereNeeded },
   { reads: ['middleware'], check: harmlessOrder },
-  { reads: ['metrics.series'], check: laterSeries },
 ];
 
 /** Applies every rule whose keys could be read. */
@@ -85,6 +89,25 @@ function knownProviders({ llm }: Draft, sources: Sources): void {
   }
 }
 
+function namesOfPrices({ llm: { prices } }: Draft, sources: Sources): void {
+  for (const name of Object.keys(prices)) {
+    if (/^[^*]*[^]$/.test(name)) continue;
+    const expected = 'the name of a model, or what names begin with and one * at the end';
+    sources.refuse(['llm', 'prices', name], { expected, example: 'gpt-5*' }, show(name));
+  }
+}
+
+function growingDelay({ llm: { retry } }: Draft, sources: Sources): void {
+  const { initialDelay, maxDelay } = retry;
+  const at = ['llm', 'retry', 'initialDelay'];
+  if (initialDelay <= maxDelay || valueAt(sources.tree, at) === undefined) return;
+  sources.warn(at, `no wait is longer than max_delay (${writeDuration(maxDelay)}), the first included`);
+}
+
+function errorsOnce({ llm: { retry } }: Draft, sources: Sources): void {
+  once(retry.retryableErrors, 'error', ['llm', 'retry', 'retryableErrors'], sources);
+}
+
 function noOpenRelay({ auth, llm }: Draft, sources: Sources): void {
   if (auth.mode !== 'passthrough' || !isOwn(llm)) return;
   const at = ['llm', llm.provider === 'newapi' ? 'apiKey' : 'provider'];
@@ -117,9 +140,13 @@ function noWildcardCredentials({ cors }: Draft, sources: Sources): void {
 }
 
 function partsOnce({ middleware }: Draft, sources: Sources): void {
-  middleware?.forEach((name, index) => {
-    if (middleware.indexOf(name) === index) return;
-    sources.refuse(['middleware', index], { expected: 'each part once' }, `${show(name)} again`);
+  once(middleware ?? [], 'part', ['middleware'], sources);
+}
+
+function once(names: readonly string[], what: string, at: Path, sources: Sources): void {
+  names.forEach((name, index) => {
+    if (names.indexOf(name) === index) return;
+    sources.refuse([...at, index], { expected: `each ${what} once` }, `${show(name)} again`);
   });
 }
 
@@ -149,12 +176,6 @@ function harmlessOrder({ middleware }: Draft, sources: Sources): void {
     sources.warn(['middleware'], 'auth stands before rate_limit, so guessing keys is not limited; put rate_limit first');
   if (middleware.indexOf('cors') > auth)
     sources.warn(['middleware'], 'cors stands after auth, but preflights carry no key and would be refused; put cors first');
-}
-
-function laterSeries({ metrics: { series } }: Draft, sources: Sources): void {
-  for (const name of LATER_SERIES) {
-    if (series?.includes(name)) sources.warn(['metrics', 'series', series.indexOf(name)], `${name}: ${LATER_NOTE}`);
-  }
 }
 
 type Target = Draft['llm']['backupProviders'][number];

@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import { key, list, listOrNull, map, required, section, sectionOrNull, sections } from './fields.ts';
+import { key, list, listOrNull, required, section, sectionOrNull, sections } from './fields.ts';
 import {
   choice,
   credential,
@@ -17,6 +17,7 @@ import {
   text,
   url,
 } from './kinds.ts';
+import { circuitBreaker, llm, modelName } from './llm.ts';
 
 /** The optional parts of the chain. Without a list they run in the order of the chain, which is not this one. */
 export const PARTS = ['request_timer', 'security_headers', 'cors', 'rate_limit', 'auth', 'logging'] as const;
@@ -33,12 +34,13 @@ export const SERIES = [
   'active_requests',
   'error_total',
   'overhead_seconds',
+  'circuit_breaker_state',
+  'upstream_attempts_total',
+  'upstream_failures_total',
+  'tokens_total',
+  'cost_usd_total',
 ] as const;
-/** Series a list may name already; they take effect in a later release. */
-export const LATER_SERIES = ['circuit_breaker_state'] as const;
 
-/** Providers known by name; any other name needs an `endpoint`. */
-export const PROVIDERS = ['newapi', 'openai', 'anthropic', 'ollama'] as const;
 /** Names for groups of addresses in `trust_proxy`. */
 export const TRUST_PRESETS = ['loopback', 'private', 'cloudflare'] as const;
 
@@ -50,7 +52,6 @@ const ownPath = (example: string) => text('a path that starts with / and does no
 const header = text('the name of a header', 'cf-connecting-ip', /^[\w!#$%&'*+.^`|~-]+$/, (name) => name.toLowerCase());
 const origin = text('an origin or *', 'https://app.example.com', /^(\*|null|[a-z][a-z0-9+.-]*:\/\/[^\s/?#]+)$/i);
 const token = (what: string, example: string) => text(what, example, /^(\*|[\w!#$%&'*+.^`|~-]+)$/);
-const modelName = text('the name of a model', 'gpt-5-mini');
 
 const part = {
   ...choice([...PARTS, ...LATER_PARTS, ALWAYS_LAST], 'MiddlewareName', (name) => name.replaceAll('-', '_')),
@@ -62,34 +63,15 @@ const part = {
 };
 
 const series = {
-  ...choice([...SERIES, ...LATER_SERIES], 'SeriesName', (name) => name.replace(/\{.*\}$/, '')),
-  expected: `one of ${SERIES.join(', ')}`,
+  ...choice(SERIES, 'SeriesName', (name) => name.replace(/\{.*\}$/, '')),
   input: 'SeriesName | (string & {})',
-  output: SERIES.map((name) => `'${name}'`).join(' | '),
-  json: { type: 'string', pattern: `^(${[...SERIES, ...LATER_SERIES].join('|')})(\\{.*\\})?$` },
+  json: { type: 'string', pattern: `^(${SERIES.join('|')})(\\{.*\\})?$` },
 };
 
 /** A network where it looks like one; anything else is a key's name and stays as it is. */
 const exemption = {
   ...text('an IP address, a CIDR or the name of a key', '10.0.0.0/8'),
   read: (value: unknown) => (typeof value === 'string' && (isNetwork(value) || /^[^/:]+$/.test(value)) ? value : undefined),
-};
-
-const target = {
-  provider: key(
-    { ...text('the name of a provider', 'openai', /^[\w.-]+$/, (name) => name.toLowerCase()), words: PROVIDERS },
-    'newapi',
-    'Whose API the target speaks: newapi, openai, anthropic, ollama, or any name for an OpenAI-compatible API at endpoint',
-  ),
-  endpoint: key(
-    orNull(url('https://api.openai.com/v1')),
-    null,
-    "Base URL up to and with the version; none means the provider's own, for newapi newapi.base_url + /v1",
-    'by provider',
-  ),
-  apiKey: key(orNull(credential()), null, "Credential sent to the target; without one newapi gets the caller's"),
-  model: key(orNull(modelName), null, 'Model every request to the target uses instead of the one it names'),
-  models: map(modelName, 'Models renamed on the way to the target, from: to'),
 };
 
 const server = section('ServerConfig', 'The listener of the standalone server, its timeouts and its bounds', {
@@ -126,22 +108,6 @@ const server = section('ServerConfig', 'The listener of the standalone server, i
   maxBodyBytes: key(size('128MB', 1024), '128MB', 'Largest body accepted'),
   maxConnections: key(orNull(integer(10_000, 1)), null, 'Most connections open at a time'),
   shutdownTimeout: key(duration(), '30s', 'How long requests may take to finish when the server stops'),
-});
-
-const llm = section('LlmConfig', 'Who answers model routes', {
-  ...target,
-  backupProviders: sections(
-    'LlmTarget',
-    'A place that can answer model routes',
-    'Targets asked in this order when those before cannot answer; keys as in llm',
-    target,
-  ),
-  timeouts: section('LlmTimeouts', 'Patience with targets', {
-    connect: key(duration('5s'), '5s', 'How long a target may take to accept a connection'),
-    firstByte: key(duration('300s'), '300s', 'How long it may take to begin its answer'),
-    idle: key(duration('300s'), '300s', 'How long it may be silent within an answer'),
-    total: key(duration('10m'), '10m', 'How long all attempts together may take until an answer is committed to'),
-  }),
 });
 
 const sha256 = {
@@ -229,7 +195,7 @@ const metrics = section('MetricsConfig', 'Prometheus metrics; a list of names sw
 
 /**
  * The configuration: every key that takes effect, with its kind, default, bounds and description.
- * Known keys of later releases are in `later.ts`. What one key alone cannot say is in `rules.ts`.
+ * `llm.ts` has what is about targets, `later.ts` the known keys of later releases. What one key alone cannot say is in `rules.ts`.
  */
 export const schema = section('Config', 'Configuration of the gateway', {
   mode: key(choice(['enforce', 'observe']), 'enforce', 'observe decides and records everything but refuses nothing'),
@@ -252,6 +218,7 @@ export const schema = section('Config', 'Configuration of the gateway', {
   trustProxy: list(network('10.0.0.0/8', TRUST_PRESETS), ['loopback'], "Peers whose forwarded headers tell the client's address"),
   clientIpHeader: key(orNull(header), null, 'Header in which a trusted peer names the client, looked at before X-Forwarded-For'),
   llm,
+  circuitBreaker,
   auth,
   cors,
   rateLimit,

@@ -1,6 +1,7 @@
 import type { Meta } from './fields.ts';
-import { LATER } from './later.ts';
+import { LATER, THRESHOLDS } from './later.ts';
 import type { Later, LaterSection } from './later.ts';
+import type { Path } from './problems.ts';
 import { schema } from './schema.ts';
 
 /** The form of a place in the configuration: the schema's and the later keys' in one tree. */
@@ -15,6 +16,8 @@ export interface Section {
   readonly kind: 'section';
   readonly later: boolean;
   readonly keys: readonly Entry[];
+  /** Keys, as files write them, that make the whole of it one of a later release. */
+  readonly laterWith?: readonly string[];
 }
 
 /** A key of a section under both of its names. `fileOf` is the secret whose file this key points to. */
@@ -24,6 +27,20 @@ export interface Entry {
   readonly shape: Shape;
   readonly fileOf?: Entry;
 }
+
+/** A place where a setting may stand beside its own. */
+export interface SecondPlace {
+  readonly from: Path;
+  readonly to: Path;
+}
+
+/** Every second place, in the order in which what stands there is moved to the first one. */
+export const SECOND_PLACES: readonly SecondPlace[] = [
+  { from: ['server', 'middleware'], to: ['middleware'] },
+  { from: ['retry'], to: ['llm', 'retry'] },
+  { from: ['healthCheck'], to: ['llm', 'healthCheck'] },
+  { from: ['llm', 'healthCheck', 'threshold'], to: ['llm', 'healthCheck', 'failureThreshold'] },
+];
 
 /** A tree of settings, keys in camelCase once it is inside. */
 export type Tree = { readonly [key: string]: unknown };
@@ -72,15 +89,32 @@ function sectionOf(shape: Readonly<Record<string, Node>>): Section {
   return { kind: 'section', later: false, keys: Object.entries(shape).flatMap(([name, each]) => entriesOf(name, shapeOf(each))) };
 }
 
-/** The later keys join, and `middleware` may also stand under `server`. */
+/** The second places and the later keys join. What is moved twice needs the place between, so the last come first. */
 function widened(root: Section): Section {
-  const keys = overlayKeys(root.keys, LATER);
-  const middleware = keys.filter(({ camel }) => camel === 'middleware');
+  const wider = SECOND_PLACES.reduceRight((section, { from, to }) => withKey(section, from, shapeAt(section, to)), root);
+  return { ...wider, keys: overlayKeys(wider.keys, LATER).map(laterWithThresholds) };
+}
+
+function withKey(section: Section, [step, ...rest]: Path, added: Shape): Section {
+  const camel = String(step);
+  if (rest.length === 0) return { ...section, keys: [...section.keys, ...entriesOf(camel, added)] };
   const widen = (entry: Entry): Entry =>
-    entry.camel === 'server' && entry.shape.kind === 'section'
-      ? { ...entry, shape: { ...entry.shape, keys: [...entry.shape.keys, ...middleware] } }
-      : entry;
-  return { ...root, keys: keys.map(widen) };
+    entry.camel === camel && entry.shape.kind === 'section' ? { ...entry, shape: withKey(entry.shape, rest, added) } : entry;
+  return { ...section, keys: section.keys.map(widen) };
+}
+
+function shapeAt(section: Section, at: Path): Shape {
+  return at.reduce<Shape>((shape, step) => {
+    const entry = shape.kind === 'section' ? shape.keys.find(({ camel }) => camel === step) : undefined;
+    if (!entry) throw new Error(`expected a key of the schema, got ${at.join('.')}`);
+    return entry.shape;
+  }, section);
+}
+
+/** The `health_check` at the top watches the targets, but with a threshold of the machine it is the server's. */
+function laterWithThresholds(entry: Entry): Entry {
+  if (entry.camel !== 'healthCheck' || entry.shape.kind !== 'section') return entry;
+  return { ...entry, shape: { ...entry.shape, laterWith: Object.keys(THRESHOLDS) } };
 }
 
 function listOf(item: Shape): Shape {

@@ -37,13 +37,13 @@ describe('what is generated from the schema', () => {
   });
 
   it('tells of every key in the tables', () => {
-    for (const key of ['server.tls.min_version', 'auth.keys[].sha256', 'llm.timeouts.first_byte', 'rate_limit.address.window'])
+    for (const key of ['server.tls.min_version', 'auth.keys[].sha256', 'llm.timeouts.first_byte', 'rate_limit.address.window', 'llm.prices.<name>.cached'])
       assert.ok(readmeTable().includes(`| \`${key}\` |`), key);
-    const filled = fillReadme('a\n<!-- config:start -->\nold\n<!-- config:end -->\nb');
+    const filled = fillReadme('a\n<!-- config:start -->\nwhat was there\n<!-- config:end -->\nb');
     assert.ok(
       filled.startsWith('a\n<!-- config:start -->\n\n| variable |') &&
         filled.endsWith('\n<!-- config:end -->\nb') &&
-        !filled.includes('old'),
+        !filled.includes('what was there'),
     );
     assert.ok(envTable().includes('| `HEIMDALL_PORT` | `8000` | Port to listen on; 0 takes any free one (`server.port`) |'));
   });
@@ -71,6 +71,8 @@ describe('what is generated from the schema', () => {
       'llm: { weight: 2, api_key_file: /k }',
       'endpoints: { health: false }',
       'server: { middleware: [rate-limit] }',
+      'retry: { max_retries: "${N}" }\nhealth_check: { threshold: 3, checks: { memory: system } }',
+      'llm: { prices: { gpt-5*: { input: 1, output: 2.5 } }, stream_prelude_after: off, keep_alive_comments: 15s }',
     ])
       assert.ok(accepts(yaml), yaml);
     for (const yaml of [
@@ -80,6 +82,10 @@ describe('what is generated from the schema', () => {
       'server: { port: 70000 }',
       'mode: loud',
       'auth: { keys: [{ name: a }] }',
+      'retry: { max_retires: 1 }',
+      'llm: { prices: { a: { input: 1 } } }',
+      'llm: { stream_prelude_after: never }',
+      'health_check: { interval: 10 }',
     ])
       assert.ok(!accepts(yaml), yaml);
   });

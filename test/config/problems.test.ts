@@ -119,6 +119,9 @@ describe('unknown keys', () => {
     assert.deepEqual(problems('server: { http3: { enable_0rt: true } }'), [
       'server.http3.enable_0rt: unknown key. Did you mean enable_0rtt?',
     ]);
+    assert.deepEqual(problems('health_check: { memory_threshold: 90%, inteval: 1s }'), [
+      'health_check.inteval: unknown key. Did you mean interval?',
+    ]);
     assert.deepEqual(problems('routes: [{ path: /a, health_check: { inteval: 1 } }]'), [
       'routes[0].health_check.inteval: unknown key. Did you mean interval?',
     ]);
@@ -128,12 +131,14 @@ describe('unknown keys', () => {
 describe('keys of later releases', () => {
   it('warn once a key, by the name it was given, and do no more', () => {
     const yaml =
-      'queue: { concurrency: x }\nllm: { weight: 1, retry: {}, backup_providers: [{ provider: openai, weight: 2 }] }\nrate_limit: { store: redis }\naudit: { newapi: { enabled: true } }\nja4_header: x\nroutes: no list';
+      'queue: { concurrency: x }\nserver: { workers: 4, health_check: { threshold: 3 } }\nauth: { keys: [{ name: a, sha256: ' +
+      'f'.repeat(64) +
+      ', concurrency: 2 }] }\nrate_limit: { store: redis }\naudit: { newapi: { enabled: true } }\nja4_header: x\nroutes: no list';
     const keys = [
       'queue',
-      'llm.weight',
-      'llm.retry',
-      'llm.backup_providers[0].weight',
+      'server.workers',
+      'server.health_check',
+      'auth.keys[0].concurrency',
       'rate_limit.store',
       'audit.newapi',
       'ja4_header',

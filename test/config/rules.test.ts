@@ -11,8 +11,8 @@ describe('the list of parts', () => {
       'auth',
     ]);
     assert.deepEqual(load('server: { middleware: [rate_limit, auth] }').middleware, ['rate_limit', 'auth']);
-    assert.deepEqual(problems('middleware: [auth]\nserver: { middleware: [auth] }'), [
-      'server.middleware: expected either this or middleware, got both.',
+    assert.deepEqual(problems('middleware: [auth]\nserver: { middleware: [rate_limit, auth] }'), [
+      'server.middleware: expected either this or middleware, got both with different values.',
     ]);
     assert.deepEqual(problems('middleware: [rate_limit, auth, rate-limit]'), [
       'middleware[2]: expected each part once, got "rate_limit" again.',

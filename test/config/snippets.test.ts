@@ -12,6 +12,8 @@ const KEYS = {
 };
 const NO_KEYS_YET = 'auth.keys: there are none yet, so every request that needs a key is answered with 401';
 
+const PROBES = { enabled: true, interval: 15_000, timeout: 5_000, failureThreshold: 2 };
+
 interface Snippet {
   /** What is known but not built. */
   readonly later?: readonly string[];
@@ -45,13 +47,22 @@ const SNIPPETS: Readonly<Record<string, Snippet>> = {
         ['anthropic', 'key-of-anthropic', 'https://api.anthropic.com/v1'],
       );
       assert.deepEqual(llm.backupProviders, [
-        { provider: 'openai', endpoint: null, apiKey: 'key-of-openai', model: 'gpt-3.5-turbo', models: {} },
-        { provider: 'ollama', endpoint: null, apiKey: 'key-of-ollama', model: 'llama2', models: {} },
+        { provider: 'openai', endpoint: null, apiKey: 'key-of-openai', model: 'gpt-3.5-turbo', models: {}, weight: 1 },
+        { provider: 'ollama', endpoint: null, apiKey: 'key-of-ollama', model: 'llama2', models: {}, weight: 1 },
       ]);
     },
   },
-  'provider-health': { later: ['health_check'], takesEffect: () => {} },
-  retry: { later: ['retry'], takesEffect: () => {} },
+  'provider-health': { takesEffect: ({ llm }) => assert.deepEqual(llm.healthCheck, PROBES) },
+  retry: {
+    takesEffect: ({ llm }) =>
+      assert.deepEqual(llm.retry, {
+        maxRetries: 5,
+        initialDelay: 100,
+        maxDelay: 5_000,
+        multiplier: 1.5,
+        retryableErrors: ['rate_limit', 'timeout', 'server_error'],
+      }),
+  },
   http3: { later: ['server.http3'], takesEffect: ({ server }) => assert.equal(server.tls, null) },
   middleware: {
     warnings: ['server.middleware[3]: queue: known, takes effect in a later release; ignored'],
@@ -72,14 +83,13 @@ const SNIPPETS: Readonly<Record<string, Snippet>> = {
         [8080, 30_000, 1_048_576, 30_000],
       ),
   },
-  thresholds: { later: ['health_check'], takesEffect: () => {} },
+  thresholds: { later: ['health_check'], takesEffect: ({ llm }) => assert.deepEqual(llm.healthCheck, PROBES) },
   routes: {
     later: ['routes'],
     takesEffect: ({ logging }) => assert.deepEqual([logging.level, logging.format], ['info', 'json']),
   },
-  'health-check': { later: ['health_check'], takesEffect: () => {} },
+  'health-check': { takesEffect: ({ llm }) => assert.deepEqual(llm.healthCheck, PROBES) },
   metrics: {
-    warnings: ['metrics[5]: circuit_breaker_state: known, takes effect in a later release; ignored'],
     takesEffect: ({ metrics }) => {
       assert.equal(metrics.enabled, true);
       assert.deepEqual(metrics.series, [
@@ -88,19 +98,22 @@ const SNIPPETS: Readonly<Record<string, Snippet>> = {
         'response_size_bytes',
         'active_requests',
         'error_total',
+        'circuit_breaker_state',
       ]);
     },
   },
   production: {
-    later: ['server.http3', 'llm.health_check', 'circuit_breaker', 'queue', 'routes'],
+    later: ['server.http3', 'queue', 'routes'],
     warnings: [NO_KEYS_YET],
     unset: [
       'llm.api_key: variable OLLAMA_API_KEY is not set',
       'llm.backup_providers[0].api_key: variable ANTHROPIC_API_KEY is not set',
       'llm.backup_providers[1].api_key: variable OPENAI_API_KEY is not set',
     ],
-    takesEffect: ({ server, llm, auth }) => {
+    takesEffect: ({ server, llm, auth, circuitBreaker }) => {
       assert.equal(server.shutdownTimeout, 30_000);
+      assert.deepEqual(llm.healthCheck, PROBES);
+      assert.deepEqual(circuitBreaker, { maxRequests: 100, interval: 30_000, timeout: 10_000, failureThreshold: 5 });
       assert.deepEqual(
         llm.backupProviders.map(({ provider, model, apiKey }) => [provider, model, apiKey]),
         [
