@@ -8,6 +8,7 @@ import type { Route } from '../types/route.d.ts';
 import { hash } from 'node:crypto';
 import type { Live } from './live.ts';
 import type { Watch } from './watch.ts';
+import { describe } from './describe.ts';
 import { HeimdallError, render, renderEvent, type ErrorCode } from './errors.ts';
 import { requestId } from './request-id.ts';
 
@@ -214,6 +215,7 @@ export class Context implements RequestInfo {
 
   /** Writes the head of an upstream's answer. */
   writeProxied(status: number, head: string[]): void {
+    if (this.prelude) return;
     for (const part of this.core.heads.proxied) part(this, head);
     this.writeHead(status, head);
   }
@@ -247,6 +249,8 @@ export class Context implements RequestInfo {
 
   /** The answer is an SSE stream, so an error can still be said inside it. */
   eventStream = false;
+  /** A stream's head went out before any upstream had answered. */
+  prelude = false;
 
   /** The socket is no longer ours to answer on: the upstream speaks on it. */
   handedOver = false;
@@ -288,11 +292,4 @@ export class Context implements RequestInfo {
     const { req } = this;
     return !req.complete && this.body === null && (req.headers['content-length'] !== undefined || req.headers['transfer-encoding'] !== undefined);
   }
-}
-
-/** An error's name, code and message for the event log; never its stack or cause. */
-export function describe(error: unknown): object {
-  if (!(error instanceof Error)) return { name: 'unknown' };
-  const { code } = error as { code?: unknown };
-  return { name: error.name, message: error.message, ...(typeof code === 'string' ? { code } : {}) };
 }

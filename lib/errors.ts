@@ -84,7 +84,7 @@ export class HeimdallError extends Error {
 /** Anthropic's error types by status (their API reference, "Errors"). */
 const claudeTypes: Readonly<Record<number, string>> = {
   400: 'invalid_request_error', 401: 'authentication_error', 403: 'permission_error', 404: 'not_found_error',
-  408: 'timeout_error', 413: 'request_too_large', 429: 'rate_limit_error', 503: 'overloaded_error', 504: 'timeout_error',
+  408: 'timeout_error', 413: 'request_too_large', 429: 'rate_limit_error', 503: 'overloaded_error', 529: 'overloaded_error', 504: 'timeout_error',
 };
 
 /** google.rpc.Code names by HTTP status, as Gemini answers. */

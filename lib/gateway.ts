@@ -20,7 +20,7 @@ import { attach } from './attach.ts';
 import { drained } from './drain.ts';
 import { forwarder } from './upstream/forward.ts';
 import { proxy } from './upstream/passthrough.ts';
-import { probe } from './upstream/probe.ts';
+import { prober } from './upstream/probe.ts';
 import { routeOf } from './upstream/routes.ts';
 import { targetsOf } from './upstream/targets.ts';
 import { Watch } from './watch.ts';
@@ -80,24 +80,27 @@ type Closer = () => Promise<void> | void;
 /** Makes what the parts need and hands it to them; nothing here opens a file or a connection yet. */
 function wire(core: Core): { deps: Deps; closers: Closer[] } {
   const { config, clock } = core;
-  const targets = targetsOf(config);
+  const targets = targetsOf(core);
   const carrier = proxy(core);
-  const upstream = probe(core);
+  const health = prober(core, targets);
+  const forward = forwarder(core, targets);
   const lines = accessLog(core, isVerbose(config) ? process.stdout : null);
   let identify: ((credential: string) => TokenIdentity) | null = null;
-  const own = targets.some(({ credential }) => credential === 'own');
   const deps: Deps = {
     routeOf,
-    forward: forwarder(core, targets),
+    forward: (context) => {
+      health.start();
+      forward(context);
+    },
     carry: (context) => carrier.carry(context),
-    ready: async () => own || (await upstream.alive()),
+    ready: () => health.ready(),
     identify: (credential) => (identify ??= tokenIdentifier(installSecret(config, core.log)))(credential),
     keys: new GatewayKeys(clock, config.auth.keys),
     verified: new VerifiedTokens(clock, config.auth.verifiedTtl),
     metrics: metricsOf(core),
     writeAccessLine: (context) => lines.write(context),
   };
-  return { deps, closers: [() => lines.close(), () => carrier.close(), ...targets.map(({ pool }) => () => pool.destroy())] };
+  return { deps, closers: [() => lines.close(), () => health.close(), () => carrier.close(), ...targets.map(({ pool }) => () => pool.destroy())] };
 }
 
 /** Access lines are of level `info`: a quieter gate keeps them out of the console, not out of the file. */

@@ -32,6 +32,21 @@ export function scanMembers(body: Buffer): Members | null {
   return scan.object() ? scan.members() : null;
 }
 
+/**
+ * Where the JSON value ends that begins at `at`: the offset behind its last byte, or -1 when it does not end.
+ * Checked for structure only.
+ */
+export function endOfValue(bytes: Buffer, at: number): number {
+  return new Scan(bytes, at).end();
+}
+
+/** The offset of the first byte at or behind `at` that is no white space. */
+export function skipSpace(bytes: Buffer, at: number): number {
+  let next = at;
+  while (isSpace(bytes[next] as number)) next++;
+  return next;
+}
+
 const untold = { model: null, modelSpan: null };
 
 class Scan implements Members {
@@ -41,10 +56,11 @@ class Scan implements Members {
   /** NewAPI's Go takes `Model` for `model`, too: then nobody can tell whose it is. */
   #variant = false;
   readonly #body: Buffer;
-  #at = 0;
+  #at: number;
 
-  constructor(body: Buffer) {
+  constructor(body: Buffer, at = 0) {
     this.#body = body;
+    this.#at = at;
   }
 
   members(): Members {
@@ -62,6 +78,10 @@ class Scan implements Members {
       if (next === closeBrace) return this.#atEnd(0);
       if (next !== comma) return false;
     }
+  }
+
+  end(): number {
+    return this.#value() ? this.#at : -1;
   }
 
   #member(): boolean {

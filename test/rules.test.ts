@@ -33,7 +33,7 @@ const layers = [
   ['part'],
   ['host-body', 'keys', 'live', 'metrics', 'providers', 'watch'],
   ['context'],
-  ['config', 'errors', 'head', 'identity', 'own-route', 'request-id', 'scan'],
+  ['config', 'describe', 'errors', 'head', 'identity', 'own-route', 'request-id', 'scan'],
   ['types'],
 ];
 /** A context names in its types what holds it, and calls nothing of it by import. */
@@ -96,7 +96,7 @@ describe('sizes', () => {
   it('are measured at all', () => {
     const forward = readSource('lib/upstream/forward.ts');
     const found = functionsOf(forward).map(({ head }) => head);
-    for (const head of ['next(): void {', '#choose(): Target | null {', 'return (context) => {', 'function errorIn(body: Buffer): unknown {']) assert.ok(found.includes(head), `${head} in ${found.join('\n')}`);
+    for (const head of ['begin(): void {', '#patience(now: number): number | null {', 'return (context) => {']) assert.ok(found.includes(head), `${head} in ${found.join('\n')}`);
     assert.deepEqual(found.filter((head) => /^(?:while|for|switch|class|if|try)\b/.test(head)), []);
   });
 });

@@ -9,4 +9,9 @@ export interface Provider {
    * @param template the route's template, for providers that differ by route.
    */
   credential(key: string, template: string): readonly string[];
+  /**
+   * Path of something that answers without costing a token.
+   * @param base path of the endpoint, up to and with the version.
+   */
+  probe(base: string): string;
 }

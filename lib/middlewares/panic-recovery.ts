@@ -1,4 +1,5 @@
-import { Context, describe, type GateRequest } from '../context.ts';
+import { Context, type GateRequest } from '../context.ts';
+import { describe } from '../describe.ts';
 import { HeimdallError } from '../errors.ts';
 import type { Middleware } from '../part.ts';
 

@@ -4,7 +4,8 @@ import morgan from 'morgan';
 import { createStream, type RotatingFileStream } from 'rotating-file-stream';
 import type { Timer } from '../../types/clock.d.ts';
 import type { LoggingConfig } from '../../types/config.d.ts';
-import { describe, type Context, type Core } from '../context.ts';
+import { type Context, type Core } from '../context.ts';
+import { describe } from '../describe.ts';
 
 /** How long a line waits to be written with others, milliseconds. */
 const batchEvery = 50;

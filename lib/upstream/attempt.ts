@@ -3,6 +3,8 @@ import type { Context } from '../context.ts';
 import { HeimdallError } from '../errors.ts';
 import { headerOf } from '../head.ts';
 import { answerHead } from './hygiene.ts';
+import { answered, deliver } from './deliver.ts';
+import { endsEvent, holdLimit, lineFeed, looksComplete, readingOf, type Reading } from './reading.ts';
 import { StreamPeek } from './sse.ts';
 import { requestFor, type Connection, type ConnectionAware, type Target } from './targets.ts';
 
@@ -23,19 +25,14 @@ export type Failure =
   /** The connection broke after the request was sent. */
   | { readonly kind: 'reset'; readonly cause: unknown }
   | { readonly kind: 'timeout' }
-  /** No HTTP, a JSON answer cut short, or a stream without an event. */
-  | { readonly kind: 'unusable'; readonly cause: unknown }
+  | { readonly kind: 'not_http'; readonly cause: unknown }
+  /** A JSON answer cut short, or a stream without an event. */
+  | { readonly kind: 'cut'; readonly cause: unknown; readonly head: string[] }
   /** The request itself cannot be put on the wire. */
   | { readonly kind: 'malformed'; readonly cause: unknown }
   | { readonly kind: 'reply'; readonly reply: Reply }
   /** A stream whose first event is an error. */
   | { readonly kind: 'error_event'; readonly error: unknown; readonly head: string[] };
-
-/** A JSON answer commits when it is complete or exceeds this; an error's body is kept up to it. */
-const holdLimit = 262_144;
-
-/** Answers up to this size leave in one piece with their head. */
-const joinedBytes = 16_384;
 
 /** How long an error's body may take, milliseconds; without it the next target is asked all the same. */
 const errorBodyGrace = 2000;
@@ -43,12 +40,24 @@ const errorBodyGrace = 2000;
 interface Peeking {
   readonly phase: 'peeking';
   readonly controller: Dispatcher.DispatchController;
-  readonly reading: 'stream' | 'json' | 'error';
+  readonly reading: Exclude<Reading, 'none'>;
   readonly status: number;
   readonly head: string[];
   readonly held: Buffer[];
   readonly peek: StreamPeek | null;
   size: number;
+}
+
+/** Who is told how an attempt goes. */
+export interface Watcher {
+  /** Nothing was sent to the client. */
+  failed(failure: Failure, target: Target): void;
+  /** From here on the answer is this target's. */
+  committed(target: Target): void;
+  /** Or it broke off after that. */
+  broken(target: Target): void;
+  /** It came to its end. */
+  completed(target: Target): void;
 }
 
 type State =
@@ -70,18 +79,24 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   connection: Connection | null = null;
   readonly target: Target;
   readonly #context: Context;
-  readonly #failed: (failure: Failure, attempt: Attempt) => void;
+  readonly #watcher: Watcher;
   #state: State = connecting;
   /** Unix milliseconds; while committed, since when the upstream is silent plus its limit. */
   #due = 0;
   /** Unix milliseconds by which something must have committed. */
   #deadline = 0;
   #reused = false;
+  /** `llm.keep_alive_comments`, milliseconds. */
+  readonly #comments: number | null;
+  #commentedAt = 0;
+  #atBoundary = false;
+  #atLineEnd = false;
 
-  constructor(context: Context, target: Target, failed: (failure: Failure, attempt: Attempt) => void) {
+  constructor(context: Context, target: Target, watcher: Watcher) {
     this.#context = context;
     this.target = target;
-    this.#failed = failed;
+    this.#watcher = watcher;
+    this.#comments = context.core.config.llm.keepAliveComments;
   }
 
   /** @param patience milliseconds until something must have committed. */
@@ -91,6 +106,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     this.#deadline = now + patience;
     // undici's own limit may come a second late.
     this.#due = Math.min(this.#deadline, now + config.llm.timeouts.connect);
+    this.target.inHand++;
     this.target.pool.dispatch(requestFor(this.target, this.#context), this);
   }
 
@@ -128,6 +144,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     const state = this.#state;
     if (state.phase === 'committed') {
       this.#end();
+      this.#watcher.completed(this.target);
       this.#context.res.end();
     } else if (state.phase === 'peeking') this.#complete(state);
   }
@@ -144,14 +161,13 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
       case 'peeking':
         return this.#fail(cut(state, error));
       case 'committed':
-        this.#end();
-        return this.#context.fail(new HeimdallError('upstream_interrupted', { cause: error }));
+        return this.#interrupt(error);
     }
   }
 
   #broken(error: Error): Failure {
     const { code = '' } = error as NodeJS.ErrnoException;
-    if (error.name === 'HTTPParserError' || code === 'UND_ERR_HEADERS_OVERFLOW') return { kind: 'unusable', cause: error };
+    if (error.name === 'HTTPParserError' || code === 'UND_ERR_HEADERS_OVERFLOW') return { kind: 'not_http', cause: error };
     return this.#reused ? { kind: 'stale' } : { kind: 'reset', cause: error };
   }
 
@@ -169,9 +185,11 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   #complete(state: Peeking): void {
     const body = state.held.length === 1 ? (state.held[0] as Buffer) : Buffer.concat(state.held);
     if (state.reading === 'error') return this.#fail({ kind: 'reply', reply: { status: state.status, head: state.head, body } }, true);
-    if (state.reading === 'stream' || !looksComplete(body)) return this.#fail({ kind: 'unusable', cause: null }, true);
+    if (state.reading === 'stream' || !looksComplete(body)) return this.#fail({ kind: 'cut', cause: null, head: state.head }, true);
     this.#end();
     this.#context.exchange = null;
+    this.#watcher.committed(this.target);
+    this.#watcher.completed(this.target);
     deliver(this.#context, this.target, { status: state.status, head: state.head, body });
   }
 
@@ -179,6 +197,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     const context = this.#context;
     this.#state = { phase: 'committed', controller };
     this.#heard();
+    this.#watcher.committed(this.target);
     answered(context, this.target, status, head);
     if (headerOf(head, 'content-type')?.startsWith('text/event-stream')) {
       context.eventStream = headerOf(head, 'content-encoding') === null;
@@ -192,6 +211,8 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     const { res } = this.#context;
     this.#context.bytesOut += chunk.length;
     this.#heard();
+    if (this.#comments !== null) this.#atBoundary = endsEvent(chunk, this.#atLineEnd);
+    this.#atLineEnd = chunk[chunk.length - 1] === lineFeed;
     if (res.write(chunk)) return;
     controller.pause();
     res.once('drain', () => controller.resume());
@@ -202,11 +223,18 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     const state = this.#state;
     this.#end();
     if ('controller' in state && !ended) state.controller.abort(over);
-    this.#failed(failure, this);
+    this.#watcher.failed(failure, this.target);
   }
 
   #end(): void {
+    if (this.#state !== done) this.target.inHand--;
     this.#state = done;
+  }
+
+  #interrupt(cause: unknown): void {
+    this.#end();
+    this.#watcher.broken(this.target);
+    this.#context.fail(new HeimdallError('upstream_interrupted', { cause }));
   }
 
   /** The clock of the last look is exact enough for silence, and free. */
@@ -216,7 +244,19 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   }
 
   look(now: number): void {
-    if (now >= this.#due && this.#state.phase !== 'done') this.#late();
+    const { phase } = this.#state;
+    if (phase === 'done') return;
+    if (now >= this.#due) return this.#late();
+    if (phase === 'committed' && this.#comments !== null) this.#comment(now, this.#comments);
+  }
+
+  /** Only between two events: within one it would become part of it. */
+  #comment(now: number, every: number): void {
+    const { res, eventStream, core } = this.#context;
+    const silentSince = Math.max(this.#due - core.config.llm.timeouts.idle, this.#commentedAt);
+    if (!eventStream || !this.#atBoundary || res.writableNeedDrain || now - silentSince < every) return;
+    this.#commentedAt = now;
+    res.write(': keep-alive\n\n');
   }
 
   #late(): void {
@@ -232,9 +272,8 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   /** A reader that stalls is not an upstream that is silent. */
   #silent(controller: Dispatcher.DispatchController): void {
     if (this.#context.res.writableNeedDrain) return this.#heard();
-    this.#end();
+    this.#interrupt('silence');
     controller.abort(over);
-    this.#context.fail(new HeimdallError('upstream_interrupted'));
   }
 }
 
@@ -246,40 +285,5 @@ function neverSent(error: Error): Failure {
 /** An answer had begun: a JSON document is cut short, a stream of which nothing was passed on is a broken exchange. */
 function cut(state: Peeking, cause: unknown): Failure {
   if (state.reading === 'error') return { kind: 'reply', reply: { status: state.status, head: state.head, body: null } };
-  return state.reading === 'json' ? { kind: 'unusable', cause } : { kind: 'reset', cause };
-}
-
-function readingOf(status: number, head: readonly string[], context: Context): 'stream' | 'json' | 'error' | 'none' {
-  if (status >= 400) return 'error';
-  if (status === 204 || status === 304 || context.req.method === 'HEAD' || headerOf(head, 'content-encoding') !== null) return 'none';
-  const type = headerOf(head, 'content-type') ?? '';
-  if (type.startsWith('text/event-stream')) return 'stream';
-  if (!type.includes('json')) return 'none';
-  return Number(headerOf(head, 'content-length') ?? 0) > holdLimit ? 'none' : 'json';
-}
-
-/** Framing that ends cleanly can still carry half a document. */
-function looksComplete(body: Buffer): boolean {
-  let last = body.length - 1;
-  while (last >= 0 && (body[last] as number) <= 0x20) last--;
-  return body[last] === 0x7d || body[last] === 0x5d;
-}
-
-/** Notes what an answer says about the caller and the upstream. */
-function answered(context: Context, target: Target, status: number, head: readonly string[]): void {
-  context.answeredAt = context.elapsed();
-  context.target = target.name;
-  context.upstreamRequestId = headerOf(head, 'x-oneapi-request-id');
-  if (target.credential === 'caller' && !context.ambiguous) context.vouched = status < 300 ? 'accepted' : status === 401 ? 'refused' : null;
-}
-
-/** Sends a complete answer. */
-export function deliver(context: Context, target: Target, reply: Reply & { readonly body: Buffer }): void {
-  answered(context, target, reply.status, reply.head);
-  if (headerOf(reply.head, 'content-length') === null) reply.head.push('Content-Length', String(reply.body.length));
-  context.writeProxied(reply.status, reply.head);
-  context.bytesOut += reply.body.length;
-  // One string is one write; head and bytes apart are a vector of two.
-  if (reply.body.length <= joinedBytes) context.res.end(reply.body.toString('latin1'), 'latin1');
-  else context.res.end(reply.body);
+  return state.reading === 'json' ? { kind: 'cut', cause, head: state.head } : { kind: 'reset', cause };
 }

@@ -1,65 +1,222 @@
-import type { Context, Core, Exchange } from '../context.ts';
-import { describe } from '../context.ts';
-import { HeimdallError, render } from '../errors.ts';
-import { Attempt, deliver, type Failure, type Reply } from './attempt.ts';
-import { headerOf } from '../head.ts';
-import { eligible, type Target } from './targets.ts';
-
-type Verdict = 'next' | 'same' | 'return';
-
-/** Codes by which NewAPI judges the request, not its own state: no other target may be asked. */
-const verdicts = new Set([
-  'model_not_found', 'insufficient_user_quota', 'pre_consume_token_quota_failed', 'sensitive_words_detected', 'access_denied', 'invalid_request',
-]);
+import type { Timer } from '../../types/clock.d.ts';
+import { type Context, type Core, type Exchange } from '../context.ts';
+import { describe } from '../describe.ts';
+import { HeimdallError } from '../errors.ts';
+import { Attempt, type Failure, type Watcher } from './attempt.ts';
+import { giveUp } from './give-up.ts';
+import { isOurKeyRefused, judge, type Judgement } from './judge.ts';
+import { Prelude } from './prelude.ts';
+import { backoff, longestWait, RetryBudget } from './retry.ts';
+import { selectBy, type Select } from './select.ts';
+import { rejected, type Breaker } from './state.ts';
+import { eligible, targetModel, type Target } from './targets.ts';
 
 /** Answers model routes: choose a target, ask it, judge the answer, again. */
 export function forwarder(core: Core, targets: readonly Target[]): (context: Context) => void {
+  const shared: Shared = { core, targets, select: selectBy(core.config.llm.strategy), budget: new RetryBudget() };
   return (context) => {
-    const forward = new Forward(core, targets, context);
+    shared.budget.deposit();
+    const forward = new Forward(shared, context);
     context.exchange = forward;
-    forward.next();
+    forward.begin();
   };
 }
 
-class Forward implements Exchange {
-  readonly #core: Core;
-  readonly #targets: readonly Target[];
+interface Shared {
+  readonly core: Core;
+  readonly targets: readonly Target[];
+  readonly select: Select;
+  readonly budget: RetryBudget;
+}
+
+interface Said {
+  readonly failure: Failure;
+  readonly target: Target;
+}
+
+/**
+ * One request's way to an answer: each eligible target once, then, after a wait, once more those that may be asked again,
+ * until retries, their budget or the deadline end it.
+ */
+class Forward implements Exchange, Watcher {
+  readonly #shared: Shared;
   readonly #context: Context;
   readonly #deadline: number;
+  #queue: readonly Target[] = [];
   #at = 0;
+  /** Targets that may be asked in the next round. */
+  #again: Target[] = [];
+  #round = 1;
+  #asked = 0;
+  /** When the first target that turned this round's request away will take it, Unix milliseconds. */
+  #soonest = Number.POSITIVE_INFINITY;
   #attempt: Attempt | null = null;
-  #retriedStale = false;
-  /** The last failure that an upstream put in words, with who said it. */
-  #spoken: { readonly failure: Failure; readonly target: Target } | null = null;
+  #generation = 0;
+  #resent = false;
+  #waiting: Timer | null = null;
+  #prelude: Prelude | null = null;
+  #last: Said | null = null;
+  /** The last failure that an upstream put in words. */
+  #spoken: Said | null = null;
 
-  constructor(core: Core, targets: readonly Target[], context: Context) {
-    this.#core = core;
-    this.#targets = targets;
+  constructor(shared: Shared, context: Context) {
+    this.#shared = shared;
     this.#context = context;
-    this.#deadline = context.elapsed() + core.config.llm.timeouts.total;
+    this.#deadline = shared.core.clock.now() + shared.core.config.llm.timeouts.total;
   }
 
-  /** Asks the next eligible target. */
-  next(): void {
-    const target = this.#choose();
-    if (target === null) return this.#context.fail(this.#nobody());
-    this.#ask(target);
+  begin(): void {
+    const { targets, select, core } = this.#shared;
+    const reachable = targets.length === 1 ? targets.filter((target) => eligible(target, this.#context)) : select(targets.filter((target) => eligible(target, this.#context)));
+    if (reachable.length === 0) return this.#context.fail(this.#nobody());
+    const after = core.config.llm.streamPreludeAfter;
+    if (after !== null && this.#context.stream) this.#prelude = new Prelude(this.#context, after);
+    this.#queue = reachable;
+    this.#next();
   }
 
   abort(): void {
+    if (this.#waiting !== null) this.#shared.core.clock.clearTimeout(this.#waiting);
+    this.#waiting = null;
+    this.#leave('neither');
     this.#attempt?.abort();
   }
 
   look(now: number): void {
+    this.#prelude?.look();
     this.#attempt?.look(now);
   }
 
-  #choose(): Target | null {
-    while (this.#at < this.#targets.length) {
-      const target = this.#targets[this.#at++] as Target;
-      if (eligible(target, this.#context)) return target;
+  /** Something of the answer is on its way to the client. */
+  committed(target: Target): void {
+    this.#prelude = null;
+    // Half-open waits for a sign of life, not for the end of a long stream.
+    if (breakerOf(target, this.#context).state.kind === 'probing') this.#leave('ok');
+    if (target.state.isDown) target.state.base.probe(true, 1);
+  }
+
+  /** The answer broke off after it had begun. */
+  broken(target: Target): void {
+    if (this.#generation === rejected) breakerOf(target, this.#context).lapse(this.#shared.core.clock.now());
+    this.#leave('fail');
+  }
+
+  completed(): void {
+    this.#leave('ok');
+  }
+
+  failed(failure: Failure, target: Target): void {
+    const { core } = this.#shared;
+    const now = core.clock.now();
+    const judgement = judge(failure, { context: this.#context, target, retry: core.config.llm.retry, resent: this.#resent, now });
+    this.#settle(judgement, target, now);
+    this.#last = { failure, target };
+    if (failure.kind === 'reply' || failure.kind === 'error_event') this.#spoken = this.#last;
+    if (judgement.verdict === 'same') {
+      this.#resent = true;
+      return this.#ask(target);
     }
-    return null;
+    if (judgement.again) this.#again.push(target);
+    this.#report(failure, target, judgement);
+    if (judgement.verdict === 'return' || now >= this.#deadline) return giveUp(this.#context, failure, target);
+    this.#next();
+  }
+
+  /** Asks the next target of this round that lets the request in. */
+  #next(): void {
+    const now = this.#shared.core.clock.now();
+    while (this.#at < this.#queue.length) {
+      const target = this.#queue[this.#at++] as Target;
+      const breaker = breakerOf(target, this.#context);
+      this.#generation = target.state.isDown ? rejected : breaker.enter(now);
+      if (this.#generation !== rejected) return this.#ask(target);
+      this.#soonest = Math.min(this.#soonest, target.state.isDown ? Number.POSITIVE_INFINITY : breaker.closedUntil(now));
+    }
+    this.#endRound(now);
+  }
+
+  #endRound(now: number): void {
+    if (this.#asked === 0) return this.#nobodyFree(now);
+    const wait = this.#patience(now);
+    if (wait === null) return this.#giveUp();
+    this.#round++;
+    this.#wait(wait, this.#again);
+  }
+
+  /** Milliseconds until the next round, or null when there is none. */
+  #patience(now: number): number | null {
+    const { retry } = this.#shared.core.config.llm;
+    if (this.#again.length === 0 || this.#round > retry.maxRetries) return null;
+    const model = (target: Target): number => breakerOf(target, this.#context).closedUntil(now);
+    const rest = Math.min(...this.#again.map(model)) - now;
+    const wait = Math.max(backoff(retry, this.#round), rest);
+    if (rest > longestWait || now + wait >= this.#deadline) return null;
+    return this.#shared.budget.withdraw() ? wait : null;
+  }
+
+  /**
+   * Every target turned the request away. Those that probes alone call down are tried all the same; a rest of a few
+   * seconds is waited for; else the caller hears when to come back.
+   */
+  #nobodyFree(now: number): void {
+    const down = this.#queue.find((target) => target.state.isDown);
+    if (this.#soonest === Number.POSITIVE_INFINITY && down) {
+      this.#generation = rejected;
+      return this.#ask(down);
+    }
+    const wait = this.#soonest - now;
+    if (this.#round === 1 && wait <= longestWait && this.#queue.some((target) => breakerOf(target, this.#context).state.kind === 'resting')) {
+      this.#round++;
+      return this.#wait(wait, this.#queue);
+    }
+    this.#context.fail(new HeimdallError('no_target', { retryAfter: Math.max(1, Math.ceil(wait / 1000)) }));
+  }
+
+  #wait(ms: number, targets: readonly Target[]): void {
+    this.#waiting = this.#shared.core.clock.setTimeout(() => {
+      this.#waiting = null;
+      this.#queue = targets;
+      this.#at = 0;
+      this.#again = [];
+      this.#asked = 0;
+      this.#soonest = Number.POSITIVE_INFINITY;
+      this.#next();
+    }, ms);
+  }
+
+  #ask(target: Target): void {
+    const context = this.#context;
+    context.attempts++;
+    this.#asked++;
+    const patience = Math.min(this.#shared.core.config.llm.timeouts.firstByte, Math.max(1, this.#deadline - this.#shared.core.clock.now()));
+    this.#attempt = new Attempt(context, target, this);
+    this.#attempt.start(patience);
+  }
+
+  #settle(judgement: Judgement, target: Target, now: number): void {
+    this.#leave(judgement.result);
+    if (judgement.rest !== null) breakerOf(target, this.#context).rest(now + judgement.rest);
+    if (judgement.verdict === 'same') this.#generation = breakerOf(target, this.#context).enter(now);
+  }
+
+  /** Tells the state that let the request in how it went, once. */
+  #leave(result: 'ok' | 'fail' | 'neither'): void {
+    const target = this.#attempt?.target;
+    if (target === undefined || this.#generation === rejected) return;
+    breakerOf(target, this.#context).leave(this.#generation, result, this.#shared.core.clock.now());
+    this.#generation = rejected;
+  }
+
+  #report(failure: Failure, target: Target, { verdict }: Judgement): void {
+    const { log } = this.#shared.core;
+    const fields = { requestId: this.#context.id, target: target.name, failure: failure.kind, verdict };
+    if (isOurKeyRefused(failure, target)) log.error(fields, 'upstream.credential_refused');
+    else if (failure.kind !== 'reply' || verdict === 'next') log.warn({ ...fields, ...cause(failure) }, 'upstream.failed');
+  }
+
+  #giveUp(): void {
+    const { failure, target } = (this.#spoken ?? this.#last) as Said;
+    giveUp(this.#context, failure, target);
   }
 
   #nobody(): HeimdallError {
@@ -67,137 +224,8 @@ class Forward implements Exchange {
     if (key !== null && upstreamCredential === null) return new HeimdallError('no_upstream_credential');
     return new HeimdallError(verified ? 'no_target' : 'not_verified');
   }
-
-  #ask(target: Target): void {
-    const context = this.#context;
-    context.attempts++;
-    const patience = Math.min(this.#core.config.llm.timeouts.firstByte, Math.max(1, this.#deadline - context.elapsed()));
-    this.#attempt = new Attempt(context, target, (failure, attempt) => this.#judge(failure, attempt.target));
-    this.#attempt.start(patience);
-  }
-
-  #judge(failure: Failure, target: Target): void {
-    if (failure.kind === 'reply' || failure.kind === 'error_event') this.#spoken = { failure, target };
-    const verdict = this.#verdict(failure, target);
-    if (verdict === 'same') {
-      this.#retriedStale = true;
-      return this.#ask(target);
-    }
-    const following = verdict === 'next' && this.#context.elapsed() < this.#deadline ? this.#choose() : null;
-    this.#report(failure, target, following);
-    if (following !== null) return this.#ask(following);
-    const said = verdict === 'next' && this.#spoken !== null ? this.#spoken : { failure, target };
-    this.#giveUp(said.failure, said.target);
-  }
-
-  #verdict(failure: Failure, target: Target): Verdict {
-    if (failure.kind === 'malformed' || this.#context.bodyStream !== null) return 'return';
-    if (failure.kind === 'unreachable') return 'next';
-    if (this.#context.route.media) return 'return';
-    switch (failure.kind) {
-      case 'stale':
-        return this.#retriedStale ? unclear(this.#context) : 'same';
-      case 'reset':
-      case 'timeout':
-        return unclear(this.#context);
-      case 'unusable':
-        return 'next';
-      case 'error_event':
-        return verdicts.has(codeOf(failure.error)) ? 'return' : 'next';
-      case 'reply':
-        return verdictOn(failure.reply, target);
-    }
-  }
-
-  #report(failure: Failure, target: Target, following: Target | null): void {
-    const { log } = this.#core;
-    const fields = { requestId: this.#context.id, target: target.name, failure: failure.kind, next: following?.name ?? null };
-    if (isOurKeyRefused(failure, target)) log.error(fields, 'upstream.credential_refused');
-    else if (following !== null) log.warn({ ...fields, ...cause(failure) }, 'upstream.failover');
-    else if (failure.kind !== 'reply') log.warn({ ...fields, ...cause(failure) }, 'upstream.failed');
-  }
-
-  #giveUp(failure: Failure, target: Target): void {
-    const context = this.#context;
-    if (isOurKeyRefused(failure, target)) return context.fail(new HeimdallError('upstream_refused'));
-    context.target = target.name;
-    switch (failure.kind) {
-      case 'reply':
-        return this.#pass(failure.reply, target);
-      case 'error_event':
-        return tell(context, failure.error);
-      case 'unreachable':
-        return context.fail(new HeimdallError('upstream_unreachable'));
-      case 'malformed':
-        return context.fail(new HeimdallError('malformed_request'));
-      case 'unusable':
-        return context.fail(new HeimdallError('upstream_invalid'));
-      case 'stale':
-      case 'reset':
-      case 'timeout':
-        return context.fail(new HeimdallError('upstream_timeout'));
-    }
-  }
-
-  /** An upstream's own error goes out as it came; one that did not come whole keeps its status. */
-  #pass(reply: Reply, target: Target): void {
-    const context = this.#context;
-    if (reply.status >= 500) context.outcome = 'upstream_error';
-    if (reply.body !== null) return deliver(context, target, { ...reply, body: reply.body });
-    const seconds = Number(headerOf(reply.head, 'retry-after') ?? Number.NaN);
-    context.fail(new HeimdallError('upstream_error', { status: reply.status, ...(seconds >= 0 ? { retryAfter: Math.ceil(seconds) } : {}) }));
-  }
 }
 
-/** It may have been served and billed: asked again only where that costs nothing. */
-const unclear = (context: Context): Verdict => (context.route.free ? 'next' : 'return');
-
-function verdictOn(reply: Reply, target: Target): Verdict {
-  const { status } = reply;
-  if (target.credential === 'own') return status === 401 || status === 403 || status === 429 || status >= 500 ? 'next' : 'return';
-  const signed = headerOf(reply.head, 'x-oneapi-request-id') !== null;
-  if (status < 500) return status === 429 && !signed ? 'next' : 'return';
-  return signed && reply.body !== null && verdicts.has(codeOf(errorIn(reply.body))) ? 'return' : 'next';
-}
-
-function isOurKeyRefused(failure: Failure, target: Target): boolean {
-  if (target.credential !== 'own') return false;
-  if (failure.kind === 'reply') return failure.reply.status === 401 || failure.reply.status === 403;
-  return failure.kind === 'error_event' && [401, 403].includes(statusOf(failure.error));
-}
+const breakerOf = (target: Target, context: Context): Breaker => target.state.breaker(targetModel(target, context));
 
 const cause = (failure: Failure): object => ('cause' in failure && failure.cause instanceof Error ? { cause: describe(failure.cause) } : {});
-
-function errorIn(body: Buffer): unknown {
-  try {
-    return (JSON.parse(body.toString()) as { error?: unknown } | null)?.error;
-  } catch {
-    return null;
-  }
-}
-
-const codeOf = (error: unknown): string => String((error as { code?: unknown } | null)?.code ?? '');
-
-/** The HTTP status that an error event would have had. */
-function statusOf(error: unknown): number {
-  const { code, status, type } = (typeof error === 'object' && error !== null ? error : {}) as Record<string, unknown>;
-  for (const number of [status, code].map(Number)) if (number >= 400 && number < 600) return number;
-  const word = `${String(type)} ${String(code)}`;
-  if (/rate_limit|too_many/.test(word)) return 429;
-  if (/overloaded/.test(word)) return 503;
-  if (/authentication|invalid_api_key/.test(word)) return 401;
-  if (/permission/.test(word)) return 403;
-  return /invalid_request/.test(word) ? 400 : 502;
-}
-
-/** An error that came inside a 200 stream, as the answer it should have been; never a 200. */
-function tell(context: Context, error: unknown): void {
-  const status = statusOf(error);
-  const fallback = new HeimdallError('upstream_error', { status });
-  context.outcome = 'upstream_error';
-  context.errorCode = fallback.code;
-  const claude = context.route.errors === 'claude';
-  const known = typeof error === 'object' && error !== null;
-  const body = known ? JSON.stringify(claude ? { type: 'error', error, request_id: context.id } : { error }) : render(fallback, context.route.errors, context.id);
-  context.answer(status, ['Content-Type', 'application/json'], body);
-}

@@ -1,35 +1,66 @@
-import { request } from 'undici';
+import type { Timer } from '../../types/clock.d.ts';
 import type { Core } from '../context.ts';
+import type { Target } from './targets.ts';
 
-/** A probe's answer counts this long, milliseconds: NewAPI allows an address 180 such calls in 180 s. */
+/** `/health/ready` looks again at a target that was down this long ago, milliseconds: NewAPI allows an address 180 calls in 180 s. */
 const fresh = 5000;
-const patience = 5000;
 
-/** A look at NewAPI. */
-export interface Probe {
-  /** Whether NewAPI answers at all; asks at most once in 5 s and never throws. */
-  alive(): Promise<boolean>;
+/** Active health: asks each target now and then for something that costs nothing. */
+export interface Prober {
+  /** Begins, once; a gate that nobody uses asks nobody. */
+  start(): void;
+  /** After the first round: whether some target can be expected to answer. */
+  ready(): Promise<boolean>;
+  close(): void;
 }
 
-/** Asks `GET /api/status`, which needs no credential and costs no tokens. Any answer below 500, a 429 too, is a sign of life. */
-export function probe(core: Core): Probe {
-  let asked = Number.NEGATIVE_INFINITY;
-  let answer: Promise<boolean> = Promise.resolve(false);
+/** Any answer below 500, a 401 or 429 too, is a sign of life. */
+export function prober(core: Core, targets: readonly Target[]): Prober {
+  const { enabled, interval, failureThreshold } = core.config.llm.healthCheck;
+  let first: Promise<void> | null = null;
+  let asked = 0;
+  let timer: Timer | null = null;
+  let closed = false;
+
+  async function round(threshold: number): Promise<void> {
+    asked = core.clock.now();
+    await Promise.all(targets.map(async (target) => target.state.base.probe(await alive(core, target), threshold)));
+  }
+
+  function again(): void {
+    if (closed || !enabled) return;
+    timer = core.clock.setTimeout(() => void round(failureThreshold).then(again), interval);
+    timer.unref();
+  }
+
+  // Nothing is known before the first round, so one miss decides; later ones may be chance.
+  const begin = (): Promise<void> => (first ??= round(1).then(again));
+
   return {
-    alive() {
-      if (core.clock.now() - asked >= fresh) {
-        asked = core.clock.now();
-        answer = ask(`${core.config.newapi.baseUrl}/api/status`);
-      }
-      return answer;
+    start() {
+      if (first === null && enabled) void begin();
+    },
+    async ready() {
+      if (enabled) await begin();
+      const usable = (): boolean => targets.some(({ state }) => state.base.closedUntil(core.clock.now()) === 0);
+      if (enabled && !usable() && core.clock.now() - asked >= fresh) await round(1);
+      return usable();
+    },
+    close() {
+      closed = true;
+      if (timer !== null) core.clock.clearTimeout(timer);
     },
   };
 }
 
-async function ask(url: string): Promise<boolean> {
+async function alive(core: Core, target: Target): Promise<boolean> {
+  const { timeout } = core.config.llm.healthCheck;
+  const headers = target.key === null ? [] : [...target.provider.credential(target.key, '/v1/models')];
+  const signal = AbortSignal.timeout(timeout);
   try {
-    const { statusCode, body } = await request(url, { headersTimeout: patience, bodyTimeout: patience, signal: AbortSignal.timeout(patience) });
+    const { statusCode, body } = await target.pool.request({ path: target.provider.probe(target.base), method: 'GET', headers: ['host', target.host, ...headers], signal });
     await body.dump();
+    if (statusCode === 401 && target.credential === 'own') core.log.error({ target: target.name }, 'upstream.credential_refused');
     return statusCode < 500;
   } catch {
     return false;

@@ -1,10 +1,11 @@
 import { Client, Pool, type Dispatcher } from 'undici';
-import type { Config, LlmTarget } from '../../types/config.d.ts';
+import type { LlmTarget } from '../../types/config.d.ts';
 import type { Provider } from '../../types/provider.d.ts';
 import type { Route } from '../../types/route.d.ts';
-import type { Context } from '../context.ts';
+import type { Context, Core } from '../context.ts';
 import { providerOf } from '../providers/index.ts';
 import { anonymousQuery, callerHeaders, ownHeaders } from './hygiene.ts';
+import { TargetState } from './state.ts';
 
 /** One place an attempt can go to. */
 export interface Target {
@@ -20,6 +21,10 @@ export interface Target {
   readonly key: string | null;
   readonly model: string | null;
   readonly models: Readonly<Record<string, string>>;
+  readonly weight: number;
+  readonly state: TargetState;
+  /** Requests it is working on. */
+  inHand: number;
 }
 
 /** A handler that is told the connection its request is put on. */
@@ -74,7 +79,7 @@ function pool(endpoint: URL, connect: number): Pool {
   });
 }
 
-function target(config: Config, from: LlmTarget, taken: Set<string>): Target {
+function target({ config, clock, log }: Core, from: LlmTarget, taken: Set<string>): Target {
   const provider = providerOf(from.provider);
   const caller = from.provider === 'newapi' && from.apiKey === null;
   const endpoint = new URL(from.endpoint ?? provider.endpoint ?? `${config.newapi.baseUrl}/v1`);
@@ -91,17 +96,21 @@ function target(config: Config, from: LlmTarget, taken: Set<string>): Target {
     key: from.apiKey,
     model: from.model,
     models: from.models,
+    weight: from.weight,
+    state: new TargetState(config.circuitBreaker, () => clock.now(), !caller, (state, model) => log.warn({ target: name, model, state }, `target.${state}`)),
+    inHand: 0,
   };
 }
 
 /** The targets of a configuration in order of preference; opens no connection. */
-export function targetsOf(config: Config): readonly Target[] {
+export function targetsOf(core: Core): readonly Target[] {
   const taken = new Set<string>();
-  return [config.llm, ...config.llm.backupProviders].map((from) => target(config, from, taken));
+  const { llm } = core.config;
+  return [llm, ...llm.backupProviders].map((from) => target(core, from, taken));
 }
 
 /**
-* SECURITY: a gateway key is never shown to NewAPI: it needs an `upstream_credential`. An `own` target spends our money:
+ * SECURITY: a gateway key is never shown to NewAPI: it needs an `upstream_credential`. An `own` target spends our money:
  * only a verified caller reaches it, and only by routes its provider speaks.
  */
 export function eligible(target: Target, context: Context): boolean {

@@ -136,7 +136,7 @@ test('connection headers and what they name travel one hop only', async (t) => {
 });
 
 test('with the upstream down every route answers 502 in its own shape, and /health goes on', async (t) => {
-  const gate = await startGate(t, { newapi: { baseUrl: await nowhere(t) } });
+  const gate = await startGate(t, { llm: { healthCheck: { enabled: true } }, newapi: { baseUrl: await nowhere(t) } });
   const headers = { Authorization: 'Bearer sk-any' };
   const shapes = {
     '/api/status': { success: false }, '/': { success: false }, '/pg/chat/completions': { success: false },

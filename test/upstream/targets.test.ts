@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
 import { resolveConfig } from '../../lib/config/load.ts';
-import type { Context } from '../../lib/context.ts';
+import type { Context, Core } from '../../lib/context.ts';
 import { routeOf } from '../../lib/upstream/routes.ts';
 import { eligible, requestFor, targetModel, targetsOf, type Target } from '../../lib/upstream/targets.ts';
 import type { ConfigInput } from '../../types/config.d.ts';
+import { realClock } from '../support/clock.ts';
+import { recorder } from '../support/gate.ts';
 
 function targetsFor(t: TestContext, config: ConfigInput): readonly Target[] {
-  const targets = targetsOf(resolveConfig(config, {}));
+  const core = { config: resolveConfig(config, {}), clock: realClock, log: recorder() } as unknown as Core;
+  const targets = targetsOf(core);
   t.after(() => Promise.all(targets.map(({ pool }) => pool.destroy())));
   return targets;
 }

@@ -1,0 +1,51 @@
+import type { Context } from '../context.ts';
+import { HeimdallError } from '../errors.ts';
+import type { Failure, Reply } from './attempt.ts';
+import { deliver } from './deliver.ts';
+import { isOurKeyRefused, statusOf } from './judge.ts';
+import { retryAfter } from './retry.ts';
+import type { Target } from './targets.ts';
+
+/** Answers with the failure that nobody could mend: an upstream's own words as they came, else ours. Never a 200. */
+export function giveUp(context: Context, failure: Failure, target: Target): void {
+  if (isOurKeyRefused(failure, target)) return context.fail(new HeimdallError('upstream_refused'));
+  context.target = target.name;
+  switch (failure.kind) {
+    case 'reply':
+      return pass(context, failure.reply, target);
+    case 'error_event':
+      return tell(context, failure.error);
+    case 'unreachable':
+      return context.fail(new HeimdallError('upstream_unreachable'));
+    case 'malformed':
+      return context.fail(new HeimdallError('malformed_request'));
+    case 'not_http':
+    case 'cut':
+      return context.fail(new HeimdallError('upstream_invalid'));
+    case 'stale':
+    case 'reset':
+    case 'timeout':
+      return context.fail(new HeimdallError('upstream_timeout'));
+  }
+}
+
+/** An error that did not come whole keeps its status. */
+function pass(context: Context, reply: Reply, target: Target): void {
+  if (reply.status >= 500) context.outcome = 'upstream_error';
+  if (reply.body !== null) return deliver(context, target, { ...reply, body: reply.body });
+  const wait = retryAfter(reply.head, context.core.clock.now());
+  context.fail(new HeimdallError('upstream_error', { status: reply.status, ...(wait === null ? {} : { retryAfter: Math.ceil(wait / 1000) }) }));
+}
+
+/** An error that came inside a 200 stream, as the answer it should have been. */
+function tell(context: Context, error: unknown): void {
+  const claude = context.route.errors === 'claude';
+  const status = statusOf(error);
+  // 529 is Anthropic's own.
+  const fallback = new HeimdallError('upstream_error', { status: status === 529 && !claude ? 503 : status });
+  if (context.res.headersSent || typeof error !== 'object' || error === null) return context.fail(fallback);
+  context.outcome = 'upstream_error';
+  context.errorCode = fallback.code;
+  const body = claude ? { type: 'error', error, request_id: context.id } : { error };
+  context.answer(fallback.status, ['Content-Type', 'application/json'], JSON.stringify(body));
+}

@@ -1,0 +1,144 @@
+import type { RetryConfig } from '../../types/config.d.ts';
+import type { Context } from '../context.ts';
+import { headerOf } from '../head.ts';
+import type { Failure, Reply } from './attempt.ts';
+import { defaultRest, retryAfter } from './retry.ts';
+import type { Result } from './state.ts';
+import type { Target } from './targets.ts';
+
+/** What a failed attempt means. */
+export interface Judgement {
+  /** `next`: another target may be asked. `same`: this one, at once. `return`: nobody else may be. */
+  readonly verdict: 'next' | 'same' | 'return';
+  /** In a later round this target may be asked again. */
+  readonly again: boolean;
+  /** What it says about the target. */
+  readonly result: Result;
+  /** Milliseconds it wants to be left alone, or null. */
+  readonly rest: number | null;
+}
+
+/** Codes by which NewAPI judges the request, not its own state: no other target may be asked. */
+const verdicts = new Set([
+  'model_not_found', 'insufficient_user_quota', 'pre_consume_token_quota_failed', 'sensitive_words_detected', 'access_denied', 'invalid_request',
+]);
+
+const final: Judgement = { verdict: 'return', again: false, result: 'ok', rest: null };
+
+/** What a failure is judged in the light of. */
+export interface Case {
+  readonly context: Context;
+  readonly target: Target;
+  readonly retry: RetryConfig;
+  /** The request has met a closed socket before and was sent again. */
+  readonly resent: boolean;
+  readonly now: number;
+}
+
+/**
+ * The failure table. Whatever could have been served already is asked again only where that costs nothing or
+ * `retryable_errors` names `timeout`; media and bodies that cannot be replayed are never sent twice.
+ */
+export function judge(failure: Failure, of: Case): Judgement {
+  const judgement = judgeKind(failure, of);
+  if (of.context.bodyStream !== null || (of.context.route.media && failure.kind !== 'unreachable')) return { ...judgement, verdict: 'return', again: false };
+  return judgement;
+}
+
+function judgeKind(failure: Failure, of: Case): Judgement {
+  switch (failure.kind) {
+    case 'malformed':
+      return { ...final, result: 'neither' };
+    case 'unreachable':
+      return { verdict: 'next', again: true, result: 'fail', rest: null };
+    case 'stale':
+      return of.resent ? unclear(of) : { verdict: 'same', again: false, result: 'neither', rest: null };
+    case 'reset':
+    case 'timeout':
+      return unclear(of);
+    case 'not_http':
+      return { verdict: 'next', again: false, result: 'fail', rest: null };
+    case 'cut':
+      return serverError(of, !isSigned(of, failure.head), null);
+    case 'error_event':
+      return judgeEvent(of, failure.error);
+    case 'reply':
+      return judgeReply(of, failure.reply);
+  }
+}
+
+/** It may have been served and billed. */
+function unclear({ context, retry }: Case): Judgement {
+  const repeatable = context.route.free || retry.retryableErrors.includes('timeout');
+  return { verdict: repeatable ? 'next' : 'return', again: false, result: 'fail', rest: null };
+}
+
+function judgeReply(of: Case, { status, head, body }: Reply): Judgement {
+  const { target, now } = of;
+  if (target.credential === 'own' && (status === 401 || status === 403)) return foreign;
+  // An answer NewAPI has signed is a sign of its life, and below 500 its verdict on the caller.
+  const signed = isSigned(of, head);
+  if (signed && (status < 500 || (body !== null && verdicts.has(codeOf(errorIn(body)))))) return final;
+  const asked = status >= 500 || status === 429 ? retryAfter(head, now) : null;
+  if (status === 429 || status === 529 || (status >= 500 && asked !== null)) return rateLimited(of, asked);
+  return status >= 500 ? serverError(of, !signed && (status === 502 || status === 504), asked) : final;
+}
+
+/** Our own key was not accepted: our fault, not the target's health. */
+const foreign: Judgement = { verdict: 'next', again: false, result: 'neither', rest: null };
+
+/** An error inside a 200 stream comes from behind NewAPI, which gives its own verdicts before a stream begins. */
+function judgeEvent(of: Case, error: unknown): Judgement {
+  const status = statusOf(error);
+  if (of.target.credential === 'own' && (status === 401 || status === 403)) return foreign;
+  if (verdicts.has(codeOf(error)) || (status < 500 && status !== 429)) return final;
+  return status === 429 || status === 529 ? rateLimited(of, null) : serverError(of, false, null);
+}
+
+/** Only a target with our key rests: one caller's limit at NewAPI must not be everybody's. */
+function rateLimited({ target, retry }: Case, asked: number | null): Judgement {
+  const known = retry.retryableErrors.includes('rate_limit');
+  const own = target.credential === 'own';
+  return { verdict: known ? 'next' : 'return', again: known && own, result: own ? 'fail' : 'neither', rest: own ? (asked ?? defaultRest) : null };
+}
+
+/**
+ * NewAPI has tried its own channels: only another target can do better.
+ * @param counts it tells on a target that is asked with the caller's credential; on ours it always does.
+ */
+function serverError({ target, retry }: Case, counts: boolean, rest: number | null): Judgement {
+  const known = retry.retryableErrors.includes('server_error');
+  const own = target.credential === 'own';
+  return { verdict: known ? 'next' : 'return', again: known && own, result: own || counts ? 'fail' : 'neither', rest };
+}
+
+const isSigned = ({ target }: Case, head: readonly string[]): boolean => target.credential === 'caller' && headerOf(head, 'x-oneapi-request-id') !== null;
+
+/** Whether a target did not accept our own credential; its text is for us alone. */
+export function isOurKeyRefused(failure: Failure, target: Target): boolean {
+  if (target.credential !== 'own') return false;
+  if (failure.kind === 'reply') return failure.reply.status === 401 || failure.reply.status === 403;
+  return failure.kind === 'error_event' && [401, 403].includes(statusOf(failure.error));
+}
+
+function errorIn(body: Buffer): unknown {
+  try {
+    return (JSON.parse(body.toString()) as { error?: unknown } | null)?.error;
+  } catch {
+    return null;
+  }
+}
+
+const codeOf = (error: unknown): string => String((error as { code?: unknown } | null)?.code ?? '');
+
+/** The HTTP status that an error event would have had. */
+export function statusOf(error: unknown): number {
+  const { code, status, type } = (typeof error === 'object' && error !== null ? error : {}) as Record<string, unknown>;
+  for (const number of [status, code].map(Number)) if (number >= 400 && number < 600) return number;
+  const word = `${String(type)} ${String(code)}`;
+  if (/rate_limit|too_many/.test(word)) return 429;
+  if (/overloaded/.test(word)) return 529;
+  if (/authentication|invalid_api_key/.test(word)) return 401;
+  if (/permission/.test(word)) return 403;
+  return /invalid_request/.test(word) ? 400 : 502;
+}
