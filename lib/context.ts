@@ -5,6 +5,7 @@ import type { Config } from '../types/config.d.ts';
 import type { RequestInfo, TokenIdentity } from '../types/context.d.ts';
 import type { Logger } from '../types/logger.d.ts';
 import type { Route } from '../types/route.d.ts';
+import type { Usage } from '../types/usage.d.ts';
 import { hash } from 'node:crypto';
 import type { Live } from './live.ts';
 import type { Watch } from './watch.ts';
@@ -112,6 +113,11 @@ export class Context implements RequestInfo {
   exchange: Exchange | null = null;
   target: string | null = null;
   attempts = 0;
+  /** The model the answering target was asked for. */
+  servedModel: string | null = null;
+  usage: Usage | null = null;
+  /** US dollars, where a price is known. */
+  cost: number | null = null;
   upstreamRequestId: string | null = null;
   /** What NewAPI's answer says of the caller's own token. */
   vouched: 'accepted' | 'refused' | null = null;
@@ -241,8 +247,7 @@ export class Context implements RequestInfo {
   interrupt(error: HeimdallError): void {
     this.outcome = error.code === 'upstream_interrupted' ? 'upstream_error' : this.outcome;
     if (this.res.writableEnded || this.res.destroyed) return;
-    const type = this.eventStream;
-    if (!type) return void this.res.destroy();
+    if (!this.eventStream) return void this.res.destroy();
     // The upstream may have died within a line: a blank one ends it, or it would swallow the error.
     this.res.end(`\n\n${renderEvent(error, this.route.errors, this.id)}`);
   }

@@ -20,9 +20,10 @@ import { attach } from './attach.ts';
 import { drained } from './drain.ts';
 import { forwarder } from './upstream/forward.ts';
 import { proxy } from './upstream/passthrough.ts';
+import { costs, type CostOf } from './upstream/prices.ts';
 import { prober } from './upstream/probe.ts';
 import { routeOf } from './upstream/routes.ts';
-import { targetsOf } from './upstream/targets.ts';
+import { targetsOf, type Target } from './upstream/targets.ts';
 import { Watch } from './watch.ts';
 
 /** What a program may bring of its own. */
@@ -83,7 +84,10 @@ function wire(core: Core): { deps: Deps; closers: Closer[] } {
   const targets = targetsOf(core);
   const carrier = proxy(core);
   const health = prober(core, targets);
-  const forward = forwarder(core, targets);
+  const metrics = metricsOf(core);
+  metrics.watch(targets);
+  const forward = forwarder(core, targets, metrics);
+  const costOf = costs(config.llm.prices);
   const lines = accessLog(core, isVerbose(config) ? process.stdout : null);
   let identify: ((credential: string) => TokenIdentity) | null = null;
   const deps: Deps = {
@@ -97,10 +101,18 @@ function wire(core: Core): { deps: Deps; closers: Closer[] } {
     identify: (credential) => (identify ??= tokenIdentifier(installSecret(config, core.log)))(credential),
     keys: new GatewayKeys(clock, config.auth.keys),
     verified: new VerifiedTokens(clock, config.auth.verifiedTtl),
-    metrics: metricsOf(core),
+    metrics,
+    price: (context) => price(context, targets, costOf),
     writeAccessLine: (context) => lines.write(context),
   };
   return { deps, closers: [() => lines.close(), () => health.close(), () => carrier.close(), ...targets.map(({ pool }) => () => pool.destroy())] };
+}
+
+/** What an answer cost, once its tokens are known. */
+function price(context: Context, targets: readonly Target[], costOf: CostOf): void {
+  const { usage, servedModel, target } = context;
+  const provider = targets.find(({ name }) => name === target)?.provider.name;
+  if (usage !== null && servedModel !== null && provider !== undefined) context.cost = costOf(servedModel, provider, usage);
 }
 
 /** Access lines are of level `info`: a quieter gate keeps them out of the console, not out of the file. */
@@ -121,6 +133,7 @@ function assemble(core: Core, deps: Deps): { gate: Router; closers: Closer[] } {
   const metrics = (context: Context): void => deps.metrics.add(context);
   for (const stage of stages) {
     if (stage === 'upstream') core.finishers.push(upstream);
+    if (stage === 'settle') core.finishers.push(deps.price);
     if (stage === 'metrics' && core.config.metrics.enabled) core.finishers.push(metrics);
     for (const { finish } of parts) if (finish?.[stage]) core.finishers.push(finish[stage]);
   }

@@ -62,12 +62,36 @@ interface Sample {
   readonly value: number;
 }
 
+const tokenKinds = ['prompt', 'completion', 'cached', 'reasoning'] as const;
+
+const breakerStates = { up: 0, resting: 0, probing: 1, open: 2 } as const;
+
+/** What a scrape asks of a target. */
+export interface TargetView {
+  readonly name: string;
+  readonly state: { worst(): keyof typeof breakerStates };
+}
+
+const add = (counts: Map<string, number>, key: string, value: number): void => void counts.set(key, (counts.get(key) ?? 0) + value);
+
+/** @param names of the labels whose values make up a key, parted by a space. */
+function labelled(counts: ReadonlyMap<string, number>, ...names: readonly string[]): Sample[] {
+  return [...counts].map(([key, value]) => {
+    const values = key.split(' ');
+    return { labels: Object.fromEntries(names.map((name, at) => [name, values[at] as string])), value };
+  });
+}
+
 /** The gate's metrics: fed by plain counters on the hot path, put into prom-client's registry and text form at a scrape. */
 export class Metrics {
   readonly contentType = Registry.PROMETHEUS_CONTENT_TYPE;
   readonly #registry = new Registry();
   readonly #series = new Map<string, Map<number, Series>>();
   readonly #errors = new Map<string, number>();
+  readonly #attempts = new Map<string, number>();
+  readonly #failures = new Map<string, number>();
+  readonly #tokens = new Map<string, number>();
+  readonly #costs = new Map<string, number>();
   readonly #config: MetricsConfig;
   #defaults = false;
 
@@ -79,13 +103,36 @@ export class Metrics {
     this.#register('error_total', 'counter', 'Requests the gate itself answered with an error, by its code.', () =>
       [...this.#errors].map(([type, value]) => ({ labels: { type }, value })),
     );
+    this.#register('upstream_attempts_total', 'counter', 'Exchanges with a target.', () => labelled(this.#attempts, 'target'));
+    this.#register('upstream_failures_total', 'counter', 'Exchanges that gave the client nothing, by how they failed.', () => labelled(this.#failures, 'target', 'kind'));
+    this.#register('tokens_total', 'counter', 'Tokens of answers, by kind; cached is part of prompt, reasoning part of completion.', () => labelled(this.#tokens, 'target', 'kind'));
+    this.#register('cost_usd_total', 'counter', 'US dollars, where a price is known.', () => labelled(this.#costs, 'target'));
+  }
+
+  /** One more exchange with a target. */
+  attempted(target: string): void {
+    add(this.#attempts, target, 1);
+  }
+
+  /** An exchange that gave the client nothing. @param kind how it failed. */
+  failed(target: string, kind: string): void {
+    add(this.#failures, `${target} ${kind}`, 1);
+  }
+
+  /** @param targets what {@link State} each has is asked for at a scrape. */
+  watch(targets: readonly TargetView[]): void {
+    this.#register('circuit_breaker_state', 'gauge', 'What a target is expected to do: 0 closed, 1 half-open, 2 open.', () =>
+      targets.map(({ name, state }) => ({ labels: { target: name }, value: breakerStates[state.worst()] })),
+    );
   }
 
   /** Called once for every finished request. */
   add(context: Context): void {
     this.#seriesOf(context).add(context);
-    const { errorCode } = context;
-    if (errorCode !== null) this.#errors.set(errorCode, (this.#errors.get(errorCode) ?? 0) + 1);
+    const { errorCode, usage, cost, target } = context;
+    if (errorCode !== null) add(this.#errors, errorCode, 1);
+    if (usage !== null && target !== null) for (const kind of tokenKinds) if (usage[kind] > 0) add(this.#tokens, `${target} ${kind}`, usage[kind]);
+    if (cost !== null && target !== null) add(this.#costs, target, cost);
   }
 
   /** Prometheus' text format. */

@@ -23,6 +23,8 @@ export interface Deps {
   readonly keys: GatewayKeys;
   readonly verified: VerifiedTokens;
   readonly metrics: Metrics;
+  /** Works out what an answer cost. */
+  readonly price: Finisher;
   readonly writeAccessLine: (context: Context) => void;
 }
 

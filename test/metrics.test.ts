@@ -60,7 +60,7 @@ function metricsFor(input: ConfigInput['metrics'] = {}, live: ReadonlySet<unknow
 /** A request that is over. */
 function finished(over: Partial<Context> & { readonly method?: string; readonly path?: string } = {}): Context {
   const { method = 'POST', path = '/v1/chat/completions', ...rest } = over;
-  const fixed = { status: 200, duration: 20, body: Buffer.alloc(0), bytesIn: 600, bytesOut: 3000, sentAt: 1, answeredAt: 19, headAt: 19.5, bodyWait: 0.25, errorCode: null };
+  const fixed = { status: 200, duration: 20, body: Buffer.alloc(0), bytesIn: 600, bytesOut: 3000, sentAt: 1, answeredAt: 19, headAt: 19.5, bodyWait: 0.25, errorCode: null, usage: null, cost: null, target: 'newapi' };
   return { ...fixed, req: { method }, route: routeOf(method, path), ...rest } as unknown as Context;
 }
 

@@ -1,4 +1,5 @@
 import type { Route } from './route.d.ts';
+import type { Usage } from './usage.d.ts';
 
 /** The caller's credential as the gate knows it: never the credential itself. */
 export interface TokenIdentity {
@@ -27,6 +28,8 @@ export interface RequestInfo {
   /** The caller proved its credential: a gateway key, or a token NewAPI accepted within `auth.verified_ttl`. */
   readonly verified: boolean;
   readonly model: string | null;
+  /** Tokens the answer used, once they are known. */
+  readonly usage: Usage | null;
   /** Rules that would have refused the request, in `mode: observe`. */
   readonly wouldRefuse: readonly string[];
   /** Milliseconds since the request arrived; null while it has not happened. */

@@ -5,34 +5,10 @@ import { headerOf } from '../head.ts';
 import { answerHead } from './hygiene.ts';
 import { answered, deliver } from './deliver.ts';
 import { endsEvent, holdLimit, lineFeed, looksComplete, readingOf, type Reading } from './reading.ts';
+import type { Failure, Watcher } from './failure.ts';
 import { StreamPeek } from './sse.ts';
+import { jsonUsage, meterFor, type UsageTap } from './usage.ts';
 import { requestFor, type Connection, type ConnectionAware, type Target } from './targets.ts';
-
-/** A complete answer that was not passed on. */
-export interface Reply {
-  readonly status: number;
-  readonly head: string[];
-  /** Null when it did not come whole within the bounds below. */
-  readonly body: Buffer | null;
-}
-
-/** Why an attempt ended without an answer for the client. */
-export type Failure =
-  /** Nothing was sent: refused, DNS, TLS, connect timeout. */
-  | { readonly kind: 'unreachable'; readonly cause: unknown }
-  /** A kept-alive socket was closed under the request: zero bytes came back. */
-  | { readonly kind: 'stale' }
-  /** The connection broke after the request was sent. */
-  | { readonly kind: 'reset'; readonly cause: unknown }
-  | { readonly kind: 'timeout' }
-  | { readonly kind: 'not_http'; readonly cause: unknown }
-  /** A JSON answer cut short, or a stream without an event. */
-  | { readonly kind: 'cut'; readonly cause: unknown; readonly head: string[] }
-  /** The request itself cannot be put on the wire. */
-  | { readonly kind: 'malformed'; readonly cause: unknown }
-  | { readonly kind: 'reply'; readonly reply: Reply }
-  /** A stream whose first event is an error. */
-  | { readonly kind: 'error_event'; readonly error: unknown; readonly head: string[] };
 
 /** How long an error's body may take, milliseconds; without it the next target is asked all the same. */
 const errorBodyGrace = 2000;
@@ -48,18 +24,6 @@ interface Peeking {
   size: number;
 }
 
-/** Who is told how an attempt goes. */
-export interface Watcher {
-  /** Nothing was sent to the client. */
-  failed(failure: Failure, target: Target): void;
-  /** From here on the answer is this target's. */
-  committed(target: Target): void;
-  /** Or it broke off after that. */
-  broken(target: Target): void;
-  /** It came to its end. */
-  completed(target: Target): void;
-}
-
 type State =
   | { readonly phase: 'connecting' }
   | { readonly phase: 'waiting'; readonly controller: Dispatcher.DispatchController }
@@ -69,6 +33,8 @@ type State =
 
 const connecting: State = { phase: 'connecting' };
 const done: State = { phase: 'done' };
+const nothing = Buffer.alloc(0);
+const whole = (chunks: readonly Buffer[]): Buffer => (chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks));
 const over = new Error('the exchange is over');
 
 /**
@@ -91,6 +57,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   #commentedAt = 0;
   #atBoundary = false;
   #atLineEnd = false;
+  #meter: UsageTap | null = null;
 
   constructor(context: Context, target: Target, watcher: Watcher) {
     this.#context = context;
@@ -113,6 +80,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   /** Ends the exchange in any phase and says nothing about it. While connecting, `onRequestStart` finds out. */
   abort(): void {
     const state = this.#state;
+    this.#measured(false);
     this.#end();
     if ('controller' in state) state.controller.abort(over);
   }
@@ -129,7 +97,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     if (status < 200 || this.#state.phase !== 'waiting') return;
     const head = answerHead(this.#context, (controller.rawHeaders ?? []) as Buffer[], this.target.credential === 'own');
     const reading = readingOf(status, head, this.#context);
-    if (reading === 'none') return this.#commit(controller, status, head);
+    if (reading === 'none') return this.#commit(controller, status, head, nothing);
     this.#state = { phase: 'peeking', controller, reading, status, head, held: [], size: 0, peek: reading === 'stream' ? new StreamPeek() : null };
     if (reading === 'error') this.#due = this.#context.core.clock.now() + errorBodyGrace;
   }
@@ -143,6 +111,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   onResponseEnd(): void {
     const state = this.#state;
     if (state.phase === 'committed') {
+      this.#measured(true);
       this.#end();
       this.#watcher.completed(this.target);
       this.#context.res.end();
@@ -178,31 +147,33 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     if (beginning?.kind === 'error') return this.#fail({ kind: 'error_event', error: beginning.error, head: state.head });
     if (beginning?.kind !== 'event' && state.size <= holdLimit) return;
     if (state.reading === 'error') return this.#fail({ kind: 'reply', reply: { status: state.status, head: state.head, body: null } });
-    this.#commit(state.controller, state.status, state.head);
+    this.#commit(state.controller, state.status, state.head, whole(state.held));
     for (const bytes of state.held) this.#relay(state.controller, bytes);
   }
 
   #complete(state: Peeking): void {
-    const body = state.held.length === 1 ? (state.held[0] as Buffer) : Buffer.concat(state.held);
+    const body = whole(state.held);
     if (state.reading === 'error') return this.#fail({ kind: 'reply', reply: { status: state.status, head: state.head, body } }, true);
     if (state.reading === 'stream' || !looksComplete(body)) return this.#fail({ kind: 'cut', cause: null, head: state.head }, true);
     this.#end();
     this.#context.exchange = null;
-    this.#watcher.committed(this.target);
+    this.#context.usage = jsonUsage(body);
+    this.#watcher.committed(this.target, body);
     this.#watcher.completed(this.target);
     deliver(this.#context, this.target, { status: state.status, head: state.head, body });
   }
 
-  #commit(controller: Dispatcher.DispatchController, status: number, head: string[]): void {
+  #commit(controller: Dispatcher.DispatchController, status: number, head: string[], bytes: Buffer): void {
     const context = this.#context;
     this.#state = { phase: 'committed', controller };
     this.#heard();
-    this.#watcher.committed(this.target);
+    this.#watcher.committed(this.target, bytes);
     answered(context, this.target, status, head);
     if (headerOf(head, 'content-type')?.startsWith('text/event-stream')) {
       context.eventStream = headerOf(head, 'content-encoding') === null;
       if (headerOf(head, 'x-accel-buffering') === null) head.push('X-Accel-Buffering', 'no');
     }
+    this.#meter = meterFor(context, head);
     context.writeProxied(status, head);
   }
 
@@ -211,6 +182,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     const { res } = this.#context;
     this.#context.bytesOut += chunk.length;
     this.#heard();
+    this.#meter?.push(chunk);
     if (this.#comments !== null) this.#atBoundary = endsEvent(chunk, this.#atLineEnd);
     this.#atLineEnd = chunk[chunk.length - 1] === lineFeed;
     if (res.write(chunk)) return;
@@ -231,7 +203,14 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     this.#state = done;
   }
 
+  /** @param complete false when the answer was cut, so that what is missing is estimated. */
+  #measured(complete: boolean): void {
+    if (this.#meter !== null) this.#context.usage = this.#meter.end(complete);
+    this.#meter = null;
+  }
+
   #interrupt(cause: unknown): void {
+    this.#measured(false);
     this.#end();
     this.#watcher.broken(this.target);
     this.#context.fail(new HeimdallError('upstream_interrupted', { cause }));

@@ -1,6 +1,6 @@
 import type { Context } from '../context.ts';
 import { headerOf } from '../head.ts';
-import type { Reply } from './attempt.ts';
+import type { Reply } from './failure.ts';
 import { deliverAsEvent } from './prelude.ts';
 import type { Target } from './targets.ts';
 

@@ -2,7 +2,10 @@ import type { Timer } from '../../types/clock.d.ts';
 import { type Context, type Core, type Exchange } from '../context.ts';
 import { describe } from '../describe.ts';
 import { HeimdallError } from '../errors.ts';
-import { Attempt, type Failure, type Watcher } from './attempt.ts';
+import type { Metrics } from '../metrics.ts';
+import { Affinity } from './affinity.ts';
+import { Attempt } from './attempt.ts';
+import type { Failure, Watcher } from './failure.ts';
 import { giveUp } from './give-up.ts';
 import { isOurKeyRefused, judge, type Judgement } from './judge.ts';
 import { Prelude } from './prelude.ts';
@@ -12,8 +15,8 @@ import { rejected, type Breaker } from './state.ts';
 import { eligible, targetModel, type Target } from './targets.ts';
 
 /** Answers model routes: choose a target, ask it, judge the answer, again. */
-export function forwarder(core: Core, targets: readonly Target[]): (context: Context) => void {
-  const shared: Shared = { core, targets, select: selectBy(core.config.llm.strategy), budget: new RetryBudget() };
+export function forwarder(core: Core, targets: readonly Target[], metrics: Metrics): (context: Context) => void {
+  const shared: Shared = { core, targets, select: selectBy(core.config.llm.strategy), budget: new RetryBudget(), affinity: new Affinity(), metrics };
   return (context) => {
     shared.budget.deposit();
     const forward = new Forward(shared, context);
@@ -27,6 +30,8 @@ interface Shared {
   readonly targets: readonly Target[];
   readonly select: Select;
   readonly budget: RetryBudget;
+  readonly affinity: Affinity;
+  readonly metrics: Metrics;
 }
 
 interface Said {
@@ -67,7 +72,8 @@ class Forward implements Exchange, Watcher {
 
   begin(): void {
     const { targets, select, core } = this.#shared;
-    const reachable = targets.length === 1 ? targets.filter((target) => eligible(target, this.#context)) : select(targets.filter((target) => eligible(target, this.#context)));
+    const { affinity } = this.#shared;
+    const reachable = affinity.narrow(this.#context, select(targets.filter((target) => eligible(target, this.#context))));
     if (reachable.length === 0) return this.#context.fail(this.#nobody());
     const after = core.config.llm.streamPreludeAfter;
     if (after !== null && this.#context.stream) this.#prelude = new Prelude(this.#context, after);
@@ -88,8 +94,10 @@ class Forward implements Exchange, Watcher {
   }
 
   /** Something of the answer is on its way to the client. */
-  committed(target: Target): void {
+  committed(target: Target, bytes: Buffer): void {
     this.#prelude = null;
+    this.#shared.affinity.remember(this.#context, target, bytes);
+    this.#context.servedModel = targetModel(target, this.#context);
     // Half-open waits for a sign of life, not for the end of a long stream.
     if (breakerOf(target, this.#context).state.kind === 'probing') this.#leave('ok');
     if (target.state.isDown) target.state.base.probe(true, 1);
@@ -111,6 +119,7 @@ class Forward implements Exchange, Watcher {
     const judgement = judge(failure, { context: this.#context, target, retry: core.config.llm.retry, resent: this.#resent, now });
     this.#settle(judgement, target, now);
     this.#last = { failure, target };
+    this.#shared.metrics.failed(target.name, failure.kind);
     if (failure.kind === 'reply' || failure.kind === 'error_event') this.#spoken = this.#last;
     if (judgement.verdict === 'same') {
       this.#resent = true;
@@ -187,6 +196,7 @@ class Forward implements Exchange, Watcher {
   #ask(target: Target): void {
     const context = this.#context;
     context.attempts++;
+    this.#shared.metrics.attempted(target.name);
     this.#asked++;
     const patience = Math.min(this.#shared.core.config.llm.timeouts.firstByte, Math.max(1, this.#deadline - this.#shared.core.clock.now()));
     this.#attempt = new Attempt(context, target, this);

@@ -1,6 +1,6 @@
 import type { Context } from '../context.ts';
 import { HeimdallError } from '../errors.ts';
-import type { Failure, Reply } from './attempt.ts';
+import type { Failure, Reply } from './failure.ts';
 import { deliver } from './deliver.ts';
 import { isOurKeyRefused, statusOf } from './judge.ts';
 import { retryAfter } from './retry.ts';

@@ -1,7 +1,7 @@
 import type { RetryConfig } from '../../types/config.d.ts';
 import type { Context } from '../context.ts';
 import { headerOf } from '../head.ts';
-import type { Failure, Reply } from './attempt.ts';
+import type { Failure, Reply } from './failure.ts';
 import { defaultRest, retryAfter } from './retry.ts';
 import type { Result } from './state.ts';
 import type { Target } from './targets.ts';
