@@ -202,15 +202,15 @@ export class Context implements RequestInfo {
     const shape = this.route?.errors ?? 'openai';
     const head = ['Content-Type', 'application/json'];
     if (error.retryAfter !== null) head.push('Retry-After', String(error.retryAfter));
-    if (!error.retryable) head.push('x-should-retry', 'false');
+    // An SDK's own retries would multiply ours.
+    if (!error.retryable || this.attempts > 1) head.push('x-should-retry', 'false');
     this.answer(error.status, head, render(error, shape, this.id));
   }
 
   /** Sends one of the gate's own answers. */
   answer(status: number, head: string[], body: string): void {
     if (this.res.headersSent || this.res.destroyed) return;
-    const { heads } = this.core;
-    for (const part of heads.own) part(this, head);
+    for (const part of this.core.heads.own) part(this, head);
     const length = Buffer.byteLength(body);
     head.push('Content-Length', String(length));
     this.writeHead(status, head);

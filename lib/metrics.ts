@@ -1,5 +1,6 @@
 import { collectDefaultMetrics, Registry, type Metric } from 'prom-client';
 import type { MetricsConfig } from '../types/config.d.ts';
+import type { Usage } from '../types/usage.d.ts';
 import type { Context, Core } from './context.ts';
 
 /** Upper bounds in seconds; the long end is where streams live. */
@@ -90,7 +91,7 @@ export class Metrics {
   readonly #errors = new Map<string, number>();
   readonly #attempts = new Map<string, number>();
   readonly #failures = new Map<string, number>();
-  readonly #tokens = new Map<string, number>();
+  readonly #tokens = new Map<string, Float64Array>();
   readonly #costs = new Map<string, number>();
   readonly #config: MetricsConfig;
   #defaults = false;
@@ -105,7 +106,9 @@ export class Metrics {
     );
     this.#register('upstream_attempts_total', 'counter', 'Exchanges with a target.', () => labelled(this.#attempts, 'target'));
     this.#register('upstream_failures_total', 'counter', 'Exchanges that gave the client nothing, by how they failed.', () => labelled(this.#failures, 'target', 'kind'));
-    this.#register('tokens_total', 'counter', 'Tokens of answers, by kind; cached is part of prompt, reasoning part of completion.', () => labelled(this.#tokens, 'target', 'kind'));
+    this.#register('tokens_total', 'counter', 'Tokens of answers, by kind; cached is part of prompt, reasoning part of completion.', () =>
+      [...this.#tokens].flatMap(([target, counts]) => tokenKinds.map((kind, at) => ({ labels: { target, kind }, value: counts[at] as number }))),
+    );
     this.#register('cost_usd_total', 'counter', 'US dollars, where a price is known.', () => labelled(this.#costs, 'target'));
   }
 
@@ -131,8 +134,14 @@ export class Metrics {
     this.#seriesOf(context).add(context);
     const { errorCode, usage, cost, target } = context;
     if (errorCode !== null) add(this.#errors, errorCode, 1);
-    if (usage !== null && target !== null) for (const kind of tokenKinds) if (usage[kind] > 0) add(this.#tokens, `${target} ${kind}`, usage[kind]);
+    if (usage !== null && target !== null) this.#count(target, usage);
     if (cost !== null && target !== null) add(this.#costs, target, cost);
+  }
+
+  #count(target: string, usage: Usage): void {
+    let counts = this.#tokens.get(target);
+    if (!counts) this.#tokens.set(target, (counts = new Float64Array(tokenKinds.length)));
+    for (let at = 0; at < tokenKinds.length; at++) counts[at] = (counts[at] as number) + usage[tokenKinds[at] as (typeof tokenKinds)[number]];
   }
 
   /** Prometheus' text format. */

@@ -36,6 +36,7 @@ const done: State = { phase: 'done' };
 const nothing = Buffer.alloc(0);
 const whole = (chunks: readonly Buffer[]): Buffer => (chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks));
 const over = new Error('the exchange is over');
+const silence = new Error('the upstream fell silent');
 
 /**
  * One exchange with one target. Until it commits nothing has been sent to the client and it may fail silently; a stream
@@ -148,6 +149,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     if (beginning?.kind !== 'event' && state.size <= holdLimit) return;
     if (state.reading === 'error') return this.#fail({ kind: 'reply', reply: { status: state.status, head: state.head, body: null } });
     this.#commit(state.controller, state.status, state.head, whole(state.held));
+    if (this.#state.phase !== 'committed') return;
     for (const bytes of state.held) this.#relay(state.controller, bytes);
   }
 
@@ -165,12 +167,16 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
 
   #commit(controller: Dispatcher.DispatchController, status: number, head: string[], bytes: Buffer): void {
     const context = this.#context;
+    const isStream = headerOf(head, 'content-type')?.startsWith('text/event-stream') ?? false;
+    const isReadable = isStream && headerOf(head, 'content-encoding') === null;
+    // A client that has been sent the head of a stream could not make anything of it.
+    if (context.prelude && !isReadable) return this.#fail({ kind: 'cut', cause: null, head });
     this.#state = { phase: 'committed', controller };
     this.#heard();
     this.#watcher.committed(this.target, bytes);
     answered(context, this.target, status, head);
-    if (headerOf(head, 'content-type')?.startsWith('text/event-stream')) {
-      context.eventStream = headerOf(head, 'content-encoding') === null;
+    if (isStream) {
+      context.eventStream = isReadable;
       if (headerOf(head, 'x-accel-buffering') === null) head.push('X-Accel-Buffering', 'no');
     }
     this.#meter = meterFor(context, head);
@@ -187,7 +193,10 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     this.#atLineEnd = chunk[chunk.length - 1] === lineFeed;
     if (res.write(chunk)) return;
     controller.pause();
-    res.once('drain', () => controller.resume());
+    res.once('drain', () => {
+      this.#heard();
+      controller.resume();
+    });
   }
 
   /** @param ended the exchange is complete and its connection may serve again. */
@@ -212,7 +221,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   #interrupt(cause: unknown): void {
     this.#measured(false);
     this.#end();
-    this.#watcher.broken(this.target);
+    this.#watcher.broken(this.target, cause === silence);
     this.#context.fail(new HeimdallError('upstream_interrupted', { cause }));
   }
 
@@ -251,7 +260,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   /** A reader that stalls is not an upstream that is silent. */
   #silent(controller: Dispatcher.DispatchController): void {
     if (this.#context.res.writableNeedDrain) return this.#heard();
-    this.#interrupt('silence');
+    this.#interrupt(silence);
     controller.abort(over);
   }
 }

@@ -19,6 +19,7 @@ export function answered(context: Context, target: Target, status: number, head:
 export function deliver(context: Context, target: Target, reply: Reply & { readonly body: Buffer }): void {
   answered(context, target, reply.status, reply.head);
   if (context.prelude) return deliverAsEvent(context, reply.status, reply.body);
+  if (reply.status >= 429 && context.attempts > 1) reply.head.push('x-should-retry', 'false');
   if (headerOf(reply.head, 'content-length') === null) reply.head.push('Content-Length', String(reply.body.length));
   context.writeProxied(reply.status, reply.head);
   context.bytesOut += reply.body.length;

@@ -32,8 +32,11 @@ export interface Watcher {
   failed(failure: Failure, target: Target): void;
   /** From here on the answer, which begins with these bytes, is this target's. */
   committed(target: Target, bytes: Buffer): void;
-  /** Or it broke off after that. */
-  broken(target: Target): void;
+  /**
+   * Or it broke off after that.
+   * @param silent its connection lives, but nothing came on it.
+   */
+  broken(target: Target, silent: boolean): void;
   /** It came to its end. */
   completed(target: Target): void;
 }

@@ -49,6 +49,8 @@ class Forward implements Exchange, Watcher {
   readonly #deadline: number;
   #queue: readonly Target[] = [];
   #at = 0;
+  /** Targets of this round that probes alone call down: asked when all others have failed. */
+  #down: Target[] = [];
   /** Targets that may be asked in the next round. */
   #again: Target[] = [];
   #round = 1;
@@ -57,6 +59,8 @@ class Forward implements Exchange, Watcher {
   #soonest = Number.POSITIVE_INFINITY;
   #attempt: Attempt | null = null;
   #generation = 0;
+  /** What let the request in. */
+  #breaker: Breaker | null = null;
   #resent = false;
   #waiting: Timer | null = null;
   #prelude: Prelude | null = null;
@@ -89,7 +93,7 @@ class Forward implements Exchange, Watcher {
   }
 
   look(now: number): void {
-    this.#prelude?.look();
+    this.#prelude?.look(now);
     this.#attempt?.look(now);
   }
 
@@ -99,12 +103,13 @@ class Forward implements Exchange, Watcher {
     this.#shared.affinity.remember(this.#context, target, bytes);
     this.#context.servedModel = targetModel(target, this.#context);
     // Half-open waits for a sign of life, not for the end of a long stream.
-    if (breakerOf(target, this.#context).state.kind === 'probing') this.#leave('ok');
+    if (this.#breaker?.state.kind === 'probing') this.#leave('ok');
     if (target.state.isDown) target.state.base.probe(true, 1);
   }
 
-  /** The answer broke off after it had begun. */
-  broken(target: Target): void {
+  /** The answer broke off after it had begun. Silence may be one caller's model: it tells against that of an own target alone. */
+  broken(target: Target, silent: boolean): void {
+    if (silent && target.credential === 'caller') return this.#leave('neither');
     if (this.#generation === rejected) breakerOf(target, this.#context).lapse(this.#shared.core.clock.now());
     this.#leave('fail');
   }
@@ -120,14 +125,15 @@ class Forward implements Exchange, Watcher {
     this.#settle(judgement, target, now);
     this.#last = { failure, target };
     this.#shared.metrics.failed(target.name, failure.kind);
-    if (failure.kind === 'reply' || failure.kind === 'error_event') this.#spoken = this.#last;
+    if ((failure.kind === 'reply' || failure.kind === 'error_event') && (this.#spoken === null || !isOurKeyRefused(failure, target))) this.#spoken = this.#last;
     if (judgement.verdict === 'same') {
       this.#resent = true;
       return this.#ask(target);
     }
     if (judgement.again) this.#again.push(target);
     this.#report(failure, target, judgement);
-    if (judgement.verdict === 'return' || now >= this.#deadline) return giveUp(this.#context, failure, target);
+    if (judgement.verdict === 'return') return this.#giveUp(this.#last);
+    if (now >= this.#deadline) return this.#giveUp();
     this.#next();
   }
 
@@ -136,11 +142,19 @@ class Forward implements Exchange, Watcher {
     const now = this.#shared.core.clock.now();
     while (this.#at < this.#queue.length) {
       const target = this.#queue[this.#at++] as Target;
+      if (target.state.isDown) {
+        this.#down.push(target);
+        continue;
+      }
       const breaker = breakerOf(target, this.#context);
-      this.#generation = target.state.isDown ? rejected : breaker.enter(now);
-      if (this.#generation !== rejected) return this.#ask(target);
-      this.#soonest = Math.min(this.#soonest, target.state.isDown ? Number.POSITIVE_INFINITY : breaker.closedUntil(now));
+      this.#breaker = breaker;
+      this.#generation = breaker.enter(now);
+      if (this.#generation !== rejected) return this.#askAnew(target);
+      this.#soonest = Math.min(this.#soonest, breaker.closedUntil(now));
     }
+    this.#generation = rejected;
+    const last = this.#down.shift();
+    if (last) return this.#askAnew(last);
     this.#endRound(now);
   }
 
@@ -156,25 +170,21 @@ class Forward implements Exchange, Watcher {
   #patience(now: number): number | null {
     const { retry } = this.#shared.core.config.llm;
     if (this.#again.length === 0 || this.#round > retry.maxRetries) return null;
-    const model = (target: Target): number => breakerOf(target, this.#context).closedUntil(now);
-    const rest = Math.min(...this.#again.map(model)) - now;
+    const closed = (target: Target): number => (target.state.isDown ? 0 : breakerOf(target, this.#context).closedUntil(now));
+    const rest = Math.min(...this.#again.map(closed)) - now;
     const wait = Math.max(backoff(retry, this.#round), rest);
     if (rest > longestWait || now + wait >= this.#deadline) return null;
     return this.#shared.budget.withdraw() ? wait : null;
   }
 
   /**
-   * Every target turned the request away. Those that probes alone call down are tried all the same; a rest of a few
-   * seconds is waited for; else the caller hears when to come back.
+   * Every target turned the request away: a rest of a few seconds is waited for, else the caller hears when to come back,
+   * or what was said before.
    */
   #nobodyFree(now: number): void {
-    const down = this.#queue.find((target) => target.state.isDown);
-    if (this.#soonest === Number.POSITIVE_INFINITY && down) {
-      this.#generation = rejected;
-      return this.#ask(down);
-    }
+    if (this.#last !== null) return this.#giveUp();
     const wait = this.#soonest - now;
-    if (this.#round === 1 && wait <= longestWait && this.#queue.some((target) => breakerOf(target, this.#context).state.kind === 'resting')) {
+    if (this.#round === 1 && wait <= longestWait && this.#soonest < this.#deadline && this.#queue.some((target) => breakerOf(target, this.#context).state.kind === 'resting')) {
       this.#round++;
       return this.#wait(wait, this.#queue);
     }
@@ -182,15 +192,23 @@ class Forward implements Exchange, Watcher {
   }
 
   #wait(ms: number, targets: readonly Target[]): void {
+    // Node's timers can be a millisecond early, when a rest would not be over yet.
     this.#waiting = this.#shared.core.clock.setTimeout(() => {
       this.#waiting = null;
       this.#queue = targets;
       this.#at = 0;
+      this.#down = [];
       this.#again = [];
       this.#asked = 0;
       this.#soonest = Number.POSITIVE_INFINITY;
       this.#next();
-    }, ms);
+    }, ms + 1);
+    this.#waiting.unref();
+  }
+
+  #askAnew(target: Target): void {
+    this.#resent = false;
+    this.#ask(target);
   }
 
   #ask(target: Target): void {
@@ -206,14 +224,15 @@ class Forward implements Exchange, Watcher {
   #settle(judgement: Judgement, target: Target, now: number): void {
     this.#leave(judgement.result);
     if (judgement.rest !== null) breakerOf(target, this.#context).rest(now + judgement.rest);
-    if (judgement.verdict === 'same') this.#generation = breakerOf(target, this.#context).enter(now);
+    if (judgement.verdict !== 'same') return;
+    this.#breaker = breakerOf(target, this.#context);
+    this.#generation = this.#breaker.enter(now);
   }
 
   /** Tells the state that let the request in how it went, once. */
   #leave(result: 'ok' | 'fail' | 'neither'): void {
-    const target = this.#attempt?.target;
-    if (target === undefined || this.#generation === rejected) return;
-    breakerOf(target, this.#context).leave(this.#generation, result, this.#shared.core.clock.now());
+    if (this.#generation === rejected) return;
+    this.#breaker?.leave(this.#generation, result, this.#shared.core.clock.now());
     this.#generation = rejected;
   }
 
@@ -224,8 +243,8 @@ class Forward implements Exchange, Watcher {
     else if (failure.kind !== 'reply' || verdict === 'next') log.warn({ ...fields, ...cause(failure) }, 'upstream.failed');
   }
 
-  #giveUp(): void {
-    const { failure, target } = (this.#spoken ?? this.#last) as Said;
+  #giveUp({ failure, target }: Said = (this.#spoken ?? this.#last) as Said): void {
+    this.#prelude = null;
     giveUp(this.#context, failure, target);
   }
 

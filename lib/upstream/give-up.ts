@@ -47,5 +47,7 @@ function tell(context: Context, error: unknown): void {
   context.outcome = 'upstream_error';
   context.errorCode = fallback.code;
   const body = claude ? { type: 'error', error, request_id: context.id } : { error };
-  context.answer(fallback.status, ['Content-Type', 'application/json'], JSON.stringify(body));
+  const head = ['Content-Type', 'application/json'];
+  if (context.attempts > 1) head.push('x-should-retry', 'false');
+  context.answer(fallback.status, head, JSON.stringify(body));
 }

@@ -54,14 +54,16 @@ function judgeKind(failure: Failure, of: Case): Judgement {
     case 'stale':
       return of.resent ? unclear(of) : { verdict: 'same', again: false, result: 'neither', rest: null };
     case 'reset':
-    case 'timeout':
       return unclear(of);
+    case 'timeout':
+      // What is slow may be one caller's model.
+      return of.target.credential === 'own' ? unclear(of) : { ...unclear(of), result: 'neither' };
     case 'not_http':
       return { verdict: 'next', again: false, result: 'fail', rest: null };
     case 'cut':
-      return serverError(of, !isSigned(of, failure.head), null);
+      return serverError(of, isSigned(of, failure.head) ? 'ok' : 'fail', null);
     case 'error_event':
-      return judgeEvent(of, failure.error);
+      return judgeEvent(of, failure.error, isSigned(of, failure.head));
     case 'reply':
       return judgeReply(of, failure.reply);
   }
@@ -80,19 +82,20 @@ function judgeReply(of: Case, { status, head, body }: Reply): Judgement {
   const signed = isSigned(of, head);
   if (signed && (status < 500 || (body !== null && verdicts.has(codeOf(errorIn(body)))))) return final;
   const asked = status >= 500 || status === 429 ? retryAfter(head, now) : null;
-  if (status === 429 || status === 529 || (status >= 500 && asked !== null)) return rateLimited(of, asked);
-  return status >= 500 ? serverError(of, !signed && (status === 502 || status === 504), asked) : final;
+  if (status === 429 || status === 529) return rateLimited(of, asked);
+  if (status < 500) return final;
+  return serverError(of, signed ? 'ok' : status === 502 || status === 504 ? 'fail' : 'neither', asked);
 }
 
 /** Our own key was not accepted: our fault, not the target's health. */
 const foreign: Judgement = { verdict: 'next', again: false, result: 'neither', rest: null };
 
 /** An error inside a 200 stream comes from behind NewAPI, which gives its own verdicts before a stream begins. */
-function judgeEvent(of: Case, error: unknown): Judgement {
+function judgeEvent(of: Case, error: unknown, signed: boolean): Judgement {
   const status = statusOf(error);
   if (of.target.credential === 'own' && (status === 401 || status === 403)) return foreign;
   if (verdicts.has(codeOf(error)) || (status < 500 && status !== 429)) return final;
-  return status === 429 || status === 529 ? rateLimited(of, null) : serverError(of, false, null);
+  return status === 429 || status === 529 ? rateLimited(of, null) : serverError(of, signed ? 'ok' : 'neither', null);
 }
 
 /** Only a target with our key rests: one caller's limit at NewAPI must not be everybody's. */
@@ -104,12 +107,13 @@ function rateLimited({ target, retry }: Case, asked: number | null): Judgement {
 
 /**
  * NewAPI has tried its own channels: only another target can do better.
- * @param counts it tells on a target that is asked with the caller's credential; on ours it always does.
+ * @param result what it says about a target that is asked with the caller's credential; against ours it always counts.
+ * @param asked milliseconds ours wants to be left alone.
  */
-function serverError({ target, retry }: Case, counts: boolean, rest: number | null): Judgement {
+function serverError({ target, retry }: Case, result: Result, asked: number | null): Judgement {
   const known = retry.retryableErrors.includes('server_error');
   const own = target.credential === 'own';
-  return { verdict: known ? 'next' : 'return', again: known && own, result: own || counts ? 'fail' : 'neither', rest };
+  return { verdict: known ? 'next' : 'return', again: known && own, result: own ? 'fail' : result, rest: own ? asked : null };
 }
 
 const isSigned = ({ target }: Case, head: readonly string[]): boolean => target.credential === 'caller' && headerOf(head, 'x-oneapi-request-id') !== null;

@@ -1,4 +1,5 @@
 import type { Context } from '../context.ts';
+import { HeimdallError } from '../errors.ts';
 
 /** Between two comments while nothing else can be sent, milliseconds. */
 const every = 10_000;
@@ -15,13 +16,13 @@ export class Prelude {
   /** @param after milliseconds since the request arrived. */
   constructor(context: Context, after: number) {
     this.#context = context;
-    this.#due = after;
+    this.#due = context.time + after;
   }
 
-  look(): void {
+  look(now: number): void {
     const context = this.#context;
-    if (context.elapsed() < this.#due || context.res.destroyed) return;
-    this.#due = context.elapsed() + every;
+    if (now < this.#due || context.res.destroyed || context.res.writableEnded) return;
+    this.#due = now + every;
     if (!context.prelude) begin(context);
     context.res.write(': waiting\n\n');
   }
@@ -33,9 +34,24 @@ function begin(context: Context): void {
   context.eventStream = true;
 }
 
-/** A complete answer, most likely an error, to a client that has been sent a stream's head: its one event. */
+/**
+ * A complete answer, most likely an error, to a client that has been sent a stream's head: its one event. An error that its
+ * reader would not know for one, such as a page of HTML, is told in our words.
+ */
 export function deliverAsEvent(context: Context, status: number, body: Buffer): void {
-  const text = body.toString().replace(/\r?\n/g, ' ');
+  const text = body.toString().replace(/[\r\n]+/g, ' ');
+  if (status >= 300 && !isError(text)) return context.fail(new HeimdallError('upstream_error', { status }));
   const name = status >= 400 && context.route.errors === 'claude' ? 'event: error\n' : '';
-  context.res.end(`${name}data: ${text}\n\n`);
+  const event = `${name}data: ${text}\n\n`;
+  context.bytesOut += Buffer.byteLength(event);
+  context.res.end(event);
+}
+
+function isError(text: string): boolean {
+  try {
+    const error = (JSON.parse(text) as { error?: unknown } | null)?.error;
+    return error !== null && error !== undefined;
+  } catch {
+    return false;
+  }
 }

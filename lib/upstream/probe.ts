@@ -24,7 +24,11 @@ export function prober(core: Core, targets: readonly Target[]): Prober {
 
   async function round(threshold: number): Promise<void> {
     asked = core.clock.now();
-    await Promise.all(targets.map(async (target) => target.state.base.probe(await alive(core, target), threshold)));
+    await Promise.all(targets.map(async (target) => {
+      const answered = await alive(core, target);
+      // Closing cuts what is under way, which says nothing about a target.
+      if (!closed) target.state.base.probe(answered, threshold);
+    }));
   }
 
   function again(): void {

@@ -19,7 +19,8 @@ export function retryAfter(head: readonly string[], now: number): number | null 
   const header = headerOf(head, 'retry-after');
   if (header === null) return null;
   if (/^\d+(?:\.\d+)?$/.test(header)) return bounded(Number(header) * 1000);
-  const date = Date.parse(header);
+  // All three forms of a date hold a time of day; `Date.parse` would take a bare number for a year.
+  const date = /\d\d:\d\d:\d\d/.test(header) ? Date.parse(header) : Number.NaN;
   return Number.isNaN(date) ? null : bounded(date - now);
 }
 
@@ -34,24 +35,24 @@ export function backoff({ initialDelay, multiplier, maxDelay }: RetryConfig, rou
   return random() * Math.min(maxDelay, initialDelay * multiplier ** (round - 1));
 }
 
-/** Retries a gate may make for each request it serves, and how many it may save up. */
-const share = 0.2;
+/** Requests that pay for one retry, and how many retries a gate may save up. */
+const price = 5;
 const most = 100;
 const atFirst = 10;
 
 /** Keeps retries to a fifth of the traffic (after Finagle's retry budget), so that an outage is not multiplied. */
 export class RetryBudget {
-  #balance = atFirst;
+  #balance = atFirst * price;
 
   /** Called for every request. */
   deposit(): void {
-    this.#balance = Math.min(most, this.#balance + share);
+    this.#balance = Math.min(most * price, this.#balance + 1);
   }
 
   /** @returns whether one more retry may be made. */
   withdraw(): boolean {
-    if (this.#balance < 1) return false;
-    this.#balance--;
+    if (this.#balance < price) return false;
+    this.#balance -= price;
     return true;
   }
 }

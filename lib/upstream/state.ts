@@ -77,8 +77,6 @@ export class Breaker {
         else if (result === 'ok' && ++state.passed >= this.#config.maxRequests) this.#become({ kind: 'up', failures: 0, since: now });
         return;
       case 'open':
-        if (state.by === 'probes' && result === 'ok') this.#become({ kind: 'up', failures: 0, since: now });
-        return;
       case 'resting':
         return;
     }
@@ -89,9 +87,12 @@ export class Breaker {
     if (this.#state.kind === 'up') this.#count(this.#state, 'fail', now);
   }
 
-  /** The target asked to be left alone. */
+  /** The target asked to be left alone. A longer rest that it has asked for before still holds. */
   rest(until: number): void {
-    if (this.#state.kind !== 'open') this.#become({ kind: 'resting', until });
+    const state = this.#state;
+    const longest = state.kind === 'resting' || state.kind === 'open' ? Math.max(until, state.until) : until;
+    if (state.kind !== 'open') this.#become({ kind: 'resting', until: longest });
+    else if (longest > state.until) this.#become({ ...state, until: longest });
   }
 
   /**

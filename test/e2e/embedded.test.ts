@@ -216,7 +216,13 @@ test('a client that left while the host was still thinking costs the upstream no
   const gone: Promise<unknown>[] = [];
   const { url, api, gate } = await host(t, '/', (app) => app.use((req, _res, next) => {
     const left = new Promise((resolve) => req.socket.on('close', resolve));
-    gone.push(left.then(() => new Promise(setImmediate)).then(() => next()));
+    gone.push(
+      (async () => {
+        await left;
+        await new Promise(setImmediate);
+        next();
+      })(),
+    );
   }));
   const handshake = 'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: c2l4dGVlbiBieXRlcyAuLg==\r\n';
   const body = JSON.stringify({ model: 'gpt-4o-mini', messages: [] });

@@ -12,9 +12,7 @@ const messages = [{ role: 'user', content: 'four words are here' }];
 
 interface Line {
   readonly route: string;
-  readonly prompt_tokens: number | null;
-  readonly completion_tokens: number | null;
-  readonly estimated: boolean;
+  readonly usage: { readonly prompt: number; readonly completion: number; readonly estimated: boolean } | null;
   readonly cost: number | null;
   readonly outcome: string;
 }
@@ -49,13 +47,13 @@ test('tokens and costs of every model route stand in the record and in the metri
   await sse(`${gate.url}/v1/messages`, { method: 'POST', headers, body: { model: 'gpt-4o-mini', max_tokens: 9, messages, stream: true } });
   const found = await lines(4);
   for (const line of found) {
-    assert.ok((line.prompt_tokens ?? 0) > 0, line.route);
-    assert.equal(line.estimated, false, line.route);
+    assert.ok((line.usage?.prompt ?? 0) > 0, line.route);
+    assert.equal(line.usage?.estimated, false, line.route);
     const [input, output] = line.route === '/v1/embeddings' ? [0.5, 0] : [1, 2];
-    assert.equal(line.cost, ((line.prompt_tokens ?? 0) * input + (line.completion_tokens ?? 0) * output) / 1_000_000, line.route);
+    assert.equal(line.cost, ((line.usage?.prompt ?? 0) * input + (line.usage?.completion ?? 0) * output) / 1_000_000, line.route);
   }
   const scrape = (await request(`${gate.url}/metrics`, { headers: { Authorization: `Bearer ${token}` } })).text;
-  const sum = found.reduce((total, { prompt_tokens }) => total + (prompt_tokens ?? 0), 0);
+  const sum = found.reduce((total, { usage }) => total + (usage?.prompt ?? 0), 0);
   assert.match(scrape, new RegExp(`^heimdall_tokens_total\\{target="newapi",kind="prompt"\\} ${sum}$`, 'm'));
   assert.match(scrape, /^heimdall_cost_usd_total\{target="newapi"\} \d/m);
   assert.match(scrape, /^heimdall_upstream_attempts_total\{target="newapi"\} 4$/m);
@@ -68,7 +66,7 @@ test('a stream its client leaves is accounted for by what was seen, and says tha
   await until(() => stream.events.length >= 3);
   stream.abort();
   const [line] = await lines(1);
-  assert.deepEqual([line?.outcome, line?.estimated], ['aborted', true]);
-  assert.ok((line?.prompt_tokens ?? 0) > 0 && (line?.completion_tokens ?? 0) > 0);
+  assert.deepEqual([line?.outcome, line?.usage?.estimated], ['aborted', true]);
+  assert.ok((line?.usage?.prompt ?? 0) > 0 && (line?.usage?.completion ?? 0) > 0);
   assert.ok((line?.cost ?? 0) > 0);
 });

@@ -19,11 +19,14 @@ export interface RunningGate {
   stop(): Promise<void>;
 }
 
-/** @param newapi base URL of the upstream. */
-export async function runGate(newapi: string): Promise<RunningGate> {
+/**
+ * @param newapi base URL of the upstream.
+ * @param yaml more configuration.
+ */
+export async function runGate(newapi: string, yaml = ''): Promise<RunningGate> {
   const dir = mkdtempSync(join(tmpdir(), 'heimdall-prove-'));
   const began = performance.now();
-  const child = spawn(process.execPath, [cli, 'start', '--config', config(dir)], {
+  const child = spawn(process.execPath, [cli, 'start', '--config', config(dir, yaml)], {
     cwd: dir,
     env: { PATH: process.env['PATH'] ?? '', NEWAPI_BASE_URL: newapi, HEIMDALL_PORT: '0', HEIMDALL_HOST: '127.0.0.1' },
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -43,9 +46,9 @@ export async function runGate(newapi: string): Promise<RunningGate> {
   };
 }
 
-function config(dir: string): string {
+function config(dir: string, yaml: string): string {
   const path = join(dir, 'heimdall.yaml');
-  writeFileSync(path, `metrics: { token: ${METRICS_TOKEN} }\n`, { mode: 0o600 });
+  writeFileSync(path, `metrics: { token: ${METRICS_TOKEN} }\n${yaml}`, { mode: 0o600 });
   return path;
 }
 

@@ -1,10 +1,11 @@
 import { parseArgs } from 'node:util';
+import { outages } from './outages.ts';
 import { soak } from './soak.ts';
 import { startup } from './startup.ts';
 import type { Proof } from './proof.ts';
 
 /** What takes too long for `npm test`; each prints its table and says whether it holds. */
-const proofs: Readonly<Record<string, Proof>> = { startup, soak };
+const proofs: Readonly<Record<string, Proof>> = { startup, outages, soak };
 
 const { values } = parseArgs({ options: { only: { type: 'string' } } });
 const chosen = values.only === undefined ? Object.keys(proofs) : values.only.split(',');

@@ -63,7 +63,7 @@ describe('the JSON line', () => {
     assert.deepEqual(first, {
       time: '2026-01-05T07:08:09.012Z', id: '01890a5d-ac96-774b-bcce-b302099a8057', ip: '203.0.113.9', method: 'POST', path: '/v1/chat/completions', status: 200, duration: 12.3, first_byte: 10, bytes_in: 5, bytes_out: 7,
       outcome: 'served', would_refuse: [], route: '/v1/chat/completions', model: 'gpt-4o', stream: false, target: 'newapi', attempts: 1,
-      prompt_tokens: null, completion_tokens: null, cached_tokens: null, reasoning_tokens: null, estimated: false, cost: null, token: '0123456789abcdef', key: null, device: 'd'.repeat(64), user_agent: 'curl/8.5.0', upstream_request_id: null,
+      usage: null, cost: null, token: '0123456789abcdef', key: null, device: 'd'.repeat(64), user_agent: 'curl/8.5.0', upstream_request_id: null,
     });
     assert.deepEqual([second?.['outcome'], second?.['token'], second?.['first_byte'], second?.['model'], second?.['would_refuse']], ['refused:missing_credential', null, null, null, ['auth']]);
   });

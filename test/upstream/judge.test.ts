@@ -1,0 +1,182 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { RetryConfig } from '../../types/config.d.ts';
+import type { Context } from '../../lib/context.ts';
+import type { Failure } from '../../lib/upstream/failure.ts';
+import { isOurKeyRefused, judge, statusOf, type Judgement } from '../../lib/upstream/judge.ts';
+import { routeOf } from '../../lib/upstream/routes.ts';
+import type { Target } from '../../lib/upstream/targets.ts';
+
+type Retryable = RetryConfig['retryableErrors'][number];
+
+interface Given {
+  readonly own?: boolean;
+  readonly errors?: readonly Retryable[];
+  readonly route?: readonly [method: string, path: string];
+  readonly resent?: boolean;
+  readonly streams?: boolean;
+}
+
+const now = Date.UTC(2026, 0, 5);
+const usual: readonly Retryable[] = ['rate_limit', 'server_error'];
+
+function judged(failure: Failure, { own = false, errors = usual, route = ['POST', '/v1/chat/completions'], resent = false, streams = false }: Given = {}): Judgement {
+  const context = { route: routeOf(...route), bodyStream: streams ? {} : null } as unknown as Context;
+  const target = { credential: own ? 'own' : 'caller' } as Target;
+  const retry: RetryConfig = { maxRetries: 5, initialDelay: 100, maxDelay: 5000, multiplier: 1.5, retryableErrors: [...errors] };
+  return judge(failure, { context, target, retry, resent, now });
+}
+
+/** As one line, so that a table reads like one. */
+const line = ({ verdict, again, result, rest }: Judgement): string => [verdict, ...(again ? ['again'] : []), result, ...(rest === null ? [] : [rest])].join(' ');
+
+const signature = ['X-Oneapi-Request-Id', 'id'];
+const reply = (status: number, head: readonly string[] = [], body: unknown = {}): Failure => ({ kind: 'reply', reply: { status, head: [...head], body: body === null ? null : Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)) } });
+const signed = (status: number, code?: string, head: readonly string[] = []): Failure => reply(status, [...signature, ...head], { error: { message: 'x', code } });
+const event = (error: unknown, head: readonly string[] = []): Failure => ({ kind: 'error_event', error, head: [...head] });
+const cut = (head: readonly string[] = []): Failure => ({ kind: 'cut', cause: null, head: [...head] });
+const unreachable: Failure = { kind: 'unreachable', cause: null };
+const reset: Failure = { kind: 'reset', cause: null };
+const timeout: Failure = { kind: 'timeout' };
+const stale: Failure = { kind: 'stale' };
+const notHttp: Failure = { kind: 'not_http', cause: null };
+
+/** Each failure at NewAPI with the caller's key, and at a target with ours. */
+const rows: readonly (readonly [name: string, failure: Failure, caller: string, own: string])[] = [
+  ['a request that cannot be sent', { kind: 'malformed', cause: null }, 'return neither', 'return neither'],
+  ['a refused connection', unreachable, 'next again fail', 'next again fail'],
+  ['a kept connection that was closed', stale, 'same neither', 'same neither'],
+  ['a reset', reset, 'return fail', 'return fail'],
+  ['silence', timeout, 'return neither', 'return fail'],
+  ['another protocol', notHttp, 'next fail', 'next fail'],
+  ['JSON cut short', cut(), 'next fail', 'next again fail'],
+  ['JSON cut short, signed', cut(signature), 'next ok', 'next again fail'],
+  ['500', reply(500), 'next neither', 'next again fail'],
+  ['502', reply(502, [], '<h1>Bad Gateway</h1>'), 'next fail', 'next again fail'],
+  ['503', reply(503), 'next neither', 'next again fail'],
+  ['504', reply(504), 'next fail', 'next again fail'],
+  ['503 with seconds', reply(503, ['Retry-After', '3']), 'next neither', 'next again fail 3000'],
+  ['502 with seconds', reply(502, ['Retry-After', '3']), 'next fail', 'next again fail 3000'],
+  ['500 with a date', reply(500, ['Retry-After', new Date(now + 4000).toUTCString()]), 'next neither', 'next again fail 4000'],
+  ['504 with milliseconds', reply(504, ['retry-after-ms', '70']), 'next fail', 'next again fail 70'],
+  ['500 without a body', reply(500, [], null), 'next neither', 'next again fail'],
+  ['529', reply(529), 'next neither', 'next again fail 1000'],
+  ['429', reply(429), 'next neither', 'next again fail 1000'],
+  ['429 with seconds', reply(429, ['Retry-After', '2']), 'next neither', 'next again fail 2000'],
+  ['429 with an hour', reply(429, ['Retry-After', '3600']), 'next neither', 'next again fail 60000'],
+  ['400', reply(400), 'return ok', 'return ok'],
+  ['401', reply(401), 'return ok', 'next neither'],
+  ['403', reply(403), 'return ok', 'next neither'],
+  ['404', reply(404), 'return ok', 'return ok'],
+  ['408', reply(408, ['Retry-After', '1']), 'return ok', 'return ok'],
+  ['413', reply(413), 'return ok', 'return ok'],
+  ['signed 400', signed(400), 'return ok', 'return ok'],
+  ['signed 429', signed(429, undefined, ['Retry-After', '1']), 'return ok', 'next again fail 1000'],
+  ['signed 503 for a model that does not exist', signed(503, 'model_not_found'), 'return ok', 'next again fail'],
+  ['signed 500 for a quota', signed(500, 'insufficient_user_quota'), 'return ok', 'next again fail'],
+  ['signed 500 for words', signed(500, 'sensitive_words_detected'), 'return ok', 'next again fail'],
+  ['signed 503 otherwise', signed(503, 'get_channel_failed'), 'next ok', 'next again fail'],
+  ['signed 502', signed(502), 'next ok', 'next again fail'],
+  ['signed 504', signed(504), 'next ok', 'next again fail'],
+  ['signed 503 that is no JSON', reply(503, signature, '<html>'), 'next ok', 'next again fail'],
+  ['signed 503 of null', reply(503, signature, 'null'), 'next ok', 'next again fail'],
+  ['unsigned 503 for a model that does not exist', reply(503, [], { error: { code: 'model_not_found' } }), 'next neither', 'next again fail'],
+  ['a stream that is overloaded', event({ type: 'overloaded_error' }, signature), 'next neither', 'next again fail 1000'],
+  ['a stream that is limited', event({ code: 'rate_limit_exceeded' }), 'next neither', 'next again fail 1000'],
+  ['a stream with a server error', event({ type: 'server_error', code: null }), 'next neither', 'next again fail'],
+  ['a stream with a server error, signed', event({ type: 'server_error' }, signature), 'next ok', 'next again fail'],
+  ['a stream that names 503', event({ code: 503 }), 'next neither', 'next again fail'],
+  ['a stream with a verdict', event({ code: 'insufficient_user_quota' }), 'return ok', 'return ok'],
+  ['a stream with a wrong request', event({ type: 'invalid_request_error', code: null }), 'return ok', 'return ok'],
+  ['a stream that does not know the key', event({ code: 'invalid_api_key' }), 'return ok', 'next neither'],
+  ['a stream that may not', event({ type: 'permission_error' }), 'return ok', 'next neither'],
+  ['a stream with nothing but a word', event('Overloaded'), 'next neither', 'next again fail'],
+];
+
+describe('a failure', () => {
+  for (const [name, failure, caller, own] of rows) {
+    it(`${name}: NewAPI ${caller}; ours ${own}`, () => {
+      assert.equal(line(judged(failure)), caller);
+      assert.equal(line(judged(failure, { own: true })), own);
+    });
+  }
+
+  it('counts against NewAPI only without its signature', () => {
+    const names = rows.filter(([, failure]) => judged(failure).result === 'fail').map(([name]) => name);
+    assert.deepEqual(names.filter((name) => /signed/.test(name) && !/unsigned/.test(name)), []);
+  });
+});
+
+describe('retryable_errors', () => {
+  const kinds: readonly (readonly [Retryable, readonly Failure[]])[] = [
+    ['rate_limit', [reply(429), reply(529), event({ type: 'rate_limit_error' }), event({ type: 'overloaded_error' })]],
+    ['server_error', [reply(500), reply(503, ['Retry-After', '1']), cut(), event({ type: 'server_error' })]],
+    ['timeout', [timeout, reset]],
+  ];
+  for (const [kind, failures] of kinds) {
+    it(`${kind} decides about its own failures and no others`, () => {
+      const others = kinds.map(([name]) => name).filter((name) => name !== kind);
+      for (const failure of failures) for (const own of [true, false]) {
+        assert.equal(judged(failure, { own, errors: [kind] }).verdict, 'next');
+        const without = judged(failure, { own, errors: others });
+        assert.deepEqual([without.verdict, without.again], ['return', false]);
+      }
+    });
+  }
+
+  it('of none still leaves what was never sent', () => {
+    for (const failure of [unreachable, notHttp]) assert.equal(judged(failure, { errors: [] }).verdict, 'next');
+    assert.equal(judged(stale, { errors: [] }).verdict, 'same');
+  });
+
+  it('does not bind what is free of charge', () => {
+    for (const failure of [timeout, reset]) assert.equal(judged(failure, { route: ['GET', '/v1/models'], errors: [] }).verdict, 'next');
+    assert.equal(judged(timeout, { route: ['POST', '/v1/moderations'], errors: [] }).verdict, 'next');
+  });
+});
+
+describe('what may have been served is not asked again', () => {
+  it('a connection that was closed twice', () => {
+    assert.equal(line(judged(stale, { resent: true })), 'return fail');
+    assert.equal(line(judged(stale, { resent: true, errors: ['timeout'] })), 'next fail');
+  });
+
+  const sent = [stale, reset, timeout, notHttp, cut(), reply(500), reply(429, ['Retry-After', '1']), event({ type: 'server_error' })];
+  const everything: readonly Retryable[] = ['rate_limit', 'server_error', 'timeout'];
+
+  it('media, once something was sent', () => {
+    for (const path of ['/v1/images/generations', '/v1/images/edits', '/v1/audio/speech', '/v1/audio/transcriptions']) {
+      const given: Given = { own: true, errors: everything, route: ['POST', path] };
+      for (const failure of sent) assert.deepEqual([judged(failure, given).verdict, judged(failure, given).again], ['return', false]);
+      assert.equal(judged(unreachable, given).verdict, 'next');
+    }
+  });
+
+  it('a body that cannot be replayed', () => {
+    for (const failure of [...sent, unreachable]) assert.equal(judged(failure, { errors: everything, streams: true }).verdict, 'return');
+  });
+
+  it('but what it says about the target still holds', () => {
+    const { rest, result } = judged(reply(429, ['Retry-After', '2']), { own: true, streams: true });
+    assert.deepEqual([rest, result], [2000, 'fail']);
+  });
+});
+
+describe('statusOf', () => {
+  for (const [error, status] of [
+    [{ status: 503, code: 'x' }, 503], [{ code: '429' }, 429], [{ code: 200 }, 502], [{ type: 'too_many_requests' }, 429],
+    [{ type: 'authentication_error' }, 401], [{ type: 'invalid_request_error', code: 'invalid_api_key' }, 401], [{ code: 'overloaded' }, 529],
+    [null, 502], ['text', 502], [{}, 502], [{ type: 'api_error' }, 502],
+  ] as const) it(`${JSON.stringify(error)} is ${status}`, () => assert.equal(statusOf(error), status));
+});
+
+describe('our own key', () => {
+  it('is refused by 401 and 403 where it was sent', () => {
+    const own = { credential: 'own' } as Target;
+    const caller = { credential: 'caller' } as Target;
+    for (const failure of [reply(401), reply(403), event({ code: 'invalid_api_key' })]) {
+      assert.deepEqual([isOurKeyRefused(failure, own), isOurKeyRefused(failure, caller)], [true, false]);
+    }
+    for (const failure of [reply(404), reply(500), timeout, event({ code: 'overloaded' })]) assert.equal(isOurKeyRefused(failure, own), false);
+  });
+});
