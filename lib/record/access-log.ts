@@ -19,7 +19,15 @@ const maxName = 512;
 
 type Token = (context: Context, _res: unknown, argument?: string) => string;
 
-const quoted = (text: string | null): string => (text === null ? 'null' : JSON.stringify(text.slice(0, maxPath)));
+/** Text that is its own JSON, as nearly all is. */
+const plainJson = /^[ !#-[\]-~]*$/;
+
+function quoted(text: string | null): string {
+  if (text === null) return 'null';
+  const bounded = text.length > maxPath ? text.slice(0, maxPath) : text;
+  return plainJson.test(bounded) ? `"${bounded}"` : JSON.stringify(bounded);
+}
+
 const named = (text: string | undefined | null): string => quoted(text?.slice(0, maxName) ?? null);
 
 /** Fields of the JSON line, in order; each is already JSON. */
@@ -35,7 +43,7 @@ const fields = {
   bytes_in: (context) => String(context.bytesIn),
   bytes_out: (context) => String(context.bytesOut),
   outcome: (context) => `"${context.outcome}${context.outcome === 'refused' ? `:${context.errorCode ?? 'unknown'}` : ''}"`,
-  would_refuse: (context) => JSON.stringify(context.wouldRefuse),
+  would_refuse: ({ rules }) => (rules === null ? '[]' : JSON.stringify(rules)),
   route: (context) => `"${context.route.template}"`,
   model: (context) => named(context.model),
   stream: (context) => String(context.stream),

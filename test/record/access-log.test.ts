@@ -39,7 +39,7 @@ type Over = Partial<Omit<Context, 'req'>> & { readonly url?: string; readonly me
 function finished(core: Core, { url = '/v1/chat/completions', method = 'POST', headers = {}, ...rest }: Over = {}): Context {
   const fixed = {
     core, id: '01890a5d-ac96-774b-bcce-b302099a8057', time: Date.UTC(2026, 0, 5, 7, 8, 9, 12), ip: '203.0.113.9', status: 200, duration: 12.34, headAt: 10, bytesIn: 5, bytesOut: 7, outcome: 'served', errorCode: null,
-    usage: null, cost: null, wouldRefuse: [], route: routeOf('POST', '/v1/chat/completions'), model: 'gpt-4o', stream: false, target: 'newapi', attempts: 1, token: { id: '0123456789abcdef', mask: '' }, key: null, device: 'd'.repeat(64), upstreamRequestId: null,
+    usage: null, cost: null, rules: null, route: routeOf('POST', '/v1/chat/completions'), model: 'gpt-4o', stream: false, target: 'newapi', attempts: 1, token: { id: '0123456789abcdef', mask: '' }, key: null, device: 'd'.repeat(64), upstreamRequestId: null,
   };
   return { ...fixed, req: { url, method, headers, httpVersion: '1.1' }, ...rest } as unknown as Context;
 }
@@ -58,7 +58,7 @@ describe('the JSON line', () => {
   it('tells who asked for what and what became of it', async () => {
     const opened = open();
     opened.lines.write(finished(opened.core, { headers: { 'user-agent': 'curl/8.5.0' } }));
-    opened.lines.write(finished(opened.core, { outcome: 'refused', errorCode: 'missing_credential', status: 401, token: null, headAt: null, model: null, wouldRefuse: ['auth'] }));
+    opened.lines.write(finished(opened.core, { outcome: 'refused', errorCode: 'missing_credential', status: 401, token: null, headAt: null, model: null, rules: ['auth'] }));
     const [first, second] = records(await said(opened));
     assert.deepEqual(first, {
       time: '2026-01-05T07:08:09.012Z', id: '01890a5d-ac96-774b-bcce-b302099a8057', ip: '203.0.113.9', method: 'POST', path: '/v1/chat/completions', status: 200, duration: 12.3, first_byte: 10, bytes_in: 5, bytes_out: 7,

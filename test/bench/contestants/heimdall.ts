@@ -54,7 +54,7 @@ function failover(spec: Spec, refused: number): Record<string, unknown> {
   return {
     ...everythingOn(spec),
     llm: { ...target(refused), backupProviders: [target(spec.upstream)], healthCheck: { enabled: false } },
-    circuitBreaker: { failureThreshold: 1_000_000_000 },
+    circuitBreaker: { failureThreshold: 1000 },
     auth: {
       mode: 'keys',
       keys: CALLER_KEYS.map((key, index) => ({
