@@ -4,6 +4,7 @@ import morgan from 'morgan';
 import { createStream, type RotatingFileStream } from 'rotating-file-stream';
 import type { Timer } from '../../types/clock.d.ts';
 import type { LoggingConfig } from '../../types/config.d.ts';
+import type { Usage } from '../../types/usage.d.ts';
 import { type Context, type Core } from '../context.ts';
 import { describe } from '../describe.ts';
 
@@ -30,33 +31,22 @@ function quoted(text: string | null): string {
 
 const named = (text: string | undefined | null): string => quoted(text?.slice(0, maxName) ?? null);
 
-/** Fields of the JSON line, in order; each is already JSON. */
-const fields = {
-  time: (context) => `"${iso(context.time)}"`,
-  id: (context) => `"${context.id}"`,
-  ip: (context) => `"${context.ip}"`,
-  method: (context) => named(context.req.method ?? ''),
-  path: (context) => quoted(shownPath(context)),
-  status: (context) => String(context.status),
-  duration: (context) => context.duration.toFixed(1),
-  first_byte: (context) => (context.headAt === null ? 'null' : context.headAt.toFixed(1)),
-  bytes_in: (context) => String(context.bytesIn),
-  bytes_out: (context) => String(context.bytesOut),
-  outcome: (context) => `"${context.outcome}${context.outcome === 'refused' ? `:${context.errorCode ?? 'unknown'}` : ''}"`,
-  would_refuse: ({ rules }) => (rules === null ? '[]' : JSON.stringify(rules)),
-  route: (context) => `"${context.route.template}"`,
-  model: (context) => named(context.model),
-  stream: (context) => String(context.stream),
-  target: (context) => quoted(context.target),
-  attempts: (context) => String(context.attempts),
-  usage: ({ usage }) => (usage === null ? 'null' : `{"prompt":${usage.prompt},"completion":${usage.completion},"cached":${usage.cached},"reasoning":${usage.reasoning},"estimated":${usage.estimated}}`),
-  cost: ({ cost }) => (cost === null ? 'null' : String(cost)),
-  token: (context) => (context.token === null ? 'null' : `"${context.token.id}"`),
-  key: (context) => quoted(context.key),
-  device: (context) => `"${context.device}"`,
-  user_agent: (context) => named(context.req.headers['user-agent']),
-  upstream_request_id: (context) => named(context.upstreamRequestId),
-} satisfies Record<string, Token>;
+/** The JSON line. One template: a token for each field costs a request two microseconds more. */
+function jsonLine(context: Context): string {
+  const { req, usage, headAt, token, rules } = context;
+  const outcome = context.outcome === 'refused' ? `refused:${context.errorCode ?? 'unknown'}` : context.outcome;
+  return (
+    `{"time":"${iso(context.time)}","id":"${context.id}","ip":"${context.ip}","method":${named(req.method)},"path":${quoted(shownPath(context))}` +
+    `,"status":${context.status},"duration":${context.duration.toFixed(1)},"first_byte":${headAt === null ? 'null' : headAt.toFixed(1)}` +
+    `,"bytes_in":${context.bytesIn},"bytes_out":${context.bytesOut},"outcome":"${outcome}","would_refuse":${rules === null ? '[]' : JSON.stringify(rules)}` +
+    `,"route":"${context.route.template}","model":${named(context.model)},"stream":${context.stream},"target":${quoted(context.target)},"attempts":${context.attempts}` +
+    `,"usage":${usage === null ? 'null' : usageJson(usage)},"cost":${context.cost},"token":${token === null ? 'null' : `"${token.id}"`},"key":${quoted(context.key)}` +
+    `,"device":"${context.device}","user_agent":${named(req.headers['user-agent'])},"upstream_request_id":${named(context.upstreamRequestId)}}`
+  );
+}
+
+const usageJson = ({ prompt, completion, cached, reasoning, estimated }: Usage): string =>
+  `{"prompt":${prompt},"completion":${completion},"cached":${cached},"reasoning":${reasoning},"estimated":${estimated}}`;
 
 /** morgan's own token names, read from the context instead of the response, and made harmless for a terminal. */
 const combined: Record<string, Token> = {
@@ -117,8 +107,7 @@ type Format = (tokens: Readonly<Record<string, Token>>, context: Context, res: n
 function formatOf(config: LoggingConfig): { format: Format; tokens: Readonly<Record<string, Token>> } {
   const { compile, combined: line } = morgan as unknown as { compile(format: string): Format; combined: string };
   if (config.format === 'combined') return { format: compile(line), tokens: combined };
-  const tokens = Object.fromEntries(Object.entries(fields).map(([name, token]) => [name.replaceAll('_', '-'), token]));
-  return { format: compile(`{${Object.keys(fields).map((name) => `"${name}"::${name.replaceAll('_', '-')}`).join(',')}}`), tokens };
+  return { format: compile(':line'), tokens: { line: jsonLine } };
 }
 
 /** Where finished requests leave their lines. */
