@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { request, until } from './support/client.ts';
 import manifest from '../package.json' with { type: 'json' };
 
 const cli = join(import.meta.dirname, '../lib/cli.ts');
@@ -78,4 +81,25 @@ describe('heimdall', () => {
     assert.equal(code, 1);
     assert.match(stderr, /server\.host: expected an address of this machine, got "203\.0\.113\.1"/);
   });
+});
+
+it('goes on serving when nobody reads its output any more', async (t) => {
+  const free = createServer().listen(0, '127.0.0.1');
+  await once(free, 'listening');
+  const { port } = free.address() as AddressInfo;
+  free.close();
+  const env = { PATH: process.env['PATH'] ?? '', HEIMDALL_HOST: '127.0.0.1', HEIMDALL_PORT: String(port), NEWAPI_BASE_URL: 'http://127.0.0.1:9' };
+  const gate = spawn(process.execPath, [cli, 'start'], { cwd: mkdtempSync(join(tmpdir(), 'heimdall-cli-')), env, stdio: ['ignore', 'pipe', 'pipe'] });
+  t.after(() => gate.kill('SIGKILL'));
+  gate.stdout.destroy();
+  gate.stderr.destroy();
+  const health = (): Promise<number> => request(`http://127.0.0.1:${port}/health`).then(({ status }) => status, () => 0);
+  await until(async () => (await health()) === 200, 10_000, 'the gate answers');
+  // Refused requests write events and access lines, each to a closed pipe.
+  for (let n = 0; n < 3; n++) await request(`http://127.0.0.1:${port}/v1/chat/completions`, { method: 'POST', headers: { Authorization: 'Bearer sk-x' }, body: { model: 'm', messages: [] } });
+  assert.equal(await health(), 200);
+  assert.equal(gate.exitCode, null);
+  gate.kill('SIGTERM');
+  const [code] = (await once(gate, 'exit')) as [number | null];
+  assert.equal(code, 0);
 });

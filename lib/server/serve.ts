@@ -18,6 +18,8 @@ export interface Serving {
  * @throws ConfigError, or an error that says why nothing could be listened on.
  */
 export async function serve(config?: ConfigInput | Config): Promise<Serving> {
+  // Nobody may read what is said here any more: a closed pipe must not end the process.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   const gate = heimdall(config);
   const server = createServer(gate);
   await listen(server, gate.config);
