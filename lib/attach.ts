@@ -1,7 +1,8 @@
 import { IncomingMessage, maxHeaderSize, ServerResponse, type Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Socket } from 'node:net';
-import { Context, type Core, type GateRequest } from './context.ts';
+import { Context } from './context.ts';
+import type { Core, GateRequest } from './core.ts';
 import { HeimdallError, type ErrorCode } from './errors.ts';
 import { ownRoute } from './own-route.ts';
 
@@ -17,6 +18,7 @@ const attached = new WeakSet<Server>();
 export function attach(core: Core, server: Server, ours = false): void {
   if (!attached.has(server)) listen(core, server);
   attached.add(server);
+  core.connections?.watch(server);
   if (!ours) limit(core, server);
 }
 
@@ -39,6 +41,8 @@ function limit({ config, log }: Core, server: Server): void {
   if (config.server.maxHeaderBytes !== maxHeaderSize) {
     log.warn({ setting: 'server.max_header_bytes', effect: 'only a server\'s constructor can set it', fix: 'createServer(gate), or http.createServer({ maxHeaderSize })' }, 'attach.limited');
   }
+  const { token, listen } = config.admin;
+  if (token !== null && typeof listen === 'string') log.warn({ setting: 'admin.listen', effect: 'only a server made by createServer brings it', fix: 'createServer(gate), or mount gate.admin' }, 'attach.limited');
 }
 
 /** Only this is an upgrade (RFC 6455 §4.1): `Upgrade: h2c` is a request like any other (RFC 9110 §7.8 lets a server ignore it). */

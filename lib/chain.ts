@@ -3,13 +3,17 @@ import { body } from './middlewares/body.ts';
 import { cors } from './middlewares/cors.ts';
 import { endpoints } from './middlewares/endpoints.ts';
 import { fingerprint } from './middlewares/fingerprint.ts';
+import { guard } from './middlewares/guard.ts';
+import { keyLimit } from './middlewares/key-limit.ts';
 import { live } from './middlewares/live.ts';
 import { logging } from './middlewares/logging.ts';
 import { openai } from './middlewares/openai.ts';
 import { panicRecovery } from './middlewares/panic-recovery.ts';
 import { passthrough } from './middlewares/passthrough.ts';
+import { queue } from './middlewares/queue.ts';
 import { rateLimit } from './middlewares/rate-limit.ts';
 import { requestTimer } from './middlewares/request-timer.ts';
+import { routes } from './middlewares/routes.ts';
 import { securityHeaders } from './middlewares/security-headers.ts';
 import type { Middleware } from './part.ts';
 
@@ -19,28 +23,35 @@ export const chain: readonly Middleware[] = [
   fingerprint,     // an id and a record before anyone may refuse
   logging,         // must see refusals and aborts: it waits in the finish list
   live,            // answers when everything else is full
+  guard,           // cheapest refusal
   securityHeaders, // on everything the gate says itself
   cors,            // preflights end here: no slot, no quota, no key
   rateLimit,       // before any credential is looked at, or guessing would be free
   endpoints,       // each with its own token; guessing is limited above
   auth,            // who is calling
+  routes,          // what a configured path asks for, once it is known who asks
   body,            // nothing is buffered for strangers
+  keyLimit,        // needs the key and the body
+  queue,           // only work that may run waits
   openai,          // model routes: attempt, judge, fail over
   passthrough,     // everything else, and WebSockets, to NewAPI
   panicRecovery,   // last: catches whatever anything above throws
 ];
 
 /** Parts that a configuration may leave out or put in another order; the others always run at their place. */
-export const optional: ReadonlySet<string> = new Set(['request_timer', 'security_headers', 'cors', 'rate_limit', 'auth', 'logging']);
+export const optional: ReadonlySet<string> = new Set(['request_timer', 'security_headers', 'cors', 'rate_limit', 'key_limit', 'queue', 'auth', 'logging']);
+
+const fixed: ReadonlySet<string> = new Set([requestTimer.name, keyLimit.name, queue.name]);
 
 /**
- * The chain as configured: the listed parts take the places of the optional ones in the order given. The timer keeps its
- * place whatever the list says: what stood there instead would come before the context it works on.
+ * The chain as configured: the listed parts take the places of the optional ones in the order given. Three keep their
+ * place whatever the list says: what stood in the timer's would come before the context it works on, and limits and the
+ * queue need the caller and the body.
  * @param names `middleware` of the configuration, or null for the order above.
  */
 export function ordered(names: readonly string[] | null): readonly Middleware[] {
   if (names === null) return chain;
-  const moves = (name: string): boolean => optional.has(name) && name !== requestTimer.name;
+  const moves = (name: string): boolean => optional.has(name) && !fixed.has(name);
   const chosen = names.filter(moves).map((name) => chain.find((part) => part.name === name) as Middleware);
   const kept = chain.filter((part) => !optional.has(part.name) || names.includes(part.name));
   let next = 0;

@@ -1,66 +1,16 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ServerResponse } from 'node:http';
 import type { Duplex, Readable } from 'node:stream';
-import type { Clock } from '../types/clock.d.ts';
-import type { Config } from '../types/config.d.ts';
+import type { GatewayKey } from '../types/config.d.ts';
 import type { RequestInfo, TokenIdentity } from '../types/context.d.ts';
-import type { Logger } from '../types/logger.d.ts';
 import type { Route } from '../types/route.d.ts';
 import type { Usage } from '../types/usage.d.ts';
 import { hash } from 'node:crypto';
-import type { Live } from './live.ts';
-import type { Watch } from './watch.ts';
+import type { Core, Exchange, GateRequest, Holding, Outcome, Tap } from './core.ts';
 import { describe } from './describe.ts';
 import { HeimdallError, render, renderEvent, type ErrorCode } from './errors.ts';
+import { clientOf } from './identity/client.ts';
+import { laneOf } from './lane.ts';
 import { requestId } from './request-id.ts';
-
-/** The order in which a finished request is put away. */
-export const stages = ['upstream', 'settle', 'release', 'record', 'metrics'] as const;
-export type Stage = (typeof stages)[number];
-
-/** Adds fields to an answer's one head, a flat name, value list. */
-export type HeadPart = (context: Context, head: string[]) => void;
-export type Finisher = (context: Context) => void;
-
-/** What all requests of one gate share. */
-export interface Core {
-  readonly config: Config;
-  readonly clock: Clock;
-  readonly log: Logger;
-  /** `mode: observe`: rules decide and are recorded, nothing is refused. */
-  readonly observe: boolean;
-  /** Set once by `close()`; readiness fails and answers close their connections. */
-  draining: boolean;
-  /** Set once the drain is over: what a host still sends here is refused. */
-  closed: boolean;
-  readonly live: Live;
-  readonly watch: Watch;
-  readonly heads: { readonly every: HeadPart[]; readonly own: HeadPart[]; readonly proxied: HeadPart[] };
-  readonly finishers: Finisher[];
-}
-
-/** An exchange with an upstream that must end when the client leaves. */
-export interface Exchange {
-  abort(): void;
-  /** Ends itself when one of its time limits is over. */
-  look(now: number): void;
-}
-
-/** A WebSocket handshake on its way through the chain. */
-export interface Upgrade {
-  readonly socket: Duplex;
-  readonly head: Buffer;
-}
-
-export type GateRequest = IncomingMessage & {
-  heimdall?: Context;
-  heimdallUpgrade?: Upgrade;
-  originalUrl?: string;
-  baseUrl?: string;
-  body?: unknown;
-  rawBody?: unknown;
-};
-
-export type Outcome = 'served' | 'refused' | 'upstream_error' | 'aborted' | 'interrupted';
 
 const noRules: readonly string[] = [];
 
@@ -82,6 +32,8 @@ export class Context implements RequestInfo {
   ip = '';
   peer = '';
   forwardedFor = '';
+  /** Most of the gate's callers share this address: a proxy in front is not trusted. */
+  collapsed = false;
   proto = 'http';
   host = '';
   path = '';
@@ -92,23 +44,55 @@ export class Context implements RequestInfo {
   /** Gives the request its own URL and headers back, once the proxy has its copy of ours. */
   restore: (() => void) | null = null;
   route!: Route;
+  /** It came to the admin API's own door, not through the chain: bans and lists say nothing of it. */
+  outside = false;
+  /** JA4 fingerprint of the TLS handshake, where somebody saw it. */
+  ja4: string | null = null;
+  /** ISO 3166 code that a trusted peer named. */
+  country: string | null = null;
   token: TokenIdentity | null = null;
   /** Two carriers named different credentials, so NewAPI's verdict cannot be tied to `token`. */
   ambiguous = false;
   key: string | null = null;
+  /** The gateway key that let the caller in, with its limits; null for JWTs and NewAPI's own tokens. */
+  grant: GatewayKey | null = null;
   /** Sent to NewAPI instead of the caller's own, when a gateway key has one. */
   upstreamCredential: string | null = null;
+  /** It carries a credential of the gate's own where none is asked for, or a JWT nobody let in: neither is NewAPI's to see. */
+  withheld = false;
   verified = false;
 
   body: Buffer | null = null;
   /** Set when the body is larger than `server.buffer_body_bytes`: it streams, and cannot be sent twice. */
   bodyStream: Readable | null = null;
+  /** Bytes of a body that count against `server.max_inflight_bytes`. */
+  heldBytes = 0;
   /** Milliseconds spent waiting for the caller's body. */
   bodyWait = 0;
   model: string | null = null;
   /** Byte offsets of the model's JSON string in `body`, quotes included. */
   modelSpan: readonly [number, number] | null = null;
   stream = false;
+  /** Most completion tokens the body asks for, of all its choices together; null when it names no bound. */
+  maxTokens: number | null = null;
+  /** Readers may differ in what the body asks for: a control key twice or in other letters, a coding nobody here can read, or a body too large to be looked into. */
+  bodyAmbiguous = false;
+  /** Limits count what the answer uses: an upstream has to be asked for it where the caller has not. */
+  measured = false;
+  /** The upstream was asked for usage in the caller's place, so the chunk that tells it is not for the caller. */
+  usageAdded = false;
+
+  /** What limits have taken for this request, until its end settles it. */
+  reservation: Holding | null = null;
+  /** Tokens limits had reserved for it, and what it used of them, once it is settled; null without a limit on tokens. */
+  tokensReserved: number | null = null;
+  tokensSettled = 0;
+  /** Its slot, or its place in the queue. */
+  slot: Holding | null = null;
+  /** Place in the queue at arrival, 0 for who ran at once; null for who has not come through it. */
+  queuePosition: number | null = null;
+  /** Milliseconds waited for a slot. */
+  queueWait = 0;
 
   exchange: Exchange | null = null;
   target: string | null = null;
@@ -135,9 +119,12 @@ export class Context implements RequestInfo {
   headAt: number | null = null;
   duration = 0;
   finished = false;
+  /** What the record wants to see of bytes that pass; null when nothing. */
+  tap: Tap | null = null;
   /** Fields a part wants in the head whatever the answer is; flat. */
   extraHead: string[] | null = null;
 
+  #lane: string | null = null;
   #device: (() => string) | string = '';
   #content: string | null | undefined = undefined;
 
@@ -153,6 +140,14 @@ export class Context implements RequestInfo {
     res.on('close', () => this.finish());
   }
 
+  /**
+   * Whose share of slots, limits and bytes the request takes: a verified caller has a lane of its own, the others share
+   * one per address, or made-up tokens would each get one.
+   */
+  get lane(): string {
+    return (this.#lane ??= laneOf(this));
+  }
+
   get device(): string {
     if (typeof this.#device === 'function') this.#device = this.#device();
     return this.#device;
@@ -161,6 +156,10 @@ export class Context implements RequestInfo {
   /** The device fingerprint is computed when somebody reads it. */
   set deviceSource(compute: () => string) {
     this.#device = compute;
+  }
+
+  get client(): string | null {
+    return clientOf(this.req.headers['user-agent']);
   }
 
   get contentFingerprint(): string | null {
@@ -186,12 +185,9 @@ export class Context implements RequestInfo {
    * @returns true when the request was answered and the part must stop.
    */
   refuse(rule: string, error: HeimdallError): boolean {
-    if (this.core.observe) {
-      (this.rules ??= []).push(rule);
-      return false;
-    }
-    this.fail(error);
-    return true;
+    if (this.core.observe) (this.rules ??= []).push(rule);
+    else this.fail(error);
+    return !this.core.observe;
   }
 
   /** Answers with an error in the route's dialect; after the first byte it ends the answer as a failure instead. */
@@ -210,13 +206,18 @@ export class Context implements RequestInfo {
   /** Sends one of the gate's own answers. */
   answer(status: number, head: string[], body: string): void {
     if (this.res.headersSent || this.res.destroyed) return;
-    for (const part of this.core.heads.own) part(this, head);
     const length = Buffer.byteLength(body);
-    head.push('Content-Length', String(length));
-    this.writeHead(status, head);
+    if (status !== 204) head.push('Content-Length', String(length)); // RFC 9110 §8.6
+    this.begin(status, head);
     if (this.req.method === 'HEAD') return void this.res.end();
     this.bytesOut += length;
     this.res.end(body);
+  }
+
+  /** Begins one of the gate's own answers. */
+  begin(status: number, head: string[]): void {
+    for (const part of this.core.heads.own) part(this, head);
+    this.writeHead(status, head);
   }
 
   /** Writes the head of an upstream's answer. */
@@ -286,10 +287,9 @@ export class Context implements RequestInfo {
 
   /** The client went away first: nobody's fault. 499 is nginx's status for it. */
   #left(): void {
-    if (this.outcome === 'served') {
-      this.outcome = 'aborted';
-      this.status = 499;
-    }
+    if (this.outcome !== 'served') return;
+    this.outcome = 'aborted';
+    this.status = 499;
   }
 
   /** An unread body left in the socket would be taken for the next request. */

@@ -1,5 +1,7 @@
 import type { Server } from 'node:http';
-import type { Context, Core } from './context.ts';
+import type { Context } from './context.ts';
+import type { Core } from './core.ts';
+import { cut } from './cut.ts';
 import { HeimdallError } from './errors.ts';
 
 /** How often a drain looks again, milliseconds. */
@@ -17,12 +19,12 @@ export async function drained(core: Core, servers: ReadonlySet<Server>, timeout:
     for (const server of servers) server.closeIdleConnections();
     await new Promise<void>((resolve) => core.clock.setTimeout(resolve, lookEvery));
   }
-  if (core.live.size > 0) await cut(core);
+  if (core.live.size > 0) await cutAll(core);
   for (const server of servers) server.closeAllConnections();
 }
 
 /** Who waits is told so, who reads sees a broken answer; all are put away before the logs close. */
-async function cut({ live, log }: Core): Promise<void> {
+async function cutAll({ live, log }: Core): Promise<void> {
   log.warn({ requests: live.size }, 'drain.cut');
   for (const context of live) tell(context);
   await new Promise((resolve) => setImmediate(resolve));
@@ -33,8 +35,6 @@ async function cut({ live, log }: Core): Promise<void> {
 }
 
 function tell(context: Context): void {
-  context.exchange?.abort();
-  if (context.handedOver) return void context.req.socket.destroy();
-  if (context.res.headersSent && context.outcome === 'served') context.outcome = 'interrupted';
-  context.fail(new HeimdallError('shutting_down'));
+  if (context.res.headersSent && !context.handedOver && context.outcome === 'served') context.outcome = 'interrupted';
+  cut(context, new HeimdallError('shutting_down'));
 }

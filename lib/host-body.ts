@@ -1,6 +1,7 @@
 import type { Logger } from '../types/logger.d.ts';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { GateRequest } from './context.ts';
+import type { Context } from './context.ts';
+import type { GateRequest } from './core.ts';
 import { HeimdallError } from './errors.ts';
 
 /**
@@ -47,3 +48,39 @@ function unpacked(req: GateRequest): void {
   delete req.headers['content-encoding'];
   req.rawHeaders = req.rawHeaders.filter((_, at, all) => (all[at - (at % 2)] as string).toLowerCase() !== 'content-encoding');
 }
+
+/**
+ * The body of a request to one of the gate's own endpoints.
+ * @param longest bytes.
+ * @throws HeimdallError when it is longer or breaks off, or when the host application has read it.
+ */
+export async function readBody(context: Context, longest: number): Promise<Buffer> {
+  const { req, res, core } = context;
+  const taken = bodyTaken(req, core.log);
+  if (taken instanceof HeimdallError) throw taken;
+  if (taken !== null) return within(taken, longest);
+  if (Number(req.headers['content-length'] ?? 0) > longest) throw tooLarge(longest);
+  if (req.headers.expect !== undefined) res.writeContinue();
+  const chunks: Buffer[] = [];
+  let size = 0;
+  try {
+    // SECURITY: not to its end when it is too long; the answer closes the connection.
+    for await (const chunk of req.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+      chunks.push(chunk);
+      size += chunk.length;
+      if (size > longest) throw tooLarge(longest);
+    }
+  } catch (error) {
+    // What else ends a body is that its sender left.
+    throw error instanceof HeimdallError ? error : new HeimdallError('malformed_request', { cause: error });
+  }
+  context.bytesIn = size;
+  return Buffer.concat(chunks);
+}
+
+function within(bytes: Buffer, longest: number): Buffer {
+  if (bytes.length > longest) throw tooLarge(longest);
+  return bytes;
+}
+
+const tooLarge = (longest: number): HeimdallError => new HeimdallError('body_too_large', { message: `body: expected at most ${longest} bytes.` });

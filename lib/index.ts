@@ -9,5 +9,7 @@ export type * from '../types/config.d.ts';
 export type { RequestInfo, TokenIdentity } from '../types/context.d.ts';
 export type { Logger } from '../types/logger.d.ts';
 export type { Provider } from '../types/provider.d.ts';
+export type { AuditRecord, RecordedOutcome } from '../types/record.d.ts';
+export type { Checkpoint, Delivery, Sink } from '../types/sink.d.ts';
 export type { Usage } from '../types/usage.d.ts';
-export type { ErrorShape, Route, RouteClass } from '../types/route.d.ts';
+export type { CheckedRoute, ErrorShape, Route, RouteClass } from '../types/route.d.ts';

@@ -1,196 +1,226 @@
-import { collectDefaultMetrics, Registry, type Metric } from 'prom-client';
-import type { MetricsConfig } from '../types/config.d.ts';
+import { collectDefaultMetrics, Registry, type Histogram, type Metric } from 'prom-client';
+import type { Config, MetricsConfig } from '../types/config.d.ts';
+import type { CheckedRoute } from '../types/route.d.ts';
 import type { Usage } from '../types/usage.d.ts';
-import type { Context, Core } from './context.ts';
+import type { Context } from './context.ts';
+import type { Core } from './core.ts';
+import { errors } from './errors.ts';
+import { GenAiSeries, knownModels } from './metrics/gen-ai.ts';
+import type { Sample } from './metrics/histogram.ts';
+import { RequestSeries } from './metrics/requests.ts';
+import { rowOf, type SeriesName } from './series.ts';
 
-/** Upper bounds in seconds; the long end is where streams live. */
-const durations = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300];
-const overheads = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1];
-const sizes = [256, 1024, 4096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 16_777_216, 67_108_864];
-
-/** Every metric: name, type, help, and what one finished request adds to it. Labels are bounded by the route table. */
-const table = [
-  { name: 'request_duration_seconds', type: 'histogram', help: 'Time from arrival to the end of the answer.', bounds: durations, value: (context: Context) => context.duration / 1000 },
-  { name: 'request_size_bytes', type: 'histogram', help: 'Size of request bodies on model routes.', bounds: sizes, value: (context: Context) => (context.body === null ? null : context.bytesIn) },
-  { name: 'response_size_bytes', type: 'histogram', help: 'Size of answers\' bodies.', bounds: sizes, value: (context: Context) => context.bytesOut },
-  { name: 'overhead_seconds', type: 'histogram', help: 'Time the gate itself added until the head of an upstream\'s answer went out.', bounds: overheads, value: overhead },
-] as const;
-
-/** Time between two of our own doings; waiting for the caller's body or for the upstream is nobody's overhead. */
-function overhead(context: Context): number | null {
-  const { sentAt, answeredAt, headAt, bodyWait } = context;
-  if (sentAt === null || answeredAt === null || headAt === null) return null;
-  return (sentAt - bodyWait + (headAt - answeredAt)) / 1000;
-}
-
-const methods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS'];
-const statusClasses = ['none', '1xx', '2xx', '3xx', '4xx', '5xx'];
-
-interface Labels {
-  readonly route: string;
-  readonly method: string;
-  readonly status: string;
-}
-
-/** One label set's histograms: plain bucket counts, since prom-client's `observe` costs a microsecond each. */
-class Series {
-  readonly labels: Labels;
-  readonly counts = table.map(({ bounds }) => new Float64Array(bounds.length + 1));
-  readonly sums = new Float64Array(table.length);
-
-  constructor(labels: Labels) {
-    this.labels = labels;
-  }
-
-  add(context: Context): void {
-    for (let at = 0; at < table.length; at++) {
-      const row = table[at] as (typeof table)[number];
-      const value = row.value(context);
-      if (value === null) continue;
-      const { bounds } = row;
-      let bucket = 0;
-      while (bucket < bounds.length && value > (bounds[bucket] as number)) bucket++;
-      const counts = this.counts[at] as Float64Array;
-      counts[bucket] = (counts[bucket] as number) + 1;
-      this.sums[at] = (this.sums[at] as number) + value;
-    }
-  }
-}
-
-interface Sample {
-  readonly metricName?: string;
-  readonly labels: Readonly<Record<string, string | number>>;
-  readonly value: number;
-}
+export type { Sample } from './metrics/histogram.ts';
+export { overhead } from './metrics/requests.ts';
 
 const tokenKinds = ['prompt', 'completion', 'cached', 'reasoning'] as const;
 
 const breakerStates = { up: 0, resting: 0, probing: 1, open: 2 } as const;
 
+const failureKinds = ['unreachable', 'stale', 'reset', 'timeout', 'not_http', 'cut', 'malformed', 'reply', 'error_event'] as const;
+
+/** How an exchange with a target failed. */
+export type FailureKind = (typeof failureKinds)[number];
+
+const guardReasons = ['deny', 'allow', 'connections', 'ban_address', 'ban_token', 'ban_key', 'resources'] as const;
+
+/** Why the guard refused a request. */
+export type GuardReason = (typeof guardReasons)[number];
+
 /** What a scrape asks of a target. */
 export interface TargetView {
   readonly name: string;
+  readonly provider: { readonly name: string };
   readonly state: { worst(): keyof typeof breakerStates };
+  readonly inHand: number;
 }
 
-const add = (counts: Map<string, number>, key: string, value: number): void => void counts.set(key, (counts.get(key) ?? 0) + value);
+/** What a scrape asks of a resource that is watched. */
+export interface ResourceView {
+  readonly resource: string;
+  /** A share, or of latency milliseconds; null when it could not be told. */
+  readonly value: number | null;
+  readonly threshold: number;
+  readonly short: boolean;
+}
 
-/** @param names of the labels whose values make up a key, parted by a space. */
-function labelled(counts: ReadonlyMap<string, number>, ...names: readonly string[]): Sample[] {
-  return [...counts].map(([key, value]) => {
-    const values = key.split(' ');
-    return { labels: Object.fromEntries(names.map((name, at) => [name, values[at] as string])), value };
-  });
+/** A metric kept elsewhere. */
+export interface Exposed {
+  readonly name: SeriesName;
+  values(): Sample[];
+}
+
+/** prom-client has gauges that end as counters should, and some whose labels come and go with what Node is doing. */
+const unwanted = ['handles', 'requests', 'resources'].flatMap((what) => [`nodejs_active_${what}`, `nodejs_active_${what}_total`]);
+const collections = ['major', 'minor', 'incremental', 'weakcb'];
+
+/** One number of each kind; a kind is there from the beginning, so that a rise from nothing is seen as one. */
+class Counts<Kind extends string> {
+  readonly #counts: Map<Kind, number>;
+
+  constructor(kinds: readonly Kind[]) {
+    this.#counts = new Map(kinds.map((kind) => [kind, 0]));
+  }
+
+  add(kind: Kind, value = 1): void {
+    this.#counts.set(kind, (this.#counts.get(kind) ?? 0) + value);
+  }
+
+  samples(label: string, labels: Sample['labels'] = {}): Sample[] {
+    return [...this.#counts].map(([kind, value]) => ({ labels: { ...labels, [label]: kind }, value }));
+  }
+}
+
+/** What one target has done. */
+class TargetCounts {
+  attempts = 0;
+  cost = 0;
+  readonly tokens = new Float64Array(tokenKinds.length);
+  readonly failures = new Counts<FailureKind>(failureKinds);
+
+  add({ prompt, completion, cached, reasoning }: Usage): void {
+    const { tokens } = this;
+    tokens[0] = (tokens[0] as number) + prompt;
+    tokens[1] = (tokens[1] as number) + completion;
+    tokens[2] = (tokens[2] as number) + cached;
+    tokens[3] = (tokens[3] as number) + reasoning;
+  }
 }
 
 /** The gate's metrics: fed by plain counters on the hot path, put into prom-client's registry and text form at a scrape. */
 export class Metrics {
   readonly contentType = Registry.PROMETHEUS_CONTENT_TYPE;
   readonly #registry = new Registry();
-  readonly #series = new Map<string, Map<number, Series>>();
-  readonly #errors = new Map<string, number>();
-  readonly #attempts = new Map<string, number>();
-  readonly #failures = new Map<string, number>();
-  readonly #tokens = new Map<string, Float64Array>();
-  readonly #costs = new Map<string, number>();
+  readonly #requests = new RequestSeries();
+  readonly #genAi: GenAiSeries;
+  readonly #errors = new Counts(Object.keys(errors));
+  readonly #guarded = new Counts<GuardReason>(guardReasons);
+  readonly #targets = new Map<string, TargetCounts>();
   readonly #config: MetricsConfig;
   #defaults = false;
 
   /** @param live the requests in hand. */
-  constructor(config: MetricsConfig, live: { readonly size: number }) {
-    this.#config = config;
-    for (const [at, { name, help }] of table.entries()) this.#register(name, 'histogram', help, () => this.#histogram(at, this.#named(name)));
-    this.#register('active_requests', 'gauge', 'Requests in hand.', () => [{ labels: {}, value: live.size }]);
-    this.#register('error_total', 'counter', 'Requests the gate itself answered with an error, by its code.', () =>
-      [...this.#errors].map(([type, value]) => ({ labels: { type }, value })),
-    );
-    this.#register('upstream_attempts_total', 'counter', 'Exchanges with a target.', () => labelled(this.#attempts, 'target'));
-    this.#register('upstream_failures_total', 'counter', 'Exchanges that gave the client nothing, by how they failed.', () => labelled(this.#failures, 'target', 'kind'));
-    this.#register('tokens_total', 'counter', 'Tokens of answers, by kind; cached is part of prompt, reasoning part of completion.', () =>
-      [...this.#tokens].flatMap(([target, counts]) => tokenKinds.map((kind, at) => ({ labels: { target, kind }, value: counts[at] as number }))),
-    );
-    this.#register('cost_usd_total', 'counter', 'US dollars, where a price is known.', () => labelled(this.#costs, 'target'));
+  constructor(config: Config, live: { readonly size: number }) {
+    this.#config = config.metrics;
+    this.#genAi = new GenAiSeries(knownModels(config));
+    this.#exposeRequests(live);
+    this.#exposeGenAi();
+    this.#exposeTargets();
+  }
+
+  /** A request was refused by address, connection, ban, or for want of resources. */
+  refusedByGuard(reason: GuardReason): void {
+    this.#guarded.add(reason);
   }
 
   /** One more exchange with a target. */
   attempted(target: string): void {
-    add(this.#attempts, target, 1);
+    this.#of(target).attempts++;
   }
 
-  /** An exchange that gave the client nothing. @param kind how it failed. */
-  failed(target: string, kind: string): void {
-    add(this.#failures, `${target} ${kind}`, 1);
-  }
-
-  /** @param targets what {@link State} each has is asked for at a scrape. */
-  watch(targets: readonly TargetView[]): void {
-    this.#register('circuit_breaker_state', 'gauge', 'What a target is expected to do: 0 closed, 1 half-open, 2 open.', () =>
-      targets.map(({ name, state }) => ({ labels: { target: name }, value: breakerStates[state.worst()] })),
-    );
+  /** An exchange that gave the client nothing. */
+  failed(target: string, kind: FailureKind): void {
+    this.#of(target).failures.add(kind);
   }
 
   /** Called once for every finished request. */
   add(context: Context): void {
-    this.#seriesOf(context).add(context);
+    this.#requests.add(context);
+    this.#genAi.add(context);
     const { errorCode, usage, cost, target } = context;
-    if (errorCode !== null) add(this.#errors, errorCode, 1);
-    if (usage !== null && target !== null) this.#count(target, usage);
-    if (cost !== null && target !== null) add(this.#costs, target, cost);
+    if (errorCode !== null) this.#errors.add(errorCode);
+    if (target === null) return;
+    if (usage !== null) this.#of(target).add(usage);
+    if (cost !== null) this.#of(target).cost += cost;
   }
 
-  #count(target: string, usage: Usage): void {
-    let counts = this.#tokens.get(target);
-    if (!counts) this.#tokens.set(target, (counts = new Float64Array(tokenKinds.length)));
-    for (let at = 0; at < tokenKinds.length; at++) counts[at] = (counts[at] as number) + usage[tokenKinds[at] as (typeof tokenKinds)[number]];
+  /** @param targets what state each has is asked for at a scrape. */
+  watch(targets: readonly TargetView[]): void {
+    for (const { name, provider } of targets) {
+      this.#genAi.provides(name, provider.name);
+      this.#of(name);
+    }
+    this.#register('circuit_breaker_state', () => targets.map(({ name, state }) => ({ labels: { target: name }, value: breakerStates[state.worst()] })));
+    this.#register('upstream_active_requests', () => targets.map(({ name, inHand }) => ({ labels: { target: name }, value: inHand })));
+  }
+
+  /** @param checked every checked route as it is at a scrape. */
+  watchRoutes(checked: () => readonly CheckedRoute[]): void {
+    this.#register('route_health', () => checked().flatMap(({ path, checks }) => Object.entries(checks).map(([check, passes]) => ({ labels: { route: path, check }, value: Number(passes) }))));
+  }
+
+  /** @param usage every watched resource as the last look found it. */
+  watchResources(usage: () => readonly ResourceView[]): void {
+    this.#register('resource_usage_ratio', () =>
+      usage().flatMap(({ resource, value, threshold }) => (value === null ? [] : { labels: { resource }, value: resource === 'latency' ? value / threshold : value })),
+    );
+    this.#register('resource_short', () => usage().map(({ resource, short }) => ({ labels: { resource }, value: Number(short) })));
+  }
+
+  /** Shows metrics that are kept elsewhere. */
+  expose(metrics: readonly Exposed[]): void {
+    for (const { name, values } of metrics) this.#register(name, values);
   }
 
   /** Prometheus' text format. */
   exposition(): Promise<string> {
-    if (!this.#defaults && this.#config.series === null) collectDefaultMetrics({ register: this.#registry, prefix: this.#config.prefix });
+    if (!this.#defaults && this.#config.series === null) this.#collectDefaults();
     this.#defaults = true;
     return this.#registry.metrics();
   }
 
-  #seriesOf({ route, req, status }: Context): Series {
-    let byCode = this.#series.get(route.template);
-    if (!byCode) this.#series.set(route.template, (byCode = new Map()));
-    const method = methods.indexOf(req.method ?? '');
-    const statusClass = Math.min(5, Math.trunc(status / 100));
-    const code = (method + 1) * 8 + statusClass;
-    let series = byCode.get(code);
-    if (!series) {
-      series = new Series({ route: route.template, method: methods[method] ?? 'other', status: statusClasses[statusClass] as string });
-      byCode.set(code, series);
-    }
-    return series;
+  #exposeRequests(live: { readonly size: number }): void {
+    const requests = this.#requests;
+    this.#register('request_duration_seconds', (name) => requests.durations(name));
+    this.#register('request_size_bytes', (name) => requests.byRoute(name, 'request'));
+    this.#register('response_size_bytes', (name) => requests.byRoute(name, 'response'));
+    this.#register('overhead_seconds', (name) => requests.byRoute(name, 'overhead'));
+    this.#register('active_requests', () => [{ labels: {}, value: live.size }]);
+    this.#register('error_total', () => this.#errors.samples('type'));
+    this.#register('guard_refused_total', () => this.#guarded.samples('reason'));
   }
 
-  #named(name: string): string {
-    return this.#config.prefix + name;
+  #exposeGenAi(): void {
+    const genAi = this.#genAi;
+    this.#register('gen_ai_server_request_duration_seconds', (name) => genAi.durations(name));
+    this.#register('gen_ai_server_time_to_first_token_seconds', (name) => genAi.firstTokens(name));
+    this.#register('gen_ai_server_time_per_output_token_seconds', (name) => genAi.perToken(name));
+    this.#register('gen_ai_client_token_usage', (name) => genAi.tokens(name));
+  }
+
+  #exposeTargets(): void {
+    const each = (samples: (counts: TargetCounts, labels: { target: string }) => Sample | Sample[]): Sample[] => [...this.#targets].flatMap(([target, counts]) => samples(counts, { target }));
+    this.#register('upstream_attempts_total', () => each(({ attempts }, labels) => ({ labels, value: attempts })));
+    this.#register('upstream_failures_total', () => each(({ failures }, labels) => failures.samples('kind', labels)));
+    this.#register('tokens_total', () => each(({ tokens }, labels) => tokenKinds.map((kind, at) => ({ labels: { ...labels, kind }, value: tokens[at] as number }))));
+    this.#register('cost_usd_total', () => each(({ cost }, labels) => ({ labels, value: cost })));
+  }
+
+  #of(target: string): TargetCounts {
+    let counts = this.#targets.get(target);
+    if (counts === undefined) this.#targets.set(target, (counts = new TargetCounts()));
+    return counts;
+  }
+
+  #collectDefaults(): void {
+    const { prefix } = this.#config;
+    collectDefaultMetrics({ register: this.#registry, prefix });
+    for (const name of unwanted) this.#registry.removeSingleMetric(prefix + name);
+    const collected = this.#registry.getSingleMetric(`${prefix}nodejs_gc_duration_seconds`) as Histogram<'kind'> | undefined;
+    for (const kind of collections) collected?.zero({ kind });
   }
 
   /** prom-client reads a metric by its `get`; giving it our counts there is all a scrape needs. */
-  #register(name: string, type: 'histogram' | 'gauge' | 'counter', help: string, values: () => Sample[]): void {
-    const { series } = this.#config;
-    if (series !== null && !(series as readonly string[]).includes(name)) return;
-    const metric = { name: this.#named(name), help, type, aggregator: 'sum', get: async () => ({ name: this.#named(name), help, type, aggregator: 'sum', values: values() }) };
-    this.#registry.registerMetric(metric as unknown as Metric);
-  }
-
-  #histogram(at: number, name: string): Sample[] {
-    const samples: Sample[] = [];
-    for (const byCode of this.#series.values()) for (const { labels, counts, sums } of byCode.values()) {
-      let total = 0;
-      for (const [bucket, count] of (counts[at] as Float64Array).entries()) {
-        total += count;
-        samples.push({ metricName: `${name}_bucket`, labels: { le: table[at]?.bounds[bucket] ?? '+Inf', ...labels }, value: total });
-      }
-      samples.push({ metricName: `${name}_sum`, labels: { ...labels }, value: sums[at] as number });
-      samples.push({ metricName: `${name}_count`, labels: { ...labels }, value: total });
-    }
-    return samples;
+  #register(name: SeriesName, values: (name: string) => Sample[]): void {
+    const { series, prefix } = this.#config;
+    if (series !== null && !series.includes(name)) return;
+    const { type, help, otel } = rowOf(name);
+    const before = otel ? '' : prefix;
+    const named = (sample: Sample): Sample => (sample.metricName === undefined ? sample : { ...sample, metricName: before + sample.metricName });
+    const whole = { name: before + name, help, type, aggregator: 'sum' };
+    this.#registry.registerMetric({ ...whole, get: async () => ({ ...whole, values: values(name).map(named) }) } as unknown as Metric);
   }
 }
 
 /** The metrics of one gate. */
-export const metricsOf = (core: Core): Metrics => new Metrics(core.config.metrics, core.live);
+export const metricsOf = ({ config, live }: Core): Metrics => new Metrics(config, live);

@@ -4,6 +4,22 @@ export interface Members {
   /** Byte offsets of the model's JSON string, quotes included. */
   readonly modelSpan: readonly [number, number] | null;
   readonly stream: boolean;
+  /** Most tokens one completion may have; the largest where several members bound it, null where none does. */
+  readonly maxTokens: number | null;
+  /** Completions asked for: `n` or `best_of`, at least 1. */
+  readonly choices: number;
+  /** A control key stands twice or in other letters: readers differ in what they take the body for. */
+  readonly ambiguous: boolean;
+  /** A control key with a value no upstream takes. */
+  readonly wrong: WrongMember | null;
+}
+
+/** What is wrong with a member: for an error that names it. */
+export interface WrongMember {
+  readonly field: string;
+  readonly expected: string;
+  /** The kind of the value, or a short number; never more of what the caller wrote. */
+  readonly got: string;
 }
 
 const quote = 0x22;
@@ -18,17 +34,33 @@ const closeBracket = 0x5d;
 /** Strings longer than this are skipped by `indexOf`; for shorter ones the call costs more than the loop. */
 const shortString = 48;
 
-/** `stream` with every letter escaped. */
-const longestName = 36;
+/** Members that bound a completion's tokens, where the route does not say which. */
+const allBounds: readonly string[] = ['max_tokens', 'max_completion_tokens', 'max_output_tokens'];
+
+const controls = ['model', 'stream', 'n', 'best_of', ...allBounds];
+const controlsFolded = controls.map((name) => name.toUpperCase());
+/** Bit by bit the lengths of their names. */
+const controlLengths = controls.reduce((bits, { length }) => bits | (1 << length), 0);
+
+/** The longest control key with every letter escaped. */
+const longestName = 6 * Math.max(...controls.map(({ length }) => length));
+
+/** NewAPI takes no more (`math.MaxInt32 / 2`). */
+const mostTokens = 2 ** 30 - 1;
+/** Digits of a number that are looked at. */
+const longestNumber = 24;
+/** No model's name is as long, bytes. */
+const longestModel = 1024;
 
 /**
  * Reads the members of a JSON object's first level, of which the last of a name counts, as in `JSON.parse`. Nested values
  * are skipped over: a full parse of an 8 MB vision body blocks the process for 17 to 67 ms, this for about one.
  * A name like `Model` leaves the model open.
+ * @param bounds names of the members that bound a completion's tokens on this route; others of that kind are not looked at.
  * @returns null when the body is no JSON object. Values are checked for structure only.
  */
-export function scanMembers(body: Buffer): Members | null {
-  const scan = new Scan(body);
+export function scanMembers(body: Buffer, bounds: readonly string[] = allBounds): Members | null {
+  const scan = new Scan(body, 0, bounds);
   return scan.object() ? scan.members() : null;
 }
 
@@ -47,24 +79,31 @@ export function skipSpace(bytes: Buffer, at: number): number {
   return next;
 }
 
-const untold = { model: null, modelSpan: null };
-
 class Scan implements Members {
   model: string | null = null;
   modelSpan: readonly [number, number] | null = null;
   stream = false;
+  maxTokens: number | null = null;
+  choices = 1;
+  ambiguous = false;
+  wrong: WrongMember | null = null;
   /** NewAPI's Go takes `Model` for `model`, too: then nobody can tell whose it is. */
   #variant = false;
+  /** Bit by bit the control keys met. */
+  #met = 0;
   readonly #body: Buffer;
+  readonly #bounds: readonly string[];
   #at: number;
 
-  constructor(body: Buffer, at = 0) {
+  constructor(body: Buffer, at = 0, bounds = allBounds) {
     this.#body = body;
     this.#at = at;
+    this.#bounds = bounds;
   }
 
   members(): Members {
-    return this.#variant ? { ...untold, stream: this.stream } : this;
+    if (this.#variant) this.model = this.modelSpan = null;
+    return this;
   }
 
   object(): boolean {
@@ -94,17 +133,35 @@ class Scan implements Members {
     this.#token();
     const from = this.#at;
     if (!this.#value()) return false;
-    if (key === 'model') this.#readModel(from);
-    else if (key === 'stream') this.stream = this.#body[from] === 0x74;
-    else if (key?.length === 5 && key.toLowerCase() === 'model') this.#variant = true;
+    if (key !== null) this.#control(key, from);
     return true;
   }
 
-  /** Only names as long as those looked for are worth a string; an escaped one may spell anything. */
+  #control(key: string, from: number): void {
+    let at = controls.indexOf(key);
+    // Go folds a long s and the Kelvin sign, too.
+    if (at === -1) at = controlsFolded.indexOf(key.toLowerCase().toUpperCase());
+    if (at === -1) return;
+    const name = controls[at] as string;
+    if (key !== name || (this.#met & (1 << at)) !== 0) this.ambiguous = true;
+    this.#met |= 1 << at;
+    if (key !== name) this.#variant ||= name === 'model';
+    else if (name === 'model') this.#readModel(from);
+    else if (name === 'stream') this.stream = this.#body[from] === 0x74;
+    else if (name === 'n' || name === 'best_of') this.choices = Math.max(this.choices, this.#count(from) ?? 1);
+    else if (this.#bounds.includes(name)) this.#readBound(name, from);
+  }
+
+  /** Only names as long as those looked for are worth a string; one that is not plain may spell anything. */
   #key(start: number): string | null {
     const length = this.#at - start - 2;
-    if (length === 5 || length === 6) return this.#text(start);
-    return length <= longestName && this.#escaped(start) ? this.#text(start) : null;
+    if (length < 32 && (controlLengths & (1 << length)) !== 0) return this.#text(start);
+    return length <= longestName && this.#unusual(start) ? this.#text(start) : null;
+  }
+
+  #unusual(start: number): boolean {
+    for (let at = start; at < this.#at; at++) if (this.#body[at] === backslash || (this.#body[at] as number) > 0x7f) return true;
+    return false;
   }
 
   /** No `indexOf`: it would look through the whole rest of the body for every name. */
@@ -123,9 +180,40 @@ class Scan implements Members {
   }
 
   #readModel(from: number): void {
-    const text = this.#body[from] === quote ? this.#text(from) : null;
+    const isText = this.#body[from] === quote && this.#at - from <= longestModel;
+    const text = isText ? this.#text(from) : null;
     this.model = text;
     this.modelSpan = text === null ? null : [from, this.#at];
+    if (!isText && !this.#isNull(from)) this.wrong = { field: 'model', expected: `a string of at most ${longestModel} bytes`, got: this.#kind(from) };
+  }
+
+  /** Of several the largest. 0 is no bound: NewAPI takes it for a member that is not there. */
+  #readBound(name: string, from: number): void {
+    if (this.#isNull(from)) return;
+    const count = this.#count(from);
+    if (count === null || count > mostTokens) this.wrong = { field: name, expected: `a positive whole number of at most ${mostTokens}`, got: this.#kind(from) };
+    else if (count > 0) this.maxTokens = Math.max(this.maxTokens ?? 0, count);
+  }
+
+  /** A whole number of at least 0, however it is written (`1.0`, `1e3`). */
+  #count(from: number): number | null {
+    const text = this.#at - from <= longestNumber ? this.#body.toString('latin1', from, this.#at) : '';
+    const count = /^\d+(?:\.\d+)?(?:[eE][+-]?\d+)?$/.test(text) ? Number(text) : -1;
+    return Number.isInteger(count) && count >= 0 ? count : null;
+  }
+
+  #isNull(from: number): boolean {
+    return this.#at - from === 4 && this.#body[from] === 0x6e;
+  }
+
+  #kind(from: number): string {
+    const first = this.#body[from];
+    if (first === quote) return 'a string';
+    if (first === openBrace) return 'an object';
+    if (first === openBracket) return 'an array';
+    if (first === 0x74 || first === 0x66) return 'a boolean';
+    const text = this.#body.toString('latin1', from, Math.min(this.#at, from + longestNumber));
+    return /^-?[\d.eE+-]+$/.test(text) ? text : 'something else';
   }
 
   /** Skips one value of any kind; nesting is counted, not recursed into. */
@@ -198,47 +286,3 @@ class Scan implements Members {
 
 const isSpace = (byte: number): boolean => byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 const ends = (byte: number): boolean => byte === comma || byte === closeBrace || byte === closeBracket || isSpace(byte);
-
-const blankLine = Buffer.from('\r\n\r\n');
-/** A longer head of a part or name of a model is no one's. */
-const longestField = 4096;
-
-/**
- * The `model` field of a multipart form (RFC 7578), the first as Go reads it; null when it has none. Only what stands in a
- * part's own head counts: a file may hold anything.
- * @param type the `Content-Type`, which names the boundary.
- */
-export function formModel(body: Buffer, type: string): string | null {
-  const boundary = /;\s*boundary=(?:"([^"]+)"|([^\s;]+))/i.exec(type);
-  if (boundary === null) return null;
-  const delimiter = Buffer.from(`--${boundary[1] ?? (boundary[2] as string)}`, 'latin1');
-  let part = body.indexOf(delimiter);
-  while (part !== -1) {
-    const head = part + delimiter.length;
-    let from = head;
-    if (part === 0 || (body[part - 1] === 0x0a && body[part - 2] === 0x0d)) {
-      const value = body.indexOf(blankLine, head) + blankLine.length;
-      if (value < head || body.toString('latin1', head, head + 2) === '--') return null;
-      // Go also reads RFC 2231's spellings of a name; a part that cannot be read leaves the model untold.
-      const lines = value - head > longestField ? null : body.toString('latin1', head, value);
-      if (lines === null || /;[ \t]*name\*/i.test(lines)) return null;
-      if (isModel(lines)) return fieldAt(body, value);
-      from = value - 2;
-    }
-    part = body.indexOf(delimiter, from);
-  }
-  return null;
-}
-
-function fieldAt(body: Buffer, start: number): string | null {
-  const end = body.indexOf('\r\n', start);
-  return end === -1 || end - start > longestField ? null : body.toString('utf8', start, end);
-}
-
-/** @param head a part's header lines, each behind a line break. */
-function isModel(head: string): boolean {
-  const disposition = /\r\ncontent-disposition:[ \t]*form-data([^\r\n]*)\r\n/i.exec(head)?.[1];
-  if (disposition === undefined || !/^[ \t]*\r\n/.test(head)) return false;
-  const parameters = [...disposition.matchAll(/;[ \t]*([\w*]+)=("(?:[^"\\]|\\.)*"|[^;]*)/g)].map(([, name = '', value = '']) => [name.toLowerCase(), value.replaceAll('"', '').trim()] as const);
-  return parameters.some(([name, value]) => name === 'name' && value === 'model') && !parameters.some(([name]) => name.startsWith('filename'));
-}

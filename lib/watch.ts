@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
-import type { Context, Core } from './context.ts';
+import type { Context } from './context.ts';
+import type { Core } from './core.ts';
 import { HeimdallError } from './errors.ts';
 
 /** A body may take longer than `server.read_timeout` while it arrives at least this fast, bytes a second. */
@@ -14,8 +15,8 @@ interface Seen {
 }
 
 /**
- * Every time limit of the requests in hand, looked at together some ten times a second: exchanges with upstreams, bodies
- * that arrive slower than 64 KB/s beyond `server.read_timeout`, answers of which nothing could be sent for
+ * Every time limit of the requests in hand, looked at together some ten times a second: waits in the queue, exchanges with
+ * upstreams, bodies that arrive slower than 64 KB/s beyond `server.read_timeout`, answers of which nothing could be sent for
  * `server.write_timeout`. Timers of their own would cost each request 3 microseconds. Runs only while requests are in hand.
  */
 export class Watch {
@@ -28,8 +29,8 @@ export class Watch {
 
   constructor(core: Core) {
     this.#core = core;
-    const { server, llm } = core.config;
-    const shortest = Math.min(server.readTimeout, server.writeTimeout, ...Object.values(llm.timeouts));
+    const { server, llm, queue } = core.config;
+    const shortest = Math.min(server.readTimeout, server.writeTimeout, queue.maxWait, ...Object.values(llm.timeouts));
     this.#every = Math.max(5, Math.min(tick, shortest / 4));
   }
 

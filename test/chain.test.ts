@@ -7,8 +7,12 @@ import { PARTS } from '../lib/config/schema.ts';
 const names = (list: readonly string[] | null): string[] => ordered(list).map(({ name }) => name);
 
 const whole = [
-  'request_timer', 'fingerprint', 'logging', 'live', 'security_headers', 'cors', 'rate_limit', 'endpoints', 'auth', 'body', 'openai', 'passthrough', 'panic_recovery',
+  'request_timer', 'fingerprint', 'logging', 'live', 'guard', 'security_headers', 'cors', 'rate_limit', 'endpoints', 'auth', 'routes', 'body', 'key_limit', 'queue', 'openai',
+  'passthrough', 'panic_recovery',
 ];
+/** What a list can move to another place. */
+const movable = ['security_headers', 'cors', 'rate_limit', 'auth', 'logging'];
+const staying = ['request_timer', 'key_limit', 'queue'];
 
 describe('the chain', () => {
   it('stands in its order when none is configured', () => {
@@ -27,34 +31,37 @@ describe('the chain', () => {
 
   it('keeps its order when every part is listed in it, and without any', () => {
     assert.deepEqual(names(whole.filter((name) => optional.has(name))), whole);
-    assert.deepEqual(names([]), ['fingerprint', 'live', 'endpoints', 'body', 'openai', 'passthrough', 'panic_recovery']);
+    assert.deepEqual(names([]), ['fingerprint', 'live', 'guard', 'endpoints', 'routes', 'body', 'openai', 'passthrough', 'panic_recovery']);
   });
 
   it('leaves out what is not listed', () => {
-    assert.deepEqual(names(['rate_limit', 'auth']), ['fingerprint', 'live', 'rate_limit', 'endpoints', 'auth', 'body', 'openai', 'passthrough', 'panic_recovery']);
+    assert.deepEqual(names(['rate_limit', 'auth']), ['fingerprint', 'live', 'guard', 'rate_limit', 'endpoints', 'auth', 'routes', 'body', 'openai', 'passthrough', 'panic_recovery']);
   });
 
   it('runs what is listed in the order given, at the places of those parts', () => {
-    assert.deepEqual(names(['auth', 'rate_limit']), ['fingerprint', 'live', 'auth', 'endpoints', 'rate_limit', 'body', 'openai', 'passthrough', 'panic_recovery']);
+    assert.deepEqual(names(['auth', 'rate_limit']), ['fingerprint', 'live', 'guard', 'auth', 'endpoints', 'rate_limit', 'routes', 'body', 'openai', 'passthrough', 'panic_recovery']);
     assert.deepEqual(names(['logging', 'auth', 'cors', 'rate_limit', 'security_headers']), [
-      'fingerprint', 'logging', 'live', 'auth', 'cors', 'rate_limit', 'endpoints', 'security_headers', 'body', 'openai', 'passthrough', 'panic_recovery',
+      'fingerprint', 'logging', 'live', 'guard', 'auth', 'cors', 'rate_limit', 'endpoints', 'security_headers', 'routes', 'body', 'openai', 'passthrough', 'panic_recovery',
     ]);
   });
 
   it('holds every listed part once and every other part at its place, in whatever order', () => {
-    const fixed = whole.filter((name) => !optional.has(name));
-    for (const list of permutations([...optional])) {
+    const fixed = whole.filter((name) => !movable.includes(name));
+    for (const list of permutations(movable)) {
       for (let size = 0; size <= list.length; size++) {
-        const result = names(list.slice(0, size));
-        assert.deepEqual(result.filter((name) => !optional.has(name)), fixed);
-        const moved = (name: string): boolean => optional.has(name) && name !== 'request_timer';
-        assert.deepEqual(result.filter(moved), list.slice(0, size).filter(moved));
+        const result = names([...list.slice(0, size), ...staying]);
+        assert.deepEqual(result.filter((name) => !movable.includes(name)), fixed);
+        assert.deepEqual(result.filter((name) => movable.includes(name)), list.slice(0, size));
       }
     }
   });
 
+  it('keeps limits and the queue behind the body, wherever a list names them', () => {
+    assert.deepEqual(names(['queue', 'key_limit', 'auth']).slice(-6), ['body', 'key_limit', 'queue', 'openai', 'passthrough', 'panic_recovery']);
+  });
+
   it('lets no part stand before the context it works on', () => {
-    for (const list of permutations([...optional])) {
+    for (const list of permutations([...movable, 'request_timer'])) {
       const at = names(list).indexOf('fingerprint');
       assert.deepEqual(names(list).slice(0, at), ['request_timer']);
     }

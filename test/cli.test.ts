@@ -46,9 +46,9 @@ describe('heimdall check', () => {
   });
 
   it('names keys that do nothing yet and goes on', async () => {
-    const { code, stderr } = await heimdall(['check', '-c', 'heimdall.yaml'], {}, 'queue:\n  concurrency: 10\n');
+    const { code, stderr } = await heimdall(['check', '-c', 'heimdall.yaml'], {}, 'server:\n  workers: 2\n');
     assert.equal(code, 0);
-    assert.match(stderr, /warning: queue/);
+    assert.match(stderr, /warning: server\.workers/);
     assert.match(stderr, /with 1 warning\./);
   });
 

@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { hash } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { loadConfig } from '../lib/index.ts';
@@ -10,7 +13,7 @@ import { warningsOf } from '../lib/config/load.ts';
 import { closing, openStream, request, until } from './support/client.ts';
 import { temporary } from './support/gate.ts';
 import { DEMO_KEY, startNewapi } from './support/newapi.ts';
-import { nowhere } from './support/upstream.ts';
+import { nowhere, startUpstream } from './support/upstream.ts';
 import { dial } from './support/websocket.ts';
 
 const examples = fileURLToPath(new URL('../examples/', import.meta.url));
@@ -28,9 +31,9 @@ interface Running {
   stop(): Promise<number | null>;
 }
 
-/** Runs an example in a directory of its own on a free port. */
+/** Runs an example, or a program at a whole path, in a directory of its own on a free port. */
 function run(t: TestContext, script: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
-  const child = spawn(process.execPath, [examples + script, ...args], {
+  const child = spawn(process.execPath, [resolve(examples, script), ...args], {
     cwd: temporary(t),
     env: { PATH: process.env['PATH'], HEIMDALL_PORT: '0', HEIMDALL_HOST: '127.0.0.1', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -149,3 +152,99 @@ for (const mount of ['/', '/gate']) {
     assert.equal(await host.stop(), 0);
   });
 }
+
+test('the sidecar serves NewAPI, and to its administrators the gate\'s admin API', async (t) => {
+  const newapi = closing(t, await startNewapi({ users: { owner: { id: 1, password: 'p', accessToken: 'owner-access-token', admin: true }, guest: { id: 2, password: 'p', accessToken: 'guest-access-token' } } }));
+  const host = run(t, 'newapi-sidecar/server.ts', [], { NEWAPI_BASE_URL: newapi.url });
+  const url = await host.url('listens on');
+  assert.equal((await request(`${url}/v1/chat/completions`, { headers, body: chat })).status, 200, host.said());
+  assert.match((await request(url)).text, /NewAPI stand-in/);
+  const office = (token: string, user: number) => request(`${url}/gate/api/health`, { headers: { Authorization: `Bearer ${token}`, 'New-Api-User': String(user) } });
+  assert.equal((await office('owner-access-token', 1)).json<{ status: string }>().status, 'healthy');
+  for (const [token, user] of [['guest-access-token', 2], ['owner-access-token', 2], ['made-up', 1]] as const) assert.equal((await office(token, user)).status, 403, token);
+  assert.equal((await request(`${url}/gate/api/health`)).status, 403);
+  assert.equal((await request(`${url}/gate/api/keys`, { method: 'POST', headers: { ...headers, 'New-Api-User': '1' }, body: { name: 'mine' } })).status, 403);
+  // A session of NewAPI, as its page in a browser has it.
+  const login = await request(`${url}/api/user/login`, { body: { username: 'owner', password: 'p' } });
+  const cookie = String(login.headers['set-cookie']?.[0]).split(';', 1)[0] as string;
+  assert.equal((await request(`${url}/gate/api/queue`, { headers: { Cookie: cookie, 'New-Api-User': '1' } })).status, 200);
+  const foreign = await request(`${url}/gate/api/bans`, { method: 'POST', headers: { Cookie: cookie, 'New-Api-User': '1', 'Sec-Fetch-Site': 'cross-site' }, body: { value: '203.0.113.7' } });
+  assert.deepEqual([foreign.status, (await request(`${url}/gate/nothing`, { headers: { Cookie: cookie, 'New-Api-User': '1' } })).status], [403, 404]);
+  const realtime = await dial(`${url}/v1/realtime?model=gpt-realtime`, { headers });
+  assert.match(String(await realtime.message(0)), /session\.created/);
+  realtime.socket.close();
+  await newapi.stop();
+  assert.equal((await office('owner-access-token', 1)).status, 502);
+  assert.equal(await host.stop(), 0);
+});
+
+/** An OpenAI-compatible API that takes its key in this header. */
+async function api(t: TestContext, header: string, key: string): Promise<{ url: string; seen: string[] }> {
+  const seen: string[] = [];
+  const { url } = await startUpstream(t, (req, res) => {
+    seen.push(`${req.method} ${req.url}`);
+    req.resume().on('end', () => res.writeHead(req.headers[header] === key ? 200 : 401, { 'Content-Type': 'application/json' }).end('{"choices":[]}'));
+  });
+  return { url, seen };
+}
+
+const gateKey = `sk-${'g'.repeat(40)}`;
+const yaml = (routes: string): string => `${routes}
+auth: { mode: keys, keys: [{ name: me, sha256: ${hash('sha256', gateKey)} }] }
+`;
+
+test('a custom OpenAI-compatible provider needs a name and an endpoint in the file, and nothing else', async (t) => {
+  const { url: upstream, seen } = await api(t, 'authorization', 'Bearer key-of-mine');
+  const config = join(temporary(t), 'heimdall.yaml');
+  writeFileSync(config, yaml('llm: { provider: mine, endpoint: "${MINE}/deep/v1", api_key: "${MINE_KEY}", models: { gpt-4o-mini: m-1 } }'), { mode: 0o600 });
+  const gate = run(t, 'standalone/server.ts', [], { NEWAPI_BASE_URL: await nowhere(t), HEIMDALL_CONFIG: config, MINE: upstream, MINE_KEY: 'key-of-mine' });
+  const url = await gate.url('listens on');
+  const mine = { Authorization: `Bearer ${gateKey}` };
+  assert.deepEqual((await request(`${url}/v1/chat/completions`, { headers: mine, body: chat })).json(), { choices: [] });
+  assert.equal((await request(`${url}/v1/models`, { headers: mine })).status, 200);
+  assert.equal((await request(`${url}/health/ready`)).status, 200);
+  assert.deepEqual([...new Set(seen)].toSorted(), ['GET /deep/v1/models', 'POST /deep/v1/chat/completions']);
+  assert.equal(await gate.stop(), 0);
+});
+
+test('the provider in the README runs as it stands there, and answers when NewAPI does not', async (t) => {
+  const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8');
+  const code = /```ts\n([^`]*: Provider = [^]*?)```/.exec(readme)?.[1] ?? assert.fail('no provider in the README');
+  const { url: upstream, seen } = await api(t, 'x-mine-key', 'key-of-mine');
+  const program = join(temporary(t), 'program.ts');
+  const at = (from: string, to: string) => (text: string): string => (assert.ok(text.includes(from), from), text.replace(from, to));
+  writeFileSync(program, at("'express-heimdall'", `'${new URL('../lib/index.ts', import.meta.url).href}'`)(at('https://llm.example.com', upstream)(code)));
+  const config = join(temporary(t), 'heimdall.yaml');
+  writeFileSync(config, yaml(''), { mode: 0o600 });
+  const gate = run(t, program, [], { NEWAPI_BASE_URL: await nowhere(t), HEIMDALL_CONFIG: config, MINE_KEY: 'key-of-mine' });
+  const url = await gate.url('listens on');
+  assert.equal((await request(`${url}/v1/chat/completions`, { headers: { Authorization: `Bearer ${gateKey}` }, body: chat })).status, 200, gate.said());
+  assert.equal((await request(`${url}/health/ready`)).status, 200);
+  assert.deepEqual([...new Set(seen)].toSorted(), ['GET /v1/status', 'POST /v1/chat/completions']);
+  assert.equal(await gate.stop(), 0);
+});
+
+test('the routes of a file do what they say', async (t) => {
+  const { url: upstream, seen } = await api(t, 'authorization', 'Bearer key-of-mine');
+  const config = join(temporary(t), 'heimdall.yaml');
+  const routes = `
+llm: { provider: mine, endpoint: "\${MINE}/v1", api_key: key-of-mine }
+server: { middleware: [auth] }
+routes:
+  - { path: /metrics, handler: metrics, version: v1, methods: [GET], middleware: [auth] }
+  - { path: /health, handler: health, version: v1, methods: [GET] }
+  - { path: /ask, handler: chat, version: v1, middleware: [request-timer], headers: { X-Api-Version: "2" }, health_check: { interval: 100ms, threshold: 1, checks: { api: http, latency: threshold } } }
+`;
+  writeFileSync(config, yaml(routes), { mode: 0o600 });
+  const gate = run(t, 'standalone/server.ts', [], { NEWAPI_BASE_URL: await nowhere(t), HEIMDALL_CONFIG: config, MINE: upstream });
+  const url = await gate.url('listens on');
+  const mine = { Authorization: `Bearer ${gateKey}` };
+  assert.deepEqual([(await request(`${url}/v1/health`)).status, (await request(`${url}/v1/metrics`)).status, (await request(`${url}/v1/metrics`, { headers: mine })).status], [200, 401, 200]);
+  assert.match((await request(`${url}/v1/ask`, { headers: mine, body: chat })).text, /header x-api-version/);
+  const asked = await request(`${url}/v1/ask`, { headers: { ...mine, 'X-Api-Version': '2' }, body: chat });
+  assert.equal(asked.status, 200, gate.said());
+  assert.ok(asked.headers['x-response-time'] && !(await request(`${url}/v1/chat/completions`, { headers: mine, body: chat })).headers['x-response-time']);
+  assert.deepEqual([...new Set(seen)].toSorted(), ['GET /v1/models', 'POST /v1/chat/completions']);
+  assert.deepEqual((await request(`${url}/health/ready`)).json<{ routes: object }>().routes, { '/v1/ask': 'healthy' });
+  assert.equal(await gate.stop(), 0);
+});

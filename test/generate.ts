@@ -7,6 +7,7 @@ import type { Later, LaterSection } from '../lib/config/later.ts';
 import { writePath } from '../lib/config/paths.ts';
 import { schema } from '../lib/config/schema.ts';
 import { SECOND_PLACES, toSnake } from '../lib/config/shape.ts';
+import { rowOf as seriesRow, seriesNames } from '../lib/series.ts';
 
 /** A place of the schema as zod describes it, with what every key carries. */
 interface Node extends Partial<Meta> {
@@ -25,6 +26,7 @@ const ROOT = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as 
 const LATER_TEXT = 'known; takes effect in a later release';
 const GENERATED = 'Generated from lib/config/schema.ts by test/generate.ts: change the schema, not this file.';
 const BLOCK = /(<!-- config:start -->\n)[^]*(<!-- config:end -->)/;
+const METRICS = /(<!-- metrics:start -->\n)[^]*(<!-- metrics:end -->)/;
 
 /** The JSON Schema (draft 2020-12) of a configuration file, for editors. */
 export function schemaJson(): string {
@@ -117,7 +119,7 @@ export function configTypes(): string {
   const types = new Map<string, string>();
   declare(ROOT, 'config', types);
   declare(ROOT, 'input', types);
-  return `// ${GENERATED}\n\n${[...types.values()].join('\n')}`;
+  return `// ${GENERATED}\n\nimport type { Provider } from './provider.d.ts';\n\n${[...types.values()].join('\n')}`;
 }
 
 type Side = 'config' | 'input';
@@ -174,7 +176,7 @@ function typeOf(node: Node, side: Side, types: Map<string, string>): string {
   if (node.items) return `readonly ${grouped(typeOf(node.items, side, types))}[]`;
   if (node.additionalProperties) return `Readonly<Record<string, ${typeOf(node.additionalProperties, side, types)}>>`;
   if (node.title === undefined) return node[side === 'config' ? 'output' : 'input'] ?? 'unknown';
-  types.set(node.title, `/** ${node.what}: one name. */\nexport type ${node.title} = ${node.output};\n`);
+  if (!types.has(node.title)) types.set(node.title, `/** ${node.what}: one name. */\nexport type ${node.title} = ${node.output};\n`);
   return side === 'config' ? node.title : (node.input ?? node.title);
 }
 
@@ -194,6 +196,15 @@ export function envTable(): string {
     return { name, shown: node?.shown ?? 'none', what: node ? `${node.what} (\`${writePath(at, 'snake')}\`)` : (what ?? '') };
   });
   return table('variable', rows);
+}
+
+/** The README's table of every metric. */
+export function metricsTable(): string {
+  const rows = seriesNames.map((name) => {
+    const { type, labels, help } = seriesRow(name);
+    return `| \`${name}\` | ${type} | ${labels.map((label) => `\`${label}\``).join(', ')} | ${help} |`;
+  });
+  return ['| metric | type | labels | what it says |', '|---|---|---|---|', ...rows, ''].join('\n');
 }
 
 interface Row {
@@ -248,9 +259,11 @@ function isList(later: Later): later is readonly [Later] {
   return Array.isArray(later);
 }
 
-/** A README whose block between the `config:start` and `config:end` markers, if it has them, holds the tables. */
+/** A README whose blocks between the `config` and `metrics` markers, if it has them, hold the tables. */
 export function fillReadme(text: string): string {
-  return text.replace(BLOCK, (_, start: string, end: string) => `${start}\n${envTable()}\n${readmeTable()}\n${end}`);
+  return text
+    .replace(BLOCK, (_, start: string, end: string) => `${start}\n${envTable()}\n${readmeTable()}\n${end}`)
+    .replace(METRICS, (_, start: string, end: string) => `${start}\n${metricsTable()}\n${end}`);
 }
 
 function writeAll(): void {

@@ -2,59 +2,18 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { resolveConfig } from '../lib/config/load.ts';
 import type { Context } from '../lib/context.ts';
+import { errors } from '../lib/errors.ts';
 import { Metrics } from '../lib/metrics.ts';
 import { routeOf, routes } from '../lib/upstream/routes.ts';
 import type { ConfigInput } from '../types/config.d.ts';
 import { closing, request } from './support/client.ts';
+import { named, parse, type Sample } from './support/exposition.ts';
 import { startGate } from './support/gate.ts';
 import { startNewapi } from './support/newapi.ts';
 import { generator } from './support/random.ts';
 
-interface Sample {
-  readonly name: string;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly value: number;
-}
-
-/** The text format read strictly: HELP, TYPE, then samples of that family alone, each once. */
-function parse(text: string): { types: Map<string, string>; samples: Sample[] } {
-  assert.ok(text.endsWith('\n'));
-  const types = new Map<string, string>();
-  const helped = new Set<string>();
-  const seen = new Set<string>();
-  const samples: Sample[] = [];
-  let family = '';
-  for (const line of text.split('\n')) {
-    if (line === '') continue;
-    const [, kind, name = '', rest = ''] = /^# (HELP|TYPE) ([a-zA-Z_:][\w:]*) (.+)$/.exec(line) ?? [];
-    if (kind === 'HELP') {
-      assert.ok(!helped.has(name), line);
-      helped.add(name);
-    } else if (kind === 'TYPE') {
-      assert.ok(helped.has(name) && !types.has(name) && /^(counter|gauge|histogram|summary)$/.test(rest), line);
-      types.set((family = name), rest);
-    } else {
-      const sample = readSample(line);
-      assert.equal(sample.name.replace(types.get(family) === 'histogram' ? /_(bucket|sum|count)$/ : '', ''), family, line);
-      const key = line.slice(0, line.lastIndexOf(' '));
-      assert.ok(!seen.has(key), `twice: ${line}`);
-      seen.add(key);
-      samples.push(sample);
-    }
-  }
-  return { types, samples };
-}
-
-/** prom-client writes `Nan`, which Prometheus reads. */
-function readSample(line: string): Sample {
-  const [, name = '', inside = '', value = ''] = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (-?[\d.e+-]+|\+Inf|-Inf|Na[Nn])$/.exec(line) ?? assert.fail(line);
-  const labels = [...inside.matchAll(/([a-zA-Z_]\w*)="((?:[^"\\\n]|\\[\\"n])*)"(?:,|$)/g)];
-  assert.equal(labels.map(([whole]) => whole).join(''), inside, line);
-  return { name, labels: Object.fromEntries(labels.map(([, label = '', text = '']) => [label, text])), value: Number(value) };
-}
-
 function metricsFor(input: ConfigInput['metrics'] = {}, live: ReadonlySet<unknown> = new Set()): Metrics {
-  return new Metrics(resolveConfig({ metrics: input }, {}).metrics, live);
+  return new Metrics(resolveConfig({ metrics: input }, {}), live);
 }
 
 /** A request that is over. */
@@ -64,8 +23,6 @@ function finished(over: Partial<Context> & { readonly method?: string; readonly 
   return { ...fixed, req: { method }, route: routeOf(method, path), ...rest } as unknown as Context;
 }
 
-const named = (samples: readonly Sample[], name: string): Sample[] => samples.filter((sample) => sample.name === name);
-
 describe('the exposition', () => {
   it('is Prometheus\' text format', async () => {
     const metrics = metricsFor();
@@ -74,7 +31,7 @@ describe('the exposition', () => {
     assert.match(metrics.contentType, /^text\/plain; version=0\.0\.4/);
     const ours = ['request_duration_seconds', 'request_size_bytes', 'response_size_bytes', 'overhead_seconds', 'active_requests', 'error_total'];
     for (const name of ours) assert.ok(types.has(`heimdall_${name}`), name);
-    assert.ok([...types.keys()].every((name) => name.startsWith('heimdall_')));
+    assert.ok([...types.keys()].every((name) => /^(heimdall|gen_ai)_/.test(name)));
     assert.ok(samples.length > 100);
     // A second scrape is the same document.
     assert.deepEqual([...parse(await metrics.exposition()).types], [...types]);
@@ -132,7 +89,10 @@ describe('the exposition', () => {
     const metrics = metricsFor({}, live);
     for (const errorCode of ['missing_credential', 'missing_credential', 'no_target', null] as const) metrics.add(finished({ errorCode }));
     const { samples } = parse(await metrics.exposition());
-    assert.deepEqual(Object.fromEntries(named(samples, 'heimdall_error_total').map(({ labels, value }) => [labels['type'], value])), { missing_credential: 2, no_target: 1 });
+    const counted = named(samples, 'heimdall_error_total');
+    assert.deepEqual(Object.fromEntries(counted.filter(({ value }) => value > 0).map(({ labels, value }) => [labels['type'], value])), { missing_credential: 2, no_target: 1 });
+    // A rise from nothing is seen only where there was a nothing.
+    assert.equal(counted.length, Object.keys(errors).length);
     assert.equal(named(samples, 'heimdall_active_requests')[0]?.value, 3);
     live.clear();
     assert.equal(named(parse(await metrics.exposition()).samples, 'heimdall_active_requests')[0]?.value, 0);

@@ -29,15 +29,18 @@ const layers = [
   ['server'],
   ['gateway'],
   ['chain', 'attach', 'drain'],
-  ['middlewares', 'upstream', 'record'],
+  ['middlewares', 'on-routes', 'upstream', 'record', 'admin'],
   ['part'],
-  ['host-body', 'keys', 'live', 'metrics', 'providers', 'watch'],
-  ['context'],
-  ['config', 'describe', 'errors', 'head', 'identity', 'own-route', 'request-id', 'scan'],
+  ['connections', 'cut', 'door', 'host-body', 'inspect', 'keys', 'leaves', 'limits', 'live', 'metrics', 'providers', 'queue', 'registry', 'resources', 'watch'],
+  ['context', 'redis'],
+  ['core', 'lane'],
+  ['alerts', 'logs'],
+  ['clock', 'config', 'describe', 'errors', 'events', 'form', 'head', 'identity', 'inflate', 'own-route', 'poster', 'request-id', 'scan'],
+  ['adopt', 'poster', 'series'],
   ['types'],
 ];
-/** A context names in its types what holds it, and calls nothing of it by import. */
-const upwards = new Set(['lib/context.ts → lib/watch.ts', 'lib/context.ts → lib/live.ts']);
+/** The core names in its types what is made of it, and calls nothing of it by import. */
+const upwards = new Set(['lib/core.ts → lib/context.ts', 'lib/core.ts → lib/watch.ts', 'lib/core.ts → lib/live.ts', 'lib/core.ts → lib/connections.ts']);
 
 const groupOf = (path: string): string => (path.startsWith('types/') ? 'types' : (path.split('/')[1] ?? '').replace(/\.ts$/, ''));
 const heightOf = (path: string): number => layers.findIndex((groups) => groups.includes(groupOf(path)));

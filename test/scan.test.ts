@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { formModel, scanMembers } from '../lib/scan.ts';
+import fc from 'fast-check';
+import { scanMembers } from '../lib/scan.ts';
 import { generator } from './support/random.ts';
 
 type Found = { readonly model: string | null; readonly stream: boolean } | null;
@@ -150,67 +151,61 @@ describe('scanMembers', () => {
   });
 });
 
-describe('formModel', () => {
-  const boundary = '----b0undary';
-  const type = `multipart/form-data; boundary=${boundary}`;
-  const part = (head: string, value: string): string => `--${boundary}\r\n${head}\r\n\r\n${value}\r\n`;
-  const form = (...parts: string[]): Buffer => Buffer.from(`${parts.join('')}--${boundary}--\r\n`);
-  const field = (name: string, value: string): string => part(`Content-Disposition: form-data; name="${name}"`, value);
-  const upload = (content: string): string => part('Content-Disposition: form-data; name="file"; filename="a.mp3"\r\nContent-Type: audio/mpeg', content);
+describe('scanMembers, whatever is written', () => {
+  const spelled = fc.constantFrom('model', 'stream', 'max_tokens', 'max_completion_tokens', 'max_output_tokens', 'n', 'best_of', 'Model', 'STREAM', 'Max_Tokens', 'ſtream', 'max_to\u212aens', 'messages', '__proto__', '');
+  const name = fc.oneof({ weight: 3, arbitrary: spelled }, { weight: 1, arbitrary: fc.string({ unit: 'binary' }) });
+  const value = fc.oneof({ weight: 2, arbitrary: fc.oneof(fc.string(), fc.integer(), fc.boolean(), fc.constant(null), fc.double({ noNaN: true, noDefaultInfinity: true })) }, { weight: 1, arbitrary: fc.jsonValue({ maxDepth: 3 }) });
+  const escaped = (text: string): string => `"${[...text].map((char) => (char.length > 1 ? char : `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)).join('')}"`;
+  /** Members as text, in order, names twice and escaped included. */
+  const members = fc.array(fc.tuple(name, value, fc.boolean(), fc.constantFrom('', ' ', '\n\t')), { maxLength: 8 });
+  const written = (list: readonly (readonly [string, unknown, boolean, string])[]): string =>
+    `{${list.map(([key, of, escape, space]) => `${space}${escape ? escaped(key) : JSON.stringify(key)}${space}:${space}${JSON.stringify(of)}`).join(',')}}`;
 
-  it('finds the field before and behind a file', () => {
-    assert.equal(formModel(form(field('model', 'whisper-1'), upload('\x00\xff')), type), 'whisper-1');
-    assert.equal(formModel(form(upload('\x00\xff\r\n\r\n--'), field('prompt', 'x'), field('model', 'whisper-1')), type), 'whisper-1');
-    assert.equal(formModel(form(field('model', 'größe')), `multipart/form-data; charset=utf-8; boundary="${boundary}"`), 'größe');
+  const fold = (key: string): string => key.toLowerCase().toUpperCase();
+  const control = new Set(['model', 'stream', 'max_tokens', 'max_completion_tokens', 'max_output_tokens', 'n', 'best_of'].map(fold));
+  const isCount = (of: unknown): of is number => typeof of === 'number' && Number.isInteger(of) && of >= 0 && !Object.is(of, -0);
+
+  it('reads what JSON.parse reads, and sees every name that another reader may take for the same', () => {
+    fc.assert(fc.property(members, (list) => {
+      const text = written(list);
+      const found = scanMembers(Buffer.from(text));
+      assert.ok(found, text);
+      const parsed = JSON.parse(text) as Record<string, unknown>;
+      const own = (key: string): unknown => (Object.hasOwn(parsed, key) ? parsed[key] : undefined);
+      // What the scanner sees is what UTF-8 carries: a lone surrogate is not among it.
+      const keys = list.map(([key]) => key);
+      const meant = keys.filter((key) => control.has(fold(key)));
+      const ambiguous = meant.some((key) => key !== key.toLowerCase() || !/^[a-z_]+$/.test(key)) || new Set(meant).size < meant.length;
+      assert.equal(found.ambiguous, ambiguous, text);
+      const variant = keys.some((key) => fold(key) === 'MODEL' && key !== 'model');
+      const model = own('model');
+      assert.equal(found.model, !variant && typeof model === 'string' ? model : null, text);
+      assert.equal(found.stream, own('stream') === true, text);
+    }), { numRuns: 1000 });
   });
 
-  it('takes the first of several, and an empty one for what it is', () => {
-    assert.equal(formModel(form(field('model', 'a'), field('model', 'b')), type), 'a');
-    assert.equal(formModel(form(field('model', '')), type), '');
+  it('takes the largest of the bounds, and 0 and null for none', () => {
+    const bound = fc.constantFrom('max_tokens', 'max_completion_tokens', 'max_output_tokens');
+    fc.assert(fc.property(fc.uniqueArray(fc.tuple(bound, fc.oneof(fc.nat({ max: 2 ** 30 - 1 }), fc.constant(null))), { selector: ([key]) => key }), fc.constantFrom('', '.0', 'e0', 'E+0'), (list, tail) => {
+      const text = `{${list.map(([key, of]) => `"${key}":${of === null ? 'null' : `${of}${tail}`}`).join(',')}}`;
+      const found = scanMembers(Buffer.from(text));
+      const largest = Math.max(0, ...list.map(([, of]) => of ?? 0));
+      assert.deepEqual([found?.maxTokens, found?.wrong], [largest === 0 ? null : largest, null], text);
+    }));
   });
 
-  it('finds the field however its part is written', () => {
-    assert.equal(formModel(form(part('content-disposition: form-data; name=model', 'a')), type), 'a');
-    assert.equal(formModel(form(part('Content-Type: text/plain\r\nContent-Disposition: form-data; name="model"', 'a')), type), 'a');
-    assert.equal(formModel(form(part('Content-Disposition: form-data; name="model"\r\nContent-Type: text/plain; charset=utf-8', 'a')), type), 'a');
+  it('calls wrong what is no count, and nothing else', () => {
+    fc.assert(fc.property(value, (of) => {
+      const found = scanMembers(Buffer.from(JSON.stringify({ max_tokens: of })));
+      assert.equal(found?.wrong === null, of === null || (isCount(of) && of < 2 ** 30) || Object.is(of, -0), JSON.stringify(of));
+      const model = scanMembers(Buffer.from(JSON.stringify({ model: of })));
+      assert.equal(model?.wrong === null, of === null || typeof of === 'string', JSON.stringify(of));
+    }));
   });
 
-  it('takes nothing from inside a file or another field for it', () => {
-    const decoy = 'Content-Disposition: form-data; name="model"\r\n\r\ncheap\r\n';
-    assert.equal(formModel(form(upload(decoy), field('model', 'dear')), type), 'dear');
-    assert.equal(formModel(form(upload(`name="model"\r\n\r\ncheap\r\n--other\r\n`), field('model', 'dear')), type), 'dear');
-    assert.equal(formModel(form(field('prompt', 'name="model"\r\n\r\ncheap'), field('model', 'dear')), type), 'dear');
-    assert.equal(formModel(form(part('Content-Disposition: form-data; name="x"; filename="name=\\"model\\""', 'cheap'), field('model', 'dear')), type), 'dear');
-    assert.equal(formModel(form(part('Content-Disposition: form-data; name="model"; filename="m"', 'cheap'), field('model', 'dear')), type), 'dear');
-    assert.equal(formModel(form(part('X-Other: name="model"\r\nContent-Disposition: form-data; name="x"', 'cheap'), field('model', 'dear')), type), 'dear');
-    assert.equal(formModel(form(upload(`\r\n--${boundary}x\r\n${decoy}`), field('model', 'dear')), type), 'dear');
-    assert.equal(formModel(Buffer.concat([form(field('x', 'a')), form(field('model', 'cheap'))]), type), null);
-    assert.equal(formModel(form(upload(decoy)), type), null);
-    assert.equal(formModel(form(field('xmodel', 'a'), field('model2', 'b'), field('Model', 'c')), type), null);
-  });
-
-  it('leaves the model untold where a name is written so that only the upstream would read it', () => {
-    for (const name of [`name*=utf-8''model`, 'name*0="mo"; name*1="del"', `name="x"; NAME*=utf-8''model`]) {
-      assert.equal(formModel(form(part(`Content-Disposition: form-data; ${name}`, 'dear'), field('model', 'cheap')), type), null, name);
-    }
-    assert.equal(formModel(form(part(`Content-Disposition: form-data; name="model"\r\nX-Long: ${'x'.repeat(5000)}`, 'dear'), field('model', 'cheap')), type), null);
-  });
-
-  it('finds none where there is none, or no form', () => {
-    const bytes = form(field('model', 'a'));
-    assert.equal(formModel(form(field('prompt', 'a')), type), null);
-    assert.equal(formModel(bytes, 'multipart/form-data'), null);
-    assert.equal(formModel(bytes, 'multipart/form-data; boundary=other'), null);
-    assert.equal(formModel(Buffer.alloc(0), type), null);
-    assert.equal(formModel(form(field('model', 'x'.repeat(100_000))), type), null);
-    for (let end = 0; end < bytes.length; end++) assert.ok([null, 'a'].includes(formModel(bytes.subarray(0, end), type)), `${end}`);
-  });
-
-  it('looks through a large upload at once', () => {
-    const since = performance.now();
-    assert.equal(formModel(form(upload(`--${'\r\n--'.repeat(1_000_000)}`), field('model', 'a')), type), 'a');
-    assert.equal(formModel(Buffer.from(`--b${'\r\n--b'.repeat(1_000_000)}`), 'multipart/form-data; boundary=b'), null);
-    assert.equal(formModel(Buffer.from(`--b${'\r\n--b\r\n\r\n'.repeat(500_000)}`), 'multipart/form-data; boundary=b'), null);
-    assert.ok(performance.now() - since < 2000);
+  it('throws at nothing, and finds an object wherever JSON.parse does', () => {
+    fc.assert(fc.property(fc.oneof(fc.uint8Array({ maxLength: 200 }).map((bytes) => Buffer.from(bytes)), fc.string({ unit: fc.constantFrom(...'{}[]",:\\ntrue0-e. \u0000é') }).map((text) => Buffer.from(text))), (bytes) => {
+      agree(bytes);
+    }), { numRuns: 2000 });
   });
 });

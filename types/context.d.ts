@@ -7,6 +7,8 @@ export interface TokenIdentity {
   readonly id: string;
   /** For people: `sk-…` and the last four characters. */
   readonly mask: string;
+  /** The same under each of `previous_secrets`, so that what was written down before is still found; empty where there are none. */
+  readonly former: readonly string[];
 }
 
 /** What a handler behind the gate may read of a request: `req.heimdall`. */
@@ -19,8 +21,12 @@ export interface RequestInfo {
   readonly forwardedFor: string;
   /** Hex SHA-256 of `User-Agent|Accept|Accept-Language|Accept-Encoding`. */
   readonly device: string;
+  /** Family and major version of the caller's program by its own word, `openai-python/1` or `chrome/131`; null when it has none. */
+  readonly client: string | null;
   /** Hex MD5 of a model route's body; null without one. */
   readonly contentFingerprint: string | null;
+  /** JA4 of the caller's TLS handshake, where the gate or a trusted proxy saw it; else null. */
+  readonly ja4: string | null;
   readonly route: Route;
   readonly token: TokenIdentity | null;
   /** Name of the gateway key that let the caller in, or null. */

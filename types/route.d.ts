@@ -12,6 +12,13 @@ export type ErrorShape = 'openai' | 'claude' | 'gemini' | 'midjourney' | 'task' 
 export interface Route {
   /** Stable label for metrics and records, for example `/v1/chat/completions`. Never holds anything a caller wrote. */
   readonly template: string;
+  /**
+   * Template of the gate's own list by which targets, key limits and policies know it. Differs from `template` where the
+   * configuration gives a call another path.
+   */
+  readonly api: string;
+  /** Path that is judged and sent in place of the caller's; null: as it came. */
+  readonly upstream: string | null;
   readonly class: RouteClass;
   /** How the request's body is read. `none`: streamed, never looked at. */
   readonly body: 'json' | 'form' | 'none';
@@ -23,6 +30,13 @@ export interface Route {
   readonly free: boolean;
   /** Images, audio and video: never sent again once bytes went out. */
   readonly media: boolean;
-  /** Providers that speak it beside NewAPI, which speaks all. */
-  readonly providers: readonly string[];
+}
+
+/** A configured route as its health checks find it. */
+export interface CheckedRoute {
+  readonly path: string;
+  /** `degraded`: it answers, but too slowly. `unhealthy`: nothing that can serve it answers, so it is answered with 503. */
+  readonly status: 'healthy' | 'degraded' | 'unhealthy';
+  /** Every check by its name: whether it has not failed too often in a row. */
+  readonly checks: Readonly<Record<string, boolean>>;
 }

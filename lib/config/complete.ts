@@ -1,13 +1,18 @@
 import type { Config } from '../../types/config.d.ts';
-import { LATER_PARTS, ALWAYS_LAST } from './schema.ts';
+import type { Provider } from '../../types/provider.d.ts';
+import { heldProvider } from './provider.ts';
+import { handlerOf } from './routes.ts';
+import { ALWAYS_LAST } from './schema.ts';
 import type { Draft, PARTS } from './schema.ts';
 
 /** Largest body kept for failover unless the configuration says otherwise. */
-const BUFFER_BODY_BYTES = 32 * 1024 ** 2;
+export const BUFFER_BODY_BYTES = 32 * 1024 ** 2;
+/** A caller may hold one part in so many of `server.max_inflight_bytes`. */
+export const INFLIGHT_SHARES = 8;
 
 /** A target as far as its credential goes. */
 export interface Credentialed {
-  readonly provider: string;
+  readonly provider: string | Provider;
   readonly apiKey: string | null;
 }
 
@@ -23,15 +28,20 @@ export function complete(draft: Draft) {
   return {
     ...draft,
     middleware: draft.middleware?.filter(isBuiltPart) ?? null,
+    llm: { ...held(draft.llm), backupProviders: draft.llm.backupProviders.map(held) },
+    routes: draft.routes.map((row) => ({ ...row, handler: handlerOf(row, draft.endpoints), middleware: row.middleware.filter(isBuiltPart) })),
     server: {
       ...server,
       tls: server.tls && certPath !== null && keyPath !== null ? { ...server.tls, certPath, keyPath } : null,
       bufferBodyBytes: server.bufferBodyBytes ?? Math.min(BUFFER_BODY_BYTES, server.maxBodyBytes),
     },
+    rateLimit: { ...draft.rateLimit, store: draft.rateLimit.store ?? (draft.rateLimit.redisUrl === null ? 'memory' as const : 'redis' as const) },
     auth: { ...auth, mode: auth.mode ?? (isOwn(draft.llm) ? 'keys' : 'passthrough') },
   } satisfies Config;
 }
 
+const held = <T extends { readonly provider: string | Provider }>(target: T): T => ({ ...target, provider: heldProvider(target.provider) });
+
 function isBuiltPart(name: string): name is (typeof PARTS)[number] {
-  return name !== ALWAYS_LAST && !(LATER_PARTS as readonly string[]).includes(name);
+  return name !== ALWAYS_LAST;
 }

@@ -2,7 +2,6 @@ import { readFileSync } from 'node:fs';
 import { parseEnv } from 'node:util';
 import { expand } from 'dotenv-expand';
 import type { Variables } from './expand.ts';
-import { LATER_NOTE } from './keys.ts';
 import { whyUnreadable } from './problems.ts';
 import type { Path } from './problems.ts';
 import type { Report } from './report.ts';
@@ -13,7 +12,6 @@ export interface Variable {
   readonly name: string;
   readonly at?: Path;
   readonly what?: string;
-  readonly later?: true;
 }
 
 /** Every variable that is looked at. An empty one counts as unset. */
@@ -25,7 +23,9 @@ export const VARIABLES: readonly Variable[] = [
   { name: 'TLS_KEY_PATH', at: ['server', 'tls', 'keyPath'] },
   { name: 'HEIMDALL_SECRET', at: ['secret'] },
   { name: 'HEIMDALL_CONFIG', what: 'Path of the configuration file' },
-  { name: 'HEIMDALL_ADMIN_TOKEN', what: 'Known; takes effect in a later release', later: true },
+  { name: 'HEIMDALL_ADMIN_TOKEN', at: ['admin', 'token'] },
+  { name: 'REDIS_URL', at: ['rateLimit', 'redisUrl'] },
+  { name: 'DATABASE_URL', at: ['audit', 'postgres', 'url'] },
 ];
 
 /**
@@ -45,12 +45,11 @@ export function readVariables(report: Report): Variables {
 }
 
 /** The settings the variables make, as a tree of camelCase keys. */
-export function variablesTree(variables: Variables, report: Report): Tree {
+export function variablesTree(variables: Variables): Tree {
   const tree: Branch = {};
-  for (const { name, at, later } of VARIABLES) {
+  for (const { name, at } of VARIABLES) {
     const value = given(variables, name);
     if (value === undefined) continue;
-    if (later) report.warn(name, LATER_NOTE);
     if (at) plant(tree, at, value);
   }
   return tree;

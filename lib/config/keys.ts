@@ -77,7 +77,7 @@ function admitSection(section: Tree, keys: readonly Entry[], place: Place, door:
 
 function admitKey(result: Record<string, unknown>, section: Tree, entry: Entry, place: Place, door: Door): void {
   const value = section[entry[door.style]];
-  if (entry.shape.later || isOfLater(value, entry.shape, door)) {
+  if (entry.shape.later) {
     door.report.warn(place.path, LATER_NOTE);
     checkNames(value, entry.shape, place, door);
   } else if (entry.fileOf) {
@@ -86,11 +86,6 @@ function admitKey(result: Record<string, unknown>, section: Tree, entry: Entry, 
     const admitted = admit(value, entry.shape, place, door);
     if (admitted !== undefined) result[entry.camel] = admitted;
   }
-}
-
-function isOfLater(value: unknown, shape: Shape, { style }: Door): boolean {
-  if (shape.kind !== 'section' || !isSection(value)) return false;
-  return shape.keys.some((each) => shape.laterWith?.includes(each.snake) && value[each[style]] !== undefined);
 }
 
 function admitFile(result: Record<string, unknown>, section: Tree, secret: Entry, path: unknown, place: Place, door: Door): void {

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { readDuration, readSize, writeDuration, writeSize } from './units.ts';
+import { readDuration, readRate, readShare, readSize, writeDuration, writeSize } from './units.ts';
 
 /** How one kind of value is read, named in errors, typed in code and checked by editors. */
 export interface Kind<T> {
@@ -15,7 +15,7 @@ export interface Kind<T> {
   /** JSON Schema of what a file may say. */
   readonly json: Readonly<Record<string, unknown>>;
   /** How a value is printed, when not as it is. */
-  readonly unit?: 'duration' | 'size' | 'seconds' | 'date' | 'secret';
+  readonly unit?: 'duration' | 'size' | 'seconds' | 'rate' | 'share' | 'date' | 'secret' | 'token';
   /** A secret that may also be given as `<key>_file`. */
   readonly file?: true;
   /** The words it may be, for "Did you mean …?". */
@@ -100,14 +100,14 @@ export function number(example: number, least: number, most = Number.MAX_VALUE):
   };
 }
 
-/** Milliseconds from `least` to 24 days. */
-export function duration(example = '30s', least = 1): Kind<number> {
+/** Milliseconds from `least` to `most`, 24 days unless it is for no timer. */
+export function duration(example = '30s', least = 1, most = LONGEST): Kind<number> {
   const named = least === 1 ? 'a duration above 0' : least === 0 ? 'a duration' : `a duration of at least ${writeDuration(least)}`;
   return {
-    expected: `${named}${least === 0 ? ' of' : ','} at most 24d`,
-    expectedOf: (value) => ((readDuration(value) ?? 0) > LONGEST ? 'a duration of at most 24d' : named),
+    expected: `${named}${least === 0 ? ' of' : ','} at most ${writeDuration(most)}`,
+    expectedOf: (value) => ((readDuration(value) ?? 0) > most ? `a duration of at most ${writeDuration(most)}` : named),
     example,
-    read: (value) => within(readDuration(value), least, LONGEST),
+    read: (value) => within(readDuration(value), least, most),
     input: 'number | string',
     output: 'number',
     json: {
@@ -145,6 +145,33 @@ export function size(example: string, least = 1): Kind<number> {
   };
 }
 
+/** Events a second. */
+export function rate(example: string): Kind<number> {
+  return {
+    expected: 'a rate above 0',
+    example,
+    read: (value) => ((readRate(value) ?? 0) > 0 ? readRate(value) : undefined),
+    input: 'number | string',
+    output: 'number',
+    json: { type: ['string', 'number'], pattern: String.raw`^\d+(\.\d+)?(/(s|m|h))?$`, exclusiveMinimum: 0 },
+    unit: 'rate',
+  };
+}
+
+/** A share from 0 to 1. */
+export function share(example: string): Kind<number> {
+  return {
+    expected: 'a share above 0% and at most 100%',
+    example,
+    // Undefined is not above 0 either.
+    read: (value) => ((readShare(value) ?? 0) > 0 ? readShare(value) : undefined),
+    input: 'number | string',
+    output: 'number',
+    json: { type: ['string', 'number'], pattern: String.raw`^\d+(\.\d+)?%?$`, exclusiveMinimum: 0, maximum: 1 },
+    unit: 'share',
+  };
+}
+
 /** A base URL: http or https, without user, query or fragment; its trailing slashes are dropped. */
 export function url(example: string): Kind<string> {
   return {
@@ -179,6 +206,13 @@ export function secret(least: number): Kind<string> {
 export function credential(): Kind<string> {
   const kind = text('a secret text of visible ASCII characters', VARIABLE, /^[\x21-\x7e]+$/);
   return { ...kind, json: TEXT.json, unit: 'secret', file: true };
+}
+
+/** A URL that may hold a password, so it is printed as a secret. */
+export function secretUrl(schemes: readonly string[], example: string): Kind<string> {
+  const form = new RegExp(String.raw`^(?:${schemes.join('|')})://\S+$`);
+  const kind = text(`a URL that begins with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`, example, form);
+  return { ...kind, read: (value) => (URL.canParse(String(value)) ? kind.read(value) : undefined), unit: 'secret', file: true };
 }
 
 /** An address or a CIDR; with `words`, also one of them. */

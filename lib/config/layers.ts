@@ -20,6 +20,8 @@ export interface Layer {
   readonly written: ReadonlyMap<string, string>;
   /** Whether it knows single values only, not the sections around them. */
   readonly single?: true;
+  /** Whether it came as an object of a program, which may hold functions. */
+  readonly code?: true;
 }
 
 /** The layer of a file; `asked` is what named it. Secrets written into it are warned about. */
@@ -36,14 +38,14 @@ export function fileLayer(path: string, asked: string, variables: Variables, rep
 
 /** The layer of the object given in code, whose texts are taken as they are. */
 export function codeLayer(code: Tree, report: Report): Layer {
-  return read(code, 'camel', { report, variables: null, literals: [], written: new Map() });
+  return { ...read(code, 'camel', { report, variables: null, literals: [], written: new Map() }), code: true };
 }
 
 /** The layer of the variables that set a key each. */
-export function environmentLayer(variables: Variables, report: Report): Layer {
+export function environmentLayer(variables: Variables): Layer {
   const name = (at: Path): string =>
     VARIABLES.find((variable) => variable.at?.join() === at.join())?.name ?? writePath(at, 'snake');
-  return { tree: variablesTree(variables, report), name, written: new Map(), single: true };
+  return { tree: variablesTree(variables), name, written: new Map(), single: true };
 }
 
 /** A list at `metrics` is `metrics.series`. */

@@ -1,8 +1,7 @@
 import { key, list, map, required, section, sectionMap, sections } from './fields.ts';
 import { choice, credential, duration, flag, integer, number, orNull, orOff, text, url } from './kinds.ts';
+import { provider } from './provider.ts';
 
-/** Providers known by name; any other name needs an `endpoint`. */
-export const PROVIDERS = ['newapi', 'openai', 'anthropic', 'ollama'] as const;
 /** What a retry may follow. A `timeout` may bill twice, so it is asked for by name. */
 export const RETRYABLE = ['rate_limit', 'timeout', 'server_error'] as const;
 
@@ -11,9 +10,9 @@ export const modelName = text('the name of a model', 'gpt-5-mini');
 
 const target = {
   provider: key(
-    { ...text('the name of a provider', 'openai', /^[\w.-]+$/, (name) => name.toLowerCase()), words: PROVIDERS },
+    provider,
     'newapi',
-    'Whose API the target speaks: newapi, openai, anthropic, ollama, or any name for an OpenAI-compatible API at endpoint',
+    'Whose API the target speaks: newapi, openai, anthropic, ollama, or any name for an OpenAI-compatible API at endpoint; in code also a Provider',
   ),
   endpoint: key(
     orNull(url('https://api.openai.com/v1')),

@@ -68,7 +68,7 @@ function readLayers(
 ): Layer[] {
   const variables: Variables = env ?? readVariables(report);
   const file = path ?? given(variables, 'HEIMDALL_CONFIG');
-  const layers = [environmentLayer(variables, report)];
+  const layers = [environmentLayer(variables)];
   if (file !== undefined) layers.unshift(fileLayer(file, path === undefined ? 'HEIMDALL_CONFIG' : file, variables, report));
   if (code !== undefined) layers.push(codeLayer(code as Tree, report));
   return layers;

@@ -3,7 +3,7 @@ import type { Meta } from './fields.ts';
 import { maskUserinfo } from './problems.ts';
 import { isSection, SHAPE } from './shape.ts';
 import type { Entry, Shape } from './shape.ts';
-import { writeDuration, writeSize } from './units.ts';
+import { writeDuration, writeShare, writeSize } from './units.ts';
 
 /** A configuration as a file would say it: snake_case, units as text, secrets as `***` (null stays null). */
 export function printable(config: Config): object {
@@ -33,8 +33,10 @@ function printSection(value: unknown, keys: readonly Entry[]): unknown {
 }
 
 function printValue(value: unknown, unit: Meta['unit']): unknown {
-  if (unit === 'secret') return '***';
+  if (unit === 'secret' || (unit === 'token' && isWholeToken(value))) return '***';
   if (typeof value === 'string') return maskUserinfo(value);
+  // A provider of code's own has no other form that a file could hold.
+  if (isSection(value)) return value['name'];
   if (typeof value !== 'number') return value;
   switch (unit) {
     case 'duration':
@@ -43,9 +45,16 @@ function printValue(value: unknown, unit: Meta['unit']): unknown {
       return writeDuration(value * 1_000);
     case 'size':
       return writeSize(value);
+    case 'rate':
+      return `${value}/s`;
+    case 'share':
+      return writeShare(value);
     case 'date':
       return new Date(value).toISOString();
     default:
       return value;
   }
 }
+
+/** What names a token may be one. */
+const isWholeToken = (value: unknown): boolean => typeof value === 'string' && value.startsWith('sk-');

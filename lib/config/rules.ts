@@ -1,11 +1,12 @@
 import { readFileSync } from 'node:fs';
-import { isOwn } from './complete.ts';
-import { LATER_NOTE } from './keys.ts';
-import { PROVIDERS } from './llm.ts';
+import { BUFFER_BODY_BYTES, INFLIGHT_SHARES, isOwn } from './complete.ts';
+import { CHECKS } from './health.ts';
+import { hasLimits } from './limits.ts';
 import { valueAt } from './paths.ts';
 import { show, whyUnreadable } from './problems.ts';
 import type { Path } from './problems.ts';
-import { LATER_PARTS } from './schema.ts';
+import { checkProvider, providerName, PROVIDERS } from './provider.ts';
+import { checkRoutes } from './routes.ts';
 import type { Draft } from './schema.ts';
 import type { Sources } from './sources.ts';
 import { writeDuration, writeSize } from './units.ts';
@@ -21,19 +22,29 @@ const RULES: readonly Rule[] = [
   { reads: ['server.tls'], check: bothTlsPaths },
   { reads: ['server.tls'], check: readableTlsFiles },
   { reads: ['server.bufferBodyBytes', 'server.maxBodyBytes'], check: bufferWithinBody },
+  { reads: ['server.bufferBodyBytes', 'server.maxBodyBytes', 'server.maxInflightBytes'], check: bodyWithinShare },
   { reads: ['endpoints'], check: differentEndpoints },
   { reads: ['llm.provider', 'llm.endpoint', 'llm.backupProviders'], check: knownProviders },
+  { reads: ['routes', 'endpoints', 'admin', 'metrics'], check: checkRoutes },
   { reads: ['llm.prices'], check: namesOfPrices },
   { reads: ['llm.retry.initialDelay', 'llm.retry.maxDelay'], check: growingDelay },
   { reads: ['llm.retry.retryableErrors'], check: errorsOnce },
   { reads: ['auth.mode', 'llm.provider', 'llm.apiKey'], check: noOpenRelay },
   { reads: ['auth.keys'], check: uniqueKeys },
-  { reads: ['auth.keys', 'auth.mode', 'llm'], check: someKeys },
+  { reads: ['auth.mode', 'auth.jwt'], check: wholeJwt },
+  { reads: ['auth', 'llm'], check: jwtReachesSomebody },
+  { reads: ['secret', 'rateLimit.redisUrl', 'audit.postgres.url'], check: sharedSecret },
+  { reads: ['rateLimit.store', 'rateLimit.redisUrl'], check: redisHasPlace },
+  { reads: ['admin', 'endpoints'], check: adminApart },
+  { reads: ['admin', 'server.tls'], check: adminAddress },
+  { reads: ['server.healthCheck.checks'], check: knownChecks },
   { reads: ['cors'], check: noWildcardCredentials },
   { reads: ['middleware'], check: partsOnce },
-  { reads: ['middleware'], check: laterParts },
   { reads: ['middleware', 'llm'], check: authWhereNeeded },
   { reads: ['middleware'], check: harmlessOrder },
+  { reads: ['middleware', 'audit.durability', 'audit.onFull'], check: recordsAreMade },
+  { reads: ['middleware', 'routes', 'rateLimit', 'auth.keys'], check: limitsAreChecked },
+  { reads: ['rateLimit.policies'], check: policiesLimit },
 ];
 
 /** Applies every rule whose keys could be read. */
@@ -76,14 +87,30 @@ function bufferWithinBody({ server: { bufferBodyBytes, maxBodyBytes } }: Draft, 
   sources.refuse(['server', 'bufferBodyBytes'], { expected: `at most max_body_bytes (${writeSize(maxBodyBytes)})` });
 }
 
-function differentEndpoints({ endpoints: { health, metrics } }: Draft, sources: Sources): void {
-  if (metrics === false || metrics !== health) return;
-  sources.refuse(['endpoints', 'metrics'], { expected: 'another path than health', example: '/metrics' });
+function bodyWithinShare({ server: { bufferBodyBytes, maxBodyBytes, maxInflightBytes } }: Draft, sources: Sources): void {
+  const largest = Math.min(bufferBodyBytes ?? BUFFER_BODY_BYTES, maxBodyBytes);
+  const share = Math.floor(maxInflightBytes / INFLIGHT_SHARES);
+  if (largest <= share) return;
+  sources.warn(['server', 'maxInflightBytes'], `a body above ${writeSize(share)}, a caller's share of it, is refused, though buffer_body_bytes allows ${writeSize(largest)}`);
+}
+
+function differentEndpoints({ endpoints }: Draft, sources: Sources): void {
+  const names = ['health', 'metrics', 'log'] as const;
+  for (const [at, name] of names.entries()) {
+    const first = names.slice(0, at).find((other) => endpoints[other] !== false && endpoints[other] === endpoints[name]);
+    if (first !== undefined) sources.refuse(['endpoints', name], { expected: `another path than ${first}`, example: name === 'log' ? '/api/log' : '/metrics' });
+  }
 }
 
 function knownProviders({ llm }: Draft, sources: Sources): void {
   for (const [at, { provider, endpoint }] of targets(llm)) {
-    if (endpoint !== null || (PROVIDERS as readonly string[]).includes(provider)) continue;
+    checkProvider(provider, [...at, 'provider'], sources);
+    const its = typeof provider === 'string' ? null : (provider.endpoint ?? null);
+    if (endpoint !== null || its !== null || (PROVIDERS as readonly unknown[]).includes(provider)) continue;
+    if (typeof provider !== 'string') {
+      if (provider.endpoint !== undefined || sources.isCode([...at, 'provider'])) sources.refuse([...at, 'endpoint'], { expected: 'the base URL of its API, here or in the provider', example: 'https://api.openai.com/v1' });
+      continue;
+    }
     const expected = `${PROVIDERS.join(', ')}, or any name together with an endpoint`;
     sources.refuse([...at, 'provider'], { expected, example: 'openai', words: PROVIDERS });
   }
@@ -111,7 +138,7 @@ function errorsOnce({ llm: { retry } }: Draft, sources: Sources): void {
 function noOpenRelay({ auth, llm }: Draft, sources: Sources): void {
   if (auth.mode !== 'passthrough' || !isOwn(llm)) return;
   const at = ['llm', llm.provider === 'newapi' ? 'apiKey' : 'provider'];
-  const why = `${sources.name(at)} is ${llm.provider === 'newapi' ? 'set' : llm.provider}`;
+  const why = `${sources.name(at)} is ${llm.provider === 'newapi' ? 'set' : providerName(llm.provider)}`;
   const expected = `keys, since ${why} and anyone would be let in to spend that credential`;
   sources.refuse(['auth', 'mode'], { expected, example: 'keys' });
 }
@@ -126,10 +153,49 @@ function uniqueKeys({ auth: { keys } }: Draft, sources: Sources): void {
   }
 }
 
-function someKeys({ auth: { keys, mode }, llm }: Draft, sources: Sources): void {
-  const wanted = mode === 'keys' || (mode === null && isOwn(llm));
-  if (wanted && keys.length === 0) {
-    sources.warn(['auth', 'keys'], 'there are none yet, so every request that needs a key is answered with 401');
+function wholeJwt({ auth: { mode, jwt } }: Draft, sources: Sources): void {
+  if (mode !== 'jwt') return;
+  const missing = (['issuer', 'audience', 'jwksUri'] as const).filter((field) => (jwt?.[field] ?? null) === null);
+  for (const field of missing) sources.refuse(['auth', 'jwt', field], { expected: 'a value while auth.mode is jwt', example: examples[field] }, 'nothing');
+}
+
+/** NewAPI takes no token of another issuer. */
+function jwtReachesSomebody({ auth: { mode, jwt }, llm }: Draft, sources: Sources): void {
+  if (mode !== 'jwt' || jwt === null || jwt.upstreamCredential !== null || targets(llm).some(([, target]) => isOwn(target))) return;
+  sources.warn(['auth', 'jwt'], 'its callers reach nobody: give them upstream_credential, a token of NewAPI, or llm an api_key');
+}
+
+const examples = { issuer: 'https://login.example.com/', audience: 'heimdall', jwksUri: 'https://login.example.com/.well-known/jwks.json' };
+
+/** Each instance would generate its own, and none would know the identities of another. */
+function sharedSecret({ secret, rateLimit: { redisUrl }, audit: { postgres } }: Draft, sources: Sources): void {
+  const shared = redisUrl !== null ? ['rateLimit', 'redisUrl'] : postgres.url !== null ? ['audit', 'postgres', 'url'] : null;
+  if (shared === null || secret !== null) return;
+  sources.refuse(['secret'], { expected: `the same text on every instance while ${sources.name(shared)} is set`, example: '${HEIMDALL_SECRET}' }, 'nothing');
+}
+
+function redisHasPlace({ rateLimit: { store, redisUrl } }: Draft, sources: Sources): void {
+  if (store !== 'redis' || redisUrl !== null) return;
+  sources.refuse(['rateLimit', 'redisUrl'], { expected: 'a URL while rate_limit.store is redis', example: 'redis://127.0.0.1:6379' }, 'nothing');
+}
+
+function adminApart({ admin, endpoints: { health, metrics, log } }: Draft, sources: Sources): void {
+  const other = [health, metrics, log].find((path) => path !== false && (path === admin.path || path.startsWith(`${admin.path}/`)));
+  if (other === undefined) return;
+  sources.refuse(['admin', 'path'], { expected: `a path that does not hold ${String(other)}`, example: '/heimdall' });
+}
+
+function adminAddress({ admin: { token, listen }, server: { tls } }: Draft, sources: Sources): void {
+  if (listen === null || listen === false) return;
+  if (token === null) return sources.warn(['admin', 'listen'], 'does nothing without admin.token');
+  if (tls !== null || /^(?:127\.|localhost:|\[::1\]:)/.test(listen)) return;
+  sources.warn(['admin', 'listen'], 'the admin token crosses the network in clear; set server.tls, or listen on 127.0.0.1');
+}
+
+function knownChecks({ server: { healthCheck } }: Draft, sources: Sources): void {
+  for (const name of Object.keys(healthCheck?.checks ?? {})) {
+    if ((CHECKS as readonly string[]).includes(name)) continue;
+    sources.refuse(['server', 'healthCheck', 'checks', name], { expected: `one of ${CHECKS.join(', ')}`, example: 'memory: system', words: CHECKS }, show(name));
   }
 }
 
@@ -150,12 +216,6 @@ function once(names: readonly string[], what: string, at: Path, sources: Sources
   });
 }
 
-function laterParts({ middleware }: Draft, sources: Sources): void {
-  for (const name of LATER_PARTS) {
-    if (middleware?.includes(name)) sources.warn(['middleware', middleware.indexOf(name)], `${name}: ${LATER_NOTE}`);
-  }
-}
-
 function authWhereNeeded({ middleware, llm }: Draft, sources: Sources): void {
   if (!middleware || middleware.includes('auth')) return;
   const [at] = targets(llm).find(([, target]) => isOwn(target)) ?? [];
@@ -167,6 +227,12 @@ function authWhereNeeded({ middleware, llm }: Draft, sources: Sources): void {
   sources.refuse(['middleware'], { expected, example: [...middleware, 'auth'] }, middleware.join(', ') || 'an empty list');
 }
 
+function recordsAreMade({ middleware, audit }: Draft, sources: Sources): void {
+  if (!middleware || middleware.includes('logging')) return;
+  const asked = audit.durability === 'strict' ? 'durability' : audit.onFull === 'refuse' ? 'onFull' : null;
+  if (asked !== null) sources.warn(['middleware'], `logging is left out, so no request is recorded and ${sources.name(['audit', asked])} has no effect`);
+}
+
 function harmlessOrder({ middleware }: Draft, sources: Sources): void {
   if (!middleware?.includes('auth')) return;
   const auth = middleware.indexOf('auth');
@@ -176,6 +242,20 @@ function harmlessOrder({ middleware }: Draft, sources: Sources): void {
     sources.warn(['middleware'], 'auth stands before rate_limit, so guessing keys is not limited; put rate_limit first');
   if (middleware.indexOf('cors') > auth)
     sources.warn(['middleware'], 'cors stands after auth, but preflights carry no key and would be refused; put cors first');
+  if (middleware.includes('queue') && middleware.indexOf('queue') < auth)
+    sources.warn(['middleware'], 'queue stands before auth, so callers wait in one lane an address and whom auth refuses takes a slot; put queue last');
+}
+
+function limitsAreChecked({ middleware, routes, rateLimit, auth }: Draft, sources: Sources): void {
+  if (middleware?.includes('key_limit') !== false || routes.some((route) => (route.middleware as readonly string[]).includes('key_limit'))) return;
+  if (!hasLimits(rateLimit.key) && rateLimit.policies.length === 0 && !auth.keys.some(hasLimits)) return;
+  sources.warn(['middleware'], 'key_limit is left out, so the limits of keys and policies have no effect');
+}
+
+function policiesLimit({ rateLimit: { policies } }: Draft, sources: Sources): void {
+  policies.forEach((policy, at) => {
+    if (!hasLimits(policy) && policy.cidrs.length === 0) sources.warn(['rateLimit', 'policies', at], 'has neither a limit nor cidrs, so it does nothing');
+  });
 }
 
 type Target = Draft['llm']['backupProviders'][number];

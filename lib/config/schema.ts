@@ -7,7 +7,6 @@ import {
   duration,
   flag,
   integer,
-  isNetwork,
   network,
   orFalse,
   orNull,
@@ -17,29 +16,22 @@ import {
   text,
   url,
 } from './kinds.ts';
+import { audit } from './audit.ts';
+import { admin, guard, jwt, queue } from './gate.ts';
+import { serverHealth } from './health.ts';
+import { keyLimits, rateLimit } from './limits.ts';
 import { circuitBreaker, llm, modelName } from './llm.ts';
+import { sinks } from './sinks.ts';
+import { routes } from './routes.ts';
+import { seriesNames } from '../series.ts';
 
 /** The optional parts of the chain. Without a list they run in the order of the chain, which is not this one. */
-export const PARTS = ['request_timer', 'security_headers', 'cors', 'rate_limit', 'auth', 'logging'] as const;
-/** Optional parts a list may name already; they take effect in a later release. */
-export const LATER_PARTS = ['key_limit', 'queue'] as const;
+export const PARTS = ['request_timer', 'security_headers', 'cors', 'rate_limit', 'key_limit', 'queue', 'auth', 'logging'] as const;
 /** Accepted anywhere in a list: it always runs, as the last. */
 export const ALWAYS_LAST = 'panic_recovery';
 
 /** Series `metrics` can switch on by name. */
-export const SERIES = [
-  'request_duration_seconds',
-  'request_size_bytes',
-  'response_size_bytes',
-  'active_requests',
-  'error_total',
-  'overhead_seconds',
-  'circuit_breaker_state',
-  'upstream_attempts_total',
-  'upstream_failures_total',
-  'tokens_total',
-  'cost_usd_total',
-] as const;
+export const SERIES = seriesNames;
 
 /** Names for groups of addresses in `trust_proxy`. */
 export const TRUST_PRESETS = ['loopback', 'private', 'cloudflare'] as const;
@@ -54,24 +46,18 @@ const origin = text('an origin or *', 'https://app.example.com', /^(\*|null|[a-z
 const token = (what: string, example: string) => text(what, example, /^(\*|[\w!#$%&'*+.^`|~-]+)$/);
 
 const part = {
-  ...choice([...PARTS, ...LATER_PARTS, ALWAYS_LAST], 'MiddlewareName', (name) => name.replaceAll('-', '_')),
+  ...choice([...PARTS, ALWAYS_LAST], 'MiddlewareName', (name) => name.replaceAll('-', '_')),
   expected: `one of ${PARTS.join(', ')}`,
   example: 'rate_limit',
   input: 'MiddlewareName | (string & {})',
   output: PARTS.map((name) => `'${name}'`).join(' | '),
-  json: { enum: [...PARTS, ...LATER_PARTS, ALWAYS_LAST].flatMap((name) => [...new Set([name, name.replaceAll('_', '-')])]) },
+  json: { enum: [...PARTS, ALWAYS_LAST].flatMap((name) => [...new Set([name, name.replaceAll('_', '-')])]) },
 };
 
 const series = {
   ...choice(SERIES, 'SeriesName', (name) => name.replace(/\{.*\}$/, '')),
   input: 'SeriesName | (string & {})',
   json: { type: 'string', pattern: `^(${SERIES.join('|')})(\\{.*\\})?$` },
-};
-
-/** A network where it looks like one; anything else is a key's name and stays as it is. */
-const exemption = {
-  ...text('an IP address, a CIDR or the name of a key', '10.0.0.0/8'),
-  read: (value: unknown) => (typeof value === 'string' && (isNetwork(value) || /^[^/:]+$/.test(value)) ? value : undefined),
 };
 
 const server = section('ServerConfig', 'The listener of the standalone server, its timeouts and its bounds', {
@@ -106,7 +92,9 @@ const server = section('ServerConfig', 'The listener of the standalone server, i
     '32MB',
   ),
   maxBodyBytes: key(size('128MB', 1024), '128MB', 'Largest body accepted'),
+  maxInflightBytes: key(size('512MB', 1024), '512MB', 'Bodies in hand at a time; a key or an address may hold an eighth of it'),
   maxConnections: key(orNull(integer(10_000, 1)), null, 'Most connections open at a time'),
+  healthCheck: serverHealth,
   shutdownTimeout: key(duration(), '30s', 'How long requests may take to finish when the server stops'),
 });
 
@@ -118,29 +106,29 @@ const sha256 = {
 };
 
 const gatewayKey = {
-  name: required(text('a name', 'team-a'), 'Unique name of the key in records and metrics'),
+  name: required(text('a name that does not begin with jwt:', 'team-a', /^(?!jwt:)/), 'Unique name of the key in records and metrics'),
   sha256: required(sha256, 'Hex SHA-256 of the key exactly as clients send it, sk- included'),
   expires: key(orNull(date('2027-01-31')), null, 'When the key ends; a bare date at its first moment in UTC'),
   disabled: key(flag(), false, 'Refuses the key without forgetting it'),
   models: list(modelName, [], 'Models the key may use; empty means all'),
   cidrs: list(network('10.0.0.0/8'), [], 'Addresses the key may come from; empty means all'),
   upstreamCredential: key(orNull(credential()), null, 'NewAPI token sent in place of the key to routes only NewAPI answers'),
+  ...keyLimits,
 };
 
 const auth = section('AuthConfig', 'Who may call', {
   mode: key(
     {
-      ...orNull(choice(['passthrough', 'keys'])),
-      expectedOf: (value) =>
-        value === 'jwt' ? 'passthrough or keys (jwt takes effect in a later release)' : 'passthrough or keys',
-      output: "'passthrough' | 'keys'",
+      ...orNull(choice(['passthrough', 'keys', 'jwt'])),
+      output: "'passthrough' | 'keys' | 'jwt'",
     },
     null,
-    'passthrough lets NewAPI judge its own tokens; keys accepts the keys listed here',
+    'passthrough lets NewAPI judge its own tokens; keys accepts the keys listed here and those made by `heimdall keys`; jwt accepts those and the tokens of an issuer',
     "passthrough while llm uses the caller's token, else keys",
   ),
   verifiedTtl: key(duration('1h'), '1h', 'How long a token NewAPI accepted counts as verified'),
   keys: sections('GatewayKey', 'A key the gateway accepts', 'Keys the gateway accepts', gatewayKey),
+  jwt,
 });
 
 const cors = sectionOrNull('CorsConfig', "The gateway's own CORS answers; left out, those of NewAPI pass", {
@@ -154,19 +142,6 @@ const cors = sectionOrNull('CorsConfig', "The gateway's own CORS answers; left o
   exposeHeaders: list(token('the name of a header', 'x-request-id'), [], 'Answer headers they may read'),
   credentials: key(flag(), false, 'Lets them send cookies; not together with the origin *'),
   maxAge: key(orNull(seconds('600s')), null, "How long browsers may keep a preflight's answer, in seconds"),
-});
-
-const rateLimit = section('RateLimitConfig', 'Limits that need no key', {
-  address: section('AddressLimit', 'Limit per client address, IPv6 by its /56', {
-    limit: key(integer(60, 0), 60, 'Requests a window; 0 switches the limit off'),
-    window: key(duration('60s'), '60s', 'Length of the window'),
-    count: key(
-      choice(['failed', 'all']),
-      'failed',
-      'failed counts refused credentials alone, all counts every request but UI, assets, webhooks and polling',
-    ),
-  }),
-  exempt: list(exemption, [], 'Addresses, CIDRs and names of keys that are not limited'),
 });
 
 const logging = section('LoggingConfig', 'The event log and the access log', {
@@ -209,24 +184,32 @@ export const schema = section('Config', 'Configuration of the gateway', {
     'Install secret of the keyed hashes that stand for tokens and cookies',
     'generated beside audit.path',
   ),
+  previousSecrets: list(secret(16), [], 'Install secrets of before, under which hashes made then are still known'),
   middleware: listOrNull(part, 'Optional parts of the chain, in order', "all, in the chain's order"),
   endpoints: section('EndpointsConfig', 'Paths the gateway answers itself', {
     health: key(orFalse(ownPath('/health')), '/health', 'Path of the health checks; false for none'),
     metrics: key(orFalse(ownPath('/metrics')), '/metrics', 'Path of the Prometheus metrics; false for none'),
+    log: key(orFalse(ownPath('/api/log')), '/api/log', 'Path at which records are handed in; false for none'),
   }),
   server,
   trustProxy: list(network('10.0.0.0/8', TRUST_PRESETS), ['loopback'], "Peers whose forwarded headers tell the client's address"),
   clientIpHeader: key(orNull(header), null, 'Header in which a trusted peer names the client, looked at before X-Forwarded-For'),
+  ja4Header: key(orNull(header), null, "Header in which a trusted peer names the client's JA4 fingerprint"),
+  guard,
   llm,
   circuitBreaker,
+  queue,
   auth,
   cors,
   rateLimit,
   logging,
   audit: section('AuditConfig', 'The journal of requests', {
-    path: key(file('data/heimdall.db'), 'data/heimdall.db', 'Database file; the generated install secret lies beside it'),
+    ...audit,
+    ...sinks,
   }),
   metrics,
+  routes: routes(part),
+  admin,
 });
 
 /** A tree the schema accepted, before `complete` works out what depends on several keys. */

@@ -21,8 +21,9 @@ interface Move extends SecondPlace {
 export function moveHome(entered: Tree, style: Style, report: Report): Home {
   const moves: Move[] = [];
   let tree = entered;
-  for (const { from, to } of SECOND_PLACES) {
+  for (const { from, to, having } of SECOND_PLACES) {
     const value = valueAt(tree, from) ?? null;
+    if (having !== undefined && !(isSection(value) && having.some((key) => (value[key] ?? null) !== null))) continue;
     tree = without(tree, from);
     if (value === null) continue;
     for (const rest of disagreements(valueAt(tree, to), value)) {

@@ -1,5 +1,6 @@
 import type { Meta } from './fields.ts';
-import { LATER, THRESHOLDS } from './later.ts';
+import { SERVER_HEALTH } from './health.ts';
+import { LATER } from './later.ts';
 import type { Later, LaterSection } from './later.ts';
 import type { Path } from './problems.ts';
 import { schema } from './schema.ts';
@@ -16,8 +17,6 @@ export interface Section {
   readonly kind: 'section';
   readonly later: boolean;
   readonly keys: readonly Entry[];
-  /** Keys, as files write them, that make the whole of it one of a later release. */
-  readonly laterWith?: readonly string[];
 }
 
 /** A key of a section under both of its names. `fileOf` is the secret whose file this key points to. */
@@ -32,13 +31,17 @@ export interface Entry {
 export interface SecondPlace {
   readonly from: Path;
   readonly to: Path;
+  /** Keys of which one must be given; without, the place is always one. */
+  readonly having?: readonly string[];
 }
 
 /** Every second place, in the order in which what stands there is moved to the first one. */
 export const SECOND_PLACES: readonly SecondPlace[] = [
   { from: ['server', 'middleware'], to: ['middleware'] },
   { from: ['retry'], to: ['llm', 'retry'] },
+  { from: ['healthCheck'], to: ['server', 'healthCheck'], having: SERVER_HEALTH },
   { from: ['healthCheck'], to: ['llm', 'healthCheck'] },
+  { from: ['server', 'healthCheck', 'failureThreshold'], to: ['server', 'healthCheck', 'threshold'] },
   { from: ['llm', 'healthCheck', 'threshold'], to: ['llm', 'healthCheck', 'failureThreshold'] },
 ];
 
@@ -92,12 +95,12 @@ function sectionOf(shape: Readonly<Record<string, Node>>): Section {
 /** The second places and the later keys join. What is moved twice needs the place between, so the last come first. */
 function widened(root: Section): Section {
   const wider = SECOND_PLACES.reduceRight((section, { from, to }) => withKey(section, from, shapeAt(section, to)), root);
-  return { ...wider, keys: overlayKeys(wider.keys, LATER).map(laterWithThresholds) };
+  return { ...wider, keys: overlayKeys(wider.keys, LATER) };
 }
 
 function withKey(section: Section, [step, ...rest]: Path, added: Shape): Section {
   const camel = String(step);
-  if (rest.length === 0) return { ...section, keys: [...section.keys, ...entriesOf(camel, added)] };
+  if (rest.length === 0) return { ...section, keys: joined(section.keys, entriesOf(camel, added)) };
   const widen = (entry: Entry): Entry =>
     entry.camel === camel && entry.shape.kind === 'section' ? { ...entry, shape: withKey(entry.shape, rest, added) } : entry;
   return { ...section, keys: section.keys.map(widen) };
@@ -111,10 +114,14 @@ function shapeAt(section: Section, at: Path): Shape {
   }, section);
 }
 
-/** The `health_check` at the top watches the targets, but with a threshold of the machine it is the server's. */
-function laterWithThresholds(entry: Entry): Entry {
-  if (entry.camel !== 'healthCheck' || entry.shape.kind !== 'section') return entry;
-  return { ...entry, shape: { ...entry.shape, laterWith: Object.keys(THRESHOLDS) } };
+/** A place that is second to two sections takes the keys of both. */
+function joined(keys: readonly Entry[], added: readonly Entry[]): Entry[] {
+  const [entry] = added;
+  const found = keys.find(({ camel }) => camel === entry?.camel);
+  if (entry === undefined || found?.shape.kind !== 'section' || entry.shape.kind !== 'section') return [...keys, ...added];
+  const names = new Set(found.shape.keys.map(({ camel }) => camel));
+  const both = { ...found.shape, keys: [...found.shape.keys, ...entry.shape.keys.filter(({ camel }) => !names.has(camel))] };
+  return keys.map((each) => (each === found ? { ...found, shape: both } : each));
 }
 
 function listOf(item: Shape): Shape {

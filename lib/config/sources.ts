@@ -47,10 +47,15 @@ export class Sources {
    */
   got(at: Path, unit?: Complaint['unit']): string {
     const value = valueAt(this.tree, at);
-    if (unit === 'secret') return showLength(value);
+    if (unit === 'secret' || unit === 'token') return showLength(value);
     const setter = this.#setter(at, true);
     const written = setter?.written.get(setter.name(at));
     return written === undefined ? show(value) : `${showLength(value)} from ${show(written)}`;
+  }
+
+  /** Whether a program set the value at a place. */
+  isCode(at: Path): boolean {
+    return this.#setter(at, true)?.code ?? false;
   }
 
   #setter(at: Path, exact: boolean): Layer | undefined {

@@ -42,6 +42,11 @@ export function writeSize(bytes: number): string {
   return written(bytes, SIZES, 'B');
 }
 
+/** A share as percent: 0.9 is `"90%"`. */
+export function writeShare(share: number): string {
+  return `${Number((share * 100).toFixed(6))}%`;
+}
+
 function scaled(value: unknown, form: RegExp, units: Readonly<Record<string, number>>): number | undefined {
   const parts = split(value, form);
   return parts && parts.amount * (units[parts.unit ?? ''] ?? 1);

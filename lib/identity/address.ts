@@ -1,5 +1,6 @@
 import { BlockList, isIP, SocketAddress } from 'node:net';
 import type { IncomingHttpHeaders } from 'node:http';
+import { ipKeyGenerator } from 'express-rate-limit';
 
 /**
  * Cloudflare's published ranges (cloudflare.com/ips). Behind it, set `client_ip_header: cf-connecting-ip` too.
@@ -64,6 +65,14 @@ export function parseAddress(text: string): string | null {
   if (family !== 6) return family === 4 ? address : null;
   address = new SocketAddress({ address, family: 'ipv6' }).address;
   return address.startsWith('::ffff:') ? address.slice(7) : address;
+}
+
+/** Providers hand out IPv6 by /56 or shorter; single addresses would be free to rotate. */
+const ipv6Prefix = 56;
+
+/** What counts as one sender: an IPv4 address, or an IPv6 network of 56 bits. */
+export function networkOf(ip: string): string {
+  return ip.includes(':') ? ipKeyGenerator(ip, ipv6Prefix) : ip;
 }
 
 /** Whom a request comes from. */

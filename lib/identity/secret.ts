@@ -1,8 +1,14 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, linkSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Config } from '../../types/config.d.ts';
 import type { Logger } from '../../types/logger.d.ts';
+import { adopt } from '../adopt.ts';
+
+const fileName = 'heimdall.secret';
+
+/** Where a generated install secret lies: beside the journal. */
+export const secretFileOf = (journal: string): string => join(dirname(journal), fileName);
 
 /**
  * The install secret that keys every stored hash: configured, or generated once beside the journal
@@ -10,35 +16,53 @@ import type { Logger } from '../../types/logger.d.ts';
  */
 export function installSecret(config: Config, log: Logger): string {
   if (config.secret !== null) return config.secret;
-  const path = join(dirname(config.audit.path), 'heimdall.secret');
+  const path = secretFileOf(config.audit.path);
   try {
-    return read(path) ?? create(path);
+    return read(path, log) ?? create(path, log);
   } catch (error) {
     log.warn({ path, code: (error as NodeJS.ErrnoException).code, effect: 'token identities change at every start' }, 'secret.in_memory');
     return randomBytes(32).toString('hex');
   }
 }
 
-function read(path: string): string | null {
+function read(path: string, log: Logger): string | null {
   try {
     const text = readFileSync(path, 'utf8').trim();
-    return text === '' ? null : text;
+    if (text === '') return null;
+    hide(path, log);
+    return text;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
     throw error;
   }
 }
 
-/** Two processes may start at once: the one that loses the race reads the winner's. */
-function create(path: string): string {
+/** Who can read it can tell which token a record is about. A copy or a backup may have widened its mode. */
+function hide(path: string, log: Logger): void {
+  const mode = statSync(path).mode & 0o777;
+  if ((mode & 0o077) === 0) return;
+  try {
+    chmodSync(path, 0o600);
+  } catch {
+    log.warn({ path, mode: mode.toString(8), fix: `chmod 600 ${path}` }, 'secret.exposed');
+  }
+}
+
+/** Two processes may start at once: the file appears with its content or not at all, and who comes second reads the first's. */
+function create(path: string, log: Logger): string {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   const secret = randomBytes(32).toString('hex');
+  const draft = `${path}.${process.pid}.${randomBytes(4).toString('hex')}`;
   try {
-    writeFileSync(path, `${secret}\n`, { mode: 0o600, flag: 'wx' });
+    writeFileSync(draft, `${secret}\n`, { mode: 0o600, flag: 'wx' });
+    adopt(draft);
+    linkSync(draft, path);
     return secret;
   } catch (error) {
-    const other = (error as NodeJS.ErrnoException).code === 'EEXIST' ? read(path) : null;
+    const other = (error as NodeJS.ErrnoException).code === 'EEXIST' ? read(path, log) : null;
     if (other !== null) return other;
     throw error;
+  } finally {
+    rmSync(draft, { force: true });
   }
 }

@@ -32,6 +32,13 @@ export function credentialOf(headers: IncomingHttpHeaders, path: string, query: 
   return value === null ? null : { value, ambiguous };
 }
 
+/** Everything in a request that may be a credential, whatever the path. */
+export function carriersOf(headers: IncomingHttpHeaders, query: string): string[] {
+  const named = [headers.authorization, headers['x-api-key'], headers['x-goog-api-key'], headers['mj-api-secret']].flatMap((header) => String(header ?? '').split(','));
+  const protocols = (headers['sec-websocket-protocol'] ?? '').split(',').map((item) => item.trim().replace(socketMarker, ''));
+  return [...named.map(bearer), ...protocols, queryKey(query)].filter((value): value is string => value !== null && value !== '');
+}
+
 /** On the model list NewAPI's versions read different carriers. Several that disagree leave open whom a 200 vouches for. */
 function onModels(headers: IncomingHttpHeaders, path: string, query: string, authorization: string | null): string[] {
   const others = [bearer(first(headers['x-api-key'])), bearer(first(headers['mj-api-secret']))];
@@ -87,47 +94,66 @@ const channelSuffix = /^[A-Za-z0-9]{48}-/;
  * 48-character form. Other keys (`sk-proj-…`, `sk-ant-…`) hold dashes of their own.
  */
 export function bareToken(credential: string): string {
+  // A JWT's parts may hold a dash anywhere: cut there, strangers would share an identity.
+  if (credential.startsWith('eyJ') && credential.split('.', 4).length === 3) return credential;
   const bare = credential.startsWith('sk-') ? credential.slice(3) : credential;
   return channelSuffix.test(bare) ? bare.slice(0, 48) : bare;
 }
 
 /** SHA-256's block, RFC 2104 §2. */
 const block = 64;
-const digest = 32;
+const digestSize = 32;
 
 /** A shorter token shows nothing of itself in its mask. */
 const shortest = 16;
 
 /**
- * Makes identities of credentials under the install secret: HMAC-SHA256 (RFC 2104) as two one-shot hashes over scratch
- * memory, 0.6 instead of 9.6 microseconds with `createHmac`, which is why nothing needs to remember raw keys.
- * @param secret any length; hashed first when longer than a block.
+ * Makes identities of credentials under the install secret.
+ * @param secret any length.
+ * @param previous install secrets of before, under whose identities a token is still known.
  */
-export function tokenIdentifier(secret: string): (credential: string) => TokenIdentity {
+export function tokenIdentifier(secret: string, previous: readonly string[] = []): (credential: string) => TokenIdentity {
+  const digest = keyedHash(secret);
+  const before = previous.map(keyedHash);
+  return (credential) => {
+    const bare = bareToken(credential);
+    const former = before.length === 0 ? noneBefore : before.map((hashed) => hashed(bare));
+    return new Identity(digest(bare), bare.length < shortest ? '' : bare.slice(-4), former);
+  };
+}
+
+const noneBefore: readonly string[] = [];
+
+/**
+ * The first 16 hex digits of HMAC-SHA256 (RFC 2104) as two one-shot hashes over scratch memory, 0.6 instead of 9.6
+ * microseconds with `createHmac`, which is why nothing needs to remember raw keys. A key longer than a block is hashed first.
+ */
+export function keyedHash(secret: string): (text: string) => string {
   const raw = Buffer.from(secret);
   const key = raw.length > block ? hash('sha256', raw, 'buffer') : raw;
   let inner = Buffer.alloc(block + 512, 0x36);
-  const outer = Buffer.alloc(block + digest, 0x5c);
+  const outer = Buffer.alloc(block + digestSize, 0x5c);
   for (const [at, byte] of key.entries()) {
     inner[at] = byte ^ 0x36;
     outer[at] = byte ^ 0x5c;
   }
-  return (credential) => {
-    const bare = bareToken(credential);
-    if (inner.length < block + bare.length * 3) inner = Buffer.concat([inner, Buffer.alloc(bare.length * 3)]);
-    const length = inner.write(bare, block);
+  return (text) => {
+    if (inner.length < block + text.length * 3) inner = Buffer.concat([inner, Buffer.alloc(text.length * 3)]);
+    const length = inner.write(text, block);
     outer.write(hash('sha256', inner.subarray(0, block + length), 'binary'), block, 'latin1');
     inner.fill(0, block, block + length);
-    return new Identity(hash('sha256', outer).slice(0, 16), bare.length < shortest ? '' : bare.slice(-4));
+    return hash('sha256', outer).slice(0, 16);
   };
 }
 
 class Identity implements TokenIdentity {
   readonly id: string;
+  readonly former: readonly string[];
   readonly #last: string;
 
-  constructor(id: string, last: string) {
+  constructor(id: string, last: string, former: readonly string[]) {
     this.id = id;
+    this.former = former;
     this.#last = last;
   }
 

@@ -7,17 +7,22 @@ import { contextOf, type Middleware } from '../part.ts';
 /** Answers preflights and marks answers for browsers. Without a `cors` section NewAPI's own CORS passes untouched. */
 export const cors: Middleware = {
   name: 'cors',
-  create(core) {
+  create(core, { admin }) {
     const config = core.config.cors;
     if (config === null) return {};
     const apply = corsMiddleware(optionsOf(config));
     return {
       handle: function corsHandler(req, _res, next) {
         const context = contextOf(req);
+        // No other origin's page may use the admin API.
+        if (admin !== null && admin.owns(context)) return next();
         const recorder = new Recorder(context);
         apply(req as Parameters<typeof apply>[0], recorder as unknown as Parameters<typeof apply>[1], next);
       },
-      proxied: joinVary,
+      proxied: (context, head) => {
+        removeTheirs(head);
+        joinVary(context, head);
+      },
     };
   },
 };
@@ -33,6 +38,11 @@ function optionsOf(config: CorsConfig): CorsOptions {
     ...(config.maxAge === null ? {} : { maxAge: config.maxAge }),
     optionsSuccessStatus: 204,
   };
+}
+
+/** The upstream's own CORS ends where ours begins. */
+function removeTheirs(head: string[]): void {
+  for (let at = head.length - 2; at >= 0; at -= 2) if (/^access-control-/i.test(head[at] as string)) head.splice(at, 2);
 }
 
 /** The upstream's `Vary` takes ours in, each name once: of two lines some caches read one. */

@@ -1,37 +1,53 @@
-import { hash, timingSafeEqual } from 'node:crypto';
+import type { Context } from '../context.ts';
+import type { Core } from '../core.ts';
+import { Door } from '../door.ts';
 import { HeimdallError } from '../errors.ts';
 import { ownRoute } from '../own-route.ts';
-import { contextOf, type Middleware } from '../part.ts';
+import { contextOf, type Deps, type Middleware, type Part } from '../part.ts';
 
-/** The gate's own endpoints, each behind its own token. Without a token the path is not ours and goes to NewAPI. */
+/**
+ * The gate's own endpoints, each behind its own token. Without a token a path is not ours and goes to NewAPI, but for those
+ * of ingestion: the receiver behind them asks nobody who is calling.
+ */
 export const endpoints: Middleware = {
   name: 'endpoints',
   create(core, deps) {
-    const { enabled, token } = core.config.metrics;
-    const path = core.config.endpoints.metrics;
-    if (!enabled || token === null || path === false) return {};
-    const expected = digest(token);
-    const route = ownRoute(path);
+    const metrics = metricsPart(core, deps);
+    const { admin, ingestion } = deps;
     return {
-      handle: function endpointsHandler(req, _res, next) {
+      ...metrics,
+      handle: function endpointsHandler(req, res, next) {
         const context = contextOf(req);
-        if (context.path !== path) return next();
-        context.route = route;
-        if (!carries(req.headers.authorization, expected)) {
-          core.log.warn({ requestId: context.id, ip: context.ip, path }, 'auth.failed');
-          return context.fail(new HeimdallError('unauthorized'));
-        }
-        if (req.method !== 'GET' && req.method !== 'HEAD') return context.fail(new HeimdallError('method_not_allowed'));
-        deps.metrics.exposition().then((text) => context.answer(200, ['Content-Type', deps.metrics.contentType], text), next);
+        if (admin?.owns(context)) return admin.answer(context);
+        if (ingestion.owns(context)) return ingestion.answer(context);
+        if (metrics.handle === undefined) return next();
+        metrics.handle(req, res, next);
       },
     };
   },
 };
 
-const digest = (token: string): Buffer => hash('sha256', token, 'buffer');
+function metricsPart(core: Core, deps: Deps): Part {
+  const { enabled, token } = core.config.metrics;
+  const path = core.config.endpoints.metrics;
+  if (!enabled || token === null || path === false) return {};
+  const door = new Door(core, [token], 'auth.failed');
+  const route = ownRoute(path);
+  return {
+    handle: function metricsHandler(req, _res, next) {
+      const context = contextOf(req);
+      if (context.path !== path || deps.rows.has(context.route)) return next();
+      context.route = route;
+      door.enter(context).then((refusal) => expose(context, deps, refusal)).then(undefined, next);
+    },
+    close: () => door.close(),
+  };
+}
 
-/** Digests have one length, so the comparison takes the same time whatever was sent. */
-function carries(header: string | undefined, expected: Buffer): boolean {
-  const token = /^bearer (.+)$/i.exec(header ?? '')?.[1];
-  return token !== undefined && timingSafeEqual(digest(token), expected);
+async function expose(context: Context, { metrics }: Deps, refusal: HeimdallError | null): Promise<void> {
+  const { method } = context.req;
+  if (refusal !== null) return context.fail(refusal);
+  if (method === 'GET' || method === 'HEAD') return context.answer(200, ['Content-Type', metrics.contentType], await metrics.exposition());
+  (context.extraHead ??= []).push('Allow', 'GET, HEAD');
+  context.fail(new HeimdallError('method_not_allowed'));
 }

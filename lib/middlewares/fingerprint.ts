@@ -1,9 +1,12 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { TLSSocket } from 'node:tls';
-import { Context, type Core, type GateRequest } from '../context.ts';
+import { Context } from '../context.ts';
+import type { Core, GateRequest } from '../core.ts';
 import { HeimdallError } from '../errors.ts';
-import { AddressSet, clientAddress } from '../identity/address.ts';
+import { AddressSet, clientAddress, type ClientAddress } from '../identity/address.ts';
+import { Collapse } from '../identity/collapse.ts';
 import { deviceFingerprint } from '../identity/device.ts';
+import { handshakeOf } from '../identity/ja4.ts';
 import { credentialOf } from '../identity/token.ts';
 import type { Deps, Handler, Middleware } from '../part.ts';
 
@@ -11,13 +14,17 @@ import type { Deps, Handler, Middleware } from '../part.ts';
 export const fingerprint: Middleware = {
   name: 'fingerprint',
   create(core, deps) {
-    const trust = new AddressSet(core.config.trustProxy);
+    const { trustProxy, clientIpHeader } = core.config;
+    const trust = new AddressSet(trustProxy);
+    const collapse = new Collapse(core.log, trustProxy, clientIpHeader);
     const handle: Handler = function fingerprintHandler(req, res, next) {
       const context = new Context(core, req, res);
       req.heimdall = context;
-      identifyPeer(context, core, trust);
+      identifyPeer(context, core, trust, collapse);
       const problem = readTarget(context) ?? checkHost(req);
       context.route = deps.routeOf(req.method ?? 'GET', context.path);
+      // What it stands for is what is judged: whose credential counts, and where it goes.
+      context.path = context.route.upstream ?? context.path;
       // Left while a host's own middleware was busy: no event will tell.
       if (res.destroyed) return context.finish();
       if (problem) return context.fail(problem);
@@ -29,18 +36,40 @@ export const fingerprint: Middleware = {
   },
 };
 
-function identifyPeer(context: Context, core: Core, trust: AddressSet): void {
+function identifyPeer(context: Context, core: Core, trust: AddressSet, collapse: Collapse): void {
   const { req } = context;
   const { headers, socket } = req;
   const address = clientAddress(socket.remoteAddress, headers, trust, core.config.clientIpHeader);
   context.ip = address.ip;
   context.peer = address.peer;
-  const chain = headers['x-forwarded-for'];
-  context.forwardedFor = chain === undefined ? '' : `${String(chain)}, ${address.peer}`;
+  context.forwardedFor = chain(headers, address.peer);
+  context.collapsed = collapse.look(address.peer, address.trusted, headers, context.time);
   context.proto = (address.trusted ? scheme(headers) : null) ?? ((socket as TLSSocket).encrypted ? 'https' : 'http');
   context.host = (address.trusted ? firstOf(headers['x-forwarded-host']) : null) ?? headers.host ?? '';
+  context.ja4 = ja4(context, address, core.config.ja4Header);
+  if (address.trusted) context.country = country(headers['cf-ipcountry']);
   context.deviceSource = () => deviceFingerprint(headers);
 }
+
+/** As Cloudflare writes it; `XX` and `T1` are no countries. */
+const country = (code: string | string[] | undefined): string | null => (typeof code === 'string' && /^[A-Z]{2}$/.test(code) && code !== 'XX' ? code : null);
+
+/** Characters kept of a chain: its end, which trusted hops wrote. */
+const longestChain = 4096;
+
+function chain(headers: IncomingHttpHeaders, peer: string): string {
+  const said = headers['x-forwarded-for'] ?? headers.forwarded;
+  return said === undefined ? '' : `${String(said).slice(-longestChain)}, ${peer}`;
+}
+
+/** A proxy's own handshake says nothing of the client behind it; who is trusted may say it in a header. */
+function ja4({ req }: Context, { ip, peer, trusted }: ClientAddress, header: string | null): string | null {
+  const said = trusted && header !== null ? req.headers[header] : undefined;
+  if (said !== undefined) return fingerprintForm.test(String(said)) ? String(said) : null;
+  return (req.socket as TLSSocket).encrypted && ip === peer ? handshakeOf(req.socket) : null;
+}
+
+const fingerprintForm = /^[\w,-]{1,128}$/;
 
 function scheme(headers: IncomingHttpHeaders): 'http' | 'https' | null {
   const proto = firstOf(headers['x-forwarded-proto']);

@@ -1,7 +1,23 @@
-import type { Middleware } from '../part.ts';
+import { contextOf, type Middleware } from '../part.ts';
 
-/** One access line for every request, however it ended; written off the request's path. */
+/** One access line and one record for every request, however it ended; written off the request's path. */
 export const logging: Middleware = {
   name: 'logging',
-  create: (_core, deps) => ({ finish: { record: deps.writeAccessLine } }),
+  create(core, deps) {
+    const finish = {
+      record: (context: Parameters<typeof deps.record>[0]) => {
+        deps.writeAccessLine(context);
+        deps.record(context);
+      },
+    };
+    if (core.config.audit.capture.response === 0) return { finish };
+    return {
+      finish,
+      handle: function loggingHandler(req, _res, next) {
+        const context = contextOf(req);
+        if (context.route.class === 'model') deps.tap(context);
+        next();
+      },
+    };
+  },
 };

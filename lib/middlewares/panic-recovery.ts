@@ -1,4 +1,5 @@
-import { Context, type GateRequest } from '../context.ts';
+import { Context } from '../context.ts';
+import type { GateRequest } from '../core.ts';
 import { describe } from '../describe.ts';
 import { HeimdallError } from '../errors.ts';
 import type { Middleware } from '../part.ts';

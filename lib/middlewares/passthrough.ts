@@ -1,5 +1,6 @@
 import { HeimdallError } from '../errors.ts';
 import { bodyTaken } from '../host-body.ts';
+import { leavesWith } from '../leaves.ts';
 import { contextOf, type Middleware } from '../part.ts';
 
 /** Everything that is no model route goes to NewAPI, streamed both ways; WebSockets too. */
@@ -9,7 +10,7 @@ export const passthrough: Middleware = {
     handle: function passthroughHandler(req, res) {
       const context = contextOf(req);
       // SECURITY: a gateway key must not reach NewAPI, in no mode.
-      if (context.key !== null && context.upstreamCredential === null) return context.fail(new HeimdallError('no_upstream_credential'));
+      if (leavesWith(context, 'newapi') === 'never') return context.fail(new HeimdallError('no_upstream_credential'));
       const taken = bodyTaken(req, core.log);
       if (taken instanceof HeimdallError) return context.fail(taken);
       context.body = taken;

@@ -1,12 +1,11 @@
-import { ipKeyGenerator, MemoryStore, type Options } from 'express-rate-limit';
 import { LRUCache } from 'lru-cache';
-import type { Context, Core } from '../context.ts';
+import { isNetwork } from '../config/kinds.ts';
+import type { Context } from '../context.ts';
+import type { Core } from '../core.ts';
 import { HeimdallError } from '../errors.ts';
-import { AddressSet } from '../identity/address.ts';
+import { AddressSet, networkOf } from '../identity/address.ts';
+import { AddressCounts } from '../limits/address-counts.ts';
 import { contextOf, type Deps, type Middleware } from '../part.ts';
-
-/** Providers hand out IPv6 by /56 or shorter; single addresses would be free to rotate. */
-const ipv6Prefix = 56;
 
 /** Blocked addresses remembered; one that is forgotten is blocked again by its next failure. */
 const blockedRemembered = 10_000;
@@ -21,16 +20,16 @@ export const rateLimit: Middleware = {
   create(core, deps) {
     const { limit, count } = core.config.rateLimit.address;
     if (limit === 0) return {};
-    const counter = new Counter(core);
+    const counter = new Counter(core, deps);
     return {
       handle: function rateLimitHandler(req, _res, next) {
         const context = contextOf(req);
-        if (count === 'all' && counts(context)) return void counter.count(context).then(() => pass(context, counter, deps, next), next);
-        pass(context, counter, deps, next);
+        if (count !== 'all' || !counts(context)) return pass(context, counter, deps, next);
+        counter.count(context).then((known) => context.finished || (known ? pass(context, counter, deps, next) : unknown(context, next)), next);
       },
       finish: {
         settle: (context) => {
-          if (count === 'failed' && context.status === 401) void counter.count(context);
+          if (count === 'failed' && context.status === 401 && !spared(context)) void counter.countFailure(context);
         },
       },
       close: () => counter.close(),
@@ -40,9 +39,14 @@ export const rateLimit: Middleware = {
 
 function pass(context: Context, counter: Counter, deps: Deps, next: (error?: unknown) => void): void {
   const until = counter.blockedUntil(context);
-  if (until === null || free(context) || (counter.failuresOnly && context.token !== null && deps.verified.has(context.token.id))) return next();
+  if (until === null || spared(context) || free(context) || (counter.failuresOnly && context.token !== null && deps.verified.has(context.token.id))) return next();
   const retryAfter = Math.max(1, Math.ceil((until - context.time) / 1000));
   if (!context.refuse('rate_limit', new HeimdallError('too_many_failures', { retryAfter }))) next();
+}
+
+/** Nobody could be asked, and `on_store_error` is `closed`. */
+function unknown(context: Context, next: () => void): void {
+  if (!context.refuse('rate_limit', new HeimdallError('limits_unavailable', { retryAfter: 1 }))) next();
 }
 
 /** What a page needs to load, what a payment provider sends and what a waiting client polls is never limited by address. */
@@ -53,38 +57,47 @@ function free(context: Context): boolean {
   return kind === 'ui' || kind === 'webhook' || (kind === 'task' && context.req.method === 'GET');
 }
 
-const counts = (context: Context): boolean => !free(context);
+const counts = (context: Context): boolean => !free(context) && !spared(context);
+
+/** An address that stands for everybody cannot be held to one caller's share; guessing of passwords stays limited. */
+const spared = ({ collapsed, path, req }: Context): boolean => collapsed && !(path === '/api/user/login' && req.method === 'POST');
 
 class Counter {
   readonly failuresOnly: boolean;
-  readonly #limit: number;
-  readonly #window: number;
-  /** Opened by the first failure: a gate nobody attacks runs no timer. */
-  #store: MemoryStore | null = null;
+  readonly #counts: AddressCounts;
   readonly #exempt: AddressSet;
   /** Addresses over the limit, with the end of their window: all that a request in good standing looks at. */
   readonly #blocked = new LRUCache<string, number>({ max: blockedRemembered });
 
-  constructor({ config }: Core) {
-    const { limit, window, count } = config.rateLimit.address;
-    this.failuresOnly = count === 'failed';
-    this.#limit = limit;
-    this.#exempt = new AddressSet(config.rateLimit.exempt.filter((entry) => /^[0-9a-f.:/]+$/i.test(entry) && /[.:]/.test(entry)));
-    this.#window = window;
+  constructor(core: Core, { redis }: Deps) {
+    const { address, exempt } = core.config.rateLimit;
+    this.failuresOnly = address.count === 'failed';
+    this.#counts = new AddressCounts(core, redis);
+    this.#exempt = new AddressSet(exempt.filter(isNetwork));
   }
 
-  async count({ ip }: Context): Promise<void> {
+  /** @returns false when nobody could be asked and nothing may pass. */
+  async count({ ip }: Context): Promise<boolean> {
+    if (this.#exempt.has(ip)) return true;
+    const key = networkOf(ip);
+    const counted = await this.#counts.hit(key);
+    if (typeof counted === 'string') return counted === 'open';
+    if (counted.hits > counted.limit) this.#blocked.set(key, counted.until);
+    return true;
+  }
+
+  /** The last failure the limit allows blocks what comes after it. */
+  async countFailure({ ip }: Context): Promise<void> {
     if (this.#exempt.has(ip)) return;
-    const key = ipKeyGenerator(ip, ipv6Prefix);
-    const { totalHits, resetTime } = await this.#open().increment(key);
-    const over = this.failuresOnly ? totalHits >= this.#limit : totalHits > this.#limit;
-    if (over && resetTime) this.#blocked.set(key, resetTime.getTime());
+    const key = networkOf(ip);
+    const { hits, limit, until } = await this.#counts.hitSomewhere(key);
+    if (hits >= limit) this.#blocked.set(key, until);
   }
 
   /** Unix milliseconds, or null for an address that may go on. */
   blockedUntil({ ip, time }: Context): number | null {
     if (this.#blocked.size === 0) return null;
-    const key = ipKeyGenerator(ip, ipv6Prefix);
+    const key = networkOf(ip);
     const until = this.#blocked.get(key);
     if (until === undefined) return null;
     if (until > time) return until;
@@ -92,15 +105,7 @@ class Counter {
     return null;
   }
 
-  #open(): MemoryStore {
-    if (this.#store === null) {
-      this.#store = new MemoryStore();
-      this.#store.init({ windowMs: this.#window } as Options);
-    }
-    return this.#store;
-  }
-
   close(): void {
-    this.#store?.shutdown();
+    this.#counts.close();
   }
 }

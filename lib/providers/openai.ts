@@ -1,4 +1,4 @@
 import type { Provider } from '../../types/provider.d.ts';
-import { bearer, models } from './common.ts';
 
-export const openai: Provider = { name: 'openai', endpoint: 'https://api.openai.com/v1', credential: bearer, probe: models };
+/** OpenAI: what every provider is that says nothing else. */
+export const openai: Provider = { name: 'openai', endpoint: 'https://api.openai.com/v1' };

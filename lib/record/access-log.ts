@@ -5,7 +5,8 @@ import { createStream, type RotatingFileStream } from 'rotating-file-stream';
 import type { Timer } from '../../types/clock.d.ts';
 import type { LoggingConfig } from '../../types/config.d.ts';
 import type { Usage } from '../../types/usage.d.ts';
-import { type Context, type Core } from '../context.ts';
+import type { Context } from '../context.ts';
+import type { Core } from '../core.ts';
 import { describe } from '../describe.ts';
 
 /** How long a line waits to be written with others, milliseconds. */

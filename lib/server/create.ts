@@ -2,11 +2,14 @@ import { createServer as createHttp, type IncomingMessage, type Server, type Ser
 import { createServer as createHttps } from 'node:https';
 import { attach, refuse } from '../attach.ts';
 import { insidesOf, type Gate } from '../gateway.ts';
-import { tlsOptions } from './tls.ts';
+import { openConfigured } from './admin.ts';
+import { watchHandshakes } from './handshake.ts';
+import { tlsOptions, watchCertificate } from './tls.ts';
 
 /**
  * The server the standalone runs: HTTP, or HTTPS when `server.tls` is set, with every limit of the `server` section.
- * `gate.close()` closes it.
+ * `gate.close()` closes it. With it the admin API's own address opens, where `admin.listen` names one; when that cannot be
+ * had, the server emits an `error`.
  * @throws when the certificate or its key cannot be used.
  */
 export function createServer(gate: Gate): Server {
@@ -25,9 +28,12 @@ export function createServer(gate: Gate): Server {
   };
   // Express passes by a target in which it finds no path, `x://y`.
   const handler = (req: IncomingMessage, res: ServerResponse): void => (gate as unknown as Handler)(req, res, () => refuse(core, req, res, 'invalid_target'));
-  const server = limits.tls === null ? createHttp(options, handler) : createHttps({ ...options, ...tlsOptions(limits.tls) }, handler);
+  const server = limits.tls === null ? createHttp(options, handler) : createHttps({ ...options, handshakeTimeout: limits.readTimeout, ...tlsOptions(limits.tls) }, handler);
+  if (limits.tls !== null) watchCertificate(core, limits.tls, server);
+  if (limits.tls !== null) watchHandshakes(server, limits.readTimeout);
   if (limits.maxConnections !== null) server.maxConnections = limits.maxConnections;
   attach(core, server, true);
+  server.once('listening', () => void openConfigured(gate).catch((error: Error) => server.emit('error', error)));
   servers.add(server);
   server.once('close', () => servers.delete(server));
   return server;

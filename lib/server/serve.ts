@@ -2,6 +2,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Config, ConfigInput } from '../../types/config.d.ts';
 import { heimdall, insidesOf, type Gate } from '../gateway.ts';
+import { openBeside, openConfigured } from './admin.ts';
 import { createServer } from './create.ts';
 
 /** A running standalone gate. */
@@ -10,6 +11,8 @@ export interface Serving {
   readonly server: Server;
   /** Where it listens, for example `http://127.0.0.1:8000`. */
   readonly url: string;
+  /** The admin API's own URL, for example `http://127.0.0.1:8001/heimdall/api`; null when it has none. */
+  readonly adminUrl: string | null;
 }
 
 /**
@@ -21,14 +24,35 @@ export async function serve(config?: ConfigInput | Config): Promise<Serving> {
   // Nobody may read what is said here any more: a closed pipe must not end the process.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   const gate = heimdall(config);
-  const server = createServer(gate);
-  await listen(server, gate.config);
+  const { server, adminUrl } = await open(gate);
   const url = addressOf(server, gate.config);
   process.stderr.write(`Heimdall listens on ${url} and guards ${gate.config.newapi.baseUrl}\n`);
   if (gate.config.server.tls === null) process.stderr.write('TLS is off: put a TLS proxy in front, or set TLS_CERT_PATH and TLS_KEY_PATH.\n');
+  if (adminUrl !== null) process.stderr.write(`The admin API is at ${adminUrl}\n`);
+  else if (gate.config.admin.token !== null) process.stderr.write(`The admin API has no address of its own: it is at ${url}${gate.config.admin.path}/api${gate.config.admin.listen === false ? '' : ', for callers on this machine alone'}\n`);
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop(gate));
   void look(gate);
-  return { gate, server, url };
+  return { gate, server, url, adminUrl };
+}
+
+/** The admin API's address by configuration comes first: a gate without it should not serve. */
+async function open(gate: Gate): Promise<{ server: Server; adminUrl: string | null }> {
+  try {
+    await openJournal(gate);
+    const configured = await openConfigured(gate);
+    const server = createServer(gate);
+    await listen(server, gate.config);
+    return { server, adminUrl: configured ?? (await openBeside(gate, (server.address() as AddressInfo).port)) };
+  } catch (error) {
+    await gate.close({ timeout: 0 });
+    throw error;
+  }
+}
+
+/** Where requests may not be served unrecorded, there is nothing to listen for without the journal. */
+async function openJournal(gate: Gate): Promise<void> {
+  const { durability, onFull } = gate.config.audit;
+  if (durability === 'strict' || onFull === 'refuse') await insidesOf(gate).journal.open();
 }
 
 /** Says plainly when NewAPI is down; it may be the one that starts later. */

@@ -1,6 +1,10 @@
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import type { Server } from 'node:http';
 import { createSecureContext, type TlsOptions } from 'node:tls';
 import type { TlsConfig } from '../../types/config.d.ts';
+import type { Timer } from '../../types/clock.d.ts';
+import type { Core } from '../core.ts';
 
 /**
  * TLS as configured. With `server_name` a client that asks for another name is refused during the handshake
@@ -15,4 +19,30 @@ export function tlsOptions(config: TlsConfig): TlsOptions {
     ...pair,
     SNICallback: (name, done) => (name.toLowerCase() === serverName.toLowerCase() ? done(null, context) : done(new Error('unrecognized_name'))),
   };
+}
+
+const day = 86_400_000;
+/** Time left at which somebody should renew a certificate, milliseconds. */
+const soon = 14 * day;
+
+/** Says once a day that the certificate ends within two weeks, until the server closes. */
+export function watchCertificate({ clock, log }: Core, { certPath }: TlsConfig, server: Server): void {
+  let timer: Timer;
+  const look = (): void => {
+    const ends = endOf(certPath);
+    if (ends !== null && ends - clock.now() < soon) log.warn({ certificate: certPath, ends: new Date(ends).toISOString() }, 'certificate.expiring');
+    timer = clock.setTimeout(look, day);
+    timer.unref();
+  };
+  look();
+  server.once('close', () => clock.clearTimeout(timer));
+}
+
+/** Null for a file that is just being replaced; the server itself reads it at its start alone. */
+function endOf(certPath: string): number | null {
+  try {
+    return Date.parse(new X509Certificate(readFileSync(certPath)).validTo);
+  } catch {
+    return null;
+  }
 }

@@ -18,7 +18,7 @@ export class Affinity {
 
   /** @param bytes the beginning of an answer that is being passed on. */
   remember(context: Context, target: Target, bytes: Buffer): void {
-    if (context.route.template !== '/v1/responses') return;
+    if (context.route.api !== '/v1/responses') return;
     const id = /"id"\s*:\s*"(resp_[\w-]+)"/.exec(bytes.toString('latin1', 0, beginning))?.[1];
     if (id !== undefined) this.#targets.set(id, target.name);
   }
@@ -34,6 +34,6 @@ export class Affinity {
 }
 
 function previousOf({ route, body }: Context): string | null {
-  if (route.template !== '/v1/responses' || body === null || !body.includes(previous)) return null;
+  if (route.api !== '/v1/responses' || body === null || !body.includes(previous)) return null;
   return /(?<!\\)"previous_response_id"\s*:\s*"([^"\\]+)"/.exec(body.toString('latin1'))?.[1] ?? null;
 }

@@ -1,17 +1,18 @@
 import type { Dispatcher } from 'undici';
 import type { Context } from '../context.ts';
 import { HeimdallError } from '../errors.ts';
-import { headerOf } from '../head.ts';
+import { headerOf, withoutField } from '../head.ts';
 import { answerHead } from './hygiene.ts';
 import { answered, deliver } from './deliver.ts';
-import { endsEvent, holdLimit, lineFeed, looksComplete, readingOf, type Reading } from './reading.ts';
-import type { Failure, Watcher } from './failure.ts';
+import { endsEvent, holdLimit, isWhole, lineFeed, readingOf, type Reading } from './reading.ts';
+import { neverSent, type Failure, type Watcher } from './failure.ts';
+import { ExtraChunkFilter } from './include-usage.ts';
 import { StreamPeek } from './sse.ts';
 import { jsonUsage, meterFor, type UsageTap } from './usage.ts';
 import { requestFor, type Connection, type ConnectionAware, type Target } from './targets.ts';
 
-/** How long an error's body may take, milliseconds; without it the next target is asked all the same. */
-const errorBodyGrace = 2000;
+/** How long an error's body, or the end of a stream that has said everything, may take, milliseconds: nothing is lost without. */
+const grace = 2000;
 
 interface Peeking {
   readonly phase: 'peeking';
@@ -37,6 +38,7 @@ const nothing = Buffer.alloc(0);
 const whole = (chunks: readonly Buffer[]): Buffer => (chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks));
 const over = new Error('the exchange is over');
 const silence = new Error('the upstream fell silent');
+const within = new Error('the stream ended within an event');
 
 /**
  * One exchange with one target. Until it commits nothing has been sent to the client and it may fail silently; a stream
@@ -53,12 +55,15 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   /** Unix milliseconds by which something must have committed. */
   #deadline = 0;
   #reused = false;
+  /** Something came back, if only the first byte of a head. */
+  #begun = false;
   /** `llm.keep_alive_comments`, milliseconds. */
   readonly #comments: number | null;
   #commentedAt = 0;
   #atBoundary = false;
   #atLineEnd = false;
   #meter: UsageTap | null = null;
+  #filter: ExtraChunkFilter | null = null;
 
   constructor(context: Context, target: Target, watcher: Watcher) {
     this.#context = context;
@@ -94,13 +99,17 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     this.#context.sentAt = this.#context.elapsed();
   }
 
+  onResponseStarted(): void {
+    this.#begun = true;
+  }
+
   onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
     if (status < 200 || this.#state.phase !== 'waiting') return;
-    const head = answerHead(this.#context, (controller.rawHeaders ?? []) as Buffer[], this.target.credential === 'own');
+    const head = answerHead((controller.rawHeaders ?? []) as Buffer[], this.target.credential === 'own');
     const reading = readingOf(status, head, this.#context);
     if (reading === 'none') return this.#commit(controller, status, head, nothing);
     this.#state = { phase: 'peeking', controller, reading, status, head, held: [], size: 0, peek: reading === 'stream' ? new StreamPeek() : null };
-    if (reading === 'error') this.#due = this.#context.core.clock.now() + errorBodyGrace;
+    if (reading === 'error') this.#due = this.#context.core.clock.now() + grace;
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -111,12 +120,8 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
 
   onResponseEnd(): void {
     const state = this.#state;
-    if (state.phase === 'committed') {
-      this.#measured(true);
-      this.#end();
-      this.#watcher.completed(this.target);
-      this.#context.res.end();
-    } else if (state.phase === 'peeking') this.#complete(state);
+    if (state.phase === 'committed') this.#finish(null);
+    else if (state.phase === 'peeking') this.#complete(state);
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
@@ -131,14 +136,14 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
       case 'peeking':
         return this.#fail(cut(state, error));
       case 'committed':
-        return this.#interrupt(error);
+        return this.#finish(error);
     }
   }
 
   #broken(error: Error): Failure {
     const { code = '' } = error as NodeJS.ErrnoException;
     if (error.name === 'HTTPParserError' || code === 'UND_ERR_HEADERS_OVERFLOW') return { kind: 'not_http', cause: error };
-    return this.#reused ? { kind: 'stale' } : { kind: 'reset', cause: error };
+    return this.#reused && !this.#begun ? { kind: 'stale' } : { kind: 'reset', cause: error };
   }
 
   #hold(state: Peeking, chunk: Buffer): void {
@@ -156,7 +161,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   #complete(state: Peeking): void {
     const body = whole(state.held);
     if (state.reading === 'error') return this.#fail({ kind: 'reply', reply: { status: state.status, head: state.head, body } }, true);
-    if (state.reading === 'stream' || !looksComplete(body)) return this.#fail({ kind: 'cut', cause: null, head: state.head }, true);
+    if (state.reading === 'stream' || !isWhole(body, state.head)) return this.#fail({ kind: 'cut', cause: null, head: state.head }, true);
     this.#end();
     this.#context.exchange = null;
     this.#context.usage = jsonUsage(body);
@@ -177,21 +182,26 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     answered(context, this.target, status, head);
     if (isStream) {
       context.eventStream = isReadable;
+      // What may be added to the stream, an error at its end for one, would not be counted in.
+      if (isReadable) withoutField(head, 'content-length');
       if (headerOf(head, 'x-accel-buffering') === null) head.push('X-Accel-Buffering', 'no');
     }
     this.#meter = meterFor(context, head);
+    if (isReadable && context.usageAdded) this.#filter = new ExtraChunkFilter();
     context.writeProxied(status, head);
   }
 
   /** Back pressure: a slow reader pauses the upstream instead of filling memory. */
   #relay(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     const { res } = this.#context;
-    this.#context.bytesOut += chunk.length;
-    this.#heard();
     this.#meter?.push(chunk);
-    if (this.#comments !== null) this.#atBoundary = endsEvent(chunk, this.#atLineEnd);
+    this.#context.tap?.answer(chunk);
+    this.#heard();
+    const bytes = this.#filter === null ? chunk : whole(this.#filter.push(chunk));
+    if (this.#comments !== null && bytes.length > 0) this.#atBoundary = endsEvent(bytes, this.#atLineEnd);
     this.#atLineEnd = chunk[chunk.length - 1] === lineFeed;
-    if (res.write(chunk)) return;
+    this.#context.bytesOut += bytes.length;
+    if (bytes.length === 0 || res.write(bytes)) return;
     controller.pause();
     res.once('drain', () => {
       this.#heard();
@@ -212,23 +222,39 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     this.#state = done;
   }
 
-  /** @param complete false when the answer was cut, so that what is missing is estimated. */
-  #measured(complete: boolean): void {
-    if (this.#meter !== null) this.#context.usage = this.#meter.end(complete);
+  /**
+   * @param complete false when the answer was cut, so that what is missing is estimated.
+   * @returns whether nothing is missing all the same.
+   */
+  #measured(complete: boolean): boolean {
+    const meter = this.#meter;
+    if (meter === null) return false;
     this.#meter = null;
+    this.#context.usage = meter.end(complete || meter.over);
+    return meter.over;
   }
 
-  #interrupt(cause: unknown): void {
-    this.#measured(false);
+  /** An answer that had begun is at its end: a good one by its framing or its own last words. @param cause what cut it, or null. */
+  #finish(cause: Error | null): void {
+    const context = this.#context;
+    const over = this.#measured(cause === null);
     this.#end();
+    const rest = this.#filter === null ? nothing : whole(this.#filter.end());
+    context.bytesOut += rest.length;
+    if (rest.length > 0) context.res.write(rest);
+    if (over || (cause === null && (this.#atLineEnd || !context.eventStream))) {
+      this.#watcher.completed(this.target);
+      return void context.res.end();
+    }
     this.#watcher.broken(this.target, cause === silence);
-    this.#context.fail(new HeimdallError('upstream_interrupted', { cause }));
+    context.fail(new HeimdallError('upstream_interrupted', { cause: cause ?? within }));
   }
 
   /** The clock of the last look is exact enough for silence, and free. */
   #heard(): void {
     const { watch, config } = this.#context.core;
-    this.#due = watch.now + config.llm.timeouts.idle;
+    const { idle } = config.llm.timeouts;
+    this.#due = watch.now + (this.#meter?.over ? Math.min(grace, idle) : idle);
   }
 
   look(now: number): void {
@@ -242,7 +268,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   #comment(now: number, every: number): void {
     const { res, eventStream, core } = this.#context;
     const silentSince = Math.max(this.#due - core.config.llm.timeouts.idle, this.#commentedAt);
-    if (!eventStream || !this.#atBoundary || res.writableNeedDrain || now - silentSince < every) return;
+    if (!eventStream || !this.#atBoundary || this.#meter?.over || res.writableNeedDrain || now - silentSince < every) return;
     this.#commentedAt = now;
     res.write(': keep-alive\n\n');
   }
@@ -260,14 +286,9 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   /** A reader that stalls is not an upstream that is silent. */
   #silent(controller: Dispatcher.DispatchController): void {
     if (this.#context.res.writableNeedDrain) return this.#heard();
-    this.#interrupt(silence);
+    this.#finish(silence);
     controller.abort(over);
   }
-}
-
-function neverSent(error: Error): Failure {
-  const { code } = error as NodeJS.ErrnoException;
-  return code === 'UND_ERR_INVALID_ARG' ? { kind: 'malformed', cause: error } : { kind: 'unreachable', cause: error };
 }
 
 /** An answer had begun: a JSON document is cut short, a stream of which nothing was passed on is a broken exchange. */

@@ -12,12 +12,14 @@ export function answered(context: Context, target: Target, status: number, head:
   context.answeredAt = context.elapsed();
   context.target = target.name;
   context.upstreamRequestId = headerOf(head, 'x-oneapi-request-id');
+  context.tap?.head(head);
   if (target.credential === 'caller' && !context.ambiguous) context.vouched = status < 300 ? 'accepted' : status === 401 ? 'refused' : null;
 }
 
 /** Sends a complete answer. */
 export function deliver(context: Context, target: Target, reply: Reply & { readonly body: Buffer }): void {
   answered(context, target, reply.status, reply.head);
+  context.tap?.answer(reply.body);
   if (context.prelude) return deliverAsEvent(context, reply.status, reply.body);
   if (reply.status >= 429 && context.attempts > 1) reply.head.push('x-should-retry', 'false');
   if (headerOf(reply.head, 'content-length') === null) reply.head.push('Content-Length', String(reply.body.length));

@@ -22,9 +22,27 @@ export type Failure =
   | { readonly kind: 'cut'; readonly cause: unknown; readonly head: string[] }
   /** The request itself cannot be put on the wire. */
   | { readonly kind: 'malformed'; readonly cause: unknown }
-  | { readonly kind: 'reply'; readonly reply: Reply }
-  /** A stream whose first event is an error. */
-  | { readonly kind: 'error_event'; readonly error: unknown; readonly head: string[] };
+  | ErrorReply
+  | ErrorEvent;
+
+/** An answer that says it failed. */
+export interface ErrorReply {
+  readonly kind: 'reply';
+  readonly reply: Reply;
+}
+
+/** A stream whose first event is an error. */
+export interface ErrorEvent {
+  readonly kind: 'error_event';
+  readonly error: unknown;
+  readonly head: string[];
+}
+
+/** What kept a request from being sent. */
+export function neverSent(error: Error): Failure {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === 'UND_ERR_INVALID_ARG' ? { kind: 'malformed', cause: error } : { kind: 'unreachable', cause: error };
+}
 
 /** Who is told how an attempt goes. */
 export interface Watcher {

@@ -1,5 +1,6 @@
 import type { Timer } from '../../types/clock.d.ts';
-import { type Context, type Core, type Exchange } from '../context.ts';
+import type { Context } from '../context.ts';
+import type { Core, Exchange } from '../core.ts';
 import { describe } from '../describe.ts';
 import { HeimdallError } from '../errors.ts';
 import type { Metrics } from '../metrics.ts';
@@ -125,7 +126,7 @@ class Forward implements Exchange, Watcher {
     this.#settle(judgement, target, now);
     this.#last = { failure, target };
     this.#shared.metrics.failed(target.name, failure.kind);
-    if ((failure.kind === 'reply' || failure.kind === 'error_event') && (this.#spoken === null || !isOurKeyRefused(failure, target))) this.#spoken = this.#last;
+    if ((failure.kind === 'reply' || failure.kind === 'error_event') && (this.#spoken === null || !isOurKeyRefused(failure, target, this.#context))) this.#spoken = this.#last;
     if (judgement.verdict === 'same') {
       this.#resent = true;
       return this.#ask(target);
@@ -239,7 +240,7 @@ class Forward implements Exchange, Watcher {
   #report(failure: Failure, target: Target, { verdict }: Judgement): void {
     const { log } = this.#shared.core;
     const fields = { requestId: this.#context.id, target: target.name, failure: failure.kind, verdict };
-    if (isOurKeyRefused(failure, target)) log.error(fields, 'upstream.credential_refused');
+    if (isOurKeyRefused(failure, target, this.#context)) log.error(fields, 'upstream.credential_refused');
     else if (failure.kind !== 'reply' || verdict === 'next') log.warn({ ...fields, ...cause(failure) }, 'upstream.failed');
   }
 

@@ -8,13 +8,13 @@ import type { Target } from './targets.ts';
 
 /** Answers with the failure that nobody could mend: an upstream's own words as they came, else ours. Never a 200. */
 export function giveUp(context: Context, failure: Failure, target: Target): void {
-  if (isOurKeyRefused(failure, target)) return context.fail(new HeimdallError('upstream_refused'));
+  if (isOurKeyRefused(failure, target, context)) return context.fail(new HeimdallError('upstream_refused'));
   context.target = target.name;
   switch (failure.kind) {
     case 'reply':
-      return pass(context, failure.reply, target);
+      return pass(context, { ...failure.reply, status: statusOf(failure, target, context) }, target);
     case 'error_event':
-      return tell(context, failure.error);
+      return tell(context, failure.error, statusOf(failure, target, context));
     case 'unreachable':
       return context.fail(new HeimdallError('upstream_unreachable'));
     case 'malformed':
@@ -38,9 +38,8 @@ function pass(context: Context, reply: Reply, target: Target): void {
 }
 
 /** An error that came inside a 200 stream, as the answer it should have been. */
-function tell(context: Context, error: unknown): void {
+function tell(context: Context, error: unknown, status: number): void {
   const claude = context.route.errors === 'claude';
-  const status = statusOf(error);
   // 529 is Anthropic's own.
   const fallback = new HeimdallError('upstream_error', { status: status === 529 && !claude ? 503 : status });
   if (context.res.headersSent || typeof error !== 'object' || error === null) return context.fail(fallback);

@@ -1,4 +1,6 @@
+import type { Config } from '../../types/config.d.ts';
 import type { Context } from '../context.ts';
+import { leavesWith } from '../leaves.ts';
 
 /** What happens to a header on its way; anything unnamed passes. */
 type Fate = 'keep' | 'drop' | 'credential' | 'message' | 'own';
@@ -8,9 +10,10 @@ const hopByHop = ['connection', 'keep-alive', 'proxy-connection', 'proxy-authent
 
 /** A client can write these; only ours may reach an upstream that believes them (gin trusts every forwarded header). */
 const forwarded = [
-  'forwarded', 'x-forwarded', 'x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-protocol', 'x-forwarded-scheme', 'x-forwarded-ssl',
-  'x-forwarded-host', 'x-forwarded-port', 'x-forwarded-server', 'x-forwarded-prefix', 'x-forwarded-by', 'forwarded-for', 'x-real-ip',
+  'forwarded', 'forwarded-for', 'x-forwarded', 'x-real-ip',
   'x-client-ip', 'client-ip', 'x-cluster-client-ip', 'x-originating-ip', 'x-original-forwarded-for', 'x-remote-ip', 'x-remote-addr',
+  'x-true-client-ip', 'x-proxyuser-ip', 'proxy-client-ip', 'wl-proxy-client-ip', 'x-sucuri-clientip', 'incap-client-ip', 'ali-cdn-real-ip',
+  'cdn-src-ip', 'do-connecting-ip', 'x-nf-client-connection-ip', 'x-vercel-forwarded-for', 'x-vercel-proxied-for',
   'cf-connecting-ip', 'cf-connecting-ipv6', 'cf-pseudo-ipv4', 'true-client-ip', 'fastly-client-ip', 'fly-client-ip',
   'x-appengine-remote-addr', 'x-appengine-user-ip', 'x-azure-clientip', 'x-azure-socketip', 'x-envoy-external-address',
   'x-original-url', 'x-rewrite-url', 'x-original-host', 'x-host', 'front-end-https', 'x-request-id',
@@ -58,13 +61,25 @@ class Fates {
   }
 }
 
-/** Names with `_` collide with `-` in CGI-like servers; `x-heimdall-*` is ours to say. */
-const reserved = (name: string): boolean => name.includes('_') || name.startsWith('x-heimdall-');
+/** Names with `_` collide with `-` in CGI-like servers; `x-heimdall-*` and `x-forwarded-*` are ours to say. */
+const reserved = (name: string): boolean => name.includes('_') || name.startsWith('x-heimdall-') || name.startsWith('x-forwarded-');
 
-const callerFates = new Fates((name) => (reserved(name) ? 'drop' : (requestFates.get(name) ?? 'keep')));
+const callerFate = (name: string): Fate => (reserved(name) ? 'drop' : (requestFates.get(name) ?? 'keep'));
+const callerFates = new WeakMap<Config, Fates>();
+
+/** What a proxy says of the client to us is said to nobody else, whatever the configuration calls it. */
+function callerFatesOf(config: Config): Fates {
+  let fates = callerFates.get(config);
+  if (fates === undefined) {
+    const ours = [config.clientIpHeader, config.ja4Header];
+    fates = new Fates((name) => (ours.includes(name) ? 'drop' : callerFate(name)));
+    callerFates.set(config, fates);
+  }
+  return fates;
+}
+
 const ownFates = new Fates((name) => (ownAllowed.test(name) ? 'keep' : 'drop'));
 const answerFates = new Fates((name) => (name.startsWith('x-heimdall-') ? 'drop' : (responseFates.get(name) ?? 'keep')));
-const corsFates = new Fates((name) => (name.startsWith('access-control-') ? 'drop' : answerFates.of(name)));
 
 /** By these the gate has judged the request: the upstream must see the same. */
 const judgedBy: ReadonlySet<string> = new Set([...credentials, 'host', 'content-type', 'content-encoding']);
@@ -80,16 +95,17 @@ function named(connection: string | undefined): ReadonlySet<string> | null {
 export function callerHeaders(context: Context): string[] {
   const { rawHeaders, headers } = context.req;
   const oneHop = named(headers.connection);
-  const replaced = context.upstreamCredential;
+  const leaves = leavesWith(context, 'newapi');
+  const fates = callerFatesOf(context.core.config);
   const flat: string[] = [];
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] as string;
-    const fate = callerFates.of(name);
-    if (fate === 'drop' || fate === 'message' || (fate === 'credential' && replaced !== null)) continue;
+    const fate = fates.of(name);
+    if (fate === 'drop' || fate === 'message' || (fate === 'credential' && leaves !== 'caller')) continue;
     if (oneHop?.has(name.toLowerCase())) continue;
     flat.push(name, rawHeaders[at + 1] as string);
   }
-  if (replaced !== null) flat.push('Authorization', `Bearer ${replaced}`);
+  if (leaves === 'granted') flat.push('Authorization', `Bearer ${context.upstreamCredential}`);
   flat.push('X-Forwarded-For', context.ip, 'X-Real-IP', context.ip, 'X-Forwarded-Proto', context.proto);
   flat.push('X-Forwarded-Host', context.host, 'X-Forwarded-Port', portOf(context), 'X-Request-Id', context.id);
   return flat;
@@ -116,6 +132,9 @@ export function ownHeaders(context: Context, host: string, credential: readonly 
 }
 
 const queryCredential = /^(?:key|api[-_]?key|access_token|token)(?:=|$)/i;
+
+/** The query as NewAPI gets it: untouched where it may read the caller's own credential there. */
+export const queryFor = (context: Context): string => (leavesWith(context, 'newapi') === 'caller' ? context.query : anonymousQuery(context.query));
 
 /** A query without the parameters that may carry a credential. */
 export function anonymousQuery(query: string): string {
@@ -151,9 +170,11 @@ function upgradeHeaders(context: Context, bag: Record<string, string | string[]>
   bag.connection = 'Upgrade';
   bag.upgrade = 'websocket';
   const protocols = context.req.headers['sec-websocket-protocol'];
-  if (protocols !== undefined && context.upstreamCredential !== null) {
-    bag['sec-websocket-protocol'] = protocols.replace(socketCredential, (_, before: string) => `${before}openai-insecure-api-key.${context.upstreamCredential}`);
-  }
+  const leaves = leavesWith(context, 'newapi');
+  if (protocols === undefined || leaves === 'caller') return;
+  const granted = (_: string, before: string): string => (leaves === 'granted' ? `${before}openai-insecure-api-key.${context.upstreamCredential}` : '');
+  const left = protocols.replace(socketCredential, granted).replace(/^\s*,\s*/, '');
+  if (left !== '') bag['sec-websocket-protocol'] = left;
 }
 
 function add(bag: Record<string, string | string[]>, name: string, value: string): void {
@@ -167,13 +188,12 @@ function add(bag: Record<string, string | string[]>, name: string, value: string
  * @param raw the upstream's flat header list, as strings or bytes.
  * @param own the target was asked with our own credential.
  */
-export function answerHead(context: Context, raw: ArrayLike<string | Buffer>, own: boolean): string[] {
-  const fates = context.core.config.cors === null ? answerFates : corsFates;
+export function answerHead(raw: ArrayLike<string | Buffer>, own: boolean): string[] {
   const head: string[] = [];
   let oneHop: ReadonlySet<string> | null = null;
   for (let at = 0; at < raw.length; at += 2) {
     const name = text(raw[at] as string | Buffer);
-    const fate = fates.of(name);
+    const fate = answerFates.of(name);
     if (fate === 'drop' || (fate === 'own' && own)) {
       if (name.length === 10 && name.toLowerCase() === 'connection') oneHop ??= named(text(raw[at + 1] as string | Buffer));
       continue;

@@ -1,7 +1,10 @@
 import type { RetryConfig } from '../../types/config.d.ts';
 import type { Context } from '../context.ts';
+import { isStatus } from '../config/provider.ts';
+import { describe } from '../describe.ts';
 import { headerOf } from '../head.ts';
-import type { Failure, Reply } from './failure.ts';
+import { errorStatus } from '../providers/common.ts';
+import type { ErrorEvent, ErrorReply, Failure } from './failure.ts';
 import { defaultRest, retryAfter } from './retry.ts';
 import type { Result } from './state.ts';
 import type { Target } from './targets.ts';
@@ -63,9 +66,9 @@ function judgeKind(failure: Failure, of: Case): Judgement {
     case 'cut':
       return serverError(of, isSigned(of, failure.head) ? 'ok' : 'fail', null);
     case 'error_event':
-      return judgeEvent(of, failure.error, isSigned(of, failure.head));
+      return judgeEvent(of, failure);
     case 'reply':
-      return judgeReply(of, failure.reply);
+      return judgeReply(of, failure);
   }
 }
 
@@ -75,8 +78,10 @@ function unclear({ context, retry }: Case): Judgement {
   return { verdict: repeatable ? 'next' : 'return', again: false, result: 'fail', rest: null };
 }
 
-function judgeReply(of: Case, { status, head, body }: Reply): Judgement {
+function judgeReply(of: Case, failure: ErrorReply): Judgement {
   const { target, now } = of;
+  const { head, body } = failure.reply;
+  const status = statusOf(failure, target, of.context);
   if (target.credential === 'own' && (status === 401 || status === 403)) return foreign;
   // An answer NewAPI has signed is a sign of its life, and below 500 its verdict on the caller.
   const signed = isSigned(of, head);
@@ -91,8 +96,10 @@ function judgeReply(of: Case, { status, head, body }: Reply): Judgement {
 const foreign: Judgement = { verdict: 'next', again: false, result: 'neither', rest: null };
 
 /** An error inside a 200 stream comes from behind NewAPI, which gives its own verdicts before a stream begins. */
-function judgeEvent(of: Case, error: unknown, signed: boolean): Judgement {
-  const status = statusOf(error);
+function judgeEvent(of: Case, failure: ErrorEvent): Judgement {
+  const { error, head } = failure;
+  const signed = isSigned(of, head);
+  const status = statusOf(failure, of.target, of.context);
   if (of.target.credential === 'own' && (status === 401 || status === 403)) return foreign;
   if (verdicts.has(codeOf(error)) || (status < 500 && status !== 429)) return final;
   return status === 429 || status === 529 ? rateLimited(of, null) : serverError(of, signed ? 'ok' : 'neither', null);
@@ -119,30 +126,34 @@ function serverError({ target, retry }: Case, result: Result, asked: number | nu
 const isSigned = ({ target }: Case, head: readonly string[]): boolean => target.credential === 'caller' && headerOf(head, 'x-oneapi-request-id') !== null;
 
 /** Whether a target did not accept our own credential; its text is for us alone. */
-export function isOurKeyRefused(failure: Failure, target: Target): boolean {
-  if (target.credential !== 'own') return false;
-  if (failure.kind === 'reply') return failure.reply.status === 401 || failure.reply.status === 403;
-  return failure.kind === 'error_event' && [401, 403].includes(statusOf(failure.error));
+export function isOurKeyRefused(failure: Failure, target: Target, context: Context): boolean {
+  if (target.credential !== 'own' || (failure.kind !== 'reply' && failure.kind !== 'error_event')) return false;
+  return [401, 403].includes(statusOf(failure, target, context));
 }
 
-function errorIn(body: Buffer): unknown {
+/** The HTTP status a failure stands for, as the target's provider reads it. */
+export function statusOf(failure: ErrorReply | ErrorEvent, { name, provider }: Target, { core }: Context): number {
+  const sent = failure.kind === 'reply' ? failure.reply.status : 200;
+  // It goes by the status alone: no need to look into the body.
+  if (sent >= 400 && provider.errorStatus === errorStatus) return sent;
   try {
-    return (JSON.parse(body.toString()) as { error?: unknown } | null)?.error;
+    const read = provider.errorStatus(failure.kind === 'reply' ? errorIn(failure.reply.body) : failure.error, sent);
+    if (isStatus(read)) return read;
+  } catch (error) {
+    core.log.error({ target: name, function: 'errorStatus', error: describe(error) }, 'provider.failed');
+  }
+  return errorStatus(null, sent);
+}
+
+/** Where NewAPI, OpenAI and Anthropic have it, else the whole. */
+function errorIn(body: Buffer | null): unknown {
+  if (body === null) return null;
+  try {
+    const answer = JSON.parse(body.toString()) as { error?: unknown } | null;
+    return answer?.error ?? answer;
   } catch {
     return null;
   }
 }
 
 const codeOf = (error: unknown): string => String((error as { code?: unknown } | null)?.code ?? '');
-
-/** The HTTP status that an error event would have had. */
-export function statusOf(error: unknown): number {
-  const { code, status, type } = (typeof error === 'object' && error !== null ? error : {}) as Record<string, unknown>;
-  for (const number of [status, code].map(Number)) if (number >= 400 && number < 600) return number;
-  const word = `${String(type)} ${String(code)}`;
-  if (/rate_limit|too_many/.test(word)) return 429;
-  if (/overloaded/.test(word)) return 529;
-  if (/authentication|invalid_api_key/.test(word)) return 401;
-  if (/permission/.test(word)) return 403;
-  return /invalid_request/.test(word) ? 400 : 502;
-}

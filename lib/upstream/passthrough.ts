@@ -4,11 +4,16 @@ import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { createProxyMiddleware, type Options, type Plugin, type RequestHandler } from 'http-proxy-middleware';
-import { type Context, type Core, type GateRequest } from '../context.ts';
+import type { Context } from '../context.ts';
+import type { Core, GateRequest } from '../core.ts';
 import { describe } from '../describe.ts';
 import { HeimdallError } from '../errors.ts';
 import { headerOf } from '../head.ts';
-import { answerHead, anonymousQuery, proxyHeaders } from './hygiene.ts';
+import { carriedTap } from './carried-usage.ts';
+import { answerHead, proxyHeaders, queryFor } from './hygiene.ts';
+
+/** How long one side of a WebSocket may go on when the other has ended its own, milliseconds. */
+const goodbye = 10_000;
 
 /** Carries everything but model routes to NewAPI. */
 export interface Proxy {
@@ -74,9 +79,11 @@ function upgrade(context: Context, handler: RequestHandler<GateRequest, ServerRe
 
 /** The proxy copies headers and URL from the request; {@link restore} takes ours away again. */
 function prepare(context: Context, prefix: string): void {
-  const { req, upstreamCredential, query } = context;
+  const { req, query } = context;
   const url = req.url ?? '/';
-  const own = upstreamCredential === null || query === '' ? url : url.slice(0, -query.length) + anonymousQuery(query);
+  const { upstream } = context.route;
+  const sent = upstream === null ? url : upstream + query;
+  const own = query === '' ? sent : sent.slice(0, -query.length) + queryFor(context);
   context.forwardPath = prefix + own;
   const received = { url, headers: req.headers };
   context.restore = () => void Object.assign(req, received);
@@ -111,9 +118,10 @@ function follow(request: ClientRequest, context: Context): void {
 }
 
 function relay(core: Core, answer: IncomingMessage, context: Context): void {
-  const head = answerHead(context, answer.rawHeaders, false);
+  const head = answerHead(answer.rawHeaders, false);
   note(context, answer.statusCode ?? 502, head);
   if (headerOf(head, 'content-type')?.startsWith('text/event-stream') && headerOf(head, 'x-accel-buffering') === null) head.push('X-Accel-Buffering', 'no');
+  measure(context, answer, head);
   context.writeProxied(answer.statusCode ?? 502, head);
   answer.on('data', (chunk: Buffer) => {
     context.bytesOut += chunk.length;
@@ -121,6 +129,22 @@ function relay(core: Core, answer: IncomingMessage, context: Context): void {
   // Ahead of the proxy's own listener, which would pass it off as a client that left.
   answer.on('error', (error) => interrupted(core, error, context));
   answer.pipe(context.res);
+}
+
+/** What it used is known when it ends, however it does. */
+function measure(context: Context, answer: IncomingMessage, head: readonly string[]): void {
+  const tap = carriedTap(context, answer.statusCode ?? 502, head);
+  if (tap === null) return;
+  const { exchange } = context;
+  context.servedModel = context.model;
+  answer.on('data', (chunk: Buffer) => tap.push(chunk));
+  context.exchange = {
+    abort() {
+      context.usage ??= tap.end(answer.complete);
+      exchange?.abort();
+    },
+    look: () => undefined,
+  };
 }
 
 function interrupted(core: Core, error: Error, context: Context): void {
@@ -161,11 +185,21 @@ function watchUpgrade(core: Core, request: ClientRequest, context: Context): voi
     answered(answer);
     socket.once('close', () => upstream.destroy());
     upstream.once('close', () => socket.destroySoon());
+    const part = (): void => partSoon(core, socket);
+    socket.once('end', part);
+    upstream.once('end', part);
   });
   request.once('response', (answer: IncomingMessage) => {
     answered(answer);
     socket.once('finish', () => socket.destroy());
   });
+}
+
+/** One side has said all it had to say; what the other still has must come soon, or the socket would be held for ever. */
+function partSoon(core: Core, socket: Socket): void {
+  const timer = core.clock.setTimeout(() => socket.destroy(), goodbye);
+  timer.unref();
+  socket.once('close', () => core.clock.clearTimeout(timer));
 }
 
 function failed(core: Core, error: Error, req: GateRequest): void {

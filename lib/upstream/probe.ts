@@ -1,5 +1,5 @@
 import type { Timer } from '../../types/clock.d.ts';
-import type { Core } from '../context.ts';
+import type { Core } from '../core.ts';
 import type { Target } from './targets.ts';
 
 /** `/health/ready` looks again at a target that was down this long ago, milliseconds: NewAPI allows an address 180 calls in 180 s. */
@@ -16,7 +16,7 @@ export interface Prober {
 
 /** Any answer below 500, a 401 or 429 too, is a sign of life. */
 export function prober(core: Core, targets: readonly Target[]): Prober {
-  const { enabled, interval, failureThreshold } = core.config.llm.healthCheck;
+  const { enabled, interval, timeout, failureThreshold } = core.config.llm.healthCheck;
   let first: Promise<void> | null = null;
   let asked = 0;
   let timer: Timer | null = null;
@@ -25,9 +25,13 @@ export function prober(core: Core, targets: readonly Target[]): Prober {
   async function round(threshold: number): Promise<void> {
     asked = core.clock.now();
     await Promise.all(targets.map(async (target) => {
-      const answered = await alive(core, target);
+      const before = core.clock.now();
+      const status = await probed(core, target, timeout);
+      const alive = status !== null && status < 500;
       // Closing cuts what is under way, which says nothing about a target.
-      if (!closed) target.state.base.probe(answered, threshold);
+      if (closed) return;
+      target.lastProbe = { time: before, alive, status, duration: core.clock.now() - before };
+      target.state.base.probe(alive, threshold);
     }));
   }
 
@@ -57,16 +61,23 @@ export function prober(core: Core, targets: readonly Target[]): Prober {
   };
 }
 
-async function alive(core: Core, target: Target): Promise<boolean> {
-  const { timeout } = core.config.llm.healthCheck;
-  const headers = target.key === null ? [] : [...target.provider.credential(target.key, '/v1/models')];
+/** What a probe needs to know of a target. */
+export type Probed = Pick<Target, 'name' | 'provider' | 'credential' | 'pool' | 'base' | 'host' | 'key'>;
+
+/**
+ * Asks for something that costs nothing.
+ * @param timeout milliseconds.
+ * @returns the answer's status, or null without one.
+ */
+export async function probed(core: Core, target: Probed, timeout: number): Promise<number | null> {
   const signal = AbortSignal.timeout(timeout);
   try {
+    const headers = target.key === null ? [] : target.provider.credential(target.key, '/v1/models');
     const { statusCode, body } = await target.pool.request({ path: target.provider.probe(target.base), method: 'GET', headers: ['host', target.host, ...headers], signal });
     await body.dump();
     if (statusCode === 401 && target.credential === 'own') core.log.error({ target: target.name }, 'upstream.credential_refused');
-    return statusCode < 500;
+    return statusCode;
   } catch {
-    return false;
+    return null;
   }
 }

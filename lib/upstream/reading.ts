@@ -1,5 +1,6 @@
 import type { Context } from '../context.ts';
 import { headerOf } from '../head.ts';
+import { endOfValue, skipSpace } from '../scan.ts';
 
 /** A JSON answer commits when it is complete or exceeds this; an error's body is kept up to it. */
 export const holdLimit = 262_144;
@@ -9,14 +10,16 @@ export type Reading = 'stream' | 'json' | 'error' | 'none';
 /** How an answer is looked at before it commits; `none`: it commits at its head. */
 export function readingOf(status: number, head: readonly string[], context: Context): Reading {
   if (status >= 400) return 'error';
-  if (status === 204 || status === 304 || context.req.method === 'HEAD' || headerOf(head, 'content-encoding') !== null) return 'none';
+  if (status === 204 || status === 304 || context.req.method === 'HEAD') return 'none';
   const type = headerOf(head, 'content-type') ?? '';
-  if (type.startsWith('text/event-stream')) return 'stream';
+  if (type.startsWith('text/event-stream')) return headerOf(head, 'content-encoding') === null ? 'stream' : 'none';
   if (!type.includes('json')) return 'none';
   return Number(headerOf(head, 'content-length') ?? 0) > holdLimit ? 'none' : 'json';
 }
 
 export const lineFeed = 0x0a;
+const closeBrace = 0x7d;
+const closeBracket = 0x5d;
 
 /** Whether a chunk ends at a blank line, with LF or CRLF; one that is but the second line end needs the chunk before. */
 export function endsEvent(chunk: Buffer, afterLineEnd: boolean): boolean {
@@ -26,9 +29,10 @@ export function endsEvent(chunk: Buffer, afterLineEnd: boolean): boolean {
   return before < 0 ? afterLineEnd : chunk[before] === lineFeed;
 }
 
-/** Framing that ends cleanly can still carry half a document. */
-export function looksComplete(body: Buffer): boolean {
+/** Framing that ends cleanly can still carry half a document; of a compressed one it alone can tell. */
+export function isWhole(body: Buffer, head: readonly string[]): boolean {
+  if (headerOf(head, 'content-encoding') !== null) return body.length > 0;
   let last = body.length - 1;
   while (last >= 0 && (body[last] as number) <= 0x20) last--;
-  return body[last] === 0x7d || body[last] === 0x5d;
+  return (body[last] === closeBrace || body[last] === closeBracket) && endOfValue(body, skipSpace(body, 0)) !== -1;
 }

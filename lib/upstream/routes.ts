@@ -1,4 +1,7 @@
+import type { RouteConfig } from '../../types/config.d.ts';
 import type { Route } from '../../types/route.d.ts';
+import { HANDLERS, METHODS, methodsOf, pathOf } from '../config/routes.ts';
+import { ownRoute } from '../own-route.ts';
 
 type Row = readonly [methods: string, path: string, traits?: Partial<Omit<Route, 'template'>>];
 
@@ -8,26 +11,25 @@ const api: Partial<Route> = { class: 'api', errors: 'newapi' };
 const webhook: Partial<Route> = { class: 'webhook', errors: 'newapi' };
 const open: Partial<Route> = { credential: false };
 
-const everywhere = ['openai', 'anthropic', 'ollama'];
-
 /**
  * Every path the gate knows, most specific first. `:name` is one segment, a trailing `*` the rest; `*` as method is any.
- * What NewAPI serves and how it reads it: its relay, video, dashboard and web routers.
+ * What NewAPI serves and how it reads it: its relay, video, dashboard and web routers. Who else speaks a route, its
+ * provider says.
  */
 const table: readonly Row[] = [
-  ['POST', '/v1/chat/completions', { ...model, providers: everywhere }],
-  ['POST', '/v1/completions', { ...model, providers: ['openai', 'ollama'] }],
-  ['POST', '/v1/embeddings', { ...model, free: false, providers: ['openai', 'ollama'] }],
-  ['POST', '/v1/responses', { ...model, providers: ['openai'] }],
-  ['POST', '/v1/messages', { ...model, errors: 'claude', providers: ['anthropic'] }],
-  ['POST', '/v1/moderations', { ...model, free: true, providers: ['openai'] }],
-  ['POST', '/v1/rerank', { ...model }],
-  ['POST', '/v1/images/generations', { ...model, media: true, providers: ['openai'] }],
-  ['POST', '/v1/images/*', { ...model, body: 'form', media: true, providers: ['openai'] }],
-  ['POST', '/v1/audio/speech', { ...model, media: true, providers: ['openai'] }],
-  ['POST', '/v1/audio/*', { ...model, body: 'form', media: true, providers: ['openai'] }],
-  ['GET', '/v1/models', { ...model, body: 'none', free: true, providers: everywhere }],
-  ['GET', '/v1/models/:model', { ...model, body: 'none', free: true, providers: everywhere }],
+  ['POST', '/v1/chat/completions', model],
+  ['POST', '/v1/completions', model],
+  ['POST', '/v1/embeddings', model],
+  ['POST', '/v1/responses', model],
+  ['POST', '/v1/messages', { ...model, errors: 'claude' }],
+  ['POST', '/v1/moderations', { ...model, free: true }],
+  ['POST', '/v1/rerank', model],
+  ['POST', '/v1/images/generations', { ...model, media: true }],
+  ['POST', '/v1/images/*', { ...model, body: 'form', media: true }],
+  ['POST', '/v1/audio/speech', { ...model, media: true }],
+  ['POST', '/v1/audio/*', { ...model, body: 'form', media: true }],
+  ['GET', '/v1/models', { ...model, body: 'none', free: true }],
+  ['GET', '/v1/models/:model', { ...model, body: 'none', free: true }],
 
   ['GET', '/v1/realtime', { class: 'realtime', errors: 'openai', credential: true }],
   ['*', '/v1/dashboard/*', api],
@@ -55,19 +57,19 @@ const table: readonly Row[] = [
   ['*', '/jimeng/*', task],
 ];
 
-const defaults: Omit<Route, 'template'> = { class: 'ui', body: 'none', errors: 'newapi', credential: false, free: false, media: false, providers: [] };
+const defaults: Omit<Route, 'template' | 'api'> = { upstream: null, class: 'ui', body: 'none', errors: 'newapi', credential: false, free: false, media: false };
+const routeFor = (template: string, traits: Partial<Route> = {}): Route => ({ ...defaults, ...traits, template, api: template });
 
-const rest: Route = { ...defaults, template: 'other' };
+const rest = routeFor('other');
 /** A preflight carries no credential; NewAPI answers it, or the `cors` part does. */
-const preflight: Route = { ...defaults, template: 'preflight', errors: 'openai' };
+const preflight = routeFor('preflight', { errors: 'openai' });
 
-/** The routes, for metrics and docs. */
-export const routes: readonly Route[] = [...table.map(([, template, traits]) => ({ ...defaults, ...traits, template })), rest, preflight];
+const listed: readonly Route[] = [...table.map(([, template, traits]) => routeFor(template, traits)), rest, preflight];
 
 const exact = new Map<string, Route>();
 const patterns: { method: string; matches: RegExp; route: Route }[] = [];
 for (const [at, [method, template]] of table.entries()) {
-  const route = routes[at] as Route;
+  const route = listed[at] as Route;
   if (method !== '*' && !/[:*]/.test(template)) exact.set(`${method} ${template}`, route);
   else patterns.push({ method, matches: pattern(template), route });
 }
@@ -78,14 +80,79 @@ function pattern(template: string): RegExp {
   return new RegExp(`^${source}$`, 's');
 }
 
-/** @param path canonical: decoded, without empty and dot segments. */
-export function routeOf(method: string, path: string): Route {
-  const found = exact.get(`${method} ${path}`);
-  if (found) return found;
-  if (method === 'OPTIONS') return preflight;
+/** The routes of one gate. */
+export interface RouteTable {
+  /** All of them, for metrics and docs. */
+  readonly routes: readonly Route[];
+  /** @param path canonical: decoded, without empty and dot segments. */
+  readonly routeOf: (method: string, path: string) => Route;
+  /** What the configuration says of a route, for those it names; their preflights included. */
+  readonly rows: ReadonlyMap<Route, RouteConfig>;
+}
+
+/**
+ * The list above and the rows of the configuration, which come first. A row adds a path, or says more of one the list
+ * knows; what the list demands of a path it cannot take away.
+ */
+export function routeTable(configured: readonly RouteConfig[]): RouteTable {
+  const rows = new Map<Route, RouteConfig>();
+  const own = new Map(exact);
+  const otherMethods = new Map<string, Route>();
+  for (const row of configured) install(row, rows, own, otherMethods);
+  return {
+    routes: [...new Set([...listed, ...rows.keys()])],
+    rows,
+    routeOf(method, path) {
+      const found = own.get(`${method} ${path}`);
+      if (found) return found;
+      if (method === 'OPTIONS') return preflight;
+      return otherMethods.get(path) ?? matching(method, path);
+    },
+  };
+}
+
+function matching(method: string, path: string): Route {
   for (const { method: only, matches, route } of patterns) {
     if ((only === '*' || only === method) && matches.test(path)) return route;
   }
   return rest;
 }
 
+/** A slash at the end makes no other path of it: what the row demands could be got round. */
+function install(row: RouteConfig, rows: Map<Route, RouteConfig>, own: Map<string, Route>, otherMethods: Map<string, Route>): void {
+  const path = pathOf(row);
+  const add = (method: string, route: Route): void => {
+    rows.set(route, row);
+    for (const spelling of [path, `${path}/`]) {
+      if (method === '') otherMethods.set(spelling, route);
+      else own.set(`${method} ${spelling}`, route);
+    }
+  };
+  const served = methodsOf(row);
+  for (const method of ['', ...METHODS]) add(method, served?.includes(method) ? routeOfRow(row, method, path) : refined(row, known(method, path), path));
+  add('OPTIONS', { ...preflight, upstream: own.get(`POST ${path}`)?.upstream ?? null });
+}
+
+const known = (method: string, path: string): Route => exact.get(`${method} ${path}`) ?? matching(method, path);
+
+function routeOfRow(row: RouteConfig, method: string, path: string): Route {
+  const template = HANDLERS[row.handler].api;
+  const is = known(method, path);
+  if (template === null || is.class === 'model') return refined(row, is, path);
+  return { ...known('POST', template), template: path, upstream: template };
+}
+
+/**
+ * A path that somebody names is more than a page. Where `auth` is asked for, a credential is needed, and leaves as that of
+ * other calls that need one: what the gate has judged is not sent on as NewAPI's own session is.
+ */
+function refined(row: RouteConfig, is: Route, path: string): Route {
+  const asked = row.middleware.includes('auth');
+  if (HANDLERS[row.handler].own) return { ...ownRoute(path), credential: asked };
+  const route = { ...is, template: path, upstream: is.class === 'model' ? path : null };
+  if (asked && !is.credential) return { ...route, class: 'task', credential: true };
+  return { ...route, class: is.class === 'ui' ? 'api' : is.class };
+}
+
+/** The table of a gate whose configuration names no routes. */
+export const { routes, routeOf } = routeTable([]);

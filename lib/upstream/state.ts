@@ -167,6 +167,11 @@ export class TargetState {
     return made;
   }
 
+  /** Every model with a state of its own. */
+  models(): Iterable<readonly [model: string, breaker: Breaker]> {
+    return this.#byModel ?? [];
+  }
+
   /** The worst of its states, for metrics: what of it is closed to somebody. */
   worst(): State['kind'] {
     const order = ['up', 'resting', 'probing', 'open'] as const;

@@ -1,17 +1,23 @@
 import { Client, Pool, type Dispatcher } from 'undici';
 import type { LlmTarget } from '../../types/config.d.ts';
-import type { Provider } from '../../types/provider.d.ts';
 import type { Route } from '../../types/route.d.ts';
-import type { Context, Core } from '../context.ts';
-import { providerOf } from '../providers/index.ts';
-import { anonymousQuery, callerHeaders, ownHeaders } from './hygiene.ts';
+import type { ProbeView } from '../../types/target.d.ts';
+import type { Context } from '../context.ts';
+import type { Core } from '../core.ts';
+import { leavesWith } from '../leaves.ts';
+import { ConfigError, expectation, show } from '../config/problems.ts';
+import { describe } from '../describe.ts';
+import { providerOf, type WholeProvider } from '../providers/index.ts';
+import { anonymousQuery, callerHeaders, ownHeaders, queryFor } from './hygiene.ts';
+import { routes } from './routes.ts';
+import { withUsage } from './include-usage.ts';
 import { TargetState } from './state.ts';
 
 /** One place an attempt can go to. */
 export interface Target {
   /** Unique among a gate's targets, for records and metrics: the provider, numbered when it stands twice. */
   readonly name: string;
-  readonly provider: Provider;
+  readonly provider: WholeProvider;
   /** `caller`: asked with the caller's credential. `own`: asked with ours, or with none; never sees the caller's. */
   readonly credential: 'caller' | 'own';
   readonly pool: Pool;
@@ -25,6 +31,8 @@ export interface Target {
   readonly state: TargetState;
   /** Requests it is working on. */
   inHand: number;
+  /** What its last probe found; null before the first. */
+  lastProbe: ProbeView | null;
 }
 
 /** A handler that is told the connection its request is put on. */
@@ -99,34 +107,45 @@ function target({ config, clock, log }: Core, from: LlmTarget, taken: Set<string
     weight: from.weight,
     state: new TargetState(config.circuitBreaker, () => clock.now(), !caller, (state, model) => log.warn({ target: name, model, state }, `target.${state}`)),
     inHand: 0,
+    lastProbe: null,
   };
 }
 
-/** The targets of a configuration in order of preference; opens no connection. */
+/**
+ * The targets of a configuration in order of preference; opens no connection.
+ * @throws ConfigError naming every route a provider is said to speak and nobody knows.
+ */
 export function targetsOf(core: Core): readonly Target[] {
   const taken = new Set<string>();
   const { llm } = core.config;
-  return [llm, ...llm.backupProviders].map((from) => target(core, from, taken));
+  const configured = [llm, ...llm.backupProviders];
+  const problems = configured.flatMap(({ provider }, at) => unknownRoutes(providerOf(provider), at === 0 ? 'llm' : `llm.backupProviders[${at - 1}]`));
+  if (problems.length > 0) throw new ConfigError(problems);
+  return configured.map((from) => target(core, from, taken));
 }
 
-/**
- * SECURITY: a gateway key is never shown to NewAPI: it needs an `upstream_credential`. An `own` target spends our money:
- * only a verified caller reaches it, and only by routes its provider speaks.
- */
+const known: readonly string[] = routes.filter(({ class: kind }) => kind === 'model').map(({ api }) => api);
+
+function unknownRoutes({ speaks }: WholeProvider, place: string): { path: string; message: string }[] {
+  const given = speaks === 'all' ? [] : speaks;
+  return given.flatMap((template, at) =>
+    known.includes(template) ? [] : [{ path: `${place}.provider.speaks[${at}]`, message: expectation(`one of ${known.join(', ')}`, show(template), known[0]) }],
+  );
+}
+
+/** SECURITY: only targets for which {@link leavesWith} has a credential, and of ours those that speak the route. */
 export function eligible(target: Target, context: Context): boolean {
-  if (target.credential === 'caller') return context.key === null || context.upstreamCredential !== null;
-  return context.verified && speaks(target.provider, context.route) && (targetModel(target, context) === context.model || context.modelSpan !== null);
+  if (target.credential === 'caller') return leavesWith(context, 'newapi') !== 'never';
+  return leavesWith(context, 'own') === 'ours' && speaks(target, context.route) && (targetModel(target, context) === context.model || context.modelSpan !== null);
 }
 
-function speaks(provider: Provider, route: Route): boolean {
-  if (provider.name === 'newapi') return true;
-  return route.providers.includes(provider.name) || (!known.has(provider.name) && route.providers.includes('openai'));
+/** Whether a target's provider answers a route. */
+export function speaks({ provider }: Pick<Target, 'provider'>, { api }: Route): boolean {
+  return provider.speaks === 'all' || provider.speaks.includes(api);
 }
-
-const known: ReadonlySet<string> = new Set(['openai', 'anthropic', 'ollama']);
 
 /** The model this target is asked for. */
-export function targetModel(target: Target, context: Context): string | null {
+export function targetModel(target: Target, context: Pick<Context, 'model'>): string | null {
   const { model } = context;
   if (model === null) return null;
   const mapped = Object.hasOwn(target.models, model) ? target.models[model] : undefined;
@@ -147,14 +166,23 @@ export function requestFor(target: Target, context: Context): Dispatcher.Dispatc
   };
 }
 
-const credentialFor = ({ key, provider }: Target, context: Context): readonly string[] => (key === null ? [] : provider.credential(key, context.route.template));
+/** A provider that fails here is asked without a key: what it answers then is judged like any refusal of it. */
+function credentialFor({ name, key, provider }: Target, { core, route }: Context): readonly string[] {
+  if (key === null) return [];
+  try {
+    return provider.credential(key, route.api);
+  } catch (error) {
+    core.log.error({ target: name, function: 'credential', error: describe(error) }, 'provider.failed');
+    return [];
+  }
+}
 
 /** NewAPI gets path and query as the caller wrote them, since it reads credentials there by its own rules. */
 function rawPath(context: Context): string {
-  const { path, query, upstreamCredential } = context;
+  const { path, query, route } = context;
   const raw = context.req.url ?? '';
-  const version = raw.startsWith('/v1/') ? raw.slice(3, raw.length - query.length) : encoded(path);
-  return version + (upstreamCredential === null ? query : anonymousQuery(query));
+  const version = route.upstream === null && raw.startsWith('/v1/') ? raw.slice(3, raw.length - query.length) : encoded(path);
+  return version + queryFor(context);
 }
 
 const plainPath = ({ path, query }: Context): string => encoded(path) + anonymousQuery(query);
@@ -162,8 +190,19 @@ const plainPath = ({ path, query }: Context): string => encoded(path) + anonymou
 /** What follows `/v1` in a canonical path, segment by segment, so that a decoded `?` or `#` stays part of it. */
 const encoded = (path: string): string => path.slice(3).split('/').map(encodeURIComponent).join('/');
 
-/** The caller's bytes; when this target knows the model by another name, only those of the name differ. */
+/** Whose usage limits count is asked for it, where the caller has not. */
 function bodyFor(target: Target, context: Context): Buffer | null {
+  const body = named(target, context);
+  const asking = body !== null && context.measured && context.stream && reports.has(context.route.api) ? withUsage(body) : null;
+  context.usageAdded = asking !== null;
+  return asking ?? body;
+}
+
+/** Routes whose streams tell what they used only when asked. */
+const reports: ReadonlySet<string> = new Set(['/v1/chat/completions', '/v1/completions']);
+
+/** The caller's bytes; when this target knows the model by another name, only those of the name differ. */
+function named(target: Target, context: Context): Buffer | null {
   const { body, modelSpan } = context;
   const model = targetModel(target, context);
   if (body === null || modelSpan === null || model === context.model) return body;

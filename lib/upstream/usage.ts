@@ -10,6 +10,8 @@ export { estimateTokens } from './usage-estimate.ts';
 /** Looks at an answer's bytes as they pass; keeps a bounded few and changes none. */
 export interface UsageTap {
   push(chunk: Buffer): void;
+  /** The event that ends a stream has passed: whatever breaks off now, nothing is missing. */
+  readonly over: boolean;
   /**
    * What the answer used.
    * @param complete false when it was cut or aborted: then what was seen plus an estimate of the rest.
@@ -56,6 +58,7 @@ function estimate(request: Buffer | number, completion: number): Usage {
 const promptOf = (request: Buffer | number): number => (typeof request === 'number' ? tokensOf(request) : estimateTokens(request));
 
 class DocumentTap implements UsageTap {
+  readonly over = false;
   readonly #request: Buffer | number;
   readonly #tail = new Tail(keptBytes);
 
@@ -75,18 +78,35 @@ class DocumentTap implements UsageTap {
 }
 
 const newline = 0x0a;
+const carriageReturn = 0x0d;
 /** First byte of a `data` line. */
 const d = 0x64;
+/** First byte of an `event` line. */
+const e = 0x65;
+
+const done = /^data: ?\[DONE\]/;
+/** `data: [DONE]` and a carriage return. */
+const longestDone = 13;
+/** What Anthropic's streams and those of the Responses API end with. */
+const lastEvents: ReadonlySet<string> = new Set(['message_stop', 'response.completed', 'response.incomplete', 'response.failed']);
+/** The longest of them and a carriage return. */
+const longestName = 20;
+/** What they begin with. */
+const [m, r] = [0x6d, 0x72];
+const space = 0x20;
 
 /** So many events at the beginning are weighed each; later every seventh, for seven. A prime: events may come in a rhythm. */
 const weighedEvents = 8;
 const stride = 7;
 
 class StreamTap implements UsageTap {
+  over = false;
   readonly #request: Buffer | number;
   /** A line that has not ended. */
   readonly #line = new Tail(keptBytes);
   #lineIsData = false;
+  /** A line of the last event has passed. */
+  #isLast = false;
   #events = 0;
   /** Quarters of a token seen as text. */
   #weight = 0;
@@ -105,12 +125,15 @@ class StreamTap implements UsageTap {
     let report = nextReport(chunk, at);
     while (at < chunk.length) {
       if (chunk[at] === newline) {
+        this.over = this.#isLast;
         at++;
         continue;
       }
       const end = chunk.indexOf(newline, at);
       if (end === -1) return this.#beginLine(chunk, at);
       if (chunk[at] === d) this.#event(chunk, at, end);
+      else if (chunk[at] === e) this.#name(chunk, at, end);
+      else if (chunk[at] === carriageReturn) this.over = this.#isLast;
       if (report !== -1 && report < end) {
         if (chunk[at] === d && saysNumber(chunk, report, end)) this.#report(chunk.subarray(report, end));
         report = nextReport(chunk, end);
@@ -121,6 +144,7 @@ class StreamTap implements UsageTap {
 
   end(complete: boolean): Usage | null {
     if (!this.#line.empty) this.#endLine();
+    if (complete) this.over = this.#isLast;
     const latest = this.#latest === null ? null : spoken(this.#latest);
     const usage = usageOf(merge(this.#first, latest));
     const written = tokensOf(this.#weight - (latest === null ? this.#weightAtFirst : this.#weightAtLatest));
@@ -146,13 +170,20 @@ class StreamTap implements UsageTap {
 
   #endLine(): void {
     const line = this.#line.take();
-    if (!this.#lineIsData) return;
+    if (!this.#lineIsData) return this.#name(line, 0, line.length);
     this.#event(line, 0, line.length);
     const report = nextReport(line, 0);
     if (report !== -1 && saysNumber(line, report, line.length)) this.#report(Buffer.from(line.subarray(report)));
   }
 
+  #name(bytes: Buffer, from: number, to: number): void {
+    const at = bytes[from + 6] === space ? from + 7 : from + 6;
+    if ((bytes[at] !== m && bytes[at] !== r) || to - at > longestName) return;
+    if (lastEvents.has(bytes.toString('latin1', at, bytes[to - 1] === carriageReturn ? to - 1 : to))) this.#isLast = true;
+  }
+
   #event(bytes: Buffer, from: number, to: number): void {
+    if (to - from <= longestDone && done.test(bytes.toString('latin1', from, to))) this.#isLast = true;
     const nth = this.#events++;
     if (nth < weighedEvents) this.#weight += weighDelta(bytes.subarray(from, to));
     else if (nth % stride === 0) this.#weight += stride * weighDelta(bytes.subarray(from, to));

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import fc from 'fast-check';
 import { expand } from '../../lib/config/expand.ts';
 
 const VARIABLES = { A: 'a', B: 'b', EMPTY: '', DOLLAR: '${A} $A $(id) \\$', BRACE: '}' };
@@ -89,5 +90,45 @@ describe('expansion', () => {
       if (names.length === 0 && problems.length === 0) assert.ok(!result.includes('SECRET'), text);
       if (!text.includes('${')) assert.equal(result, text.replaceAll('\\$', '$'));
     }
+  });
+});
+
+describe('an expansion, whatever is written', () => {
+  const name = fc.stringMatching(/^[A-Za-z_]\w{0,8}$/);
+  const variables = fc.dictionary(name, fc.string(), { noNullPrototype: true });
+  /** Text without what the expansion looks for. */
+  const plain = fc.string().filter((text) => !/[$\\}]/.test(text));
+
+  it('leaves a text without a variable as it is', () => {
+    fc.assert(fc.property(fc.string(), variables, (text, values) => {
+      if (!text.includes('${') && !text.includes('\\$')) assert.deepEqual(expand(text, values), { text, names: [], problems: [] });
+    }));
+  });
+
+  it('puts a value in as it is, whatever it holds', () => {
+    fc.assert(fc.property(plain, name, fc.oneof(fc.string(), fc.constantFrom('${A}', '$(id)', '\\$', '}', '${')), plain, (before, key, value, after) => {
+      const values = { [key]: value };
+      assert.deepEqual(expand(`${before}\${${key}}${after}`, values), { text: before + value + after, names: [key], problems: [] });
+      assert.equal(expand(`${before}\${${key}:-other}${after}`, values).text, before + (value === '' ? 'other' : value) + after);
+    }));
+  });
+
+  it('takes the default of what is unset, however deep', () => {
+    fc.assert(fc.property(fc.array(name, { minLength: 1, maxLength: 6 }), plain, (names, last) => {
+      const text = names.reduceRight((inner, key) => `\${${key}:-${inner}}`, last);
+      assert.deepEqual(expand(text, {}), { text: last, names: names.toReversed(), problems: [] });
+    }));
+  });
+
+  it('undoes its own escape', () => {
+    fc.assert(fc.property(fc.string().filter((text) => !text.includes('\\')), (text) => assert.equal(expand(text.replaceAll('$', '\\$'), {}).text, text)));
+  });
+
+  it('says what is wrong without any value, and never throws', () => {
+    const secret = 'a-value-that-is-secret';
+    fc.assert(fc.property(fc.string({ unit: fc.constantFrom('$', '{', '}', '\\', ':', '-', '?', 'A', 'B', ' ') }), (text) => {
+      const { problems } = expand(text, { A: secret, AA: secret, B: secret });
+      assert.ok(!problems.join().includes(secret));
+    }));
   });
 });

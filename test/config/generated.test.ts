@@ -8,7 +8,9 @@ import { PARTS, SERIES } from '../../lib/config/schema.ts';
 import type { Config, ConfigInput, MiddlewareName, SeriesName } from '../../types/config.d.ts';
 import { configTypes, envTable, fillReadme, readmeTable, schemaJson } from '../generate.ts';
 
-type Frozen<T> = T extends readonly (infer Item)[]
+type Frozen<T> = T extends (...given: never[]) => unknown
+  ? T
+  : T extends readonly (infer Item)[]
   ? readonly Frozen<Item>[]
   : T extends object
     ? { readonly [Key in keyof T]: Frozen<T[Key]> }

@@ -12,9 +12,18 @@ describe('a configuration', () => {
     assert.equal(config.newapi.baseUrl, 'http://localhost:3000');
     assert.deepEqual([config.server.host, config.server.port, config.server.tls], ['0.0.0.0', 8000, null]);
     assert.deepEqual([config.server.bufferBodyBytes, config.server.maxBodyBytes], [32 * 1024 ** 2, 128 * 1024 ** 2]);
-    assert.deepEqual(config.rateLimit, { address: { limit: 60, window: 60_000, count: 'failed' }, exempt: [] });
+    assert.deepEqual(config.rateLimit, {
+      address: { limit: 60, window: 60_000, count: 'failed' },
+      key: { requests: null, tokens: null, concurrency: null, budget: null, mode: 'enforce' },
+      policies: [],
+      exempt: [],
+      store: 'memory',
+      redisUrl: null,
+      instances: 1,
+      onStoreError: 'local',
+    });
     assert.deepEqual([config.middleware, config.cors, config.secret, config.metrics.series], [null, null, null, null]);
-    assert.deepEqual(config.auth, { mode: 'passthrough', verifiedTtl: 3_600_000, keys: [] });
+    assert.deepEqual(config.auth, { mode: 'passthrough', verifiedTtl: 3_600_000, keys: [], jwt: null });
     assert.deepEqual(warningsOf(config), []);
   });
 
@@ -97,11 +106,14 @@ describe('environment', () => {
       TLS_KEY_PATH: certificate,
       HEIMDALL_SECRET: '0123456789abcdef',
       HEIMDALL_CONFIG: '',
-      HEIMDALL_ADMIN_TOKEN: 'later',
+      HEIMDALL_ADMIN_TOKEN: 'x'.repeat(32),
+      REDIS_URL: 'redis://127.0.0.1:6379',
     });
     assert.deepEqual(config.server.tls, { certPath: certificate, keyPath: certificate, minVersion: '1.2', serverName: null });
     assert.equal(config.secret, '0123456789abcdef');
-    assert.deepEqual(warningsOf(config), ['HEIMDALL_ADMIN_TOKEN: known, takes effect in a later release; ignored']);
+    assert.equal(config.admin.token, 'x'.repeat(32));
+    assert.deepEqual([config.rateLimit.redisUrl, config.rateLimit.store], ['redis://127.0.0.1:6379', 'redis']);
+    assert.deepEqual(warningsOf(config), []);
     assert.equal(loadConfig(undefined, { TLS_CERT_PATH: '', TLS_KEY_PATH: '' }).server.tls, null);
   });
 
@@ -138,8 +150,8 @@ describe('variables in a file', () => {
 
   it('cannot add keys, and are not asked for in keys that do nothing yet', () => {
     assert.equal(load('llm: { model: "${M}" }', { M: 'x\nsecret: injected-injected' }).secret, null);
-    assert.deepEqual(warningsOf(load('admin: { token: "${NOT_SET}" }')), [
-      'admin: known, takes effect in a later release; ignored',
+    assert.deepEqual(warningsOf(load('anomaly: { mode: "${NOT_SET}" }')), [
+      'anomaly: known, takes effect in a later release; ignored',
     ]);
   });
 

@@ -28,7 +28,10 @@ describe('the list of parts', () => {
       ],
       '[auth]': ['middleware: rate_limit is left out, so guessing keys is not limited'],
       '[]': ['middleware: auth is left out, so only NewAPI asks for a key; refused keys still cost it the work'],
-      '[key_limit, rate_limit, auth]': ['middleware[0]: key_limit: known, takes effect in a later release; ignored'],
+      '[key_limit, rate_limit, auth, queue]': [],
+      '[queue, rate_limit, auth]': [
+        'middleware: queue stands before auth, so callers wait in one lane an address and whom auth refuses takes a slot; put queue last',
+      ],
     };
     for (const [list, warnings] of Object.entries(samples))
       assert.deepEqual(warningsOf(load(`middleware: ${list}`)), warnings, list);
@@ -137,8 +140,17 @@ describe('bounds', () => {
     ]);
   });
 
+  it('of bodies in hand leave a caller room for one', () => {
+    assert.deepEqual(warningsOf(load('server: { max_inflight_bytes: 256MB }')), []);
+    assert.deepEqual(warningsOf(load('server: { max_inflight_bytes: 128MB }')), [
+      "server.max_inflight_bytes: a body above 16MB, a caller's share of it, is refused, though buffer_body_bytes allows 32MB",
+    ]);
+    assert.deepEqual(warningsOf(load('server: { max_inflight_bytes: 128MB, max_body_bytes: 16MB }')), []);
+  });
+
   it('of endpoints keep them apart', () => {
-    assert.deepEqual(load('endpoints: { health: false, metrics: "false" }').endpoints, { health: false, metrics: false });
+    assert.deepEqual(load('endpoints: { health: false, metrics: "false" }').endpoints, { health: false, metrics: false, log: '/api/log' });
+    assert.deepEqual(problems('endpoints: { log: /metrics }'), ['endpoints.log: expected another path than metrics, got "/metrics". Example: /api/log']);
     assert.deepEqual(problems('endpoints: { metrics: /health }'), [
       'endpoints.metrics: expected another path than health, got "/health". Example: /metrics',
     ]);
@@ -178,4 +190,56 @@ describe('cors', () => {
     for (const origin of ['a.example', 'https://a.example/', 'https://a.example/x'])
       assert.equal(problems(`cors: { allow_origins: ["${origin}"] }`).length, 1, origin);
   });
+});
+
+describe('what several instances share', () => {
+  it('asks for one secret and a place for the counters', () => {
+    assert.deepEqual(problems('rate_limit: { redis_url: "redis://h:6379" }'), [
+      'secret: expected the same text on every instance while rate_limit.redis_url is set, got nothing. Example: ${HEIMDALL_SECRET}',
+    ]);
+    assert.deepEqual(problems('rate_limit: { store: redis }'), [
+      'rate_limit.redis_url: expected a URL while rate_limit.store is redis, got nothing. Example: redis://127.0.0.1:6379',
+    ]);
+    const shared = (more: string) => load(`secret: "\${S}"\nrate_limit: { redis_url: "\${R}"${more} }`, { S: 's'.repeat(16), R: 'redis://u:p@h' }).rateLimit.store;
+    assert.deepEqual([shared(''), shared(', store: memory')], ['redis', 'memory']);
+  });
+});
+
+describe('tokens of an issuer', () => {
+  it('need the issuer, the audience and its keys', () => {
+    assert.deepEqual(problems('auth: { mode: jwt, jwt: { issuer: "https://i.example", audience: a } }'), [
+      'auth.jwt.jwks_uri: expected a value while auth.mode is jwt, got nothing. Example: https://login.example.com/.well-known/jwks.json',
+    ]);
+    assert.equal(problems('auth: { mode: jwt }').length, 3);
+    assert.equal(problems('auth: { jwt: { jwks_uri: "http://far.example/keys" } }').length, 1);
+    assert.equal(load('auth: { jwt: { jwks_uri: "http://127.0.0.1:1/keys" } }').auth.jwt?.jwksUri, 'http://127.0.0.1:1/keys');
+  });
+});
+
+describe('the admin path', () => {
+  it('holds none of the other endpoints', () => {
+    assert.deepEqual(problems('admin: { path: /metrics }'), ['admin.path: expected a path that does not hold /metrics, got "/metrics". Example: /heimdall']);
+    assert.deepEqual(problems('admin: { path: /ops }\nendpoints: { health: /ops/health }').length, 1);
+    assert.equal(problems('admin: { token: "short" }').length, 1);
+  });
+
+  it('has an address of its own that is one, or false', () => {
+    for (const listen of ['127.0.0.1:0', '0.0.0.0:65535', '"[::1]:8001"', 'localhost:9', 'ops.example.com:443', 'false', 'null']) assert.deepEqual(problems(`admin: { listen: ${listen} }`), [], listen);
+    for (const listen of ['8001', '127.0.0.1', '127.0.0.1:65536', '127.0.0.1:', '"::1:80"', '"[::1]"', 'true', '"http://a:1"']) assert.equal(problems(`admin: { listen: ${listen} }`).length, 1, listen);
+  });
+
+  it('is warned about an address that does nothing, or that others can listen to', () => {
+    const said = (yaml: string): readonly string[] => warningsOf(load(yaml)).filter((line) => line.startsWith('admin.listen'));
+    const token = `token: ${'t'.repeat(32)}`;
+    assert.deepEqual(said('admin: { listen: "127.0.0.1:1" }'), ['admin.listen: does nothing without admin.token']);
+    assert.deepEqual(said(`admin: { ${token}, listen: "0.0.0.0:1" }`), ['admin.listen: the admin token crosses the network in clear; set server.tls, or listen on 127.0.0.1']);
+    for (const listen of ['127.0.0.1:1', '[::1]:1', 'localhost:1']) assert.deepEqual(said(`admin: { ${token}, listen: "${listen}" }`), []);
+  });
+});
+
+it('a record that is asked for and not made is warned about', () => {
+  const list = 'middleware: [rate_limit, auth]';
+  assert.deepEqual(warningsOf(load(`${list}\naudit: { durability: strict }`)), ['middleware: logging is left out, so no request is recorded and audit.durability has no effect']);
+  assert.deepEqual(warningsOf(load(`${list}\naudit: { on_full: refuse }`)), ['middleware: logging is left out, so no request is recorded and audit.on_full has no effect']);
+  assert.deepEqual(warningsOf(load(list)), []);
 });

@@ -3,7 +3,6 @@ import { describe, it } from 'node:test';
 import { resolveConfig, warningsOf } from '../../lib/config/load.ts';
 import { file, load, problems, refusals } from './tools.ts';
 
-const LATER = 'known, takes effect in a later release; ignored';
 
 describe('retry at the top', () => {
   it('is llm.retry', () => {
@@ -49,19 +48,27 @@ describe('health_check at the top', () => {
     ]);
   });
 
-  it("is the server's with a threshold of the machine, and then does nothing yet", () => {
-    for (const key of ['memory_threshold: 90%', 'cpu_threshold: 80%', 'disk_threshold: 95%', 'latency_threshold: 500ms']) {
-      const config = load(`health_check: { interval: 60s, enabled: false, ${key} }\nllm: { health_check: { timeout: 1s } }`);
-      assert.deepEqual(warningsOf(config), [`health_check: ${LATER}`], key);
+  it("is the server's with a threshold of the machine or a list of checks", () => {
+    for (const key of ['memory_threshold: 90%', 'cpu_threshold: 80%', 'disk_threshold: 95%', 'latency_threshold: 500ms', 'checks: { memory: system }']) {
+      const config = load(`health_check: { interval: 50s, failure_threshold: 4, ${key} }\nllm: { health_check: { timeout: 1s } }`);
+      assert.deepEqual(warningsOf(config), [], key);
+      assert.deepEqual([config.server.healthCheck?.interval, config.server.healthCheck?.threshold], [50_000, 4], key);
       assert.deepEqual(config.llm.healthCheck, { enabled: true, interval: 15_000, timeout: 1_000, failureThreshold: 2 });
     }
-    assert.deepEqual(warningsOf(load('server: { health_check: { interval: 60s } }')), [`server.health_check: ${LATER}`]);
+    assert.equal(load('health_check: { interval: 50s }').server.healthCheck, null);
+    assert.deepEqual(load('server: { health_check: { interval: 60s } }').server.healthCheck, {
+      enabled: true, interval: 60_000, timeout: 5_000, threshold: 3, checks: {}, memoryThreshold: 0.9, cpuThreshold: 0.8, diskThreshold: 0.95, latencyThreshold: 500,
+    });
+    assert.deepEqual(problems('health_check: { cpu_threshold: 80%, checks: { memroy: system } }'), [
+      'health_check.checks.memroy: expected one of memory, cpu, disk, latency, got "memroy". Example: memory: system',
+    ]);
+    assert.equal(problems('server: { health_check: { cpu_threshold: 0 } }').length, 1);
+    assert.equal(problems('server: { health_check: { cpu_threshold: 101% } }').length, 1);
   });
 
-  it('may call failure_threshold threshold, and describe what is not checked yet', () => {
-    const config = load('health_check: { threshold: 4, checks: { memory: system } }');
+  it('may call failure_threshold threshold', () => {
+    const config = load('health_check: { threshold: 4 }');
     assert.equal(config.llm.healthCheck.failureThreshold, 4);
-    assert.deepEqual(warningsOf(config), [`health_check.checks: ${LATER}`]);
     assert.equal(resolveConfig({ llm: { healthCheck: { threshold: 5 } } }, {}).llm.healthCheck.failureThreshold, 5);
     assert.match(problems('health_check: { threshold: 0 }').join(), /^health_check\.threshold: expected a whole number/);
     assert.deepEqual(problems('llm: { health_check: { threshold: 4, failure_threshold: 3 } }'), [

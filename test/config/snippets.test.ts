@@ -10,9 +10,10 @@ const KEYS = {
   ANTHROPIC_API_KEY: 'key-of-anthropic',
   OLLAMA_API_KEY: 'key-of-ollama',
 };
-const NO_KEYS_YET = 'auth.keys: there are none yet, so every request that needs a key is answered with 401';
 
 const PROBES = { enabled: true, interval: 15_000, timeout: 5_000, failureThreshold: 2 };
+
+const ROUTE_CHECKS = { enabled: true, interval: 30_000, timeout: 5_000, threshold: 3, checks: {}, latencyThreshold: 500 };
 
 interface Snippet {
   /** What is known but not built. */
@@ -25,17 +26,20 @@ interface Snippet {
 
 const SNIPPETS: Readonly<Record<string, Snippet>> = {
   overview: {
-    later: ['server.http3', 'queue'],
-    warnings: [NO_KEYS_YET],
+    later: ['server.http3'],
+    warnings: [],
     unset: ['llm.api_key: variable LLM_API_KEY is not set'],
     takesEffect: ({ server, llm, auth }) => {
       assert.deepEqual([server.readTimeout, server.writeTimeout, server.maxHeaderBytes], [30_000, 45_000, 2_097_152]);
       assert.deepEqual([llm.provider, llm.apiKey, auth.mode], ['newapi', 'key-of-llm', 'keys']);
     },
   },
-  queue: { later: ['queue'], takesEffect: () => {} },
+  queue: {
+    takesEffect: ({ queue }) =>
+      assert.deepEqual([queue.enabled, queue.initialSize, queue.statePath, queue.saveInterval], [true, 1000, '/var/queue', 30_000]),
+  },
   providers: {
-    warnings: [NO_KEYS_YET],
+    warnings: [],
     unset: [
       'llm.api_key: variable ANTHROPIC_API_KEY is not set',
       'llm.backup_providers[0].api_key: variable OPENAI_API_KEY is not set',
@@ -65,8 +69,9 @@ const SNIPPETS: Readonly<Record<string, Snippet>> = {
   },
   http3: { later: ['server.http3'], takesEffect: ({ server }) => assert.equal(server.tls, null) },
   middleware: {
-    warnings: ['server.middleware[3]: queue: known, takes effect in a later release; ignored'],
-    takesEffect: ({ middleware }) => assert.deepEqual(middleware, ['request_timer', 'cors', 'rate_limit', 'auth', 'logging']),
+    warnings: ['server.middleware: queue stands before auth, so callers wait in one lane an address and whom auth refuses takes a slot; put queue last'],
+    takesEffect: ({ middleware }) =>
+      assert.deepEqual(middleware, ['request_timer', 'cors', 'queue', 'rate_limit', 'auth', 'logging']),
   },
   cors: {
     takesEffect: ({ cors }) => {
@@ -76,17 +81,31 @@ const SNIPPETS: Readonly<Record<string, Snippet>> = {
     },
   },
   server: {
-    later: ['server.health_check'],
     takesEffect: ({ server }) =>
       assert.deepEqual(
         [server.port, server.writeTimeout, server.maxHeaderBytes, server.shutdownTimeout],
         [8080, 30_000, 1_048_576, 30_000],
       ),
   },
-  thresholds: { later: ['health_check'], takesEffect: ({ llm }) => assert.deepEqual(llm.healthCheck, PROBES) },
+  thresholds: {
+    takesEffect: ({ llm, server: { healthCheck } }) => {
+      assert.deepEqual(llm.healthCheck, PROBES);
+      assert.deepEqual(
+        [healthCheck?.memoryThreshold, healthCheck?.cpuThreshold, healthCheck?.diskThreshold, healthCheck?.latencyThreshold],
+        [0.9, 0.8, 0.95, 500],
+      );
+    },
+  },
   routes: {
-    later: ['routes'],
-    takesEffect: ({ logging }) => assert.deepEqual([logging.level, logging.format], ['info', 'json']),
+    takesEffect: ({ logging, routes }) => {
+      assert.deepEqual([logging.level, logging.format], ['info', 'json']);
+      const none = { methods: null, middleware: [], headers: {}, healthCheck: null };
+      assert.deepEqual(routes, [
+        { ...none, path: '/metrics', handler: 'metrics', version: 'v1', methods: ['GET'], middleware: ['auth'] },
+        { ...none, path: '/health', handler: 'health', version: 'v1', methods: ['GET'] },
+        { ...none, path: '/v1/completions', handler: 'completion', version: null, healthCheck: { ...ROUTE_CHECKS, checks: { api: 'http', latency: 'threshold' } } },
+      ]);
+    },
   },
   'health-check': { takesEffect: ({ llm }) => assert.deepEqual(llm.healthCheck, PROBES) },
   metrics: {
@@ -103,14 +122,25 @@ const SNIPPETS: Readonly<Record<string, Snippet>> = {
     },
   },
   production: {
-    later: ['server.http3', 'queue', 'routes'],
-    warnings: [NO_KEYS_YET],
+    later: ['server.http3'],
+    warnings: [],
     unset: [
       'llm.api_key: variable OLLAMA_API_KEY is not set',
       'llm.backup_providers[0].api_key: variable ANTHROPIC_API_KEY is not set',
       'llm.backup_providers[1].api_key: variable OPENAI_API_KEY is not set',
     ],
-    takesEffect: ({ server, llm, auth, circuitBreaker }) => {
+    takesEffect: ({ server, llm, auth, circuitBreaker, routes }) => {
+      assert.deepEqual(routes, [
+        {
+          path: '/v1/completions',
+          handler: 'proxy',
+          version: null,
+          methods: null,
+          middleware: ['auth', 'rate_limit', 'cors', 'logging'],
+          headers: {},
+          healthCheck: ROUTE_CHECKS,
+        },
+      ]);
       assert.equal(server.shutdownTimeout, 30_000);
       assert.deepEqual(llm.healthCheck, PROBES);
       assert.deepEqual(circuitBreaker, { maxRequests: 100, interval: 30_000, timeout: 10_000, failureThreshold: 5 });

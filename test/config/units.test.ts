@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import fc from 'fast-check';
 import { readDuration, readRate, readShare, readSize, writeDuration, writeSize } from '../../lib/config/units.ts';
 
 /** Forms no unit takes for a number. */
@@ -100,5 +101,51 @@ describe('rates and shares', () => {
   it('refuse what is not one', () => {
     for (const value of [...NONSENSE, '1/d', '1/ s', '/s', '5MB']) assert.equal(readRate(value), undefined, String(value));
     for (const value of [...NONSENSE, '101%', '1.1', 2, '%', '5s']) assert.equal(readShare(value), undefined, String(value));
+  });
+});
+
+describe('units, whatever is written', () => {
+  it('read what they write', () => {
+    fc.assert(fc.property(fc.maxSafeNat(), (amount) => {
+      assert.equal(readDuration(writeDuration(amount)), amount);
+      assert.equal(readSize(writeSize(amount)), amount);
+      assert.equal(readDuration(amount), amount);
+    }));
+  });
+
+  it('agree with the number of their smallest unit', () => {
+    const factors = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+    fc.assert(fc.property(fc.nat({ max: 10_000 }), fc.nat({ max: 999 }), fc.constantFrom(...Object.entries(factors)), (whole, thousandths, [unit, factor]) => {
+      const expected = Math.round((whole * 1000 + thousandths) * factor / 1000);
+      assert.ok(Math.abs((readDuration(`${whole}.${String(thousandths).padStart(3, '0')}${unit}`) ?? -1) - expected) <= 1);
+      assert.equal(readDuration(`${whole}${unit}`), whole * factor);
+    }));
+  });
+
+  it('read nothing that is not written like a number and a unit', () => {
+    fc.assert(fc.property(fc.anything(), (value) => {
+      for (const [read, form] of [[readDuration, /^\d+(?:\.\d+)?(?:ms|s|m|h|d)?$/], [readSize, /^\d+(?:\.\d+)?(?:B|KB|MB|GB)?$/]] as const) {
+        const amount = read(value);
+        if (amount === undefined) continue;
+        assert.ok(Number.isSafeInteger(amount) && amount >= 0);
+        assert.ok(typeof value === 'number' || form.test(String(value)));
+      }
+    }));
+  });
+
+  it('read a share between nothing and all', () => {
+    fc.assert(fc.property(fc.double({ min: 0, max: 1, noNaN: true }), fc.double({ noNaN: true }), (share, other) => {
+      assert.equal(readShare(share), share);
+      const read = readShare(other);
+      assert.equal(read, other >= 0 && other <= 1 ? other : undefined);
+    }));
+  });
+
+  it('give a rate a second', () => {
+    fc.assert(fc.property(fc.nat({ max: 100_000 }), (count) => {
+      assert.equal(readRate(`${count}/s`), count);
+      assert.equal(readRate(`${count}/m`), count / 60);
+      assert.equal(readRate(`${count}/h`), count / 3600);
+    }));
   });
 });

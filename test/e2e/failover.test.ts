@@ -170,6 +170,30 @@ test('a request met by the end of two reused connections in a row is not sent a 
   assert.equal(scene.primary.calls.length, 2);
 });
 
+for (const by of ['fin', 'rst'] as const) {
+  test(`an answer that breaks off by ${by} within its head has begun, on a reused connection, too: it is not asked for again`, async (t) => {
+    const scene = await startScene(t, { llm: { timeouts: { connect: '10s', firstByte: '10s', idle: '10s' } } });
+    for (const byte of [1, 8, 40]) {
+      await scene.verify();
+      await scene.primary.script([{ kind: 'kill_at', byte, by }]);
+      await ends(scene, 504);
+      assert.equal(scene.primary.calls.length, 1);
+    }
+  });
+}
+
+for (const [name, fault] of Object.entries({
+  'within a compressed JSON document': { kind: 'kill_at', byte: 200, by: 'rst', encoding: 'gzip' },
+  'where a bracket closes': { kind: 'truncated', of: 'json', bytes: -1 },
+} as const satisfies Record<string, Fault>)) {
+  test(`an answer cut ${name} is one cut short: the backup answers`, async (t) => {
+    const scene = await startScene(t);
+    await scene.verify();
+    await scene.primary.script([fault]);
+    await ends(scene, 'backup');
+  });
+}
+
 for (const reuse of ['fin', 'rst'] as const) {
   test(`a kept connection that NewAPI ends by ${reuse} as we write costs nobody an error`, async (t) => {
     const scene = await startScene(t, { primary: { reuse } });

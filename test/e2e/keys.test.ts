@@ -135,9 +135,17 @@ test('a key with a list of models is held to it, on every target and in every fo
   const carol = { ...bearer(key('carol')), 'Content-Type': 'application/json' };
   assert.equal((await scene.ask(carol)).status, 200);
   const reached = scene.newapi.requests.length;
-  for (const body of ['{"model":"gpt-4o"}', '{}', '{"model":null}', '{"model":["gpt-4o-mini"]}', '{"model":"gpt-4o-mini","model":"gpt-4o"}', '{"x":{"model":"gpt-4o-mini"}}', '{"model":"gpt-4o-mini","mod\\u0065l":"gpt-4o"}']) {
-    assert.deepEqual(refusal(await scene.ask(carol, '/v1/chat/completions', { body })), [403, 'model_not_allowed'], body);
-  }
+  const refused: Readonly<Record<string, [status: number, code: string]>> = {
+    '{"model":"gpt-4o"}': [403, 'model_not_allowed'],
+    '{}': [403, 'model_not_allowed'],
+    '{"model":null}': [403, 'model_not_allowed'],
+    '{"x":{"model":"gpt-4o-mini"}}': [403, 'model_not_allowed'],
+    '{"model":["gpt-4o-mini"]}': [400, 'invalid_value'],
+    '{"model":"gpt-4o-mini","model":"gpt-4o"}': [400, 'ambiguous_body'],
+    '{"model":"gpt-4o-mini","mod\\u0065l":"gpt-4o"}': [400, 'ambiguous_body'],
+    '{"model":"gpt-4o-mini","Model":"gpt-4o"}': [400, 'ambiguous_body'],
+  };
+  for (const [body, expected] of Object.entries(refused)) assert.deepEqual(refusal(await scene.ask(carol, '/v1/chat/completions', { body })), expected, body);
   assert.equal(scene.newapi.requests.length, reached);
 });
 

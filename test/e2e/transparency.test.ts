@@ -11,7 +11,7 @@ import { DEMO_KEY, startNewapi, type Newapi, type Override, type SeenRequest } f
 /** Everything in an answer's head that may differ from a direct call's. */
 const differences = {
   /** The gate says them itself; `Date` Node, where the upstream has none. */
-  added: ['x-request-id', 'x-response-time', 'x-content-type-options', 'x-accel-buffering', 'date'],
+  added: ['x-request-id', 'x-response-time', 'x-queue-position', 'x-queue-wait', 'x-content-type-options', 'x-accel-buffering', 'date'],
   /** They belong to one connection (RFC 9110 §7.6.1, RFC 9112 §6.1). */
   connection: ['connection', 'keep-alive', 'transfer-encoding'],
   /** A chunked JSON answer that the gate has whole before its head goes out is sent with its length. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { AddressSet, clientAddress, parseAddress } from '../../lib/identity/address.ts';
+import fc from 'fast-check';
+import { AddressSet, clientAddress, networkOf, parseAddress } from '../../lib/identity/address.ts';
 
 describe('parseAddress', () => {
   const samples: Record<string, string | null> = {
@@ -128,5 +129,86 @@ describe('clientAddress', () => {
   it("walks a chain of ten thousand entries to its end", () => {
     const chain = Array.from({ length: 10_000 }, () => '10.0.0.1').join(',');
     assert.equal(clientAddress('127.0.0.1', { 'x-forwarded-for': `203.0.113.9,${chain}` }, trust, null).ip, '203.0.113.9');
+  });
+});
+
+/** An address in 128 bits, IPv4 where mapped ones lie. */
+function bitsOf(address: string): bigint {
+  if (!address.includes(':')) return address.split('.').reduce((sum, part) => (sum << 8n) | BigInt(part), 0xffffn);
+  const [left = '', right] = address.split('::');
+  const groups = (text: string): string[] => text.split(':').filter((group) => group !== '');
+  const missing = right === undefined ? 0 : 8 - groups(left).length - groups(right).length;
+  return [...groups(left), ...Array.from({ length: missing }, () => '0'), ...groups(right ?? '')].reduce((sum, group) => (sum << 16n) | BigInt(`0x${group}`), 0n);
+}
+
+const v4 = fc.ipV4();
+/** All eight groups: how it is shortened is not this side's business. */
+const groups = fc.array(fc.integer({ min: 0, max: 0xffff }), { minLength: 8, maxLength: 8 }).filter((all) => !(all.slice(0, 5).every((group) => group === 0) && [0, 0xffff].includes(all[5] ?? 0)));
+const v6 = groups.map((all) => all.map((group) => group.toString(16)).join(':'));
+const address = fc.oneof(v4, v6);
+
+describe('an address, however it is made', () => {
+  it('has one spelling', () => {
+    fc.assert(fc.property(address, fc.nat({ max: 65_535 }), (text, port) => {
+      const plain = parseAddress(text);
+      assert.ok(plain !== null);
+      assert.equal(bitsOf(plain), bitsOf(text));
+      assert.equal(parseAddress(plain), plain);
+      const spellings = text.includes(':') ? [text.toUpperCase(), `[${text}]`, `[${text}]:${port}`, `${text}%eth0`, ` ${text}`] : [`${text}:${port}`, `::ffff:${text}`, `::FFFF:${text}`, `[::ffff:${text}]:${port}`, `0:0:0:0:0:ffff:${text}`, `${text}\t`];
+      for (const spelling of spellings) assert.equal(parseAddress(spelling), plain, spelling);
+    }));
+  });
+
+  it('is read from nothing else', () => {
+    fc.assert(fc.property(fc.oneof(fc.string(), fc.string({ unit: fc.constantFrom(...'0123456789abcdef:.%[]/x ') })), (text) => {
+      const parsed = parseAddress(text);
+      if (parsed !== null) assert.equal(parseAddress(parsed), parsed, text);
+    }));
+  });
+
+  it('is in a network when its first bits are', () => {
+    fc.assert(fc.property(fc.oneof(fc.tuple(v4, v4, fc.integer({ min: 0, max: 32 })), fc.tuple(v6, v6, fc.integer({ min: 0, max: 128 }))), ([network, other, prefix]) => {
+      const size = network.includes(':') ? 128n : 32n;
+      const drop = size - BigInt(prefix);
+      const expected = bitsOf(network) >> drop === bitsOf(other) >> drop;
+      const set = new AddressSet([`${network}/${prefix}`]);
+      assert.equal(set.has(parseAddress(other) as string), expected, `${other} in ${network}/${prefix}`);
+      assert.equal(set.has(parseAddress(network) as string), true);
+    }));
+  });
+
+  it('counts as one sender with its neighbours in 56 bits, and with nobody else', () => {
+    fc.assert(fc.property(v6, v6, (one, other) => {
+      const [first, second] = [parseAddress(one) as string, parseAddress(other) as string];
+      assert.equal(networkOf(first) === networkOf(second), bitsOf(one) >> 72n === bitsOf(other) >> 72n);
+    }));
+    fc.assert(fc.property(v4, (one) => assert.equal(networkOf(one), one)));
+  });
+});
+
+describe('the client, whatever is written', () => {
+  const trusted = fc.constantFrom('10.0.0.1', '10.200.3.4', '127.0.0.1', '::1', '::ffff:10.0.0.9');
+  const outside = fc.oneof(v4.filter((text) => !/^(?:10|127)\./.test(text)), v6.filter((text) => parseAddress(text) !== '::1'));
+  const trust = new AddressSet(['loopback', '10.0.0.0/8']);
+
+  it('is the one the first trusted hop saw, whatever stands left of it', () => {
+    fc.assert(fc.property(fc.string(), outside, fc.array(trusted, { maxLength: 4 }), (forged, client, hops) => {
+      const chain = [forged.replaceAll(',', ''), client, ...hops].join(', ');
+      assert.equal(clientAddress('127.0.0.1', { 'x-forwarded-for': chain }, trust, null).ip, parseAddress(client), chain);
+    }));
+  });
+
+  it('is the peer where that is not trusted, whatever it sends', () => {
+    fc.assert(fc.property(outside, fc.string(), fc.string(), fc.string(), (peer, chain, real, named) => {
+      const headers = { 'x-forwarded-for': chain, 'x-real-ip': real, forwarded: `for=${chain}`, 'cf-connecting-ip': named };
+      assert.deepEqual(clientAddress(peer, headers, trust, 'cf-connecting-ip'), { ip: parseAddress(peer), peer: parseAddress(peer), trusted: false });
+    }));
+  });
+
+  it('is always an address', () => {
+    fc.assert(fc.property(fc.string(), fc.string(), (chain, real) => {
+      const { ip } = clientAddress('127.0.0.1', { 'x-forwarded-for': chain, 'x-real-ip': real }, trust, null);
+      assert.equal(parseAddress(ip), ip);
+    }));
   });
 });

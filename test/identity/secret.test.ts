@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
-import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { promisify } from 'node:util';
 import { resolveConfig } from '../../lib/config/load.ts';
 import { installSecret } from '../../lib/identity/secret.ts';
 import { recorder, temporary } from '../support/gate.ts';
@@ -56,5 +58,24 @@ describe('the install secret', () => {
     assert.notEqual(installSecret(configOf(directory), recorder()), 'kept secret');
     chmodSync(path, 0o600);
     assert.equal(readFileSync(path, 'utf8'), 'kept secret');
+  });
+
+  it('is the same for all who start at once, and leaves nothing else behind', async (t) => {
+    const directory = temporary(t);
+    const code = `import { installSecret } from ${JSON.stringify(new URL('../../lib/identity/secret.ts', import.meta.url).href)}; process.stdout.write(installSecret({ secret: null, audit: { path: ${JSON.stringify(join(directory, 'heimdall.db'))} } }, console));`;
+    const started = Array.from({ length: 4 }, () => promisify(execFile)(process.execPath, ['--input-type=module', '-e', code]));
+    const secrets = (await Promise.all(started)).map(({ stdout }) => stdout);
+    assert.match(secrets[0] as string, /^[0-9a-f]{64}$/);
+    assert.equal(new Set(secrets).size, 1);
+    assert.deepEqual(readdirSync(directory), ['heimdall.secret']);
+  });
+
+  it('is hidden again where a copy made it readable for others', (t) => {
+    const directory = temporary(t);
+    const path = join(directory, 'heimdall.secret');
+    const secret = installSecret(configOf(directory), recorder());
+    chmodSync(path, 0o644);
+    assert.equal(installSecret(configOf(directory), recorder()), secret);
+    assert.equal(statSync(path).mode & 0o777, 0o600);
   });
 });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { describe, it } from 'node:test';
-import { bareToken, credentialOf, tokenIdentifier } from '../../lib/identity/token.ts';
+import { bareToken, carriersOf, credentialOf, tokenIdentifier } from '../../lib/identity/token.ts';
 import { carried } from '../support/newapi/credentials.ts';
 import type { Asked } from '../support/newapi/state.ts';
 import { generator } from '../support/random.ts';
@@ -156,5 +156,29 @@ describe('tokenIdentifier', () => {
     assert.equal(identify(`sk-${key}`).mask, `sk-…${key.slice(-4)}`);
     assert.equal(identify('sk-short').mask, 'sk-…');
     assert.ok(!JSON.stringify(identify(`sk-${key}`)).includes(key.slice(0, -4)));
+  });
+
+  it('knows a token under the secrets of before, too', () => {
+    const identify = tokenIdentifier('the secret of now', ['the one before', 'the first']);
+    const identity = identify(`sk-${key}`);
+    assert.equal(identity.id, expected('the secret of now', key));
+    assert.deepEqual(identity.former, ['the one before', 'the first'].map((secret) => expected(secret, key)));
+    assert.deepEqual(tokenIdentifier('the secret of now')(`sk-${key}`).former, []);
+  });
+
+  it('cuts no JWT, whose parts may hold a dash anywhere', () => {
+    const head = `eyJ${'A'.repeat(45)}-B`;
+    const [one, other] = ['one', 'other'].map((body) => `${head}.${body}.sig`) as [string, string];
+    assert.deepEqual([bareToken(one), bareToken(other)], [one, other]);
+    assert.notEqual(tokenIdentifier('secret')(one).id, tokenIdentifier('secret')(other).id);
+    assert.equal(bareToken(`sk-${key}-a.b`), key);
+  });
+});
+
+describe('carriersOf', () => {
+  it('finds whatever may be a credential, on any path', () => {
+    const headers = { authorization: 'Bearer a', 'x-api-key': 'b', 'x-goog-api-key': 'c, d', 'mj-api-secret': 'Bearer e', 'sec-websocket-protocol': 'realtime, openai-insecure-api-key.f' };
+    assert.deepEqual(carriersOf(headers, '?x=1&key=g'), ['a', 'b', 'c', 'd', 'e', 'realtime', 'f', 'g']);
+    assert.deepEqual(carriersOf({ authorization: '', cookie: 'session=x' }, '?x=1'), []);
   });
 });

@@ -66,4 +66,29 @@ describe('the gateway keys', () => {
     assert.equal(new GatewayKeys(fakeClock(), []).size, 0);
     assert.equal(found(new GatewayKeys(fakeClock(), []), secret), 'unknown');
   });
+
+  it('are joined by registered ones, which can change and do not stand in for them', () => {
+    const { store } = storeOf({ models: ['gpt-4o'] });
+    const [configured] = [store.find(secret, '203.0.113.9')];
+    assert.ok(typeof configured === 'object');
+    const other = 'another key of at least thirty-two characters';
+    const registered = { ...configured, name: 'registered', sha256: digest(other), models: [] };
+    store.register([registered, { ...configured, name: 'impostor' }]);
+    assert.deepEqual([found(store, secret), found(store, other), store.size], ['key team', 'key registered', 3]);
+    assert.deepEqual([store.allows('registered', 'o3'), store.allows('team', 'o3'), store.nameOf(other)], [true, false, 'registered']);
+    assert.equal(store.problemOf(registered), null);
+    store.register([{ ...registered, disabled: true }]);
+    assert.deepEqual([found(store, other), store.problemOf(registered), store.problemOf(configured)], ['disabled', 'disabled', null]);
+    store.register([]);
+    assert.deepEqual([found(store, other), store.problemOf(registered), found(store, secret)], ['unknown', 'unknown', 'key team']);
+  });
+
+  it('that let somebody in may end since', () => {
+    const { store, clock } = storeOf({ expires: '2026-01-06' });
+    const key = store.find(secret, '203.0.113.9');
+    assert.ok(typeof key === 'object');
+    assert.equal(store.problemOf(key), null);
+    clock.tick(86_400_000);
+    assert.equal(store.problemOf(key), 'expired');
+  });
 });

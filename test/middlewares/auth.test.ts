@@ -133,15 +133,20 @@ describe('auth by keys', () => {
 
   it('holds a key to its models', async (t) => {
     const { ask, seen } = await behind(t, { auth: { mode: 'keys', keys } });
-    for (const body of [{ ...chat, model: 'o3' }, { messages: [] }, '{"model":"gpt-4o","model":"o3"}', '{"model":"gpt-4o","Model":"o3"}', '{"model":"gpt-4o","\\u004dodel":"o3"}']) {
+    const refusal = async (body: unknown): Promise<unknown[]> => {
       const answer = await ask('/v1/chat/completions', { body, headers: { ...keyed, 'Content-Type': 'application/json' } });
-      assert.deepEqual([answer.status, codeOf(answer)], [403, 'model_not_allowed'], JSON.stringify(body));
+      return [answer.status, codeOf(answer)];
+    };
+    for (const body of [{ ...chat, model: 'o3' }, { messages: [] }, { model: null }]) assert.deepEqual(await refusal(body), [403, 'model_not_allowed'], JSON.stringify(body));
+    for (const body of ['{"model":"gpt-4o","model":"o3"}', '{"model":"gpt-4o","Model":"o3"}', '{"model":"gpt-4o","\\u004dodel":"o3"}', '{"model":"gpt-4o","stream":true,"ſtream":false}']) {
+      assert.deepEqual(await refusal(body), [400, 'ambiguous_body'], body);
     }
     assert.equal(seen.length, 0);
   });
 
   it('warns once when nobody could ever get in', async (t) => {
-    const { log, ask } = await behind(t, { auth: { mode: 'keys' } });
+    const { gate, log, ask } = await behind(t, { auth: { mode: 'keys' } });
+    await gate.ready;
     assert.equal(log.named('auth.no_keys').length, 1);
     assert.equal((await ask('/v1/chat/completions', { body: chat, headers: bearer })).status, 401);
     assert.equal((await ask('/api/status')).status, 200);

@@ -42,6 +42,13 @@ describe('cors', () => {
     assert.deepEqual(varies((await ask('/api/status', { headers: { Origin: origin } })).headers), ['accept-encoding', 'origin']);
   });
 
+  it('leaves the upstream\'s marks where it is left out of the parts', async (t) => {
+    const { ask } = await behind(t, { middleware: ['auth'], cors: { allowOrigins: [origin] }, routes: [{ path: '/v1/completions', middleware: ['cors'] }] }, theirs);
+    const options = { body: chat, headers: { ...bearer, Origin: origin } };
+    assert.deepEqual(said((await ask('/v1/chat/completions', options)).headers), { 'access-control-allow-origin': '*', 'access-control-allow-credentials': 'true' });
+    assert.deepEqual(said((await ask('/v1/completions', options)).headers), { 'access-control-allow-origin': origin });
+  });
+
   it('names no origin to those it does not know', async (t) => {
     const { ask } = await behind(t, { cors: { allowOrigins: [origin] } }, theirs);
     for (const stranger of ['https://evil.test', `${origin}.evil.test`, 'null', origin.toUpperCase(), 'http://app.test']) {

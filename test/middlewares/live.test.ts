@@ -46,6 +46,14 @@ describe('live', () => {
     assert.deepEqual([renamed.seen.length, off.seen.length], [1, 1]);
   });
 
+  it('answers first even where a route says more of its path, unless that lets in only some', async (t) => {
+    const { ask, seen } = await behind(t, { guard: { deny: ['127.0.0.1'] }, middleware: [], routes: [{ path: '/health', methods: ['GET'], middleware: ['request_timer'] }] });
+    const answer = await ask('/health');
+    assert.deepEqual([answer.status, answer.headers['x-response-time'] === undefined, seen.length], [200, false, 0]);
+    const closed = await behind(t, { guard: { deny: ['127.0.0.1'] }, routes: [{ path: '/health', headers: { 'X-Probe': '*' } }] });
+    assert.equal((await closed.ask('/health')).status, 403);
+  });
+
   it('needs no credential and is limited by nothing', async (t) => {
     const { ask } = await behind(t, { rateLimit: { address: { limit: 1, count: 'all' } } });
     for (let n = 0; n < 5; n++) assert.equal((await ask('/health')).status, 200);

@@ -1,11 +1,19 @@
 import { parseArgs } from 'node:util';
+import { aborts } from './aborts.ts';
+import { chaos } from './chaos.ts';
+import { journal } from './journal.ts';
+import { limits } from './limits.ts';
+import { metrics } from './metrics.ts';
 import { outages } from './outages.ts';
+import { queue } from './queue.ts';
+import { sinks } from './sinks.ts';
+import { slowReaders } from './slow-readers.ts';
 import { soak } from './soak.ts';
 import { startup } from './startup.ts';
 import type { Proof } from './proof.ts';
 
 /** What takes too long for `npm test`; each prints its table and says whether it holds. */
-const proofs: Readonly<Record<string, Proof>> = { startup, outages, soak };
+const proofs: Readonly<Record<string, Proof>> = { startup, chaos, 'slow-readers': slowReaders, outages, limits, sinks, metrics, queue, aborts, soak, journal };
 
 const { values } = parseArgs({ options: { only: { type: 'string' } } });
 const chosen = values.only === undefined ? Object.keys(proofs) : values.only.split(',');

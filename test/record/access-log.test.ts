@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { describe, it, type TestContext } from 'node:test';
 import { resolveConfig } from '../../lib/config/load.ts';
-import type { Context, Core } from '../../lib/context.ts';
+import type { Context } from '../../lib/context.ts';
+import type { Core } from '../../lib/core.ts';
 import { accessLog, type AccessLog } from '../../lib/record/access-log.ts';
 import { routeOf } from '../../lib/upstream/routes.ts';
 import type { LoggingInput } from '../../types/config.d.ts';
@@ -39,7 +40,7 @@ type Over = Partial<Omit<Context, 'req'>> & { readonly url?: string; readonly me
 function finished(core: Core, { url = '/v1/chat/completions', method = 'POST', headers = {}, ...rest }: Over = {}): Context {
   const fixed = {
     core, id: '01890a5d-ac96-774b-bcce-b302099a8057', time: Date.UTC(2026, 0, 5, 7, 8, 9, 12), ip: '203.0.113.9', status: 200, duration: 12.34, headAt: 10, bytesIn: 5, bytesOut: 7, outcome: 'served', errorCode: null,
-    usage: null, cost: null, rules: null, route: routeOf('POST', '/v1/chat/completions'), model: 'gpt-4o', stream: false, target: 'newapi', attempts: 1, token: { id: '0123456789abcdef', mask: '' }, key: null, device: 'd'.repeat(64), upstreamRequestId: null,
+    usage: null, cost: null, rules: null, route: routeOf('POST', '/v1/chat/completions'), model: 'gpt-4o', stream: false, target: 'newapi', attempts: 1, token: { id: '0123456789abcdef', mask: '', former: [] }, key: null, device: 'd'.repeat(64), upstreamRequestId: null,
   };
   return { ...fixed, req: { url, method, headers, httpVersion: '1.1' }, ...rest } as unknown as Context;
 }

@@ -9,19 +9,20 @@ import { connect as secure, type ConnectionOptions, type TLSSocket } from 'node:
 import { test, type TestContext } from 'node:test';
 import { WebSocket } from 'ws';
 import { createServer, heimdall, type ServerInput, type TlsInput } from '../../lib/index.ts';
-import { closing, rawRequest, request } from '../support/client.ts';
+import { closing, rawRequest, request, until } from '../support/client.ts';
 import { recorder, startGate, temporary, type RunningGate } from '../support/gate.ts';
 import { DEMO_KEY, startNewapi } from '../support/newapi.ts';
+import { fakeClock } from '../support/clock.ts';
 import { accessRecords } from '../support/records.ts';
 
 const noOpenssl = spawnSync('openssl', ['version']).status === 0 ? false : 'openssl is not installed';
 
 /** A certificate for that name, made for the test. */
-function certificate(t: TestContext, name: string): { readonly certPath: string; readonly keyPath: string } {
+function certificate(t: TestContext, name: string, days = 30): { readonly certPath: string; readonly keyPath: string } {
   const at = temporary(t);
   const paths = { certPath: join(at, 'cert.pem'), keyPath: join(at, 'key.pem') };
   const made = spawnSync('openssl', [
-    'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', `/CN=${name}`,
+    'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', String(days), '-subj', `/CN=${name}`,
     '-keyout', paths.keyPath, '-out', paths.certPath,
   ]);
   assert.equal(made.status, 0, made.stderr.toString());
@@ -55,6 +56,20 @@ test('with a certificate the gate speaks HTTPS, WebSockets included, and says so
   await once(socket, 'close');
   const plain = await rawRequest(port, 'GET /health HTTP/1.1\r\nHost: a\r\n\r\n');
   assert.doesNotMatch(plain.toString(), /^HTTP\/1.1 200/);
+});
+
+test('a certificate that ends within two weeks is told of at the start and once a day', { skip: noOpenssl }, async (t) => {
+  const clock = fakeClock(Date.now());
+  const { log, gate } = await startGate(t, { server: { tls: certificate(t, 'gate.test') } }, { clock });
+  assert.equal(log.named('certificate.expiring').length, 0);
+  await gate.close({ timeout: 0 });
+  const short = recorder();
+  const { gate: other } = await startGate(t, { server: { tls: certificate(t, 'gate.test', 2) } }, { clock, log: short });
+  assert.equal(short.named('certificate.expiring').length, 1);
+  clock.tick(86_400_000);
+  assert.equal(short.named('certificate.expiring').length, 2);
+  await other.close({ timeout: 0 });
+  await until(() => clock.pending === 0);
 });
 
 test('a TLS version below min_version is refused', { skip: noOpenssl }, async (t) => {

@@ -17,11 +17,15 @@ export interface FakeClock extends Clock {
   tick(ms: number): void;
   /** How many timers are armed: 0 after a clean close. */
   readonly pending: number;
+  /** How many of them a file armed. @param file the end of its path, for example `upstream/forward.ts`. */
+  armedBy(file: string): number;
 }
 
 interface Armed extends Timer {
   due: number;
   order: number;
+  /** Where it was first armed. */
+  readonly origin: string;
 }
 
 /** Starts at `start` (milliseconds since 1970; default a fixed Monday in 2026, so that output is repeatable). */
@@ -52,6 +56,7 @@ export function fakeClock(start: number = Date.UTC(2026, 0, 5)): FakeClock {
       const timer: Armed = {
         due: 0,
         order: 0,
+        origin: new Error().stack?.split('\n')[2] ?? '',
         refresh: () => {
           if (!cleared.has(timer)) arm(timer, fn, ms);
         },
@@ -75,6 +80,7 @@ export function fakeClock(start: number = Date.UTC(2026, 0, 5)): FakeClock {
       }
       now = until;
     },
+    armedBy: (file) => [...armed.keys()].filter(({ origin }) => origin.includes(`${file}:`)).length,
     get pending() {
       return armed.size;
     },

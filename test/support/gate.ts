@@ -8,6 +8,9 @@ import { join } from 'node:path';
 import { createServer, heimdall, type ConfigInput, type Gate, type GateOptions, type Logger } from '../../lib/index.ts';
 import type { TestLike } from './client.ts';
 
+// Every gate has a worker of its own, which would strip the types of its files anew: 150 instead of 20 ms.
+process.env['NODE_COMPILE_CACHE'] ??= join(tmpdir(), 'heimdall-compile-cache');
+
 /** A line of the event log. */
 export interface LoggedEvent {
   readonly level: 'debug' | 'info' | 'warn' | 'error';

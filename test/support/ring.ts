@@ -38,8 +38,6 @@ export async function startRing(t: TestContext, { size = 1, llm, retry, circuitB
   const clock = fakeClock();
   const sha256 = createHash('sha256').update(KEY).digest('hex');
   const gate = await startGate(t, {
-    // The access log has a timer of its own, which `resting` would take for a wait.
-    middleware: ['request_timer', 'security_headers', 'rate_limit', 'auth'],
     ...config,
     auth: { mode: 'keys', keys: [{ name: 'ring', sha256 }] },
     circuitBreaker: { failureThreshold: 100, ...circuitBreaker },
@@ -49,8 +47,7 @@ export async function startRing(t: TestContext, { size = 1, llm, retry, circuitB
     request(gate.url + path, { headers: bearer(KEY), body: { ...chat, model, ...(stream && { stream }) }, ...options });
   return {
     clock, gate, targets, ask,
-    // The watch has one timer while requests are in hand.
-    resting: async () => void (await until(() => clock.pending === 2, 2000, 'a wait between rounds')),
+    resting: async () => void (await until(() => clock.armedBy('upstream/forward.ts') === 1, 2000, 'a wait between rounds')),
     calls: () => targets.map(({ calls }) => calls.length),
   };
 }

@@ -7,8 +7,10 @@ interface Asked {
   readonly upstreamCredential?: string;
   readonly host?: string;
   readonly proto?: 'http' | 'https';
-  readonly cors?: boolean;
   readonly upgrade?: boolean;
+  /** It carries a credential of the gate's own. */
+  readonly withheld?: boolean;
+  readonly clientIpHeader?: string;
 }
 
 /** As much of a context as the headers depend on. */
@@ -18,9 +20,11 @@ function contextOf(rawHeaders: readonly string[], asked: Asked = {}): Context {
     const name = (rawHeaders[at] as string).toLowerCase();
     headers[name] = name in headers ? `${headers[name]}, ${rawHeaders[at + 1]}` : (rawHeaders[at + 1] as string);
   }
-  const { upstreamCredential = null, host = 'gate.test', proto = 'http', cors = false, upgrade = false } = asked;
+  const { upstreamCredential = null, host = 'gate.test', proto = 'http', upgrade = false, withheld = false, clientIpHeader = null } = asked;
   const req = { rawHeaders, headers, ...(upgrade ? { heimdallUpgrade: {} } : {}) };
-  return { req, ip: '203.0.113.9', id: 'the-id', host, proto, upstreamCredential, core: { config: { cors: cors ? {} : null } } } as unknown as Context;
+  const config = { auth: { mode: 'keys' }, clientIpHeader, ja4Header: null };
+  const route = { class: 'task' };
+  return { req, ip: '203.0.113.9', id: 'the-id', host, proto, key: upstreamCredential && 'team', upstreamCredential, withheld, route, core: { config } } as unknown as Context;
 }
 
 const added = ['X-Forwarded-For', '203.0.113.9', 'X-Real-IP', '203.0.113.9', 'X-Forwarded-Proto', 'http', 'X-Forwarded-Host', 'gate.test', 'X-Forwarded-Port', '80', 'X-Request-Id', 'the-id'];
@@ -35,8 +39,8 @@ function passed(rawHeaders: readonly string[], asked: Asked = {}): string[] {
 const dropped = [
   'Connection', 'Keep-Alive', 'Proxy-Connection', 'Proxy-Authenticate', 'Proxy-Authorization', 'TE', 'Trailer', 'Upgrade', 'HTTP2-Settings',
   'Transfer-Encoding', 'Content-Length', 'Expect',
-  'Forwarded', 'X-Forwarded', 'X-Forwarded-For', 'X-Forwarded-Proto', 'X-Forwarded-Host', 'X-Forwarded-Port', 'X-Forwarded-Prefix', 'X-Forwarded-Server',
-  'X-Real-IP', 'X-Client-IP', 'Client-IP', 'X-Cluster-Client-IP', 'X-Original-Forwarded-For', 'X-Remote-IP', 'X-Remote-Addr',
+  'Forwarded', 'X-Forwarded', 'X-Forwarded-For', 'X-Forwarded-Whatever', 'X-Forwarded-Proto', 'X-Forwarded-Host', 'X-Forwarded-Port', 'X-Forwarded-Prefix', 'X-Forwarded-Server',
+  'X-Real-IP', 'X-Client-IP', 'Client-IP', 'X-True-Client-IP', 'WL-Proxy-Client-IP', 'Ali-CDN-Real-IP', 'DO-Connecting-IP', 'X-Vercel-Forwarded-For', 'X-Cluster-Client-IP', 'X-Original-Forwarded-For', 'X-Remote-IP', 'X-Remote-Addr',
   'CF-Connecting-IP', 'CF-Connecting-IPv6', 'CF-Pseudo-IPv4', 'True-Client-IP', 'Fastly-Client-IP', 'Fly-Client-IP', 'X-Appengine-Remote-Addr', 'X-Azure-ClientIP',
   'X-Envoy-External-Address', 'X-Original-URL', 'X-Rewrite-URL', 'X-Original-Host', 'X-Host', 'X-Request-Id',
   'X-Heimdall-Verified', 'X_Real_IP', 'x_forwarded_for', 'Content_Length', 'anything_at_all',
@@ -51,6 +55,17 @@ const kept = [
 describe('callerHeaders', () => {
   it('drops what ends here and what the next server would believe', () => {
     for (const name of dropped) for (const spelling of [name, name.toLowerCase(), name.toUpperCase()]) assert.deepEqual(passed(['Host', 'gate.test', spelling, 'x']), ['Host', 'gate.test'], spelling);
+  });
+
+  it('drops the header in which a proxy names the client to the gate', () => {
+    const sent = ['Host', 'gate.test', 'X-Client-Address', '192.0.2.1'];
+    assert.deepEqual(passed(sent), sent);
+    assert.deepEqual(passed(sent, { clientIpHeader: 'x-client-address' }), ['Host', 'gate.test']);
+  });
+
+  it('leaves every carrier out where one holds a credential of the gate\'s own', () => {
+    const sent = ['Host', 'gate.test', 'Authorization', 'Bearer sk-a', 'x-api-key', 'b', 'X-Goog-Api-Key', 'c', 'mj-api-secret', 'd', 'Cookie', 'session=x'];
+    assert.deepEqual(passed(sent, { withheld: true }), ['Host', 'gate.test', 'Cookie', 'session=x']);
   });
 
   it('keeps everything else, in its order, case and number', () => {
@@ -149,28 +164,22 @@ describe('answerHead', () => {
   const theirs = ['Set-Cookie', 'OpenAI-Organization', 'OpenAI-Project', 'Anthropic-Organization-Id', 'Alt-Svc', 'Strict-Transport-Security', 'NEL', 'Report-To'];
 
   it('drops what ends here, and of a provider of ours what tells about the account', () => {
-    for (const name of hop) for (const own of [true, false]) assert.deepEqual(answerHead(contextOf([]), [name, 'x'], own), [], name);
+    for (const name of hop) for (const own of [true, false]) assert.deepEqual(answerHead([name, 'x'], own), [], name);
     for (const name of theirs) {
-      assert.deepEqual(answerHead(contextOf([]), [name, 'x'], true), [], name);
-      assert.deepEqual(answerHead(contextOf([]), [name, 'x'], false), [name, 'x'], name);
+      assert.deepEqual(answerHead([name, 'x'], true), [], name);
+      assert.deepEqual(answerHead([name, 'x'], false), [name, 'x'], name);
     }
   });
 
   it('keeps everything else, several cookies and odd bytes too', () => {
     const head = ['Set-Cookie', 'a=1', 'Set-Cookie', 'b=2', 'Content-Encoding', 'br', 'X-RateLimit-Remaining', '3', 'x_underscore', '1', 'Retry-After', '2', 'Content-Length', '9', 'X-Oneapi-Request-Id', 'r'];
-    assert.deepEqual(answerHead(contextOf([]), head, false), head);
-    assert.deepEqual(answerHead(contextOf([]), head.map((text) => Buffer.from(text)), false), head);
-    assert.deepEqual(answerHead(contextOf([]), [Buffer.from('X-Name'), Buffer.from([0xe9, 0xff])], false), ['X-Name', '\xe9\xff']);
-    assert.deepEqual(answerHead(contextOf([]), [], true), []);
+    assert.deepEqual(answerHead(head, false), head);
+    assert.deepEqual(answerHead(head.map((text) => Buffer.from(text)), false), head);
+    assert.deepEqual(answerHead([Buffer.from('X-Name'), Buffer.from([0xe9, 0xff])], false), ['X-Name', '\xe9\xff']);
+    assert.deepEqual(answerHead([], true), []);
   });
 
   it('drops what Connection names, wherever it stands', () => {
-    assert.deepEqual(answerHead(contextOf([]), ['X-Hop', '1', 'Connection', 'close, x-hop', 'X-Hop', '2', 'X-End', '3'], false), ['X-End', '3']);
-  });
-
-  it('leaves CORS to the gate where that answers for it', () => {
-    const head = ['Access-Control-Allow-Origin', '*', 'access-control-expose-headers', 'a', 'Vary', 'Origin'];
-    assert.deepEqual(answerHead(contextOf([], { cors: true }), head, false), ['Vary', 'Origin']);
-    assert.deepEqual(answerHead(contextOf([], { cors: false }), head, false), head);
+    assert.deepEqual(answerHead(['X-Hop', '1', 'Connection', 'close, x-hop', 'X-Hop', '2', 'X-End', '3'], false), ['X-End', '3']);
   });
 });

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import type { RetryConfig } from '../../types/config.d.ts';
 import type { Context } from '../../lib/context.ts';
 import type { Failure } from '../../lib/upstream/failure.ts';
+import { providerOf } from '../../lib/providers/index.ts';
 import { isOurKeyRefused, judge, statusOf, type Judgement } from '../../lib/upstream/judge.ts';
 import { routeOf } from '../../lib/upstream/routes.ts';
 import type { Target } from '../../lib/upstream/targets.ts';
@@ -22,7 +23,7 @@ const usual: readonly Retryable[] = ['rate_limit', 'server_error'];
 
 function judged(failure: Failure, { own = false, errors = usual, route = ['POST', '/v1/chat/completions'], resent = false, streams = false }: Given = {}): Judgement {
   const context = { route: routeOf(...route), bodyStream: streams ? {} : null } as unknown as Context;
-  const target = { credential: own ? 'own' : 'caller' } as Target;
+  const target = { credential: own ? 'own' : 'caller', provider: providerOf(own ? 'openai' : 'newapi') } as Target;
   const retry: RetryConfig = { maxRetries: 5, initialDelay: 100, maxDelay: 5000, multiplier: 1.5, retryableErrors: [...errors] };
   return judge(failure, { context, target, retry, resent, now });
 }
@@ -162,21 +163,47 @@ describe('what may have been served is not asked again', () => {
   });
 });
 
-describe('statusOf', () => {
-  for (const [error, status] of [
-    [{ status: 503, code: 'x' }, 503], [{ code: '429' }, 429], [{ code: 200 }, 502], [{ type: 'too_many_requests' }, 429],
-    [{ type: 'authentication_error' }, 401], [{ type: 'invalid_request_error', code: 'invalid_api_key' }, 401], [{ code: 'overloaded' }, 529],
-    [null, 502], ['text', 502], [{}, 502], [{ type: 'api_error' }, 502],
-  ] as const) it(`${JSON.stringify(error)} is ${status}`, () => assert.equal(statusOf(error), status));
+describe('an error as its provider reads it', () => {
+  const failed: string[] = [];
+  const context = { core: { log: { error: (_fields: object, event: string) => void failed.push(event) } } } as unknown as Context;
+  const reading = (errorStatus: (error: unknown, status: number) => number): Target => ({ credential: 'own', name: 'mine', provider: providerOf({ name: 'mine', errorStatus }) }) as Target;
+  const read = (failure: ReturnType<typeof reply>, errorStatus: (error: unknown, status: number) => number): number => statusOf(failure as never, reading(errorStatus), context);
+
+  it('is told what stands under error, else the whole, and null for what is no JSON', () => {
+    const told: unknown[] = [];
+    const note = (error: unknown, status: number): number => (told.push([error, status]), 503);
+    for (const body of [{ error: { code: 7 } }, { code: 8 }, { error: null, code: 9 }, '<html>', 'null', null]) assert.equal(read(reply(500, [], body), note), 503);
+    assert.equal(read(event({ code: 10 }), note), 503);
+    assert.deepEqual(told, [[{ code: 7 }, 500], [{ code: 8 }, 500], [{ error: null, code: 9 }, 500], [null, 500], [null, 500], [null, 500], [{ code: 10 }, 200]]);
+  });
+
+  it('stands for its own status when the provider gives none', () => {
+    for (const given of [200, 399, 600, 429.5, Number.NaN, '429']) assert.deepEqual([read(reply(500), () => given as number), read(event({}), () => given as number)], [500, 502], String(given));
+    assert.deepEqual(failed, []);
+    const throws = (): number => {
+      throw new Error('mine');
+    };
+    assert.deepEqual([read(reply(429), throws), failed], [429, ['provider.failed']]);
+  });
+
+  it('decides what becomes of the request', () => {
+    const case_ = (failure: Failure, status: number): string => {
+      const target = reading(() => status);
+      return line(judge(failure, { context: { route: routeOf('POST', '/v1/chat/completions'), bodyStream: null } as unknown as Context, target, retry: { maxRetries: 5, initialDelay: 1, maxDelay: 1, multiplier: 1, retryableErrors: usual }, resent: false, now }));
+    };
+    assert.deepEqual([case_(reply(500), 429), case_(reply(500), 400), case_(reply(400), 503), case_(event({}), 429), case_(reply(500), 401)], ['next again fail 1000', 'return ok', 'next again fail', 'next again fail 1000', 'next neither']);
+    assert.equal(isOurKeyRefused(reply(500), reading(() => 403), context), true);
+  });
 });
 
 describe('our own key', () => {
   it('is refused by 401 and 403 where it was sent', () => {
-    const own = { credential: 'own' } as Target;
-    const caller = { credential: 'caller' } as Target;
+    const context = {} as Context;
+    const own = { credential: 'own', provider: providerOf('openai') } as Target;
+    const caller = { credential: 'caller', provider: providerOf('newapi') } as Target;
     for (const failure of [reply(401), reply(403), event({ code: 'invalid_api_key' })]) {
-      assert.deepEqual([isOurKeyRefused(failure, own), isOurKeyRefused(failure, caller)], [true, false]);
+      assert.deepEqual([isOurKeyRefused(failure, own, context), isOurKeyRefused(failure, caller, context)], [true, false]);
     }
-    for (const failure of [reply(404), reply(500), timeout, event({ code: 'overloaded' })]) assert.equal(isOurKeyRefused(failure, own), false);
+    for (const failure of [reply(404), reply(500), timeout, event({ code: 'overloaded' })]) assert.equal(isOurKeyRefused(failure, own, context), false);
   });
 });

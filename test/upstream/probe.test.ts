@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
 import { resolveConfig } from '../../lib/config/load.ts';
-import type { Core } from '../../lib/context.ts';
+import type { Core } from '../../lib/core.ts';
 import { prober, type Prober } from '../../lib/upstream/probe.ts';
 import { targetsOf, type Target } from '../../lib/upstream/targets.ts';
 import type { ConfigInput } from '../../types/config.d.ts';
@@ -68,14 +68,21 @@ describe('the prober', () => {
     const { url } = await startUpstream(t, (_req, res) => void res.writeHead(status).end('x'.repeat(100_000)));
     for (const [answered, alive] of [[200, true], [404, true], [429, true], [302, true], [500, false], [502, false], [503, false]] as const) {
       status = answered;
-      assert.equal(await newapi(t, url).asked.ready(), alive, `${answered}`);
+      const { asked, clock, targets: [target] } = newapi(t, url);
+      assert.equal(target?.lastProbe, null);
+      assert.equal(await asked.ready(), alive, `${answered}`);
+      assert.deepEqual(target?.lastProbe, { time: clock.now(), alive, status: answered, duration: 0 });
     }
   });
 
   it('finds nobody where nothing listens, what listens resets, or no HTTP is spoken, and never throws', async (t) => {
     const resetting = await startUpstream(t, (req) => void req.socket.destroy());
     const babbling = await startUpstream(t, (req) => void req.socket.end('SSH-2.0-OpenSSH\r\n'));
-    for (const url of [await nowhere(t), resetting.url, babbling.url]) assert.equal(await newapi(t, url).asked.ready(), false, url);
+    for (const url of [await nowhere(t), resetting.url, babbling.url]) {
+      const { asked, targets: [target] } = newapi(t, url);
+      assert.equal(await asked.ready(), false, url);
+      assert.deepEqual([target?.lastProbe?.alive, target?.lastProbe?.status], [false, null]);
+    }
   });
 
   it('believes one miss at first, and later only as many in a row as configured', async (t) => {

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { routeOf, routes } from '../../lib/upstream/routes.ts';
+import { HANDLERS } from '../../lib/config/routes.ts';
+import { routeOf, routes, routeTable } from '../../lib/upstream/routes.ts';
+import type { RouteConfig } from '../../types/config.d.ts';
 import type { Route } from '../../types/route.d.ts';
 
 type Row = readonly [asked: string, template: string, traits: string];
@@ -128,13 +130,74 @@ describe('the route table', () => {
     assert.deepEqual(open.map(({ template }) => template), ['/v1/videos/:id/content', '/mj/image/:id', '/:mode/mj/image/:id']);
   });
 
-  it('offers only model routes to providers other than NewAPI, and names those by the list of providers', () => {
-    for (const { template, class: kind, providers } of routes) {
-      if (kind !== 'model') assert.deepEqual(providers, [], template);
-      for (const name of providers) assert.ok(['openai', 'anthropic', 'ollama'].includes(name), `${template}: ${name}`);
+  it('calls every route what targets and limits know it by', () => {
+    for (const { template, api, upstream } of routes) assert.deepEqual([api, upstream], [template, null]);
+  });
+});
+
+/** As the configuration completes a row. */
+function row(given: Partial<RouteConfig> & { readonly path: string }): RouteConfig {
+  return { handler: 'proxy', version: null, methods: null, middleware: [], headers: {}, healthCheck: null, ...given };
+}
+
+describe('a configured route', () => {
+  const resolve = (given: Parameters<typeof row>[0]) => {
+    const { routeOf: of } = routeTable([row(given)]);
+    return (method: string, path: string): string => {
+      const { template, api, upstream, ...rest } = of(method, path);
+      return [template, api, upstream ?? '-', traits({ template, api, upstream, ...rest })].join(' ');
+    };
+  };
+
+  it('gives a call another path, which leaves by the call\'s own', () => {
+    const of = resolve({ path: '/ask', handler: 'completion', version: 'v9' });
+    for (const path of ['/v9/ask', '/v9/ask/']) assert.equal(of('POST', path), '/v9/ask /v1/completions /v1/completions model openai json credential');
+    assert.equal(of('OPTIONS', '/v9/ask'), 'preflight preflight /v1/completions ui openai');
+    assert.equal(of('POST', '/ask'), 'other other - ui newapi');
+    assert.equal(of('POST', '/v9/ask/x'), 'other other - ui newapi');
+  });
+
+  it('leaves a model route what it is, whoever is said to handle it', () => {
+    for (const handler of ['completion', 'chat', 'embedding', 'proxy'] as const) {
+      const of = resolve({ path: '/v1/messages', handler, version: 'v1' });
+      assert.equal(of('POST', '/v1/messages'), '/v1/messages /v1/messages /v1/messages model claude json credential', handler);
+      assert.equal(of('POST', '/v1/messages/'), of('POST', '/v1/messages'));
     }
-    assert.deepEqual(routeOf('POST', '/v1/messages').providers, ['anthropic']);
-    assert.deepEqual(routeOf('POST', '/v1/rerank').providers, []);
-    assert.deepEqual(routeOf('POST', '/v1/embeddings').providers, ['openai', 'ollama']);
+    assert.equal(resolve({ path: '/v1/images/edits' })('POST', '/v1/images/edits'), '/v1/images/edits /v1/images/* /v1/images/edits model openai form credential media');
+  });
+
+  it('knows every other path as before, a page alone as more than one', () => {
+    assert.equal(resolve({ path: '/mj/submit/imagine' })('POST', '/mj/submit/imagine'), '/mj/submit/imagine /mj/* - task midjourney credential');
+    assert.equal(resolve({ path: '/api/status' })('GET', '/api/status'), '/api/status /api/* - api newapi');
+    assert.equal(resolve({ path: '/docs' })('GET', '/docs'), '/docs other - api newapi');
+    assert.equal(resolve({ path: '/docs' })('PURGE', '/docs/'), '/docs other - api newapi');
+    assert.equal(resolve({ path: '/v1/realtime' })('GET', '/v1/realtime'), '/v1/realtime /v1/realtime - realtime openai credential');
+  });
+
+  it('demands a credential where auth is listed, and never ceases to', () => {
+    assert.equal(resolve({ path: '/docs', middleware: ['auth'] })('DELETE', '/docs'), '/docs other - task newapi credential');
+    assert.match(resolve({ path: '/v1/health', handler: 'health', middleware: ['auth'] })('GET', '/v1/health'), /^\/v1\/health \/v1\/health - api openai credential free$/);
+    assert.match(resolve({ path: '/mj/x', middleware: [] })('GET', '/mj/x'), /credential$/);
+  });
+
+  it('is what its row says by every method, those it does not serve too', () => {
+    const table = routeTable([row({ path: '/ask', handler: 'chat', methods: ['POST'] })]);
+    for (const method of ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'PURGE', '']) {
+      assert.equal(table.rows.get(table.routeOf(method, '/ask'))?.path, '/ask', method);
+      assert.equal(table.routeOf(method, '/ask').class === 'model', method === 'POST', method);
+    }
+    assert.equal(table.rows.get(table.routeOf('POST', '/v1/completions')), undefined);
+  });
+
+  it('belongs to one gate: no other knows it', () => {
+    const table = routeTable([row({ path: '/v1/completions', headers: { a: 'b' } })]);
+    assert.notEqual(table.routeOf('POST', '/v1/completions'), routeOf('POST', '/v1/completions'));
+    assert.equal(routes.includes(table.routeOf('POST', '/v1/completions')), false);
+    assert.ok(table.routes.includes(table.routeOf('POST', '/v1/completions')));
+    assert.equal(table.routeOf('POST', '/v1/chat/completions'), routeOf('POST', '/v1/chat/completions'));
+  });
+
+  it('stands for a call that there is', () => {
+    for (const { api } of Object.values(HANDLERS)) assert.ok(api === null || routeOf('POST', api).class === 'model', String(api));
   });
 });

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
 import { resolveConfig } from '../../lib/config/load.ts';
-import type { Context, Core } from '../../lib/context.ts';
+import type { Context } from '../../lib/context.ts';
+import type { Core } from '../../lib/core.ts';
 import { routeOf } from '../../lib/upstream/routes.ts';
 import { eligible, requestFor, targetModel, targetsOf, type Target } from '../../lib/upstream/targets.ts';
 import type { ConfigInput } from '../../types/config.d.ts';
@@ -34,7 +35,8 @@ function contextOf({ method = 'POST', path = '/v1/chat/completions', query = '',
   const bytes = body === undefined ? null : Buffer.from(body);
   const at = body?.indexOf(':"') ?? -1;
   const modelSpan = at === -1 ? null : [at + 1, (body as string).indexOf('"', at + 2) + 1];
-  const fixed = { ip: '203.0.113.9', host: 'gate.test', proto: 'http', id: 'id', bodyStream: null, verified: true, key: null, upstreamCredential: null, model: null };
+  const core = { config: { auth: { mode: 'keys' }, clientIpHeader: null, ja4Header: null } };
+  const fixed = { core, withheld: false, ip: '203.0.113.9', host: 'gate.test', proto: 'http', id: 'id', bodyStream: null, verified: true, key: null, upstreamCredential: null, model: null };
   return { ...fixed, req: { method, url: url ?? path + query, headers, rawHeaders }, path, query, body: bytes, modelSpan, route: routeOf(method, path), ...rest } as unknown as Context;
 }
 
@@ -122,7 +124,7 @@ describe('requestFor', () => {
     const path = (asked: Asked): string => requestFor(target, contextOf(asked)).path;
     assert.equal(path({ path: '/v1/models/a:b', url: '/v1/models/a%3Ab?key=x&b=%2f', query: '?key=x&b=%2f', method: 'GET' }), '/v1/models/a%3Ab?key=x&b=%2f');
     assert.equal(path({ url: '/x/../v1/chat/completions?a=1', query: '?a=1' }), '/v1/chat/completions?a=1');
-    assert.equal(path({ upstreamCredential: 'sk-up', query: '?key=gate&a=1' }), '/v1/chat/completions?a=1');
+    assert.equal(path({ key: 'team', upstreamCredential: 'sk-up', query: '?key=gate&a=1' }), '/v1/chat/completions?a=1');
   });
 
   it('gives other targets the decoded path, encoded anew, and no credential in the query', (t) => {

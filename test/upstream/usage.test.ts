@@ -237,6 +237,41 @@ describe('jsonUsage', () => {
   });
 });
 
+describe('the end of a stream', () => {
+  const endings = ['data: [DONE]', 'data:[DONE]', 'event: message_stop\ndata: {"type":"message_stop"}', 'event: response.completed\ndata: {"type":"response.completed"}', 'event:response.incomplete\ndata: {}', 'event: response.failed\ndata: {}'];
+  const before = data(said('a'), said('[DONE] event: message_stop'));
+
+  for (const ending of endings) {
+    it(`has passed with the blank line behind ${JSON.stringify(ending)}, in pieces of any size, and not a byte before`, () => {
+      const bytes = Buffer.from(`${before}${ending}\n\n`);
+      for (const size of [1, 2, 3, 7, 64, Number.POSITIVE_INFINITY]) assert.ok(feed(streamTap(400), bytes, size).over, `in pieces of ${size}`);
+      for (let cut = 0; cut < bytes.length; cut++) assert.ok(!feed(streamTap(400), bytes.subarray(0, cut), 50).over, `cut at ${cut}`);
+    });
+  }
+
+  it('has passed with carriage returns, too', () => {
+    assert.ok(feed(streamTap(400), Buffer.from(`${before}data: [DONE]\r\n\r\n`), Number.POSITIVE_INFINITY).over);
+  });
+
+  it('has passed without the blank line when the answer says it is complete', () => {
+    for (const ending of ['data: [DONE]', 'data: [DONE]\n']) {
+      for (const complete of [true, false]) {
+        const tap = feed(streamTap(400), Buffer.from(before + ending), 20);
+        tap.end(complete);
+        assert.equal(tap.over, complete, `${JSON.stringify(ending)} ${complete}`);
+      }
+    }
+  });
+
+  it('is not what an event only says, nor another event', () => {
+    for (const text of [before, 'event: message_start\ndata: {}\n\n', 'event: response.created\ndata: {}\n\n', ': [DONE]\n\n', 'data: [DONE] or not\n\n', 'event: response.output_text.delta\ndata: {"delta":"message_stop"}\n\n']) {
+      const tap = feed(streamTap(400), Buffer.from(text), 5);
+      tap.end(true);
+      assert.ok(!tap.over, text);
+    }
+  });
+});
+
 describe('documentTap', () => {
   const answer = Buffer.from(JSON.stringify({ object: 'list', data: [{ embedding: Array.from({ length: 20_000 }, (_, at) => at / 7) }], usage: { prompt_tokens: 8, total_tokens: 8 } }));
 

@@ -28,9 +28,10 @@ export type Fault =
   | { readonly kind: 'error_event'; readonly shape: 'openai' | 'claude' | 'responses'; readonly after?: number }
   /** Right but late: `delay` milliseconds before the head, or before every event. */
   | { readonly kind: 'slow'; readonly delay: number; readonly at?: 'headers' | 'events' }
-  /** `json`: half the document in a complete message; `chunked`: the terminating chunk never comes, then FIN. */
-  | { readonly kind: 'truncated'; readonly of: 'json' | 'chunked' }
-  /** Announces `by` (default 10) bytes more than follow, then FIN. */
+  /** `json`: `bytes` (default half) of the document in a complete message; `chunked`: the terminating chunk never comes, then FIN. */
+  | { readonly kind: 'truncated'; readonly of: 'json'; readonly bytes?: number }
+  | { readonly kind: 'truncated'; readonly of: 'chunked' }
+  /** Announces `by` (default 10) bytes more than follow, or fewer when it is negative, then FIN. */
   | { readonly kind: 'short_length'; readonly by?: number }
   /** 103 first, then the right answer. */
   | { readonly kind: 'early_hints' }
@@ -43,8 +44,11 @@ export type Fault =
   /** 200 and `count` comments, then a clean end; without `count` one every `every` (default 10) ms until the client leaves. */
   | { readonly kind: 'comments_only'; readonly count?: number; readonly every?: number }
   | { readonly kind: 'redirect'; readonly location: string; readonly status?: number }
-  /** Cuts the right answer after its first `byte` bytes, the head counted. */
-  | { readonly kind: 'kill_at'; readonly byte: number; readonly by: Cut }
+  /**
+   * Cuts the right answer, or an error with this `status`, after its first `byte` bytes, the head counted; `chunked` although
+   * the length is known, or compressed when it does not stream.
+   */
+  | { readonly kind: 'kill_at'; readonly byte: number; readonly by: Cut; readonly chunked?: boolean; readonly status?: number; readonly encoding?: 'gzip' | 'br' }
   /** The right answer, its body compressed, when it does not stream. */
   | { readonly kind: 'encoded'; readonly encoding: 'gzip' | 'br' }
   /** HTTP/1.0: the end of the connection is the end of the body. */

@@ -39,7 +39,7 @@ export function plan(fault: Fault, asked: Asked, manner: Manner): Plan {
     case 'reset':
       return fault.at === 'headers' ? cutBody(frame(right()), fault.after ?? 0, fault.by) : nothing(fault.by);
     case 'kill_at':
-      return cutAt(frame(right()), fault.byte, fault.by);
+      return cutAt(framed(fault, right), fault.byte, fault.by);
     case 'status':
       return all(frame(statusReply(fault)));
     case 'redirect':
@@ -61,7 +61,7 @@ function odd(fault: Odd, right: () => Reply): Plan {
     case 'error_event':
       return all(frame(events([...sent(right()).slice(0, fault.after ?? 0), errorFrame(fault.shape, 'Overloaded')])));
     case 'truncated':
-      return fault.of === 'json' ? all(frame(halved(right()))) : unended(frame(right(), { chunked: true }));
+      return fault.of === 'json' ? all(frame(shortened(right(), fault.bytes))) : unended(frame(right(), { chunked: true }));
     case 'short_length':
       return { ...all(frame(right(), { lengthBy: fault.by ?? 10 })), end: 'fin' };
     case 'early_hints':
@@ -160,6 +160,11 @@ function cutBody({ head: first, body }: Framed, after: number, by: Cut): Plan {
   return { ...nothing(by), parts: [first, Buffer.concat(body).subarray(0, after)] };
 }
 
+function framed({ status, encoding, chunked = false }: Extract<Fault, { kind: 'kill_at' }>, right: () => Reply): Framed {
+  if (status !== undefined) return frame(statusReply({ status }), { chunked });
+  return encoding === undefined ? frame(right(), { chunked }) : frame(compressed(right(), encoding), { chunked, extra: [['Content-Encoding', encoding]] });
+}
+
 function cutAt({ head: first, body }: Framed, byte: number, by: Cut): Plan {
   return { ...nothing(by), parts: [Buffer.concat([first, ...body]).subarray(0, byte)] };
 }
@@ -171,7 +176,7 @@ function comments(count: number | undefined, every: number): Plan {
   return { delay: 0, parts: [first, chunk(comment)], gap: every, endless: true, end: 'hang' };
 }
 
-function statusReply(fault: Extract<Fault, { kind: 'status' }>): Reply {
+function statusReply(fault: Omit<Extract<Fault, { kind: 'status' }>, 'kind'>): Reply {
   const { status, body } = fault;
   const base = body === undefined ? failure(status, `The provider answers ${status}.`) : raw(status, body);
   return { ...base, headers: [...base.headers, ...Object.entries(fault.headers ?? {})] };
@@ -186,10 +191,10 @@ function sent(answer: Reply): readonly string[] {
   return answer.body.kind === 'events' ? answer.body.frames : [];
 }
 
-function halved(answer: Reply): Reply {
+function shortened(answer: Reply, length?: number): Reply {
   if (answer.body.kind === 'events') return answer;
   const { bytes } = answer.body;
-  return { ...answer, body: { kind: 'bytes', bytes: bytes.subarray(0, bytes.length >> 1) } };
+  return { ...answer, body: { kind: 'bytes', bytes: bytes.subarray(0, length ?? bytes.length >> 1) } };
 }
 
 function compressed(answer: Reply, encoding: 'gzip' | 'br'): Reply {

@@ -1,0 +1,176 @@
+import type { ServerResponse } from 'node:http';
+import { Router } from 'express';
+import type { Route } from '../../types/route.d.ts';
+import { Context } from '../context.ts';
+import type { GateRequest } from '../core.ts';
+import { describe } from '../describe.ts';
+import { bearer, Door } from '../door.ts';
+import { HeimdallError } from '../errors.ts';
+import { AddressSet, clientAddress } from '../identity/address.ts';
+import { deviceFingerprint } from '../identity/device.ts';
+import { ownRoute } from '../own-route.ts';
+import type { AdminPaths, Handler } from '../part.ts';
+import { isJson, type Caller, type Insides, type Reply } from './call.ts';
+import { resourceFor, resources, type Resource } from './table.ts';
+
+const loopback = new AddressSet(['loopback']);
+
+/** The admin API, mounted three ways. */
+export interface Admin {
+  /** Inside the gate's chain, below `admin.path`; null without a token. */
+  readonly paths: AdminPaths | null;
+  /** For an application of the host's, below any path: demands the token unless `admin.auth` is `host`. */
+  readonly router: Router;
+  /** For a server of its own, below `admin.path`, which from now on the chain answers to this machine alone. */
+  alone(): Handler;
+  close(): void;
+}
+
+/** The admin API of one gate. What it looks at and changes is handed in. */
+export function adminOf(insides: Insides): Admin {
+  return new Api(insides);
+}
+
+class Api implements Admin, AdminPaths {
+  readonly paths: AdminPaths | null;
+  readonly router = Router();
+  readonly #insides: Insides;
+  readonly #door: Door | null;
+  readonly #trust: AddressSet;
+  /** Of `admin.path`, and `api`. */
+  readonly #base: readonly string[];
+  readonly #root: string;
+  readonly #routes: ReadonlyMap<Resource | null, Route>;
+  readonly #hostVouches: boolean;
+  #apart = false;
+  #told = false;
+
+  constructor(insides: Insides) {
+    const { core } = insides;
+    const { token, path, auth } = core.config.admin;
+    this.#insides = insides;
+    this.#door = token === null ? null : new Door(core, [token], 'admin.auth_failed');
+    this.#trust = new AddressSet(core.config.trustProxy);
+    this.#root = `${path}/api`;
+    this.#base = this.#root.slice(1).split('/');
+    this.#routes = new Map<Resource | null, Route>([[null, ownRoute(`${this.#root}/*`)], ...resources.map((resource) => [resource, ownRoute(`${this.#root}/${resource.path.replace('*', '')}`)] as const)]);
+    this.#hostVouches = auth === 'host';
+    this.paths = token === null ? null : this;
+    this.router.use(((req: GateRequest, res: ServerResponse, next: () => void) => this.#mounted(req, res, next)) as never);
+  }
+
+  owns({ path, ip, peer }: Context): boolean {
+    if (!path.startsWith(this.#root) || (path.length > this.#root.length && path[this.#root.length] !== '/')) return false;
+    return !this.#apart || (loopback.has(ip) && loopback.has(peer));
+  }
+
+  answer(context: Context): void {
+    void this.#serve(context, below(this.#base, context.req.url), false);
+  }
+
+  alone(): Handler {
+    this.#apart = true;
+    return (req, res) => {
+      const context = this.#arrived(req, res);
+      const segments = below(this.#base, req.url);
+      if (segments === null) return context.fail(new HeimdallError('not_found'));
+      void this.#serve(context, segments, false);
+    };
+  }
+
+  close(): void {
+    this.#door?.close();
+  }
+
+  #mounted(req: GateRequest, res: ServerResponse, next: () => void): void {
+    const segments = below(['api'], req.url);
+    if (segments === null) return next();
+    if (this.#door === null && !this.#hostVouches) {
+      if (!this.#told) this.#insides.core.log.warn({ effect: 'gate.admin has no paths', fix: 'set admin.token, or admin.auth: host behind a login of your own' }, 'admin.closed');
+      this.#told = true;
+      return next();
+    }
+    void this.#serve(this.#arrived(req, res), segments, this.#hostVouches);
+  }
+
+  /** Outside the chain nobody has looked at the request yet. */
+  #arrived(req: GateRequest, res: ServerResponse): Context {
+    const { core } = this.#insides;
+    const context = new Context(core, req, res);
+    req.heimdall = context;
+    const { ip, peer } = clientAddress(req.socket.remoteAddress, req.headers, this.#trust, core.config.clientIpHeader);
+    context.ip = ip;
+    context.peer = peer;
+    context.outside = true;
+    context.deviceSource = () => deviceFingerprint(req.headers);
+    context.path = (req.url ?? '/').split('?', 1)[0] as string;
+    context.route = this.#routes.get(null) as Route;
+    return context;
+  }
+
+  /** @param vouched the host application knows who calls. */
+  async #serve(context: Context, segments: readonly string[] | null, vouched: boolean): Promise<void> {
+    // Not the CORS answers of the gate either: no other origin's page may read this.
+    context.extraHead = ['Cache-Control', 'no-store'];
+    const found = segments === null ? null : resourceFor(segments);
+    context.route = this.#routes.get(found?.resource ?? null) as Route;
+    try {
+      if (this.#insides.core.closed) throw new HeimdallError('shutting_down');
+      const caller = vouched ? this.#vouched(context) : await this.#entering(context);
+      if (found === null) throw new HeimdallError('not_found');
+      const reply = await this.#ask(context, found, caller);
+      if (reply !== null) send(context, reply);
+    } catch (error) {
+      this.#fail(context, error);
+    }
+  }
+
+  async #entering(context: Context): Promise<Caller> {
+    const refusal = await (this.#door as Door).enter(context);
+    if (refusal?.status === 401) context.extraHead?.push('WWW-Authenticate', 'Bearer');
+    if (refusal !== null) throw refusal;
+    return { ip: context.ip, token: () => this.#insides.identify(bearer(context.req.headers.authorization) ?? '').id };
+  }
+
+  /** SECURITY: a host's login may be a cookie, which a browser sends along with what another site's page asks for. */
+  #vouched(context: Context): Caller {
+    const { method, headers } = context.req;
+    const reads = method === 'GET' || method === 'HEAD' || method === 'OPTIONS';
+    const site = headers['sec-fetch-site'] ?? 'none';
+    if (!reads && site !== 'none' && site !== 'same-origin') throw new HeimdallError('cross_site');
+    if (method === 'POST' && !isJson(context)) throw new HeimdallError('invalid_content_type', { message: 'content-type: expected application/json, without a content-encoding.' });
+    return { ip: context.ip, token: () => null };
+  }
+
+  async #ask(context: Context, { resource: { methods }, name }: { resource: Resource; name: string }, caller: Caller): Promise<Reply | null> {
+    const verb = context.req.method === 'HEAD' ? 'GET' : context.req.method;
+    const method = Object.hasOwn(methods, verb ?? '') ? methods[verb as keyof typeof methods] : undefined;
+    if (method !== undefined) return method({ context, name, caller }, this.#insides);
+    const allowed = Object.keys(methods).flatMap((each) => (each === 'GET' ? ['GET', 'HEAD'] : [each]));
+    context.extraHead?.push('Allow', [...allowed, 'OPTIONS'].join(', '));
+    if (verb === 'OPTIONS') return { status: 204 };
+    throw new HeimdallError('method_not_allowed');
+  }
+
+  #fail(context: Context, error: unknown): void {
+    if (error instanceof HeimdallError) return context.fail(error);
+    const { log } = this.#insides.core;
+    log.error({ requestId: context.id, error: describe(error), stack: error instanceof Error ? error.stack : null }, 'request.panic');
+    context.fail(new HeimdallError('internal_error', { cause: error }));
+  }
+}
+
+function send(context: Context, { status, body, head = [] }: Reply): void {
+  if (body === undefined) return context.answer(status, [...head], '');
+  context.answer(status, ['Content-Type', 'application/json', ...head], JSON.stringify(body));
+}
+
+/** The decoded segments of a path below a base, or null when it is elsewhere or cannot be read. */
+function below(base: readonly string[], url = '/'): string[] | null {
+  try {
+    const segments = (url.split('?', 1)[0] as string).split('/').filter(Boolean).map(decodeURIComponent);
+    return base.every((segment, at) => segments[at] === segment) ? segments.slice(base.length) : null;
+  } catch {
+    return null;
+  }
+}

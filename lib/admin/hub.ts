@@ -1,0 +1,157 @@
+import type { Config } from '../../types/config.d.ts';
+import { toSnake } from '../config/shape.ts';
+import type { Context } from '../context.ts';
+import type { Exchange } from '../core.ts';
+import { HeimdallError } from '../errors.ts';
+import type { Level, Listener } from '../events.ts';
+
+/** Events kept for readers that come back. */
+const remembered = 500;
+/** Characters of an event that are kept; a longer one loses its fields. */
+const longestEvent = 4096;
+const maxReaders = 32;
+/** Bytes a reader may be behind before it is dropped; all that is kept fits in. */
+const mayLag = 4_194_304;
+/** A comment goes out after so much silence, milliseconds, or something on the way would cut the stream. */
+const keepAlive = 15_000;
+/** What a client is told to wait before it comes back, milliseconds. */
+const comeBackAfter = 3000;
+const maxName = 256;
+
+/** What happens in the gate, for those who watch: the event log, the last of it kept, and the requests as they end. */
+export class Hub {
+  readonly #readers = new Set<Reader>();
+  readonly #ring: string[] = [];
+  /** Tells this process's numbers from those of the one before. */
+  readonly #run: string;
+  #last = 0;
+
+  constructor(now: number) {
+    this.#run = now.toString(36);
+  }
+
+  /** Hears the event log, where the configuration lets anybody read; events of level `debug` only if it has them logged. */
+  listeners(now: () => number, { admin, logging: { level: least } }: Config): Listener[] {
+    if (admin.token === null && admin.auth === 'token') return [];
+    const debug = least === 'debug' || least === 'trace';
+    return [(level, fields, event) => {
+      if (debug || level !== 'debug') this.#event(now(), level, fields, event);
+    }];
+  }
+
+  /** Hears of every finished request; costs a comparison while nobody reads. */
+  request(context: Context): void {
+    if (this.#readers.size > 0) this.#tell(`event: request\ndata: ${JSON.stringify(summaryOf(context))}\n\n`);
+  }
+
+  /**
+   * Answers with the stream. With `Last-Event-ID` it begins behind that event, or with the oldest kept where that is gone.
+   * @throws HeimdallError when enough read already.
+   */
+  read(context: Context): void {
+    const { core, req } = context;
+    if (core.draining) throw new HeimdallError('shutting_down');
+    if (this.#readers.size >= maxReaders) throw new HeimdallError('too_many_readers', { retryAfter: comeBackAfter / 1000 });
+    const reader = new Reader(context, () => this.#readers.delete(reader));
+    context.exchange = reader;
+    context.eventStream = true;
+    context.begin(200, ['Content-Type', 'text/event-stream', 'X-Accel-Buffering', 'no']);
+    this.#readers.add(reader);
+    reader.write(`retry: ${comeBackAfter}\n: connected\n\n${this.#since(req.headers['last-event-id'])}`);
+  }
+
+  get readers(): number {
+    return this.#readers.size;
+  }
+
+  #event(now: number, level: Level, fields: object, event: string): void {
+    const id = `${this.#run}-${++this.#last}`;
+    const text = `id: ${id}\nevent: log\ndata: ${dataOf(now, level, fields, event)}\n\n`;
+    this.#ring.push(text);
+    if (this.#ring.length > remembered) this.#ring.shift();
+    this.#tell(text);
+  }
+
+  #tell(text: string): void {
+    for (const reader of this.#readers) reader.write(text);
+  }
+
+  /** Who has seen nothing gets the number to come back with, who has seen something what came after it. */
+  #since(last: string | string[] | undefined): string {
+    if (last === undefined) return `id: ${this.#run}-${this.#last}\n\n`;
+    const [run, number] = String(last).split('-');
+    const seen = run === this.#run && /^\d+$/.test(number ?? '') ? Number(number) : 0;
+    return this.#ring.slice(Math.max(0, this.#ring.length - Math.max(0, this.#last - seen))).join('');
+  }
+}
+
+/** One who watches. It belongs to its request, which ends it, and whose clock keeps it alive. */
+class Reader implements Exchange {
+  readonly #context: Context;
+  readonly #left: () => void;
+  #wroteAt: number;
+
+  constructor(context: Context, left: () => void) {
+    this.#context = context;
+    this.#left = left;
+    this.#wroteAt = context.time;
+  }
+
+  write(text: string): void {
+    const { res, core } = this.#context;
+    this.#wroteAt = core.clock.now();
+    this.#context.bytesOut += Buffer.byteLength(text);
+    res.write(text);
+    if (res.writableLength > mayLag) this.#drop();
+  }
+
+  look(now: number): void {
+    const { core, res } = this.#context;
+    if (core.draining) {
+      this.#left();
+      res.end();
+    } else if (now - this.#wroteAt >= keepAlive) this.write(': keep-alive\n\n');
+  }
+
+  abort(): void {
+    this.#left();
+  }
+
+  /** What it has not taken would grow for as long as it takes nothing. */
+  #drop(): void {
+    this.#left();
+    this.#context.res.destroy();
+    this.#context.core.log.warn({ requestId: this.#context.id, ip: this.#context.ip }, 'admin.reader_dropped');
+  }
+}
+
+function dataOf(now: number, level: Level, fields: object, event: string): string {
+  const time = new Date(now).toISOString();
+  const named = Object.entries(fields).map(([name, value]): [string, unknown] => [toSnake(name), value]);
+  const text = JSON.stringify({ time, level, event, ...Object.fromEntries(named) });
+  return text.length <= longestEvent ? text : JSON.stringify({ time, level, event, truncated: true });
+}
+
+function summaryOf(context: Context): object {
+  const { id, time, ip, key, token, route, req, model, stream, target, status, outcome, errorCode, duration, usage, cost } = context;
+  return {
+    id,
+    time: new Date(time).toISOString(),
+    ip,
+    key,
+    token: token?.id ?? null,
+    token_mask: token?.mask ?? null,
+    route: route.template,
+    method: req.method?.slice(0, maxName) ?? null,
+    model: model?.slice(0, maxName) ?? null,
+    stream,
+    target,
+    status,
+    outcome,
+    error: errorCode,
+    duration: Math.round(duration * 10) / 10,
+    prompt_tokens: usage?.prompt ?? null,
+    completion_tokens: usage?.completion ?? null,
+    cost,
+  };
+}

@@ -1,0 +1,95 @@
+import type { AuditRecord } from '../../types/record.d.ts';
+import type { SqlRow } from '../../types/journal.d.ts';
+import { HeimdallError } from '../errors.ts';
+import { countOf, filters, frequencyOf, groups, groupsOf, measures, pageOf, SearchError, type Query, type Wanted } from '../logs/search.ts';
+import { invalid } from '../registry/invalid.ts';
+import { changed, type Call, type Insides, type Method } from './call.ts';
+
+const mostRecords = 1000;
+const defaultRecords = 100;
+
+/** `GET logs`: records without what was said; filters by name, `limit`, `cursor`, `order`, `count`. */
+export const listLogs: Method = async (call, insides) => {
+  const { wanted, rest } = asked(call, ['limit', 'cursor', 'order', 'count']);
+  const limit = integer(rest, 'limit', defaultRecords, 1, mostRecords);
+  const cursor = rest.get('cursor') === undefined ? null : integer(rest, 'cursor', 0, 0, Number.MAX_SAFE_INTEGER);
+  const order = word(rest, 'order', ['newest', 'oldest'] as const, 'newest');
+  const now = insides.core.clock.now();
+  const logs = (await run(insides, () => pageOf({ wanted, limit, cursor, order, now }, insides.logs.columns))).map(insides.logs.recordOf);
+  const count = rest.get('count') === 'true' ? { count: Number((await run(insides, () => countOf(wanted, now)))[0]?.['records'] ?? 0) } : {};
+  return { status: 200, body: { logs: logs.map(unsaid), next: logs.length === limit ? (logs.at(-1)?.id ?? null) : null, ...count } };
+};
+
+/** `GET logs/:request_id`: one record with its headers and bodies; that it was read is recorded. */
+export const showLog: Method = async (call, insides) => {
+  const [row] = await insides.logs.query(`SELECT ${insides.logs.columns} FROM heimdall_logs WHERE request_id = ? AND deleted_at IS NULL`, [call.name]);
+  if (row === undefined) throw new HeimdallError('not_found', { message: 'There is no record of that request id.' });
+  if (call.context.req.method !== 'HEAD') changed(call, 'log.read', call.name, null, null);
+  return { status: 200, body: insides.logs.recordOf(row) };
+};
+
+/** `GET logs/aggregate?by=…`: groups of records with what is known of each. */
+export const aggregateLogs: Method = async (call, insides) => {
+  const { wanted, rest } = asked(call, ['by', 'sort', 'least', 'page', 'page_size']);
+  const by = word(rest, 'by', Object.keys(groups) as (keyof typeof groups)[], 'key');
+  const sort = word(rest, 'sort', measures, 'requests');
+  const page = integer(rest, 'page', 1, 1, 1_000_000);
+  const pageSize = integer(rest, 'page_size', 20, 1, 100);
+  const least = integer(rest, 'least', 0, 0, Number.MAX_SAFE_INTEGER);
+  const now = insides.core.clock.now();
+  const rows = await run(insides, () => groupsOf({ wanted, by, sort, least, limit: pageSize, offset: (page - 1) * pageSize, now }));
+  return { status: 200, body: { by, groups: rows, page, page_size: pageSize } };
+};
+
+/** `GET logs/frequency?interval=60&by=…`: requests in each stretch of so many seconds. */
+export const frequencyOfLogs: Method = async (call, insides) => {
+  const { wanted, rest } = asked(call, ['by', 'interval', 'limit']);
+  const by = rest.get('by') === undefined ? null : word(rest, 'by', Object.keys(groups) as (keyof typeof groups)[], 'key');
+  const interval = integer(rest, 'interval', 60, 1, 86_400);
+  const limit = integer(rest, 'limit', mostRecords, 1, 10_000);
+  const rows = await run(insides, () => frequencyOf(wanted, by, interval, limit, insides.core.clock.now()));
+  return { status: 200, body: { by, interval, frequency: rows.map(({ time, ...row }) => ({ time: new Date(Number(time) * 1000).toISOString(), ...row })) } };
+};
+
+/** Both kinds of parameters of the query: filters, and those the resource knows itself. */
+function asked({ context }: Call, own: readonly string[]): { wanted: Wanted; rest: ReadonlyMap<string, string> } {
+  const wanted: Record<string, string> = {};
+  const rest = new Map<string, string>();
+  for (const [name, value] of new URLSearchParams(context.query)) {
+    if (rest.has(name) || Object.hasOwn(wanted, name)) throw invalid(name, 'each parameter once', 'it twice');
+    if (own.includes(name)) rest.set(name, value);
+    else if (Object.hasOwn(filters, name)) wanted[name] = value;
+    else throw invalid(name.slice(0, 60), `one of ${[...own, ...Object.keys(filters)].join(', ')}`, 'another name');
+  }
+  return { wanted, rest };
+}
+
+async function run({ logs }: Insides, make: () => Query): Promise<readonly SqlRow[]> {
+  try {
+    const { sql, values } = make();
+    return await logs.query(sql, values);
+  } catch (error) {
+    if (error instanceof SearchError) throw new HeimdallError('invalid_value', { message: error.message, field: error.field });
+    throw error;
+  }
+}
+
+function integer(rest: ReadonlyMap<string, string>, name: string, fallback: number, least: number, most: number): number {
+  const text = rest.get(name);
+  if (text === undefined) return fallback;
+  const value = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= least && value <= most) return value;
+  throw invalid(name, `a whole number from ${least} to ${most}`, JSON.stringify(text.slice(0, 40)), String(fallback));
+}
+
+function word<T extends string>(rest: ReadonlyMap<string, string>, name: string, words: readonly T[], fallback: T): T {
+  const text = rest.get(name) ?? fallback;
+  const found = words.find((each) => each === text);
+  if (found === undefined) throw invalid(name, `one of ${words.join(', ')}`, JSON.stringify(text.slice(0, 40)), fallback);
+  return found;
+}
+
+/** A page tells that something was said, not what. */
+function unsaid({ request_headers: _headers, request_body: _body, response_body: _answer, cookies: _cookies, timestamp, ...rest }: AuditRecord): object {
+  return { ...rest, time: new Date(timestamp * 1000).toISOString(), timestamp };
+}

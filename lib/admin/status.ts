@@ -1,0 +1,97 @@
+import { z } from 'zod';
+import type { JournalStats } from '../../types/journal.d.ts';
+import type { QueueView } from '../../types/queue.d.ts';
+import type { SinkView } from '../../types/sink.d.ts';
+import type { TargetStatus } from '../../types/target.d.ts';
+import { required } from '../config/fields.ts';
+import { integer } from '../config/kinds.ts';
+import { printable } from '../config/load.ts';
+import { HeimdallError } from '../errors.ts';
+import { changed, fieldsOf, type Insides, type Method } from './call.ts';
+import { iso, strictly } from './fields.ts';
+
+/** More requests at a time than this no process carries. */
+const mostAtOnce = 1_000_000;
+
+export const showTargets: Method = (_call, { targets }) => ({ status: 200, body: { targets: targets().map(targetJson) } });
+
+export const showQueue: Method = (_call, { queue }) => ({ status: 200, body: queueJson(queue.view()) });
+
+export const resizeQueue: Method = async (call, { queue }) => {
+  const { concurrency } = await fieldsOf(call, capacity);
+  const before = queue.view();
+  if (!before.enabled) throw new HeimdallError('conflict', { message: 'The queue is switched off (queue.enabled, or the list of middleware), so nothing bounds the requests at a time.' });
+  queue.resize(concurrency);
+  changed(call, 'queue.resize', 'queue', { concurrency: before.concurrency }, { concurrency });
+  return { status: 200, body: queueJson(queue.view()) };
+};
+
+/** The effective configuration as a file would say it. */
+export const showConfig: Method = (_call, { core }) => ({ status: 200, body: printable(core.config) });
+
+/** Everything that says at one look how the gate does. */
+export const showHealth: Method = async (_call, insides) => {
+  const { core, registry, targets, queue, hub, resources, routes, journal, sinks } = insides;
+  const views = targets();
+  const { rss, heapUsed, heapTotal, external, arrayBuffers } = process.memoryUsage();
+  const uptime = Math.round(process.uptime() * 10) / 10;
+  const body = {
+    status: conditionOf(insides, views),
+    service: 'Heimdall Security Gateway',
+    version: await version(),
+    time: iso(core.clock.now()),
+    uptime,
+    mode: core.config.mode,
+    draining: core.draining,
+    requests_in_hand: core.live.size,
+    event_readers: hub.readers,
+    targets: views.map(targetJson),
+    queue: queueJson(queue.view()),
+    registry: { available: registry.problem === null },
+    resources: resources.usage(),
+    routes: routes.shown(),
+    journal: journalJson(journal()),
+    sinks: sinks().map(sinkJson),
+    memory: { rss, heap_used: heapUsed, heap_total: heapTotal, external, array_buffers: arrayBuffers },
+  };
+  return { status: 200, body };
+};
+
+/** `draining`; `unavailable`: no target takes requests; `degraded`: something is short or not as it should be; else `healthy`. */
+function conditionOf({ core, registry, resources, routes, journal, sinks }: Insides, targets: readonly TargetStatus[]): string {
+  if (core.draining) return 'draining';
+  const usable = targets.filter(({ state }) => state === 'up' || state === 'probing');
+  if (usable.length === 0) return 'unavailable';
+  const well = targets.every(({ state, models }) => state === 'up' && models.length === 0) && routes.shown().every(({ status }) => status === 'healthy') && !resources.usage().some(({ short }) => short);
+  const { kind } = journal().state;
+  const followed = (kind === 'open' || kind === 'idle') && sinks().every(({ state, lagging }) => state.kind !== 'off' && !lagging);
+  return well && followed && registry.problem === null ? 'healthy' : 'degraded';
+}
+
+function targetJson({ inHand, lastProbe, until, models, ...rest }: TargetStatus): object {
+  return {
+    ...rest,
+    until: iso(until),
+    in_hand: inHand,
+    last_probe: lastProbe && { ...lastProbe, time: iso(lastProbe.time) },
+    models: models.map((model) => ({ ...model, until: iso(model.until) })),
+  };
+}
+
+function journalJson({ state, lastId, written, dropped, waiting, waitingBytes, bytes }: JournalStats): object {
+  const since = state.kind === 'full' ? iso(state.since) : null;
+  return { state: state.kind, reason: 'reason' in state ? state.reason : null, since, last: lastId, written, dropped, waiting, waiting_bytes: waitingBytes, bytes };
+}
+
+function sinkJson({ state, ...rest }: SinkView): object {
+  return { ...rest, state: state.kind, reason: state.kind === 'working' ? null : state.reason, since: state.kind === 'held' ? iso(state.since) : null };
+}
+
+const queueJson = ({ serviceTime, ...rest }: QueueView): object => ({ ...rest, service_time: serviceTime });
+
+const capacity = z.strictObject({ concurrency: required(strictly(integer(200, 1, mostAtOnce), 'number'), 'Model requests at a time') });
+
+async function version(): Promise<string> {
+  const { default: manifest } = await import('../../package.json', { with: { type: 'json' } }) as { default: { version: string } };
+  return manifest.version;
+}

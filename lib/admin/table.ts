@@ -1,0 +1,61 @@
+import { ban, listBans, unban } from './bans.ts';
+import type { Method } from './call.ts';
+import { aggregateLogs, frequencyOfLogs, listLogs, showLog } from './logs.ts';
+import { changeKey, createKey, listKeys, removeKey, rotateKey, showKey } from './keys.ts';
+import { resizeQueue, showConfig, showHealth, showQueue, showTargets } from './status.ts';
+
+/** A resource: what each method does with it. HEAD is answered as GET, OPTIONS with the methods. */
+export interface Resource {
+  readonly path: string;
+  readonly methods: Readonly<Partial<Record<'GET' | 'POST' | 'PATCH' | 'DELETE', Method>>>;
+}
+
+const readEvents: Method = ({ context }, { hub }) => {
+  if (context.req.method === 'HEAD') return { status: 200, head: ['Content-Type', 'text/event-stream'] };
+  hub.read(context);
+  return null;
+};
+
+/** Keys and bans are not known before the registry has looked for them. */
+const known = (method: Method): Method => async (call, insides) => {
+  await insides.registry.ready();
+  return method(call, insides);
+};
+
+/** Every resource below `<admin.path>/api`. `:name` is one segment, `:name*` the rest, since a CIDR holds a slash. */
+export const resources: readonly Resource[] = [
+  { path: 'keys', methods: { GET: known(listKeys), POST: known(createKey) } },
+  { path: 'keys/:name', methods: { GET: known(showKey), PATCH: known(changeKey), DELETE: known(removeKey) } },
+  { path: 'keys/:name/rotate', methods: { POST: known(rotateKey) } },
+  { path: 'bans', methods: { GET: known(listBans), POST: known(ban) } },
+  { path: 'bans/:which*', methods: { DELETE: known(unban) } },
+  { path: 'logs', methods: { GET: listLogs } },
+  { path: 'logs/aggregate', methods: { GET: aggregateLogs } },
+  { path: 'logs/frequency', methods: { GET: frequencyOfLogs } },
+  { path: 'logs/:request_id', methods: { GET: showLog } },
+  { path: 'targets', methods: { GET: showTargets } },
+  { path: 'queue', methods: { GET: showQueue, PATCH: resizeQueue } },
+  { path: 'health', methods: { GET: showHealth } },
+  { path: 'config', methods: { GET: showConfig } },
+  { path: 'events', methods: { GET: readEvents } },
+];
+
+/** @returns the resource and what stands in the place of its name, or null. */
+export function resourceFor(segments: readonly string[]): { readonly resource: Resource; readonly name: string } | null {
+  for (const resource of resources) {
+    const name = matched(resource.path.split('/'), segments);
+    if (name !== null) return { resource, name };
+  }
+  return null;
+}
+
+function matched(pattern: readonly string[], segments: readonly string[]): string | null {
+  const rest = pattern.at(-1)?.endsWith('*') ?? false;
+  if (rest ? segments.length < pattern.length : segments.length !== pattern.length) return null;
+  let name = '';
+  for (const [at, part] of pattern.entries()) {
+    if (part.startsWith(':')) name = (part.endsWith('*') ? segments.slice(at).join('/') : segments[at]) as string;
+    else if (part !== segments[at]) return null;
+  }
+  return name;
+}

@@ -1,0 +1,25 @@
+import type { Config } from '../../types/config.d.ts';
+import { isSection, SHAPE } from './shape.ts';
+import type { Shape } from './shape.ts';
+
+/** Shorter texts would be found in innocent words. */
+const shortest = 8;
+
+/** Every secret of a configuration, so that it can be hidden wherever an upstream or a caller repeats it. */
+export function secretsOf(config: Config): string[] {
+  const found = new Set<string>();
+  collect(config, SHAPE, found);
+  return [...found].filter((secret) => secret.length >= shortest);
+}
+
+function collect(value: unknown, shape: Shape, found: Set<string>): void {
+  if (shape.kind === 'value') {
+    if (typeof value === 'string' && shape.meta?.unit === 'secret') found.add(value);
+  } else if (shape.kind === 'list') {
+    if (Array.isArray(value)) for (const item of value) collect(item, shape.item, found);
+  } else if (isSection(value)) {
+    if (shape.kind === 'map') for (const item of Object.values(value)) collect(item, shape.item, found);
+    // The digest of a key is no secret to whom it is shown.
+    else for (const { camel, shape: inner } of shape.keys) if (camel !== 'sha256') collect(value[camel], inner, found);
+  }
+}

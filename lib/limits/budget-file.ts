@@ -1,0 +1,107 @@
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import type { Timer } from '../../types/clock.d.ts';
+import type { Core } from '../core.ts';
+import { describe } from '../describe.ts';
+
+/** A day or month of somebody's spending, nano-dollars. */
+export interface Budget {
+  spent: number;
+  /** Reserved by requests in hand. */
+  held: number;
+  /** What others were known to have spent when they could be asked last. */
+  elsewhere: number;
+  /** When it ends, Unix milliseconds. */
+  readonly until: number;
+}
+
+/** How soon after a change it is written, milliseconds; later where writing takes long: it may take a hundredth of the time. */
+const delay = 2000;
+const pause = 100;
+
+const version = 1;
+
+/**
+ * Spending that outlives a restart: read when it is first asked for, written two seconds after a change and at the end, to a
+ * file beside it that takes its place (0600). Holds whose budget and how much, no secret. What cannot be read or written is
+ * warned about once; limits hold all the same.
+ */
+export class BudgetFile {
+  readonly #core: Core;
+  readonly #path: string;
+  #budgets: Map<string, Budget> | null = null;
+  #timer: Timer | null = null;
+  #dirty = false;
+  #warned = false;
+  #took = 0;
+
+  constructor(core: Core, path: string) {
+    this.#core = core;
+    this.#path = path;
+  }
+
+  get budgets(): Map<string, Budget> {
+    return (this.#budgets ??= this.#read());
+  }
+
+  /** Called for every change. */
+  touch(): void {
+    this.#dirty = true;
+    if (this.#timer !== null) return;
+    this.#timer = this.#core.clock.setTimeout(() => {
+      this.#timer = null;
+      this.save();
+    }, Math.max(delay, this.#took * pause));
+    this.#timer.unref();
+  }
+
+  /** Writes what has changed. */
+  save(): void {
+    if (!this.#dirty) return;
+    this.#dirty = false;
+    const began = performance.now();
+    const now = this.#core.clock.now();
+    const spent = [...this.budgets].filter(([, budget]) => budget.until > now && budget.spent > 0);
+    const text = JSON.stringify({ version, budgets: Object.fromEntries(spent.map(([key, budget]) => [key, [budget.spent, budget.until]])) });
+    try {
+      mkdirSync(dirname(this.#path), { recursive: true, mode: 0o700 });
+      writeFileSync(`${this.#path}.tmp`, text, { mode: 0o600 });
+      renameSync(`${this.#path}.tmp`, this.#path);
+    } catch (error) {
+      this.#warn(error, 'a restart forgets what was spent');
+    }
+    this.#took = performance.now() - began;
+  }
+
+  close(): void {
+    if (this.#timer !== null) this.#core.clock.clearTimeout(this.#timer);
+    this.#timer = null;
+    this.save();
+  }
+
+  #read(): Map<string, Budget> {
+    try {
+      return budgetsOf(JSON.parse(readFileSync(this.#path, 'utf8')));
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') this.#warn(error, 'budgets begin anew');
+      return new Map();
+    }
+  }
+
+  #warn(error: unknown, effect: string): void {
+    if (!this.#warned) this.#core.log.warn({ path: this.#path, error: describe(error), effect }, 'limits.file');
+    this.#warned = true;
+  }
+}
+
+function budgetsOf(file: unknown): Map<string, Budget> {
+  const { version: found, budgets } = file as { readonly version: unknown; readonly budgets: Readonly<Record<string, unknown>> };
+  if (found !== version || typeof budgets !== 'object' || budgets === null) throw new Error(`expected version ${version} and budgets`);
+  const known = new Map<string, Budget>();
+  for (const [key, value] of Object.entries(budgets)) {
+    const [spent, until] = Array.isArray(value) ? (value as unknown[]) : [];
+    if (!Number.isSafeInteger(spent) || !Number.isSafeInteger(until) || (spent as number) < 0) throw new Error('expected whole numbers');
+    known.set(key, { spent: spent as number, held: 0, elsewhere: 0, until: until as number });
+  }
+  return known;
+}

@@ -1,0 +1,161 @@
+import type { Socket } from 'node:net';
+import type { Ban } from '../../types/registry.d.ts';
+import type { Context } from '../context.ts';
+import type { Core } from '../core.ts';
+import { cut } from '../cut.ts';
+import { HeimdallError, type ErrorCode } from '../errors.ts';
+import { AddressSet } from '../identity/address.ts';
+import type { GuardReason } from '../metrics.ts';
+import { contextOf, type Deps, type Middleware, type Next } from '../part.ts';
+import type { BanIndex } from '../registry/ban-index.ts';
+
+/** How long somebody who is cut off may take to read why, milliseconds. */
+const grace = 500;
+/** One ban, and one list, is heard of once in this time, however often it refuses, milliseconds. */
+const quiet = 60_000;
+
+/** Bans, lists of addresses, shares of connections, and new work while the machine is short of something: the cheapest refusal. */
+export const guard: Middleware = {
+  name: 'guard',
+  create(core, deps) {
+    const { registry } = deps;
+    const { refuses } = new Gatekeeper(core, deps);
+    // Whoever bans from inside a request hears of it before the ban takes effect on that request too.
+    registry.watch(() => void setImmediate(cutOff, core, deps));
+    const pass = (context: Context, next: Next): void => {
+      if (!refuses(context)) next();
+    };
+    return {
+      handle: function guardHandler(req, _res, next) {
+        const context = contextOf(req);
+        if (registry.settled) return pass(context, next);
+        // Only while the gate starts: a ban has no gap, and a key made before is known.
+        registry.ready().then(() => context.finished || pass(context, next), next);
+      },
+    };
+  },
+};
+
+/** Why somebody is refused; `by` is what the event log has heard of already. */
+interface Verdict {
+  readonly rule: 'guard' | 'ban';
+  readonly reason: GuardReason;
+  readonly code: ErrorCode;
+  readonly by: object;
+}
+
+class Gatekeeper {
+  readonly #deps: Deps;
+  readonly #connections: Core['connections'];
+  readonly #deny: AddressSet | null;
+  readonly #allow: AddressSet | null;
+  readonly #mostRequests: number | null;
+  readonly #served = new WeakMap<Socket, number>();
+  readonly #denied: Verdict = { rule: 'guard', reason: 'deny', code: 'address_denied', by: {} };
+  readonly #notAllowed: Verdict = { rule: 'guard', reason: 'allow', code: 'address_denied', by: {} };
+  readonly #crowded: Verdict = { rule: 'guard', reason: 'connections', code: 'too_many_connections', by: {} };
+
+  constructor({ config, connections }: Core, deps: Deps) {
+    const { allow, deny, maxRequestsPerSocket } = config.guard;
+    this.#deps = deps;
+    this.#connections = connections;
+    this.#deny = deny.length === 0 ? null : new AddressSet(deny);
+    this.#allow = allow.length === 0 ? null : new AddressSet(allow);
+    this.#mostRequests = maxRequestsPerSocket;
+  }
+
+  /** @returns true when the request was answered. */
+  readonly refuses = (context: Context): boolean => {
+    const { resources } = this.#deps;
+    resources.start();
+    return this.#refusesCaller(context) || (resources.short.length > 0 && isNewWork(context) && shed(context, this.#deps));
+  };
+
+  #refusesCaller(context: Context): boolean {
+    if (this.#mostRequests !== null) this.#count(context, this.#mostRequests);
+    const { ip, token, time, req } = context;
+    if (this.#connections?.exceeds(req.socket) && refuse(context, this.#deps, this.#crowded)) return true;
+    if (this.#deny?.has(ip) && refuse(context, this.#deps, this.#denied)) return true;
+    if (this.#allow?.has(ip) === false && refuse(context, this.#deps, this.#notAllowed)) return true;
+    const banned = this.#deps.registry.bannedAt(time);
+    if (banned.isEmpty) return false;
+    const ofAddress = banned.ofAddress(ip);
+    if (ofAddress !== null && refuse(context, this.#deps, banning('ban_address', ofAddress))) return true;
+    const ofToken = token === null ? null : banned.ofToken(token);
+    return ofToken !== null && refuse(context, this.#deps, banning('ban_token', ofToken));
+  }
+
+  #count({ req: { socket }, res }: Context, most: number): void {
+    const served = (this.#served.get(socket) ?? 0) + 1;
+    this.#served.set(socket, served);
+    if (served >= most) res.shouldKeepAlive = false;
+  }
+}
+
+/** What a model, a session or a task is asked to do. Looking after a task that runs already is no new work. */
+function isNewWork({ route: { class: kind }, req: { method } }: Context): boolean {
+  return kind === 'model' || kind === 'realtime' || (kind === 'task' && method !== 'GET' && method !== 'HEAD');
+}
+
+/** The connection stays: a client that has to open another would cost more than its refusal. */
+function shed(context: Context, { resources, metrics }: Deps): boolean {
+  if (!context.refuse('resources', new HeimdallError('overloaded', { retryAfter: resources.retryAfter }))) return false;
+  metrics.refusedByGuard('resources');
+  return true;
+}
+
+const banning = (reason: Verdict['reason'], by: Ban): Verdict => ({ rule: 'ban', reason, code: 'banned', by });
+
+/**
+ * Refuses a banned key, once it is known whose it is.
+ * @returns true when the request was answered.
+ */
+export function refusesKey(context: Context, deps: Deps): boolean {
+  const ban = context.key === null ? null : deps.registry.bannedAt(context.time).ofKey(context.key);
+  return ban !== null && refuse(context, deps, banning('ban_key', ban));
+}
+
+const heard = new WeakMap<object, number>();
+
+function refuse(context: Context, deps: Deps, { rule, reason, code, by }: Verdict): boolean {
+  const { core, ip, peer, key, token, time, res } = context;
+  // A proxy keeps its connections, they carry others too.
+  if (!core.observe && peer === ip) res.shouldKeepAlive = false;
+  if (!context.refuse(rule, new HeimdallError(code))) return false;
+  deps.metrics.refusedByGuard(reason);
+  const since = heard.get(by);
+  if (since === undefined || time - since >= quiet) {
+    heard.set(by, time);
+    core.log.warn({ requestId: context.id, ip, key, token: token?.id ?? null, reason, ban: (by as Partial<Ban>).id ?? null }, 'guard.refused');
+  }
+  return true;
+}
+
+/** Ends what is under way for whom a ban concerns by now, or whose key is good no longer. A gate that observes refuses nothing. */
+function cutOff(core: Core, deps: Deps): void {
+  if (core.observe || core.closed) return;
+  const told: Context[] = [];
+  const banned = deps.registry.bannedAt(core.clock.now());
+  for (const context of core.live) {
+    const ban = banOf(context, banned);
+    const problem = ban === null && context.grant !== null ? deps.keys.problemOf(context.grant) : null;
+    if ((ban === null && problem === null) || context.finished || context.outside) continue;
+    const { id: requestId, ip, key, token, route } = context;
+    const who = { requestId, ip, key, token: token?.id ?? null, route: route.template };
+    if (ban === null) core.log.warn({ ...who, reason: problem }, 'key.cut');
+    else core.log.warn({ ...who, ban: ban.id, reason: ban.reason }, 'ban.cut');
+    const error = new HeimdallError(ban === null ? 'invalid_credential' : 'banned');
+    context.errorCode ??= error.code;
+    if (context.outcome === 'served') context.outcome = 'refused';
+    cut(context, error);
+    told.push(context);
+  }
+  if (told.length === 0) return;
+  core.clock.setTimeout(() => {
+    for (const context of told) if (!context.finished) context.req.socket.destroy();
+  }, grace).unref();
+}
+
+function banOf({ ip, token, key }: Context, banned: BanIndex): Ban | null {
+  return banned.ofAddress(ip) ?? (token === null ? null : banned.ofToken(token)) ?? (key === null ? null : banned.ofKey(key));
+}

@@ -1,0 +1,102 @@
+import type { RouteConfig } from '../../types/config.d.ts';
+import { HANDLERS, methodsOf } from '../config/routes.ts';
+import type { Context } from '../context.ts';
+import { Door } from '../door.ts';
+import { HeimdallError } from '../errors.ts';
+import type { Metrics } from '../metrics.ts';
+import { contextOf, type Deps, type Middleware } from '../part.ts';
+import { alive } from './live.ts';
+
+/** Answers a request that is the gate's own to answer. */
+type Answer = (context: Context) => void;
+
+/** A row of the configuration, read once. */
+interface Rule {
+  readonly row: RouteConfig;
+  /** Null: any. */
+  readonly methods: readonly string[] | null;
+  /** Lower-case name and the value it must have; null: any. */
+  readonly headers: readonly (readonly [name: string, value: string | null])[];
+  /** Null where an upstream answers. */
+  readonly answer: Answer | null;
+}
+
+/** What `routes` of the configuration asks of a request: method, headers, and that something can answer it. */
+export const routes: Middleware = {
+  name: 'routes',
+  create(core, deps) {
+    if (deps.rows.size === 0) return {};
+    const { token } = core.config.metrics;
+    const door = token === null ? null : new Door(core, [token], 'auth.failed');
+    const rules = new Map([...deps.rows].map(([route, row]) => [route, ruleOf(row, deps, door)] as const));
+    return {
+      handle: function routesHandler(req, _res, next) {
+        const context = contextOf(req);
+        const rule = rules.get(context.route);
+        // A preflight is asked before the headers can be there.
+        if (rule === undefined || req.method === 'OPTIONS') return next();
+        deps.routeHealth.start();
+        if (refused(context, rule, deps)) return;
+        if (rule.answer === null) return next();
+        rule.answer(context);
+      },
+      ...(door && { close: () => door.close() }),
+    };
+  },
+};
+
+function ruleOf(row: RouteConfig, { metrics }: Deps, door: Door | null): Rule {
+  const headers = Object.entries(row.headers).map(([name, value]) => [name.toLowerCase(), value === '*' ? null : value] as const);
+  return { row, methods: methodsOf(row), headers, answer: answerOf(row, metrics, door) };
+}
+
+/**
+ * SECURITY: no upstream judges the credential of what the gate answers itself, so where `auth` is asked for it must have
+ * been proved; and the metrics are never open, in no mode.
+ */
+function answerOf({ handler, middleware }: RouteConfig, metrics: Metrics, door: Door | null): Answer | null {
+  if (!HANDLERS[handler].own) return null;
+  const demanded = middleware.includes('auth');
+  const mayRead = async (context: Context): Promise<HeimdallError | null> => (demanded && context.verified ? null : door === null ? new HeimdallError('unauthorized') : door.enter(context));
+  if (handler === 'metrics') return (context) => void show(context, metrics, mayRead);
+  return (context) => {
+    if (demanded && !context.verified && context.refuse('auth', new HeimdallError('unauthorized'))) return;
+    alive(context);
+  };
+}
+
+async function show(context: Context, metrics: Metrics, mayRead: (context: Context) => Promise<HeimdallError | null>): Promise<void> {
+  try {
+    const refusal = await mayRead(context);
+    if (refusal !== null) return context.fail(refusal);
+    context.answer(200, ['Content-Type', metrics.contentType], await metrics.exposition());
+  } catch (cause) {
+    context.fail(new HeimdallError('internal_error', { cause }));
+  }
+}
+
+function refused(context: Context, { row, methods, headers }: Rule, { routeHealth }: Deps): boolean {
+  if (methods !== null && !methods.includes(context.req.method ?? '')) {
+    if (!context.core.observe) (context.extraHead ??= []).push('Allow', methods.join(', '));
+    if (context.refuse('routes.methods', new HeimdallError('method_not_allowed'))) return true;
+  }
+  for (const [name, value] of headers) {
+    const wrong = wrongHeader(context, name, value);
+    if (wrong !== null && context.refuse('routes.headers', wrong)) return true;
+  }
+  const retryAfter = routeHealth.retryAfter(row);
+  return retryAfter !== null && context.refuse('routes.health_check', new HeimdallError('route_unhealthy', { retryAfter }));
+}
+
+/** What was expected is not told: it may be what keeps strangers out. */
+function wrongHeader({ req }: Context, name: string, value: string | null): HeimdallError | null {
+  const sent = req.headers[name];
+  if (sent === undefined) return new HeimdallError('missing_header', { message: `header ${name}: expected by this route, got nothing.`, field: name });
+  if (value === null || same(name, String(sent), value)) return null;
+  return new HeimdallError('missing_header', { message: `header ${name}: expected the value this route asks for, got another.`, field: name });
+}
+
+/** `application/json` is meant whatever its parameters are. */
+const same = (name: string, sent: string, value: string): boolean => sent === value || (name === 'content-type' && essence(sent) === essence(value));
+
+const essence = (type: string): string => (type.split(';', 1)[0] as string).trim().toLowerCase();

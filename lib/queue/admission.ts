@@ -1,0 +1,20 @@
+import type { Core } from '../core.ts';
+import { Bytes } from './bytes.ts';
+import { Lanes } from './lanes.ts';
+import { Queue } from './queue.ts';
+import type { Series } from './tally.ts';
+
+/** What decides whether there is room for a request, all by the same lanes. */
+export interface Admission {
+  readonly queue: Queue;
+  readonly bytes: Bytes;
+  readonly series: readonly Series[];
+}
+
+/** @param isVerified whether NewAPI has accepted a token, by its identity. */
+export function admission(core: Core, isVerified: (token: string) => boolean): Admission {
+  const lanes = new Lanes();
+  const queue = new Queue(core, lanes, isVerified);
+  const bytes = new Bytes(core, lanes, () => queue.hold);
+  return { queue, bytes, series: [...queue.series(), bytes.series()] };
+}

@@ -1,0 +1,211 @@
+import { randomUUID } from 'node:crypto';
+import { readFileSync, statSync } from 'node:fs';
+import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { dirname, join } from 'node:path';
+import { z } from 'zod';
+import type { Timer } from '../../types/clock.d.ts';
+import type { InterruptedRequest } from '../../types/queue.d.ts';
+import type { Core } from '../core.ts';
+import { describe } from '../describe.ts';
+import type { Counters } from './tally.ts';
+
+/** What a queue has to say of itself. */
+export interface Snapshot {
+  readonly concurrency: number;
+  /** Milliseconds, or null before the first measurement. */
+  readonly serviceTime: number | null;
+  readonly samples: number;
+  readonly counters: Counters;
+  readonly inHand: readonly InterruptedRequest[];
+}
+
+/** What an earlier process left. */
+export type Saved = Omit<Snapshot, 'inHand' | 'counters'> & { readonly counters: Partial<Counters> };
+
+const count = z.int().min(0);
+const stored = z.object({
+  version: z.literal(1),
+  instance: z.string(),
+  host: z.string(),
+  pid: z.int().min(1),
+  saved: z.number(),
+  interval: z.number().min(0),
+  closed: z.boolean(),
+  configured: z.int().min(1),
+  concurrency: z.int().min(1),
+  service_time: z.number().min(0).nullable(),
+  samples: count,
+  counters: z.record(z.string(), count),
+  in_hand: z.array(z.object({ id: z.string().max(64), time: z.number(), lane: z.string().max(512) })),
+});
+type Stored = z.output<typeof stored>;
+const owned = stored.pick({ instance: true, host: true, pid: true, saved: true, interval: true, closed: true });
+type Owned = z.output<typeof owned>;
+
+/** A larger file is not one of ours. */
+const maxBytes = 67_108_864;
+const nameInDirectory = 'queue.json';
+
+/** The queues of this process that save. */
+const here = new Set<string>();
+
+/**
+ * What outlives the process: the capacity set at run time, counters, the measured service time, and which requests are in
+ * hand, so that the next process can tell which ones were lost. Written beside its place and renamed into it; no other
+ * process's state is overwritten while that process lives. Trouble is reported once and stops nothing.
+ */
+export class StateFile {
+  /** Requests that were in hand when the process before this one ended without closing. */
+  interrupted: readonly InterruptedRequest[] = [];
+  readonly #core: Core;
+  readonly #path: string;
+  readonly #snapshot: () => Snapshot;
+  readonly #instance = randomUUID();
+  #timer: Timer | null = null;
+  #saving: Promise<void> | null = null;
+  #again = false;
+  #opened = false;
+  #closed = false;
+  #reported = new Set<string>();
+
+  /** @param path of a file, or of a directory to put one into. */
+  constructor(core: Core, path: string, snapshot: () => Snapshot) {
+    this.#core = core;
+    this.#path = path;
+    this.#snapshot = snapshot;
+  }
+
+  /** @returns what was saved, or null where that is nothing one could use. */
+  open(): Saved | null {
+    this.#opened = true;
+    here.add(this.#instance);
+    const state = this.#load();
+    this.#arm();
+    void this.save();
+    return state === null ? null : this.#resume(state);
+  }
+
+  /** Saves now, or once more after the save that is under way. */
+  save(): Promise<void> {
+    if (this.#saving !== null) this.#again = true;
+    return (this.#saving ??= this.#write().finally(() => {
+      this.#saving = null;
+      if (this.#again && !this.#closed) void this.save();
+      this.#again = false;
+    }));
+  }
+
+  async close(): Promise<void> {
+    if (this.#timer !== null) this.#core.clock.clearTimeout(this.#timer);
+    this.#closed = true;
+    await this.#saving;
+    if (this.#opened) await this.#write();
+    here.delete(this.#instance);
+  }
+
+  #arm(): void {
+    this.#timer = this.#core.clock.setTimeout(() => void this.save().then(() => (this.#closed ? undefined : this.#arm())), this.#core.config.queue.saveInterval);
+    this.#timer.unref();
+  }
+
+  #resume(state: Stored): Saved {
+    const { log, config } = this.#core;
+    const { concurrency: configured } = config.queue;
+    const edited = state.configured !== configured;
+    if (edited) log.info({ configured, before: state.configured, saved: state.concurrency }, 'queue.config_wins');
+    if (!state.closed && !this.#isOthers(state)) this.interrupted = state.in_hand;
+    if (this.interrupted.length > 0) log.warn({ requests: this.interrupted.length }, 'queue.interrupted');
+    return { concurrency: edited ? configured : state.concurrency, serviceTime: state.service_time, samples: state.samples, counters: state.counters };
+  }
+
+  #load(): Stored | null {
+    try {
+      const file = this.#file();
+      if (statSync(file).size > maxBytes) throw new Error('larger than any state of a queue');
+      return stored.parse(JSON.parse(readFileSync(file, 'utf8')));
+    } catch (error) {
+      const effect = 'the queue begins as configured';
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') this.#core.log.info({ path: this.#path, effect }, 'queue.state_absent');
+      else this.#report('queue.state_unusable', error, effect);
+      return null;
+    }
+  }
+
+  async #write(): Promise<void> {
+    try {
+      const file = this.#file();
+      await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+      const owner = await ownerOf(file);
+      if (owner !== null && this.#isOthers(owner)) return this.#report('queue.state_shared', null, 'another process keeps its state there; this one saves none');
+      await replace(file, `${file}.${this.#instance.slice(0, 8)}.tmp`, this.#text());
+    } catch (error) {
+      this.#report('queue.state_unwritable', error, 'a restart begins as configured');
+    }
+  }
+
+  #text(): string {
+    const { clock, config } = this.#core;
+    const { concurrency, serviceTime, samples, counters, inHand } = this.#snapshot();
+    const state: Stored = {
+      version: 1, instance: this.#instance, host: hostname(), pid: process.pid, saved: clock.now(), interval: config.queue.saveInterval, closed: this.#closed,
+      configured: config.queue.concurrency, concurrency, service_time: serviceTime, samples, counters, in_hand: [...inHand],
+    };
+    return `${JSON.stringify(state)}\n`;
+  }
+
+  /** A directory, or what ends like one, gets a file of ours. */
+  #file(): string {
+    const isDirectory = /[/\\]$/.test(this.#path) || (statSync(this.#path, { throwIfNoEntry: false })?.isDirectory() ?? false);
+    return isDirectory ? join(this.#path, nameInDirectory) : this.#path;
+  }
+
+  /** Whether a process that still lives keeps its state in the file. Of one on another host only the time of saving tells. */
+  #isOthers({ instance, host, pid, saved, interval, closed }: Owned): boolean {
+    if (closed || instance === this.#instance) return false;
+    if (here.has(instance)) return true;
+    const isFresh = this.#core.clock.now() - saved < interval * 2.5 + 5000;
+    if (host !== hostname()) return isFresh;
+    return isFresh && pid !== process.pid && isRunning(pid);
+  }
+
+  #report(event: string, error: unknown, effect: string): void {
+    if (this.#reported.has(event)) return;
+    this.#reported.add(event);
+    this.#core.log.warn({ path: this.#path, effect, ...(error === null ? {} : { error: describe(error) }) }, event);
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+/** Whose state the file holds now; null where nothing is worth keeping. */
+async function ownerOf(file: string): Promise<Owned | null> {
+  try {
+    return owned.parse(JSON.parse(await readFile(file, 'utf8')));
+  } catch {
+    return null;
+  }
+}
+
+/** Whoever reads the file finds the old text or the new one, whatever happens in between. */
+async function replace(file: string, beside: string, text: string): Promise<void> {
+  try {
+    const handle = await open(beside, 'wx', 0o600);
+    try {
+      await handle.writeFile(text);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await rename(beside, file);
+  } catch (error) {
+    await rm(beside, { force: true });
+    throw error;
+  }
+}

@@ -1,0 +1,139 @@
+import type { DatabaseSync } from 'node:sqlite';
+import type { SqlRow, SqlValue } from '../../types/journal.d.ts';
+import type { AuditRecord } from '../../types/record.d.ts';
+
+/**
+ * What becomes of a column when somebody is forgotten. `plain` stays; `private` tells who it was and is erased; `body` is
+ * what was said, erased then or when `audit.retention.bodies` is over. The chain holds the last two by salted digests.
+ */
+type Part = 'plain' | 'private' | 'body';
+
+interface Column {
+  readonly name: keyof AuditRecord | 'created_at';
+  readonly type: string;
+  readonly part: Part;
+  /** Where the original's column may not be null, it is emptied instead. */
+  readonly empty?: '';
+}
+
+/** The columns, those of the original under its own names and types; the long ones last, so that scans need not pass them. */
+export const columns = [
+  { name: 'id', type: 'INTEGER PRIMARY KEY', part: 'plain' },
+  { name: 'request_id', type: 'TEXT NOT NULL', part: 'plain' },
+  { name: 'timestamp', type: 'INTEGER NOT NULL', part: 'plain' },
+  { name: 'request_method', type: 'VARCHAR(16)', part: 'plain' },
+  { name: 'response_status', type: 'INTEGER', part: 'plain' },
+  { name: 'response_time', type: 'INTEGER', part: 'plain' },
+  { name: 'route', type: 'TEXT', part: 'plain' },
+  { name: 'client', type: 'TEXT', part: 'plain' },
+  { name: 'model', type: 'TEXT', part: 'plain' },
+  { name: 'stream', type: 'INTEGER', part: 'plain' },
+  { name: 'target', type: 'TEXT', part: 'plain' },
+  { name: 'attempts', type: 'INTEGER', part: 'plain' },
+  { name: 'outcome', type: 'TEXT', part: 'plain' },
+  { name: 'would_refuse', type: 'TEXT', part: 'plain' },
+  { name: 'queue_wait', type: 'REAL', part: 'plain' },
+  { name: 'first_byte', type: 'REAL', part: 'plain' },
+  { name: 'overhead', type: 'REAL', part: 'plain' },
+  { name: 'prompt_tokens', type: 'INTEGER', part: 'plain' },
+  { name: 'completion_tokens', type: 'INTEGER', part: 'plain' },
+  { name: 'tokens_reserved', type: 'INTEGER', part: 'plain' },
+  { name: 'tokens_settled', type: 'INTEGER', part: 'plain' },
+  { name: 'tokens_released', type: 'INTEGER', part: 'plain' },
+  { name: 'cost', type: 'REAL', part: 'plain' },
+  { name: 'bytes_in', type: 'INTEGER', part: 'plain' },
+  { name: 'bytes_out', type: 'INTEGER', part: 'plain' },
+  { name: 'source', type: 'TEXT', part: 'plain' },
+  { name: 'created_at', type: 'DATETIME', part: 'plain' },
+  { name: 'user_id', type: 'INTEGER', part: 'private' },
+  { name: 'token_key', type: 'VARCHAR(255)', part: 'private' },
+  { name: 'token_id', type: 'TEXT', part: 'private' },
+  { name: 'key_id', type: 'TEXT', part: 'private' },
+  { name: 'session', type: 'TEXT', part: 'private', empty: '' },
+  { name: 'request_path', type: 'VARCHAR(512)', part: 'private', empty: '' },
+  { name: 'query', type: 'TEXT', part: 'private' },
+  { name: 'real_ip', type: 'VARCHAR(64)', part: 'private', empty: '' },
+  { name: 'forwarded_for', type: 'VARCHAR(255)', part: 'private', empty: '' },
+  { name: 'upstream_request_id', type: 'TEXT', part: 'private' },
+  { name: 'ja4', type: 'TEXT', part: 'private' },
+  { name: 'country', type: 'TEXT', part: 'private' },
+  { name: 'content_fingerprint', type: 'VARCHAR(255)', part: 'private' },
+  { name: 'device_fingerprint', type: 'VARCHAR(255)', part: 'private', empty: '' },
+  { name: 'user_agent', type: 'TEXT', part: 'private' },
+  { name: 'cookies', type: 'TEXT', part: 'private' },
+  { name: 'request_headers', type: 'TEXT', part: 'private' },
+  { name: 'request_body', type: 'TEXT', part: 'body' },
+  { name: 'response_body', type: 'TEXT', part: 'body' },
+] as const satisfies readonly Column[];
+
+export type ColumnName = (typeof columns)[number]['name'];
+
+/** One record's values by column, before it has its place in the journal (`id` and `created_at` come with that). */
+export type Draft = Record<ColumnName, string | number | null>;
+
+export const names = columns.map(({ name }): ColumnName => name);
+const of = (part: Part): readonly ColumnName[] => columns.filter((column) => column.part === part).map(({ name }) => name);
+
+/** The columns of each part, in the order in which digests are made of them. Fixed for a schema version. */
+export const parts: Readonly<Record<Part, readonly ColumnName[]>> = { plain: of('plain'), private: of('private'), body: of('body') };
+
+/** What the chain needs beside the record: never part of a record. */
+const ours = ['salt TEXT', 'digest TEXT NOT NULL', 'body_digest TEXT', 'erasure INTEGER', 'deleted_at DATETIME'];
+
+/**
+ * Steps from one `user_version` to the next; only ever added to. Ids are ours, so that they grow without a gap; request ids
+ * begin with the time, so their index grows at its end and costs little, as does that of the timestamps.
+ */
+const migrations: readonly string[] = [
+  `CREATE TABLE heimdall_logs (${[...columns.map(({ name, type }) => `${name} ${type}`), ...ours].join(', ')});
+   CREATE UNIQUE INDEX heimdall_logs_request ON heimdall_logs (request_id);
+   CREATE INDEX heimdall_logs_time ON heimdall_logs (timestamp);
+   CREATE INDEX heimdall_logs_token ON heimdall_logs (token_id, timestamp);
+   CREATE INDEX heimdall_logs_address ON heimdall_logs (real_ip, timestamp);
+   CREATE INDEX heimdall_logs_device ON heimdall_logs (device_fingerprint, timestamp);
+   CREATE TABLE heimdall_batches (batch INTEGER PRIMARY KEY, first INTEGER NOT NULL, last INTEGER NOT NULL, time INTEGER NOT NULL, hash TEXT NOT NULL, signature TEXT NOT NULL);
+   CREATE TABLE heimdall_checkpoints (batch INTEGER NOT NULL, record INTEGER NOT NULL, time INTEGER NOT NULL, hash TEXT NOT NULL, key TEXT NOT NULL, signature TEXT NOT NULL, UNIQUE (batch, hash));
+   CREATE TABLE heimdall_erasures (erasure INTEGER PRIMARY KEY, time INTEGER NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, records INTEGER NOT NULL, ids TEXT NOT NULL, signature TEXT NOT NULL);
+   CREATE TABLE heimdall_marks (name TEXT PRIMARY KEY, batch INTEGER NOT NULL, record INTEGER NOT NULL, hash TEXT NOT NULL, signature TEXT NOT NULL);
+   CREATE TABLE heimdall_intents (request_id TEXT PRIMARY KEY, session TEXT NOT NULL, draft TEXT NOT NULL) WITHOUT ROWID;
+   CREATE TABLE heimdall_cursors (sink TEXT PRIMARY KEY, record INTEGER NOT NULL);
+   CREATE TABLE heimdall_sessions (session TEXT PRIMARY KEY, seq INTEGER NOT NULL);`,
+];
+
+/** The version of the schema this release writes. */
+export const schemaVersion = migrations.length;
+
+/**
+ * Brings a database to this release's schema.
+ * @throws Error when it was written by a newer release, or is no journal.
+ */
+export function migrate(db: DatabaseSync): void {
+  const { user_version: version } = db.prepare('PRAGMA user_version').get() as { user_version: number };
+  if (version > schemaVersion) throw new Error(`it was written by a newer release (schema ${version}, this one knows ${schemaVersion})`);
+  const foreign = version === 0 && db.prepare("SELECT 1 FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%' LIMIT 1").get() !== undefined;
+  if (foreign) throw new Error('it is a database of something else');
+  if (version === schemaVersion) return;
+  db.exec('BEGIN IMMEDIATE');
+  try {
+    for (const step of migrations.slice(version)) db.exec(step);
+    db.exec(`PRAGMA user_version = ${schemaVersion}; COMMIT`);
+  } catch (error) {
+    db.exec('ROLLBACK');
+    throw error;
+  }
+}
+
+/** The columns of an {@link AuditRecord}, for a SELECT. */
+export const recordColumns = names.filter((name) => name !== 'created_at').join(', ');
+
+/** A row selected with {@link recordColumns} as the record it is. */
+export function recordOf(row: SqlRow): AuditRecord {
+  const { stream, would_refuse: rules, ...rest } = row as Readonly<Record<string, SqlValue>>;
+  return { ...rest, stream: stream === 1, would_refuse: typeof rules === 'string' ? rules.split(',') : [] } as unknown as AuditRecord;
+}
+
+/** What takes the place of an erased column. */
+export function emptied(name: ColumnName): string | null {
+  const column: Column | undefined = columns.find((each) => each.name === name);
+  return column?.empty ?? null;
+}

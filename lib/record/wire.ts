@@ -1,0 +1,102 @@
+import type { CaptureConfig } from '../../types/config.d.ts';
+import type { DropReason, Forgetting, SqlRow, SqlValue } from '../../types/journal.d.ts';
+import type { AuditRecord, NewRecord } from '../../types/record.d.ts';
+import type { RouteClass } from '../../types/route.d.ts';
+import type { Checkpoint } from '../../types/sink.d.ts';
+
+/** Between two fields and after each record of a segment: characters no header and no URL can hold. */
+export const fieldEnd = '\x1f';
+export const recordEnd = '\x1e';
+
+/** The fields of a record on their way to the worker, in this order; its headers follow, name and value in turn. */
+export const fields = [
+  'kind', 'id', 'method', 'url', 'ip', 'forwardedFor', 'status', 'duration', 'outcome', 'device', 'tokenId', 'tokenEnd', 'key', 'ja4', 'country', 'model', 'stream',
+  'target', 'attempts', 'upstreamRequestId', 'queueWait', 'firstByte', 'overhead', 'prompt', 'completion', 'reserved', 'settled', 'cost', 'bytesIn', 'bytesOut', 'rules', 'route', 'class', 'answerType', 'answerEncoding',
+] as const;
+
+/**
+ * Numbers that go with each record beside its text: bytes of its body in the segment, or -1 - n when the n-th large one is
+ * it; bytes of the whole body; bytes of its answer in the segment; bytes of the whole answer.
+ */
+export const marksEach = 4;
+
+/** A piece of shared memory full of records: texts from its beginning, bodies and answers from its end, in one order. */
+export interface Batch {
+  readonly kind: 'batch';
+  /** Counts a gate's batches from 1; what was committed once is not written again. */
+  readonly seq: number;
+  /** Unix milliseconds. */
+  readonly now: number;
+  readonly memory: SharedArrayBuffer;
+  /** Bytes of texts. */
+  readonly used: number;
+  readonly marks: readonly number[];
+  readonly large: readonly SharedArrayBuffer[];
+  readonly added: readonly Added[];
+  readonly cursors: readonly (readonly [sink: string, id: number | null])[];
+}
+
+/** A record from elsewhere, with what the gate's route table says of its path. */
+export interface Added {
+  readonly record: NewRecord;
+  readonly id: string;
+  readonly route: string;
+  readonly class: RouteClass;
+}
+
+/** What a journal's worker is told at its start. */
+export interface WorkerOptions {
+  readonly role: 'write' | 'read';
+  readonly path: string;
+  /** Tells one run of a gate from the next. */
+  readonly session: string;
+  readonly secret: string;
+  readonly previousSecrets: readonly string[];
+  /** Configured secrets, which are hidden wherever they turn up. */
+  readonly hidden: readonly string[];
+  readonly durable: boolean;
+  /** Without the file nothing works; else the journal is kept in memory. */
+  readonly required: boolean;
+  readonly maxSize: number;
+  /** Sinks whose cursors hold back the removal of records; null for all that have one. */
+  readonly sinks: readonly string[] | null;
+  /** Milliseconds. */
+  readonly keepRecords: number;
+  readonly keepBodies: number;
+  readonly capture: CaptureConfig;
+  readonly queryAllow: readonly string[];
+  /** Unix milliseconds. */
+  readonly now: number;
+}
+
+/** What can be asked of a worker. */
+export interface Calls {
+  read: { ask: { readonly after: number; readonly limit: number }; answer: readonly AuditRecord[] };
+  query: { ask: { readonly sql: string; readonly values: readonly SqlValue[] }; answer: readonly SqlRow[] };
+  cursor: { ask: { readonly sink: string }; answer: number };
+  forget: { ask: Forgetting & { readonly now: number }; answer: number };
+  tidy: { ask: { readonly now: number }; answer: null };
+  close: { ask: { readonly now: number }; answer: null };
+}
+
+export type CallName = keyof Calls;
+
+export type ToWorker =
+  | Batch
+  /** A part of a body too large to be kept: hashed as it passes. */
+  | { readonly kind: 'piece'; readonly id: string; readonly bytes: Uint8Array }
+  | { readonly kind: 'call'; readonly call: number; readonly name: CallName; readonly ask: unknown };
+
+export type FromWorker =
+  | { readonly kind: 'opened'; readonly memory: string | null; readonly lastId: number; readonly bytes: number; readonly interrupted: number }
+  | { readonly kind: 'failed'; readonly reason: string }
+  /** Everything up to `seq` is committed; `counted` are lost or removed. */
+  | { readonly kind: 'written'; readonly seq: number; readonly lastId: number; readonly records: number; readonly seconds: number; readonly bytes: number }
+  | { readonly kind: 'lost'; readonly reason: DropReason; readonly count: number }
+  | { readonly kind: 'full'; readonly reason: string }
+  | { readonly kind: 'recovered' }
+  | { readonly kind: 'taken'; readonly bytes: number }
+  | { readonly kind: 'checkpoint'; readonly checkpoint: Checkpoint }
+  | { readonly kind: 'tampered'; readonly reason: string }
+  | { readonly kind: 'answer'; readonly call: number; readonly value: unknown }
+  | { readonly kind: 'refused'; readonly call: number; readonly message: string };

@@ -1,0 +1,55 @@
+import type { TokenIdentity } from '../../types/context.d.ts';
+import type { Ban } from '../../types/registry.d.ts';
+import { AddressSet } from '../identity/address.ts';
+
+interface Network {
+  readonly ban: Ban;
+  readonly set: AddressSet;
+}
+
+/** The bans in force at a moment, found by whom they concern. */
+export class BanIndex {
+  /** Unix milliseconds at which the first of them ends. */
+  readonly until: number;
+  readonly all: readonly Ban[];
+  readonly #addresses = new Map<string, Ban>();
+  readonly #networks: Network[] = [];
+  readonly #anyNetwork: AddressSet | null;
+  readonly #tokens = new Map<string, Ban>();
+  readonly #keys = new Map<string, Ban>();
+
+  /** @param now Unix milliseconds. */
+  constructor(bans: Iterable<Ban>, now: number) {
+    this.all = [...bans].filter(({ expires }) => expires === null || expires > now);
+    this.until = this.all.reduce((soonest, { expires }) => Math.min(soonest, expires ?? soonest), Number.POSITIVE_INFINITY);
+    for (const ban of this.all) {
+      if (ban.kind !== 'address') (ban.kind === 'key' ? this.#keys : this.#tokens).set(ban.value, ban);
+      else if (ban.value.includes('/')) this.#networks.push({ ban, set: new AddressSet([ban.value]) });
+      else this.#addresses.set(ban.value, ban);
+    }
+    this.#anyNetwork = this.#networks.length === 0 ? null : new AddressSet(this.#networks.map(({ ban }) => ban.value));
+  }
+
+  get isEmpty(): boolean {
+    return this.all.length === 0;
+  }
+
+  ofAddress(ip: string): Ban | null {
+    const ban = this.#addresses.get(ip);
+    if (ban !== undefined) return ban;
+    if (this.#anyNetwork === null || !this.#anyNetwork.has(ip)) return null;
+    return this.#networks.find(({ set }) => set.has(ip))?.ban ?? null;
+  }
+
+  /** A ban may name an identity the token had under a previous secret. */
+  ofToken({ id, former }: TokenIdentity): Ban | null {
+    const ban = this.#tokens.get(id);
+    if (ban !== undefined || former.length === 0) return ban ?? null;
+    const known = former.find((each) => this.#tokens.has(each));
+    return known === undefined ? null : (this.#tokens.get(known) ?? null);
+  }
+
+  ofKey(name: string): Ban | null {
+    return this.#keys.get(name) ?? null;
+  }
+}

@@ -1,0 +1,97 @@
+import type { Ban, OwnLimits } from '../../types/registry.d.ts';
+import { networkText } from './network.ts';
+
+/** A gateway key as it rests: its digests, and its upstream credential sealed. Times are Unix milliseconds. */
+export interface StoredKey extends OwnLimits {
+  readonly name: string;
+  /** Hex SHA-256 of the key. */
+  readonly digest: string;
+  /** The key before the last rotation, while it is still good. */
+  readonly previous: { readonly digest: string; readonly until: number } | null;
+  readonly created: number;
+  readonly expires: number | null;
+  readonly disabled: boolean;
+  readonly models: readonly string[];
+  readonly cidrs: readonly string[];
+  /** As {@link Vault} sealed it. */
+  readonly credential: string | null;
+}
+
+/** All that a store holds. */
+export interface Content {
+  /** By name. */
+  readonly keys: ReadonlyMap<string, StoredKey>;
+  /** By id. */
+  readonly bans: ReadonlyMap<string, Ban>;
+  /** Entries that could not be read; they count as absent. */
+  readonly damaged: number;
+}
+
+/** What is to be written; null takes an entry away. */
+export interface Change {
+  readonly keys?: readonly (readonly [name: string, key: StoredKey | null])[];
+  readonly bans?: readonly (readonly [id: string, ban: Ban | null])[];
+}
+
+/** Where keys and bans rest, shared by all instances. */
+export interface Store {
+  /** It takes a moment until it can be read at all. */
+  readonly connects: boolean;
+  /**
+   * @returns null when nothing has changed since the last look.
+   * @throws when the store cannot be read.
+   */
+  read(): Promise<Content | null>;
+  /**
+   * Writes what `edit` makes of the present content, all of it or nothing; nobody else writes in between.
+   * @returns the content after it.
+   * @throws what `edit` throws, or when the store cannot be written.
+   */
+  change(edit: (content: Content) => Change): Promise<Content>;
+  close(): Promise<void> | void;
+}
+
+/** Names and their values as text, as a store keeps them. */
+export type Rows = readonly (readonly [name: string, value: string])[];
+
+export const noContent: Content = { keys: new Map(), bans: new Map(), damaged: 0 };
+
+/** Reads what a store holds. An entry that makes no sense is left out and counted. */
+export function contentOf(keyRows: Rows, banRows: Rows): Content {
+  const keys = entries(keyRows, isKey);
+  const bans = entries(banRows, isBan);
+  return { keys, bans, damaged: keyRows.length + banRows.length - keys.size - bans.size };
+}
+
+/** The oldest first: Redis keeps no order. */
+function entries<T extends { readonly created: number }>(rows: Rows, fits: (value: Partial<T>) => boolean): Map<string, T> {
+  const found: [string, T][] = [];
+  for (const [name, text] of rows) {
+    const value = parse(text) as Partial<T> | null;
+    if (typeof value === 'object' && value !== null && fits(value)) found.push([name, value as T]);
+  }
+  return new Map(found.sort(([a, one], [b, other]) => one.created - other.created || (a < b ? -1 : 1)));
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+const isTime = (value: unknown): boolean => value === null || typeof value === 'number';
+
+/** SECURITY: a field whose absence would widen what a key may do must be there. */
+function isKey(key: Partial<StoredKey>): boolean {
+  const texts = typeof key.name === 'string' && /^[0-9a-f]{64}$/.test(String(key.digest));
+  const bounds = Array.isArray(key.models) && Array.isArray(key.cidrs) && isTime(key.expires) && typeof key.disabled === 'boolean';
+  const limits = [key.requests, key.tokens, key.budget].every((limit) => typeof limit === 'object') && isTime(key.concurrency);
+  return texts && bounds && limits && typeof key.created === 'number' && typeof key.previous === 'object' && (key.credential === null || typeof key.credential === 'string');
+}
+
+function isBan(ban: Partial<Ban>): boolean {
+  if (typeof ban.id !== 'string' || typeof ban.value !== 'string' || typeof ban.reason !== 'string' || typeof ban.created !== 'number' || !isTime(ban.expires)) return false;
+  return ban.kind === 'address' ? networkText(ban.value) !== null : ban.kind === 'key' || ban.kind === 'token';
+}

@@ -1,0 +1,75 @@
+import { hash, randomBytes } from 'node:crypto';
+import { isIP } from 'node:net';
+import { z } from 'zod';
+import type { NewKey, OwnLimits } from '../../types/registry.d.ts';
+import { key, list, required, type Complaint } from '../config/fields.ts';
+import { credential, date, network, orNull, text } from '../config/kinds.ts';
+import { keyLimits } from '../config/limits.ts';
+import { modelName } from '../config/llm.ts';
+import { valueAt } from '../config/paths.ts';
+import { show, showLength, type Path } from '../config/problems.ts';
+import { toSnake, type Tree } from '../config/shape.ts';
+import { invalid } from './invalid.ts';
+
+/** Of a key, bytes: as hard to guess as its digest. */
+const keyLength = 32;
+
+const nameForm = /^[\p{L}\p{N}][\p{L}\p{N}._@+-]{0,63}$/u;
+
+/** Neither an address nor a token identity, from which bans could not tell it. */
+const name = {
+  ...text('a name of letters, digits and ._@+-, at most 64, that is no address and no token identity', 'team-a'),
+  read: (value: unknown) => (typeof value === 'string' && nameForm.test(value) && isIP(value) === 0 && !/^[0-9a-f]{16}$/.test(value) ? value : undefined),
+};
+
+const shape = z.strictObject({
+  name: required(name, 'Name'),
+  expires: key(orNull(date('2027-01-31')), null, 'End'),
+  models: list(modelName, [], 'Models'),
+  cidrs: list(network('10.0.0.0/8'), [], 'Addresses'),
+  upstreamCredential: key(orNull(credential()), null, 'NewAPI token'),
+  ...keyLimits,
+});
+
+/** A new key with everything said. */
+export interface KeyDraft extends OwnLimits {
+  readonly name: string;
+  readonly expires: number | null;
+  readonly models: readonly string[];
+  readonly cidrs: readonly string[];
+  readonly upstreamCredential: string | null;
+}
+
+/**
+ * Reads what a new key is to be; values may be written as in the configuration.
+ * @param now Unix milliseconds.
+ * @throws HeimdallError `invalid_value` naming the field.
+ */
+export function readNewKey(input: NewKey, now: number): KeyDraft {
+  const result = shape.safeParse(input);
+  if (!result.success) throw complaint(result.error.issues[0] as z.core.$ZodIssue, input);
+  checkExpiry(result.data.expires, now);
+  return result.data;
+}
+
+/** @throws HeimdallError `invalid_value` for a moment that is over, or none at all. */
+export function checkExpiry(expires: number | null, now: number): void {
+  if (expires === null || (Number.isSafeInteger(expires) && expires > now)) return;
+  throw invalid('expires', 'a moment to come', Number.isSafeInteger(expires) && Math.abs(expires) <= 8.64e15 ? new Date(expires).toISOString() : show(expires), '2027-01-31');
+}
+
+function complaint(issue: z.core.$ZodIssue, input: NewKey): Error {
+  const unknown = issue.code === 'unrecognized_keys' ? issue.keys : [];
+  const at = [...issue.path, ...unknown.slice(0, 1)] as Path;
+  const field = at.map((step, index) => (typeof step === 'number' ? `[${step}]` : `${index === 0 ? '' : '.'}${toSnake(step)}`)).join('');
+  const got = valueAt(input as unknown as Tree, at);
+  if (unknown.length > 0) return invalid(field, `one of ${Object.keys(shape.shape).map(toSnake).join(', ')}`, 'an unknown field');
+  const { expected = issue.code === 'invalid_type' && issue.expected === 'array' ? 'a list' : 'a section of keys', example, unit } = (issue.code === 'custom' ? issue.params : {}) as Partial<Complaint>;
+  return invalid(field, expected, unit === 'secret' ? showLength(got) : show(got), example);
+}
+
+/** A key nobody can guess. */
+export const makeKey = (): string => `sk-${randomBytes(keyLength).toString('base64url')}`;
+
+/** What is kept of a key. */
+export const digestOf = (key: string): string => hash('sha256', key);

@@ -1,0 +1,260 @@
+import { dirname, join } from 'node:path';
+import type { GatewayKey } from '../../types/config.d.ts';
+import type { Ban, IssuedKey, KeyView, NewBan, NewKey, Registry } from '../../types/registry.d.ts';
+import type { Core } from '../core.ts';
+import { HeimdallError } from '../errors.ts';
+import type { Redis } from '../redis.ts';
+import { BanIndex } from './ban-index.ts';
+import { readBan, spelling } from './ban.ts';
+import type { Content, StoredKey } from './content.ts';
+import { FileStore } from './file-store.ts';
+import { invalid } from './invalid.ts';
+import { checkExpiry, digestOf, makeKey, readNewKey } from './new-key.ts';
+import { described, tell } from './news.ts';
+import { RedisStore } from './redis-store.ts';
+import { Replica } from './replica.ts';
+import { Vault } from './vault.ts';
+import { granted, viewOfConfigured, viewOfStored } from './views.ts';
+
+const mostBans = 50_000;
+
+/** Where a caller's key is looked for. */
+export interface KeyIndex {
+  /** Keys of the configuration and registered ones. */
+  readonly size: number;
+  /** Takes the place of all that was registered before. */
+  register(keys: readonly GatewayKey[]): void;
+}
+
+/** What a registry is made of. */
+export interface Parts {
+  readonly core: Pick<Core, 'config' | 'clock' | 'log'>;
+  /** Null: keys and bans rest in a file beside the journal. */
+  readonly redis: Redis | null;
+  readonly keys: KeyIndex;
+  /** The install secret, then previous ones. */
+  readonly secrets: () => readonly string[];
+  /** Milliseconds for which another process may hold the file; default 250. */
+  readonly patience?: number;
+}
+
+/** The file that holds keys and bans where there is no Redis. */
+export const statePath = (auditPath: string): string => join(dirname(auditPath), 'heimdall.state.db');
+
+/**
+ * Keys and bans that change while the gate runs. The store is looked at every second; while it cannot be read, what is known
+ * stays in force: bans hold, and keys nobody has read are unknown.
+ */
+export class KeyRegistry implements Registry {
+  readonly #core: Parts['core'];
+  readonly #index: KeyIndex;
+  readonly #vault: Vault;
+  readonly #replica: Replica;
+  readonly #configured: ReadonlySet<string>;
+  readonly #listeners: (() => void)[] = [];
+  /** By name, with the text each was made of. */
+  #granted = new Map<string, { readonly text: string; readonly keys: readonly GatewayKey[] }>();
+  #banned = new BanIndex([], 0);
+  /** Unix milliseconds at which the next key or ban ends. */
+  #until: number;
+  /** Of the last look, Unix milliseconds. */
+  #looked: number;
+
+  constructor({ core, redis, keys, secrets, patience = 250 }: Parts) {
+    this.#core = core;
+    this.#index = keys;
+    this.#vault = new Vault(secrets);
+    this.#configured = new Set(core.config.auth.keys.map(({ name }) => name));
+    const store = redis === null ? new FileStore(statePath(core.config.audit.path), patience) : new RedisStore(redis, core.log);
+    this.#replica = new Replica(core, store, { changed: (before, after, first) => this.#changed(before, after, first), looked: () => this.#passed() });
+    this.#looked = core.clock.now();
+    this.#until = Number.NEGATIVE_INFINITY;
+  }
+
+  /** Starts looking at the store, and resolves when the first look is over. */
+  ready(): Promise<void> {
+    return this.#replica.ready();
+  }
+
+  /** The first look is over, whatever it found. */
+  get settled(): boolean {
+    return this.#replica.settled;
+  }
+
+  /** Why the store could not be read at the last look; null when it could. */
+  get problem(): string | null {
+    return this.#replica.problem;
+  }
+
+  /** @param listener called when a key or a ban came, went, changed or ended. */
+  watch(listener: () => void): void {
+    this.#listeners.push(listener);
+  }
+
+  /**
+   * The bans in force at a moment.
+   * @param now Unix milliseconds, not before the last moment asked for.
+   */
+  bannedAt(now: number): BanIndex {
+    if (now >= this.#banned.until) this.#banned = new BanIndex(this.#replica.content.bans.values(), now);
+    return this.#banned;
+  }
+
+  keys(): readonly KeyView[] {
+    const now = this.#core.clock.now();
+    return [...this.#core.config.auth.keys.map(viewOfConfigured), ...[...this.#replica.content.keys.values()].map((key) => viewOfStored(key, now))];
+  }
+
+  async createKey(input: NewKey): Promise<IssuedKey> {
+    const now = this.#core.clock.now();
+    const { upstreamCredential, ...draft } = readNewKey(input, now);
+    const { name } = draft;
+    const credential = upstreamCredential === null ? null : this.#vault.seal(upstreamCredential, name);
+    return this.#issue(name, (digest, { keys }) => {
+      if (keys.has(name) || this.#configured.has(name)) throw invalid('name', 'another name than that of a key there is', JSON.stringify(name));
+      return { ...draft, digest, previous: null, created: now, disabled: false, credential };
+    });
+  }
+
+  async rotateKey(name: string, overlap: number): Promise<IssuedKey> {
+    if (!Number.isSafeInteger(overlap) || overlap < 0) throw invalid('overlap', 'a duration, or 0', String(overlap), '24h');
+    const previousUntil = this.#core.clock.now() + overlap;
+    return this.#issue(name, (digest, content) => {
+      const stored = this.#stored(name, content);
+      return { ...this.#sealedAnew(stored), digest, previous: overlap === 0 ? null : { digest: stored.digest, until: previousUntil } };
+    });
+  }
+
+  async changeKey(name: string, { disabled, expires }: { readonly disabled?: boolean; readonly expires?: number | null }): Promise<KeyView> {
+    const now = this.#core.clock.now();
+    if (expires !== undefined) checkExpiry(expires, now);
+    const { keys } = await this.#replica.change((content) => {
+      const stored = this.#stored(name, content);
+      return { keys: [[name, { ...stored, disabled: disabled ?? stored.disabled, expires: expires === undefined ? stored.expires : expires }]] };
+    });
+    return viewOfStored(keys.get(name) as StoredKey, now);
+  }
+
+  async removeKey(name: string): Promise<void> {
+    await this.#replica.change((content) => ({ keys: [[this.#stored(name, content).name, null]] }));
+  }
+
+  bans(): readonly Ban[] {
+    return this.bannedAt(this.#core.clock.now()).all;
+  }
+
+  async ban(input: NewBan): Promise<Ban> {
+    const now = this.#core.clock.now();
+    const read = readBan(input, (name) => this.#replica.content.keys.has(name) || this.#configured.has(name), now);
+    let made = read;
+    await this.#replica.change(({ bans }) => {
+      const before = [...bans.values()].find(({ kind, value }) => kind === read.kind && value === read.value);
+      const over = [...bans.values()].filter(({ id, expires }) => id !== before?.id && expires !== null && expires <= now);
+      if (bans.size - over.length >= mostBans) throw new HeimdallError('conflict', { message: `Expected fewer than ${mostBans} bans; networks in place of addresses need fewer.` });
+      made = { ...read, id: before?.id ?? read.id };
+      return { bans: [[made.id, made], ...over.map(({ id }) => [id, null] as const)] };
+    });
+    return made;
+  }
+
+  async unban(which: string): Promise<number> {
+    const value = spelling(which.trim());
+    const now = this.#core.clock.now();
+    let inForce = 0;
+    await this.#replica.change(({ bans }) => {
+      const found = [...bans.values()].filter((ban) => ban.id === value || ban.value === value);
+      inForce = found.filter(({ expires }) => expires === null || expires > now).length;
+      return { bans: found.map(({ id }) => [id, null] as const) };
+    });
+    return inForce;
+  }
+
+  async close(): Promise<void> {
+    await this.#replica.close();
+  }
+
+  async #issue(name: string, make: (digest: string, content: Content) => StoredKey): Promise<IssuedKey> {
+    const key = makeKey();
+    const { keys } = await this.#replica.change((content) => ({ keys: [[name, make(digestOf(key), content)]] }));
+    return { key, view: viewOfStored(keys.get(name) as StoredKey, this.#core.clock.now()) };
+  }
+
+  #stored(name: string, { keys }: Content): StoredKey {
+    const stored = keys.get(name);
+    if (stored !== undefined) return stored;
+    if (this.#configured.has(name)) throw invalid('name', 'a key of the registry, since those of auth.keys are changed in the configuration', JSON.stringify(name));
+    throw new HeimdallError('not_found', { message: `There is no key named ${JSON.stringify(name)}.` });
+  }
+
+  /** So that a previous secret can be forgotten one day. */
+  #sealedAnew(stored: StoredKey): StoredKey {
+    const opened = stored.credential === null ? null : this.#vault.open(stored.credential, stored.name);
+    return opened === null ? stored : { ...stored, credential: this.#vault.seal(opened, stored.name) };
+  }
+
+  #changed(before: Content, after: Content, first: boolean): void {
+    const { log, config } = this.#core;
+    this.#register(after);
+    if (!first) tell(log, before, after);
+    else if (after.keys.size + after.bans.size > 0) log.info({ keys: after.keys.size, bans: after.bans.size }, 'registry.loaded');
+    if (first && config.auth.mode === 'keys' && this.#index.size === 0) log.warn({ effect: 'every credentialed request is answered 401', fix: 'heimdall keys create NAME, or auth.keys' }, 'auth.no_keys');
+    this.#reckon();
+    for (const listener of this.#listeners) listener();
+  }
+
+  #register({ keys }: Content): void {
+    const before = this.#granted;
+    this.#granted = new Map();
+    for (const stored of keys.values()) {
+      const text = JSON.stringify(stored);
+      // The same objects for what has not changed: limits remember what they know of a key by them.
+      const known = before.get(stored.name);
+      this.#granted.set(stored.name, known?.text === text ? known : { text, keys: this.#grant(stored) });
+    }
+    this.#index.register([...this.#granted.values()].flatMap((grant) => grant.keys));
+  }
+
+  #grant(stored: StoredKey): readonly GatewayKey[] {
+    const { name, credential } = stored;
+    if (this.#configured.has(name)) {
+      this.#core.log.warn({ key: name, effect: 'auth.keys has a key of this name, which counts instead' }, 'key.shadowed');
+      return [];
+    }
+    const keys = granted(stored, this.#vault);
+    if (credential !== null && keys[0].upstreamCredential === null) this.#core.log.error({ key: name, effect: 'it has no access to NewAPI', fix: 'name the install secret of then in previous_secrets, or make the key anew' }, 'key.credential_unreadable');
+    return keys;
+  }
+
+  /** Looks for the moment at which something ends next; what ended since the last look has not been told yet. */
+  #reckon(): void {
+    const { bans } = this.#replica.content;
+    this.#banned = new BanIndex(bans.values(), this.#core.clock.now());
+    this.#until = Number.POSITIVE_INFINITY;
+    for (const { expires } of [...bans.values(), ...this.#ending()]) if (expires !== null && expires > this.#looked && expires < this.#until) this.#until = expires;
+  }
+
+  #ending(): readonly GatewayKeyEnd[] {
+    const previous = [...this.#replica.content.keys.values()].map((key) => ({ name: key.name, expires: key.previous?.until ?? null }));
+    return [...this.#core.config.auth.keys, ...this.#replica.content.keys.values(), ...previous];
+  }
+
+  /** Time ends bans and keys too, and whoever watches wants to know. */
+  #passed(): void {
+    const { clock, log } = this.#core;
+    const now = clock.now();
+    const since = this.#looked;
+    this.#looked = now;
+    if (now < this.#until) return;
+    const over = ({ expires }: { readonly expires: number | null }): boolean => expires !== null && expires > since && expires <= now;
+    for (const ban of this.#replica.content.bans.values()) if (over(ban)) log.info(described(ban), 'ban.expired');
+    for (const key of this.#ending()) if (over(key)) log.info({ key: key.name }, 'key.expired');
+    this.#reckon();
+    for (const listener of this.#listeners) listener();
+  }
+}
+
+/** When a key, or the one it replaced, ends. */
+interface GatewayKeyEnd {
+  readonly name: string;
+  readonly expires: number | null;
+}

@@ -1,0 +1,18 @@
+import type { Ban, KeyView } from '../../types/registry.d.ts';
+import { writeDuration } from '../config/units.ts';
+
+const iso = (time: number | null): string | null => (time === null ? null : new Date(time).toISOString());
+
+/** A key as JSON for machines: names as in the configuration, times as ISO 8601. */
+export function shownKey({ name, source, digest, created, expires, disabled, models, cidrs, hasUpstreamCredential, previousUntil, requests, tokens, concurrency, budget }: KeyView): object {
+  return {
+    name, source, digest, created: iso(created), expires: iso(expires), disabled, models, cidrs,
+    has_upstream_credential: hasUpstreamCredential, previous_until: iso(previousUntil),
+    requests: requests && { ...requests, window: writeDuration(requests.window) },
+    tokens: tokens && { ...tokens, window: writeDuration(tokens.window) },
+    concurrency, budget,
+  };
+}
+
+/** A ban in the same form. */
+export const shownBan = ({ created, expires, ...rest }: Ban): object => ({ ...rest, created: iso(created), expires: iso(expires) });

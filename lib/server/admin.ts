@@ -1,0 +1,94 @@
+import { createServer as createHttp, type RequestListener, type Server } from 'node:http';
+import { createServer as createHttps } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import type { Config } from '../../types/config.d.ts';
+import { insidesOf, type Gate } from '../gateway.ts';
+import { AddressSet } from '../identity/address.ts';
+import { tlsOptions } from './tls.ts';
+
+const loopback = new AddressSet(['loopback']);
+const maxConnections = 256;
+/** A request's headers and body together, milliseconds. */
+const patience = 30_000;
+
+const configured = new WeakMap<Gate, Promise<string | null>>();
+
+/**
+ * Opens the admin API at `admin.listen`, once; the gate's own port then answers admin paths to callers on this machine alone.
+ * `gate.close()` closes it.
+ * @returns the API's URL, or null when no address or no token is configured.
+ * @throws when the address cannot be listened on.
+ */
+export function openConfigured(gate: Gate): Promise<string | null> {
+  const { token, listen } = gate.config.admin;
+  if (token === null || listen === null || listen === false) return Promise.resolve(null);
+  let opening = configured.get(gate);
+  if (opening === undefined) {
+    opening = open(gate, addressOf(listen)).catch((error: NodeJS.ErrnoException) => {
+      throw new Error(`admin.listen: expected an address of this machine with a free port, got ${listen} (${error.code ?? error.message}). Example: 127.0.0.1:8001`, { cause: error });
+    });
+    configured.set(gate, opening);
+  }
+  return opening;
+}
+
+/**
+ * Opens the admin API on this machine at the port after the gate's, unless `admin.listen` says otherwise.
+ * @returns the API's URL, or null: without a token, with an `admin.listen`, or when the port cannot be had, which a warning says.
+ */
+export async function openBeside(gate: Gate, gatePort: number): Promise<string | null> {
+  const { core } = insidesOf(gate);
+  const { token, listen, path } = core.config.admin;
+  if (token === null || listen !== null) return null;
+  const address = { host: '127.0.0.1', port: gatePort + 1 };
+  try {
+    return await open(gate, address);
+  } catch (error) {
+    const { code = 'ERR' } = error as NodeJS.ErrnoException;
+    core.log.warn({ address: `${address.host}:${address.port}`, code, effect: `${path}/api is on the gateway's own port, for callers on this machine alone`, fix: 'set admin.listen' }, 'admin.not_listening');
+    return null;
+  }
+}
+
+async function open(gate: Gate, address: Address): Promise<string> {
+  const { core, servers, admin } = insidesOf(gate);
+  // SECURITY: before it is known whether the address can be had: who wants one for the API does not want it in public.
+  const { server, scheme } = serverFor(core.config, address.host, admin.alone() as RequestListener);
+  await listening(server, address);
+  servers.add(server);
+  server.once('close', () => servers.delete(server));
+  const { port } = server.address() as AddressInfo;
+  return `${scheme}://${address.host.includes(':') ? `[${address.host}]` : address.host}:${port}${core.config.admin.path}/api`;
+}
+
+interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+function addressOf(text: string): Address {
+  const colon = text.lastIndexOf(':');
+  return { host: text.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(text.slice(colon + 1)) };
+}
+
+/** The token must not cross a network in clear where there is a certificate; 127.0.0.1 has none of its own. */
+function serverFor({ server: { tls, maxHeaderBytes, readTimeout } }: Config, host: string, handle: RequestListener): { server: Server; scheme: string } {
+  const options = { maxHeaderSize: Math.min(maxHeaderBytes, 65_536), headersTimeout: Math.min(readTimeout, patience), requestTimeout: patience };
+  const secure = tls !== null && host !== 'localhost' && !loopback.has(host);
+  const server = secure ? createHttps({ ...options, ...tlsOptions(tls) }, handle) : createHttp(options, handle);
+  server.maxConnections = maxConnections;
+  // The token is looked at before a body is asked for.
+  server.on('checkContinue', handle);
+  return { server, scheme: secure ? 'https' : 'http' };
+}
+
+function listening(server: Server, { host, port }: Address): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (port > 65_535) return reject(Object.assign(new Error('no such port'), { code: 'ERANGE' }));
+    server.once('error', reject);
+    server.listen(port, host, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+}

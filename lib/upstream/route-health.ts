@@ -1,0 +1,135 @@
+import { Pool } from 'undici';
+import type { Timer } from '../../types/clock.d.ts';
+import type { RouteConfig, RouteHealthCheck } from '../../types/config.d.ts';
+import type { CheckedRoute, Route } from '../../types/route.d.ts';
+import { pathOf } from '../config/routes.ts';
+import type { Core } from '../core.ts';
+import type { RouteHealth } from '../part.ts';
+import { providerOf } from '../providers/index.ts';
+import { probed, type Probed } from './probe.ts';
+import { speaks, type Target } from './targets.ts';
+
+/**
+ * The health checks of configured routes: each asks, in its own interval, whatever can answer its route for something
+ * that costs nothing. Starts nothing before it is told to, and needs nothing where no route is checked.
+ */
+export function routeHealth(core: Core, rows: ReadonlyMap<Route, RouteConfig>, targets: readonly Target[]): RouteHealth {
+  const newapi = newapiOf(core, targets);
+  const watched = new Map<RouteConfig, Checked>();
+  for (const row of new Set(rows.values())) {
+    if (row.healthCheck?.enabled) watched.set(row, new Checked(core, row, row.healthCheck, answering(row, rows, targets, newapi.place)));
+  }
+  return {
+    start() {
+      for (const each of watched.values()) each.start();
+    },
+    retryAfter: (row) => watched.get(row)?.retryAfter() ?? null,
+    shown: () => [...watched.values()].map((each) => each.shown()),
+    close() {
+      for (const each of watched.values()) each.close();
+      return newapi.close();
+    },
+  };
+}
+
+/** Who can answer a row: the targets that speak its call, or NewAPI. */
+function answering(row: RouteConfig, rows: ReadonlyMap<Route, RouteConfig>, targets: readonly Target[], newapi: () => Probed): readonly (() => Probed)[] {
+  const call = [...rows].find(([route, its]) => its === row && route.class === 'model')?.[0];
+  return call === undefined ? [newapi] : targets.filter((target) => speaks(target, call)).map((target) => () => target);
+}
+
+/** NewAPI as it answers all but model routes; by the target that asks it anyway, where there is one. */
+function newapiOf({ config }: Core, targets: readonly Target[]): { place: () => Probed; close: () => Promise<void> | void } {
+  const { origin, host, pathname } = new URL(config.newapi.baseUrl);
+  const base = `${pathname.replace(/\/+$/, '')}/v1`;
+  const target = targets.find((each) => each.provider.name === 'newapi' && each.host === host && each.base === base);
+  let made: Probed | null = null;
+  const make = (): Probed => ({ name: 'newapi', provider: providerOf('newapi'), credential: 'caller', pool: new Pool(origin), base, host, key: null });
+  return { place: () => target ?? (made ??= make()), close: () => made?.pool.destroy() };
+}
+
+interface Check {
+  readonly name: string;
+  readonly asks: RouteHealthCheck['checks'][string];
+  /** Failures in a row. */
+  misses: number;
+}
+
+/** One route under its checks. `http` alone closes it; one that is only slow still serves. */
+class Checked {
+  readonly #core: Core;
+  readonly #config: RouteHealthCheck;
+  readonly #path: string;
+  readonly #places: readonly (() => Probed)[];
+  readonly #checks: readonly Check[];
+  #state: CheckedRoute['status'] = 'healthy';
+  /** When it is looked at next, Unix milliseconds. */
+  #next = 0;
+  #timer: Timer | null = null;
+  #started = false;
+  #closed = false;
+
+  constructor(core: Core, row: RouteConfig, config: RouteHealthCheck, places: readonly (() => Probed)[]) {
+    this.#core = core;
+    this.#config = config;
+    this.#path = pathOf(row);
+    this.#places = places;
+    const named = Object.entries(config.checks);
+    this.#checks = (named.length === 0 ? [['api', 'http'] as const] : named).map(([name, asks]) => ({ name, asks, misses: 0 }));
+  }
+
+  start(): void {
+    if (this.#started) return;
+    this.#started = true;
+    void this.#round();
+  }
+
+  /** Seconds until it is looked at again, or null while it can be expected to answer. */
+  retryAfter(): number | null {
+    if (this.#state !== 'unhealthy') return null;
+    return Math.max(1, Math.ceil((this.#next - this.#core.clock.now()) / 1000));
+  }
+
+  shown(): CheckedRoute {
+    return { path: this.#path, status: this.#state, checks: Object.fromEntries(this.#checks.map((check) => [check.name, !this.#failed(check)])) };
+  }
+
+  close(): void {
+    this.#closed = true;
+    if (this.#timer !== null) this.#core.clock.clearTimeout(this.#timer);
+  }
+
+  async #round(): Promise<void> {
+    this.#next = this.#core.clock.now() + this.#config.interval;
+    const took = Math.min(...await Promise.all(this.#places.map((place) => this.#ask(place()))));
+    // Closing cuts what is under way, which says nothing about the route.
+    if (this.#closed || this.#core.closed) return;
+    for (const check of this.#checks) {
+      const passed = took <= (check.asks === 'http' ? Number.MAX_VALUE : this.#config.latencyThreshold);
+      check.misses = passed ? 0 : check.misses + 1;
+    }
+    this.#become();
+    this.#next = this.#core.clock.now() + this.#config.interval;
+    this.#timer = this.#core.clock.setTimeout(() => void this.#round(), this.#config.interval);
+    this.#timer.unref();
+  }
+
+  /** Milliseconds until it answered, or infinity. */
+  async #ask(place: Probed): Promise<number> {
+    const since = performance.now();
+    const status = await probed(this.#core, place, this.#config.timeout);
+    return status !== null && status < 500 ? performance.now() - since : Number.POSITIVE_INFINITY;
+  }
+
+  #failed({ misses }: Check): boolean {
+    return misses >= this.#config.threshold;
+  }
+
+  #become(): void {
+    const failed = this.#checks.filter((check) => this.#failed(check));
+    const state = failed.some(({ asks }) => asks === 'http') ? 'unhealthy' : failed.length > 0 ? 'degraded' : 'healthy';
+    if (state === this.#state) return;
+    this.#state = state;
+    this.#core.log[state === 'healthy' ? 'info' : 'warn']({ route: this.#path, failed: failed.map(({ name }) => name) }, `route.${state}`);
+  }
+}

@@ -1,0 +1,46 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { printable, resolveConfig } from '../../lib/config/load.ts';
+import { load, problems } from './tools.ts';
+
+const url = 'postgresql://heimdall:a-password@db.example.com/heimdall';
+
+describe('sinks of the configuration', () => {
+  it('are off by default', () => {
+    const { newapi, postgres, ingest, alerts } = load('').audit;
+    assert.deepEqual({ newapi, postgres, ingest, alerts }, {
+      newapi: { enabled: false, url: null, select: 'all', token: 'masked', maxRate: 0.8 },
+      postgres: { url: null },
+      ingest: { tokens: [], maxRate: 100 },
+      alerts: { webhook: null, secret: null },
+    });
+  });
+
+  it('take PostgreSQL from DATABASE_URL, below nothing but code', () => {
+    const config = resolveConfig({ secret: 'a secret of all instances' }, { DATABASE_URL: url });
+    assert.equal(config.audit.postgres.url, url);
+    assert.ok(!JSON.stringify(printable(config)).includes('a-password'));
+    assert.equal(resolveConfig({ audit: { postgres: { url: null } } }, { DATABASE_URL: url }).audit.postgres.url, null);
+  });
+
+  it('need one secret on all instances that share a table', () => {
+    const missing = /^secret: expected the same text on every instance while (?:audit\.postgres\.url|DATABASE_URL) is set, got nothing/;
+    assert.throws(() => resolveConfig({}, { DATABASE_URL: url }), { name: 'ConfigError', message: missing });
+    assert.match(problems(`audit: { postgres: { url: "${url}" } }`).join('\n'), missing);
+  });
+
+  it('are refused by their place, and addresses by their length alone', () => {
+    const wrong = (yaml: string): string => problems(`secret: a secret of all instances\naudit: { ${yaml} }`).join('\n');
+    for (const bad of ['mysql://u:a-password@h/d', 'postgresql://u:a-password@h:port/d', 'a-password']) {
+      const said = wrong(`postgres: { url: "${bad}" }`);
+      assert.match(said, /^audit\.postgres\.url: expected a URL that begins with postgres:\/\/ or postgresql:\/\/, got a value of \d+ characters\. Example: /, bad);
+      assert.doesNotMatch(said, /a-password/);
+    }
+    assert.match(wrong('alerts: { webhook: "ftp://h" }'), /^audit\.alerts\.webhook: expected a URL that begins with http/);
+    assert.match(wrong('alerts: { secret: short }'), /^audit\.alerts\.secret: expected a secret text of at least 16 characters/);
+    assert.match(wrong('newapi: { select: some }'), /^audit\.newapi\.select: expected /);
+    assert.match(wrong('newapi: { max_rate: 0 }'), /^audit\.newapi\.max_rate: expected a rate above 0/);
+    assert.match(wrong('ingest: { tokens: ["two words"] }'), /^audit\.ingest\.tokens\[0\]: expected /);
+    assert.equal(wrong('newapi: { enabled: true, url: "http://newapi:3000", select: flagged, token: raw, max_rate: 30/m }, ingest: { tokens: [one, two], max_rate: 5/s }'), '');
+  });
+});
