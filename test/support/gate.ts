@@ -49,10 +49,18 @@ export function recorder(): Recorder {
   };
 }
 
-/** A directory that goes with the test. */
+/** A directory that goes with the test, or with its process where something begun in the test still writes there. */
 export function temporary(t: TestLike): string {
   const path = mkdtempSync(join(tmpdir(), 'heimdall-test-'));
-  t.after(() => rmSync(path, { recursive: true, force: true }));
+  const remove = (): void => rmSync(path, { recursive: true, force: true });
+  t.after(() => {
+    try {
+      remove();
+    } catch {
+      // An error here would keep what was registered later, the end of a gate for one, from running.
+      process.once('exit', remove);
+    }
+  });
   return path;
 }
 
