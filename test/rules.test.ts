@@ -36,7 +36,7 @@ const layers = [
   ['core', 'lane'],
   ['alerts', 'logs'],
   ['clock', 'config', 'describe', 'errors', 'events', 'form', 'head', 'identity', 'inflate', 'own-route', 'poster', 'request-id', 'scan'],
-  ['adopt', 'poster', 'series'],
+  ['adopt', 'directory', 'poster', 'series'],
   ['types'],
 ];
 /** The core names in its types what is made of it, and calls nothing of it by import. */

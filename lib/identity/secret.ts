@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, linkSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, linkSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Config } from '../../types/config.d.ts';
 import type { Logger } from '../../types/logger.d.ts';
+import { makeDirectory } from '../directory.ts';
 import { adopt } from '../adopt.ts';
 
 const fileName = 'heimdall.secret';
@@ -50,7 +51,7 @@ function hide(path: string, log: Logger): void {
 
 /** Two processes may start at once: the file appears with its content or not at all, and who comes second reads the first's. */
 function create(path: string, log: Logger): string {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  makeDirectory(dirname(path));
   const secret = randomBytes(32).toString('hex');
   const draft = `${path}.${process.pid}.${randomBytes(4).toString('hex')}`;
   try {

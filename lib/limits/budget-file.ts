@@ -1,6 +1,7 @@
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Timer } from '../../types/clock.d.ts';
+import { makeDirectory } from '../directory.ts';
 import type { Core } from '../core.ts';
 import { describe } from '../describe.ts';
 
@@ -64,7 +65,7 @@ export class BudgetFile {
     const spent = [...this.budgets].filter(([, budget]) => budget.until > now && budget.spent > 0);
     const text = JSON.stringify({ version, budgets: Object.fromEntries(spent.map(([key, budget]) => [key, [budget.spent, budget.until]])) });
     try {
-      mkdirSync(dirname(this.#path), { recursive: true, mode: 0o700 });
+      makeDirectory(dirname(this.#path));
       writeFileSync(`${this.#path}.tmp`, text, { mode: 0o600 });
       renameSync(`${this.#path}.tmp`, this.#path);
     } catch (error) {

@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { open, readFile, rename, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import type { Timer } from '../../types/clock.d.ts';
 import type { InterruptedRequest } from '../../types/queue.d.ts';
+import { makeDirectory } from '../directory.ts';
 import type { Core } from '../core.ts';
 import { describe } from '../describe.ts';
 import type { Counters } from './tally.ts';
@@ -135,7 +136,7 @@ export class StateFile {
   async #write(): Promise<void> {
     try {
       const file = this.#file();
-      await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+      makeDirectory(dirname(file));
       const owner = await ownerOf(file);
       if (owner !== null && this.#isOthers(owner)) return this.#report('queue.state_shared', null, 'another process keeps its state there; this one saves none');
       await replace(file, `${file}.${this.#instance.slice(0, 8)}.tmp`, this.#text());

@@ -1,7 +1,8 @@
-import { chmodSync, closeSync, mkdirSync, openSync, statSync } from 'node:fs';
+import { chmodSync, closeSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { migrate } from './table.ts';
+import { makeDirectory } from '../directory.ts';
 
 /** How long another process may hold the write lock (`forget`, a migration), milliseconds. */
 const busy = 5000;
@@ -42,7 +43,7 @@ export function reasonOf(error: unknown): string {
  * @throws Error saying why the file cannot be used.
  */
 export function openFile(path: string, durable: boolean): Opened {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  makeDirectory(dirname(path));
   closeSync(openSync(path, 'a', 0o600));
   chmodSync(path, 0o600);
   const lock = locked(`${path}.lock`);

@@ -1,6 +1,7 @@
-import { closeSync, existsSync, mkdirSync, openSync, statSync } from 'node:fs';
+import { closeSync, existsSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { makeDirectory } from '../directory.ts';
 import { adopt } from '../adopt.ts';
 import { contentOf, noContent, type Change, type Content, type Rows, type Store } from './content.ts';
 
@@ -57,7 +58,7 @@ function inodeOf(path: string): number | null {
 /** SQLite gives its side files the owner and the mode of the file. */
 function create(path: string): void {
   if (existsSync(path)) return;
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  makeDirectory(dirname(path));
   closeSync(openSync(path, 'a', 0o600));
   adopt(path);
 }
