@@ -3,19 +3,19 @@ import type { IssuedKey, KeyView } from '../../types/registry.d.ts';
 import { key, list, required } from '../config/fields.ts';
 import { credential, duration, flag, network, orNull, text } from '../config/kinds.ts';
 import { keyLimits } from '../config/limits.ts';
-import { writeDuration } from '../config/units.ts';
 import { HeimdallError } from '../errors.ts';
 import { invalid } from '../registry/invalid.ts';
+import { shownKey } from '../registry/shown.ts';
 import { changed, fieldsOf, type Call, type Insides, type Method, type Reply } from './call.ts';
-import { iso, moment, strictly } from './fields.ts';
+import { moment, strictly } from './fields.ts';
 
 /** All keys of the gate, those of the configuration too. */
-export const listKeys: Method = (_call, { registry }) => ({ status: 200, body: { keys: registry.keys().map(shown) } });
+export const listKeys: Method = (_call, { registry }) => ({ status: 200, body: { keys: registry.keys().map(shownKey) } });
 
 export const showKey: Method = (call, insides) => {
   const view = find(call, insides);
   if (view === undefined) throw new HeimdallError('not_found', { message: 'There is no key of that name.' });
-  return { status: 200, body: shown(view) };
+  return { status: 200, body: shownKey(view) };
 };
 
 /** Answers with the key itself: nobody can read it again. */
@@ -23,7 +23,7 @@ export const createKey: Method = async (call, { core, registry }) => {
   const { upstream_credential: upstreamCredential, ...fields } = await fieldsOf(call, newKey(core.clock.now));
   if (registry.keys().some(({ name }) => name === fields.name)) throw new HeimdallError('conflict', { message: `name: expected a name that is free, got ${JSON.stringify(fields.name)}, which another key has.`, field: 'name' });
   const issued = await registry.createKey({ ...fields, upstreamCredential });
-  changed(call, 'key.create', issued.view.name, null, shown(issued.view));
+  changed(call, 'key.create', issued.view.name, null, shownKey(issued.view));
   return { ...issuedReply(issued), head: ['Location', `keys/${encodeURIComponent(issued.view.name)}`] };
 };
 
@@ -31,7 +31,7 @@ export const rotateKey: Method = async (call, insides) => {
   const before = changeable(call, insides);
   const { overlap } = await fieldsOf(call, rotation);
   const issued = await insides.registry.rotateKey(call.name, overlap);
-  changed(call, 'key.rotate', call.name, before, shown(issued.view));
+  changed(call, 'key.rotate', call.name, before, shownKey(issued.view));
   return issuedReply(issued);
 };
 
@@ -40,8 +40,8 @@ export const changeKey: Method = async (call, insides) => {
   const { disabled, expires } = await fieldsOf(call, keyChange(insides.core.clock.now));
   if (disabled === undefined && expires === undefined) throw invalid('body', 'disabled, expires or both', 'neither', { disabled: true });
   const after = await insides.registry.changeKey(call.name, { ...(disabled === undefined ? {} : { disabled }), ...(expires === undefined ? {} : { expires }) });
-  changed(call, 'key.change', call.name, before, shown(after));
-  return { status: 200, body: shown(after) };
+  changed(call, 'key.change', call.name, before, shownKey(after));
+  return { status: 200, body: shownKey(after) };
 };
 
 export const removeKey: Method = async (call, insides) => {
@@ -57,31 +57,12 @@ const find = ({ name }: Call, { registry }: Insides): KeyView | undefined => reg
 function changeable(call: Call, insides: Insides): object | null {
   const view = find(call, insides);
   if (view?.source === 'config') throw new HeimdallError('conflict', { message: 'This key stands in the configuration and is changed there.' });
-  return view === undefined ? null : shown(view);
+  return view === undefined ? null : shownKey(view);
 }
 
-const issuedReply = ({ key: plain, view }: IssuedKey): Reply => ({ status: 201, body: { key: plain, ...shown(view) } });
+const issuedReply = ({ key: plain, view }: IssuedKey): Reply => ({ status: 201, body: { key: plain, ...shownKey(view) } });
 
 /** As the API writes a key: never the key itself. */
-function shown(view: KeyView): object {
-  const { name, source, digest, disabled, models, cidrs, requests, tokens, concurrency, budget } = view;
-  return {
-    name,
-    source,
-    digest,
-    created: iso(view.created),
-    expires: iso(view.expires),
-    disabled,
-    models,
-    cidrs,
-    has_upstream_credential: view.hasUpstreamCredential,
-    previous_until: iso(view.previousUntil),
-    requests: requests && { ...requests, window: writeDuration(requests.window) },
-    tokens: tokens && { ...tokens, window: writeDuration(tokens.window) },
-    concurrency,
-    budget,
-  };
-}
 
 const sealed = { ...credential(), example: 'sk-…' };
 
