@@ -4,9 +4,8 @@ import type { Clock } from '../types/clock.d.ts';
 import type { Config, ConfigInput } from '../types/config.d.ts';
 import type { Journal } from '../types/journal.d.ts';
 import type { Logger } from '../types/logger.d.ts';
-import type { Usage } from '../types/usage.d.ts';
 import type { Sink } from '../types/sink.d.ts';
-import { adminOf, type Admin } from './admin/admin.ts';
+import { type Admin } from './admin/admin.ts';
 import { Hub } from './admin/hub.ts';
 import { alertsOf } from './alerts.ts';
 import { chain, ordered } from './chain.ts';
@@ -16,35 +15,13 @@ import { Connections } from './connections.ts';
 import type { Context } from './context.ts';
 import { stages, type Core } from './core.ts';
 import { eventLog, tee, type Listener } from './events.ts';
-import { installSecret } from './identity/secret.ts';
-import { tokenIdentifier } from './identity/token.ts';
-import { GatewayKeys } from './keys/store.ts';
-import { VerifiedTokens } from './keys/verified.ts';
-import { Inspector } from './inspect.ts';
-import { Limits } from './limits/limits.ts';
 import { Live } from './live.ts';
 import { onRoutes } from './on-routes.ts';
-import { metricsOf } from './metrics.ts';
 import type { Deps, ErrorHandler, Handler, Next, Part } from './part.ts';
-import { admission } from './queue/admission.ts';
-import { accessLog } from './record/access-log.ts';
-import { recordColumns, recordOf } from './record/table.ts';
-import { recording } from './record/recording.ts';
-import { redisOf } from './redis.ts';
-import { KeyRegistry } from './registry/registry.ts';
 import { attach } from './attach.ts';
 import { drained } from './drain.ts';
-import { forwarder } from './upstream/forward.ts';
-import { proxy } from './upstream/passthrough.ts';
-import { costs, type CostOf } from './upstream/prices.ts';
-import { prober } from './upstream/probe.ts';
-import { routeHealth } from './upstream/route-health.ts';
-import { routeTable } from './upstream/routes.ts';
-import { targetModel, targetsOf, type Target } from './upstream/targets.ts';
-import { statusOf } from './upstream/view.ts';
-import { estimateTokens } from './upstream/usage-estimate.ts';
-import { Resources } from './resources.ts';
 import { Watch } from './watch.ts';
+import { wire, type Closer, type Wired } from './wiring.ts';
 
 /** What a program may bring of its own. */
 export interface GateOptions {
@@ -106,102 +83,6 @@ export function heimdall(input?: ConfigInput | Config, options: GateOptions = {}
   core.finishers.push((context) => hub.request(context));
   return lifecycle(core, router.gate, [() => alerts?.close(), ...wired.closers, ...router.closers], wired);
 }
-
-type Closer = () => Promise<void> | void;
-
-interface Wired {
-  readonly deps: Deps;
-  readonly admin: Admin;
-  readonly closers: Closer[];
-}
-
-/** Makes what the parts need and hands it to them; nothing here opens a file or a connection yet. */
-function wire(core: Core, hub: Hub, sinks: readonly Sink[]): Wired {
-  const { config, clock } = core;
-  const targets = targetsOf(core);
-  const carrier = proxy(core);
-  const routing = routingOf(core, targets);
-  const health = prober(core, targets);
-  const metrics = metricsOf(core);
-  metrics.watch(targets);
-  metrics.watchRoutes(() => routing.routeHealth.shown());
-  const forward = forwarder(core, targets, metrics);
-  const verified = new VerifiedTokens(clock, config.auth.verifiedTtl);
-  const { queue, bytes, series } = admission(core, (token) => verified.has(token));
-  metrics.expose(series);
-  const resources = new Resources(core);
-  metrics.watchResources(() => resources.usage());
-  const costOf = costs(config.llm.prices);
-  const lines = accessLog(core, isVerbose(config) ? process.stdout : null);
-  let secret: string | null = null;
-  const installed = (): string => (secret ??= installSecret(config, core.log));
-  const keys = new GatewayKeys(clock, config.auth.keys);
-  const redis = redisOf(core);
-  const registry = new KeyRegistry({ core, redis, keys, secrets: () => [installed(), ...config.previousSecrets] });
-  const identify = identifierOf(() => tokenIdentifier(installed(), config.previousSecrets));
-  const recorded = recording(core, metrics, { secret: installed, routeOf: routing.routeOf, identify, interrupted: () => queue.interrupted(), sinks });
-  const limits = new Limits(core, { redis, identify, appraiser: { tokens: estimateTokens, worth: (model, usage) => worth(model, usage, targets[0] as Target, costOf) } });
-  metrics.expose(limits.series());
-  const admin = adminOf({ core, hub, registry, queue, identify, resources, routes: routing.routeHealth, sinks: recorded.sinks, journal: () => recorded.journal.stats(), targets: () => statusOf(targets, clock.now()), logs: { columns: recordColumns, recordOf, query: (sql, values) => recorded.journal.query(sql, values) } });
-  const deps: Deps = {
-    ...routing,
-    forward: recorded.admit((context) => {
-      health.start();
-      forward(context);
-    }),
-    carry: (context) => carrier.carry(context),
-    resources,
-    ready: async () => {
-      resources.start();
-      routing.routeHealth.start();
-      queue.open();
-      limits.start();
-      recorded.start();
-      await registry.ready();
-      return (await health.ready()) && (core.observe || resources.short.length === 0) && !recorded.isRefusing();
-    },
-    identify,
-    redis, limits, keys,
-    registry,
-    verified,
-    queue,
-    bytes,
-    inspector: new Inspector(core),
-    metrics,
-    admin: admin.paths,
-    price: (context) => price(context, targets, costOf),
-    writeAccessLine: (context) => lines.write(context),
-    record: recorded.record, tap: recorded.tap, journal: recorded.journal, ingestion: recorded.ingestion,
-  };
-  return { deps, admin, closers: [() => recorded.close(), () => admin.close(), () => lines.close(), () => redis?.close(), () => limits.close(), () => queue.close(), () => registry.close(), () => resources.close(), () => health.close(), () => routing.routeHealth.close(), () => carrier.close(), ...targets.map(({ pool }) => () => pool.destroy())] };
-}
-
-/** The routes of this gate and what is known of their health. */
-function routingOf(core: Core, targets: readonly Target[]): Pick<Deps, 'routeOf' | 'rows' | 'routeHealth'> {
-  const { routeOf, rows } = routeTable(core.config.routes);
-  return { routeOf, rows, routeHealth: routeHealth(core, rows, targets) };
-}
-
-/** Makes identities from the first time on that one is asked for: the secret may have to be written first. */
-function identifierOf(make: () => Deps['identify']): Deps['identify'] {
-  let identify: Deps['identify'] | null = null;
-  return (credential) => (identify ??= make())(credential);
-}
-
-/** What a request may cost: by the first target's price, which most are answered at. */
-function worth(model: string, usage: Usage, target: Target, costOf: CostOf): number | null {
-  return costOf(targetModel(target, { model }) ?? model, target.provider.name, usage);
-}
-
-/** What an answer cost, once its tokens are known. */
-function price(context: Context, targets: readonly Target[], costOf: CostOf): void {
-  const { usage, servedModel, target } = context;
-  const provider = targets.find(({ name }) => name === target)?.provider.name;
-  if (usage !== null && servedModel !== null && provider !== undefined) context.cost = costOf(servedModel, provider, usage);
-}
-
-/** Access lines are of level `info`: a quieter gate keeps them out of the console, not out of the file. */
-const isVerbose = ({ logging: { level } }: Config): boolean => level === 'info' || level === 'debug' || level === 'trace';
 
 /** Puts the parts into a router in their order, and their other contributions where those belong. */
 function assemble(core: Core, deps: Deps): { gate: Router; closers: Closer[] } {

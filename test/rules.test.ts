@@ -28,6 +28,7 @@ const layers = [
   ['index'],
   ['server'],
   ['gateway'],
+  ['wiring'],
   ['chain', 'attach', 'drain'],
   ['middlewares', 'on-routes', 'upstream', 'record', 'admin'],
   ['part'],

@@ -1,0 +1,144 @@
+import type { Config } from '../types/config.d.ts';
+import type { Sink } from '../types/sink.d.ts';
+import type { Usage } from '../types/usage.d.ts';
+import { adminOf, type Admin } from './admin/admin.ts';
+import type { Hub } from './admin/hub.ts';
+import type { Context } from './context.ts';
+import type { Core } from './core.ts';
+import { installSecret } from './identity/secret.ts';
+import { tokenIdentifier } from './identity/token.ts';
+import { Inspector } from './inspect.ts';
+import { GatewayKeys } from './keys/store.ts';
+import { VerifiedTokens } from './keys/verified.ts';
+import { Limits } from './limits/limits.ts';
+import { metricsOf, type Metrics } from './metrics.ts';
+import type { Deps } from './part.ts';
+import { admission } from './queue/admission.ts';
+import { accessLog } from './record/access-log.ts';
+import { recording } from './record/recording.ts';
+import { recordColumns, recordOf } from './record/table.ts';
+import { redisOf } from './redis.ts';
+import { KeyRegistry } from './registry/registry.ts';
+import { Resources } from './resources.ts';
+import { forwarder } from './upstream/forward.ts';
+import { proxy } from './upstream/passthrough.ts';
+import { costs, type CostOf } from './upstream/prices.ts';
+import { prober } from './upstream/probe.ts';
+import { routeHealth } from './upstream/route-health.ts';
+import { routeTable } from './upstream/routes.ts';
+import { targetModel, targetsOf, type Target } from './upstream/targets.ts';
+import { estimateTokens } from './upstream/usage-estimate.ts';
+import { statusOf } from './upstream/view.ts';
+
+export type Closer = () => Promise<void> | void;
+
+/** What the parts need, and what ends it: the last made first. */
+export interface Wired {
+  readonly deps: Deps;
+  readonly admin: Admin;
+  readonly closers: readonly Closer[];
+}
+
+/**
+ * Makes what the parts need, each group from those above it; nothing here opens a file or a connection yet.
+ * @param sinks that a program brought.
+ */
+export function wire(core: Core, hub: Hub, sinks: readonly Sink[]): Wired {
+  const { config, clock } = core;
+  const metrics = metricsOf(core);
+  const upstream = upstreamOf(core, metrics);
+  const callers = callersOf(core);
+  const { identify, verified, keys, redis, registry } = callers;
+  const { queue, bytes, series } = admission(core, (token) => verified.has(token));
+  metrics.expose(series);
+  const resources = new Resources(core);
+  metrics.watchResources(() => resources.usage());
+  const recorded = recording(core, metrics, { secret: callers.secret, routeOf: upstream.routeOf, identify, interrupted: () => queue.interrupted(), sinks });
+  const limits = new Limits(core, { redis, identify, appraiser: { tokens: estimateTokens, worth: upstream.worth } });
+  metrics.expose(limits.series());
+  const admin = adminOf({
+    core, hub, registry, queue, identify, resources,
+    routes: upstream.routeHealth,
+    sinks: recorded.sinks,
+    journal: () => recorded.journal.stats(),
+    targets: () => statusOf(upstream.targets, clock.now()),
+    logs: { columns: recordColumns, recordOf, query: (sql, values) => recorded.journal.query(sql, values) },
+  });
+  const lines = accessLog(core, isVerbose(config) ? process.stdout : null);
+  const ready = async (): Promise<boolean> => {
+    resources.start();
+    upstream.routeHealth.start();
+    queue.open();
+    limits.start();
+    recorded.start();
+    await registry.ready();
+    return (await upstream.health.ready()) && (core.observe || resources.short.length === 0) && !recorded.isRefusing();
+  };
+  const deps: Deps = {
+    routeOf: upstream.routeOf, rows: upstream.rows, routeHealth: upstream.routeHealth, carry: upstream.carry, price: upstream.price,
+    forward: recorded.admit(upstream.forward),
+    identify, keys, verified, registry, redis, limits, queue, bytes, resources, metrics, ready,
+    inspector: new Inspector(core),
+    admin: admin.paths,
+    writeAccessLine: (context) => lines.write(context),
+    record: recorded.record, tap: recorded.tap, journal: recorded.journal, ingestion: recorded.ingestion,
+  };
+  const closers: Closer[] = [
+    () => recorded.close(), () => admin.close(), () => lines.close(), () => redis?.close(), () => limits.close(), () => queue.close(),
+    () => registry.close(), () => resources.close(), ...upstream.closers,
+  ];
+  return { deps, admin, closers };
+}
+
+/** Who answers: targets, what is known of their health, and what an answer costs. */
+function upstreamOf(core: Core, metrics: Metrics) {
+  const targets = targetsOf(core);
+  const carrier = proxy(core);
+  const { routeOf, rows } = routeTable(core.config.routes);
+  const routes = routeHealth(core, rows, targets);
+  const health = prober(core, targets);
+  metrics.watch(targets);
+  metrics.watchRoutes(() => routes.shown());
+  const ask = forwarder(core, targets, metrics);
+  const costOf = costs(core.config.llm.prices);
+  const closers: Closer[] = [() => health.close(), () => routes.close(), () => carrier.close(), ...targets.map(({ pool }) => () => pool.destroy())];
+  return {
+    targets, routeOf, rows, routeHealth: routes, health, closers,
+    forward: (context: Context): void => {
+      health.start();
+      ask(context);
+    },
+    carry: (context: Context): void => carrier.carry(context),
+    price: (context: Context): void => price(context, targets, costOf),
+    worth: (model: string, usage: Usage): number | null => worth(model, usage, targets[0] as Target, costOf),
+  };
+}
+
+/** Who asks: identities, keys and what instances know of them together. */
+function callersOf(core: Core) {
+  const { config, clock } = core;
+  // Made when first asked for: the secret may have to be written.
+  let known: string | null = null;
+  const secret = (): string => (known ??= installSecret(config, core.log));
+  const keys = new GatewayKeys(clock, config.auth.keys);
+  const redis = redisOf(core);
+  const registry = new KeyRegistry({ core, redis, keys, secrets: () => [secret(), ...config.previousSecrets] });
+  let identifier: Deps['identify'] | null = null;
+  const identify: Deps['identify'] = (credential) => (identifier ??= tokenIdentifier(secret(), config.previousSecrets))(credential);
+  return { secret, identify, keys, redis, registry, verified: new VerifiedTokens(clock, config.auth.verifiedTtl) };
+}
+
+/** What a request may cost: by the first target's price, which most are answered at. */
+function worth(model: string, usage: Usage, target: Target, costOf: CostOf): number | null {
+  return costOf(targetModel(target, { model }) ?? model, target.provider.name, usage);
+}
+
+/** What an answer cost, once its tokens are known. */
+function price(context: Context, targets: readonly Target[], costOf: CostOf): void {
+  const { usage, servedModel, target } = context;
+  const provider = targets.find(({ name }) => name === target)?.provider.name;
+  if (usage !== null && servedModel !== null && provider !== undefined) context.cost = costOf(servedModel, provider, usage);
+}
+
+/** Access lines are of level `info`: a quieter gate keeps them out of the console, not out of the file. */
+const isVerbose = ({ logging: { level } }: Config): boolean => level === 'info' || level === 'debug' || level === 'trace';
