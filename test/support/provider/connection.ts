@@ -43,7 +43,7 @@ export function serveConnection(socket: Socket, shared: Shared): () => boolean {
     head(head) {
       place++;
       const fault = shared.takeFault(head);
-      call = { ...head, body: Buffer.alloc(0), received: false, connection, place, aborted: false, finished: false, fault };
+      call = { ...head, body: Buffer.alloc(0), received: false, connection, place, aborted: false, finished: false, stalled: false, fault };
       shared.calls.push(call);
       if (shared.calls.length > KEPT_CALLS) shared.calls.shift();
       // On a connection made earlier, `accept` is met when the next request begins.
@@ -86,7 +86,11 @@ async function answer(socket: Socket, call: Writable<Call>, { delay, parts, gap,
     // A turn between the parts lets a client in this process see them one by one; before a cut it lets it see the last.
     if (!last || endless || end !== 'keep') await pause(socket, gap);
   }
-  if (socket.destroyed || end === 'hang') return;
+  if (socket.destroyed) return;
+  if (end === 'hang') {
+    call.stalled = true;
+    return;
+  }
   call.finished = true;
   if (end === 'keep') next();
   else cut(socket, end);
