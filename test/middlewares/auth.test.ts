@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { RequestListener } from 'node:http';
+import { fakeClock } from '../support/clock.ts';
 import { bearer, behind, chat, codeOf, gatewayKey, keyed, listed, token } from './behind.ts';
 
 const routes = ['/v1/chat/completions', '/v1/messages', '/v1beta/models/g:generateContent', '/mj/submit/imagine', '/suno/submit/music', '/v1/files'];
@@ -17,6 +18,22 @@ describe('auth by passthrough', () => {
     }
     assert.equal((await ask('/v1/messages', { body: chat })).json<{ type: string }>().type, 'error');
     assert.equal(seen.length, 0);
+  });
+
+  it('counts a token NewAPI accepted as verified for auth.verified_ttl, and no longer', async (t) => {
+    const clock = fakeClock(Date.now());
+    const judged: RequestListener = (req, res) => {
+      const good = req.headers.authorization === bearer.Authorization;
+      req.resume().on('end', () => res.writeHead(good ? 200 : 401, { 'Content-Type': 'application/json', 'X-Oneapi-Request-Id': 'r' }).end('{"ok":true}'));
+    };
+    const { ask } = await behind(t, { auth: { verifiedTtl: '10m' }, rateLimit: { address: { limit: 1, window: '1h' } } }, judged, { clock });
+    const status = async (headers: Record<string, string>): Promise<number> => (await ask('/v1/chat/completions', { body: chat, headers })).status;
+    assert.deepEqual([await status(bearer), await status({ Authorization: 'Bearer sk-wrong' })], [200, 401]);
+    // The address has failed too often: who is verified passes all the same.
+    clock.tick(599_000);
+    assert.deepEqual([await status({ Authorization: 'Bearer sk-wrong' }), await status(bearer)], [429, 200]);
+    clock.tick(600_001);
+    assert.equal(await status(bearer), 429);
   });
 
   it('asks nothing of who needs no token', async (t) => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { rawRequest } from '../support/client.ts';
+import { recorded } from '../support/journal.ts';
 import { accessRecords } from '../support/records.ts';
 import { bearer, behind, chat, codeOf, token } from './behind.ts';
 
@@ -34,6 +35,16 @@ describe('fingerprint', () => {
     const { ask, seen } = await behind(t);
     for (const proto of ['javascript', 'HTTPS', '', 'https,http']) await ask('/', { headers: { 'X-Forwarded-Proto': proto } });
     assert.deepEqual(seen.map(({ headers }) => headers['x-forwarded-proto']), ['http', 'http', 'http', 'https']);
+  });
+
+  it('records the country a trusted peer names, and no other', async (t) => {
+    const countries = async (trustProxy: string[]): Promise<unknown[]> => {
+      const { ask, gate } = await behind(t, { trustProxy });
+      for (const code of ['DE', 'XX', 'de', 'T1', 'DE, FR']) await ask('/', { headers: { 'CF-IPCountry': code } });
+      return (await recorded(gate)).map(({ country }) => country);
+    };
+    assert.deepEqual(await countries(['loopback']), ['DE', null, null, null, null]);
+    assert.deepEqual(await countries(['10.0.0.0/8']), [null, null, null, null, null]);
   });
 
   it('refuses targets and hosts that the servers behind it would read differently', async (t) => {
