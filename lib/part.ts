@@ -76,8 +76,7 @@ export interface Deps {
   readonly ingestion: Ingestion;
   /** Works out what an answer cost. */
   readonly price: Finisher;
-  readonly writeAccessLine: (context: Context) => void;
-  /** Puts a finished request into the journal. */
+  /** Has a finished request leave its access line, and its record in the journal. */
   readonly record: Finisher;
   /** Lets the record see bytes that pass; null when nothing is recorded. */
   readonly tap: (context: Context) => Tap | null;

@@ -53,7 +53,8 @@ export function wire(core: Core, hub: Hub, sinks: readonly Sink[]): Wired {
   metrics.expose(series);
   const resources = new Resources(core);
   metrics.watchResources(() => resources.usage());
-  const recorded = recording(core, metrics, { secret: callers.secret, routeOf: upstream.routeOf, identify, interrupted: () => queue.interrupted(), sinks });
+  const lines = accessLog(core, isVerbose(config) ? process.stdout : null);
+  const recorded = recording(core, metrics, { secret: callers.secret, routeOf: upstream.routeOf, accessLog: lines, identify, interrupted: () => queue.interrupted(), sinks });
   const limits = new Limits(core, { redis, identify, appraiser: { tokens: estimateTokens, worth: upstream.worth } });
   metrics.expose(limits.series());
   const admin = adminOf({
@@ -64,7 +65,6 @@ export function wire(core: Core, hub: Hub, sinks: readonly Sink[]): Wired {
     targets: () => statusOf(upstream.targets, clock.now()),
     logs: { columns: recordColumns, recordOf, query: (sql, values) => recorded.journal.query(sql, values) },
   });
-  const lines = accessLog(core, isVerbose(config) ? process.stdout : null);
   const ready = async (): Promise<boolean> => {
     resources.start();
     upstream.routeHealth.start();
@@ -80,7 +80,6 @@ export function wire(core: Core, hub: Hub, sinks: readonly Sink[]): Wired {
     identify, keys, verified, registry, redis, limits, queue, bytes, resources, metrics, ready,
     inspector: new Inspector(core),
     admin: admin.paths,
-    writeAccessLine: (context) => lines.write(context),
     record: recorded.record, tap: recorded.tap, journal: recorded.journal, ingestion: recorded.ingestion,
   };
   const closers: Closer[] = [

@@ -4,12 +4,7 @@ import { contextOf, type Middleware } from '../part.ts';
 export const logging: Middleware = {
   name: 'logging',
   create(core, deps) {
-    const finish = {
-      record: (context: Parameters<typeof deps.record>[0]) => {
-        deps.writeAccessLine(context);
-        deps.record(context);
-      },
-    };
+    const finish = { record: deps.record };
     if (core.config.audit.capture.response === 0) return { finish };
     return {
       finish,

@@ -6,10 +6,14 @@ import { fieldEnd, fields, marksEach, recordEnd, type Added, type Batch } from '
 export interface Raw {
   /** The request has not ended: this stands for it, should the gate not live to see that. */
   readonly intent: boolean;
+  /** Else it leaves nothing but an access line. */
+  readonly isRecorded: boolean;
+  readonly isLined: boolean;
   readonly id: string;
   readonly time: number;
   readonly method: string;
   readonly url: string;
+  readonly httpVersion: string;
   readonly ip: string;
   readonly forwardedFor: string;
   readonly status: number;
@@ -34,6 +38,9 @@ export interface Raw {
   readonly overhead: number | null;
   readonly prompt: number | null;
   readonly completion: number | null;
+  readonly cached: number | null;
+  readonly reasoning: number | null;
+  readonly estimated: boolean;
   readonly reserved: number | null;
   readonly settled: number | null;
   readonly cost: number | null;
@@ -75,6 +82,11 @@ export function* decode(batch: Batch): Generator<Raw | null> {
   for (const added of batch.added) yield rawOfAdded(added);
 }
 
+/** The records of which there is nothing but text. */
+export function* decodeTexts(texts: string): Generator<Raw | null> {
+  for (const text of texts.split(recordEnd).slice(0, -1)) yield rawOf(text, null, 0, null, 0);
+}
+
 /** A request id begins with when it was given, RFC 9562 §5.7. */
 const timeOf = (id: string): number => Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
 
@@ -87,15 +99,16 @@ function rawOf(line: string, body: Uint8Array | null, bodyTotal: number, answer:
   if (values.length < fields.length || (values.length - fields.length) % 2 !== 0) return null;
   // As in `fields`; an object of them would cost three microseconds.
   const [
-    kind, id, method, url, ip, forwardedFor, status, duration, outcome, device, tokenId, tokenEnd, key, ja4, country, model, stream,
-    target, attempts, upstreamRequestId, queueWait, firstByte, overhead, prompt, completion, reserved, settled, cost, bytesIn, bytesOut, rules, route, of, answerType, answerEncoding,
+    kind, id, method, url, httpVersion, ip, forwardedFor, status, duration, outcome, device, tokenId, tokenEnd, key, ja4, country, model, stream,
+    target, attempts, upstreamRequestId, queueWait, firstByte, overhead, prompt, completion, cached, reasoning, estimated, reserved, settled, cost, bytesIn, bytesOut,
+    rules, route, of, answerType, answerEncoding,
   ] = values as unknown as Texts<typeof fields>;
   return {
-    intent: kind === 'i', id, time: timeOf(id), method, url, ip, forwardedFor, status: Number(status), duration: Number(duration), outcome, device,
+    intent: kind === 'i', isRecorded: kind !== 'l', isLined: kind !== 'i', id, time: timeOf(id), method, url, httpVersion, ip, forwardedFor, status: Number(status), duration: Number(duration), outcome, device,
     tokenId: text(tokenId), tokenMask: tokenId === '' ? null : `sk-…${tokenEnd}`, token: null, key: text(key), userId: null, ja4: text(ja4), country: text(country),
     model: text(model), stream: stream === '1', target: text(target), attempts: Number(attempts), upstreamRequestId: text(upstreamRequestId),
     queueWait: millis(queueWait) ?? 0, firstByte: millis(firstByte), overhead: millis(overhead), prompt: number(prompt), completion: number(completion),
-    reserved: number(reserved), settled: number(settled), cost: number(cost), bytesIn: Number(bytesIn), bytesOut: Number(bytesOut),
+    cached: number(cached), reasoning: number(reasoning), estimated: estimated === '1', reserved: number(reserved), settled: number(settled), cost: number(cost), bytesIn: Number(bytesIn), bytesOut: Number(bytesOut),
     rules: text(rules), route, class: of as RouteClass, answerType: text(answerType), answerEncoding: text(answerEncoding), source: 'gate',
     headers: values.slice(fields.length), cookies: null, body, bodyTotal, answer, answerTotal, fingerprint: null,
   };
@@ -109,11 +122,11 @@ function rawOfAdded({ record, id, route, class: of }: Added): Raw {
   const bytes = body === null ? null : Buffer.from(body);
   const agent = record.user_agent ?? null;
   return {
-    intent: false, id, time: record.time, method: record.request_method, url: record.request_path, ip: record.real_ip, forwardedFor: record.forwarded_for ?? '',
+    intent: false, isRecorded: true, isLined: false, id, time: record.time, method: record.request_method, url: record.request_path, httpVersion: '', ip: record.real_ip, forwardedFor: record.forwarded_for ?? '',
     status: record.response_status, duration: record.response_time, outcome: record.outcome ?? 'served', device: record.device_fingerprint ?? null,
     tokenId: record.token_id ?? null, tokenMask: record.token_mask ?? null, token: record.token_key ?? null, key: record.key_id ?? null, userId: record.user_id ?? null,
     ja4: null, country: null, model: record.model ?? null, stream: false, target: record.target ?? null, attempts: 0, upstreamRequestId: null,
-    queueWait: 0, firstByte: null, overhead: null, prompt: null, completion: null, reserved: null, settled: null, cost: null, bytesIn: bytes?.length ?? 0, bytesOut: 0,
+    queueWait: 0, firstByte: null, overhead: null, prompt: null, completion: null, cached: null, reasoning: null, estimated: false, reserved: null, settled: null, cost: null, bytesIn: bytes?.length ?? 0, bytesOut: 0,
     rules: null, route, class: of, answerType: null, answerEncoding: null, source: record.source,
     headers: [...(agent === null ? [] : ['user-agent', agent]), ...Object.entries(record.headers ?? {}).filter(([name]) => name.toLowerCase() !== 'user-agent').flat()],
     cookies: record.cookies === undefined || record.cookies === null ? null : Object.entries(record.cookies),

@@ -5,12 +5,11 @@ import type { AuditRecord, NewRecord } from '../../types/record.d.ts';
 import type { Checkpoint } from '../../types/sink.d.ts';
 import type { Core } from '../core.ts';
 import { describe } from '../describe.ts';
-import { requestId } from '../request-id.ts';
 import { Outbox } from './outbox.ts';
 import type { Committed } from './segment.ts';
 import { Tally } from './tally.ts';
 import { Thread, workerOptions, type JournalDeps, type Told } from './thread.ts';
-import type { FromWorker } from './wire.ts';
+import { addedOf, type FromWorker } from './wire.ts';
 
 /** How long a record waits to be written with others, milliseconds. */
 const batchEvery = 50;
@@ -21,10 +20,7 @@ const longestRestart = 10_000;
 /** How long a close waits for what is not written, milliseconds. */
 const closePatience = 5000;
 
-function listed<T>(list: Set<T>, one: T): () => void {
-  list.add(one);
-  return () => void list.delete(one);
-}
+const listed = <T>(list: Set<T>, one: T): (() => void) => (list.add(one), () => void list.delete(one));
 
 /**
  * The journal's end on the main thread: collects records in shared memory and hands them to the worker some fifty
@@ -72,8 +68,11 @@ export class WorkerJournal implements Journal {
   /** Adds a finished request. The bytes are copied. @param total bytes of the whole body; `answered` of the answer. */
   push(text: string, body: Buffer | null, total: number, answer: Buffer | null, answered: number): void {
     const kept = body !== null && this.#outbox.isScarce ? body.subarray(0, this.#core.config.audit.capture.body) : body;
-    if (this.#closed !== null || !this.#outbox.add(text, kept, total, answer, answered)) return this.#tally.lost(this.#tally.state.kind === 'full' ? 'full' : 'queue', 1);
-    this.#schedule();
+    if (this.#closed !== null) return this.#tally.lost('queue', 1);
+    if (this.#outbox.add(text, kept, total, answer, answered)) return this.#schedule();
+    this.#tally.lost(this.#tally.state.kind === 'full' ? 'full' : 'queue', 1);
+    this.#outbox.spare(text);
+    this.#scheduleLater();
   }
 
   /** Commits the intent of a request before it goes on. @param then called with whether it is committed. */
@@ -96,10 +95,7 @@ export class WorkerJournal implements Journal {
 
   append(records: readonly NewRecord[]): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const added = records.map((record) => {
-      const route = this.#deps.routeOf(record.request_method, record.request_path.split('?', 1)[0] ?? '/');
-      return { record, id: record.request_id ?? requestId(record.time), route: route.template, class: route.class };
-    });
+    const added = records.map((record) => addedOf(record, this.#deps.routeOf));
     const then: Committed = (written) => (written ? resolve() : reject(new Error('the journal cannot be written')));
     if (this.#closed !== null || !this.#outbox.append(added, then)) reject(new Error('the journal has no room'));
     else this.#schedule();
@@ -166,10 +162,8 @@ export class WorkerJournal implements Journal {
   }
 
   async #close(): Promise<void> {
-    if (!this.#outbox.isEmpty) {
-      const late = new Promise<void>((resolve) => setTimeout(resolve, closePatience).unref());
-      await Promise.race([this.flush(), late]);
-    }
+    const late = new Promise<void>((resolve) => setTimeout(resolve, closePatience).unref());
+    await Promise.race([this.flush(), late]);
     for (const timer of [this.#timer, this.#tidying, this.#restarting]) if (timer !== null) this.#core.clock.clearTimeout(timer);
     if (this.#immediate !== null) clearImmediate(this.#immediate);
     const now = this.#core.clock.now();
@@ -187,6 +181,10 @@ export class WorkerJournal implements Journal {
       return;
     }
     if (this.#outbox.isPressing) return this.#post();
+    this.#scheduleLater();
+  }
+
+  #scheduleLater(): void {
     if (this.#timer !== null || this.#closed !== null) return;
     this.#timer = this.#core.clock.setTimeout(() => this.#post(), batchEvery);
     this.#timer.unref();
@@ -198,6 +196,8 @@ export class WorkerJournal implements Journal {
     this.#immediate = null;
     this.#start();
     for (const message of this.#outbox.take(this.#core.clock.now())) this.#writer?.post(message);
+    const texts = this.#writer === null ? '' : this.#outbox.takeSpare();
+    if (texts !== '') this.#writer?.post({ kind: 'lines', texts });
   }
 
   #start(): void {
@@ -234,6 +234,11 @@ export class WorkerJournal implements Journal {
         return this.#failed(message.reason);
       case 'written':
         return this.#wrote(message);
+      case 'lines':
+        this.#outbox.lined(message.seq);
+        return this.#deps.accessLog.write(message.bytes);
+      case 'refusing':
+        return this.#tally.lost('full', this.#outbox.written(message.seq, false));
       case 'lost':
         return this.#tally.lost(message.reason, message.count);
       case 'full':
@@ -261,7 +266,7 @@ export class WorkerJournal implements Journal {
   /** Without the file the gate may not serve; somebody may mend it while it runs. */
   #failed(reason: string): void {
     this.#tally.failed(reason);
-    this.#tally.lost('full', this.#outbox.drop());
+    this.#outbox.giveWay();
     this.#opening.reject(new Error(`audit.path: expected a database this gate can use, got ${this.#core.config.audit.path} (${reason})`));
     this.#opening = Promise.withResolvers();
     this.#opening.promise.catch(() => undefined);
@@ -282,8 +287,9 @@ export class WorkerJournal implements Journal {
 
   #gone(error: unknown): void {
     this.#writer = null;
+    this.#outbox.lined(null);
     if (this.#closed !== null) return this.#outbox.giveWay();
-    if (this.#tally.state.kind !== 'failed') this.#core.log.error({ error: describe(error ?? new Error('it ended')), effect: 'another one takes over' }, 'journal.worker_failed');
+    this.#core.log.error({ error: describe(error ?? new Error('it ended')), effect: 'another one takes over' }, 'journal.worker_failed');
     this.#restarting = this.#core.clock.setTimeout(() => {
       this.#restarting = null;
       this.#start();

@@ -4,12 +4,14 @@ import type { Added, Batch } from './wire.ts';
 /** Records and bytes that may wait for the writing before records are dropped. */
 const mostRecords = 100_000;
 const mostBytes = 67_108_864;
+/** Characters of records without a place that may wait for their access lines. */
+const mostSpare = 4_194_304;
 /** Segments kept for later; a quiet gate needs two. */
 const keptSegments = 4;
 
 interface Posted {
   readonly segment: Segment;
-  readonly message: Batch;
+  message: Batch;
 }
 
 /**
@@ -27,6 +29,8 @@ export class Outbox {
   #records = 0;
   #bytes = 0;
   #passing = 0;
+  #spare = '';
+  #sparePosted = false;
 
   /** Records that wait. */
   get records(): number {
@@ -75,6 +79,27 @@ export class Outbox {
     return true;
   }
 
+  /** What becomes of a record without a place: its access line is still made, unless too many wait for that too. */
+  spare(text: string): void {
+    if (this.#spare.length + text.length <= mostSpare) this.#spare += text;
+  }
+
+  /** Hands out what was spared, when no more of it is on its way. */
+  takeSpare(): string {
+    if (this.#sparePosted) return '';
+    const texts = this.#spare;
+    this.#spare = '';
+    this.#sparePosted = texts !== '';
+    return texts;
+  }
+
+  /** The access lines of a batch are made, or of what was spared; null also says that its worker is gone. */
+  lined(seq: number | null): void {
+    if (seq === null) this.#sparePosted = false;
+    const posted = this.#posted.get(seq ?? 0);
+    if (posted !== undefined) posted.message = { ...posted.message, isLined: true };
+  }
+
   /** Adds records from elsewhere. @returns false when too much waits. */
   append(added: readonly Added[], then: Committed): boolean {
     if (this.#records + added.length > mostRecords || this.#bytes >= mostBytes) return false;
@@ -115,10 +140,12 @@ export class Outbox {
     return new Promise((done) => this.#awaited.push({ seq: this.#seq, done }));
   }
 
-  /** Lets go of everything up to a batch. */
-  written(seq: number): void {
-    this.#letGo(seq);
+  /** Lets go of everything up to a batch. @param kept whether it is committed. @returns how many records. */
+  written(seq: number, kept = true): number {
+    const before = this.#records;
+    this.#letGo(seq, kept);
     this.#wake(seq);
+    return before - this.#records;
   }
 
   #wake(seq: number): void {
@@ -128,13 +155,13 @@ export class Outbox {
     for (const { done } of over) done();
   }
 
-  #letGo(seq: number): void {
+  #letGo(seq: number, kept: boolean): void {
     for (const [posted, { segment }] of this.#posted) {
       if (posted > seq) return;
       this.#posted.delete(posted);
       this.#records -= segment.records;
       this.#bytes -= segment.size;
-      segment.settle(true);
+      segment.settle(kept);
       segment.clear();
       if (this.#free.length < keptSegments) this.#free.push(segment);
     }

@@ -19,7 +19,7 @@ const retryAfter = 5;
 
 /** Makes the record of every request. */
 export interface Recorder {
-  /** Hands on a finished request: some four microseconds, everything else is the worker's. */
+  /** Hands on a finished request: some four microseconds; everything else, the access line among it, is the worker's. */
   record(context: Context): void;
   /** Looks at bytes that pass and are not kept: of a body that streams, of an answer that is to be recorded. */
   tap(context: Context): Tap;
@@ -27,18 +27,25 @@ export interface Recorder {
   admit(forward: (context: Context) => void): (context: Context) => void;
 }
 
-/** One record for every request but the polls of monitoring and the handing in of records, where they got what they asked for. */
-export function recorder(core: Core, journal: WorkerJournal): Recorder {
+/**
+ * One access line for every request, and one record but of the polls of monitoring and the handing in of records, where they
+ * got what they asked for.
+ * @param isLined whether anybody reads the lines.
+ */
+export function recorder(core: Core, journal: WorkerJournal, isLined: boolean): Recorder {
   const { durability, onFull } = core.config.audit;
   const { health, metrics, log } = core.config.endpoints;
   const unrecorded = new Set([health, metrics, log, receiver].filter((path) => path !== false));
   return {
     record(context) {
-      if (context.errorCode === null && unrecorded.has(context.route.template)) return;
+      if (context.errorCode === null && unrecorded.has(context.route.template)) {
+        if (isLined) journal.push(textOf(context, 'l'), null, 0, null, 0);
+        return;
+      }
       const tap = context.tap as AnswerTap | null;
       const streamed = tap?.streamed ?? 0;
       const body = streamed === 0 && context.route.class === 'model' && context.body !== null && context.body.length > 0 ? context.body : null;
-      journal.push(text(context, 'r'), body, body === null ? streamed : body.length, tap === null ? null : tap.taken(), context.bytesOut);
+      journal.push(textOf(context, 'r'), body, body === null ? streamed : body.length, tap === null ? null : tap.taken(), context.bytesOut);
     },
     tap: (context) => (context.tap ??= new AnswerTap(context, journal, core.config.audit.capture.response)),
     admit(forward) {
@@ -56,7 +63,7 @@ const unavailable = (): HeimdallError => new HeimdallError('journal_unavailable'
 
 /** While nothing can be written, `on_full: drop` goes on without; a client that left meanwhile needs no answer. */
 function intend(journal: WorkerJournal, context: Context, forward: (context: Context) => void): void {
-  journal.intend(text(context, 'i'), (written) => {
+  journal.intend(textOf(context, 'i'), (written) => {
     if (context.finished) return;
     const mayPass = written || (journal.stats().state.kind === 'full' && !journal.refusing);
     if (mayPass || !context.refuse('audit', unavailable())) forward(context);
@@ -64,7 +71,10 @@ function intend(journal: WorkerJournal, context: Context, forward: (context: Con
 }
 
 const micro = (ms: number | null): number | string => (ms === null ? '' : Math.round(ms * 1000));
+const flag = (is: boolean): string => (is ? '1' : '');
 const orNone = (text: string | number | null | undefined): string | number => text ?? '';
+
+const noUsage = f.repeat(4);
 
 const ends = /\p{Cc}/u;
 const everyEnd = /\p{Cc}/gu;
@@ -78,25 +88,25 @@ const clean = (text: string | null): string => (text === null ? '' : ends.test(t
 const last = (mask: string): string => mask.charAt(4) + mask.charAt(5) + mask.charAt(6) + mask.charAt(7);
 
 /** The record as one text, see {@link fields}: one template, since a structured clone of the fields costs twice as much on either side. */
-function text(context: Context, kind: 'r' | 'i'): string {
+export function textOf(context: Context, kind: 'r' | 'i' | 'l'): string {
   const { req, route, token, usage, tap } = context;
   const url = req.originalUrl ?? req.url ?? '';
   const outcome = kind === 'i' ? 'interrupted' : context.outcome === 'refused' ? `refused:${context.errorCode ?? 'unknown'}` : context.outcome;
   const seconds = overhead(context);
   const answer = tap as AnswerTap | null;
   return (
-    `${kind}${f}${context.id}${f}${orNone(req.method)}${f}${url.length > longestUrl ? url.slice(0, longestUrl) : url}${f}${context.ip}${f}${context.forwardedFor}${f}` +
-    `${context.status}${f}${Math.round(context.duration)}${f}${outcome}${f}${context.device}${f}${token === null ? f : `${token.id}${f}${last(token.mask)}`}${f}${clean(context.key)}${f}` +
-    `${orNone(context.ja4)}${f}${orNone(context.country)}${f}${clean(context.model)}${f}${context.stream ? 1 : 0}${f}${orNone(context.target)}${f}${context.attempts}${f}` +
+    `${kind}${f}${context.id}${f}${orNone(req.method)}${f}${url.length > longestUrl ? url.slice(0, longestUrl) : url}${f}${req.httpVersion}${f}${context.ip}${f}${context.forwardedFor}${f}` +
+    `${context.status}${f}${Math.round(context.duration * 10) / 10}${f}${outcome}${f}${context.device}${f}${token === null ? f : `${token.id}${f}${last(token.mask)}`}${f}${clean(context.key)}${f}` +
+    `${orNone(context.ja4)}${f}${orNone(context.country)}${f}${clean(context.model)}${f}${flag(context.stream)}${f}${orNone(context.target)}${f}${context.attempts}${f}` +
     `${orNone(context.upstreamRequestId)}${f}${micro(context.queueWait)}${f}${micro(context.headAt)}${f}${seconds === null ? '' : Math.round(seconds * 1e6)}${f}` +
-    `${usage === null ? f : `${usage.prompt}${f}${usage.completion}`}${f}${context.tokensReserved === null ? f : `${context.tokensReserved}${f}${context.tokensSettled}`}${f}${orNone(context.cost)}${f}${context.bytesIn}${f}${context.bytesOut}${f}` +
+    `${usage === null ? noUsage : `${usage.prompt}${f}${usage.completion}${f}${orNone(usage.cached)}${f}${orNone(usage.reasoning)}${f}${flag(usage.estimated)}`}${f}${context.tokensReserved === null ? f : `${context.tokensReserved}${f}${context.tokensSettled}`}${f}${orNone(context.cost)}${f}${context.bytesIn}${f}${context.bytesOut}${f}` +
     `${context.rules === null ? '' : context.rules.join(',')}${f}${route.template}${f}${route.class}${f}${orNone(answer?.type)}${f}${orNone(answer?.encoding)}${headers(context)}${recordEnd}`
   );
 }
 
 /**
  * The headers, each with its end before it. Only credentialed routes hand them on: of the dashboard's, of webhooks and of
- * pages nothing but agent and cookies leaves the request.
+ * pages nothing but agent, cookies and what an access line may show of the referrer leaves the request.
  */
 function headers({ req, route }: Context): string {
   const { rawHeaders } = req;
@@ -104,8 +114,8 @@ function headers({ req, route }: Context): string {
     const all = rawHeaders.join(f);
     if (all.length <= longestHeaders) return f + all;
   }
-  const { 'user-agent': agent, cookie, 'content-type': type, 'content-encoding': encoding } = req.headers;
-  return named('user-agent', agent) + named('cookie', cookie) + named('content-type', type) + named('content-encoding', encoding);
+  const { 'user-agent': agent, cookie, referer, 'content-type': type, 'content-encoding': encoding } = req.headers;
+  return named('user-agent', agent) + named('cookie', cookie) + named('referer', referer?.split(/[?#]/, 1)[0]) + named('content-type', type) + named('content-encoding', encoding);
 }
 
 const named = (name: string, value: string | undefined): string => (value === undefined ? '' : f + name + f + value.slice(0, longestHeader));

@@ -52,7 +52,7 @@ export function recording(core: Core, metrics: Metrics, deps: RecordingDeps): Re
   const followers = new Followers(core, journal, sinks);
   const taking = ingestion(core, journal, deps.identify);
   metrics.expose([...journalSeries(journal), ...sinkSeries(() => followers.views())]);
-  const { record, tap, admit } = recorder(core, journal);
+  const { record, tap, admit } = recorder(core, journal, deps.accessLog.isRead);
   const isOn = middleware === null || middleware.includes('logging');
   let begun: Promise<void> | null = null;
   const begin = async (): Promise<void> => {

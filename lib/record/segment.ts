@@ -81,7 +81,7 @@ export class Segment {
   }
 
   message(seq: number, now: number, cursors: Batch['cursors']): Batch {
-    return { kind: 'batch', seq, now, memory: this.memory, used: this.#used, marks: this.#marks, large: this.#large, added: this.#added, cursors };
+    return { kind: 'batch', seq, now, memory: this.memory, used: this.#used, marks: this.#marks, large: this.#large, added: this.#added, cursors, isLined: false };
   }
 
   /** Makes an acknowledged segment ready for the next records. */

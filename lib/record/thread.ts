@@ -3,6 +3,7 @@ import { Worker } from 'node:worker_threads';
 import type { Route } from '../../types/route.d.ts';
 import { secretsOf } from '../config/secrets.ts';
 import type { Core } from '../core.ts';
+import type { AccessLog } from './access-log.ts';
 import type { CallName, Calls, FromWorker, ToWorker, WorkerOptions } from './wire.ts';
 
 /** Sources run as `.ts`, the package as `.js`. */
@@ -17,10 +18,11 @@ export interface JournalDeps {
   readonly routeOf: (method: string, path: string) => Route;
   /** Names of the sinks retention waits for; without it all that have a cursor. */
   readonly sinks?: readonly string[];
+  readonly accessLog: AccessLog;
 }
 
 /** What a worker of this gate is told at its start. */
-export function workerOptions({ config, clock }: Core, { secret, sinks }: JournalDeps, role: WorkerOptions['role'], session: string): WorkerOptions {
+export function workerOptions({ config, clock }: Core, { secret, sinks, accessLog }: JournalDeps, role: WorkerOptions['role'], session: string): WorkerOptions {
   const { path, retention, maxSize, capture, durability, onFull } = config.audit;
   const durable = durability === 'strict';
   return {
@@ -38,6 +40,7 @@ export function workerOptions({ config, clock }: Core, { secret, sinks }: Journa
     keepBodies: retention.bodies,
     capture,
     queryAllow: config.logging.queryAllow,
+    format: accessLog.isRead ? config.logging.format : null,
     now: clock.now(),
   };
 }

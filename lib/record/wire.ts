@@ -1,17 +1,21 @@
-import type { CaptureConfig } from '../../types/config.d.ts';
+import type { CaptureConfig, LoggingConfig } from '../../types/config.d.ts';
 import type { DropReason, Forgetting, SqlRow, SqlValue } from '../../types/journal.d.ts';
 import type { AuditRecord, NewRecord } from '../../types/record.d.ts';
-import type { RouteClass } from '../../types/route.d.ts';
+import type { Route, RouteClass } from '../../types/route.d.ts';
 import type { Checkpoint } from '../../types/sink.d.ts';
+import { requestId } from '../request-id.ts';
 
 /** Between two fields and after each record of a segment: characters no header and no URL can hold. */
 export const fieldEnd = '\x1f';
 export const recordEnd = '\x1e';
 
-/** The fields of a record on their way to the worker, in this order; its headers follow, name and value in turn. */
+/**
+ * The fields of a record on their way to the worker, in this order; its headers follow, name and value in turn. `kind` is `r`
+ * for a request that is over, `i` for the intent to forward one, `l` for one that leaves an access line and no record.
+ */
 export const fields = [
-  'kind', 'id', 'method', 'url', 'ip', 'forwardedFor', 'status', 'duration', 'outcome', 'device', 'tokenId', 'tokenEnd', 'key', 'ja4', 'country', 'model', 'stream',
-  'target', 'attempts', 'upstreamRequestId', 'queueWait', 'firstByte', 'overhead', 'prompt', 'completion', 'reserved', 'settled', 'cost', 'bytesIn', 'bytesOut', 'rules', 'route', 'class', 'answerType', 'answerEncoding',
+  'kind', 'id', 'method', 'url', 'httpVersion', 'ip', 'forwardedFor', 'status', 'duration', 'outcome', 'device', 'tokenId', 'tokenEnd', 'key', 'ja4', 'country', 'model', 'stream',
+  'target', 'attempts', 'upstreamRequestId', 'queueWait', 'firstByte', 'overhead', 'prompt', 'completion', 'cached', 'reasoning', 'estimated', 'reserved', 'settled', 'cost', 'bytesIn', 'bytesOut', 'rules', 'route', 'class', 'answerType', 'answerEncoding',
 ] as const;
 
 /**
@@ -34,6 +38,8 @@ export interface Batch {
   readonly large: readonly SharedArrayBuffer[];
   readonly added: readonly Added[];
   readonly cursors: readonly (readonly [sink: string, id: number | null])[];
+  /** Its access lines were made already, by a worker that ended before it had committed the records. */
+  readonly isLined: boolean;
 }
 
 /** A record from elsewhere, with what the gate's route table says of its path. */
@@ -42,6 +48,12 @@ export interface Added {
   readonly id: string;
   readonly route: string;
   readonly class: RouteClass;
+}
+
+/** Makes a record from elsewhere one of ours. */
+export function addedOf(record: NewRecord, routeOf: (method: string, path: string) => Route): Added {
+  const { template, class: of } = routeOf(record.request_method, record.request_path.split('?', 1)[0] ?? '/');
+  return { record, id: record.request_id ?? requestId(record.time), route: template, class: of };
 }
 
 /** What a journal's worker is told at its start. */
@@ -65,6 +77,8 @@ export interface WorkerOptions {
   readonly keepBodies: number;
   readonly capture: CaptureConfig;
   readonly queryAllow: readonly string[];
+  /** Of the access lines; null when nobody reads them. */
+  readonly format: LoggingConfig['format'] | null;
   /** Unix milliseconds. */
   readonly now: number;
 }
@@ -85,13 +99,19 @@ export type ToWorker =
   | Batch
   /** A part of a body too large to be kept: hashed as it passes. */
   | { readonly kind: 'piece'; readonly id: string; readonly bytes: Uint8Array }
+  /** Records, as in a segment, of which nothing but access lines is to be made: there is no room for more. */
+  | { readonly kind: 'lines'; readonly texts: string }
   | { readonly kind: 'call'; readonly call: number; readonly name: CallName; readonly ask: unknown };
 
 export type FromWorker =
   | { readonly kind: 'opened'; readonly memory: string | null; readonly lastId: number; readonly bytes: number; readonly interrupted: number }
   | { readonly kind: 'failed'; readonly reason: string }
+  /** Access lines of the batch `seq`; null: of records without one. */
+  | { readonly kind: 'lines'; readonly seq: number | null; readonly bytes: Uint8Array<ArrayBuffer> }
   /** Everything up to `seq` is committed; `counted` are lost or removed. */
   | { readonly kind: 'written'; readonly seq: number; readonly lastId: number; readonly records: number; readonly seconds: number; readonly bytes: number }
+  /** Nothing of `seq` will be committed: there is no file. */
+  | { readonly kind: 'refusing'; readonly seq: number }
   | { readonly kind: 'lost'; readonly reason: DropReason; readonly count: number }
   | { readonly kind: 'full'; readonly reason: string }
   | { readonly kind: 'recovered' }

@@ -1,8 +1,8 @@
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { openReader } from './database.ts';
+import { startWriter } from './opening.ts';
 import { answerer } from './queries.ts';
 import type { FromWorker, ToWorker, WorkerOptions } from './wire.ts';
-import { startWriter } from './writer.ts';
 
 /** The journal's thread: the one that writes, or one that reads beside it. */
 const options = workerData as WorkerOptions;

@@ -1,10 +1,10 @@
 import { statSync } from 'node:fs';
-import type { MessagePort } from 'node:worker_threads';
 import { signerOf, trusting, type Signer } from './chain.ts';
-import { isPassing, openFile, openMemory, reasonOf, usedBytes, type Opened } from './database.ts';
+import { isPassing, reasonOf, usedBytes, type Opened } from './database.ts';
 import { decode } from './decode.ts';
 import { Drafter } from './draft.ts';
 import { forget } from './forget.ts';
+import type { Lines } from './lines.ts';
 import { answerer } from './queries.ts';
 import { shrink, tidy, type Retention } from './retention.ts';
 import { headFileOf, Store, type Writing } from './store.ts';
@@ -27,31 +27,8 @@ interface Ready {
   readonly intents: readonly Draft[];
 }
 
-/** Opens the journal and writes what comes; what cannot be written now is tried again until it can. */
-export function startWriter(options: WorkerOptions, port: MessagePort, tell: Tell): void {
-  const on = (opened: Opened): Writer => new Writer(options, opened, tell, () => port.close());
-  const found = onFile(options, on);
-  if (typeof found === 'string' && options.required) {
-    tell({ kind: 'failed', reason: found });
-    return port.close();
-  }
-  const writer = typeof found === 'string' ? on(openMemory(found)) : found;
-  port.on('message', (message: ToWorker) => writer.hear(message));
-}
-
-/** @returns why the file cannot be used, when it cannot. */
-function onFile({ path, durable }: WorkerOptions, on: (opened: Opened) => Writer): Writer | string {
-  let opened: Opened | null = null;
-  try {
-    opened = openFile(path, durable);
-    return on(opened);
-  } catch (error) {
-    opened?.close();
-    return reasonOf(error);
-  }
-}
-
-class Writer {
+/** Writes what comes; what cannot be written now is tried again until it can. */
+export class Writer {
   readonly #tell: Tell;
   readonly #end: () => void;
   readonly #opened: Opened;
@@ -62,6 +39,7 @@ class Writer {
   readonly #secrets: readonly string[];
   readonly #store: Store;
   readonly #drafter: Drafter;
+  readonly #lines: Lines;
   readonly #retention: Retention;
   readonly #answer: ReturnType<typeof answerer>;
   readonly #queue: Batch[] = [];
@@ -74,10 +52,11 @@ class Writer {
   #measuredAt = Number.NEGATIVE_INFINITY;
   #busy: Promise<void> = Promise.resolve();
 
-  constructor(options: WorkerOptions, opened: Opened, tell: Tell, end: () => void) {
+  constructor(options: WorkerOptions, opened: Opened, lines: Lines, tell: Tell, end: () => void) {
     this.#tell = tell;
     this.#end = end;
     this.#opened = opened;
+    this.#lines = lines;
     this.#path = opened.memory === null ? options.path : null;
     this.#place = this.#path === null ? undefined : statSync(this.#path).ino;
     this.#signer = signerOf(options.secret);
@@ -103,8 +82,10 @@ class Writer {
       case 'piece':
         this.#drafter.piece(message.id, message.bytes);
         return this.#tell({ kind: 'taken', bytes: message.bytes.length });
+      case 'lines':
+        return this.#lines.ofTexts(message.texts);
       case 'batch':
-        this.#queue.push(message);
+        this.#queue.push(this.#retry === null ? message : this.#lines.early(message));
         this.#scheduled ??= setImmediate(() => this.#write());
         return;
       case 'call':
@@ -173,7 +154,10 @@ class Writer {
     const intents: Draft[] = [];
     let invalid = 0;
     if (batch.seq > this.#store.seq) {
-      for (const raw of decode(batch)) {
+      const raws = [...decode(batch)];
+      if (!batch.isLined) this.#lines.of(raws, batch.seq);
+      for (const raw of raws) {
+        if (raw?.isRecorded === false) continue;
         const draft = raw === null ? null : this.#drafter.tryDraft(raw);
         if (draft === null) invalid++;
         else (raw?.intent ? intents : records).push(draft);

@@ -10,6 +10,7 @@ import { fakeClock } from '../support/clock.ts';
 import { request, until } from '../support/client.ts';
 import { startGate, temporary, type RunningGate } from '../support/gate.ts';
 import { bytesOf, journalOf, recorded, sql, verified } from '../support/journal.ts';
+import { accessRecords } from '../support/records.ts';
 import { bearer, CALLER, chat, startScene } from '../support/scene.ts';
 
 const day = 86_400_000;
@@ -112,13 +113,31 @@ describe('without its file', () => {
       assert.equal((await request(`${gate.url}/health/ready`)).status, 503);
     });
   }
+
+  it('requests leave their access lines, and are served and recorded again once it is there', async (t) => {
+    const blocked = join(temporary(t), 'file');
+    writeFileSync(blocked, '');
+    const lines = accessRecords(t);
+    const { gate } = await startScene(t, { secret: 'a secret of this test', audit: { path: join(blocked, 'heimdall.db'), durability: 'strict' }, logging: lines.logging });
+    await assert.rejects(gate.gate.ready, /audit\.path/);
+    assert.equal((await ask(gate)).status, 503);
+    assert.equal((await request(`${gate.url}/x`)).status, 404);
+    assert.deepEqual((await lines.atLeast(2)).map(({ outcome }) => outcome), ['refused:journal_unavailable', 'served']);
+    assert.deepEqual([journalOf(gate.gate).stats().state.kind, journalOf(gate.gate).stats().dropped.full], ['failed', 2]);
+    rmSync(blocked);
+    await until(async () => (await ask(gate)).status === 200, 5000, 'the gate serves again');
+    const served = await recorded(gate.gate);
+    assert.equal(served.at(-1)?.['response_status'], 200);
+    assert.equal(gate.log.named('journal.failed').length, 1);
+  });
 });
 
 describe('a worker that ends', () => {
   for (const durability of ['batched', 'strict'] as const) {
     it(`is followed by another that writes what it had not, once (${durability})`, async (t) => {
       const started = workers(t);
-      const { gate } = await startScene(t, { audit: { durability } });
+      const lines = accessRecords(t);
+      const { gate } = await startScene(t, { audit: { durability }, logging: lines.logging });
       await gate.gate.ready;
       for (let round = 0; round < 3; round++) {
         const asked = Array.from({ length: 20 }, () => ask(gate));
@@ -136,6 +155,8 @@ describe('a worker that ends', () => {
       const { path } = gate.gate.config.audit;
       assert.deepEqual([verified(path).records, verified(path).broken], [60, null]);
       assert.equal(journalOf(gate.gate).stats().waiting, 0);
+      const lined = (await lines.atLeast(60)).map(({ id }) => id);
+      assert.deepEqual([lined.length, new Set(lined)], [60, new Set(rows.map((row) => row['request_id']))]);
     });
   }
 });

@@ -46,6 +46,39 @@ describe('a segment', () => {
 describe('an outbox', () => {
   const big = Buffer.alloc(60_000);
 
+  it('spares what has no place, one part on its way at a time, and no more than it may', () => {
+    const outbox = new Outbox();
+    assert.equal(outbox.takeSpare(), '');
+    outbox.spare('a');
+    outbox.spare('b');
+    assert.equal(outbox.takeSpare(), 'ab');
+    outbox.spare('c');
+    assert.equal(outbox.takeSpare(), '');
+    for (let n = 0; n < 5000; n++) outbox.spare('x'.repeat(1000));
+    outbox.lined(null);
+    const spared = outbox.takeSpare();
+    assert.ok(spared.startsWith('cx') && spared.length > 4_000_000 && spared.length < 4_200_000, `${spared.length}`);
+  });
+
+  it('knows whose access lines are made, for the worker that comes next', () => {
+    const outbox = new Outbox();
+    for (const id of ['a', 'b']) {
+      outbox.add(line({ kind: 'r', id }), null, 0, null, 0);
+      assert.equal([...outbox.take(1)].length, 1);
+    }
+    outbox.lined(1);
+    outbox.lined(null);
+    assert.deepEqual(outbox.unwritten.map(({ seq, isLined }) => [seq, isLined]), [[1, true], [2, false]]);
+  });
+
+  it('tells who waits that a batch is refused, and how many were in it', () => {
+    const outbox = new Outbox();
+    const settled: boolean[] = [];
+    for (const id of ['a', 'b']) outbox.add(line({ kind: 'r', id }), null, 0, null, 0, (written) => settled.push(written));
+    assert.equal([...outbox.take(1)].length, 1);
+    assert.deepEqual([outbox.written(1, false), settled, outbox.records, outbox.isIdle], [2, [false, false], 0, true]);
+  });
+
   it('keeps what is posted until it is committed, to be posted again', () => {
     const outbox = new Outbox();
     const settled: string[] = [];
