@@ -53,6 +53,7 @@ export const series = {
   rate_limit_reserved: { type: 'gauge', labels: ['kind'], help: 'What requests in hand have reserved: requests, tokens, US dollars of budgets.' },
 
   audit_records_total: { type: 'counter', labels: ['result'], help: 'Records of requests, by what became of them.' },
+  audit_journal_writable: { type: 'gauge', labels: [], help: '1 while records reach the file of the journal, 0 while its disk is full or it cannot be used.' },
   audit_queue_records: { type: 'gauge', labels: [], help: 'Records that wait to be written.' },
   audit_journal_bytes: { type: 'gauge', labels: [], help: 'Bytes of the journal in use.' },
   audit_dropped_total: { type: 'counter', labels: ['reason'], help: 'Records lost, or removed before their time, by reason.' },

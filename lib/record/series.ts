@@ -1,6 +1,8 @@
-import type { Journal } from '../../types/journal.d.ts';
+import type { Journal, JournalState } from '../../types/journal.d.ts';
 import type { Exposed } from '../metrics.ts';
 import { writeBounds } from './tally.ts';
+
+const isWritable: Readonly<Record<JournalState['kind'], boolean>> = { idle: true, open: true, memory: false, full: false, failed: false };
 
 /** The journal's metrics, asked for at a scrape. */
 export function journalSeries(journal: Pick<Journal, 'stats'>): Exposed[] {
@@ -12,6 +14,7 @@ export function journalSeries(journal: Pick<Journal, 'stats'>): Exposed[] {
         return [{ labels: { result: 'written' }, value: written }, { labels: { result: 'lost' }, value: dropped.queue + dropped.full + dropped.invalid }];
       },
     },
+    { name: 'audit_journal_writable', values: () => [{ labels: {}, value: isWritable[journal.stats().state.kind] ? 1 : 0 }] },
     { name: 'audit_queue_records', values: () => [{ labels: {}, value: journal.stats().waiting }] },
     { name: 'audit_journal_bytes', values: () => [{ labels: {}, value: journal.stats().bytes }] },
     {

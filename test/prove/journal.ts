@@ -1,7 +1,11 @@
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { json } from 'node:stream/consumers';
 import { Pool } from 'undici';
 import { until } from '../support/client.ts';
 import { sql, verified } from '../support/journal.ts';
@@ -18,6 +22,7 @@ const inHand = 100;
 const lastBatch = 400;
 const noticedWithin = 5000;
 
+const adminToken = 'an admin token of this proof alone';
 const headers = { authorization: `Bearer ${DEMO_KEY}`, 'content-type': 'application/json' };
 
 type Row = Record<string, string | number>;
@@ -47,7 +52,7 @@ async function withJournal<T>(audit: string, work: (path: string, start: () => P
   const path = join(dir, 'heimdall.db');
   const newapi = await startNewapi({ record: false });
   try {
-    return await work(path, () => startStandalone(newapi.url, `audit: { path: ${path}${audit} }\nlogging: { file: false, level: ${level} }\nmetrics: { token: prove-metrics-token }\n`), newapi);
+    return await work(path, () => startStandalone(newapi.url, `audit: { path: ${path}${audit} }\nlogging: { file: false, level: ${level} }\nmetrics: { token: prove-metrics-token }\nadmin: { token: ${adminToken}, listen: 127.0.0.1:0 }\n`), newapi);
   } finally {
     await newapi.close();
     rmSync(dir, { recursive: true, force: true });
@@ -141,6 +146,21 @@ function all(): Promise<Part> {
   });
 }
 
+/** Names of the alerts somebody's webhook has heard. */
+async function withWebhook<T>(work: (url: string, alerts: readonly string[]) => Promise<T>): Promise<T> {
+  const alerts: string[] = [];
+  const server = createServer(async (req, res) => {
+    alerts.push(((await json(req)) as { event: string }).event);
+    res.end();
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  try {
+    return await work(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, alerts);
+  } finally {
+    server.close();
+  }
+}
+
 const mountBytes = 12 * 1024 * 1024;
 
 /** A disk that fills up under a gate that runs, and has room again later. Needs the right to mount. */
@@ -154,34 +174,50 @@ async function full(onFull: 'drop' | 'refuse'): Promise<Part> {
   }
   try {
     mkdirSync(join(disk, 'data'));
-    return await withJournal(`, on_full: ${onFull}`, (path, start) => fill(onFull, disk, path, start), join(disk, 'data'), 'info');
+    return await withWebhook((url, alerts) =>
+      withJournal(`, on_full: ${onFull}, alerts: { webhook: ${url} }`, (path, start) => fill(onFull, disk, path, start, alerts), join(disk, 'data'), 'info'),
+    );
   } finally {
     execFileSync('umount', ['-l', disk]);
     rmSync(disk, { recursive: true, force: true });
   }
 }
 
-async function fill(onFull: 'drop' | 'refuse', disk: string, path: string, start: () => Promise<Standalone>): Promise<Part> {
+async function fill(onFull: 'drop' | 'refuse', disk: string, path: string, start: () => Promise<Standalone>, alerts: readonly string[]): Promise<Part> {
   const gate = await start();
   const ask = async (): Promise<number> => (await fetch(`${gate.url}/v1/chat/completions`, { method: 'POST', headers, body: CHAT_REQUEST })).status;
   const metric = async (name: string): Promise<number> => Number(new RegExp(`^heimdall_${name} (\\S+)$`, 'm').exec(await (await fetch(`${gate.url}/metrics`, { headers: { authorization: 'Bearer prove-metrics-token' } })).text())?.[1]);
+  const state = async (): Promise<string> => ((await (await fetch(`${gate.url}/heimdall/api/health`, { headers: { authorization: `Bearer ${adminToken}` } })).json()) as { journal: { state: string } }).journal.state;
+  const lines = (): number => gate.output().split('"route":"/v1/chat/completions"').length - 1;
   for (let at = 0; at < 20; at++) await ask();
-  await until(async () => (await metric('audit_records_total{result="written"}')) >= 20, 10_000, 'the first are written');
-  const ballast = join(disk, 'ballast');
-  fillUp(ballast);
+  await until(async () => (await metric('audit_records_total{result="written"}')) >= 20 && lines() === 20, 10_000, 'the first are written');
+  fillUp(join(disk, 'ballast'));
   const fullAt = performance.now();
-  await until(async () => (await ask()) > 0 && gate.output().includes('journal.full'), 20_000, 'the event');
+  let asked = 20;
+  await until(async () => {
+    await ask();
+    asked++;
+    return gate.output().includes('journal.full');
+  }, 20_000, 'the event');
+  const told = until(() => alerts.includes('journal.full'), noticedWithin, 'the alert');
+  const shown = [await metric('audit_journal_writable'), await state()].join(' ');
+  await told;
   const noticed = Math.round(performance.now() - fullAt);
   const while_ = await Promise.all(Array.from({ length: 20 }, ask));
+  await until(() => lines() === asked + 20, 5000, 'the access lines');
   const alive = (await fetch(`${gate.url}/health`)).status === 200;
-  rmSync(ballast);
-  await until(() => gate.output().includes('journal.recovered'), 10_000, 'the event of its end');
+  rmSync(join(disk, 'ballast'));
+  await until(() => gate.output().includes('journal.recovered') && alerts.includes('journal.recovered'), 10_000, 'the event of its end');
   const after = await Promise.all(Array.from({ length: 20 }, ask));
+  const shownAfter = [await metric('audit_journal_writable'), await state()].join(' ');
   await gate.stop();
   const { broken, records } = verified(path);
   const expected = onFull === 'drop' ? 200 : 503;
-  const row = { part: `full disk, ${onFull}`, 'noticed after, ms': noticed, 'answers while full': [...new Set(while_)].join(' '), 'answers after': [...new Set(after)].join(' '), records, chain: broken?.what ?? 'whole' };
-  return { row, holds: noticed <= noticedWithin && alive && broken === null && while_.every((status) => status === expected) && after.every((status) => status === 200) };
+  const row = {
+    part: `full disk, ${onFull}`, 'told by event, metric, health, alert after, ms': noticed, 'writable, state': `${shown}; ${shownAfter}`,
+    'answers while full': [...new Set(while_)].join(' '), 'answers after': [...new Set(after)].join(' '), records, chain: broken?.what ?? 'whole',
+  };
+  return { row, holds: noticed <= noticedWithin && shown === '0 full' && shownAfter === '1 open' && alive && broken === null && while_.every((status) => status === expected) && after.every((status) => status === 200) };
 }
 
 /** Writes until nothing more fits. */
