@@ -11,6 +11,7 @@ import { forget as erase } from '../record/forget.ts';
 import { headFileOf, readHead } from '../record/store.ts';
 import { schemaVersion } from '../record/table.ts';
 import { verifyJournal, type Verdict } from '../record/verify.ts';
+import { statePath } from '../registry/registry.ts';
 import { textOf, UsageError, type Given } from './command.ts';
 
 /** How long the gate may hold the journal's write lock, milliseconds. */
@@ -69,13 +70,26 @@ function whatOf(given: Given): Forgetting {
   return { kind, value };
 }
 
-/** Copies a journal. @returns the exit code. */
+/** Copies a journal, and the keys and bans that rest beside it. @returns the exit code. */
 export async function backup(given: Given): Promise<number> {
   const { file } = await journalOf(given, false);
+  const state = statePath(file);
   const to = given.names[0] as string;
-  if (existsSync(to)) throw new Error(`FILE: ${expectation('the name of a file that does not exist yet', show(to), 'heimdall-2026-01-31.db')}`);
+  const copies = [[file, to], ...(existsSync(state) ? [[state, `${to.replace(/\.db$/, '')}.state.db`]] : [])] as [from: string, to: string][];
+  for (const [, copy] of copies) if (existsSync(copy)) throw new Error(`FILE: ${expectation('the name of a file that does not exist yet', show(copy), 'heimdall-2026-01-31.db')}`);
+  open(file, true).close();
+  for (const [from, copy] of copies) {
+    copyDatabase(from, copy);
+    given.say.out(`${copy} is a copy of ${from}.\n`);
+  }
+  given.say.err('The install secret is not part of it: the journal is verified with it, and upstream credentials of keys are read with it.\n');
+  return 0;
+}
+
+/** Copies what is committed, while others write. */
+function copyDatabase(from: string, to: string): void {
   const before = process.umask(0o077);
-  const db = open(file, true);
+  const db = new DatabaseSync(from, { readOnly: true, timeout: busy });
   try {
     db.prepare('VACUUM INTO ?').run(to);
     chmodSync(to, 0o600);
@@ -83,9 +97,6 @@ export async function backup(given: Given): Promise<number> {
     db.close();
     process.umask(before);
   }
-  given.say.out(`${to} is a copy of ${file}.\n`);
-  given.say.err('Verifying it needs the install secret, which is not part of it.\n');
-  return 0;
 }
 
 /** @throws Error when there is no journal, or no secret where one is needed. */

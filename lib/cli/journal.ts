@@ -29,7 +29,7 @@ export const journalCommands: readonly Command[] = [
   {
     name: 'backup',
     wants: ['FILE'],
-    what: 'copy the journal as it is now into a new file, while the gate runs',
+    what: 'copy the journal as it is now into a new file, and the keys and bans beside it, while the gate runs',
     options: { path },
     run: async (given) => (await work()).backup(given),
   },

@@ -1,7 +1,7 @@
 import '../support/node.ts';
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
@@ -189,6 +189,7 @@ describe('the commands', () => {
     const copied = await heimdall(cwd, 'backup', copy);
     assert.equal(copied.code, 0, copied.err);
     assert.equal(statSync(copy).mode & 0o777, 0o600);
+    assert.equal(copied.out.split('\n').length, 2, 'there are no keys to copy');
     assert.match((await heimdall(cwd, 'backup', copy)).err, /FILE: expected the name of a file that does not exist yet/);
     const forgotten = await heimdall(cwd, 'forget', '--address', '127.0.0.1');
     assert.deepEqual([forgotten.code, forgotten.out], [0, '3 records erased.\n']);
@@ -202,6 +203,26 @@ describe('the commands', () => {
     const cut = await heimdall(cwd, 'verify', '--path', copy, '--events', events);
     assert.equal(cut.code, 1);
     assert.match(cut.out, /BROKEN: the journal was cut: batch \d+ with record 4/);
+  });
+
+  it('back up the keys and bans beside a journal, too', async (t) => {
+    const cwd = temporary(t);
+    const { gate, ask } = await startScene(t, { audit: { path: join(cwd, 'data/heimdall.db') } });
+    await ask();
+    await journalOf(gate.gate).flush();
+    assert.equal((await heimdall(cwd, 'keys', 'create', 'team-a')).code, 0);
+    assert.equal((await heimdall(cwd, 'ban', '192.0.2.7')).code, 0);
+    const copied = await heimdall(cwd, 'backup', join(cwd, 'copy.db'));
+    assert.equal(copied.code, 0, copied.err);
+    const state = join(cwd, 'copy.state.db');
+    assert.equal(statSync(state).mode & 0o777, 0o600);
+    rmSync(join(cwd, 'copy.db'));
+    assert.match((await heimdall(cwd, 'backup', join(cwd, 'copy.db'))).err, /FILE: expected the name of a file that does not exist yet, got ".*copy\.state\.db"/);
+    const elsewhere = temporary(t);
+    mkdirSync(join(elsewhere, 'data'));
+    renameSync(state, join(elsewhere, 'data/heimdall.state.db'));
+    assert.match((await heimdall(elsewhere, 'keys', 'list')).out, /team-a/);
+    assert.match((await heimdall(elsewhere, 'bans')).out, /192\.0\.2\.7/);
   });
 
   it('say what they want', async (t) => {
