@@ -83,7 +83,7 @@ export function wire(core: Core, hub: Hub, sinks: readonly Sink[]): Wired {
     record: recorded.record, tap: recorded.tap, journal: recorded.journal, ingestion: recorded.ingestion,
   };
   const closers: Closer[] = [
-    () => recorded.close(), () => admin.close(), () => lines.close(), () => redis?.close(), () => limits.close(), () => queue.close(),
+    () => lines.close(), () => recorded.close(), () => admin.close(), () => redis?.close(), () => limits.close(), () => queue.close(),
     () => registry.close(), () => resources.close(), ...upstream.closers,
   ];
   return { deps, admin, closers };

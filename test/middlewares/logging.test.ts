@@ -32,6 +32,14 @@ describe('logging', () => {
     assert.equal(records.all().length, 6);
   });
 
+  it('has written every line when the gate is closed', async (t) => {
+    const records = accessRecords(t);
+    const { ask, gate } = await behind(t, { logging: records.logging });
+    for (let n = 0; n < 5; n++) await ask('/health');
+    await gate.close();
+    assert.equal(records.all().length, 5);
+  });
+
   it('writes nothing when it is left out', async (t) => {
     const records = accessRecords(t);
     const { ask, gate } = await behind(t, { logging: records.logging, middleware: ['rate_limit', 'auth'] });
