@@ -6,6 +6,7 @@ import { limits } from './limits.ts';
 import { metrics } from './metrics.ts';
 import { outages } from './outages.ts';
 import { queue } from './queue.ts';
+import { record } from './record.ts';
 import { sinks } from './sinks.ts';
 import { slowReaders } from './slow-readers.ts';
 import { soak } from './soak.ts';
@@ -13,7 +14,7 @@ import { startup } from './startup.ts';
 import type { Proof } from './proof.ts';
 
 /** What takes too long for `npm test`; each prints its table and says whether it holds. */
-const proofs: Readonly<Record<string, Proof>> = { startup, chaos, 'slow-readers': slowReaders, outages, limits, sinks, metrics, queue, aborts, soak, journal };
+const proofs: Readonly<Record<string, Proof>> = { startup, chaos, 'slow-readers': slowReaders, outages, limits, sinks, metrics, queue, aborts, soak, journal, record };
 
 const { values } = parseArgs({ options: { only: { type: 'string' } } });
 const chosen = values.only === undefined ? Object.keys(proofs) : values.only.split(',');
