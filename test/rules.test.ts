@@ -37,7 +37,7 @@ const layers = [
   ['core', 'lane'],
   ['alerts', 'logs'],
   ['clock', 'config', 'describe', 'errors', 'events', 'form', 'head', 'identity', 'inflate', 'own-route', 'poster', 'request-id', 'scan'],
-  ['adopt', 'directory', 'poster', 'series'],
+  ['adopt', 'directory', 'memo', 'poster', 'series'],
   ['types'],
 ];
 /** The core names in its types what is made of it, and calls nothing of it by import. */

@@ -1,9 +1,9 @@
-/** SDKs send few distinct names; should somebody send many, all are forgotten at once. */
-const known = new Map<string, string | null>();
-const remembered = 5000;
+import { Memo, ownText } from '../memo.ts';
 
 /** Longer names are read without being remembered, and only this far. */
 const longest = 512;
+/** SDKs send few distinct names. */
+const known = new Memo<string | null>(500_000, longest);
 
 /**
  * Families by what their `User-Agent` holds, most telling first: applications stand before the browser or SDK they are made
@@ -59,9 +59,9 @@ export function clientOf(agent: string | undefined): string | null {
   const found = known.get(agent);
   if (found !== undefined) return found;
   const client = read(agent.slice(0, longest));
-  if (known.size >= remembered) known.clear();
-  if (agent.length <= longest) known.set(agent, client);
-  return client;
+  const own = client === null ? null : ownText(client);
+  known.set(agent, own);
+  return own;
 }
 
 /** @param client as {@link clientOf} says it. */

@@ -90,7 +90,9 @@ export function pageOf({ wanted, limit, cursor, order, now }: Page, columns: str
   const listed = columns.split(', ').map((name) => (said.includes(name) ? `NULL AS ${name}` : name)).join(', ');
   const behind = cursor === null ? [] : [{ sql: order === 'newest' ? 'id < ?' : 'id > ?', values: [cursor] }];
   const all = joined([{ sql, values }, ...behind]);
-  return { sql: `SELECT ${listed} FROM heimdall_logs WHERE ${all.sql} ORDER BY id ${order === 'newest' ? 'DESC' : 'ASC'} LIMIT ?`, values: [...all.values, limit] };
+  const by = `ORDER BY id ${order === 'newest' ? 'DESC' : 'ASC'}`;
+  // Found by themselves, an index that has all that is asked for serves instead of the table, which is ten times as large.
+  return { sql: `SELECT ${listed} FROM heimdall_logs WHERE id IN (SELECT id FROM heimdall_logs WHERE ${all.sql} ${by} LIMIT ?) ${by}`, values: [...all.values, limit] };
 }
 
 /** How many records there are. @throws SearchError naming the filter. */

@@ -1,6 +1,6 @@
 import { createPrivateKey, createPublicKey, hash, hkdfSync, randomFillSync, sign, verify, type KeyObject } from 'node:crypto';
 import type { Checkpoint } from '../../types/sink.d.ts';
-import { parts, type ColumnName, type Draft } from './table.ts';
+import { parts, type Values } from './table.ts';
 
 /** DER of an Ed25519 key without its 32 bytes (RFC 8410 §7, §4). */
 const privateDer = Buffer.from('302e020100300506032b657004220420', 'hex');
@@ -46,30 +46,38 @@ export const signedText = {
   erasure: (erasure: number, time: number, kind: string, subject: string, records: number, ids: string): string => `heimdall erasure ${erasure} ${time} ${kind} ${subject} ${records} ${ids}`,
 };
 
-/** A record as the chain sees it: values by column. */
-export type Values = Readonly<Record<ColumnName, unknown>>;
+/** Where the parts of a record's values begin; they stand one behind the other. */
+const ofPrivate = parts.plain.length;
+const ofBodies = ofPrivate + parts.private.length;
+
+/** Before the end of a token in its mask, `sk-…abcd`: the one character that would make a whole text twice as wide. */
+const ellipsis = 0x2026;
 
 /** Values as one text, of which no other values make the same: texts with their length, numbers with an end. */
-function listed(values: Values, names: readonly ColumnName[]): string {
+function listed(values: Values, from: number, to: number): string {
   let text = '';
-  for (const name of names) {
-    const value = values[name];
-    // SQLite makes NULL of a number that is none.
-    text += value === null || Number.isNaN(value) ? '-' : typeof value === 'string' ? `${value.length}:${value}` : `#${String(value)};`;
+  for (let at = from; at < to; at++) {
+    const value = values[at];
+    if (typeof value !== 'string') text += isNone(value) ? '-' : `#${String(value)};`;
+    else if (value.charCodeAt(3) === ellipsis && value.startsWith('sk-')) text += `*${value.length - 4}:${value.slice(4)}`;
+    else text += listedText(value);
   }
   return text;
 }
 
+const listedText = (text: string): string => `${text.length}:${text}`;
+
+/** SQLite makes NULL of a number that is none. */
+const isNone = (value: unknown): boolean => value === null || Number.isNaN(value);
+
 /** Digest of what tells who it was. Salted, so that once record and salt are erased nothing can be tried out on it. */
-export const privateDigest = (values: Values, salt: string): string => hash('sha256', salt + listed(values, parts.private), 'base64url');
+export const privateDigest = (values: Values, salt: string): string => hash('sha256', salt + listed(values, ofPrivate, ofBodies), 'base64url');
 
 /** Digest of what was said; null when nothing was kept of it. */
 export function bodyDigest(values: Values, salt: string): string | null {
-  return parts.body.every((name) => values[name] === null) ? null : hash('sha256', salt + listed(values, parts.body), 'base64url');
+  for (let at = ofBodies; at < values.length; at++) if (values[at] !== null) return hash('sha256', salt + listed(values, ofBodies, values.length), 'base64url');
+  return null;
 }
-
-/** One record's share of its batch's hash. */
-export const leaf = (values: Values, digest: string, ofBody: string | null): string => `${listed(values, parts.plain)}\n${digest}\n${ofBody ?? ''}`;
 
 /** The facts of a batch. */
 export interface BatchFacts {
@@ -80,17 +88,57 @@ export interface BatchFacts {
   readonly time: number;
 }
 
-/** Hex SHA-256 over the batch before, the facts and all leaves: whatever is changed, cut or put in between shows from here on. */
-export function batchHash(before: string, { batch, first, last, time }: BatchFacts, leaves: readonly string[]): string {
-  return hash('sha256', `heimdall 1\n${before}\n${batch} ${first} ${last} ${time}\n${leaves.join('\n')}`);
-}
+/** Numbers of a record in {@link Leaves}: which of its values are none and which are texts, then the others. */
+const numbersEach = 2 + ofPrivate;
+const bytesEach = 8;
 
-/** A draft with what the chain needs of it. */
-export interface Sealed {
-  readonly draft: Draft;
-  readonly salt: string;
-  readonly digest: string;
-  readonly bodyDigest: string | null;
+/** What the records of a batch add to its hash: plain values and digests. Numbers as text would cost each a microsecond. */
+export class Leaves {
+  #text = '';
+  #numbers = new DataView(new ArrayBuffer(numbersEach * bytesEach * 16));
+  #size = 0;
+  count = 0;
+
+  /** Different values never add the same: what is a text and what is none is told by two numbers, one bit for each column. */
+  add(values: Values, digest: string, ofBody: string | null): void {
+    this.#makeRoom();
+    let nones = 0;
+    let texts = 0;
+    let end = this.#size + 2 * bytesEach;
+    for (let at = 0; at < ofPrivate; at++) {
+      const value = values[at];
+      if (typeof value === 'number' && !Number.isNaN(value)) {
+        // There is no -0 in a database.
+        this.#numbers.setFloat64(end, value + 0, true);
+        end += bytesEach;
+      } else if (isNone(value)) nones |= 1 << at;
+      else {
+        const text = String(value);
+        texts |= 1 << at;
+        if (typeof value !== 'string') nones |= 1 << at;
+        this.#text += listedText(text);
+      }
+    }
+    this.#numbers.setFloat64(this.#size, nones, true);
+    this.#numbers.setFloat64(this.#size + bytesEach, texts, true);
+    this.#size = end;
+    this.#text += listedText(digest) + (ofBody === null ? '-' : listedText(ofBody));
+    this.count++;
+  }
+
+  #makeRoom(): void {
+    const { buffer, byteLength } = this.#numbers;
+    if (this.#size + numbersEach * bytesEach <= byteLength) return;
+    const larger = new Uint8Array(byteLength * 2);
+    larger.set(new Uint8Array(buffer));
+    this.#numbers = new DataView(larger.buffer);
+  }
+
+  /** Hex SHA-256 over the batch before, the facts and all records: whatever is changed, cut or put in between shows from here on. */
+  hash(before: string, { batch, first, last, time }: BatchFacts): string {
+    const numbers = hash('sha256', new Uint8Array(this.#numbers.buffer, 0, this.#size));
+    return hash('sha256', `heimdall 1\n${before}\n${batch} ${first} ${last} ${time}\n${numbers}\n${this.#text}`);
+  }
 }
 
 const saltBytes = 16;

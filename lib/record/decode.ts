@@ -82,6 +82,15 @@ export function* decode(batch: Batch): Generator<Raw | null> {
   for (const added of batch.added) yield rawOfAdded(added);
 }
 
+/** Overwrites all that a batch held. */
+export function wipe({ memory, used, marks, large }: Batch): void {
+  let inside = 0;
+  for (let at = 0; at < marks.length; at += marksEach) inside += Math.max(0, marks[at] as number) + (marks[at + 2] as number);
+  new Uint8Array(memory, 0, used).fill(0);
+  new Uint8Array(memory, memory.byteLength - inside).fill(0);
+  for (const body of large) new Uint8Array(body).fill(0);
+}
+
 /** The records of which there is nothing but text. */
 export function* decodeTexts(texts: string): Generator<Raw | null> {
   for (const text of texts.split(recordEnd).slice(0, -1)) yield rawOf(text, null, 0, null, 0);

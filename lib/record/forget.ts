@@ -25,12 +25,14 @@ export type Secrets = readonly string[];
 export function forget(db: DatabaseSync, signer: Signer, secrets: Secrets, what: Forgetting, now: number): number {
   const { where, values } = matching(what, secrets);
   const subject = keyedHash(`heimdall forget ${secrets[0] ?? ''}`)(`${what.kind} ${what.value}`);
-  const find = db.prepare(`SELECT id FROM heimdall_logs WHERE erasure IS NULL AND (${where}) ORDER BY id LIMIT ${chunk}`);
+  const find = db.prepare(`SELECT id FROM heimdall_logs WHERE id > ? AND erasure IS NULL AND (${where}) ORDER BY id LIMIT ${chunk}`);
   let erased = 0;
-  for (;;) {
-    const count = transaction(db, () => eraseSome(db, signer, find.all(...values) as { id: number }[], what.kind, subject, now));
-    erased += count;
-    if (count < chunk) break;
+  for (let last = 0, count = chunk; count === chunk; erased += count) {
+    count = transaction(db, () => {
+      const found = find.all(last, ...values) as { id: number }[];
+      last = found.at(-1)?.id ?? last;
+      return eraseSome(db, signer, found, what.kind, subject, now);
+    });
   }
   forgetIntents(db, what, secrets);
   if (erased > 0) db.exec('PRAGMA wal_checkpoint(TRUNCATE)');

@@ -4,34 +4,22 @@ import { headerOf, type Headers } from './redact.ts';
 /** Takes known secrets out of a text. */
 export type Hide = (text: string) => string;
 
-/** Headers that carry the caller's credential to NewAPI or to others. */
-const carriers = ['authorization', 'x-api-key', 'x-goog-api-key', 'mj-api-secret', 'api-key', 'proxy-authorization'];
 /** A shorter one would be found in innocent words. */
 const shortest = 8;
 const marker = 'openai-insecure-api-key.';
 
-/**
- * Hides, beyond what has the form of a credential, the caller's own, wherever else in the request it stands, and those of
- * the configuration.
- * @param hidden the configuration's secrets.
- */
-export function hider(hidden: readonly string[]): (headers: Headers, query: string) => Hide {
-  const configured = hidden.length > mostPatterns ? byWords(new Set(hidden)) : byPattern(hidden);
-  return (headers, query) => {
-    const own = credentialsOf(headers, query);
-    return (text) => {
-      let out = configured(text);
-      for (const credential of own) if (out.includes(credential)) out = out.replaceAll(credential, masked);
-      return out;
-    };
-  };
-}
-
 /** More secrets than these are looked for as whole words only: each pattern would be tried at every letter. */
 const mostPatterns = 64;
 
-function byPattern(hidden: readonly string[]): Hide {
+/** Hides the configuration's secrets. */
+export function hider(hidden: readonly string[]): Hide {
   if (hidden.length === 0) return (text) => text;
+  const least = Math.min(...hidden.map(({ length }) => length));
+  const hide = hidden.length > mostPatterns ? byWords(new Set(hidden)) : byPattern(hidden);
+  return (text) => (text.length < least ? text : hide(text));
+}
+
+function byPattern(hidden: readonly string[]): Hide {
   const pattern = new RegExp([...hidden].sort((a, b) => b.length - a.length).map(literal).join('|'), 'g');
   return (text) => text.replace(pattern, masked);
 }
@@ -40,13 +28,24 @@ const byWords = (hidden: ReadonlySet<string>): Hide => (text) => text.replace(/[
 
 const literal = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&');
 
-function credentialsOf(headers: Headers, query: string): string[] {
+/** Hides the caller's own credentials, wherever else in the request they stand. */
+export function withoutCredentials(text: string, credentials: readonly string[]): string {
+  let out = text;
+  for (const credential of credentials) if (out.length >= credential.length && out.includes(credential)) out = out.replaceAll(credential, masked);
+  return out;
+}
+
+/**
+ * The caller's credentials.
+ * @param carriers where the values of headers stand that carry one.
+ */
+export function credentialsOf(headers: Headers, carriers: readonly number[], query: string): string[] {
   const found: string[] = [];
-  const add = (value: string | null | undefined): void => {
-    const bare = value?.replace(/^(?:bearer|basic|token) +/i, '').replace(/^sk-/, '').trim();
-    if (bare !== undefined && bare.length >= shortest) found.push(bare);
+  const add = (value: string): void => {
+    const bare = bareOf(value);
+    if (bare.length >= shortest) found.push(bare);
   };
-  for (const name of carriers) add(headerOf(headers, name));
+  for (const at of carriers) add(headers[at] as string);
   for (const protocol of headerOf(headers, 'sec-websocket-protocol')?.split(',') ?? []) {
     const name = protocol.trim();
     if (name.startsWith(marker)) add(name.slice(marker.length));
@@ -55,4 +54,11 @@ function credentialsOf(headers: Headers, query: string): string[] {
     for (const [name, value] of new URLSearchParams(query)) if (/key|token|secret|auth/i.test(name)) add(value);
   }
   return found;
+}
+
+const usual = 'Bearer sk-';
+
+function bareOf(value: string): string {
+  if (value.startsWith(usual)) return value.slice(usual.length).trim();
+  return value.replace(/^(?:bearer|basic|token) +/i, '').replace(/^sk-/, '').trim();
 }

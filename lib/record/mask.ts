@@ -1,3 +1,5 @@
+import { sign, signsOf } from './signs.ts';
+
 /** Stands where a secret was. */
 export const masked = '[masked]';
 
@@ -23,7 +25,7 @@ const shapes = [
 const beginning = /sk[-_]|[rp]k_|whsec_|eyJ|A(?:KIA|SIA|ROA|IDA|BIA|CCA|Iza)|gh[pousr]_|github_pat_|gl(?:pat|dt)-|hf_|gsk_|npm_|pplx-|r8_|tvly-|dop_v1_|shpat_|lin_api_|figd_|dapi|xai-|pypi-|hvs\.|nvapi-|tgp_v1_|sntrys_|dckr_pat_|xox|xapp-|fw_|SG\.|ya29\./;
 
 /** Bytes in base64 are no text, and of a picture nothing but its size is worth keeping. */
-const base64 = /[A-Za-z0-9+/_-]{200,}={0,2}/g;
+const base64 = 200;
 
 /** `Bearer …` and `Basic …`, wherever somebody pasted a header. */
 const scheme = /((?:[Bb]earer|BEARER|[Bb]asic|BASIC)[ \t]{1,4})([\w\-./+=~]{8,})/g;
@@ -43,18 +45,42 @@ const pem = '-----BEGIN ';
 /**
  * Text in which credentials are replaced, in time linear to its length: keys by their form (OpenAI's and many other
  * vendors', AWS, JWTs), `Bearer …`, private keys, passwords in URLs, and what stands beside a name such as `password`.
+ * @param signs what the text gives a sign of: for all else it is not looked through.
  */
-export function mask(text: string): string {
-  let out = text.includes(pem) ? withoutPem(text) : text;
-  out = withoutMembers(out);
-  if (beginning.test(out)) for (const shape of shapes) out = out.replace(shape, masked);
-  out = out.replace(assignment, (whole: string, sign: string, space: string, value: string) => (value.startsWith('[masked') ? whole : `${sign}${space}${masked}`));
-  out = out.replace(scheme, (whole: string, name: string, value: string) => (/[A-Z0-9._+=~]/.test(value) || value.length > 24 ? name + masked : whole));
-  return out.includes('://') ? out.replace(userinfo, `://${masked}@`) : out;
+export function mask(text: string, signs: number = signsOf(text)): string {
+  if (signs === 0) return text;
+  let out = text;
+  // What took the place of one secret may stand beside another's name.
+  const may = (of: number): boolean => (signs & (of | sign.hidden)) !== 0 || out !== text;
+  if (may(sign.pem) && text.includes(pem)) out = withoutPem(text);
+  if (may(sign.name)) out = withoutMembers(out);
+  if (may(sign.shape) && beginning.test(out)) for (const shape of shapes) out = out.replace(shape, masked);
+  if (may(sign.name)) out = out.replace(assignment, (whole: string, by: string, space: string, value: string) => (value.startsWith('[masked') ? whole : `${by}${space}${masked}`));
+  if (may(sign.scheme)) out = out.replace(scheme, (whole: string, name: string, value: string) => (/[A-Z0-9._+=~]/.test(value) || value.length > 24 ? name + masked : whole));
+  return may(sign.url) && out.includes('://') ? out.replace(userinfo, `://${masked}@`) : out;
 }
 
 /** Text whose base64 data, such as pictures, is replaced by its length. */
-export const withoutData = (text: string): string => (hasLongRun(text) ? text.replace(base64, (data) => `[${data.length} characters of base64]`) : text);
+export function withoutData(text: string): string {
+  if (!hasLongRun(text)) return text;
+  let out = '';
+  let from = 0;
+  // No run of so many characters lies between two places that are so far apart.
+  for (let at = 0; at < text.length; at += base64) {
+    if (!isData(text.charCodeAt(at))) continue;
+    let start = at;
+    while (start > from && isData(text.charCodeAt(start - 1))) start--;
+    let end = at + 1;
+    while (isData(text.charCodeAt(end))) end++;
+    if (end - start >= base64) {
+      for (let padding = 0; padding < 2 && text[end] === '='; padding++) end++;
+      out += `${text.slice(from, start)}[${end - start} characters of base64]`;
+      from = end;
+    }
+    at = Math.max(at, end - base64);
+  }
+  return from === 0 ? text : out + text.slice(from);
+}
 
 const step = 64;
 const sample = 12;

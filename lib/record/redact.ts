@@ -1,4 +1,5 @@
 import { mask, masked, readable, withoutData, withoutLastWord } from './mask.ts';
+import { sign, signsIn } from './signs.ts';
 import { textOfStream } from './stream-text.ts';
 
 /** Longest texts kept, characters; the first four are widths of the original's columns. */
@@ -21,23 +22,8 @@ const secretHeader = /auth|token|key|secret|cookie|session|passw|credential|sign
 /** Flat name, value list as Node has it, names as they came. */
 export type Headers = readonly string[];
 
-/** Headers by the names they came with: clients send few, and always the same. */
-const lowered = new Map<string, { readonly name: string; readonly isSafe: boolean }>();
-const remembered = 2000;
-
-function known(sent: string): { readonly name: string; readonly isSafe: boolean } {
-  let found = lowered.get(sent);
-  if (found !== undefined) return found;
-  const name = sent.toLowerCase();
-  found = { name, isSafe: safe.has(name) };
-  if (lowered.size >= remembered) lowered.clear();
-  if (sent.length <= 64) lowered.set(sent, found);
-  return found;
-}
-
-/** What was kept of headers before, by the very headers: masking them anew would cost seven microseconds. */
-const before = new Map<string, string>();
-const longestRemembered = 2048;
+/** Whether a header's value is kept in every mode, by the name it came with. */
+export const isSafe = (name: string): boolean => safe.has(name.toLowerCase());
 
 /**
  * The headers that may be kept, as a JSON object; several lines of a name are joined. Values are cut at 512 characters and
@@ -45,30 +31,13 @@ const longestRemembered = 2048;
  * @param mode `safe`: a literal list. `all`: everything but what carries credentials, cookies among it.
  */
 export function keptHeaders(headers: Headers, mode: 'safe' | 'all'): string {
-  if (mode === 'all') return keepHeaders(headers, mode);
-  let sent = '';
-  let isFit = true;
-  for (let at = 0; at + 1 < headers.length; at += 2) {
-    const { name, isSafe } = known(headers[at] as string);
-    // SECURITY: what follows the path of a `Referer` is not remembered either.
-    if (name === 'referer') isFit = false;
-    if (isSafe) sent += `\n${headers[at]}:${headers[at + 1]}`;
-  }
-  const found = isFit ? before.get(sent) : undefined;
-  if (found !== undefined) return found;
-  const kept = keepHeaders(headers, mode);
-  if (before.size >= remembered) before.clear();
-  if (isFit && sent.length <= longestRemembered) before.set(sent, kept);
-  return kept;
-}
-
-function keepHeaders(headers: Headers, mode: 'safe' | 'all'): string {
   const kept: Record<string, string> = Object.create(null) as Record<string, string>;
   let room = longest.headers;
   for (let at = 0; at + 1 < headers.length; at += 2) {
-    const { name, isSafe } = known(headers[at] as string);
-    if (!isSafe && (mode === 'safe' || name.length > 64)) continue;
-    const value = !isSafe && secretHeader.test(name) ? masked : shown(name, headers[at + 1] as string);
+    const name = (headers[at] as string).toLowerCase();
+    const mayBe = safe.has(name);
+    if (!mayBe && (mode === 'safe' || name.length > 64)) continue;
+    const value = !mayBe && secretHeader.test(name) ? masked : shown(name, headers[at + 1] as string);
     room -= name.length + value.length;
     if (room < 0) break;
     kept[name] = kept[name] === undefined ? value : `${kept[name]}, ${value}`;
@@ -78,8 +47,8 @@ function keepHeaders(headers: Headers, mode: 'safe' | 'all'): string {
 
 const shown = (name: string, value: string): string => (name === 'referer' ? pathOf(value) : value.slice(0, longest.value));
 
-/** The path of a `Referer`, without who, where and the query. */
-function pathOf(url: string): string {
+/** What is kept of a `Referer`: its path, without who, where and the query. */
+export function pathOf(url: string): string {
   const path = url.replace(/^[a-z][a-z\d+.-]{0,32}:\/\/[^/?#]*/i, '');
   return (/^[^?#]*/.exec(path)?.[0] ?? '').slice(0, longest.value);
 }
@@ -126,28 +95,14 @@ export function keptQuery(query: string, allowed: readonly string[]): string | n
   return mask(kept.join('&').slice(0, longest.query));
 }
 
-/** Short texts that hold nothing to be masked: paths, agents and models are few and always the same. */
-const innocent = new Set<string>();
-const shortText = 128;
-
-function maskShort(text: string): string {
-  if (text.length > shortText) return mask(text);
-  if (innocent.has(text)) return text;
-  const out = mask(text);
-  if (innocent.size >= remembered) innocent.clear();
-  // SECURITY: what holds a secret is not remembered.
-  if (out === text) innocent.add(text);
-  return out;
-}
-
 /** A path as it may be kept: without authority, masked. */
 export function keptPath(path: string): string {
   const local = path[0] === '/' ? path : path.replace(/^(?:[a-z][a-z\d+.-]{0,32}:\/\/)?[^/?#]*/i, '');
-  return maskShort(local.slice(0, longest.path));
+  return mask(local.slice(0, longest.path));
 }
 
 /** A text somebody wrote into a header or a field: bounded and masked. */
-export const keptText = (text: string, length: number): string => maskShort(text.slice(0, length));
+export const keptText = (text: string, length: number): string => mask(text.slice(0, length));
 
 /** A body on its way into the journal. */
 export interface Body {
@@ -160,6 +115,9 @@ export interface Body {
 }
 
 const textual = /^(?:application\/(?:[\w.-]+\+)?(?:json|x-ndjson)|text\/(?:plain|event-stream|markdown))\b/i;
+const stream = /^text\/event-stream\b/i;
+/** What nearly all send. */
+const usual = 'application/json';
 
 /**
  * What may be kept of a body: JSON and plain text from its beginning, masked; of an event stream what it says; of anything
@@ -169,14 +127,17 @@ const textual = /^(?:application\/(?:[\w.-]+\+)?(?:json|x-ndjson)|text\/(?:plain
 export function keptBody({ bytes, total, type, encoding }: Body, limit: number): string | null {
   if (limit === 0 || total === 0) return null;
   if (encoding !== null && !/^identity$/i.test(encoding)) return `[${word(encoding)}, ${total} bytes]`;
-  if (type !== null && /^multipart\//i.test(type)) return describeParts(bytes, total, type);
-  if (type === null ? !isJsonLike(bytes) : !textual.test(type)) return `[${type === null ? 'unknown' : word(type)}, ${total} bytes]`;
+  if (type !== usual) {
+    if (type !== null && /^multipart\//i.test(type)) return describeParts(bytes, total, type);
+    if (type === null ? !isJsonLike(bytes) : !textual.test(type)) return `[${type === null ? 'unknown' : word(type)}, ${total} bytes]`;
+  }
   const cut = bytes.length > limit || total > bytes.length;
   const kept = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, limit));
   const sent = withoutBrokenEnd(kept, cut);
-  if (type !== null && /^text\/event-stream\b/i.test(type)) return `[${word(type)}, ${total} bytes] ${mask(withoutData(cut ? withoutLastWord(textOfStream(sent)) : textOfStream(sent)).replaceAll('\0', ''))}`;
-  const text = withoutData(readable(sent).replaceAll('\0', ''));
-  return cut ? `${mask(withoutLastWord(text))}… [${total} bytes]` : mask(text);
+  if (type !== null && type !== usual && stream.test(type)) return `[${word(type)}, ${total} bytes] ${mask(withoutData(cut ? withoutLastWord(textOfStream(sent)) : textOfStream(sent)).replaceAll('\0', ''))}`;
+  const signs = signsIn(kept);
+  const text = withoutData((signs & sign.hidden) === 0 ? sent : readable(sent).replaceAll('\0', ''));
+  return cut ? `${mask(withoutLastWord(text), signs)}… [${total} bytes]` : mask(text, signs);
 }
 
 const word = (text: string): string => text.split(';', 1)[0]?.replace(/[^\w/+.,-]/g, '').slice(0, 64).toLowerCase() ?? '';

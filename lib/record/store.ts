@@ -1,9 +1,9 @@
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { Checkpoint } from '../../types/sink.d.ts';
-import { batchHash, bodyDigest, leaf, origin, privateDigest, salts, signedText, type Signer, type Trust } from './chain.ts';
+import { bodyDigest, Leaves, origin, privateDigest, salts, signedText, type Signer, type Trust } from './chain.ts';
 import { isPassing, transaction } from './database.ts';
-import { columns, names, type Draft } from './table.ts';
+import { columns, names, valuesOf, type Draft } from './table.ts';
 
 /** What one transaction adds. */
 export interface Writing {
@@ -90,38 +90,39 @@ export class Store {
     const salted = salts(records.length);
     const created = dateTime(now);
     const first = head.last + 1;
-    const leaves: string[] = [];
+    const leaves = new Leaves();
     let invalid = 0;
     for (const [at, draft] of records.entries()) {
       draft.id = head.last + 1;
       draft.created_at = created;
+      const values = valuesOf(draft);
       const salt = salted[at] as string;
-      const digest = privateDigest(draft, salt);
-      const ofBody = bodyDigest(draft, salt);
-      const added = this.#insertOne([...names.map((name) => draft[name]), salt, digest, ofBody]);
+      const digest = privateDigest(values, salt);
+      const ofBody = bodyDigest(values, salt);
+      const added = this.#insertOne(values, salt, digest, ofBody);
       if (this.#hasIntents) this.#intended.run(draft.request_id);
       if (added === 'invalid') invalid++;
       if (added !== 'added') continue;
       head.last++;
-      leaves.push(leaf(draft, digest, ofBody));
+      leaves.add(values, digest, ofBody);
     }
-    if (leaves.length > 0) this.#close(head, first, now, leaves);
-    return { records: leaves.length, invalid };
+    if (leaves.count > 0) this.#close(head, first, now, leaves);
+    return { records: leaves.count, invalid };
   }
 
   /** A record that is there already was committed by a worker that failed before it could say so. */
-  #insertOne(values: (string | number | null)[]): 'added' | 'known' | 'invalid' {
+  #insertOne(values: readonly (string | number | null)[], salt: string, digest: string, ofBody: string | null): 'added' | 'known' | 'invalid' {
     try {
-      return this.#insert.run(...values).changes === 1 ? 'added' : 'known';
+      return this.#insert.run(...values, salt, digest, ofBody).changes === 1 ? 'added' : 'known';
     } catch (error) {
       if (isPassing(error) || !this.db.isTransaction) throw error;
       return 'invalid';
     }
   }
 
-  #close(head: Head, first: number, time: number, leaves: readonly string[]): void {
+  #close(head: Head, first: number, time: number, leaves: Leaves): void {
     const facts = { batch: head.batch + 1, first, last: head.last, time };
-    head.hash = batchHash(head.hash, facts, leaves);
+    head.hash = leaves.hash(head.hash, facts);
     head.batch = facts.batch;
     this.#batch.run(facts.batch, first, facts.last, time, head.hash, this.#signer.sign(signedText.batch(facts.batch, head.hash)));
   }

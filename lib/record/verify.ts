@@ -1,7 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { Checkpoint } from '../../types/sink.d.ts';
-import { batchHash, bodyDigest, leaf, origin, privateDigest, signedText, type BatchFacts, type Trust, type Values } from './chain.ts';
-import { emptied, names, parts } from './table.ts';
+import { bodyDigest, Leaves, origin, privateDigest, signedText, type BatchFacts, type Trust } from './chain.ts';
+import { emptied, names, parts, valuesOf, type ColumnName, type Values } from './table.ts';
 
 /** Where the journal is not what was written. */
 export interface Break {
@@ -31,7 +31,7 @@ interface BatchRow extends BatchFacts {
   readonly signature: string;
 }
 
-type Row = Values & { readonly id: number; readonly request_id: string; readonly salt: string | null; readonly digest: string; readonly body_digest: string | null; readonly erasure: number | null };
+type Row = Readonly<Record<ColumnName, unknown>> & { readonly id: number; readonly request_id: string; readonly salt: string | null; readonly digest: string; readonly body_digest: string | null; readonly erasure: number | null };
 
 interface Mark {
   readonly name: string;
@@ -114,7 +114,7 @@ class Check {
     for (const each of this.#db.prepare('SELECT batch, first, last, time, hash, signature FROM heimdall_batches ORDER BY batch').iterate() as unknown as Iterable<BatchRow>) {
       if (each.batch !== batch + 1) throw new Broken(batch + 1, null, `batch ${batch + 1} is missing`);
       if (each.first !== record + 1) throw new Broken(each.batch, record + 1, `batch ${each.batch} begins with record ${each.first} instead of ${record + 1}`);
-      if (batchHash(before, each, this.#leaves(each, rows)) !== each.hash) throw new Broken(each.batch, each.first, `batch ${each.batch} (records ${each.first} to ${each.last}, ${iso(each.time)}) is not what was written: one of its records was changed, or it was`);
+      if (this.#leaves(each, rows).hash(before, each) !== each.hash) throw new Broken(each.batch, each.first, `batch ${each.batch} (records ${each.first} to ${each.last}, ${iso(each.time)}) is not what was written: one of its records was changed, or it was`);
       ({ hash: before, batch, last: record } = each);
       this.batches++;
       this.last = { batch, record, time: each.time };
@@ -123,29 +123,30 @@ class Check {
     if (!more.done) throw new Broken(null, more.value.id, `record ${more.value.id} (${more.value.request_id}) belongs to no batch: it was added`);
   }
 
-  #leaves({ batch, first, last }: BatchRow, rows: Iterator<Row>): string[] {
-    const leaves: string[] = [];
+  #leaves({ batch, first, last }: BatchRow, rows: Iterator<Row>): Leaves {
+    const leaves = new Leaves();
     for (let id = first; id <= last; id++) {
       const { value: row, done } = rows.next();
       if (done || row.id > id) throw new Broken(batch, id, `record ${id} is missing`);
       if (row.id < id) throw new Broken(batch, row.id, `record ${row.id} (${row.request_id}) was added`);
-      const wrong = this.#wrongIn(row);
+      const values = valuesOf<unknown>(row);
+      const wrong = this.#wrongIn(row, values);
       if (wrong !== null) throw new Broken(batch, id, `record ${id} (${row.request_id}): ${wrong}`);
-      leaves.push(leaf(row, row.digest, row.body_digest));
+      leaves.add(values, row.digest, row.body_digest);
       this.records++;
     }
     return leaves;
   }
 
   /** @returns what is wrong with a record's own digests. */
-  #wrongIn(row: Row): string | null {
+  #wrongIn(row: Row, values: Values): string | null {
     if (row.erasure !== null) {
       this.erased.set(row.id, row.erasure);
       const rest = parts.private.some((name) => row[name] !== emptied(name)) || parts.body.some((name) => row[name] !== null);
       return rest || row.salt !== null ? 'it was changed after it had been erased' : null;
     }
-    if (row.salt === null || privateDigest(row, row.salt) !== row.digest) return 'what tells who it was has been changed or erased by somebody else';
-    const ofBody = bodyDigest(row, row.salt);
+    if (row.salt === null || privateDigest(values, row.salt) !== row.digest) return 'what tells who it was has been changed or erased by somebody else';
+    const ofBody = bodyDigest(values, row.salt);
     if (ofBody === row.body_digest) return null;
     const removed = ofBody === null && row.id <= (this.#marks.get('bodies')?.record ?? 0);
     return removed ? null : 'its body was changed or erased by somebody else';

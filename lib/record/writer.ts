@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { signerOf, trusting, type Signer } from './chain.ts';
 import { isPassing, reasonOf, usedBytes, type Opened } from './database.ts';
-import { decode } from './decode.ts';
+import { decode, wipe } from './decode.ts';
 import { Drafter } from './draft.ts';
 import { forget } from './forget.ts';
 import type { Lines } from './lines.ts';
@@ -190,7 +190,7 @@ export class Writer {
   #wrote(ready: readonly Ready[], records: number, seconds: number, last: Batch): void {
     this.#ready = [];
     // What raw headers and bodies held goes as soon as nobody needs it again.
-    for (const { batch } of ready) new Uint8Array(batch.memory).fill(0);
+    for (const { batch } of ready) wipe(batch);
     this.#measure();
     if (this.#isFull) this.#tell({ kind: 'recovered' });
     this.#isFull = false;

@@ -75,6 +75,26 @@ describe('a search', () => {
   });
 });
 
+describe('an index', () => {
+  const planOf = ({ sql, values }: { sql: string; values: readonly (string | number | null | Uint8Array)[] }): string => rowsOf(db, { sql: `EXPLAIN QUERY PLAN ${sql}`, values }).map(({ detail }) => detail).join('; ');
+
+  it('serves what is looked for most, in order and without the table', () => {
+    for (const wanted of [{ key: 'team-a' }, { address: '192.0.2.1' }, { address: '192.0.2.0/24' }, { device: 'e2e2' }, { address: '192.0.2.1', from: '1h' }]) {
+      for (const cursor of [null, 4]) {
+        const plan = planOf(pageOf({ wanted, limit: 10, cursor, order: 'newest', now }, recordColumns));
+        assert.match(plan, /(?:SCAN|SEARCH) heimdall_logs USING COVERING INDEX heimdall_logs_search(?: \(id<\?\))?$/, JSON.stringify(wanted));
+      }
+    }
+    assert.match(planOf(countOf({ address: '192.0.2.1' }, now)), /COVERING INDEX heimdall_logs_search/);
+  });
+
+  it('serves a stretch of time and a request id', () => {
+    assert.match(planOf(pageOf({ wanted: { from: '2h', to: '1h' }, limit: 10, cursor: null, order: 'newest', now }, recordColumns)), /INDEX heimdall_logs_time \(timestamp>\? AND timestamp<\?\)/);
+    assert.match(planOf(groupsOf({ wanted: { from: '1h' }, by: 'address', sort: 'requests', least: 0, limit: 1, offset: 0, now })), /INDEX heimdall_logs_time \(timestamp>\?\)/);
+    assert.match(planOf(pageOf({ wanted: { request_id: 'x' }, limit: 10, cursor: null, order: 'newest', now }, recordColumns)), /INDEX heimdall_logs_request \(request_id=\?\)/);
+  });
+});
+
 describe('groups', () => {
   const group = (by: Parameters<typeof groupsOf>[0]['by'], sort: Parameters<typeof groupsOf>[0]['sort'] = 'requests', least = 0): unknown[][] =>
     rowsOf(db, groupsOf({ wanted: {}, by, sort, least, limit: 10, offset: 0, now })).map(({ value, requests, keys, addresses, errors, tokens, cost }) => [value, requests, keys, addresses, errors, tokens, cost]);

@@ -2,7 +2,7 @@ import '../support/node.ts';
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { decode, type Raw } from '../../lib/record/decode.ts';
+import { decode, wipe, type Raw } from '../../lib/record/decode.ts';
 import { Outbox } from '../../lib/record/outbox.ts';
 import { Segment } from '../../lib/record/segment.ts';
 import { textOfStream } from '../../lib/record/stream-text.ts';
@@ -29,6 +29,16 @@ describe('a segment', () => {
     assert.deepEqual([two?.intent, two?.body, two?.tokenMask, two?.cost], [true, null, null, null]);
     assert.deepEqual([three?.cost, three?.duration, three?.body?.length], [0.5, 12, 100_000]);
     assert.deepEqual([none, four?.id, String(four?.body), String(four?.answer)], [null, 'four', 'four', '4']);
+  });
+
+  it('holds nothing of them once it is wiped', () => {
+    const segment = new Segment();
+    segment.add(line({ kind: 'r', id: 'one' }, ['Authorization', 'secret']), Buffer.from('secret body'), 11, Buffer.from('secret answer'), 13);
+    segment.add(line({ kind: 'r', id: 'two' }), Buffer.alloc(100_000, 'secret'), 100_000, Buffer.from('secret answer'), 13);
+    const batch = segment.message(1, 0, []);
+    assert.ok(Buffer.from(batch.memory).includes('secret'));
+    wipe(batch);
+    for (const memory of [batch.memory, ...batch.large]) assert.ok(Buffer.from(memory).every((byte) => byte === 0));
   });
 
   it('is the same whatever a header or a body holds', () => {

@@ -1,7 +1,7 @@
 import '../support/node.ts';
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { hider } from '../../lib/record/hide.ts';
+import { credentialsOf, hider, withoutCredentials } from '../../lib/record/hide.ts';
 import { masked } from '../../lib/record/mask.ts';
 import { cookiesOf, keptBody, keptCookies, keptHeaders, keptPath, keptQuery, longest } from '../../lib/record/redact.ts';
 
@@ -101,11 +101,22 @@ describe('a body', () => {
 
 describe('what is known to be secret', () => {
   it('is hidden wherever it stands, whatever its form', () => {
-    const hide = hider(['the-configured-secret'])(['Authorization', 'Bearer sk-plainwords', 'Sec-WebSocket-Protocol', 'realtime, openai-insecure-api-key.socketkey'], 'key=query%20secret&page=2');
+    const own = credentialsOf(['Authorization', 'Bearer sk-plainwords', 'Sec-WebSocket-Protocol', 'realtime, openai-insecure-api-key.socketkey', 'X-Api-Key', 'short'], [1, 5], 'key=query%20secret&page=2');
+    assert.deepEqual(own, ['plainwords', 'socketkey', 'query secret']);
+    const hide = (text: string): string => withoutCredentials(hider(['the-configured-secret'])(text), own);
     assert.equal(hide('plainwords, socketkey, query secret, the-configured-secret and page'), `${masked}, ${masked}, ${masked}, ${masked} and page`);
+    assert.equal(hide('the-configured-secret'), masked);
+  });
+
+  it('is known without what stands before it', () => {
+    const bare = ['Bearer sk-plainwords', 'Bearer plainwords', 'bearer  sk-plainwords ', 'sk-plainwords', 'Basic plainwords', 'Token   plainwords', 'Bearer sk- plainwords'];
+    for (const value of bare) assert.deepEqual(credentialsOf(['Authorization', value], [1], ''), ['plainwords'], value);
   });
 
   it('is no part of a pattern', () => {
-    assert.equal(hider(['a.c*(+[x'])([], '')('abc a.c*(+[x'), `abc ${masked}`);
+    assert.equal(hider(['a.c*(+[x'])('abc a.c*(+[x'), `abc ${masked}`);
+    const many = Array.from({ length: 70 }, (_, at) => `configured-secret-${at}`);
+    assert.equal(hider(many)('configured-secret-7, configured-secret-69'), `${masked}, ${masked}`);
+    assert.equal(hider([])('anything'), 'anything');
   });
 });

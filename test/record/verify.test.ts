@@ -1,52 +1,20 @@
 import '../support/node.ts';
 import assert from 'node:assert/strict';
-import { rmSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, it } from 'node:test';
 import type { Checkpoint } from '../../types/sink.d.ts';
 import { signerOf, trusting } from '../../lib/record/chain.ts';
-import { migrate, names, schemaVersion, type Draft } from '../../lib/record/table.ts';
+import { openFile } from '../../lib/record/database.ts';
+import { migrate, schemaVersion } from '../../lib/record/table.ts';
 import { forget } from '../../lib/record/forget.ts';
 import { tidy } from '../../lib/record/retention.ts';
 import { Store } from '../../lib/record/store.ts';
-import { verifyJournal, type Verdict } from '../../lib/record/verify.ts';
-import type { TestLike } from '../support/client.ts';
+import { verifyJournal } from '../../lib/record/verify.ts';
 import { closing } from '../support/client.ts';
 import { temporary } from '../support/gate.ts';
-
-const secret = 'a secret of this test alone';
-const start = Date.UTC(2026, 0, 5);
-const day = 86_400_000;
-const trust = trusting([signerOf(secret).key]);
-
-function draft(at: number, more: Partial<Draft> = {}): Draft {
-  const values = Object.fromEntries(names.map((name) => [name, null])) as Draft;
-  return {
-    ...values, request_id: `request-${String(at).padStart(4, '0')}`, timestamp: Math.floor(start / 1000) + at, real_ip: `192.0.2.${at % 5}`, device_fingerprint: 'd'.repeat(64), token_id: `token-${at % 3}`,
-    session: 's', request_path: '/v1/chat/completions', forwarded_for: '', outcome: 'served', response_status: 200, cost: 0.1 + at / 3, request_body: at % 2 === 0 ? `{"at":${at}}` : null, ...more,
-  };
-}
-
-interface Made {
-  readonly db: DatabaseSync;
-  readonly store: Store;
-  verify(anchors?: readonly Checkpoint[]): Verdict;
-  /** What the first break is about. */
-  broken(anchors?: readonly Checkpoint[]): string;
-}
-
-/** A journal in memory with ten batches of four records, a day apart. */
-function journal(t: TestLike, batches = 10): Made {
-  const db = closing(t, new DatabaseSync(':memory:'));
-  migrate(db);
-  const store = new Store(db, 'session', signerOf(secret));
-  for (let batch = 0; batch < batches; batch++) {
-    store.write({ records: [0, 1, 2, 3].map((at) => draft(batch * 4 + at)), intents: [], cursors: [], seq: batch + 1, now: start + batch * day });
-  }
-  const verify = (anchors: readonly Checkpoint[] = []): Verdict => verifyJournal(db, trust, anchors);
-  return { db, store, verify, broken: (anchors) => verify(anchors).broken?.what ?? 'whole' };
-}
+import { day, draft, journal, secret, start, trust } from './written.ts';
 
 describe('a journal', () => {
   it('that is as it was written is whole', (t) => {
@@ -213,6 +181,28 @@ describe('what is forgotten', () => {
     assert.match(broken(), /^record 4 .*changed after it had been erased/);
     db.exec("UPDATE heimdall_logs SET real_ip = '' WHERE id = 4; UPDATE heimdall_erasures SET ids = ids || ' 6'");
     assert.match(broken(), /^erasure 1 .*is not signed/);
+  });
+
+  it('is found once, however much there is of it', (t) => {
+    const { db, store, verify } = journal(t, 0);
+    store.write({ records: Array.from({ length: 1300 }, (_, at) => draft(at, { real_ip: at % 13 === 0 ? '198.51.100.1' : '198.51.100.2', key_id: at < 2 ? 'team' : null })), intents: [], cursors: [], seq: 1, now: start });
+    assert.equal(forget(db, signerOf(secret), [secret], { kind: 'address', value: '198.51.100.2' }, start), 1200);
+    assert.equal(forget(db, signerOf(secret), [secret], { kind: 'address', value: '198.51.100.1' }, start), 100);
+    assert.equal(forget(db, signerOf(secret), [secret], { kind: 'key', value: 'team' }, start), 0);
+    assert.deepEqual([verify().erased, verify().broken], [1300, null]);
+  });
+
+  it('is in no page of the file, nor in its log', (t) => {
+    const path = join(temporary(t), 'journal.db');
+    const opened = openFile(path, false);
+    const store = new Store(opened.db, 'session', signerOf(secret));
+    const who = { real_ip: '203.0.113.77', forwarded_for: '203.0.113.77', device_fingerprint: 'f0e1'.repeat(16), token_id: 'abad1deaabad1dea', request_body: 'what was said here'.repeat(600), user_agent: 'an agent of theirs' };
+    for (let batch = 0; batch < 20; batch++) store.write({ records: Array.from({ length: 50 }, (_, at) => draft(batch * 50 + at, at % 7 === 0 ? who : {})), intents: [], cursors: [], seq: batch + 1, now: start });
+    assert.equal(forget(opened.db, signerOf(secret), [secret], { kind: 'address', value: '203.0.113.77' }, start), 160);
+    opened.close();
+    const bytes = Buffer.concat(readdirSync(dirname(path)).map((name) => readFileSync(join(dirname(path), name))));
+    for (const value of Object.values(who)) assert.equal(bytes.includes(value.slice(0, 18)), false, value.slice(0, 18));
+    assert.equal(bytes.includes('192.0.2.3'), true);
   });
 
   it('may be removed by age later', async (t) => {

@@ -1,0 +1,64 @@
+/**
+ * A text of its own. What is cut out of a longer text keeps all of that alive in V8: remembered for long, a name of twenty
+ * letters would hold the half megabyte of requests it came with, and their secrets.
+ */
+export const ownText = (text: string): string => JSON.parse(JSON.stringify(text)) as string;
+
+/** Counted with every text: what a map takes for it, in characters. */
+const each = 64;
+
+/** Remembers what was found out about texts, within bounds: when it is full, what was not asked for since it was full last is forgotten. */
+export class Memo<V extends NonNullable<unknown> | null> {
+  readonly #room: number;
+  readonly #longest: number;
+  #recent = new Map<string, V>();
+  #before = new Map<string, V>();
+  #used = 0;
+
+  /** @param room characters, twice. @param longest characters of a text that is remembered. */
+  constructor(room: number, longest: number) {
+    this.#room = room;
+    this.#longest = longest;
+  }
+
+  get(text: string): V | undefined {
+    const found = this.#recent.get(text);
+    if (found !== undefined) return found;
+    const older = this.#before.get(text);
+    if (older !== undefined) this.set(text, older);
+    return older;
+  }
+
+  /**
+   * @param value holds nothing that was cut out of a longer text.
+   * @param size characters of the value, where they count.
+   */
+  set(text: string, value: V, size = 0): void {
+    if (text.length > this.#longest) return;
+    const takes = each + text.length + size;
+    if (this.#used + takes > this.#room) {
+      this.#before = this.#recent;
+      this.#recent = new Map();
+      this.#used = 0;
+    }
+    this.#used += takes;
+    this.#recent.set(ownText(text), value);
+  }
+}
+
+/** Texts of their own that stand for all that are the same. */
+export class Texts {
+  readonly #known: Memo<string>;
+
+  constructor(room: number, longest: number) {
+    this.#known = new Memo(room, longest);
+  }
+
+  own(text: string): string {
+    const known = this.#known.get(text);
+    if (known !== undefined) return known;
+    const own = ownText(text);
+    this.#known.set(own, own);
+    return own;
+  }
+}
