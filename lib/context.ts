@@ -8,6 +8,7 @@ import { hash } from 'node:crypto';
 import type { Core, Exchange, GateRequest, Holding, Outcome, Tap } from './core.ts';
 import { describe } from './describe.ts';
 import { HeimdallError, render, renderEvent, type ErrorCode } from './errors.ts';
+import { writeHead } from './head.ts';
 import { clientOf } from './identity/client.ts';
 import { laneOf } from './lane.ts';
 import { requestId } from './request-id.ts';
@@ -123,6 +124,8 @@ export class Context implements RequestInfo {
   tap: Tap | null = null;
   /** Fields a part wants in the head whatever the answer is; flat. */
   extraHead: string[] | null = null;
+  /** More of them, ready to be sent: see {@link writeHead}. */
+  headLines: string | null = null;
 
   #lane: string | null = null;
   #device: (() => string) | string = '';
@@ -227,10 +230,7 @@ export class Context implements RequestInfo {
     this.writeHead(status, head);
   }
 
-  /**
-   * Writes the answer's head, once, from one flat list: an earlier `setHeader` would put Node on its slow path
-   * (measured 16.8 instead of 3.9 microseconds).
-   */
+  /** Writes the answer's head, once. */
   writeHead(status: number, head: string[]): void {
     this.status = status;
     this.headAt = this.elapsed();
@@ -241,7 +241,7 @@ export class Context implements RequestInfo {
       head.push('Connection', 'close');
       this.res.shouldKeepAlive = false;
     }
-    this.res.writeHead(status, head);
+    writeHead(this.res, status, head, this.headLines);
   }
 
   /** Ends an answer that has begun and cannot be completed. A clean end would pass for success. */

@@ -7,13 +7,26 @@ import { hasLimits } from '../config/limits.ts';
 import type { Context } from '../context.ts';
 import { AddressSet } from '../identity/address.ts';
 import { familyOf } from '../identity/client.ts';
+import { Notice } from './notice.ts';
 import type { Kind, Period, Rule } from './rule.ts';
 
 /** What holds for a request. */
-export interface RuleSet {
+export class RuleSet {
   readonly rules: readonly Rule[];
   /** Some count tokens or money, so that the answer's usage has to be known. */
   readonly measured: boolean;
+  /** Those that hold where neither is used. */
+  readonly unmeasured: RuleSet;
+  /** What is said of them. */
+  readonly notice: Notice;
+
+  constructor(rules: readonly Rule[]) {
+    const unmeasured = rules.filter(({ kind }) => kind !== 'tokens' && kind !== 'budget');
+    this.rules = rules;
+    this.measured = unmeasured.length < rules.length;
+    this.unmeasured = this.measured ? new RuleSet(unmeasured) : this;
+    this.notice = new Notice(rules);
+  }
 }
 
 /** A policy made ready. */
@@ -36,7 +49,6 @@ export interface Closed {
 type Test = (value: string) => boolean;
 
 const billion = 1_000_000_000;
-const none: RuleSet = { rules: [], measured: false };
 /** Sets that policies make together; more are made anew for each request. */
 const mostSets = 1000;
 
@@ -64,7 +76,7 @@ export class RuleBook {
     const networks = config.exempt.filter(isNetwork);
     this.#exemptNetworks = networks.length === 0 ? null : new AddressSet(networks);
     this.#exemptNames = new Set(config.exempt.filter((entry) => !isNetwork(entry)));
-    this.#everybody = setOf(rulesOf(config.key, { name: 'key_limit', counter: 'key', observe: observe || config.key.mode === 'observe', instances: config.instances }));
+    this.#everybody = new RuleSet(rulesOf(config.key, { name: 'key_limit', counter: 'key', observe: observe || config.key.mode === 'observe', instances: config.instances }));
   }
 
   /** @returns null when nothing does. */
@@ -80,7 +92,7 @@ export class RuleBook {
 
   /** The policy whose requests may not come from this address, or null. */
   closedTo(context: Context): Closed | null {
-    if (this.#exempt(context)) return null;
+    if (this.#chapters.length === 0 || this.#exempt(context)) return null;
     for (const chapter of this.#chapters) {
       if (chapter.from !== null && fits(chapter, context) && !chapter.from.has(context.ip)) return { rule: `${chapter.name}.cidrs`, observe: chapter.observe };
     }
@@ -112,7 +124,7 @@ export class RuleBook {
     const maker = { name: 'key_limit', counter: 'key', instances: this.#instances };
     const own = rulesOf(grant, { ...maker, observe: this.#observe });
     const rest = { requests: grant.requests ? null : requests, tokens: grant.tokens ? null : tokens, concurrency: grant.concurrency === null ? concurrency : null, budget: grant.budget ? null : budget };
-    return setOf([...own, ...rulesOf(rest, { ...maker, observe: this.#observe || mode === 'observe' })]);
+    return new RuleSet([...own, ...rulesOf(rest, { ...maker, observe: this.#observe || mode === 'observe' })]);
   }
 
   #combined(own: RuleSet, chosen: string): RuleSet {
@@ -124,15 +136,11 @@ export class RuleBook {
     let set = sets.get(chosen);
     if (set === undefined) {
       const rules = chosen.trim().split(' ').flatMap((at) => (this.#chapters[Number(at)] as Chapter).rules);
-      set = setOf([...own.rules, ...rules]);
+      set = new RuleSet([...own.rules, ...rules]);
       if (sets.size < mostSets) sets.set(chosen, set);
     }
     return set;
   }
-}
-
-function setOf(rules: readonly Rule[]): RuleSet {
-  return rules.length === 0 ? none : { rules, measured: rules.some(({ kind }) => kind === 'tokens' || kind === 'budget') };
 }
 
 interface Maker {

@@ -30,7 +30,8 @@ const billion = 1_000_000_000;
 /** A body may ask for any number of tokens; counters are whole numbers of 63 bits. */
 const mostAmount = 2 ** 50;
 
-const nothing: Estimate = { prompt: 0, declared: 0, guess: 0 };
+/** Of a request that uses none, or of which no rule asks. */
+export const nothing: Estimate = { prompt: 0, declared: 0, guess: 0 };
 
 /** A larger body is taken for one with pictures. */
 const mostText = 262_144;

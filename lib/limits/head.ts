@@ -7,23 +7,65 @@ const units: Readonly<Record<Kind, string>> = { requests: '', tokens: ';qu="toke
 const spans = { day: 86_400, month: 2_678_400 } as const;
 
 const second = 1000;
+const letterR = 0x72;
+const letterX = 0x78;
+
+/** Lines of a head, with gaps for what changes from request to request. */
+export interface Form {
+  /** One more than there are gaps. */
+  readonly words: readonly string[];
+  /** Of which ask: what remains; or, where it is negative, `~` of which ask: seconds until then. */
+  readonly gaps: readonly number[];
+  /** Where the tightest of a kind stand, as {@link told} has them. */
+  readonly tightest: readonly number[];
+}
+
+/** The kinds that `x-ratelimit-*` speaks of. */
+export const told = ['requests', 'tokens'] as const;
 
 /**
  * What a client may know of its limits: `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-08), and
- * OpenAI's `x-ratelimit-*` of the tightest limit of requests and of tokens. Flat names and values.
+ * OpenAI's `x-ratelimit-*` of the tightest limit of requests and of tokens. Lines as they go over the wire.
  * @param taken whether the request was counted, so that what it took is off what remains.
  */
-export function limitHead(asks: readonly Ask[], taken: boolean): string[] {
-  let policies = '';
-  let states = '';
-  for (const ask of asks) {
-    const parted = policies === '' ? '' : ', ';
-    policies += `${parted}${policyOf(ask)}`;
-    states += `${parted}${stateOf(ask, taken)}`;
+export function limitLines(asks: readonly Ask[], taken: boolean): string {
+  const { words, gaps } = formOf(asks, taken);
+  return words.reduce((text, word, at) => `${text}${valueIn(gaps[at - 1] as number, asks, taken)}${word}`);
+}
+
+/** Writes all but what changes. */
+export function formOf(asks: readonly Ask[], taken: boolean): Form {
+  const words: string[] = [];
+  const gaps: number[] = [];
+  const tightest = told.map((kind) => tightestOf(asks, kind, taken));
+  let text = `RateLimit-Policy: ${asks.map(policyOf).join(', ')}\r\nRateLimit: `;
+  const leave = (gap: number): void => {
+    words.push(text);
+    gaps.push(gap);
+    text = '';
+  };
+  for (const [at, ask] of asks.entries()) {
+    text += `${at === 0 ? '' : ', '}"${nameOf(ask.rule)}";r=`;
+    leave(at);
+    const time = timeOf(ask);
+    if (time > 0) text += ';t=';
+    if (time > 0 && ask.rule.period !== null) leave(~at);
+    else if (time > 0) text += Math.ceil(time / second);
   }
-  const head = ['RateLimit-Policy', policies, 'RateLimit', states];
-  for (const kind of ['requests', 'tokens'] as const) add(head, kind, tightest(asks, kind, taken), taken);
-  return head;
+  for (const [at, kind] of told.entries()) {
+    const ask = asks[tightest[at] as number];
+    if (ask === undefined) continue;
+    text += `\r\nx-ratelimit-limit-${kind}: ${ask.limit}\r\nx-ratelimit-remaining-${kind}: `;
+    leave(tightest[at] as number);
+    text += `\r\nx-ratelimit-reset-${kind}: ${goDuration(ask.reset)}`;
+  }
+  return { words: [...words, `${text}\r\n`], gaps, tightest };
+}
+
+/** What belongs into a gap. */
+export function valueIn(gap: number, asks: readonly Ask[], taken: boolean): number {
+  const ask = asks[gap < 0 ? ~gap : gap] as Ask;
+  return gap < 0 ? Math.ceil(timeOf(ask) / second) : shown(ask.rule, ask.remaining(taken));
 }
 
 /** A budget counts nano-dollars; an integer of a structured field has 15 digits. */
@@ -34,24 +76,20 @@ function policyOf({ rule, limit }: Ask): string {
   return `"${nameOf(rule)}";q=${shown(rule, limit)}${units[rule.kind]}${window === 0 ? '' : `;w=${window}`}`;
 }
 
-/** Where it refuses, the time is that of `Retry-After` (§5). */
-function stateOf(ask: Ask, taken: boolean): string {
-  const time = ask.fits || !Number.isFinite(ask.wait) ? ask.reset : ask.wait;
-  return `"${nameOf(ask.rule)}";r=${shown(ask.rule, ask.remaining(taken))}${time > 0 ? `;t=${Math.ceil(time / second)}` : ''}`;
-}
+/** Milliseconds. Where it refuses, the time is that of `Retry-After` (§5). */
+const timeOf = ({ fits, wait, reset }: Ask): number => (fits || !Number.isFinite(wait) ? reset : wait);
 
 /** The part's own name says nothing to a client. */
 const nameOf = ({ name }: Rule): string => name.slice(name.indexOf('.') + 1);
 
-function tightest(asks: readonly Ask[], kind: Kind, taken: boolean): Ask | null {
-  let found: Ask | null = null;
-  for (const ask of asks) if (ask.rule.kind === kind && (found === null || ask.remaining(taken) < found.remaining(taken))) found = ask;
+/** @returns where it stands; -1 for none. */
+export function tightestOf(asks: readonly Ask[], kind: Kind, taken: boolean): number {
+  let found = -1;
+  for (let at = 0; at < asks.length; at++) {
+    const ask = asks[at] as Ask;
+    if (ask.rule.kind === kind && (found === -1 || ask.remaining(taken) < (asks[found] as Ask).remaining(taken))) found = at;
+  }
   return found;
-}
-
-function add(head: string[], kind: string, ask: Ask | null, taken: boolean): void {
-  if (ask === null) return;
-  head.push(`x-ratelimit-limit-${kind}`, String(ask.limit), `x-ratelimit-remaining-${kind}`, String(ask.remaining(taken)), `x-ratelimit-reset-${kind}`, goDuration(ask.reset));
 }
 
 /** As OpenAI writes it, by Go's `Duration.String`: `17ms`, `1.5s`, `6m0s`, `1h0m0s`. */
@@ -76,10 +114,10 @@ export function withoutLimits(head: string[], names: ReadonlySet<string>): void 
   head.length = kept;
 }
 
-/** Before a name is lower-cased: `R`ateLimit, `X`-RateLimit. */
+/** Before a name is lower-cased: `R`ateLimit, `X-R`ateLimit. */
 function isLimit(name: string): boolean {
-  const first = name.charCodeAt(0) | 0x20;
-  return (first === 0x72 || first === 0x78) && name.length >= 9;
+  const at = (name.charCodeAt(0) | 0x20) === letterX ? 2 : 0;
+  return (name.charCodeAt(at) | 0x20) === letterR && name.length >= 9;
 }
 
 /** Names this gate says itself. */

@@ -8,13 +8,14 @@ import type { Redis } from '../redis.ts';
 import { BudgetFile } from './budget-file.ts';
 import { RuleBook, type RuleSet } from './book.ts';
 import { LimitCounters, type Held } from './counters.ts';
-import { amountOf, estimateOf, type Appraiser } from './estimate.ts';
-import { limitHead, limitNames, withoutLimits } from './head.ts';
+import { amountOf, estimateOf, nothing, type Appraiser } from './estimate.ts';
+import { limitLines, limitNames, withoutLimits } from './head.ts';
 import { MemoryStore } from './memory-store.ts';
+import { Pages } from './page.ts';
 import { RedisStore } from './redis-store.ts';
 import { refusalOf } from './refusal.ts';
 import { Reservation, type Till } from './reservation.ts';
-import { Ask, spanOf, Taking, type Rule, type Store, type Verdict } from './rule.ts';
+import { Ask, type Rule, type Store, type Verdict } from './rule.ts';
 import { SharedStore } from './shared-store.ts';
 
 /** What limits are made of. */
@@ -38,6 +39,7 @@ export class Limits {
   readonly #core: Core;
   readonly #deps: LimitsDeps;
   readonly #counters = new LimitCounters();
+  readonly #pages = new Pages();
   #book: RuleBook | null = null;
   #till: Till | null = null;
 
@@ -75,8 +77,9 @@ export class Limits {
     if (closed !== null && this.#refuse(context, closed.rule, closed.observe, new HeimdallError('address_not_allowed'))) return;
     const set = book.find(context);
     if (isUnclear(context) && (set?.measured || book.asksForModel(context)) && context.refuse('key_limit.body', new HeimdallError('ambiguous_body'))) return;
-    if (set === null) return next();
-    this.#take(context, set, next);
+    const chosen = context.route.free && set !== null ? set.unmeasured : set;
+    if (chosen === null || chosen.rules.length === 0) return next();
+    this.#take(context, chosen, next);
   }
 
   /** Gives back what a request has taken, and counts what it has used. */
@@ -84,8 +87,10 @@ export class Limits {
 
   /** An upstream's answer begins: our numbers stand in place of those it sends of its own limits. */
   readonly answered = (context: Context, head: string[]): void => {
-    if (!(context.reservation instanceof Reservation)) return;
-    context.reservation.answered();
+    // Nobody else makes one.
+    const reservation = context.reservation as Reservation | null;
+    if (reservation === null) return;
+    reservation.answered();
     withoutLimits(head, limitNames);
   };
 
@@ -95,40 +100,39 @@ export class Limits {
 
   #take(context: Context, set: RuleSet, next: Next): void {
     const till = (this.#till ??= this.#open());
-    const estimate = estimateOf(context, till.appraiser);
+    const { lane, time } = context;
+    const { rules } = set;
+    const estimate = set.measured ? estimateOf(context, till.appraiser) : nothing;
+    const page = this.#pages.of(rules, lane, time);
+    const unproven = unprovenLane(context);
+    const own = unproven === null ? null : this.#pages.of(rules, unproven, time);
     const asks: Ask[] = [];
-    const { lane } = context;
-    const own = ownLane(context);
-    for (const rule of set.rules) {
-      if (context.route.free && isMeasured(rule)) continue;
-      const amount = amountOf(rule, estimate, context, till.appraiser);
-      if (own !== lane) asks.push(askOf(rule, amount, context, own, false));
-      asks.push(askOf(rule, amount, context, lane, own !== lane));
+    for (let at = 0; at < rules.length; at++) {
+      const amount = amountOf(rules[at] as Rule, estimate, context, till.appraiser);
+      if (own !== null) asks.push(new Ask(own.account(at, time), amount));
+      asks.push(new Ask(page.account(at, time), amount, own !== null));
     }
-    if (asks.length === 0) return next();
-    const reservation = new Reservation(context, new Taking(context.id, asks), estimate, till);
+    const reservation = new Reservation(context, asks, estimate, till);
     context.reservation = reservation;
-    till.store.take(reservation.taking, (verdict) => {
+    till.store.take(reservation, (verdict) => {
       try {
-        this.#decided(context, reservation, verdict, next);
+        this.#decided(reservation, set, verdict, next);
       } catch (error) {
         next(error);
       }
     });
   }
 
-  #decided(context: Context, reservation: Reservation, verdict: Verdict, next: Next): void {
-    const { asks } = reservation.taking;
+  #decided(reservation: Reservation, set: RuleSet, verdict: Verdict, next: Next): void {
+    const { context } = reservation;
     switch (verdict) {
       case 'taken':
         if (!reservation.keep()) return;
-        context.measured = asks.some(({ rule }) => isMeasured(rule));
-        this.#count(context, asks);
-        (context.extraHead ??= []).push(...limitHead(tighter(asks, true), true));
+        this.#taken(reservation, set);
         return next();
       case 'refused':
         if (!reservation.drop()) return;
-        return this.#refused(context, asks);
+        return this.#refused(reservation);
       case 'unchecked':
         if (!reservation.drop()) return;
         context.reservation = null;
@@ -143,17 +147,25 @@ export class Limits {
   }
 
   /** What only observes has counted it in all the same. */
-  #count(context: Context, asks: readonly Ask[]): void {
-    const over = asks.filter(({ fits }) => !fits);
-    for (const { rule } of over) this.#note(context, rule.name);
-    this.#counters.checked(over.length === 0 ? 'allowed' : 'observed');
+  #taken({ context, asks, provisional }: Reservation, { measured, notice }: RuleSet): void {
+    let fits = true;
+    for (let at = 0; at < asks.length; at++) {
+      const ask = asks[at] as Ask;
+      if (ask.fits) continue;
+      this.#note(context, ask.rule.name);
+      fits = false;
+    }
+    this.#counters.checked(fits ? 'allowed' : 'observed');
+    context.measured = measured;
+    if (fits && !provisional) context.headLines = notice.lines(asks);
+    else context.headLines = limitLines(provisional ? tighter(asks, true) : asks, true);
   }
 
-  #refused(context: Context, asks: readonly Ask[]): void {
+  #refused({ context, asks, provisional }: Reservation): void {
     const refusing = asks.filter(({ fits, rule }) => !fits && !rule.observe);
     for (const { rule } of refusing) this.#counters.hit(rule.name);
     this.#counters.checked('refused');
-    (context.extraHead ??= []).push(...limitHead(tighter(asks, false), false));
+    context.headLines = limitLines(provisional ? tighter(asks, false) : asks, false);
     context.fail(refusalOf(refusing));
   }
 
@@ -185,30 +197,20 @@ export class Limits {
   }
 }
 
-const isMeasured = ({ kind }: Rule): boolean => kind === 'tokens' || kind === 'budget';
-
 /** What is too large to be looked into is guessed at; anything else that readers may differ in was made so. */
 const isUnclear = ({ bodyAmbiguous, bodyStream }: Context): boolean => bodyAmbiguous && bodyStream === null;
 
 /**
  * A token that has not proved itself counts for itself and for its address: made-up ones gain nothing, and of a good one
  * every request has counted when it is known to be good. Then its address is given back what it took.
+ * @returns null for everybody else.
  */
-function ownLane({ lane, key, token, verified }: Context): string {
-  return verified || key !== null || token === null ? lane : `token:${token.id}`;
-}
+const unprovenLane = ({ key, token, verified }: Context): string | null => (verified || key !== null || token === null ? null : `token:${token.id}`);
 
 /** Of two that count the same rule the one with less room. */
 function tighter(asks: readonly Ask[], taken: boolean): readonly Ask[] {
-  if (!asks.some(({ provisional }) => provisional)) return asks;
   return asks.filter((ask, at) => {
     const other = asks[ask.provisional ? at - 1 : at + 1] as Ask;
     return ask.provisional ? ask.remaining(taken) < other.remaining(taken) : ask.remaining(taken) <= other.remaining(taken);
   });
-}
-
-function askOf(rule: Rule, amount: number, { time }: Context, lane: string, provisional: boolean): Ask {
-  if (rule.period === null) return new Ask(rule, `${rule.counter}:${lane}`, amount, 0, provisional);
-  const { label, until } = spanOf(rule.period, time);
-  return new Ask(rule, `${rule.counter}.${label}:${lane}`, amount, until, provisional);
 }

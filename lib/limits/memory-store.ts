@@ -1,6 +1,6 @@
 import type { Clock } from '../../types/clock.d.ts';
 import type { Budget, BudgetFile } from './budget-file.ts';
-import type { Ask, Store, Taking, Verdict } from './rule.ts';
+import type { Account, Ask, Counter, Store, Taking, Verdict } from './rule.ts';
 import { WindowLog } from './window.ts';
 
 /** Counters kept; beyond, those that hold nothing go, the oldest first. */
@@ -13,17 +13,16 @@ const evictionReach = 64;
 const slotWait = 1000;
 
 /** Requests in hand. */
-class Slots {
+class Slots implements Counter {
+  gone = false;
   held = 0;
 }
-
-type Counter = WindowLog | Slots;
 
 /** Counters of one process. Takes and settles at once. */
 export class MemoryStore implements Store {
   readonly #clock: Clock;
   readonly #file: BudgetFile | null;
-  readonly #counters = new Map<string, Counter>();
+  readonly #counters = new Map<string, WindowLog | Slots>();
   readonly #budgets: Map<string, Budget> | null;
   #nextSweep = firstSweep;
   #nextBudgetSweep = firstSweep;
@@ -37,21 +36,24 @@ export class MemoryStore implements Store {
 
   take(taking: Taking, done: (verdict: Verdict) => void): void {
     const now = this.#clock.now();
+    const { asks } = taking;
     let fits = true;
-    for (const ask of taking.asks) {
+    for (let at = 0; at < asks.length; at++) {
+      const ask = asks[at] as Ask;
       this.#look(ask, now);
       if (!ask.fits && !ask.rule.observe) fits = false;
     }
     if (!fits) return done('refused');
-    for (const ask of taking.asks) this.#count(ask, now);
+    for (let at = 0; at < asks.length; at++) this.#count(asks[at] as Ask, now);
     taking.holder = this;
     done('taken');
   }
 
   settle(taking: Taking): void {
     const now = this.#clock.now();
+    const { asks } = taking;
     taking.holder = null;
-    for (const ask of taking.asks) this.#correct(ask, now);
+    for (let at = 0; at < asks.length; at++) this.#correct(asks[at] as Ask, now);
   }
 
   /** Spending that others know of; of who has spent nothing there is nothing to remember. @param spent nano-dollars. */
@@ -85,45 +87,45 @@ export class MemoryStore implements Store {
   }
 
   #look(ask: Ask, now: number): void {
-    const { rule, amount, key } = ask;
+    const { rule } = ask;
     ask.limit = rule.share;
     switch (rule.kind) {
       case 'requests':
       case 'tokens':
-        return lookAtWindow(ask, this.#counters.get(key) as WindowLog | undefined, now);
+        return lookAtWindow(ask, this.#known(ask.account) as WindowLog | null, now);
       case 'concurrency':
-        ask.used = (this.#counters.get(key) as Slots | undefined)?.held ?? 0;
-        ask.fits = ask.used + amount <= ask.limit;
-        ask.wait = ask.fits ? 0 : slotWait;
-        return;
+        return lookAtSlots(ask, this.#known(ask.account) as Slots | null);
       case 'budget':
-        return lookAtBudget(ask, this.budgets.get(key), now);
+        return lookAtBudget(ask, this.budgets.get(ask.key), now);
     }
   }
 
   #count(ask: Ask, now: number): void {
-    const { rule, key, amount } = ask;
-    switch (rule.kind) {
+    const { account, amount } = ask;
+    switch (account.rule.kind) {
       case 'requests':
       case 'tokens':
-        ask.place = this.#windowOf(key, rule.window).add(amount, now);
+        ask.place = this.#windowOf(account).add(amount, now);
         return;
       case 'concurrency':
-        this.#slotsOf(key).held += amount;
+        this.#slotsOf(account).held += amount;
         return;
       case 'budget':
-        this.#budgetOf(key, ask.until).held += amount;
+        this.#budgetOf(account.key, account.until).held += amount;
     }
   }
 
-  #correct({ rule, key, amount, actual, place, until }: Ask, now: number): void {
+  #correct({ account, amount, actual, place }: Ask, now: number): void {
+    const { rule, key, until } = account;
     switch (rule.kind) {
       case 'requests':
+        if (actual !== amount) this.#windowOf(account).correct(place, actual - amount, 0, now);
+        return;
       case 'tokens':
-        if (actual !== amount || place + rule.window <= now) this.#windowOf(key, rule.window).correct(place, actual - amount, rule.kind === 'tokens' ? actual : 0, now);
+        if (actual !== amount || place + rule.window <= now) this.#windowOf(account).correct(place, actual - amount, actual, now);
         return;
       case 'concurrency':
-        this.#slotsOf(key).held -= amount;
+        this.#slotsOf(account).held -= amount;
         return;
       case 'budget':
         this.#spend(key, this.#budgetOf(key, until), amount, actual);
@@ -138,12 +140,19 @@ export class MemoryStore implements Store {
     else if (budget.held === 0 && budget.spent === 0 && budget.elsewhere === 0) this.budgets.delete(key);
   }
 
-  #windowOf(key: string, window: number): WindowLog {
-    return (this.#counters.get(key) as WindowLog | undefined) ?? this.#open(key, new WindowLog(window));
+  /** The counter of an account, if there is one: to look makes none. */
+  #known(account: Account): Counter | null {
+    const { counter } = account;
+    if (counter !== null && !counter.gone) return counter;
+    return (account.counter = this.#counters.get(account.key) ?? null);
   }
 
-  #slotsOf(key: string): Slots {
-    return (this.#counters.get(key) as Slots | undefined) ?? this.#open(key, new Slots());
+  #windowOf(account: Account): WindowLog {
+    return (this.#known(account) as WindowLog | null) ?? this.#open(account, new WindowLog(account.rule.window));
+  }
+
+  #slotsOf(account: Account): Slots {
+    return (this.#known(account) as Slots | null) ?? this.#open(account, new Slots());
   }
 
   #budgetOf(key: string, until: number): Budget {
@@ -156,18 +165,24 @@ export class MemoryStore implements Store {
     return budget;
   }
 
-  #open<T extends Counter>(key: string, counter: T): T {
+  #open<T extends WindowLog | Slots>(account: Account, counter: T): T {
     if (this.#counters.size >= this.#nextSweep) this.#sweep();
     if (this.#counters.size >= mostCounters) this.#evict();
-    this.#counters.set(key, counter);
+    this.#counters.set(account.key, counter);
+    account.counter = counter;
     return counter;
   }
 
   /** Each time after the counters have doubled: a constant cost a counter. */
   #sweep(): void {
     const now = this.#clock.now();
-    for (const [key, counter] of this.#counters) if (isIdle(counter, now)) this.#counters.delete(key);
+    for (const [key, counter] of this.#counters) if (isIdle(counter, now)) this.#forget(key, counter);
     this.#nextSweep = Math.max(firstSweep, 2 * this.#counters.size);
+  }
+
+  #forget(key: string, counter: Counter): void {
+    this.#counters.delete(key);
+    counter.gone = true;
   }
 
   #sweepBudgets(): void {
@@ -180,19 +195,25 @@ export class MemoryStore implements Store {
   #evict(): void {
     let looked = 0;
     for (const [key, counter] of this.#counters) {
-      if (counter instanceof WindowLog || counter.held === 0) return void this.#counters.delete(key);
+      if (counter instanceof WindowLog || counter.held === 0) return this.#forget(key, counter);
       if (++looked === evictionReach) return;
     }
   }
 }
 
-/** To look makes no counter: who is refused again and again under new names must not fill memory. */
-function lookAtWindow(ask: Ask, log: WindowLog | undefined, now: number): void {
-  ask.used = log?.total(now) ?? 0;
+/** Who is refused again and again under new names must not fill memory, so there may be no counter. */
+function lookAtWindow(ask: Ask, log: WindowLog | null, now: number): void {
+  ask.used = log === null ? 0 : log.total(now);
   const surplus = ask.used + ask.amount - ask.limit;
   ask.fits = surplus <= 0;
   ask.wait = ask.fits ? 0 : (log?.untilLeft(surplus, now) ?? Infinity);
   ask.reset = ask.fits ? ask.rule.window : (log?.untilEmpty(now) ?? 0);
+}
+
+function lookAtSlots(ask: Ask, slots: Slots | null): void {
+  ask.used = slots === null ? 0 : slots.held;
+  ask.fits = ask.used + ask.amount <= ask.limit;
+  ask.wait = ask.fits ? 0 : slotWait;
 }
 
 /** Beside others of which nothing can be heard, this instance may use its share of what they had left. */
@@ -206,4 +227,4 @@ function lookAtBudget(ask: Ask, budget: Budget | undefined, now: number): void {
   ask.wait = ask.fits ? 0 : ask.reset;
 }
 
-const isIdle = (counter: Counter, now: number): boolean => (counter instanceof WindowLog ? counter.total(now) === 0 : counter.held === 0);
+const isIdle = (counter: WindowLog | Slots, now: number): boolean => (counter instanceof WindowLog ? counter.total(now) === 0 : counter.held === 0);

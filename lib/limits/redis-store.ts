@@ -116,7 +116,7 @@ export class RedisStore implements Holder {
 
   /** Nobody waited for it any more, and somebody else has decided. */
   #undo(id: string, asks: readonly Ask[], reply: readonly string[]): void {
-    const taken = new Taking(id, asks.map(({ rule, key, amount, until }) => new Ask(rule, key, amount, until)));
+    const taken = new Taking(id, asks.map(({ account, amount }) => new Ask(account, amount)));
     if (!understand(taken, reply)) return;
     for (const ask of taken.asks) ask.actual = 0;
     void this.#settle(taken);

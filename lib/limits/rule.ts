@@ -22,14 +22,33 @@ export interface Rule {
   readonly observe: boolean;
 }
 
-/** What one request wants of one rule, and what the store found. */
-export class Ask {
+/** What counts, in the memory of a process. */
+export interface Counter {
+  /** Its store has forgotten it, and counts in another by the same name. */
+  gone: boolean;
+}
+
+/** Where a rule counts a caller. */
+export class Account {
   readonly rule: Rule;
   /** The counter: whose, which rule, and of a budget which day or month. */
   readonly key: string;
-  readonly amount: number;
   /** When a budget's period ends, Unix milliseconds; else 0. */
   readonly until: number;
+  /** What the memory store counts it in, once it has looked for it. */
+  counter: Counter | null = null;
+
+  constructor(rule: Rule, key: string, until: number) {
+    this.rule = rule;
+    this.key = key;
+    this.until = until;
+  }
+}
+
+/** What one request wants of one rule, and what the store found. */
+export class Ask {
+  readonly account: Account;
+  readonly amount: number;
   /** Counted for an address until the token it sent has proved itself. */
   readonly provisional: boolean;
   /** What is to be counted in the end; as the amount until it is settled. */
@@ -47,13 +66,23 @@ export class Ask {
   /** Where a window counted it. */
   place = 0;
 
-  constructor(rule: Rule, key: string, amount: number, until: number, provisional = false) {
-    this.rule = rule;
-    this.key = key;
+  constructor(account: Account, amount: number, provisional = false) {
+    this.account = account;
     this.amount = amount;
-    this.until = until;
     this.provisional = provisional;
     this.actual = amount;
+  }
+
+  get rule(): Rule {
+    return this.account.rule;
+  }
+
+  get key(): string {
+    return this.account.key;
+  }
+
+  get until(): number {
+    return this.account.until;
   }
 
   /** What is left, this request taken off when it was let in. */

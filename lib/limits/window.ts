@@ -1,3 +1,5 @@
+import type { Counter } from './rule.ts';
+
 /** Requests nearer than this share of a window are counted together. */
 const grain = 60;
 
@@ -14,15 +16,18 @@ const fields = 3;
  * Two counters weighted by time let almost twice the limit pass within a window, a token bucket exactly twice.
  * Holds some sixty entries however much is counted. The script for Redis does the same, step by step.
  */
-export class WindowLog {
+export class WindowLog implements Counter {
+  gone = false;
   /** Entries flat, oldest first. */
   #log: number[] = [];
   #total = 0;
   readonly #window: number;
+  readonly #grain: number;
 
   /** @param window milliseconds. */
   constructor(window: number) {
     this.#window = window;
+    this.#grain = grainOf(window);
   }
 
   /** What counts now. @param now Unix milliseconds. */
@@ -51,11 +56,11 @@ export class WindowLog {
     this.#age(now);
     this.#total += amount;
     const log = this.#log;
-    const first = log.at(-fields);
-    if (first !== undefined && now - first < grainOf(this.#window)) {
-      log[log.length - 2] = now;
-      log[log.length - 1] = (log.at(-1) as number) + amount;
-      return first;
+    const last = log.length - fields;
+    if (last >= 0 && now - (log[last] as number) < this.#grain) {
+      log[last + 1] = now;
+      log[last + 2] = (log[last + 2] as number) + amount;
+      return log[last] as number;
     }
     log.push(now, now, amount);
     return now;
@@ -64,14 +69,24 @@ export class WindowLog {
   /** Changes an entry by an amount; one that has left already counts `late` from now on. */
   correct(entry: number, change: number, late: number, now: number): void {
     this.#age(now);
-    for (let at = 0; at < this.#log.length; at += fields) {
-      if (this.#log[at] !== entry) continue;
+    const at = this.#find(entry);
+    if (at !== -1) {
       const count = Math.max(0, (this.#log[at + 2] as number) + change);
       this.#total += count - (this.#log[at + 2] as number);
       this.#log[at + 2] = count;
       return;
     }
     if (late > 0) this.add(late, now);
+  }
+
+  /** From the latest: most requests are short. The first of those that a clock that was set back has made one. */
+  #find(entry: number): number {
+    const log = this.#log;
+    let at = log.length - fields;
+    while (at >= 0 && (log[at] as number) > entry) at -= fields;
+    if (at < 0 || log[at] !== entry) return -1;
+    while (at > 0 && log[at - fields] === entry) at -= fields;
+    return at;
   }
 
   #age(now: number): void {

@@ -37,7 +37,8 @@ const ownAllowed = /^(?:accept|accept-encoding|content-type|content-encoding|use
 
 const responseFates = new Map<string, Fate>([
   ...hopByHop.map((name) => [name, 'drop'] as const),
-  ['transfer-encoding', 'drop'], ['x-request-id', 'drop'], ['x-response-time', 'drop'],
+  // `Expect` is for requests; in an answer it would have Node send the head before all of it is there.
+  ['transfer-encoding', 'drop'], ['expect', 'drop'], ['x-request-id', 'drop'], ['x-response-time', 'drop'],
   // A provider's account, cookies and transport policy are its own, not those of the site the client called.
   ['set-cookie', 'own'], ['openai-organization', 'own'], ['openai-project', 'own'], ['anthropic-organization-id', 'own'],
   ['alt-svc', 'own'], ['strict-transport-security', 'own'], ['nel', 'own'], ['report-to', 'own'],

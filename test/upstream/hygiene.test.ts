@@ -160,7 +160,7 @@ describe('proxyHeaders', () => {
 });
 
 describe('answerHead', () => {
-  const hop = ['Connection', 'Keep-Alive', 'Proxy-Authenticate', 'TE', 'Trailer', 'Upgrade', 'Transfer-Encoding', 'X-Request-Id', 'X-Response-Time', 'X-Heimdall-Anything'];
+  const hop = ['Connection', 'Keep-Alive', 'Proxy-Authenticate', 'TE', 'Trailer', 'Upgrade', 'Transfer-Encoding', 'X-Request-Id', 'X-Response-Time', 'X-Heimdall-Anything', 'Expect'];
   const theirs = ['Set-Cookie', 'OpenAI-Organization', 'OpenAI-Project', 'Anthropic-Organization-Id', 'Alt-Svc', 'Strict-Transport-Security', 'NEL', 'Report-To'];
 
   it('drops what ends here, and of a provider of ours what tells about the account', () => {
