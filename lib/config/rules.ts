@@ -242,8 +242,6 @@ function harmlessOrder({ middleware }: Draft, sources: Sources): void {
     sources.warn(['middleware'], 'auth stands before rate_limit, so guessing keys is not limited; put rate_limit first');
   if (middleware.indexOf('cors') > auth)
     sources.warn(['middleware'], 'cors stands after auth, but preflights carry no key and would be refused; put cors first');
-  if (middleware.includes('queue') && middleware.indexOf('queue') < auth)
-    sources.warn(['middleware'], 'queue stands before auth, so callers wait in one lane an address and whom auth refuses takes a slot; put queue last');
 }
 
 function limitsAreChecked({ middleware, routes, rateLimit, auth }: Draft, sources: Sources): void {

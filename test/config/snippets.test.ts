@@ -69,7 +69,6 @@ const SNIPPETS: Readonly<Record<string, Snippet>> = {
   },
   http3: { later: ['server.http3'], takesEffect: ({ server }) => assert.equal(server.tls, null) },
   middleware: {
-    warnings: ['server.middleware: queue stands before auth, so callers wait in one lane an address and whom auth refuses takes a slot; put queue last'],
     takesEffect: ({ middleware }) =>
       assert.deepEqual(middleware, ['request_timer', 'cors', 'queue', 'rate_limit', 'auth', 'logging']),
   },
