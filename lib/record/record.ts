@@ -74,8 +74,6 @@ const micro = (ms: number | null): number | string => (ms === null ? '' : Math.r
 const flag = (is: boolean): string => (is ? '1' : '');
 const orNone = (text: string | number | null | undefined): string | number => text ?? '';
 
-const noUsage = f.repeat(4);
-
 const ends = /\p{Cc}/u;
 const everyEnd = /\p{Cc}/gu;
 /** A text that came neither in a header nor in the request line may hold any character. */
@@ -87,38 +85,53 @@ const clean = (text: string | null): string => (text === null ? '' : ends.test(t
  */
 const last = (mask: string): string => mask.charAt(4) + mask.charAt(5) + mask.charAt(6) + mask.charAt(7);
 
-/** The record as one text, see {@link fields}: one template, since a structured clone of the fields costs twice as much on either side. */
+/** The record as one text, its values in the order of `fields`: a structured clone of them would cost twice as much on either side. */
 export function textOf(context: Context, kind: 'r' | 'i' | 'l'): string {
-  const { req, route, token, usage, tap } = context;
+  const { req, route, token, usage } = context;
   const url = req.originalUrl ?? req.url ?? '';
   const outcome = kind === 'i' ? 'interrupted' : context.outcome === 'refused' ? `refused:${context.errorCode ?? 'unknown'}` : context.outcome;
   const seconds = overhead(context);
-  const answer = tap as AnswerTap | null;
-  return (
-    `${kind}${f}${context.id}${f}${orNone(req.method)}${f}${url.length > longestUrl ? url.slice(0, longestUrl) : url}${f}${req.httpVersion}${f}${context.ip}${f}${context.forwardedFor}${f}` +
-    `${context.status}${f}${Math.round(context.duration * 10) / 10}${f}${outcome}${f}${context.device}${f}${token === null ? f : `${token.id}${f}${last(token.mask)}`}${f}${clean(context.key)}${f}` +
-    `${orNone(context.ja4)}${f}${orNone(context.country)}${f}${clean(context.model)}${f}${flag(context.stream)}${f}${orNone(context.target)}${f}${context.attempts}${f}` +
-    `${orNone(context.upstreamRequestId)}${f}${micro(context.queueWait)}${f}${micro(context.headAt)}${f}${seconds === null ? '' : Math.round(seconds * 1e6)}${f}` +
-    `${usage === null ? noUsage : `${usage.prompt}${f}${usage.completion}${f}${orNone(usage.cached)}${f}${orNone(usage.reasoning)}${f}${flag(usage.estimated)}`}${f}${context.tokensReserved === null ? f : `${context.tokensReserved}${f}${context.tokensSettled}`}${f}${orNone(context.cost)}${f}${context.bytesIn}${f}${context.bytesOut}${f}` +
-    `${context.rules === null ? '' : context.rules.join(',')}${f}${route.template}${f}${route.class}${f}${orNone(answer?.type)}${f}${orNone(answer?.encoding)}${headers(context)}${recordEnd}`
-  );
+  const answer = context.tap as AnswerTap | null;
+  const values: (string | number)[] = [
+    kind, context.id, orNone(req.method), url.length > longestUrl ? url.slice(0, longestUrl) : url, req.httpVersion, context.ip, context.forwardedFor,
+    context.status, Math.round(context.duration * 10) / 10, outcome, context.device, token === null ? '' : token.id, token === null ? '' : last(token.mask), clean(context.key),
+    orNone(context.ja4), orNone(context.country), clean(context.model), flag(context.stream), orNone(context.target), context.attempts, orNone(context.upstreamRequestId),
+    micro(context.queueWait), micro(context.headAt), seconds === null ? '' : Math.round(seconds * 1e6),
+    orNone(usage?.prompt), orNone(usage?.completion), orNone(usage?.cached), orNone(usage?.reasoning), flag(usage?.estimated ?? false),
+    orNone(context.tokensReserved), context.tokensReserved === null ? '' : orNone(context.tokensSettled), orNone(context.cost), context.bytesIn, context.bytesOut,
+    context.rules === null ? '' : context.rules.join(','), route.template, route.class, orNone(answer?.type), orNone(answer?.encoding),
+  ];
+  addHeaders(values, context);
+  return values.join(f) + recordEnd;
 }
 
 /**
- * The headers, each with its end before it. Only credentialed routes hand them on: of the dashboard's, of webhooks and of
+ * Adds the headers, name and value in turn. Only credentialed routes hand them all on: of the dashboard's, of webhooks and of
  * pages nothing but agent, cookies and what an access line may show of the referrer leaves the request.
  */
-function headers({ req, route }: Context): string {
+function addHeaders(values: (string | number)[], { req, route }: Context): void {
   const { rawHeaders } = req;
   if (route.credential && rawHeaders.length > 0) {
-    const all = rawHeaders.join(f);
-    if (all.length <= longestHeaders) return f + all;
+    let length = 0;
+    for (let at = 0; at < rawHeaders.length; at++) {
+      const text = rawHeaders[at] as string;
+      length += text.length;
+      values.push(text);
+    }
+    if (length <= longestHeaders) return;
+    values.length -= rawHeaders.length;
   }
   const { 'user-agent': agent, cookie, referer, 'content-type': type, 'content-encoding': encoding } = req.headers;
-  return named('user-agent', agent) + named('cookie', cookie) + named('referer', referer?.split(/[?#]/, 1)[0]) + named('content-type', type) + named('content-encoding', encoding);
+  addHeader(values, 'user-agent', agent);
+  addHeader(values, 'cookie', cookie);
+  addHeader(values, 'referer', referer?.split(/[?#]/, 1)[0]);
+  addHeader(values, 'content-type', type);
+  addHeader(values, 'content-encoding', encoding);
 }
 
-const named = (name: string, value: string | undefined): string => (value === undefined ? '' : f + name + f + value.slice(0, longestHeader));
+function addHeader(values: (string | number)[], name: string, value: string | undefined): void {
+  if (value !== undefined) values.push(name, value.slice(0, longestHeader));
+}
 
 /** What the record keeps of bytes that only pass. */
 class AnswerTap implements Tap {

@@ -21,7 +21,9 @@ const mostDelay = 1;
 /** Two processes of one configuration may differ by some microseconds for as long as they live: pairs come of several. */
 const generations = 3;
 /** Rounds of a generation, in which every gate is loaded once; those on one core are for information. */
-const placements = { free: { cpu: 7, delay: 4 }, pinned: { cpu: 2, delay: 1 } };
+const placements = { free: { cpu: 4, steady: 6, delay: 4 }, pinned: { cpu: 2, steady: 3, delay: 1 } };
+/** Requests a second, and how many: with as many for both, neither wakes its client and its upstream more often than the other. */
+const steady = { rate: 3000, requests: 2400 };
 const connections = 32;
 const warmUp = 12_000;
 /** Milliseconds a round of requests is to take, and those the event loop is watched. */
@@ -82,7 +84,7 @@ export async function record(): Promise<Finding> {
     const rows = [...rowsOf('free', series.free), ...pinned, ...kept.rows()];
     return {
       rows,
-      bar: `free to use both cores, recording costs the main thread at most ${mostCpu} µs a request, and p99 of the event loop's delay at ${rate} requests/s at most ${mostTimes} × and ${mostDelay} ms; that 200 000 requests have one record each is shown by journal. ${account}. ${describeMachine()}`,
+      bar: `free to use both cores, recording costs the main thread at most ${mostCpu} µs a request at ${steady.rate} requests/s, and p99 of the event loop's delay at ${rate} requests/s at most ${mostTimes} × and ${mostDelay} ms; that 200 000 requests have one record each is shown by journal. ${account}. ${describeMachine()}`,
       holds: rows.every((row) => row['holds'] !== 'NO'),
     };
   } finally {
@@ -117,9 +119,11 @@ async function generation(scene: Scene, nth: number, series: Record<Placement, S
   if (core !== undefined) {
     bind(gates, [core]);
     await costs(scene, gates, nth, requests, 'pinned', series.pinned);
+    await steadily(scene, watched, nth, 'pinned', series.pinned);
     await delays(scene, watched, nth, 'pinned', series.pinned);
     bind(gates, [core, other as number]);
   }
+  await steadily(scene, watched, nth, 'free', series.free);
   await delays(scene, watched, nth, 'free', series.free);
   for (const gate of gates) await kept.look(gate);
   for (const { child } of gates) await child.stop();
@@ -175,7 +179,14 @@ class Series {
 
 async function costs(scene: Scene, gates: readonly Gate[], nth: number, requests: number, placement: Placement, series: Series): Promise<void> {
   const { cpu } = placements[placement];
-  for (let round = nth * cpu; round < (nth + 1) * cpu; round++) for (const gate of turned(gates, round)) await cost(scene, gate, requests, series);
+  for (let round = nth * cpu; round < (nth + 1) * cpu; round++) for (const gate of turned(gates, round)) await cost(gate, requests, 'full load', series, () => load(scene, gate, requests));
+}
+
+async function steadily(scene: Scene, gates: readonly Gate[], nth: number, placement: Placement, series: Series): Promise<void> {
+  const { steady: times } = placements[placement];
+  const { rate: each, requests } = steady;
+  const ask = async (gate: Gate): Promise<void> => count(gate, requests, await run<OpenResult>(scene.load, { kind: 'open', to: gate.to, rate: each, requests }));
+  for (let round = nth * times; round < (nth + 1) * times; round++) for (const gate of turned(gates, round)) await cost(gate, requests, 'steady', series, () => ask(gate));
 }
 
 async function delays(scene: Scene, gates: readonly Gate[], nth: number, placement: Placement, series: Series): Promise<void> {
@@ -187,12 +198,12 @@ async function delays(scene: Scene, gates: readonly Gate[], nth: number, placeme
 const turned = <T>(list: readonly T[], round: number): readonly T[] => (round % 2 === 0 ? list : list.toReversed());
 
 /** CPU from the first request to the last record written. */
-async function cost(scene: Scene, gate: Gate, requests: number, series: Series): Promise<void> {
+async function cost(gate: Gate, requests: number, how: string, series: Series, ask: () => Promise<unknown>): Promise<void> {
   const before = await usageOf(gate.child);
-  await load(scene, gate, requests);
+  await ask();
   const after = await settledUsage(gate.child);
-  series.add(gate.name, 'main thread', ((after.main ?? NaN) - (before.main ?? NaN)) / requests);
-  series.add(gate.name, 'all threads', (after.total - before.total) / requests);
+  series.add(gate.name, `main thread, ${how}`, ((after.main ?? NaN) - (before.main ?? NaN)) / requests);
+  series.add(gate.name, `all threads, ${how}`, (after.total - before.total) / requests);
 }
 
 /** Delay of the event loop while requests come at their times, whoever is late. */
@@ -218,12 +229,14 @@ function rowsOf(placement: Placement, series: Series): Row[] {
   const row = (what: string, of: string, a: Name, b: Name, combine: typeof minus, most?: number): Row => compared({ placement, what, gates: `${a} : ${b}` }, series.of(a, of), series.of(b, of), combine, placement === 'free' ? most : undefined);
   const cpu = (of: string, a: Name, b: Name, most?: number): Row => row(`${of}, CPU µs a request`, of, a, b, minus, most);
   return [
-    cpu('main thread', 'on', 'off', mostCpu),
-    cpu('all threads', 'on', 'off'),
-    cpu('main thread', 'on, no line', 'off, no line'),
-    cpu('all threads', 'on, no line', 'off, no line'),
+    cpu('main thread, steady', 'on', 'off', mostCpu),
+    cpu('all threads, steady', 'on', 'off'),
+    cpu('main thread, full load', 'on', 'off'),
+    cpu('all threads, full load', 'on', 'off'),
+    cpu('main thread, full load', 'on, no line', 'off, no line'),
+    cpu('all threads, full load', 'on, no line', 'off, no line'),
     // Nothing differs here: how far this is from 0 is how far the others are to be believed.
-    cpu('main thread', 'off, no line', 'off'),
+    cpu('main thread, full load', 'off, no line', 'off'),
     row('event-loop delay p99, ms', 'p99', 'on', 'off', minus, mostDelay),
     row('event-loop delay p99, ×', 'p99', 'on', 'off', over, mostTimes),
     row(`the same, each less ${interval} ms of timer, ×`, 'p99', 'on', 'off', without),

@@ -4,6 +4,8 @@ import { join, relative } from 'node:path';
 
 /** So many characters of a credential in a row are a find: a mask's last four are not. */
 const part = 8;
+/** As hex they are twice as many. Eight hex digits are in one of ten journals by chance, which are full of digests. */
+const hexPart = 2 * part;
 
 /** Where something was found, and which credential it is by its name. */
 export interface Find {
@@ -27,10 +29,14 @@ export class Hunt {
    */
   add(name: string, credential: string, known = ''): string {
     const telling = credential.startsWith(known) ? credential.slice(known.length) : credential;
-    for (const form of spellings(telling)) {
-      for (let at = 0; at + part <= form.length; at++) this.#names.set(form.slice(at, at + part), name);
-    }
+    for (const form of spellings(telling)) this.#learn(name, form, part);
+    const hex = Buffer.from(telling).toString('hex');
+    for (const form of [hex, hex.toUpperCase()]) this.#learn(name, form, hexPart);
     return credential;
+  }
+
+  #learn(name: string, form: string, length: number): void {
+    for (let at = 0; at + length <= form.length; at++) this.#names.set(form.slice(at, at + length), name);
   }
 
   /** Makes a credential nobody else has, as long as NewAPI's, and looks for it. */
@@ -47,7 +53,7 @@ export class Hunt {
       const text = typeof content === 'string' ? content : content.toString('latin1');
       const found = new Set<string>();
       for (let at = 0; at + part <= text.length; at++) {
-        const credential = this.#names.get(text.slice(at, at + part));
+        const credential = this.#names.get(text.slice(at, at + part)) ?? this.#names.get(text.slice(at, at + hexPart));
         if (credential === undefined || found.has(credential)) continue;
         found.add(credential);
         finds.push({ place, credential, excerpt: text.slice(Math.max(0, at - 80), at + 40).replace(/[^\x20-\x7e]/g, '.') });
@@ -58,8 +64,7 @@ export class Hunt {
 }
 
 function spellings(text: string): string[] {
-  const bytes = Buffer.from(text);
-  const forms = [text, encodeURIComponent(text), JSON.stringify(text).slice(1, -1), bytes.toString('hex'), bytes.toString('hex').toUpperCase()];
+  const forms = [text, encodeURIComponent(text), JSON.stringify(text).slice(1, -1)];
   // Base64 depends on where in three bytes the text begins; its ends on what stands around.
   for (const before of ['', 'x', 'xx']) for (const encoding of ['base64', 'base64url'] as const) forms.push(Buffer.from(before + text).toString(encoding).slice(4, -4));
   return forms;
