@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { request, until } from './support/client.ts';
+import { bare } from './support/programs.ts';
 import manifest from '../package.json' with { type: 'json' };
 
 const cli = join(import.meta.dirname, '../lib/cli.ts');
@@ -21,7 +22,7 @@ function heimdall(args: readonly string[], env: Record<string, string> = {}, yam
   const cwd = mkdtempSync(join(tmpdir(), 'heimdall-cli-'));
   if (yaml !== undefined) writeFileSync(join(cwd, 'heimdall.yaml'), yaml, { mode: 0o600 });
   return new Promise((resolve) => {
-    execFile(process.execPath, [cli, ...args], { cwd, env: { PATH: process.env['PATH'] ?? '', ...env } }, (error, stdout, stderr) => {
+    execFile(process.execPath, [cli, ...args], { cwd, env: { ...bare, ...env } }, (error, stdout, stderr) => {
       resolve({ code: typeof error?.code === 'number' ? error.code : 0, stdout, stderr });
     });
   });
@@ -88,7 +89,7 @@ it('goes on serving when nobody reads its output any more', async (t) => {
   await once(free, 'listening');
   const { port } = free.address() as AddressInfo;
   free.close();
-  const env = { PATH: process.env['PATH'] ?? '', HEIMDALL_HOST: '127.0.0.1', HEIMDALL_PORT: String(port), NEWAPI_BASE_URL: 'http://127.0.0.1:9' };
+  const env = { ...bare, HEIMDALL_HOST: '127.0.0.1', HEIMDALL_PORT: String(port), NEWAPI_BASE_URL: 'http://127.0.0.1:9' };
   const gate = spawn(process.execPath, [cli, 'start'], { cwd: mkdtempSync(join(tmpdir(), 'heimdall-cli-')), env, stdio: ['ignore', 'pipe', 'pipe'] });
   t.after(() => gate.kill('SIGKILL'));
   gate.stdout.destroy();

@@ -14,6 +14,7 @@ import { closing, openStream, request, until } from './support/client.ts';
 import { temporary } from './support/gate.ts';
 import { DEMO_KEY, startNewapi } from './support/newapi.ts';
 import { nowhere, startUpstream } from './support/upstream.ts';
+import { bare } from './support/programs.ts';
 import { dial } from './support/websocket.ts';
 
 const examples = fileURLToPath(new URL('../examples/', import.meta.url));
@@ -35,7 +36,7 @@ interface Running {
 function run(t: TestContext, script: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
   const child = spawn(process.execPath, [resolve(examples, script), ...args], {
     cwd: temporary(t),
-    env: { PATH: process.env['PATH'], HEIMDALL_PORT: '0', HEIMDALL_HOST: '127.0.0.1', ...env },
+    env: { ...bare, HEIMDALL_PORT: '0', HEIMDALL_HOST: '127.0.0.1', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const exited = once(child, 'exit') as Promise<[number | null]>;

@@ -7,8 +7,8 @@ import { AddressSet, networkOf } from '../identity/address.ts';
 import { AddressCounts } from '../limits/address-counts.ts';
 import { contextOf, type Deps, type Middleware } from '../part.ts';
 
-/** Blocked addresses remembered; one that is forgotten is blocked again by its next failure. */
-const blockedRemembered = 10_000;
+/** Blocked addresses remembered; one that is forgotten is blocked again by its next failure. By size: a `max` takes its memory at the start. */
+const blockedRemembered = { maxSize: 10_000, sizeCalculation: () => 1 };
 
 /**
  * Limits an address. By default only refused credentials count, so that an office behind one address keeps working, and
@@ -67,7 +67,7 @@ class Counter {
   readonly #counts: AddressCounts;
   readonly #exempt: AddressSet;
   /** Addresses over the limit, with the end of their window: all that a request in good standing looks at. */
-  readonly #blocked = new LRUCache<string, number>({ max: blockedRemembered });
+  readonly #blocked = new LRUCache<string, number>(blockedRemembered);
 
   constructor(core: Core, { redis }: Deps) {
     const { address, exempt } = core.config.rateLimit;

@@ -2,8 +2,8 @@ import { LRUCache } from 'lru-cache';
 import type { Context } from '../context.ts';
 import type { Target } from './targets.ts';
 
-/** Answers whose target is remembered, the least recently used forgotten first. */
-const remembered = 10_000;
+/** Answers whose target is remembered, the least recently used forgotten first. By size: a `max` takes its memory at the start. */
+const remembered = { maxSize: 10_000, sizeCalculation: () => 1 };
 /** The id stands at the beginning of an answer. */
 const beginning = 1024;
 
@@ -14,7 +14,7 @@ const previous = Buffer.from('"previous_response_id"');
  * gave that response, and to nobody else.
  */
 export class Affinity {
-  readonly #targets = new LRUCache<string, string>({ max: remembered });
+  readonly #targets = new LRUCache<string, string>(remembered);
 
   /** @param bytes the beginning of an answer that is being passed on. */
   remember(context: Context, target: Target, bytes: Buffer): void {

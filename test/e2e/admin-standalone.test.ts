@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { openStream, request, until } from '../support/client.ts';
 import { temporary } from '../support/gate.ts';
+import { bare } from '../support/programs.ts';
 import { startUpstream } from '../support/upstream.ts';
 
 const token = 'the-token-of-the-admin-in-32-characters-or-more';
@@ -41,7 +42,7 @@ async function start(t: TestContext, port: number, env: NodeJS.ProcessEnv = {}):
   const upstream = await startUpstream(t, (_req, res) => void res.end('the upstream'));
   const child = spawn(process.execPath, [server], {
     cwd: temporary(t),
-    env: { PATH: process.env['PATH'], HEIMDALL_PORT: String(port), HEIMDALL_HOST: '127.0.0.1', HEIMDALL_ADMIN_TOKEN: token, NEWAPI_BASE_URL: upstream.url, ...env },
+    env: { ...bare, HEIMDALL_PORT: String(port), HEIMDALL_HOST: '127.0.0.1', HEIMDALL_ADMIN_TOKEN: token, NEWAPI_BASE_URL: upstream.url, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const exited = once(child, 'exit');

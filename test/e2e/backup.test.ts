@@ -7,6 +7,7 @@ import { startGate } from '../support/gate.ts';
 import { DEMO_KEY, startNewapi, type Override } from '../support/newapi.ts';
 import { startProvider, type Fault } from '../support/provider.ts';
 import { bearer, CALLER, chat, OWN, servedBy, startScene } from '../support/scene.ts';
+import { shared } from '../support/shared.ts';
 
 const code = (answer: Answer): unknown => answer.json<{ error: { code: unknown } }>().error.code;
 
@@ -89,19 +90,27 @@ const verdicts: Readonly<Record<string, readonly [status: number, code: string]>
 const speaks = (status: number, error: unknown): Override => (_req, res) =>
   res.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify({ error }));
 
+const besideNewapi = shared(async (scope) => {
+  const newapi = closing(scope, await startNewapi());
+  const backup = closing(scope, await startProvider({ name: 'backup' }));
+  const gate = await startGate(scope, { newapi: { baseUrl: newapi.url }, llm: { backupProviders: [{ provider: 'openai', endpoint: backup.endpoint, apiKey: OWN }] } });
+  return { newapi, backup, gate };
+});
+
 for (const [name, [status, said]] of Object.entries(verdicts)) {
-  test(`NewAPI's own verdict is the answer, and no other target is asked: ${name}`, async (t) => {
-    const newapi = closing(t, await startNewapi());
-    const backup = closing(t, await startProvider({ name: 'backup' }));
-    const gate = await startGate(t, { newapi: { baseUrl: newapi.url }, llm: { backupProviders: [{ provider: 'openai', endpoint: backup.endpoint, apiKey: OWN }] } });
+  test(`NewAPI's own verdict is the answer, and no other target is asked: ${name}`, async () => {
+    const { newapi, backup, gate } = await besideNewapi();
+    backup.clear();
+    const { connections } = backup;
     const ask = () => request(`${gate.url}/v1/chat/completions`, { body: chat, headers: bearer(DEMO_KEY) });
     assert.equal((await ask()).status, 200);
     const off = newapi.on('POST /v1/chat/completions', speaks(status, { message: 'no (request id: 1)', type: 'new_api_error', code: said }));
     const answer = await ask();
-    assert.deepEqual([answer.status, code(answer), backup.connections], [status, said, 0]);
+    assert.deepEqual([answer.status, code(answer), backup.calls.length, backup.connections], [status, said, 0, connections]);
     off();
-    newapi.on('POST /v1/chat/completions', speaks(status < 500 ? 500 : status, { message: 'no', type: 'new_api_error', code: 'do_request_failed' }));
+    const away = newapi.on('POST /v1/chat/completions', speaks(status < 500 ? 500 : status, { message: 'no', type: 'new_api_error', code: 'do_request_failed' }));
     assert.equal(servedBy(await ask()), 'backup');
+    away();
   });
 }
 

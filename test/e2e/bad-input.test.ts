@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { test, type TestContext } from 'node:test';
+import { describe, it } from 'node:test';
 
-import { closing, rawRequest, request } from '../support/client.ts';
+import { closing, rawRequest, request, type TestLike } from '../support/client.ts';
 import { startGate, type RunningGate } from '../support/gate.ts';
 import { DEMO_KEY, startNewapi, type Newapi } from '../support/newapi.ts';
 import { accessRecords, type Records } from '../support/records.ts';
+import { shared } from '../support/shared.ts';
 
 /** Stands in every request, so that whatever repeats it is found out. */
 const SECRET = 'topsecrettopsecrettopsecret';
@@ -41,13 +42,14 @@ interface Scene {
   readonly records: Records;
 }
 
-async function start(t: TestContext): Promise<Scene> {
+async function start(t: TestLike): Promise<Scene> {
   const newapi = closing(t, await startNewapi());
   const records = accessRecords(t);
   const gate = await startGate(t, {
     newapi: { baseUrl: newapi.url },
     logging: records.logging,
     server: { maxBodyBytes: '2KB', maxHeaderBytes: '64KB' },
+    rateLimit: { address: { limit: 0 } },
   });
   return { newapi, gate, records };
 }
@@ -148,24 +150,38 @@ function answersIn(bytes: Buffer): { status: number; head: string; body: string 
   });
 }
 
-for (const [name, asked] of Object.entries(cases)) {
-  const { status, code, shape = 'openai' } = asked;
-  test(`${name}: one ${status}${code === undefined ? '' : ` ${code}`}, one record`, async (t) => {
-    const { newapi, gate, records } = await start(t);
-    const answers = answersIn(await rawRequest(gate.port, wire(asked, gate.port)));
-    const statuses = answers.map((each) => each.status);
-    assert.deepEqual(statuses, asked.goAhead ? [100, status] : [status]);
-    const { head, body } = answers.at(-1) as (typeof answers)[number];
-    const id = /^x-request-id: (\S+)$/im.exec(head)?.[1];
-    assert.match(String(id), /^[0-9a-f-]{36}$/);
-    if (code !== undefined) assert.equal(shapes[shape](JSON.parse(body) as never), code, body);
+describe('a bad request', () => {
+  const scene = shared(start);
+  /** Id and status of every answer so far. */
+  const answered: [id: unknown, status: number][] = [];
 
-    const good = await request(`${gate.url}/v1/models`, { headers: { Authorization: `Bearer ${DEMO_KEY}` } });
-    assert.equal(good.status, 200);
-    assert.equal(newapi.requests.length, code === undefined ? 2 : 1, 'a refused request reached NewAPI');
+  for (const [name, asked] of Object.entries(cases)) {
+    const { status, code, shape = 'openai' } = asked;
+    it(`${name}: one ${status}${code === undefined ? '' : ` ${code}`}`, async () => {
+      const { newapi, gate } = await scene();
+      newapi.clear();
+      const answers = answersIn(await rawRequest(gate.port, wire(asked, gate.port)));
+      const statuses = answers.map((each) => each.status);
+      assert.deepEqual(statuses, asked.goAhead ? [100, status] : [status]);
+      const { head, body } = answers.at(-1) as (typeof answers)[number];
+      const id = /^x-request-id: (\S+)$/im.exec(head)?.[1];
+      assert.match(String(id), /^[0-9a-f-]{36}$/);
+      if (code !== undefined) assert.equal(shapes[shape](JSON.parse(body) as never), code, body);
+
+      const good = await request(`${gate.url}/v1/models`, { headers: { Authorization: `Bearer ${DEMO_KEY}` } });
+      assert.equal(good.status, 200);
+      assert.equal(newapi.requests.length, code === undefined ? 2 : 1, 'a refused request reached NewAPI');
+      answered.push([id, status], [good.headers['x-request-id'], 200]);
+      const written = JSON.stringify(answers);
+      assert.ok(!written.includes(SECRET.slice(0, 12)) && !written.includes(DEMO_KEY), written);
+    });
+  }
+
+  it('has one record and no more, in its turn, and leaves its secret nowhere', async () => {
+    const { gate, records } = await scene();
     await gate.gate.close();
-    assert.deepEqual(records.all().map((line) => [line.id, line.status]), [[id, status], [good.headers['x-request-id'], 200]]);
-    const written = JSON.stringify([answers, records.all(), gate.log.events]);
+    assert.deepEqual(records.all().map((line) => [line.id, line.status]), answered);
+    const written = JSON.stringify([records.all(), gate.log.events]);
     assert.ok(!written.includes(SECRET.slice(0, 12)) && !written.includes(DEMO_KEY), written);
   });
-}
+});

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
-import { test, type TestContext } from 'node:test';
+import { test } from 'node:test';
 import { gunzipSync } from 'node:zlib';
-import { closing, request, type Answer } from '../support/client.ts';
+import { closing, request, type Answer, type TestLike } from '../support/client.ts';
 import { startGate, type RunningGate } from '../support/gate.ts';
 import { startNewapi, stripeSignature, type Newapi, type NewapiOptions } from '../support/newapi.ts';
+import { shared } from '../support/shared.ts';
 import { startUpstream } from '../support/upstream.ts';
 import type { ConfigInput } from '../../lib/index.ts';
 
@@ -12,9 +13,18 @@ interface Scene {
   readonly gate: RunningGate;
 }
 
-async function start(t: TestContext, options: NewapiOptions = {}, config: ConfigInput = {}): Promise<Scene> {
+async function start(t: TestLike, options: NewapiOptions = {}, config: ConfigInput = {}): Promise<Scene> {
   const api = closing(t, await startNewapi(options));
   return { api, gate: await startGate(t, { ...config, newapi: { baseUrl: api.url } }) };
+}
+
+const common = shared((scope) => start(scope, { now: () => 1_767_571_200_000 }));
+
+/** A stand-in that has seen nothing yet, and the gate before it. */
+async function fresh(): Promise<Scene> {
+  const scene = await common();
+  scene.api.clear();
+  return scene;
 }
 
 const login = (gate: RunningGate): Promise<Answer> =>
@@ -35,8 +45,8 @@ const comparable = ({ rawHeaders }: Answer): string[] => {
 };
 
 for (const target of ['/', '/assets/app.js', '/api/status', '/console/token', '/favicon.ico', '/api/nothing', '/assets/missing.js']) {
-  test(`${target} is what a direct call gets, byte for byte and header for header`, async (t) => {
-    const { api, gate } = await start(t, { now: () => 1_767_571_200_000 });
+  test(`${target} is what a direct call gets, byte for byte and header for header`, async () => {
+    const { api, gate } = await fresh();
     const headers = { 'Accept-Encoding': 'gzip', Host: 'chat.example.com' };
     const direct = await request(api.url + target, { headers });
     const through = await request(gate.url + target, { headers });
@@ -49,15 +59,15 @@ for (const target of ['/', '/assets/app.js', '/api/status', '/console/token', '/
   });
 }
 
-test('a page gets no policy that its scripts, popups and images did not have before', async (t) => {
-  const { gate } = await start(t);
+test('a page gets no policy that its scripts, popups and images did not have before', async () => {
+  const { gate } = await fresh();
   const { headers } = await request(gate.url);
   const policies = Object.keys(headers).filter((name) => /^(?:cross-origin|content-security|x-frame|referrer|permissions|strict-transport)/.test(name));
   assert.deepEqual(policies, []);
 });
 
-test('a cached asset is revalidated: 304 without a body, with the same ETag', async (t) => {
-  const { gate } = await start(t);
+test('a cached asset is revalidated: 304 without a body, with the same ETag', async () => {
+  const { gate } = await fresh();
   const first = await request(`${gate.url}/assets/app.js`);
   const etag = String(first.headers.etag);
   assert.equal(first.headers['cache-control'], 'max-age=604800');
@@ -65,8 +75,8 @@ test('a cached asset is revalidated: 304 without a body, with the same ETag', as
   assert.deepEqual([again.status, again.body.length, again.headers.etag], [304, 0, etag]);
 });
 
-test('gzip arrives as the upstream packed it, and only when asked for', async (t) => {
-  const { gate } = await start(t);
+test('gzip arrives as the upstream packed it, and only when asked for', async () => {
+  const { gate } = await fresh();
   const packed = await request(`${gate.url}/assets/app.js`, { headers: { 'Accept-Encoding': 'gzip' } });
   const plain = await request(`${gate.url}/assets/app.js`);
   assert.equal(packed.headers['content-encoding'], 'gzip');
@@ -75,8 +85,8 @@ test('gzip arrives as the upstream packed it, and only when asked for', async (t
   assert.deepEqual(gunzipSync(packed.body), plain.body);
 });
 
-test('logging in sets every cookie, and the session they make works', async (t) => {
-  const { gate } = await start(t);
+test('logging in sets every cookie, and the session they make works', async () => {
+  const { gate } = await fresh();
   const entered = await login(gate);
   assert.equal(entered.headers['set-cookie']?.length, 2);
   assert.match(entered.headers['set-cookie']?.[0] ?? '', /^session=.+; HttpOnly; SameSite=Strict$/);
@@ -89,8 +99,8 @@ test('logging in sets every cookie, and the session they make works', async (t) 
   assert.equal((await request(`${gate.url}/api/user/self`, { headers })).status, 401);
 });
 
-test('the usage log below /api/log belongs to NewAPI', async (t) => {
-  const { gate } = await start(t);
+test('the usage log below /api/log belongs to NewAPI', async () => {
+  const { gate } = await fresh();
   const headers = { Cookie: jar(await login(gate)), 'New-Api-User': '1' };
   for (const path of ['/api/log/', '/api/log/self', '/api/log/?p=1&size=10']) {
     const { status, json } = await request(gate.url + path, { headers });
@@ -109,8 +119,8 @@ test('own paths are matched exactly: what lies below and beside them is the upst
   assert.deepEqual(api.requests.map(({ url }) => url), beside);
 });
 
-test('an OAuth redirect leads back to the scheme and host the browser used', async (t) => {
-  const { api, gate } = await start(t);
+test('an OAuth redirect leads back to the scheme and host the browser used', async () => {
+  const { api, gate } = await fresh();
   const answer = await request(`${gate.url}/api/oauth/linuxdo`, { headers: { Host: 'chat.example.com' } });
   assert.equal(answer.status, 302);
   const back = new URL(String(answer.headers.location)).searchParams.get('redirect_uri');
@@ -126,8 +136,8 @@ const forged = {
   'X-Real-IP': '203.0.113.8', 'X-Forwarded-Port': '9', 'CF-Connecting-IP': '203.0.113.9', Forwarded: 'for=203.0.113.10', 'X-Original-URL': '/admin',
 };
 
-test('behind a trusted proxy its scheme, host and client count', async (t) => {
-  const { api, gate } = await start(t);
+test('behind a trusted proxy its scheme, host and client count', async () => {
+  const { api, gate } = await fresh();
   const answer = await request(`${gate.url}/api/oauth/linuxdo`, { headers: forged });
   assert.match(String(answer.headers.location), /redirect_uri=https%3A%2F%2F/);
   const [{ headers } = assert.fail()] = api.requests;
@@ -163,8 +173,8 @@ test('a payment\'s signature holds, since its body arrives as it was sent', asyn
   assert.equal((await request(`${gate.url}/api/stripe/webhook`, { headers, body: Buffer.concat([body, Buffer.from(' ')]) })).status, 400);
 });
 
-test('paths and queries arrive as they were written', async (t) => {
-  const { api, gate } = await start(t);
+test('paths and queries arrive as they were written', async () => {
+  const { api, gate } = await fresh();
   const targets = [
     '/v1beta/models/gemini-2.5-flash:countTokens?key=sk-abc', '/a//b///c', '/a/../b', '/a/./b', '/%7Euser/%2e%2e/x', '/x?a=%20b+c&a=2&&=&b', '/x?url=http://a.test/?q=1#f',
     '/x??', '/x?', '//', '//x:y', '//[::1', '///', '/\\\\x:y', '/a;b=c/d,e', "/it's(fine)!*", '/%E4%BD%A0/x?q=%00', '/x?q="<>|\\^`{}', '/mj/task/1:2/fetch',

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { describe, it, test } from 'node:test';
 
 import { closing, request, sse } from '../support/client.ts';
 import { startGate } from '../support/gate.ts';
 import { fullBacklog, startProvider, type Fault, type Provider } from '../support/provider.ts';
 import { bearer, CALLER, chat, OWN, servedBy, startScene, type Scene } from '../support/scene.ts';
+import { shared } from '../support/shared.ts';
 
 const streamed = { ...chat, stream: true };
 
@@ -65,38 +66,44 @@ async function ends({ primary, backup, ask }: Scene, end: End, options: Paramete
 for (const [name, { fault, chat: end, models, reused }] of Object.entries(rows)) {
   const shown = (to: End): string => (typeof to === 'number' ? `a ${to}` : `the ${to}'s answer`);
 
-  test(`NewAPI ${name}: a verified caller gets ${shown(end)}`, async (t) => {
-    const scene = await startScene(t);
-    await scene.verify(true);
-    await meets(scene.primary, fault);
-    await ends(scene, end);
-  });
+  describe(`when NewAPI ${name}`, () => {
+    // No breaker: what one test did to a target is nothing to the next.
+    const scene = shared((scope) => startScene(scope, { circuitBreaker: { failureThreshold: 1000 } }));
 
-  if (reused !== undefined) {
-    test(`NewAPI ${name} on a connection that has served before: a verified caller gets ${shown(reused)}`, async (t) => {
-      const scene = await startScene(t);
-      await scene.verify();
-      await meets(scene.primary, fault);
-      await ends(scene, reused);
+    it('an unverified caller never reaches the backup', async () => {
+      const { primary, backup, ask } = await scene();
+      const before = backup.connections;
+      await meets(primary, fault);
+      const answer = await ask({ headers: bearer('sk-stranger') });
+      assert.equal(backup.connections, before);
+      if (end !== 'primary') assert.ok(answer.status >= 300, String(answer.status));
+      else assert.equal(servedBy(answer), 'primary');
     });
-  }
 
-  if (models !== undefined) {
-    test(`NewAPI ${name}: the list of models is ${shown(models)}`, async (t) => {
-      const scene = await startScene(t);
-      await scene.verify(true);
-      await meets(scene.primary, fault);
-      await ends(scene, models, { path: '/v1/models', method: 'GET' });
+    it(`a verified caller gets ${shown(end)}`, async () => {
+      const { primary, verify } = await scene();
+      await verify(true);
+      await meets(primary, fault);
+      await ends(await scene(), end);
     });
-  }
 
-  test(`NewAPI ${name}: an unverified caller never reaches the backup`, async (t) => {
-    const scene = await startScene(t);
-    await meets(scene.primary, fault);
-    const answer = await scene.ask();
-    assert.equal(scene.backup.connections, 0);
-    if (end !== 'primary') assert.ok(answer.status >= 300, String(answer.status));
-    else assert.equal(servedBy(answer), 'primary');
+    if (models !== undefined) {
+      it(`the list of models is ${shown(models)}`, async () => {
+        const { primary, verify } = await scene();
+        await verify(true);
+        await meets(primary, fault);
+        await ends(await scene(), models, { path: '/v1/models', method: 'GET' });
+      });
+    }
+
+    if (reused !== undefined) {
+      it(`on a connection that has served before a verified caller gets ${shown(reused)}`, async () => {
+        const { primary, verify } = await scene();
+        await verify();
+        await meets(primary, fault);
+        await ends(await scene(), reused);
+      });
+    }
   });
 }
 

@@ -9,8 +9,14 @@ import { DEMO_KEY, startNewapi } from '../support/newapi.ts';
 import { fullBacklog, type Fault } from '../support/provider.ts';
 import { accessRecords } from '../support/records.ts';
 import { bearer, CALLER, chat, startScene, type Scene, type SceneOptions } from '../support/scene.ts';
+import { shared } from '../support/shared.ts';
 
 const streamed = { ...chat, stream: true };
+
+const speaking = {
+  '/v1/chat/completions': shared((scope) => startScene(scope)),
+  '/v1/messages': shared((scope) => startScene(scope, { target: { provider: 'anthropic' } })),
+};
 
 const deaths: Readonly<Record<string, Fault>> = {
   'is closed': { kind: 'reset', at: 'headers', after: 600, by: 'fin' },
@@ -23,8 +29,8 @@ for (const [name, fault] of Object.entries(deaths)) {
     ['/v1/chat/completions', undefined, /^\{"error":\{"message":"[^"]+","type":"server_error","param":null,"code":"upstream_interrupted"\}\}$/],
     ['/v1/messages', 'error', /^\{"type":"error","error":\{"type":"api_error","message":"[^"]+"\},"request_id":"[^"]+"\}$/],
   ] as const) {
-    test(`a stream of ${route} that ${name} under way ends with an error event, not with the backup or [DONE]`, async (t) => {
-      const scene = await startScene(t, { target: { provider: route === '/v1/messages' ? 'anthropic' : 'openai' } });
+    test(`a stream of ${route} that ${name} under way ends with an error event, not with the backup or [DONE]`, async () => {
+      const scene = await speaking[route]();
       await scene.verify();
       await scene.primary.script([fault]);
       const stream = await sse(scene.gate.url + route, { body: streamed, headers: bearer(CALLER) });
@@ -89,8 +95,8 @@ const bytes: Readonly<Record<string, readonly [path: string, body: object, Fault
 };
 
 for (const [name, [path, body, fault]] of Object.entries(bytes)) {
-  test(`an answer that is no event stream never ends cleanly when it was cut: ${name}`, async (t) => {
-    const scene = await startScene(t);
+  test(`an answer that is no event stream never ends cleanly when it was cut: ${name}`, async () => {
+    const scene = await speaking['/v1/chat/completions']();
     await scene.verify();
     await scene.primary.script([fault]);
     const answer = await openStream(scene.gate.url + path, { body, headers: bearer(CALLER) });

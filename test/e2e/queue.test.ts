@@ -20,21 +20,23 @@ interface Scene {
   gauge(name: string): Promise<number>;
 }
 
-/** A gate before an upstream that needs `hold` milliseconds for everything and accepts every token but those of strangers. */
+/** A gate before an upstream that needs about `hold` milliseconds for everything, one request more and another less, and accepts every token but those of strangers. */
 async function start(t: TestContext, hold: number, config: ConfigInput): Promise<Scene> {
   const held: number[] = [];
   let inHand = 0;
+  let asked = 0;
   let most = 0;
   const upstream = await startUpstream(t, (req, res) => {
     const began = performance.now();
     most = Math.max(most, ++inHand);
+    const needs = hold * (0.6 + 0.2 * (asked++ % 5));
     const status = req.headers.authorization?.includes('stranger') ? 403 : 200;
     req.resume().on('end', () => {
       setTimeout(() => {
         held.push(performance.now() - began);
         inHand--;
         res.writeHead(status, { 'Content-Type': 'application/json', 'X-Oneapi-Request-Id': 'r' }).end('{"choices":[]}');
-      }, hold);
+      }, needs);
     });
   });
   const gate = await startGate(t, { newapi: { baseUrl: upstream.url }, metrics, ...config });
@@ -49,9 +51,9 @@ test('a key that floods does not make others wait: p95 within twice a service ti
   const concurrency = 10;
   const callers = ['flood', 'ann', 'bob', 'cleo'].map((name) => callerNamed(name, 'sk-at-newapi'));
   const [flood, ...others] = callers as [ReturnType<typeof callerNamed>];
-  const { gate, held, most, gauge } = await start(t, 40, { auth: { mode: 'keys', keys: callers.map(({ key }) => key) }, queue: { concurrency } });
+  const { gate, held, most, gauge } = await start(t, 80, { auth: { mode: 'keys', keys: callers.map(({ key }) => key) }, queue: { concurrency } });
   let over = false;
-  const flooding = Promise.all(Array.from({ length: 500 }, () => obey(gate.url, flood.headers, 1))).finally(() => {
+  const flooding = Promise.all(Array.from({ length: 250 }, () => obey(gate.url, flood.headers, 1))).finally(() => {
     over = true;
   });
   await until(async () => (await gauge('queue_waiting')) > 100);

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { test, type TestContext } from 'node:test';
+import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import type { ConfigInput } from '../../lib/index.ts';
 
-import { closing, request, type Answer, type RequestOptions } from '../support/client.ts';
+import { closing, request, type Answer, type RequestOptions, type TestLike } from '../support/client.ts';
 import { startGate, type RunningGate } from '../support/gate.ts';
 import { DEMO_KEY, startNewapi, type Newapi, type Override, type SeenRequest } from '../support/newapi.ts';
+import { shared } from '../support/shared.ts';
 
 /** Everything in an answer's head that may differ from a direct call's. */
 const differences = {
@@ -28,7 +29,7 @@ interface Scene {
   readonly gate: RunningGate;
 }
 
-async function start(t: TestContext, config: ConfigInput = {}): Promise<Scene> {
+async function start(t: TestLike, config: ConfigInput = {}): Promise<Scene> {
   const api = closing(t, await startNewapi());
   return { api, gate: await startGate(t, { newapi: { baseUrl: api.url }, ...config }) };
 }
@@ -100,9 +101,11 @@ const answers: Readonly<Record<string, Override>> = {
   'a policy of its own on sniffing': (_req, res) => res.writeHead(200, { 'Content-Type': 'application/json', 'x-content-type-options': 'nosniff' }).end('{}'),
 };
 
+const common = shared((scope) => start(scope));
+
 for (const [name, override] of Object.entries(answers)) {
-  test(`an answer passes unchanged: ${name}`, async (t) => {
-    const scene = await start(t);
+  test(`an answer passes unchanged: ${name}`, async () => {
+    const scene = await common();
     scene.api.on('POST /v1/chat/completions', override);
     const { through } = await same(scene, '/v1/chat/completions', chat);
     assert.match(String(through.headers['x-request-id']), /^[0-9a-f-]{36}$/);

@@ -8,7 +8,7 @@ import type { ConfigInput } from '../../lib/index.ts';
 import { openStream, until, type Answer } from '../support/client.ts';
 import { fakeClock } from '../support/clock.ts';
 import { startGate } from '../support/gate.ts';
-import { accessRecords } from '../support/records.ts';
+import { accessRecords, type AccessRecord } from '../support/records.ts';
 import { startUpstream } from '../support/upstream.ts';
 import { dial, handshake, refused } from '../support/websocket.ts';
 import { bearer, behind, chat, codeOf } from './behind.ts';
@@ -89,7 +89,8 @@ describe('queue', () => {
     await first;
     await until(async () => (await gauge('queue_active')) === 0);
     assert.equal(seen.length, 1);
-    const lines = (await records.atLeast(2)).filter(({ route }) => route === path);
+    const linesHere = (): AccessRecord[] => records.all().filter(({ route }) => route === path);
+    const lines = await until(() => (linesHere().length >= 2 ? linesHere() : undefined));
     assert.deepEqual(lines.map(({ status, outcome }) => [status, outcome]), [[499, 'aborted'], [200, 'served']]);
   });
 

@@ -2,8 +2,9 @@ import '../support/node.ts';
 import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
 import { describe, it, type TestContext } from 'node:test';
-import type { ConfigInput } from '../../lib/index.ts';
+import type { ConfigInput, GateOptions } from '../../lib/index.ts';
 import { closing, rawRequest, request, type Answer, type RequestOptions } from '../support/client.ts';
+import { realClock } from '../support/clock.ts';
 import { startGate, type RunningGate } from '../support/gate.ts';
 import { recorded, type JournalRow } from '../support/journal.ts';
 import { startNewapi, type Newapi } from '../support/newapi.ts';
@@ -30,9 +31,9 @@ interface Bench {
   kept(): Promise<JournalRow[]>;
 }
 
-async function start(t: TestContext, ingest: object = {}, config: ConfigInput = {}): Promise<Bench> {
+async function start(t: TestContext, ingest: object = {}, config: ConfigInput = {}, options: GateOptions = {}): Promise<Bench> {
   const newapi = closing(t, await startNewapi());
-  const gate = await startGate(t, { newapi: { baseUrl: newapi.url }, secret: 'an install secret', ...config, audit: { ingest: { tokens: [token, other], ...ingest }, ...config.audit } });
+  const gate = await startGate(t, { newapi: { baseUrl: newapi.url }, secret: 'an install secret', ...config, audit: { ingest: { tokens: [token, other], ...ingest }, ...config.audit } }, options);
   return {
     gate,
     newapi,
@@ -105,7 +106,8 @@ describe('a record that is handed in', () => {
   });
 
   it('may not be too large, nor too many of one token', async (t) => {
-    const { send, gate } = await start(t, { maxRate: 2 });
+    // A second would give back two.
+    const { send, gate } = await start(t, { maxRate: 2 }, {}, { clock: { ...realClock, now: () => now * 1000 } });
     assert.equal((await send({ ...entry, request_body: 'x'.repeat(262_144) })).status, 413);
     const statuses: number[] = [];
     for (let nth = 0; nth < 4; nth++) statuses.push((await send(entry)).status);

@@ -1,7 +1,6 @@
 import { hash } from 'node:crypto';
-import type { TestContext } from 'node:test';
 import type { ConfigInput } from '../../lib/index.ts';
-import { closing, request, type Answer } from './client.ts';
+import { closing, request, type Answer, type TestLike } from './client.ts';
 import { fakeClock, type FakeClock } from './clock.ts';
 import { startGate, type RunningGate } from './gate.ts';
 import { startIssuer, type Issuer } from './issuer.ts';
@@ -23,7 +22,7 @@ export interface JwtScene {
 }
 
 /** @param jwt laid over the issuer's own. */
-export async function startJwtScene(t: TestContext, { jwt, ...config }: Omit<ConfigInput, 'auth'> & { readonly jwt?: object } = {}): Promise<JwtScene> {
+export async function startJwtScene(t: TestLike, { jwt, ...config }: Omit<ConfigInput, 'auth'> & { readonly jwt?: object } = {}): Promise<JwtScene> {
   const clock = fakeClock();
   const issuer = await startIssuer(t, clock.now);
   const newapi = closing(t, await startNewapi());

@@ -3,6 +3,7 @@ import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { until, type TestLike } from './client.ts';
+import { bare } from './programs.ts';
 
 const cli = join(import.meta.dirname, '../../lib/cli.ts');
 
@@ -16,7 +17,7 @@ export interface Ran {
 /** Runs `heimdall` with these words in a directory, with nothing of this process's environment but the path. */
 export function heimdallCommand(cwd: string, args: readonly string[], env: Readonly<Record<string, string>> = {}, input = ''): Promise<Ran> {
   return new Promise((resolve) => {
-    const child = execFile(process.execPath, [cli, ...args], { cwd, env: { PATH: process.env['PATH'] ?? '', ...env } }, (error, stdout, stderr) => {
+    const child = execFile(process.execPath, [cli, ...args], { cwd, env: { ...bare, ...env } }, (error, stdout, stderr) => {
       resolve({ code: typeof error?.code === 'number' ? error.code : error ? 1 : 0, stdout, stderr });
     });
     child.stdin?.end(input);
@@ -36,7 +37,7 @@ export interface GateProcess {
 
 /** Starts `heimdall start` in a directory, on a free port of 127.0.0.1; ends with the test. */
 export async function startGateProcess(t: TestLike, cwd: string, env: Readonly<Record<string, string>>): Promise<GateProcess> {
-  const child = spawn(process.execPath, [cli, 'start'], { cwd, env: { PATH: process.env['PATH'] ?? '', HEIMDALL_HOST: '127.0.0.1', HEIMDALL_PORT: '0', ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [cli, 'start'], { cwd, env: { ...bare, HEIMDALL_HOST: '127.0.0.1', HEIMDALL_PORT: '0', ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
   const said = { out: '', err: '' };
   child.stdout.on('data', (text) => void (said.out += String(text)));
   child.stderr.on('data', (text) => void (said.err += String(text)));

@@ -22,6 +22,8 @@ export interface ProviderOptions {
   /** What a second request on a connection meets: an answer, or the end of the connection. Default `keep`. */
   readonly reuse?: 'keep' | Cut;
   readonly now?: () => number;
+  /** Told of a request from whose answer nothing more is to be expected, though it goes on. */
+  readonly silent?: (call: Call) => void;
 }
 
 /** A provider that can be made to fail in every way a network knows. */
@@ -69,6 +71,7 @@ export async function startProvider(options: ProviderOptions = {}): Promise<Prov
     calls: [],
     connections: 0,
     resets: 0,
+    silent: options.silent ?? (() => undefined),
     takeAccept: script.accept,
     takeFault: (head) => script.request(head, port.drain),
     draining: port.draining,

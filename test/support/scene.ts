@@ -1,9 +1,9 @@
-import type { TestContext } from 'node:test';
 import type { ConfigInput, LlmInput, LlmTargetInput } from '../../lib/index.ts';
 
-import { closing, request, type Answer, type RequestOptions } from './client.ts';
+import { closing, request, until, type Answer, type RequestOptions, type TestLike } from './client.ts';
+import { leapingClock } from './clock.ts';
 import { startGate, type RunningGate } from './gate.ts';
-import { startProvider, type Provider, type ProviderOptions } from './provider.ts';
+import { startProvider, type Call, type Provider, type ProviderOptions } from './provider.ts';
 
 /** The caller's token at NewAPI, and the gate's own key at the backup. */
 export const CALLER = 'sk-callersecretcallersecretcallersecretcallersecret';
@@ -28,16 +28,19 @@ export interface SceneOptions extends Omit<ConfigInput, 'llm' | 'newapi'> {
   readonly primary?: ProviderOptions;
 }
 
-/** About as short as a patience can be on a busy machine. */
-const patience = 120;
+/** Longer than any machine is busy. */
+const patience = 20_000;
 
 export const chat = { model: 'gpt-4o-mini', messages: [{ role: 'user', content: 'one two three' }] };
 
 export const bearer = (key: string): { readonly Authorization: string } => ({ Authorization: `Bearer ${key}` });
 
-export async function startScene(t: TestContext, { llm, target, primary: manner, ...config }: SceneOptions = {}): Promise<Scene> {
-  const primary = closing(t, await startProvider({ name: 'primary', ...manner }));
-  const backup = closing(t, await startProvider({ name: 'backup', key: OWN }));
+/** An upstream that falls silent has used up the gate's patience at once, unless the test sets time limits of its own. */
+export async function startScene(t: TestLike, { llm, target, primary: manner, ...config }: SceneOptions = {}): Promise<Scene> {
+  const clock = leapingClock();
+  const silent = llm?.timeouts === undefined ? (call: Call) => void outwait(clock, call) : undefined;
+  const primary = closing(t, await startProvider({ name: 'primary', ...(silent && { silent }), ...manner }));
+  const backup = closing(t, await startProvider({ name: 'backup', key: OWN, ...(silent && { silent }) }));
   const gate = await startGate(t, {
     ...config,
     newapi: { baseUrl: primary.url },
@@ -45,8 +48,9 @@ export async function startScene(t: TestContext, { llm, target, primary: manner,
       backupProviders: [{ provider: 'openai', endpoint: backup.endpoint, apiKey: OWN, ...target }],
       ...llm,
       timeouts: { connect: patience, firstByte: patience, idle: patience, ...llm?.timeouts },
+      retry: { initialDelay: 1, maxDelay: 2, ...llm?.retry },
     },
-  });
+  }, { clock });
   const ask: Scene['ask'] = ({ path = '/v1/chat/completions', headers = bearer(CALLER), method = 'POST', ...options } = {}) =>
     request(gate.url + path, { method, headers, ...(method === 'POST' && { body: chat }), ...options });
   const verify = async (close = false): Promise<void> => {
@@ -57,6 +61,15 @@ export async function startScene(t: TestContext, { llm, target, primary: manner,
     backup.clear();
   };
   return { primary, backup, gate, ask, verify };
+}
+
+/** Lets the gate's patience with a request end, as often as it takes: what was written last may not have been read yet. */
+async function outwait(clock: ReturnType<typeof leapingClock>, call: Call): Promise<void> {
+  for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+  while (!call.finished && !call.aborted) {
+    clock.leap(patience);
+    await until(() => call.finished || call.aborted, 300).catch(() => undefined);
+  }
 }
 
 /** Who answered a chat, from the answer itself. */

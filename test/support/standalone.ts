@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { bare } from './programs.ts';
 
 const entry = join(import.meta.dirname, '../../examples/standalone/server.ts');
 
@@ -28,7 +29,7 @@ export async function startStandalone(newapi: string, yaml: string): Promise<Sta
   writeFileSync(path, yaml, { mode: 0o600 });
   const child = spawn(process.execPath, [entry], {
     cwd: dir,
-    env: { PATH: process.env['PATH'] ?? '', NEWAPI_BASE_URL: newapi, HEIMDALL_PORT: '0', HEIMDALL_HOST: '127.0.0.1', HEIMDALL_CONFIG: path },
+    env: { ...bare, NEWAPI_BASE_URL: newapi, HEIMDALL_PORT: '0', HEIMDALL_HOST: '127.0.0.1', HEIMDALL_CONFIG: path },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let said = '';

@@ -136,7 +136,7 @@ async function trial(world: World, { name, faults, trouble, told = '', reused = 
   const time = isSilent(faults) ? world.clock.stop() : null;
   const answer = send(gate.url, question, model, headers);
   if (time !== null) {
-    await until(() => primary.calls.at(-1)?.received && (isEndless(faults) || primary.calls.at(-1)?.stalled), 5000, 'a silent upstream');
+    await until(() => primary.calls.at(-1)?.stalled, 5000, 'a silent upstream');
     await arrived();
     time.forward(patience);
   }
@@ -160,8 +160,6 @@ async function trial(world: World, { name, faults, trouble, told = '', reused = 
 async function arrived(): Promise<void> {
   for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
-
-const isEndless = (faults: Case['faults']): boolean => !('kind' in faults) && faults.some((fault) => fault.kind === 'comments_only');
 
 /** The first target falls silent, so that only time can tell. */
 const isSilent = (faults: Case['faults']): boolean => !('kind' in faults) && faults.some((fault) => fault.kind === 'hang' || (fault.kind === 'comments_only' && fault.count === undefined));

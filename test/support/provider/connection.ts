@@ -12,6 +12,7 @@ export interface Shared {
   readonly calls: Call[];
   connections: number;
   resets: number;
+  readonly silent: (call: Call) => void;
   /** The fault for a connection just made, when it meets one before any request. */
   takeAccept(): Fault | undefined;
   takeFault(head: { method: string; path: string }): Fault;
@@ -55,7 +56,7 @@ export function serveConnection(socket: Socket, shared: Shared): () => boolean {
       if (!call) return;
       call.body = body;
       call.received = true;
-      void answer(socket, call, plan(call.fault, call, shared.manner), () => (shared.draining() ? cut(socket, 'fin') : reader.next()));
+      void answer(socket, call, plan(call.fault, call, shared.manner), shared, () => (shared.draining() ? cut(socket, 'fin') : reader.next()));
     },
   });
 
@@ -76,21 +77,25 @@ function meet(socket: Socket, fault: Fault): void {
   else socket.pause();
 }
 
-async function answer(socket: Socket, call: Writable<Call>, { delay, parts, gap, endless, end }: Plan, next: () => void): Promise<void> {
+async function answer(socket: Socket, call: Writable<Call>, { delay, parts, gap, endless, end }: Plan, { silent }: Shared, next: () => void): Promise<void> {
+  const stall = (): void => {
+    call.stalled = true;
+    silent(call);
+  };
   if (delay > 0) await pause(socket, delay);
   for (let i = 0; i < parts.length && !socket.destroyed; i++) {
     const part = parts[i];
     if (part && part.length > 0 && !socket.write(part)) await drained(socket);
     const last = i === parts.length - 1;
-    if (last && endless) i--;
+    if (last && endless) {
+      i--;
+      if (!call.stalled) stall();
+    }
     // A turn between the parts lets a client in this process see them one by one; before a cut it lets it see the last.
     if (!last || endless || end !== 'keep') await pause(socket, gap);
   }
   if (socket.destroyed) return;
-  if (end === 'hang') {
-    call.stalled = true;
-    return;
-  }
+  if (end === 'hang') return stall();
   call.finished = true;
   if (end === 'keep') next();
   else cut(socket, end);

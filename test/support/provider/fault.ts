@@ -74,7 +74,7 @@ export interface Call {
   readonly aborted: boolean;
   /** The answer, or the fault, has been played to its end. */
   readonly finished: boolean;
-  /** All that comes before a silence without end is written. */
+  /** All that comes before a silence without end, or before comments without end, is written. */
   readonly stalled: boolean;
   readonly fault: Fault;
 }
