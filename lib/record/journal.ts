@@ -175,11 +175,8 @@ export class WorkerJournal implements Journal {
   }
 
   #schedule(): void {
-    if (this.#strict) {
-      // Group commit: what gathers while the worker is busy goes together.
-      if (this.#outbox.isIdle) this.#immediate ??= setImmediate(() => this.#post());
-      return;
-    }
+    // Group commit in `strict`: what gathers while the worker is busy goes together.
+    if (this.#strict) return void (this.#immediate ??= this.#outbox.isIdle ? setImmediate(() => this.#post()) : null);
     if (this.#outbox.isPressing) return this.#post();
     this.#scheduleLater();
   }
@@ -238,7 +235,8 @@ export class WorkerJournal implements Journal {
         this.#outbox.lined(message.seq);
         return this.#deps.accessLog.write(message.bytes);
       case 'refusing':
-        return this.#tally.lost('full', this.#outbox.written(message.seq, false));
+        this.#tally.lost('full', this.#outbox.written(message.seq, false));
+        return this.#outbox.isEmpty ? undefined : this.#schedule();
       case 'lost':
         return this.#tally.lost(message.reason, message.count);
       case 'full':
