@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { request, until } from './support/client.ts';
 import { bare } from './support/programs.ts';
+import { scratch } from './support/scratch.ts';
 import manifest from '../package.json' with { type: 'json' };
 
 const cli = join(import.meta.dirname, '../lib/cli.ts');
@@ -19,7 +19,7 @@ interface Ran {
 }
 
 function heimdall(args: readonly string[], env: Record<string, string> = {}, yaml?: string): Promise<Ran> {
-  const cwd = mkdtempSync(join(tmpdir(), 'heimdall-cli-'));
+  const cwd = scratch();
   if (yaml !== undefined) writeFileSync(join(cwd, 'heimdall.yaml'), yaml, { mode: 0o600 });
   return new Promise((resolve) => {
     execFile(process.execPath, [cli, ...args], { cwd, env: { ...bare, ...env } }, (error, stdout, stderr) => {
@@ -90,7 +90,7 @@ it('goes on serving when nobody reads its output any more', async (t) => {
   const { port } = free.address() as AddressInfo;
   free.close();
   const env = { ...bare, HEIMDALL_HOST: '127.0.0.1', HEIMDALL_PORT: String(port), NEWAPI_BASE_URL: 'http://127.0.0.1:9' };
-  const gate = spawn(process.execPath, [cli, 'start'], { cwd: mkdtempSync(join(tmpdir(), 'heimdall-cli-')), env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const gate = spawn(process.execPath, [cli, 'start'], { cwd: scratch(), env, stdio: ['ignore', 'pipe', 'pipe'] });
   t.after(() => gate.kill('SIGKILL'));
   gate.stdout.destroy();
   gate.stderr.destroy();

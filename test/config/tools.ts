@@ -1,12 +1,12 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ConfigError, loadConfig } from '../../lib/config/load.ts';
 import type { Config } from '../../types/config.d.ts';
+import { scratch } from '../support/scratch.ts';
 
 /** A new directory of its own. */
 export function directory(): string {
-  return mkdtempSync(join(tmpdir(), 'heimdall-config-'));
+  return scratch();
 }
 
 /** A new file with this text, readable by its owner alone; returns its path. */

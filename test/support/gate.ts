@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createServer, heimdall, type ConfigInput, type Gate, type GateOptions, type Logger } from '../../lib/index.ts';
 import type { TestLike } from './client.ts';
+import { scratch } from './scratch.ts';
 
 /** A line of the event log. */
 export interface LoggedEvent {
@@ -49,14 +50,12 @@ export function recorder(): Recorder {
 
 /** A directory that goes with the test, or with its process where something begun in the test still writes there. */
 export function temporary(t: TestLike): string {
-  const path = mkdtempSync(join(tmpdir(), 'heimdall-test-'));
-  const remove = (): void => rmSync(path, { recursive: true, force: true });
+  const path = scratch();
   t.after(() => {
     try {
-      remove();
+      rmSync(path, { recursive: true, force: true });
     } catch {
       // An error here would keep what was registered later, the end of a gate for one, from running.
-      process.once('exit', remove);
     }
   });
   return path;
