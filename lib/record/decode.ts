@@ -1,6 +1,7 @@
 import type { RouteClass } from '../../types/route.d.ts';
 import type { Headers } from './redact.ts';
-import { fieldEnd, fields, marksEach, recordEnd, type Added, type Batch } from './wire.ts';
+import { blockBelow } from './segment.ts';
+import { kinds, numbers, ownTexts, recordEnd, textEnd, texts, type Added, type Kind, type Written } from './wire.ts';
 
 /** A record before anything in it is masked. Times are milliseconds. */
 export interface Raw {
@@ -63,68 +64,84 @@ export interface Raw {
   readonly fingerprint: string | null;
 }
 
-/** The records of a batch, in their order. A text that is none is `null`. */
-export function* decode(batch: Batch): Generator<Raw | null> {
-  const memory = Buffer.from(batch.memory);
-  const texts = memory.toString('utf8', 0, batch.used).split(recordEnd);
-  let top = batch.memory.byteLength;
+/** The records of a batch, in their order. What is none is `null`. */
+export function* decode({ memory, records, used, large, added = none }: Written & { readonly added?: readonly Added[] }): Generator<Raw | null> {
+  const all = Buffer.from(memory);
+  const floats = new Float64Array(memory);
+  const lines = all.toString('utf8', 0, used).split(String.fromCharCode(recordEnd));
+  const rows: (readonly string[])[] = [];
+  let top = memory.byteLength;
   const bytes = (mark: number): Uint8Array | null => {
     if (mark === 0) return null;
-    if (mark < 0) return Buffer.from(batch.large[-mark - 1] as SharedArrayBuffer);
+    if (mark < 0) return Buffer.from(large[-mark - 1] as SharedArrayBuffer);
     top -= mark;
-    return memory.subarray(top, top + mark);
+    return all.subarray(top, top + mark);
   };
-  for (let at = 0; at * marksEach < batch.marks.length; at++) {
-    const [body = 0, bodyTotal = 0, answer = 0, answerTotal = 0] = batch.marks.slice(at * marksEach, (at + 1) * marksEach);
-    const ofBody = bytes(body);
-    yield rawOf(texts[at] ?? '', ofBody, bodyTotal, bytes(answer), answerTotal);
+  for (let nth = 0; nth < records; nth++) {
+    top = blockBelow(top);
+    const block = top / floats.BYTES_PER_ELEMENT;
+    const numberOf: NumberOf = (name) => floats[block + place[name]] as number;
+    const parts = (lines[nth] ?? '').split(textEnd);
+    const row = numberOf('like') === -1 ? parts : likened(rows[numberOf('like')] ?? none, parts);
+    rows.push(row);
+    const body = bytes(numberOf('body'));
+    yield rawOf(row, numberOf, body, bytes(numberOf('answer')));
   }
-  for (const added of batch.added) yield rawOfAdded(added);
+  for (const one of added) yield rawOfAdded(one);
 }
 
-/** Overwrites all that a batch held. */
-export function wipe({ memory, used, marks, large }: Batch): void {
-  let inside = 0;
-  for (let at = 0; at < marks.length; at += marksEach) inside += Math.max(0, marks[at] as number) + (marks[at + 2] as number);
+/** The texts of a record that is like another: its own, then places and texts in turn. */
+function likened(other: readonly string[], parts: readonly string[]): readonly string[] {
+  const row = other.slice();
+  for (let at = 0; at < ownTexts.length; at++) row[at] = parts[at] ?? '';
+  for (let at = ownTexts.length; at + 1 < parts.length; at += 2) row[ownTexts.length + Number(parts[at])] = parts[at + 1] as string;
+  return row;
+}
+
+/** Overwrites all that was written. */
+export function wipe({ memory, used, top, large }: Written): void {
   new Uint8Array(memory, 0, used).fill(0);
-  new Uint8Array(memory, memory.byteLength - inside).fill(0);
+  new Uint8Array(memory, top).fill(0);
   for (const body of large) new Uint8Array(body).fill(0);
 }
 
-/** The records of which there is nothing but text. */
-export function* decodeTexts(texts: string): Generator<Raw | null> {
-  for (const text of texts.split(recordEnd).slice(0, -1)) yield rawOf(text, null, 0, null, 0);
-}
+const none: readonly never[] = [];
+type NumberName = (typeof numbers)[number];
+type NumberOf = (name: NumberName) => number;
+const place = Object.fromEntries(numbers.map((name, at) => [name, at])) as Readonly<Record<NumberName, number>>;
+const textsEach = ownTexts.length + texts.length;
+const kindOf = Object.keys(kinds) as readonly Kind[];
 
 /** A request id begins with when it was given, RFC 9562 §5.7. */
 const timeOf = (id: string): number => Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
 
-const number = (text: string): number | null => (text === '' ? null : Number(text));
-const millis = (text: string): number | null => (text === '' ? null : Number(text) / 1000);
+/** To the microsecond. */
+const micro = (value: number): number | null => (Number.isNaN(value) ? null : Math.round(value * 1000) / 1000);
 const text = (value: string): string | null => (value === '' ? null : value);
 
-function rawOf(line: string, body: Uint8Array | null, bodyTotal: number, answer: Uint8Array | null, answerTotal: number): Raw | null {
-  const values = line.split(fieldEnd);
-  if (values.length < fields.length || (values.length - fields.length) % 2 !== 0) return null;
-  // As in `fields`; an object of them would cost three microseconds.
+function rawOf(row: readonly string[], numberOf: NumberOf, body: Uint8Array | null, answer: Uint8Array | null): Raw | null {
+  if (row.length < textsEach || (row.length - textsEach) % 2 !== 0) return null;
+  // As they are written; an object of them would cost three microseconds.
   const [
-    kind, id, method, url, httpVersion, ip, forwardedFor, status, duration, outcome, device, tokenId, tokenEnd, key, ja4, country, model, stream,
-    target, attempts, upstreamRequestId, queueWait, firstByte, overhead, prompt, completion, cached, reasoning, estimated, reserved, settled, cost, bytesIn, bytesOut,
-    rules, route, of, answerType, answerEncoding,
-  ] = values as unknown as Texts<typeof fields>;
+    id, upstreamRequestId, tokenId, tokenEnd,
+    method, url, httpVersion, ip, forwardedFor, outcome, device, key, ja4, country, model, target, rules, route, of, answerType, answerEncoding,
+  ] = row as unknown as Each<readonly [...typeof ownTexts, ...typeof texts]>;
+  const or = (name: NumberName): number | null => (Number.isNaN(numberOf(name)) ? null : numberOf(name));
+  const kind = kindOf[numberOf('kind')];
   return {
-    intent: kind === 'i', isRecorded: kind !== 'l', isLined: kind !== 'i', id, time: timeOf(id), method, url, httpVersion, ip, forwardedFor, status: Number(status), duration: Number(duration), outcome, device,
+    intent: kind === 'intent', isRecorded: kind !== 'line', isLined: kind !== 'intent', id, time: timeOf(id), method, url, httpVersion, ip, forwardedFor,
+    status: numberOf('status'), duration: Math.round(numberOf('duration') * 10) / 10, outcome: kind === 'intent' ? 'interrupted' : outcome, device,
     tokenId: text(tokenId), tokenMask: tokenId === '' ? null : `sk-…${tokenEnd}`, token: null, key: text(key), userId: null, ja4: text(ja4), country: text(country),
-    model: text(model), stream: stream === '1', target: text(target), attempts: Number(attempts), upstreamRequestId: text(upstreamRequestId),
-    queueWait: millis(queueWait) ?? 0, firstByte: millis(firstByte), overhead: millis(overhead), prompt: number(prompt), completion: number(completion),
-    cached: number(cached), reasoning: number(reasoning), estimated: estimated === '1', reserved: number(reserved), settled: number(settled), cost: number(cost), bytesIn: Number(bytesIn), bytesOut: Number(bytesOut),
-    rules: text(rules), route, class: of as RouteClass, answerType: text(answerType), answerEncoding: text(answerEncoding), source: 'gate',
-    headers: values.slice(fields.length), cookies: null, body, bodyTotal, answer, answerTotal, fingerprint: null,
+    model: text(model), stream: numberOf('stream') === 1, target: text(target), attempts: numberOf('attempts'), upstreamRequestId: text(upstreamRequestId),
+    queueWait: micro(numberOf('queueWait')) ?? 0, firstByte: micro(numberOf('firstByte')), overhead: micro(numberOf('overhead')), prompt: or('prompt'), completion: or('completion'),
+    cached: or('cached'), reasoning: or('reasoning'), estimated: numberOf('estimated') === 1, reserved: or('reserved'), settled: or('settled'), cost: or('cost'),
+    bytesIn: numberOf('bytesIn'), bytesOut: numberOf('bytesOut'), rules: text(rules), route, class: of as RouteClass, answerType: text(answerType), answerEncoding: text(answerEncoding), source: 'gate',
+    headers: row.slice(textsEach), cookies: null, body, bodyTotal: numberOf('bodyTotal'), answer, answerTotal: numberOf('answerTotal'), fingerprint: null,
   };
 }
 
-/** As many texts as there are fields. */
-type Texts<Names extends readonly unknown[]> = { readonly [At in keyof Names]: string };
+/** As many texts as there are names. */
+type Each<Names extends readonly unknown[]> = { readonly [At in keyof Names]: string };
 
 function rawOfAdded({ record, id, route, class: of }: Added): Raw {
   const body = record.request_body ?? null;

@@ -3,13 +3,15 @@ import type { Timer } from '../../types/clock.d.ts';
 import type { Forgetting, Journal, JournalStats, SqlRow, SqlValue } from '../../types/journal.d.ts';
 import type { AuditRecord, NewRecord } from '../../types/record.d.ts';
 import type { Checkpoint } from '../../types/sink.d.ts';
+import type { Context } from '../context.ts';
 import type { Core } from '../core.ts';
 import { describe } from '../describe.ts';
+import { encode } from './encode.ts';
 import { Outbox } from './outbox.ts';
 import type { Committed } from './segment.ts';
 import { Tally } from './tally.ts';
 import { Thread, workerOptions, type JournalDeps, type Told } from './thread.ts';
-import { addedOf, type FromWorker } from './wire.ts';
+import { addedOf, type FromWorker, type Kind } from './wire.ts';
 
 /** How long a record waits to be written with others, milliseconds. */
 const batchEvery = 50;
@@ -32,7 +34,7 @@ export class WorkerJournal implements Journal {
   readonly #deps: JournalDeps;
   readonly #strict: boolean;
   readonly #session = randomUUID();
-  readonly #outbox = new Outbox();
+  readonly #outbox: Outbox<Context>;
   readonly #tally: Tally;
   #timer: Timer | null = null;
   #immediate: NodeJS.Immediate | null = null;
@@ -49,7 +51,8 @@ export class WorkerJournal implements Journal {
   constructor(core: Core, deps: JournalDeps) {
     this.#core = core;
     this.#deps = deps;
-    const { durability, onFull } = core.config.audit;
+    const { durability, onFull, capture } = core.config.audit;
+    this.#outbox = new Outbox(encode, capture.body);
     this.#strict = durability === 'strict';
     this.#tally = new Tally(core, this.#strict || onFull === 'refuse');
     this.#opening.promise.catch(() => undefined);
@@ -65,20 +68,19 @@ export class WorkerJournal implements Journal {
     return this.#opening.promise;
   }
 
-  /** Adds a finished request. The bytes are copied. @param total bytes of the whole body; `answered` of the answer. */
-  push(text: string, body: Buffer | null, total: number, answer: Buffer | null, answered: number): void {
-    const kept = body !== null && this.#outbox.isScarce ? body.subarray(0, this.#core.config.audit.capture.body) : body;
+  /** Adds a finished request. */
+  push(context: Context, kind: Kind): void {
     if (this.#closed !== null) return this.#tally.lost('queue', 1);
-    if (this.#outbox.add(text, kept, total, answer, answered)) return this.#schedule();
+    if (this.#outbox.add(context, kind)) return this.#schedule();
     this.#tally.lost(this.#tally.state.kind === 'full' ? 'full' : 'queue', 1);
-    this.#outbox.spare(text);
+    this.#outbox.spare(context);
     this.#scheduleLater();
   }
 
   /** Commits the intent of a request before it goes on. @param then called with whether it is committed. */
-  intend(text: string, then: Committed): void {
+  intend(context: Context, then: Committed): void {
     const full = this.#tally.state.kind === 'full';
-    if (this.#closed !== null || !this.#outbox.add(text, null, 0, null, 0, full ? undefined : then)) return then(false);
+    if (this.#closed !== null || !this.#outbox.add(context, 'intent', full ? undefined : then)) return then(false);
     this.#schedule();
     if (full) then(false);
   }
@@ -193,8 +195,8 @@ export class WorkerJournal implements Journal {
     this.#immediate = null;
     this.#start();
     for (const message of this.#outbox.take(this.#core.clock.now())) this.#writer?.post(message);
-    const texts = this.#writer === null ? '' : this.#outbox.takeSpare();
-    if (texts !== '') this.#writer?.post({ kind: 'lines', texts });
+    const spared = this.#writer === null ? [] : this.#outbox.takeSpare();
+    if (spared.length > 0) this.#writer?.post({ kind: 'lines', spared });
   }
 
   #start(): void {

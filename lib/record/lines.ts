@@ -1,7 +1,7 @@
 import type { LoggingConfig } from '../../types/config.d.ts';
 import { accessLine } from './access-line.ts';
-import { decode, decodeTexts, type Raw } from './decode.ts';
-import type { Batch, FromWorker } from './wire.ts';
+import { decode, wipe, type Raw } from './decode.ts';
+import type { Batch, FromWorker, Written } from './wire.ts';
 
 const utf8 = new TextEncoder();
 
@@ -40,8 +40,9 @@ export class Lines {
     return { ...batch, isLined: true };
   }
 
-  /** Of records that are nothing but text. */
-  ofTexts(texts: string): void {
-    this.of([...decodeTexts(texts)], null);
+  /** Of records that leave nothing else. */
+  ofSpared(spared: readonly Written[]): void {
+    this.of(spared.flatMap((written) => [...decode(written)]), null);
+    for (const written of spared) wipe(written);
   }
 }

@@ -43,7 +43,7 @@ export function startWriter(options: WorkerOptions, port: MessagePort, tell: Tel
 /** @returns whether nothing will follow. */
 function refuse(message: ToWorker, lines: Lines, tell: Tell): boolean {
   if (message.kind === 'piece') tell({ kind: 'taken', bytes: message.bytes.length });
-  else if (message.kind === 'lines') lines.ofTexts(message.texts);
+  else if (message.kind === 'lines') lines.ofSpared(message.spared);
   else if (message.kind === 'batch') {
     lines.early(message);
     tell({ kind: 'refusing', seq: message.seq });

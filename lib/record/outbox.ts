@@ -1,13 +1,16 @@
 import { Segment, type Committed } from './segment.ts';
-import type { Added, Batch } from './wire.ts';
+import type { Added, Batch, Kind, Written } from './wire.ts';
 
 /** Records and bytes that may wait for the writing before records are dropped. */
 const mostRecords = 100_000;
 const mostBytes = 67_108_864;
-/** Characters of records without a place that may wait for their access lines. */
-const mostSpare = 4_194_304;
+/** Segments of records without a place that may wait for their access lines. */
+const mostSpare = 8;
 /** Segments kept for later; a quiet gate needs two. */
 const keptSegments = 4;
+
+/** Writes a record into a segment. @param mostBody bytes of its body. @returns false when it does not fit, and nothing of it is there. */
+export type Encode<R> = (segment: Segment, record: R, kind: Kind, mostBody: number) => boolean;
 
 interface Posted {
   readonly segment: Segment;
@@ -18,7 +21,9 @@ interface Posted {
  * What waits to be written: the segment being filled, and those posted to the worker and not yet committed. Those stay, so
  * that they can be posted again to another worker, which skips what was committed.
  */
-export class Outbox {
+export class Outbox<R> {
+  readonly #encode: Encode<R>;
+  readonly #scarceBody: number;
   #current = new Segment();
   readonly #full: Segment[] = [];
   readonly #free: Segment[] = [];
@@ -29,8 +34,14 @@ export class Outbox {
   #records = 0;
   #bytes = 0;
   #passing = 0;
-  #spare = '';
+  #spare: Segment[] = [];
   #sparePosted = false;
+
+  /** @param scarceBody bytes of a body that are kept while room is scarce. */
+  constructor(encode: Encode<R>, scarceBody: number) {
+    this.#encode = encode;
+    this.#scarceBody = scarceBody;
+  }
 
   /** Records that wait. */
   get records(): number {
@@ -67,30 +78,41 @@ export class Outbox {
   }
 
   /**
-   * Adds a record, see {@link Segment.add}.
+   * Adds a record.
    * @param then called when it is committed, or cannot be.
    * @returns false when too much waits.
    */
-  add(text: string, body: Buffer | null, total: number, answer: Buffer | null, answered: number, then?: Committed): boolean {
+  add(record: R, kind: Kind, then?: Committed): boolean {
     if (this.#records >= mostRecords || this.#bytes >= mostBytes) return false;
-    if (!this.#current.fits(text, body, answer)) this.#seal();
-    this.#current.add(text, body, total, answer, answered);
+    if (!this.#write(record, kind)) {
+      this.#seal();
+      if (!this.#write(record, kind)) return false;
+    }
     if (then !== undefined) this.#current.whenCommitted(then);
     return true;
   }
 
+  /** While half of what may wait does, what is large and can be left out is. */
+  #write(record: R, kind: Kind): boolean {
+    return this.#encode(this.#current, record, kind, this.isScarce ? this.#scarceBody : Infinity);
+  }
+
   /** What becomes of a record without a place: its access line is still made, unless too many wait for that too. */
-  spare(text: string): void {
-    if (this.#spare.length + text.length <= mostSpare) this.#spare += text;
+  spare(record: R): void {
+    const last = this.#spare.at(-1);
+    if (last !== undefined && this.#encode(last, record, 'line', 0)) return;
+    if (this.#spare.length >= mostSpare) return;
+    const next = new Segment();
+    if (this.#encode(next, record, 'line', 0)) this.#spare.push(next);
   }
 
   /** Hands out what was spared, when no more of it is on its way. */
-  takeSpare(): string {
-    if (this.#sparePosted) return '';
-    const texts = this.#spare;
-    this.#spare = '';
-    this.#sparePosted = texts !== '';
-    return texts;
+  takeSpare(): readonly Written[] {
+    if (this.#sparePosted) return [];
+    const spared = this.#spare.map(({ written }) => written);
+    this.#spare = [];
+    this.#sparePosted = spared.length > 0;
+    return spared;
   }
 
   /** The access lines of a batch are made, or of what was spared; null also says that its worker is gone. */

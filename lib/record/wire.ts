@@ -5,37 +5,53 @@ import type { Route, RouteClass } from '../../types/route.d.ts';
 import type { Checkpoint } from '../../types/sink.d.ts';
 import { requestId } from '../request-id.ts';
 
-/** Between two fields and after each record of a segment: characters no header and no URL can hold. */
-export const fieldEnd = '\x1f';
-export const recordEnd = '\x1e';
+/** Between two texts, and the code of what stands behind those of a record: characters no header and no URL can hold. */
+export const textEnd = '\x1f';
+export const recordEnd = 0x1e;
 
-/**
- * The fields of a record on their way to the worker, in this order; its headers follow, name and value in turn. `kind` is `r`
- * for a request that is over, `i` for the intent to forward one, `l` for one that leaves an access line and no record.
- */
-export const fields = [
-  'kind', 'id', 'method', 'url', 'httpVersion', 'ip', 'forwardedFor', 'status', 'duration', 'outcome', 'device', 'tokenId', 'tokenEnd', 'key', 'ja4', 'country', 'model', 'stream',
-  'target', 'attempts', 'upstreamRequestId', 'queueWait', 'firstByte', 'overhead', 'prompt', 'completion', 'cached', 'reasoning', 'estimated', 'reserved', 'settled', 'cost', 'bytesIn', 'bytesOut', 'rules', 'route', 'class', 'answerType', 'answerEncoding',
+/** The texts of a record that are of this request alone, in the order in which they are written. */
+export const ownTexts = ['id', 'upstreamRequestId', 'tokenId', 'tokenEnd'] as const;
+
+/** The texts that a caller's requests have in common for the most part, behind its own; its headers follow, name and value in turn. */
+export const texts = [
+  'method', 'url', 'httpVersion', 'ip', 'forwardedFor', 'outcome', 'device', 'key', 'ja4', 'country', 'model', 'target', 'rules', 'route', 'class', 'answerType', 'answerEncoding',
 ] as const;
 
 /**
- * Numbers that go with each record beside its text: bytes of its body in the segment, or -1 - n when the n-th large one is
- * it; bytes of the whole body; bytes of its answer in the segment; bytes of the whole answer.
+ * The numbers of a record, in the order in which they are written; NaN where there is none. `like` is the record of the same
+ * segment whose texts it has but for those written, -1 when all are. `body` is bytes of its body in the segment, or -1 - n when
+ * the n-th large one is it, `answer` bytes of its answer. Times are milliseconds.
  */
-export const marksEach = 4;
+export const numbers = [
+  'like', 'body', 'answer', 'kind', 'bodyTotal', 'answerTotal', 'status', 'duration', 'attempts', 'queueWait', 'firstByte', 'overhead', 'prompt', 'completion', 'cached', 'reasoning', 'reserved', 'settled', 'cost',
+  'bytesIn', 'bytesOut', 'stream', 'estimated',
+] as const;
 
-/** A piece of shared memory full of records: texts from its beginning, bodies and answers from its end, in one order. */
-export interface Batch {
+/** Of a request that is over; of the intent to forward one; of one that leaves an access line and no record. */
+export const kinds = { record: 0, intent: 1, line: 2 } as const;
+export type Kind = keyof typeof kinds;
+
+/**
+ * A piece of shared memory full of records: texts from its beginning; from its end the numbers of each, and below them its body
+ * and its answer. One order for all.
+ */
+export interface Written {
+  readonly memory: SharedArrayBuffer;
+  readonly records: number;
+  /** Bytes of texts. */
+  readonly used: number;
+  /** Where the rest begins. */
+  readonly top: number;
+  readonly large: readonly SharedArrayBuffer[];
+}
+
+/** What is written in one go. */
+export interface Batch extends Written {
   readonly kind: 'batch';
   /** Counts a gate's batches from 1; what was committed once is not written again. */
   readonly seq: number;
   /** Unix milliseconds. */
   readonly now: number;
-  readonly memory: SharedArrayBuffer;
-  /** Bytes of texts. */
-  readonly used: number;
-  readonly marks: readonly number[];
-  readonly large: readonly SharedArrayBuffer[];
   readonly added: readonly Added[];
   readonly cursors: readonly (readonly [sink: string, id: number | null])[];
   /** Its access lines were made already, by a worker that ended before it had committed the records. */
@@ -99,8 +115,8 @@ export type ToWorker =
   | Batch
   /** A part of a body too large to be kept: hashed as it passes. */
   | { readonly kind: 'piece'; readonly id: string; readonly bytes: Uint8Array }
-  /** Records, as in a segment, of which nothing but access lines is to be made: there is no room for more. */
-  | { readonly kind: 'lines'; readonly texts: string }
+  /** Records of which nothing but access lines is to be made: there is no room for more. */
+  | { readonly kind: 'lines'; readonly spared: readonly Written[] }
   | { readonly kind: 'call'; readonly call: number; readonly name: CallName; readonly ask: unknown };
 
 export type FromWorker =

@@ -83,7 +83,7 @@ export class Writer {
         this.#drafter.piece(message.id, message.bytes);
         return this.#tell({ kind: 'taken', bytes: message.bytes.length });
       case 'lines':
-        return this.#lines.ofTexts(message.texts);
+        return this.#lines.ofSpared(message.spared);
       case 'batch':
         this.#queue.push(this.#retry === null ? message : this.#lines.early(message));
         this.#scheduled ??= setImmediate(() => this.#write());

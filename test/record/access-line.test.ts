@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { Context } from '../../lib/context.ts';
 import { accessLine } from '../../lib/record/access-line.ts';
-import { decodeTexts, type Raw } from '../../lib/record/decode.ts';
-import { textOf } from '../../lib/record/record.ts';
+import { decode, type Raw } from '../../lib/record/decode.ts';
+import { encode } from '../../lib/record/encode.ts';
+import { Segment } from '../../lib/record/segment.ts';
 import { routeOf } from '../../lib/upstream/routes.ts';
 import type { LoggingConfig } from '../../types/config.d.ts';
 
@@ -15,7 +16,7 @@ function finished({ url = '/v1/chat/completions', method = 'POST', headers = {},
   const fixed = {
     id: idOf(time), ip: '203.0.113.9', forwardedFor: '', status: 200, duration: 12.34, headAt: 10, bytesIn: 5, bytesOut: 7, outcome: 'served', errorCode: null, ja4: null, country: null, queueWait: 0,
     usage: null, cost: null, rules: null, route: routeOf('POST', '/v1/chat/completions'), model: 'gpt-4o', stream: false, target: 'newapi', attempts: 1, token: { id: '0123456789abcdef', mask: 'sk-…cdef', former: [] }, key: null, device: 'd'.repeat(64),
-    upstreamRequestId: null, tokensReserved: null, tokensSettled: null, tap: null,
+    upstreamRequestId: null, tokensReserved: null, tokensSettled: 0, tap: null, body: null, sentAt: null, answeredAt: null, bodyWait: 0,
   };
   return { ...fixed, req: { url, method, headers, rawHeaders: Object.entries(headers).flat(), httpVersion: '1.1' }, ...rest } as unknown as Context;
 }
@@ -33,7 +34,9 @@ interface Shown {
 
 /** The line of a request, by way of the worker. */
 function lineOf(context: Context, { format = 'json', queryAllow = [] }: Shown = {}): string {
-  const [raw, ...more] = [...decodeTexts(textOf(context, 'r'))];
+  const segment = new Segment();
+  assert.ok(encode(segment, context, 'record', Infinity));
+  const [raw, ...more] = [...decode(segment.written)];
   assert.deepEqual([raw === null, more], [false, []]);
   return accessLine(format, queryAllow)(raw as Raw);
 }
@@ -43,7 +46,7 @@ const json = (context: Context, shown: Shown = {}): Record<string, unknown> => J
 const hostile = ['"', '\\', '"}\n{"a":"', '\u0000\u0007\u001b[31m', '\x7f\x80\x9f', 'é鍵\u{1f511}', '\ud800', '%s%d%j', ':method :url', '${jndi:ldap://x}', '<script>', '\r\nHTTP/1.1 200 OK', "' or 1=1 --", 'x'.repeat(100_000), ''];
 
 /** What no request line and no header can hold is left out: the parser refuses it. */
-const sendable = (text: string): string => Array.from(text).filter((letter) => letter >= ' ' && letter !== '\x7f').join('');
+const sendable = (text: string): string => Array.from(text.toWellFormed()).filter((letter) => letter >= ' ' && letter !== '\x7f').join('');
 
 describe('the JSON line', () => {
   it('tells who asked for what and what became of it', () => {
@@ -66,7 +69,7 @@ describe('the JSON line', () => {
       const line = lineOf(finished({ url: `/${sent}?${sent}=${sent}`, method: sent, model: text, target: sent, key: text, upstreamRequestId: sent, headers: { 'User-Agent': sent } }));
       assert.ok(!line.includes('\n'));
       const { model, user_agent: agent } = JSON.parse(line) as Record<string, string | null>;
-      assert.ok(text.replace(/\p{Cc}/gu, ' ').startsWith(model ?? ''), line);
+      assert.ok(text.toWellFormed().replace(/\p{Cc}/gu, ' ').startsWith(model ?? ''), line);
       assert.ok(sent.startsWith(agent ?? ''), line);
     }
   });

@@ -2,10 +2,18 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Lines } from '../../lib/record/lines.ts';
 import { Segment } from '../../lib/record/segment.ts';
-import { fieldEnd, fields, recordEnd, type FromWorker } from '../../lib/record/wire.ts';
+import type { FromWorker, Kind, Written } from '../../lib/record/wire.ts';
+import { put, putNonsense } from '../support/segments.ts';
 
-const text = (kind: string, id: string): string => fields.map((name) => ({ kind, id, url: '/x' })[name as string] ?? '').join(fieldEnd) + recordEnd;
+const add = (segment: Segment, kind: Kind, id: string): boolean => put(segment, { kind, id, url: '/x', numbers: { status: 200, duration: 1 } });
 const idOf = (n: number): string => `01890a5d-ac96-774b-bcce-00000000000${n}`;
+
+/** Requests that leave lines alone. */
+function spare(...ids: readonly string[]): Written {
+  const segment = new Segment();
+  for (const id of ids) add(segment, 'line', id);
+  return segment.written;
+}
 
 /** What a worker's lines say, by batch. */
 function lines(format: 'json' | null): { readonly lines: Lines; said(): unknown[] } {
@@ -17,7 +25,7 @@ function lines(format: 'json' | null): { readonly lines: Lines; said(): unknown[
 describe('the access lines of a batch', () => {
   it('are those of requests that are over, recorded or not', () => {
     const segment = new Segment();
-    for (const [n, kind] of ['r', 'i', 'l', 'r'].entries()) segment.add(text(kind, idOf(n)), null, 0, null, 0);
+    for (const [n, kind] of (['record', 'intent', 'line', 'record'] as const).entries()) add(segment, kind, idOf(n));
     segment.append({ record: { time: 0, source: 'test', request_method: 'GET', request_path: '/', real_ip: '', response_status: 200, response_time: 1 }, id: idOf(9), route: '/', class: 'ui' });
     const { lines: made, said } = lines('json');
     const marked = made.early(segment.message(7, 0, []));
@@ -26,21 +34,27 @@ describe('the access lines of a batch', () => {
     assert.equal(said().length, 1);
   });
 
-  it('are made of records that are nothing but text', () => {
+  it('are made of records that leave nothing else, of which nothing stays', () => {
     const { lines: made, said } = lines('json');
-    made.ofTexts(text('r', idOf(1)) + text('r', idOf(2)));
-    assert.deepEqual(said(), [[null, ['1', '2']]]);
+    const spared = [spare(idOf(1)), spare(idOf(2), idOf(3))];
+    made.ofSpared(spared);
+    assert.deepEqual(said(), [[null, ['1', '2', '3']]]);
+    for (const { memory } of spared) assert.ok(Buffer.from(memory).every((byte) => byte === 0));
   });
 
   it('that cannot be made are left out', () => {
     const { lines: made, said } = lines('json');
-    made.ofTexts(`no record${recordEnd}${text('r', 'no id')}${text('r', idOf(3))}`);
+    const segment = new Segment();
+    putNonsense(segment);
+    add(segment, 'line', 'no id');
+    add(segment, 'line', idOf(3));
+    made.ofSpared([segment.written]);
     assert.deepEqual(said(), [[null, ['3']]]);
   });
 
   it('are not made when nobody reads them, and the next part is asked for', () => {
     const { lines: made, said } = lines(null);
-    made.ofTexts(text('r', idOf(1)));
+    made.ofSpared([spare(idOf(1))]);
     assert.deepEqual(said(), []);
   });
 });

@@ -6,24 +6,23 @@ import { decode, wipe, type Raw } from '../../lib/record/decode.ts';
 import { Outbox } from '../../lib/record/outbox.ts';
 import { Segment } from '../../lib/record/segment.ts';
 import { textOfStream } from '../../lib/record/stream-text.ts';
-import { fieldEnd, fields, recordEnd, type Batch } from '../../lib/record/wire.ts';
+import type { Batch } from '../../lib/record/wire.ts';
+import { put, putNonsense, type Put } from '../support/segments.ts';
 
-/** A record as the main thread writes it. */
-function line(of: Partial<Record<(typeof fields)[number], string>>, headers: readonly string[] = []): string {
-  return [...fields.map((name) => of[name] ?? ''), ...headers].join(fieldEnd) + recordEnd;
-}
+const decoded = (segment: Segment): (Raw | null)[] => [...decode(segment.written)];
 
-const decoded = (segment: Segment): (Raw | null)[] => [...decode(segment.message(1, 0, []))];
+/** An outbox of such records. @param scarceBody bytes of a body that are kept while room is scarce. */
+const open = (scarceBody = Infinity): Outbox<Put> => new Outbox((segment, record, kind, mostBody) => put(segment, { ...record, kind, body: record.body?.subarray(0, mostBody) ?? null }), scarceBody);
 
 describe('a segment', () => {
   it('gives back what was put in, in its order', () => {
     const segment = new Segment();
     const large = Buffer.alloc(100_000, 'L');
-    segment.add(line({ kind: 'r', id: 'one', model: '模型', tokenId: 't', tokenEnd: 'abcd' }, ['Host', 'x', 'X-Latin', '\u00e9']), Buffer.from('body one'), 8, Buffer.from('answer'), 60);
-    segment.add(line({ kind: 'i', id: 'two' }), null, 0, null, 0);
-    segment.add(line({ kind: 'r', id: 'three', cost: '0.5', duration: '12' }), large, large.length, null, 0);
-    segment.add(`no record${recordEnd}`, null, 0, null, 0);
-    segment.add(line({ kind: 'r', id: 'four' }), Buffer.from('four'), 4, Buffer.from('4'), 1);
+    put(segment, { id: 'one', model: '模型', tokenId: 't', tokenEnd: 'abcd', headers: ['Host', 'x', 'X-Latin', '\u00e9'], body: Buffer.from('body one'), answer: Buffer.from('answer'), numbers: { answerTotal: 60 } });
+    put(segment, { kind: 'intent', id: 'two' });
+    put(segment, { id: 'three', body: large, numbers: { cost: 0.5, duration: 12 } });
+    putNonsense(segment);
+    put(segment, { id: 'four', body: Buffer.from('four'), answer: Buffer.from('4') });
     const [one, two, three, none, four] = decoded(segment);
     assert.deepEqual([one?.id, one?.model, one?.tokenMask, one?.headers, String(one?.body), String(one?.answer), one?.answerTotal, one?.intent], ['one', '模型', 'sk-…abcd', ['Host', 'x', 'X-Latin', 'é'], 'body one', 'answer', 60, false]);
     assert.deepEqual([two?.intent, two?.body, two?.tokenMask, two?.cost], [true, null, null, null]);
@@ -33,23 +32,55 @@ describe('a segment', () => {
 
   it('holds nothing of them once it is wiped', () => {
     const segment = new Segment();
-    segment.add(line({ kind: 'r', id: 'one' }, ['Authorization', 'secret']), Buffer.from('secret body'), 11, Buffer.from('secret answer'), 13);
-    segment.add(line({ kind: 'r', id: 'two' }), Buffer.alloc(100_000, 'secret'), 100_000, Buffer.from('secret answer'), 13);
+    put(segment, { id: 'one', headers: ['Authorization', 'secret'], body: Buffer.from('secret body'), answer: Buffer.from('secret answer') });
+    put(segment, { id: 'two', body: Buffer.alloc(100_000, 'secret'), answer: Buffer.from('secret answer') });
     const batch = segment.message(1, 0, []);
     assert.ok(Buffer.from(batch.memory).includes('secret'));
     wipe(batch);
     for (const memory of [batch.memory, ...batch.large]) assert.ok(Buffer.from(memory).every((byte) => byte === 0));
   });
 
-  it('is the same whatever a header or a body holds', () => {
+  it('is the same whatever a header or a body holds, and whichever records are alike', () => {
     const header = fc.string().map((text) => text.replace(/\p{Cc}/gu, ''));
-    fc.assert(fc.property(fc.array(fc.tuple(header, header, fc.uint8Array({ maxLength: 200 })), { maxLength: 8 }), (records) => {
+    const few = fc.constantFrom('a', 'b');
+    fc.assert(fc.property(fc.array(fc.tuple(few, fc.oneof(few, header), fc.oneof(few, header), fc.uint8Array({ maxLength: 200 }), fc.nat(2)), { maxLength: 12 }), (records) => {
       const segment = new Segment();
-      for (const [name, value, body] of records) segment.add(line({ kind: 'r', url: value }, [name, value]), body.length === 0 ? null : Buffer.from(body), body.length, null, 0);
+      const headersOf = (name: string, value: string, times: number): string[] => Array<string[]>(times).fill([name, value]).flat();
+      for (const [agent, name, value, body, times] of records) put(segment, { agent, url: value, headers: headersOf(name, value, times), body: body.length === 0 ? null : Buffer.from(body) });
       const back = decoded(segment);
       const wellFormed = (text: string): string => text.toWellFormed();
-      assert.deepEqual(back.map((raw) => [raw?.headers, raw?.url, [...(raw?.body ?? [])]]), records.map(([name, value, body]) => [[name, value].map(wellFormed), wellFormed(value), [...body]]));
+      assert.deepEqual(
+        back.map((raw) => [raw?.headers, raw?.url, [...(raw?.body ?? [])]]),
+        records.map(([, name, value, body, times]) => [headersOf(name, value, times).map(wellFormed), wellFormed(value), [...body]]),
+      );
     }));
+  });
+
+  it('holds of a record that is like an earlier one only what differs', () => {
+    const segment = new Segment();
+    const headers = (secret: string): string[] => ['User-Agent', 'a'.repeat(500), 'Authorization', secret];
+    const sizes = ['one', 'two', 'three'].map((secret) => {
+      const before = segment.written.used;
+      put(segment, { agent: 'a', headers: headers(secret) });
+      return segment.written.used - before;
+    });
+    assert.deepEqual(sizes.map((size) => size < 500), [false, true, true]);
+    assert.deepEqual(decoded(segment).map((raw) => raw?.headers.at(-1)), ['one', 'two', 'three']);
+    assert.deepEqual(decoded(segment).map((raw) => raw?.headers.slice(0, 3)), Array(3).fill(headers('').slice(0, 3)));
+  });
+
+  it('takes no more than it has room for, and forgets all when it is cleared', () => {
+    const segment = new Segment();
+    const record = (nth: number): Put => ({ agent: `agent ${nth % 200}`, id: `${nth}`, url: `/${nth % 7}`, body: Buffer.alloc(nth % 999, `${nth % 10}`) });
+    for (let round = 0; round < 3; round++) {
+      let records = 0;
+      while (put(segment, record(records))) records++;
+      assert.ok(records > 500, `${records}`);
+      assert.ok(segment.written.used < segment.written.top && segment.written.top - segment.written.used < 3000, JSON.stringify(segment.written));
+      assert.deepEqual(decoded(segment).map((raw) => [raw?.id, raw?.url, String(raw?.body ?? '')]), Array.from({ length: records }, (_, nth) => [`${nth}`, `/${nth % 7}`, String(record(nth).body)]));
+      segment.clear();
+      assert.deepEqual([segment.records, segment.size, decoded(segment)], [0, 0, []]);
+    }
   });
 });
 
@@ -57,23 +88,25 @@ describe('an outbox', () => {
   const big = Buffer.alloc(60_000);
 
   it('spares what has no place, one part on its way at a time, and no more than it may', () => {
-    const outbox = new Outbox();
-    assert.equal(outbox.takeSpare(), '');
-    outbox.spare('a');
-    outbox.spare('b');
-    assert.equal(outbox.takeSpare(), 'ab');
-    outbox.spare('c');
-    assert.equal(outbox.takeSpare(), '');
-    for (let n = 0; n < 5000; n++) outbox.spare('x'.repeat(1000));
+    const outbox = open();
+    const ids = (): (string | undefined)[] => outbox.takeSpare().flatMap((written) => [...decode(written)].map((raw) => raw?.id));
+    assert.deepEqual(ids(), []);
+    for (const id of ['a', 'b']) outbox.spare({ id });
+    assert.deepEqual(ids(), ['a', 'b']);
+    outbox.spare({ id: 'c' });
+    assert.deepEqual(ids(), []);
+    for (let n = 0; n < 5000; n++) outbox.spare({ id: `${n}`.repeat(1000) });
     outbox.lined(null);
     const spared = outbox.takeSpare();
-    assert.ok(spared.startsWith('cx') && spared.length > 4_000_000 && spared.length < 4_200_000, `${spared.length}`);
+    const size = spared.reduce((sum, { used }) => sum + used, 0);
+    assert.ok(size > 3_500_000 && size < 4_200_000, `${size}`);
+    assert.equal([...decode(spared[0] as (typeof spared)[number])][0]?.id, 'c');
   });
 
   it('knows whose access lines are made, for the worker that comes next', () => {
-    const outbox = new Outbox();
+    const outbox = open();
     for (const id of ['a', 'b']) {
-      outbox.add(line({ kind: 'r', id }), null, 0, null, 0);
+      outbox.add({ id }, 'record');
       assert.equal([...outbox.take(1)].length, 1);
     }
     outbox.lined(1);
@@ -82,19 +115,19 @@ describe('an outbox', () => {
   });
 
   it('tells who waits that a batch is refused, and how many were in it', () => {
-    const outbox = new Outbox();
+    const outbox = open();
     const settled: boolean[] = [];
-    for (const id of ['a', 'b']) outbox.add(line({ kind: 'r', id }), null, 0, null, 0, (written) => settled.push(written));
+    for (const id of ['a', 'b']) outbox.add({ id }, 'record', (written) => settled.push(written));
     assert.equal([...outbox.take(1)].length, 1);
     assert.deepEqual([outbox.written(1, false), settled, outbox.records, outbox.isIdle], [2, [false, false], 0, true]);
   });
 
   it('keeps what is posted until it is committed, to be posted again', () => {
-    const outbox = new Outbox();
+    const outbox = open();
     const settled: string[] = [];
-    outbox.add(line({ id: 'a' }), null, 0, null, 0, (written) => settled.push(`a ${written}`));
+    outbox.add({ id: 'a' }, 'record', (written) => settled.push(`a ${written}`));
     const [first] = [...outbox.take(1)];
-    outbox.add(line({ id: 'b' }), null, 0, null, 0, (written) => settled.push(`b ${written}`));
+    outbox.add({ id: 'b' }, 'record', (written) => settled.push(`b ${written}`));
     outbox.move('sink', 7);
     const [second] = [...outbox.take(2)];
     assert.deepEqual(outbox.unwritten, [first, second]);
@@ -107,29 +140,29 @@ describe('an outbox', () => {
   });
 
   it('takes no more than its bounds, and recovers', () => {
-    const outbox = new Outbox();
+    const outbox = open();
     let taken = 0;
-    while (outbox.add(line({}), big, big.length, null, 0)) taken++;
+    while (outbox.add({ body: big }, 'record')) taken++;
     assert.ok(taken * big.length > 60_000_000 && taken * big.length < 75_000_000, `${taken}`);
     assert.ok(outbox.isScarce);
     const batches: Batch[] = [...outbox.take(0)];
-    assert.equal(outbox.add(line({}), null, 0, null, 0), false);
+    assert.equal(outbox.add({}, 'record'), false);
     outbox.written(batches.length);
-    assert.deepEqual([outbox.records, outbox.isScarce, outbox.add(line({}), big, big.length, null, 0)], [0, false, true]);
+    assert.deepEqual([outbox.records, outbox.isScarce, outbox.add({ body: big }, 'record')], [0, false, true]);
     let records = 1;
-    while (outbox.add(line({}), null, 0, null, 0)) records++;
+    while (outbox.add({}, 'record')) records++;
     assert.ok(records >= 100_000 && records < 110_000, `${records}`);
     assert.equal(outbox.drop(), records);
   });
 
   it('tells when what was posted is committed, whatever came after it', async () => {
-    const outbox = new Outbox();
+    const outbox = open();
     await outbox.settled();
-    outbox.add(line({}), null, 0, null, 0);
+    outbox.add({}, 'record');
     const [batch] = [...outbox.take(0)];
     let done = false;
     const settled = outbox.settled().then(() => (done = true));
-    outbox.add(line({}), null, 0, null, 0);
+    outbox.add({}, 'record');
     assert.equal([...outbox.take(0)].length, 1);
     assert.equal(done, false);
     outbox.written(batch?.seq ?? 0);
