@@ -449,7 +449,7 @@ export interface LoggingConfig {
   readonly file: string | false;
   /** Size at which the file is rotated (a size of at least 1KB; default 100MB). */
   readonly maxSize: number;
-  /** Rotated files kept (a whole number of at least 1; default 7). */
+  /** Rotated files kept: heimdall.1.log is the latest (a whole number of at least 1; default 7). */
   readonly maxFiles: number;
   /** Query parameters whose values may be logged; of others only the name is (each the name of a query parameter; default []). */
   readonly queryAllow: readonly string[];
@@ -1058,7 +1058,7 @@ export interface LoggingInput {
   readonly file?: string | false | undefined;
   /** Size at which the file is rotated (a size of at least 1KB; default 100MB). */
   readonly maxSize?: number | string | undefined;
-  /** Rotated files kept (a whole number of at least 1; default 7). */
+  /** Rotated files kept: heimdall.1.log is the latest (a whole number of at least 1; default 7). */
   readonly maxFiles?: number | undefined;
   /** Query parameters whose values may be logged; of others only the name is (each the name of a query parameter; default []). */
   readonly queryAllow?: readonly string[] | undefined;

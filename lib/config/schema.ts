@@ -149,7 +149,7 @@ const logging = section('LoggingConfig', 'The event log and the access log', {
   format: key(choice(['json', 'combined']), 'json', 'Form of an access line'),
   file: key(orFalse(file('heimdall.log')), 'heimdall.log', 'File of the access log, beside the console; false for none'),
   maxSize: key(size('100MB', 1024), '100MB', 'Size at which the file is rotated'),
-  maxFiles: key(integer(7, 1), 7, 'Rotated files kept'),
+  maxFiles: key(integer(7, 1), 7, 'Rotated files kept: heimdall.1.log is the latest'),
   queryAllow: list(
     text('the name of a query parameter', 'page'),
     [],

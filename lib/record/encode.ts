@@ -54,7 +54,7 @@ function bodyOf({ body, route }: Context, tap: Tapped | null): Buffer | null {
 const ends = /\p{Cc}/u;
 const everyEnd = /\p{Cc}/gu;
 /** A text that came neither in a header nor in the request line may hold any character. */
-const clean = (text: string | null): string => (text === null ? '' : ends.test(text) ? text.replace(everyEnd, ' ') : text);
+const clean = (text: string | null): string => (text === null ? '' : ends.test(text) ? cut(text, longestName).replace(everyEnd, ' ') : cut(text, longestName));
 const cut = (text: string, length: number): string => (text.length > length ? text.slice(0, length) : text);
 
 /** In the order of `ownTexts` and `texts`. */
@@ -65,7 +65,7 @@ function writeTexts(segment: Segment, context: Context, tap: Tapped | null): voi
   segment.own(token === null ? '' : token.id);
   // Behind `sk-…`.
   segment.own(token === null ? '' : token.mask.slice(4));
-  segment.text(req.method ?? '');
+  segment.text(cut(req.method ?? '', longestName));
   segment.text(cut(req.originalUrl ?? req.url ?? '', longestUrl));
   segment.text(req.httpVersion);
   segment.text(context.ip);
@@ -75,8 +75,8 @@ function writeTexts(segment: Segment, context: Context, tap: Tapped | null): voi
   segment.text(clean(context.key));
   segment.text(context.ja4 ?? '');
   segment.text(context.country ?? '');
-  segment.text(clean(context.model === null ? null : cut(context.model, longestName)));
-  segment.text(context.target ?? '');
+  segment.text(clean(context.model));
+  segment.text(cut(context.target ?? '', longestName));
   segment.text(context.rules === null ? '' : context.rules.join(','));
   segment.text(route.template);
   segment.text(route.class);

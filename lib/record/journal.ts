@@ -8,13 +8,12 @@ import type { Core } from '../core.ts';
 import { describe } from '../describe.ts';
 import { encode } from './encode.ts';
 import { Outbox } from './outbox.ts';
+import { Schedule } from './schedule.ts';
 import type { Committed } from './segment.ts';
 import { Tally } from './tally.ts';
 import { Thread, workerOptions, type JournalDeps, type Told } from './thread.ts';
 import { addedOf, type FromWorker, type Kind } from './wire.ts';
 
-/** How long a record waits to be written with others, milliseconds. */
-const batchEvery = 50;
 const tidyEvery = 60_000;
 /** Before another worker takes over from one that failed; doubles up to the second. */
 const firstRestart = 100;
@@ -36,8 +35,7 @@ export class WorkerJournal implements Journal {
   readonly #session = randomUUID();
   readonly #outbox: Outbox<Context>;
   readonly #tally: Tally;
-  #timer: Timer | null = null;
-  #immediate: NodeJS.Immediate | null = null;
+  readonly #schedule: Schedule;
   #tidying: Timer | null = null;
   #restarting: Timer | null = null;
   #restart = firstRestart;
@@ -53,6 +51,7 @@ export class WorkerJournal implements Journal {
     this.#deps = deps;
     const { durability, onFull, capture } = core.config.audit;
     this.#outbox = new Outbox(encode, capture.body);
+    this.#schedule = new Schedule(core.clock, () => this.#post());
     this.#strict = durability === 'strict';
     this.#tally = new Tally(core, this.#strict || onFull === 'refuse');
     this.#opening.promise.catch(() => undefined);
@@ -71,17 +70,17 @@ export class WorkerJournal implements Journal {
   /** Adds a finished request. */
   push(context: Context, kind: Kind): void {
     if (this.#closed !== null) return this.#tally.lost('queue', 1);
-    if (this.#outbox.add(context, kind)) return this.#schedule();
+    if (this.#outbox.add(context, kind)) return this.#wait();
     this.#tally.lost(this.#tally.state.kind === 'full' ? 'full' : 'queue', 1);
     this.#outbox.spare(context);
-    this.#scheduleLater();
+    this.#schedule.later();
   }
 
   /** Commits the intent of a request before it goes on. @param then called with whether it is committed. */
   intend(context: Context, then: Committed): void {
     const full = this.#tally.state.kind === 'full';
     if (this.#closed !== null || !this.#outbox.add(context, 'intent', full ? undefined : then)) return then(false);
-    this.#schedule();
+    this.#wait();
     if (full) then(false);
   }
 
@@ -100,7 +99,7 @@ export class WorkerJournal implements Journal {
     const added = records.map((record) => addedOf(record, this.#deps.routeOf));
     const then: Committed = (written) => (written ? resolve() : reject(new Error('the journal cannot be written')));
     if (this.#closed !== null || !this.#outbox.append(added, then)) reject(new Error('the journal has no room'));
-    else this.#schedule();
+    else this.#wait();
     return promise;
   }
 
@@ -119,12 +118,12 @@ export class WorkerJournal implements Journal {
 
   advance(sink: string, id: number): void {
     this.#outbox.move(sink, id);
-    this.#schedule();
+    this.#wait();
   }
 
   abandon(sink: string): void {
     this.#outbox.move(sink, null);
-    this.#schedule();
+    this.#wait();
   }
 
   onWritten(listener: (lastId: number) => void): () => void {
@@ -166,8 +165,8 @@ export class WorkerJournal implements Journal {
   async #close(): Promise<void> {
     const late = new Promise<void>((resolve) => setTimeout(resolve, closePatience).unref());
     await Promise.race([this.flush(), late]);
-    for (const timer of [this.#timer, this.#tidying, this.#restarting]) if (timer !== null) this.#core.clock.clearTimeout(timer);
-    if (this.#immediate !== null) clearImmediate(this.#immediate);
+    this.#schedule.end();
+    for (const timer of [this.#tidying, this.#restarting]) if (timer !== null) this.#core.clock.clearTimeout(timer);
     const now = this.#core.clock.now();
     await this.#reader?.end(now, closePatience);
     await this.#writer?.end(now, closePatience);
@@ -176,23 +175,16 @@ export class WorkerJournal implements Journal {
     this.#opening.reject(new Error('the journal was closed'));
   }
 
-  #schedule(): void {
-    // Group commit in `strict`: what gathers while the worker is busy goes together.
-    if (this.#strict) return void (this.#immediate ??= this.#outbox.isIdle ? setImmediate(() => this.#post()) : null);
-    if (this.#outbox.isPressing) return this.#post();
-    this.#scheduleLater();
-  }
-
-  #scheduleLater(): void {
-    if (this.#timer !== null || this.#closed !== null) return;
-    this.#timer = this.#core.clock.setTimeout(() => this.#post(), batchEvery);
-    this.#timer.unref();
+  /** Group commit in `strict`: what gathers while the worker is busy goes together. */
+  #wait(): void {
+    if (this.#strict) {
+      if (this.#outbox.isIdle) this.#schedule.soon();
+    } else if (this.#outbox.isPressing) this.#post();
+    else this.#schedule.later();
   }
 
   #post(): void {
-    if (this.#timer !== null) this.#core.clock.clearTimeout(this.#timer);
-    this.#timer = null;
-    this.#immediate = null;
+    this.#schedule.done();
     this.#start();
     for (const message of this.#outbox.take(this.#core.clock.now())) this.#writer?.post(message);
     const spared = this.#writer === null ? [] : this.#outbox.takeSpare();
@@ -235,10 +227,12 @@ export class WorkerJournal implements Journal {
         return this.#wrote(message);
       case 'lines':
         this.#outbox.lined(message.seq);
-        return this.#deps.accessLog.write(message.bytes);
+        return message.bytes === null ? undefined : this.#deps.accessLog.show(message.bytes);
+      case 'unlined':
+        return this.#deps.accessLog.failed(message.sink, message.error);
       case 'refusing':
         this.#tally.lost('full', this.#outbox.written(message.seq, false));
-        return this.#outbox.isEmpty ? undefined : this.#schedule();
+        return this.#outbox.isEmpty ? undefined : this.#wait();
       case 'lost':
         return this.#tally.lost(message.reason, message.count);
       case 'full':

@@ -1,18 +1,27 @@
-import type { LoggingConfig } from '../../types/config.d.ts';
+import { describe } from '../describe.ts';
 import { accessLine } from './access-line.ts';
 import { decode, wipe, type Raw } from './decode.ts';
-import type { Batch, FromWorker, Written } from './wire.ts';
+import { LogFile } from './log-file.ts';
+import type { Batch, FromWorker, LineOptions, Written } from './wire.ts';
 
 const utf8 = new TextEncoder();
 
-/** Makes the access lines of what comes to the worker, and hands them back whatever becomes of the records. */
+/** A file that cannot be written is told of at most this often, milliseconds. */
+const tellEvery = 60_000;
+
+/** Makes the access lines of what comes to the worker, whatever becomes of the records: writes them to the file, and hands them back for the console. */
 export class Lines {
   readonly #tell: (message: FromWorker) => void;
   readonly #line: ((raw: Raw) => string) | null;
+  readonly #file: LogFile | null;
+  readonly #isShown: boolean;
+  #toldAt = Number.NEGATIVE_INFINITY;
 
-  /** @param format null when nobody reads them. @param allowed names of query parameters whose values may be shown. */
-  constructor(format: LoggingConfig['format'] | null, allowed: readonly string[], tell: (message: FromWorker) => void) {
-    this.#line = format === null ? null : accessLine(format, allowed);
+  /** @param options null when nobody reads them. @param allowed names of query parameters whose values may be shown. */
+  constructor(options: LineOptions | null, allowed: readonly string[], tell: (message: FromWorker) => void) {
+    this.#line = options === null ? null : accessLine(options.format, allowed);
+    this.#file = options === null || options.file === false ? null : new LogFile(options.file, options);
+    this.#isShown = options?.isShown ?? false;
     this.#tell = tell;
   }
 
@@ -21,7 +30,21 @@ export class Lines {
     if (this.#line === null) return;
     let text = '';
     for (const raw of raws) if (raw !== null && raw.isLined) text += this.#one(raw, this.#line);
-    if (text !== '' || seq === null) this.#tell({ kind: 'lines', seq, bytes: utf8.encode(text) });
+    if (text === '' && seq !== null) return;
+    const bytes = utf8.encode(text);
+    this.#write(bytes);
+    this.#tell({ kind: 'lines', seq, bytes: this.#isShown ? bytes : null });
+  }
+
+  #write(bytes: Uint8Array): void {
+    try {
+      if (bytes.length > 0) this.#file?.write(bytes);
+    } catch (error) {
+      const now = performance.now();
+      if (now - this.#toldAt < tellEvery) return;
+      this.#toldAt = now;
+      this.#tell({ kind: 'unlined', sink: (this.#file as LogFile).path, error: describe(error) });
+    }
   }
 
   #one(raw: Raw, line: (raw: Raw) => string): string {

@@ -15,7 +15,7 @@ const longestTry = 10_000;
  * done without is tried again too, while records are refused and leave their access lines alone.
  */
 export function startWriter(options: WorkerOptions, port: MessagePort, tell: Tell): void {
-  const lines = new Lines(options.format, options.queryAllow, tell);
+  const lines = new Lines(options.lines, options.queryAllow, tell);
   const on = (opened: Opened): Writer => new Writer(options, opened, lines, tell, () => port.close());
   let writer: Writer | null = null;
   let next: NodeJS.Timeout | null = null;

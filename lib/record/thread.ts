@@ -1,10 +1,11 @@
 import { extname, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
+import type { LoggingConfig } from '../../types/config.d.ts';
 import type { Route } from '../../types/route.d.ts';
 import { secretsOf } from '../config/secrets.ts';
 import type { Core } from '../core.ts';
 import type { AccessLog } from './access-log.ts';
-import type { CallName, Calls, FromWorker, ToWorker, WorkerOptions } from './wire.ts';
+import type { CallName, Calls, FromWorker, LineOptions, ToWorker, WorkerOptions } from './wire.ts';
 
 /** Sources run as `.ts`, the package as `.js`. */
 const file = new URL(`./worker${extname(import.meta.url)}`, import.meta.url);
@@ -40,9 +41,13 @@ export function workerOptions({ config, clock }: Core, { secret, sinks, accessLo
     keepBodies: retention.bodies,
     capture,
     queryAllow: config.logging.queryAllow,
-    format: accessLog.isRead ? config.logging.format : null,
+    lines: accessLog.isRead ? lineOptions(config.logging, accessLog.isShown) : null,
     now: clock.now(),
   };
+}
+
+function lineOptions({ format, file, maxSize, maxFiles }: LoggingConfig, isShown: boolean): LineOptions {
+  return { format, file: file === false ? false : resolve(file), maxSize, maxFiles, isShown };
 }
 
 interface Asked {

@@ -72,6 +72,12 @@ export function addedOf(record: NewRecord, routeOf: (method: string, path: strin
   return { record, id: record.request_id ?? requestId(record.time), route: template, class: of };
 }
 
+/** What becomes of access lines. */
+export interface LineOptions extends Pick<LoggingConfig, 'format' | 'file' | 'maxSize' | 'maxFiles'> {
+  /** They are handed back, too. */
+  readonly isShown: boolean;
+}
+
 /** What a journal's worker is told at its start. */
 export interface WorkerOptions {
   readonly role: 'write' | 'read';
@@ -93,8 +99,8 @@ export interface WorkerOptions {
   readonly keepBodies: number;
   readonly capture: CaptureConfig;
   readonly queryAllow: readonly string[];
-  /** Of the access lines; null when nobody reads them. */
-  readonly format: LoggingConfig['format'] | null;
+  /** Null when nobody reads the access lines. */
+  readonly lines: LineOptions | null;
   /** Unix milliseconds. */
   readonly now: number;
 }
@@ -122,8 +128,10 @@ export type ToWorker =
 export type FromWorker =
   | { readonly kind: 'opened'; readonly memory: string | null; readonly lastId: number; readonly bytes: number; readonly interrupted: number }
   | { readonly kind: 'failed'; readonly reason: string }
-  /** Access lines of the batch `seq`; null: of records without one. */
-  | { readonly kind: 'lines'; readonly seq: number | null; readonly bytes: Uint8Array<ArrayBuffer> }
+  /** Access lines of the batch `seq` are made, of records without one where it is null; `bytes` is for who wants to see them. */
+  | { readonly kind: 'lines'; readonly seq: number | null; readonly bytes: Uint8Array<ArrayBuffer> | null }
+  /** Access lines are lost. */
+  | { readonly kind: 'unlined'; readonly sink: string; readonly error: object }
   /** Everything up to `seq` is committed; `counted` are lost or removed. */
   | { readonly kind: 'written'; readonly seq: number; readonly lastId: number; readonly records: number; readonly seconds: number; readonly bytes: number }
   /** Nothing of `seq` will be committed: there is no file. */

@@ -15,11 +15,11 @@ function spare(...ids: readonly string[]): Written {
   return segment.written;
 }
 
-/** What a worker's lines say, by batch. */
-function lines(format: 'json' | null): { readonly lines: Lines; said(): unknown[] } {
+/** What a worker's lines say, by batch. @param isShown whether the console wants them. */
+function lines(format: 'json' | null, isShown = true): { readonly lines: Lines; said(): unknown[] } {
   const told: FromWorker[] = [];
   const ids = (bytes: Uint8Array): string[] => Buffer.from(bytes).toString().split('\n').slice(0, -1).map((line) => (JSON.parse(line) as { id: string }).id.slice(-1));
-  return { lines: new Lines(format, [], (message) => told.push(message)), said: () => told.map((message) => (message.kind === 'lines' ? [message.seq, ids(message.bytes)] : message)) };
+  return { lines: new Lines(format === null ? null : { format, file: false, maxSize: 1024, maxFiles: 1, isShown }, [], (message) => told.push(message)), said: () => told.map((message) => (message.kind === 'lines' ? [message.seq, message.bytes && ids(message.bytes)] : message)) };
 }
 
 describe('the access lines of a batch', () => {
@@ -50,6 +50,12 @@ describe('the access lines of a batch', () => {
     add(segment, 'line', idOf(3));
     made.ofSpared([segment.written]);
     assert.deepEqual(said(), [[null, ['3']]]);
+  });
+
+  it('are not handed back where nobody wants to see them', () => {
+    const { lines: made, said } = lines('json', false);
+    made.ofSpared([spare(idOf(1))]);
+    assert.deepEqual(said(), [[null, null]]);
   });
 
   it('are not made when nobody reads them, and the next part is asked for', () => {
