@@ -147,7 +147,9 @@ export class Segment {
     return { memory: this.memory, records: this.#records, used: this.#used, top: this.#top, large: this.#large };
   }
 
+  /** Nothing is added to it any more. */
   message(seq: number, now: number, cursors: Batch['cursors']): Batch {
+    this.#forget();
     return { kind: 'batch', ...this.written, seq, now, added: this.#added, cursors, isLined: false };
   }
 
@@ -159,6 +161,11 @@ export class Segment {
     this.#largeBytes = 0;
     this.#added = [];
     this.#records = 0;
+    this.#forget();
+  }
+
+  /** Texts of requests are not kept alive for as long as the segment waits. */
+  #forget(): void {
     this.#rows.clear();
     this.#like = null;
     this.#parts = [];

@@ -35,6 +35,9 @@ const words: readonly (readonly [kind: number, words: readonly string[]])[] = [
 /** Bytes told apart are fewer than this: a state is a row of so many. */
 const width = 64;
 
+/** More rows could not be told apart in 16 bits. */
+const next16 = 65_536;
+
 /** An automaton that knows all the words at once (Aho and Corasick, 1975). A state is where its row begins. */
 interface Automaton {
   /** Of each byte. */
@@ -62,6 +65,7 @@ function automatonOf(all: readonly Word[]): Automaton {
     ending[state] = (ending[state] as number) | kind;
   }
   complete(next, ending, count);
+  if (count * width > next16 || classes.some((of) => of >= width)) throw new RangeError('too many words for the automaton');
   return { classes, ...sorted(next, ending, count), longest: Math.max(...all.map(([, { length }]) => length)) };
 }
 
