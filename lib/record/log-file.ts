@@ -1,7 +1,10 @@
-import { appendFileSync, renameSync, statSync, truncateSync } from 'node:fs';
-import { dirname, parse, join } from 'node:path';
+import { closeSync, constants, openSync, renameSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { dirname, join, parse } from 'node:path';
 import type { LoggingConfig } from '../../types/config.d.ts';
 import { makeDirectory } from '../directory.ts';
+
+/** What is no file (a pipe, a terminal) and does not take lines at once loses them: to wait for it would stop the thread. Windows has no such flag. */
+const appending = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | ((constants as Partial<typeof constants>).O_NONBLOCK ?? 0);
 
 /**
  * A file of lines, mode 0600, that is rotated at its size: `access.log` becomes `access.1.log`, that one `access.2.log`, and
@@ -27,11 +30,14 @@ export class LogFile {
       this.#rotate();
       size = 0;
     }
+    const file = openSync(this.path, appending, 0o600);
     try {
-      appendFileSync(this.path, lines, { mode: 0o600 });
+      writeFileSync(file, lines);
     } catch (error) {
       this.#takeBack(size ?? 0);
       throw error;
+    } finally {
+      closeSync(file);
     }
   }
 

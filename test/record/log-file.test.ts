@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync, readFileSync, readSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { Lines } from '../../lib/record/lines.ts';
@@ -56,6 +57,19 @@ describe('the file of the access log', () => {
     writeFileSync(inTheWay, '');
     assert.throws(() => new LogFile(join(inTheWay, 'access.log'), large).write(bytes('a\n')), /ENOTDIR/);
     assert.throws(() => new LogFile(temporary(t), large).write(bytes('a\n')), /EISDIR/);
+  });
+
+  it('waits for nobody where it is no file', { skip: process.platform === 'win32' ? 'needs mkfifo' : false }, (t) => {
+    const path = join(temporary(t), 'fifo');
+    execFileSync('mkfifo', [path]);
+    const fifo = new LogFile(path, large);
+    assert.throws(() => fifo.write(bytes('nobody reads\n')), /ENXIO/);
+    const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    t.after(() => closeSync(reader));
+    fifo.write(bytes('somebody may\n'));
+    assert.throws(() => fifo.write(bytes('x'.repeat(1_000_000))), /EAGAIN/);
+    const read = Buffer.alloc(100);
+    assert.equal(read.toString('utf8', 0, readSync(reader, read, 0, 13, null)), 'somebody may\n');
   });
 
   it('holds no part of what a full disk did not take whole', { skip: existsSync('/dev/full') ? false : 'needs /dev/full' }, () => {
