@@ -7,12 +7,17 @@ export const ownText = (text: string): string => JSON.parse(JSON.stringify(text)
 /** Counted with every text: what a map takes for it, in characters. */
 const each = 64;
 
+interface Kept<V> {
+  readonly value: V;
+  readonly size: number;
+}
+
 /** Remembers what was found out about texts, within bounds: when it is full, what was not asked for since it was full last is forgotten. */
 export class Memo<V extends NonNullable<unknown> | null> {
   readonly #room: number;
   readonly #longest: number;
-  #recent = new Map<string, V>();
-  #before = new Map<string, V>();
+  #recent = new Map<string, Kept<V>>();
+  #before = new Map<string, Kept<V>>();
   #used = 0;
 
   /** @param room characters, twice. @param longest characters of a text that is remembered. */
@@ -23,10 +28,10 @@ export class Memo<V extends NonNullable<unknown> | null> {
 
   get(text: string): V | undefined {
     const found = this.#recent.get(text);
-    if (found !== undefined) return found;
+    if (found !== undefined) return found.value;
     const older = this.#before.get(text);
-    if (older !== undefined) this.set(text, older);
-    return older;
+    if (older !== undefined) this.set(text, older.value, older.size);
+    return older?.value;
   }
 
   /**
@@ -42,7 +47,7 @@ export class Memo<V extends NonNullable<unknown> | null> {
       this.#used = 0;
     }
     this.#used += takes;
-    this.#recent.set(ownText(text), value);
+    this.#recent.set(ownText(text), { value, size });
   }
 }
 

@@ -37,6 +37,17 @@ describe('a memo', () => {
     assert.ok(left.length > 2 && left.length < 40, String(left.length));
   });
 
+  it('counts what a value takes when it is asked for again, too', () => {
+    const memo = new Memo<number>(1000, 20);
+    for (const name of ['a', 'b']) {
+      memo.set(name, 1, 600);
+      memo.set(`${name} large`, 1, 900);
+      assert.equal(memo.get(name), 1);
+      memo.set(`${name} next`, 1, 300);
+      assert.deepEqual([memo.get(`${name} large`)], [undefined], 'the second part was begun anew');
+    }
+  });
+
   it('counts what it is told a value takes, and leaves out texts that are too long', () => {
     const memo = new Memo<number>(1000, 20);
     memo.set('a', 1, 900);

@@ -12,18 +12,18 @@ export interface AccessLog {
   /** Whether they are wanted here. */
   readonly isShown: boolean;
   show(lines: Uint8Array): void;
-  /** Tells the event log that lines are lost. */
-  failed(sink: string, error: object | string): void;
+  /** Tells the event log what is wrong with a sink. */
+  failed(sink: string, error: object | string, effect: string): void;
   close(): void;
 }
 
 /** A console that fails or falls behind loses lines, is reported once, and stops nothing. */
 export function accessLog({ config, log }: Core, console: Writable | null): AccessLog {
   let isOpen = console !== null;
-  const failed = (sink: string, error: object | string): void => log.error({ sink, error, effect: 'access lines are lost' }, 'access_log.failed');
+  const failed = (sink: string, error: object | string, effect: string): void => log.error({ sink, error, effect }, 'access_log.failed');
   let isReported = false;
   const report = (error: object | string): void => {
-    if (!isReported) failed('console', error);
+    if (!isReported) failed('console', error, 'access lines are lost');
     isReported = true;
   };
   const broke = (error: Error): void => report(describe(error));

@@ -68,7 +68,7 @@ export interface Raw {
 export function* decode({ memory, records, used, large, added = none }: Written & { readonly added?: readonly Added[] }): Generator<Raw | null> {
   const all = Buffer.from(memory);
   const floats = new Float64Array(memory);
-  const lines = all.toString('utf8', 0, used).split(String.fromCharCode(recordEnd));
+  const lines = linesOf(all.toString('utf8', 0, used), records);
   const rows: (readonly string[])[] = [];
   let top = memory.byteLength;
   const bytes = (mark: number): Uint8Array | null => {
@@ -90,11 +90,22 @@ export function* decode({ memory, records, used, large, added = none }: Written 
   for (const one of added) yield rawOfAdded(one);
 }
 
-/** The texts of a record that is like another: its own, then places and texts in turn. */
+/** Rather none than one that is another record's. */
+function linesOf(text: string, records: number): readonly string[] {
+  const lines = text.split(String.fromCharCode(recordEnd));
+  return lines.length === records + 1 ? lines : none;
+}
+
+/** The texts of a record that is like another: its own, then places and texts in turn. @returns none, if it makes no sense. */
 function likened(other: readonly string[], parts: readonly string[]): readonly string[] {
+  if ((parts.length - ownTexts.length) % 2 !== 0) return none;
   const row = other.slice();
-  for (let at = 0; at < ownTexts.length; at++) row[at] = parts[at] ?? '';
-  for (let at = ownTexts.length; at + 1 < parts.length; at += 2) row[ownTexts.length + Number(parts[at])] = parts[at + 1] as string;
+  for (let at = 0; at < ownTexts.length; at++) row[at] = parts[at] as string;
+  for (let at = ownTexts.length; at < parts.length; at += 2) {
+    const place = ownTexts.length + Number(parts[at]);
+    if (!(Number.isInteger(place) && place < other.length && place >= ownTexts.length)) return none;
+    row[place] = parts[at + 1] as string;
+  }
   return row;
 }
 

@@ -53,7 +53,7 @@ function bodyOf({ body, route }: Context, tap: Tapped | null): Buffer | null {
 
 const ends = /\p{Cc}/u;
 const everyEnd = /\p{Cc}/gu;
-/** A text that came neither in a header nor in the request line may hold any character. */
+/** A text that came neither in a header nor in the request line, or was decoded, may hold any character. */
 const clean = (text: string | null): string => (text === null ? '' : ends.test(text) ? cut(text, longestName).replace(everyEnd, ' ') : cut(text, longestName));
 const cut = (text: string, length: number): string => (text.length > length ? text.slice(0, length) : text);
 
@@ -64,7 +64,7 @@ function writeTexts(segment: Segment, context: Context, tap: Tapped | null): voi
   segment.own(cut(context.upstreamRequestId ?? '', longestName));
   segment.own(token === null ? '' : token.id);
   // Behind `sk-…`.
-  segment.own(token === null ? '' : token.mask.slice(4));
+  segment.own(token === null ? '' : clean(token.mask.slice(4)));
   segment.text(cut(req.method ?? '', longestName));
   segment.text(cut(req.originalUrl ?? req.url ?? '', longestUrl));
   segment.text(req.httpVersion);

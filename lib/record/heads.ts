@@ -30,6 +30,8 @@ interface Known {
   /** Where the value of a `Referer` stands, and its path. */
   readonly referers: readonly (readonly [at: number, path: string])[];
   readonly head: Head;
+  /** Characters of it. */
+  readonly size: number;
 }
 
 /** Characters of remembered headers, twice. */
@@ -82,8 +84,9 @@ export class Heads {
     const sent = headers.map((text, at) => (isShown(headers, at) ? own(text) : null));
     const referers = headers.flatMap((name, at) => (at % 2 === 0 && isReferer(name) ? [[at + 1, this.#texts.own(pathOf(headers[at + 1] as string))] as const] : []));
     const { shownAgent, type, encoding } = head;
-    const known: Known = { sent, referers: referers.length === 0 ? none : referers, head: { ...head, agent: own(head.agent), shownAgent: own(shownAgent), type: own(type), encoding: own(encoding) } };
-    this.#known.set(agent, [known, ...list.slice(0, variants - 1)], sizeOf(headers) + (head.safe?.length ?? 0));
+    const known: Known = { sent, referers: referers.length === 0 ? none : referers, head: { ...head, agent: own(head.agent), shownAgent: own(shownAgent), type: own(type), encoding: own(encoding) }, size: sizeOf(headers) + (head.safe?.length ?? 0) };
+    const all = [known, ...list.slice(0, variants - 1)];
+    this.#known.set(agent, all, all.reduce((sum, { size }) => sum + size, 0));
     return known.head;
   }
 }

@@ -229,7 +229,7 @@ export class WorkerJournal implements Journal {
         this.#outbox.lined(message.seq);
         return message.bytes === null ? undefined : this.#deps.accessLog.show(message.bytes);
       case 'unlined':
-        return this.#deps.accessLog.failed(message.sink, message.error);
+        return this.#deps.accessLog.failed(message.sink, message.error, message.effect);
       case 'refusing':
         this.#tally.lost('full', this.#outbox.written(message.seq, false));
         return this.#outbox.isEmpty ? undefined : this.#wait();

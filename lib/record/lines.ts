@@ -37,14 +37,20 @@ export class Lines {
   }
 
   #write(bytes: Uint8Array): void {
+    if (this.#file === null || bytes.length === 0) return;
     try {
-      if (bytes.length > 0) this.#file?.write(bytes);
+      const wrong = this.#file.write(bytes);
+      if (wrong !== null) this.#failed(this.#file, wrong, 'the file grows beyond its size');
     } catch (error) {
-      const now = performance.now();
-      if (now - this.#toldAt < tellEvery) return;
-      this.#toldAt = now;
-      this.#tell({ kind: 'unlined', sink: (this.#file as LogFile).path, error: describe(error) });
+      this.#failed(this.#file, error, 'access lines are lost');
     }
+  }
+
+  #failed({ path }: LogFile, error: unknown, effect: string): void {
+    const now = performance.now();
+    if (now - this.#toldAt < tellEvery) return;
+    this.#toldAt = now;
+    this.#tell({ kind: 'unlined', sink: path, error: describe(error), effect });
   }
 
   #one(raw: Raw, line: (raw: Raw) => string): string {

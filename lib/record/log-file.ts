@@ -1,5 +1,6 @@
-import { closeSync, constants, openSync, renameSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, fstatSync, ftruncateSync, lstatSync, openSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, parse } from 'node:path';
+import { threadId } from 'node:worker_threads';
 import type { LoggingConfig } from '../../types/config.d.ts';
 import { makeDirectory } from '../directory.ts';
 
@@ -8,8 +9,8 @@ const appending = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | 
 
 /**
  * A file of lines, mode 0600, that is rotated at its size: `access.log` becomes `access.1.log`, that one `access.2.log`, and
- * so on. It is opened anew for every write, so that who moves or removes it loses nothing of what comes after. It blocks its
- * thread, which must not be the one that serves.
+ * so on; a link or a pipe is left as it is. It is opened anew for every write, so that who moves or removes it loses nothing
+ * of what comes after, and several gates may share it. It blocks its thread, which must not be the one that serves.
  */
 export class LogFile {
   readonly path: string;
@@ -22,42 +23,71 @@ export class LogFile {
     this.#maxFiles = maxFiles;
   }
 
-  /** Adds whole lines, all or none of them. @throws Error as of the file system. */
-  write(lines: Uint8Array): void {
-    let size = sizeOf(this.path);
-    if (size === null) makeDirectory(dirname(this.path));
-    else if (size > 0 && size + lines.length > this.#maxSize) {
-      this.#rotate();
-      size = 0;
-    }
+  /**
+   * Adds whole lines.
+   * @returns why it could not be rotated, if it had to be; the lines are written all the same.
+   * @throws Error as of the file system; nothing is written then.
+   */
+  write(lines: Uint8Array): Error | null {
+    const found = lstatSync(this.path, { throwIfNoEntry: false });
+    if (found === undefined) makeDirectory(dirname(this.path));
+    const isDue = found?.isFile() === true && found.size > 0 && found.size + lines.length > this.#maxSize;
+    const wrong = isDue ? this.#tryRotate() : null;
+    this.#append(lines);
+    return wrong;
+  }
+
+  #append(lines: Uint8Array): void {
     const file = openSync(this.path, appending, 0o600);
+    const before = fstatSync(file);
     try {
       writeFileSync(file, lines);
     } catch (error) {
-      this.#takeBack(size ?? 0);
+      // A full disk may have taken a part.
+      if (before.isFile() && fstatSync(file).size > before.size) ftruncateSync(file, before.size);
       throw error;
     } finally {
       closeSync(file);
     }
   }
 
-  #rotate(): void {
-    for (let nth = this.#maxFiles; nth > 0; nth--) if (sizeOf(this.#nth(nth - 1)) !== null) renameSync(this.#nth(nth - 1), this.#nth(nth));
-  }
-
-  #nth(nth: number): string {
-    const { dir, name, ext } = parse(this.path);
-    return nth === 0 ? this.path : join(dir, `${name}.${nth}${ext}`);
-  }
-
-  /** A full disk may have taken a part. */
-  #takeBack(size: number): void {
+  #tryRotate(): Error | null {
     try {
-      if ((sizeOf(this.path) ?? 0) > size) truncateSync(this.path, size);
-    } catch {
-      // Why it cannot be written is told by whoever tried to.
+      this.#rotate();
+      return null;
+    } catch (error) {
+      return error as Error;
     }
+  }
+
+  /** Whoever takes the file away first makes room for it; the others go on with the next. */
+  #rotate(): void {
+    const taken = this.#named(`${process.pid}-${threadId}`);
+    try {
+      renameSync(this.path, taken);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+      throw error;
+    }
+    try {
+      this.#shift(taken);
+    } catch (error) {
+      if (!isThere(this.path)) renameSync(taken, this.path);
+      throw error;
+    }
+  }
+
+  #shift(taken: string): void {
+    let free = 1;
+    while (free < this.#maxFiles && isThere(this.#named(free))) free++;
+    for (let nth = free; nth > 1; nth--) renameSync(this.#named(nth - 1), this.#named(nth));
+    renameSync(taken, this.#named(1));
+  }
+
+  #named(by: number | string): string {
+    const { dir, name, ext } = parse(this.path);
+    return join(dir, `${name}.${by}${ext}`);
   }
 }
 
-const sizeOf = (path: string): number | null => statSync(path, { throwIfNoEntry: false })?.size ?? null;
+const isThere = (path: string): boolean => statSync(path, { throwIfNoEntry: false }) !== undefined;

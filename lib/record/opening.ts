@@ -1,5 +1,6 @@
 import type { MessagePort } from 'node:worker_threads';
 import { openFile, openMemory, reasonOf, type Opened } from './database.ts';
+import { wipe } from './decode.ts';
 import { Lines } from './lines.ts';
 import type { FromWorker, ToWorker, WorkerOptions } from './wire.ts';
 import { Writer } from './writer.ts';
@@ -46,6 +47,7 @@ function refuse(message: ToWorker, lines: Lines, tell: Tell): boolean {
   else if (message.kind === 'lines') lines.ofSpared(message.spared);
   else if (message.kind === 'batch') {
     lines.early(message);
+    wipe(message);
     tell({ kind: 'refusing', seq: message.seq });
   } else {
     const isLast = message.name === 'close';

@@ -69,7 +69,7 @@ export class Outbox<R> {
   }
 
   get isEmpty(): boolean {
-    return this.isIdle && this.#full.length === 0 && this.#current.records === 0 && this.#cursors.size === 0;
+    return this.isIdle && this.#full.length === 0 && this.#current.records === 0 && this.#cursors.size === 0 && this.#spare.length === 0;
   }
 
   /** Every posted batch that is not committed, oldest first. */
@@ -85,6 +85,7 @@ export class Outbox<R> {
   add(record: R, kind: Kind, then?: Committed): boolean {
     if (this.#records >= mostRecords || this.#bytes >= mostBytes) return false;
     if (!this.#write(record, kind)) {
+      if (this.#current.records === 0) return false;
       this.#seal();
       if (!this.#write(record, kind)) return false;
     }

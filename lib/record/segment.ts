@@ -2,12 +2,18 @@ import { numbers, ownTexts, recordEnd, textEnd, type Batch, type Written } from 
 
 /** Size of a segment. */
 const segmentBytes = 524_288;
-/** Larger bodies get memory of their own. */
+/** Larger bodies and answers get memory of their own. */
 const largeBody = 65_536;
+const insideOf = (bytes: Buffer | null): number => (bytes === null || bytes.length > largeBody ? 0 : bytes.length);
 /** What the numbers of a record take, and what a place in memory must be a multiple of to hold them. */
 const numbersBytes = numbers.length * Float64Array.BYTES_PER_ELEMENT;
 /** Records whose texts are remembered: one of each agent, and agents are few. */
 const mostRows = 64;
+
+const separator = new RegExp(`[${textEnd}${String.fromCharCode(recordEnd)}]`);
+const separators = new RegExp(separator, 'g');
+/** SECURITY: with a separator in a text a caller could write the records of others. */
+const whole = (text: string): string => (separator.test(text) ? text.replace(separators, ' ') : text);
 
 /** Where the numbers of a record stand that is written below a place in memory. */
 export const blockBelow = (top: number): number => Math.floor(top / Float64Array.BYTES_PER_ELEMENT) * Float64Array.BYTES_PER_ELEMENT - numbersBytes;
@@ -75,13 +81,13 @@ export class Segment {
 
   /** The next of the texts that are of this request alone. */
   own(text: string): void {
-    this.#parts.push(text);
+    this.#parts.push(whole(text));
   }
 
   /** The next of the others. */
   text(text: string): void {
-    if (this.#like === null) this.#parts.push(text);
-    else if (this.#like.texts[this.#at] !== text) this.#parts.push(this.#at, text);
+    if (this.#like === null) this.#parts.push(whole(text));
+    else if (this.#like.texts[this.#at] !== text) this.#parts.push(this.#at, whole(text));
     this.#at++;
   }
 
@@ -93,7 +99,7 @@ export class Segment {
   end(body: Buffer | null, answer: Buffer | null): boolean {
     const text = this.#parts.join(textEnd);
     const block = blockBelow(this.#top);
-    const inside = (body === null || body.length > largeBody ? 0 : body.length) + (answer?.length ?? 0);
+    const inside = insideOf(body) + insideOf(answer);
     // Three bytes are the longest a character takes.
     if (this.#used + text.length * 3 + 1 + inside > block) return false;
     this.#used += this.#bytes.write(text, this.#used);
@@ -102,7 +108,7 @@ export class Segment {
     const first = block / Float64Array.BYTES_PER_ELEMENT;
     this.#numbers[first] = this.#like?.nth ?? -1;
     this.#numbers[first + 1] = this.#place(body);
-    this.#numbers[first + 2] = answer === null ? 0 : this.#inside(answer);
+    this.#numbers[first + 2] = this.#place(answer);
     if (this.#like === null) this.#remember();
     this.#records++;
     return true;
@@ -112,19 +118,19 @@ export class Segment {
     if (this.#rows.size < mostRows || this.#rows.has(this.#agent)) this.#rows.set(this.#agent, { nth: this.#records, texts: this.#parts.slice(ownTexts.length) as string[] });
   }
 
-  #place(body: Buffer | null): number {
-    if (body === null) return 0;
-    if (body.length <= largeBody) return this.#inside(body);
-    const memory = new SharedArrayBuffer(body.length);
-    this.#largeBytes += body.length;
-    Buffer.from(memory).set(body);
-    return -this.#large.push(memory);
-  }
-
-  #inside(bytes: Buffer): number {
+  #place(bytes: Buffer | null): number {
+    if (bytes === null) return 0;
+    if (bytes.length > largeBody) return -this.#apart(bytes);
     this.#top -= bytes.length;
     this.#bytes.set(bytes, this.#top);
     return bytes.length;
+  }
+
+  #apart(bytes: Buffer): number {
+    const memory = new SharedArrayBuffer(bytes.length);
+    this.#largeBytes += bytes.length;
+    Buffer.from(memory).set(bytes);
+    return this.#large.push(memory);
   }
 
   append(added: Batch['added'][number]): void {

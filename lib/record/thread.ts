@@ -119,13 +119,17 @@ export class Thread {
   async end(now: number, patience: number): Promise<void> {
     if (this.#ended) return;
     const over = new Promise<void>((resolve) => void this.#worker.once('exit', () => resolve()));
+    // One that hangs in a call to the system cannot be ended at all.
+    const gaveUp = Promise.withResolvers<void>();
     const late = setTimeout(() => void this.#worker.terminate(), patience);
+    const tooLate = setTimeout(gaveUp.resolve, 2 * patience);
     this.call('close', { now }).catch(() => undefined);
     this.#ended = true;
     const release = this.hold();
-    await over;
+    await Promise.race([over, gaveUp.promise]);
     release();
     clearTimeout(late);
+    clearTimeout(tooLate);
   }
 
   #heard(message: FromWorker): void {

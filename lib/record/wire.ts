@@ -5,7 +5,7 @@ import type { Route, RouteClass } from '../../types/route.d.ts';
 import type { Checkpoint } from '../../types/sink.d.ts';
 import { requestId } from '../request-id.ts';
 
-/** Between two texts, and the code of what stands behind those of a record: characters no header and no URL can hold. */
+/** Between two texts, and the code of what stands behind those of a record. A text that holds one is written without. */
 export const textEnd = '\x1f';
 export const recordEnd = 0x1e;
 
@@ -19,8 +19,8 @@ export const texts = [
 
 /**
  * The numbers of a record, in the order in which they are written; NaN where there is none. `like` is the record of the same
- * segment whose texts it has but for those written, -1 when all are. `body` is bytes of its body in the segment, or -1 - n when
- * the n-th large one is it, `answer` bytes of its answer. Times are milliseconds.
+ * segment whose texts it has but for those written, -1 when all are. `body` is bytes of its body in the segment, or -n when
+ * the n-th large one is it; `answer` the same of its answer. Times are milliseconds.
  */
 export const numbers = [
   'like', 'body', 'answer', 'kind', 'bodyTotal', 'answerTotal', 'status', 'duration', 'attempts', 'queueWait', 'firstByte', 'overhead', 'prompt', 'completion', 'cached', 'reasoning', 'reserved', 'settled', 'cost',
@@ -130,8 +130,8 @@ export type FromWorker =
   | { readonly kind: 'failed'; readonly reason: string }
   /** Access lines of the batch `seq` are made, of records without one where it is null; `bytes` is for who wants to see them. */
   | { readonly kind: 'lines'; readonly seq: number | null; readonly bytes: Uint8Array<ArrayBuffer> | null }
-  /** Access lines are lost. */
-  | { readonly kind: 'unlined'; readonly sink: string; readonly error: object }
+  /** Something is wrong with the file of the access log. */
+  | { readonly kind: 'unlined'; readonly sink: string; readonly error: object; readonly effect: string }
   /** Everything up to `seq` is committed; `counted` are lost or removed. */
   | { readonly kind: 'written'; readonly seq: number; readonly lastId: number; readonly records: number; readonly seconds: number; readonly bytes: number }
   /** Nothing of `seq` will be committed: there is no file. */

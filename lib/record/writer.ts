@@ -211,6 +211,7 @@ export class Writer {
     this.#isFull = true;
     // Not an error that passes: the file is not what it was when it was opened. Another worker has to open it anew.
     if (!isPassing(error)) throw error;
+    for (const [at, batch] of this.#queue.entries()) this.#queue[at] = this.#lines.early(batch);
     this.#retry = setTimeout(() => {
       this.#retry = null;
       this.#makeRoom();

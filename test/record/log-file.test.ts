@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync, readFileSync, readSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, existsSync, mkdirSync, openSync, readdirSync, readFileSync, readSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { Lines } from '../../lib/record/lines.ts';
@@ -38,6 +38,36 @@ describe('the file of the access log', () => {
     const file = new LogFile(path, { maxSize: 1024, maxFiles: 1 });
     for (const letter of ['a', 'b']) file.write(bytes(letter.repeat(5000)));
     assert.deepEqual([readFileSync(path, 'utf8'), readFileSync(path.replace('.log', '.1.log'), 'utf8')], ['b'.repeat(5000), 'a'.repeat(5000)]);
+  });
+
+  it('loses nothing when several gates share it', (t) => {
+    const path = at(t);
+    const gates = [1, 2, 3].map(() => new LogFile(path, { maxSize: 1000, maxFiles: 100 }));
+    for (let n = 0; n < 300; n++) gates[n % 3]?.write(bytes(`line ${n}\n`));
+    const directory = join(path, '..');
+    const lines = readdirSync(directory).flatMap((name) => readFileSync(join(directory, name), 'utf8').split('\n').slice(0, -1));
+    assert.deepEqual([lines.length, new Set(lines).size], [300, 300]);
+    assert.ok(readdirSync(directory).length > 2);
+  });
+
+  it('is written on, and says why, when it cannot be rotated', (t) => {
+    const path = at(t);
+    mkdirSync(path.replace('.log', '.1.log'), { recursive: true });
+    const file = new LogFile(path, { maxSize: 1000, maxFiles: 1 });
+    assert.equal(file.write(bytes(`${'a'.repeat(995)}\n`)), null);
+    for (const text of ['one more\n', 'another\n']) assert.match(String(file.write(bytes(text))), /EISDIR|ENOTEMPTY|EEXIST/);
+    assert.equal(readFileSync(path, 'utf8'), `${'a'.repeat(995)}\none more\nanother\n`);
+    assert.deepEqual(readdirSync(join(path, '..')).sort(), ['access.1.log', 'access.log']);
+  });
+
+  it('is not rotated where it is a link', (t) => {
+    const path = at(t);
+    const real = join(temporary(t), 'real.log');
+    mkdirSync(join(path, '..'));
+    symlinkSync(real, path);
+    const file = new LogFile(path, { maxSize: 1000, maxFiles: 3 });
+    for (let n = 0; n < 3; n++) file.write(bytes('x'.repeat(900)));
+    assert.deepEqual([readFileSync(real, 'utf8').length, readdirSync(join(path, '..'))], [2700, ['access.log']]);
   });
 
   it('may be moved or removed, with its directory, by somebody else', (t) => {
@@ -90,6 +120,6 @@ it('a file that cannot be written is told of once, holds nothing back, and takes
   line(3);
   assert.deepEqual(told.map(({ kind }) => kind), ['unlined', 'lines', 'lines', 'lines']);
   const [unlined, ...made] = told;
-  assert.deepEqual(unlined, { kind: 'unlined', sink: path, error: { ...(unlined as { error: object }).error, code: 'EISDIR' } });
+  assert.deepEqual(unlined, { kind: 'unlined', sink: path, effect: 'access lines are lost', error: { ...(unlined as { error: object }).error, code: 'EISDIR' } });
   for (const message of made) assert.equal(Buffer.from((message as { bytes: Uint8Array }).bytes).toString(), readFileSync(path, 'utf8'));
 });
