@@ -21,7 +21,7 @@ const mostDelay = 1;
 /** Two processes of one configuration may differ by some microseconds for as long as they live: pairs come of several. */
 const generations = 3;
 /** Rounds of a generation, in which every gate is loaded once; those on one core are for information. */
-const placements = { free: { cpu: 4, steady: 6, delay: 4 }, pinned: { cpu: 2, steady: 3, delay: 1 } };
+const placements = { free: { cpu: 4, steady: 6, delay: 8 }, pinned: { cpu: 2, steady: 3, delay: 1 } };
 /** Requests a second, and how many: with as many for both, neither wakes its client and its upstream more often than the other. */
 const steady = { rate: 3000, requests: 2400 };
 const connections = 32;
