@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
+import { join, parse } from 'node:path';
 import { describe, it } from 'node:test';
 import { rawRequest, request, until } from '../support/client.ts';
+import { journalOf } from '../support/journal.ts';
 import { accessRecords } from '../support/records.ts';
 import { bearer, behind, chat } from './behind.ts';
 
@@ -38,6 +40,20 @@ describe('logging', () => {
     for (let n = 0; n < 5; n++) await ask('/health');
     await gate.close();
     assert.equal(records.all().length, 5);
+  });
+
+  it('rotates the file at its size and keeps as many as configured', async (t) => {
+    const records = accessRecords(t);
+    const { ask, gate } = await behind(t, { logging: { ...records.logging, maxSize: '1KB', maxFiles: 1 } });
+    for (let n = 0; n < 6; n++) {
+      await ask('/health');
+      await journalOf(gate).flush();
+      await until(() => records.all().length > 0);
+    }
+    await gate.close();
+    const { dir, name, ext } = parse(records.logging.file);
+    assert.deepEqual(readdirSync(dir).sort(), [`${name}.1${ext}`, `${name}${ext}`].sort());
+    for (const each of readdirSync(dir)) assert.ok(statSync(join(dir, each)).size <= 1024, each);
   });
 
   it('writes nothing when it is left out', async (t) => {
