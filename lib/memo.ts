@@ -51,6 +51,31 @@ export class Memo<V extends NonNullable<unknown> | null> {
   }
 }
 
+const none: readonly never[] = [];
+
+/** Remembers the latest few findings of each text. */
+export class Variants<V extends { readonly size: number }> {
+  readonly #known: Memo<readonly V[]>;
+  readonly #most: number;
+
+  /** @param room as of a {@link Memo}. @param longest as well. @param most findings of one text. */
+  constructor(room: number, longest: number, most: number) {
+    this.#known = new Memo(room, longest);
+    this.#most = most;
+  }
+
+  /** The latest first. */
+  of(text: string): readonly V[] {
+    return this.#known.get(text) ?? none;
+  }
+
+  /** @param value holds nothing that was cut out of a longer text; its `size` is characters. */
+  add(text: string, value: V): void {
+    const all = [value, ...this.of(text).slice(0, this.#most - 1)];
+    this.#known.set(text, all, all.reduce((sum, { size }) => sum + size, 0));
+  }
+}
+
 /** Texts of their own that stand for all that are the same. */
 export class Texts {
   readonly #known: Memo<string>;

@@ -1,21 +1,19 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { hash } from 'node:crypto';
-import { Memo, ownText } from '../memo.ts';
+import { ownText, Variants } from '../memo.ts';
 
 interface Device {
   readonly accept: string;
   readonly language: string;
   readonly encoding: string;
   readonly fingerprint: string;
+  readonly size: number;
 }
 
 /** Longer sets of headers are hashed without being remembered, characters. */
 const longest = 2048;
 /** By agent: SDKs send few distinct header sets. */
-const known = new Memo<readonly Device[]>(1_000_000, longest);
-/** Devices remembered of an agent. */
-const variants = 8;
-const none: readonly Device[] = [];
+const known = new Variants<Device>(1_000_000, longest, 8);
 
 /** Hex SHA-256 of `User-Agent|Accept|Accept-Language|Accept-Encoding`, a missing header empty. */
 export function deviceFingerprint(headers: IncomingHttpHeaders): string {
@@ -23,15 +21,9 @@ export function deviceFingerprint(headers: IncomingHttpHeaders): string {
   const accept = headers.accept ?? '';
   const language = headers['accept-language'] ?? '';
   const encoding = headers['accept-encoding'] ?? '';
-  const list = known.get(agent) ?? none;
-  for (const device of list) if (device.accept === accept && device.language === language && device.encoding === encoding) return device.fingerprint;
+  for (const device of known.of(agent)) if (device.accept === accept && device.language === language && device.encoding === encoding) return device.fingerprint;
   const text = `${agent}|${accept}|${language}|${encoding}`;
   const fingerprint = hash('sha256', text);
-  if (text.length <= longest) remember(agent, list, { accept: ownText(accept), language: ownText(language), encoding: ownText(String(encoding)), fingerprint });
+  if (text.length <= longest) known.add(agent, { accept: ownText(accept), language: ownText(language), encoding: ownText(String(encoding)), fingerprint, size: text.length + fingerprint.length });
   return fingerprint;
-}
-
-function remember(agent: string, list: readonly Device[], device: Device): void {
-  const devices = [device, ...list.slice(0, variants - 1)];
-  known.set(agent, devices, devices.reduce((sum, { accept, language, encoding, fingerprint }) => sum + accept.length + language.length + encoding.length + fingerprint.length, 0));
 }

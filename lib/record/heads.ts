@@ -1,5 +1,5 @@
 import { clientOf } from '../identity/client.ts';
-import { Memo, Texts } from '../memo.ts';
+import { Texts, Variants } from '../memo.ts';
 import { credentialsOf, withoutCredentials, type Hide } from './hide.ts';
 import { masked } from './mask.ts';
 import { headerOf, isSafe, keptHeaders, keptText, longest, pathOf, type Headers } from './redact.ts';
@@ -48,7 +48,7 @@ const longestSent = 2048;
 export class Heads {
   readonly #hide: Hide;
   readonly #keepsSafe: boolean;
-  readonly #known = new Memo<readonly Known[]>(room, longest.agent);
+  readonly #known = new Variants<Known>(room, longest.agent, variants);
   readonly #texts = new Texts(500_000, longest.value);
 
   /** @param hide takes out the configuration's secrets. @param keepsSafe whether safe headers are kept. */
@@ -60,10 +60,9 @@ export class Heads {
   /** @param query may hold a credential too. */
   of(headers: Headers, query: string): Head {
     const agent = headerOf(headers, 'user-agent') ?? '';
-    const list = this.#known.get(agent) ?? none;
-    for (const known of list) if (isSame(known, headers)) return known.head;
+    for (const known of this.#known.of(agent)) if (isSame(known, headers)) return known.head;
     const head = this.#read(headers);
-    return mayRemember(headers, head, query) ? this.#remember(agent, list, headers, head) : head;
+    return mayRemember(headers, head, query) ? this.#remember(agent, headers, head) : head;
   }
 
   #read(headers: Headers): Head {
@@ -79,14 +78,13 @@ export class Heads {
     };
   }
 
-  #remember(agent: string, list: readonly Known[], headers: Headers, head: Head): Head {
+  #remember(agent: string, headers: Headers, head: Head): Head {
     const own = (text: string | null): string | null => (text === null ? null : this.#texts.own(text));
     const sent = headers.map((text, at) => (isShown(headers, at) ? own(text) : null));
     const referers = headers.flatMap((name, at) => (at % 2 === 0 && isReferer(name) ? [[at + 1, this.#texts.own(pathOf(headers[at + 1] as string))] as const] : []));
     const { shownAgent, type, encoding } = head;
     const known: Known = { sent, referers: referers.length === 0 ? none : referers, head: { ...head, agent: own(head.agent), shownAgent: own(shownAgent), type: own(type), encoding: own(encoding) }, size: sizeOf(headers) + (head.safe?.length ?? 0) };
-    const all = [known, ...list.slice(0, variants - 1)];
-    this.#known.set(agent, all, all.reduce((sum, { size }) => sum + size, 0));
+    this.#known.add(agent, known);
     return known.head;
   }
 }
