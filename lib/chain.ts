@@ -15,7 +15,7 @@ import { rateLimit } from './middlewares/rate-limit.ts';
 import { requestTimer } from './middlewares/request-timer.ts';
 import { routes } from './middlewares/routes.ts';
 import { securityHeaders } from './middlewares/security-headers.ts';
-import type { Middleware } from './part.ts';
+import type { Middleware } from './middlewares/middleware.ts';
 
 /** The life of a request, top to bottom. Every position has its reason. */
 export const chain: readonly Middleware[] = [

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { main } from './cli/main.ts';
+import { main } from './cli/cli.ts';
 
 const code = await main(process.argv.slice(2), {
   out: (text) => void process.stdout.write(text),

@@ -1,7 +1,7 @@
 export { ConfigError, loadConfig } from './config/load.ts';
 export { HeimdallError, type ErrorCode } from './errors.ts';
 export { heimdall, type Gate, type GateOptions } from './gateway.ts';
-export { keepRawBody } from './host-body.ts';
+export { keepRawBody } from './http/parsed-body.ts';
 export { createServer } from './server/create.ts';
 export { serve, type Serving } from './server/serve.ts';
 export type { Clock, Timer } from '../types/clock.d.ts';

@@ -2,12 +2,12 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { z } from 'zod';
 import { VARIABLES } from '../lib/config/environment.ts';
 import type { Meta } from '../lib/config/fields.ts';
-import { LATER } from '../lib/config/later.ts';
-import type { Later, LaterSection } from '../lib/config/later.ts';
+import { LATER } from '../lib/config/planned-keys.ts';
+import type { Later, LaterSection } from '../lib/config/planned-keys.ts';
 import { writePath } from '../lib/config/paths.ts';
 import { schema } from '../lib/config/schema.ts';
-import { SECOND_PLACES, toSnake } from '../lib/config/shape.ts';
-import { rowOf as seriesRow, seriesNames } from '../lib/series.ts';
+import { SECOND_PLACES, toSnake } from '../lib/config/schema-tree.ts';
+import { rowOf as seriesRow, seriesNames } from '../lib/config/series.ts';
 
 /** A place of the schema as zod describes it, with what every key carries. */
 interface Node extends Partial<Meta> {

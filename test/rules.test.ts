@@ -41,7 +41,7 @@ const layers = [
   ['types'],
 ];
 /** The core names in its types what is made of it, and calls nothing of it by import. */
-const upwards = new Set(['lib/core.ts → lib/context.ts', 'lib/core.ts → lib/watch.ts', 'lib/core.ts → lib/live.ts', 'lib/core.ts → lib/connections.ts']);
+const upwards = new Set(['lib/request/core.ts → lib/request/context.ts', 'lib/request/core.ts → lib/request/deadlines.ts', 'lib/request/core.ts → lib/request/in-flight.ts', 'lib/request/core.ts → lib/request/connections.ts']);
 
 const groupOf = (path: string): string => (path.startsWith('types/') ? 'types' : (path.split('/')[1] ?? '').replace(/\.ts$/, ''));
 const heightOf = (path: string): number => layers.findIndex((groups) => groups.includes(groupOf(path)));

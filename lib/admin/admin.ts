@@ -1,15 +1,15 @@
 import type { ServerResponse } from 'node:http';
 import { Router } from 'express';
 import type { Route } from '../../types/route.d.ts';
-import { Context } from '../context.ts';
-import type { GateRequest } from '../core.ts';
-import { describe } from '../describe.ts';
-import { bearer, Door } from '../door.ts';
+import { Context } from '../request/context.ts';
+import type { GateRequest } from '../request/core.ts';
+import { describe } from '../platform/describe.ts';
+import { bearer, Door } from '../keys/bearer-guard.ts';
 import { HeimdallError } from '../errors.ts';
 import { AddressSet, clientAddress } from '../identity/address.ts';
 import { deviceFingerprint } from '../identity/device.ts';
-import { ownRoute } from '../own-route.ts';
-import type { AdminPaths, Handler } from '../part.ts';
+import { ownRoute } from '../request/own-route.ts';
+import type { AdminPaths, Handler } from '../middlewares/middleware.ts';
 import { isJson, type Caller, type Insides, type Reply } from './call.ts';
 import { resourceFor, resources, type Resource } from './table.ts';
 

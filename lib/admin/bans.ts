@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import { key, required } from '../config/fields.ts';
-import { choice, flag, orNull, text } from '../config/kinds.ts';
+import { choice, flag, orNull, text } from '../config/value-types.ts';
 import { HeimdallError } from '../errors.ts';
 import { invalid } from '../registry/invalid.ts';
-import { shownBan } from '../registry/shown.ts';
+import { shownBan } from '../registry/public-view.ts';
 import { changed, fieldsOf, type Method } from './call.ts';
 import { iso, moment, strictly } from './fields.ts';
 

@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import type { Complaint } from '../config/fields.ts';
-import { date, type Kind } from '../config/kinds.ts';
+import { date, type Kind } from '../config/value-types.ts';
 import { show, showLength, suggestion } from '../config/problems.ts';
 import { readDuration } from '../config/units.ts';
 import { HeimdallError } from '../errors.ts';

@@ -1,9 +1,9 @@
 import type { Config } from '../../types/config.d.ts';
-import { toSnake } from '../config/shape.ts';
-import type { Context } from '../context.ts';
-import type { Exchange } from '../core.ts';
+import { toSnake } from '../config/schema-tree.ts';
+import type { Context } from '../request/context.ts';
+import type { Exchange } from '../request/core.ts';
 import { HeimdallError } from '../errors.ts';
-import type { Level, Listener } from '../events.ts';
+import type { Level, Listener } from '../telemetry/events.ts';
 
 /** Events kept for readers that come back. */
 const remembered = 500;

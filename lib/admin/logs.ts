@@ -1,7 +1,7 @@
 import type { AuditRecord } from '../../types/record.d.ts';
 import type { SqlRow } from '../../types/journal.d.ts';
 import { HeimdallError } from '../errors.ts';
-import { countOf, filters, frequencyOf, groups, groupsOf, measures, pageOf, SearchError, type Query, type Wanted } from '../logs/search.ts';
+import { countOf, filters, frequencyOf, groups, groupsOf, measures, pageOf, SearchError, type Query, type Wanted } from '../journal/search.ts';
 import { invalid } from '../registry/invalid.ts';
 import { changed, type Call, type Insides, type Method } from './call.ts';
 

@@ -4,7 +4,7 @@ import type { QueueView } from '../../types/queue.d.ts';
 import type { SinkView } from '../../types/sink.d.ts';
 import type { TargetStatus } from '../../types/target.d.ts';
 import { required } from '../config/fields.ts';
-import { integer } from '../config/kinds.ts';
+import { integer } from '../config/value-types.ts';
 import { printable } from '../config/load.ts';
 import { HeimdallError } from '../errors.ts';
 import { changed, fieldsOf, type Insides, type Method } from './call.ts';

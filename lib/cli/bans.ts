@@ -1,6 +1,6 @@
 import type { Ban } from '../../types/registry.d.ts';
 import { expectation, show } from '../config/problems.ts';
-import { shownBan } from '../registry/shown.ts';
+import { shownBan } from '../registry/public-view.ts';
 import { textOf, UsageError, type Command, type Given, type Option } from './command.ts';
 import { withRegistry } from './registry.ts';
 import { moment, table } from './table.ts';

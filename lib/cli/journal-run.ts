@@ -6,11 +6,11 @@ import type { Checkpoint } from '../../types/sink.d.ts';
 import { expectation, show, whyUnreadable } from '../config/problems.ts';
 import { parseAddress } from '../identity/address.ts';
 import { secretFileOf } from '../identity/secret.ts';
-import { signerOf, trusting } from '../record/chain.ts';
-import { forget as erase } from '../record/forget.ts';
-import { headFileOf, readHead } from '../record/store.ts';
-import { schemaVersion } from '../record/table.ts';
-import { verifyJournal, type Verdict } from '../record/verify.ts';
+import { signerOf, trusting } from '../journal/hash-chain.ts';
+import { forget as erase } from '../journal/forget.ts';
+import { headFileOf, readHead } from '../journal/store.ts';
+import { schemaVersion } from '../journal/schema.ts';
+import { verifyJournal, type Verdict } from '../journal/verify.ts';
 import { statePath } from '../registry/registry.ts';
 import { textOf, UsageError, type Given } from './command.ts';
 

@@ -1,6 +1,6 @@
 import type { IssuedKey, KeyView, NewKey, OwnLimits } from '../../types/registry.d.ts';
 import { writeDuration } from '../config/units.ts';
-import { shownKey } from '../registry/shown.ts';
+import { shownKey } from '../registry/public-view.ts';
 import type { Command, Given, Option } from './command.ts';
 import { UsageError } from './command.ts';
 import { withRegistry, type Opened } from './registry.ts';

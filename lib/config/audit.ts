@@ -1,5 +1,5 @@
 import { key, section } from './fields.ts';
-import { choice, duration, size, text } from './kinds.ts';
+import { choice, duration, size, text } from './value-types.ts';
 
 /** Ten years: no timer waits for it. */
 const longest = 3650 * 86_400_000;

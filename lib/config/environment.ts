@@ -5,7 +5,7 @@ import type { Variables } from './expand.ts';
 import { whyUnreadable } from './problems.ts';
 import type { Path } from './problems.ts';
 import type { Report } from './report.ts';
-import type { Tree } from './shape.ts';
+import type { Tree } from './schema-tree.ts';
 
 /** A variable of the environment: the key it sets, if any, and what it does when the key's description does not say it. */
 export interface Variable {

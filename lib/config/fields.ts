@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Kind } from './kinds.ts';
+import type { Kind } from './value-types.ts';
 
 /** What every key carries in its schema; errors, printing, the types, the editor schema and the README are made of it. */
 export interface Meta extends Omit<Kind<unknown>, 'read' | 'expectedOf'> {

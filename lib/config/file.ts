@@ -3,8 +3,8 @@ import { LineCounter, parseDocument } from 'yaml';
 import type { YAMLParseError } from 'yaml';
 import { expectation, show, whyUnreadable } from './problems.ts';
 import type { Report } from './report.ts';
-import { isSection } from './shape.ts';
-import type { Tree } from './shape.ts';
+import { isSection } from './schema-tree.ts';
+import type { Tree } from './schema-tree.ts';
 
 /**
  * Reads a YAML (or JSON) file as a tree, keys as written; an empty file is an empty tree. `asked` is what named the file:

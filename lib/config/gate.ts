@@ -1,5 +1,5 @@
 import { key, list, section, sectionOrNull } from './fields.ts';
-import { choice, credential, duration, flag, integer, network, orFalse, orNull, secret, text } from './kinds.ts';
+import { choice, credential, duration, flag, integer, network, orFalse, orNull, secret, text } from './value-types.ts';
 
 const file = (example: string) => text('a path', example);
 

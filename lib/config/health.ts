@@ -1,5 +1,5 @@
 import { key, map, sectionOrNull } from './fields.ts';
-import { duration, flag, integer, share, text } from './kinds.ts';
+import { duration, flag, integer, share, text } from './value-types.ts';
 
 /** What can be looked at. */
 export const CHECKS = ['memory', 'cpu', 'disk', 'latency'] as const;

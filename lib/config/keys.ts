@@ -3,8 +3,8 @@ import type { Style } from './paths.ts';
 import { expectation, show, showLength, suggestion } from './problems.ts';
 import type { Path } from './problems.ts';
 import type { Report } from './report.ts';
-import { isSection, SHAPE } from './shape.ts';
-import type { Entry, Shape, Tree } from './shape.ts';
+import { isSection, SHAPE } from './schema-tree.ts';
+import type { Entry, Shape, Tree } from './schema-tree.ts';
 
 /** Stands at the place of a secret that is to be read from a file. */
 export class SecretFile {

@@ -6,10 +6,10 @@ import { writePath } from './paths.ts';
 import type { Style } from './paths.ts';
 import type { Path } from './problems.ts';
 import type { Report } from './report.ts';
-import { moveHome } from './second-places.ts';
-import { settle } from './settle.ts';
-import type { Settling } from './settle.ts';
-import type { Tree } from './shape.ts';
+import { moveHome } from './aliases.ts';
+import { settle } from './resolve-values.ts';
+import type { Settling } from './resolve-values.ts';
+import type { Tree } from './schema-tree.ts';
 
 /** One source of settings, settled and in camelCase, and how it calls its places. */
 export interface Layer {

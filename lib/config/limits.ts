@@ -1,5 +1,5 @@
 import { key, list, required, section, sectionOrNull, sections } from './fields.ts';
-import { choice, duration, integer, isNetwork, network, number, orNull, secretUrl, text } from './kinds.ts';
+import { choice, duration, integer, isNetwork, network, number, orNull, secretUrl, text } from './value-types.ts';
 
 /** Where counters live. */
 export const STORES = ['memory', 'redis'] as const;

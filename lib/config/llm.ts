@@ -1,5 +1,5 @@
 import { key, list, map, required, section, sectionMap, sections } from './fields.ts';
-import { choice, credential, duration, flag, integer, number, orNull, orOff, text, url } from './kinds.ts';
+import { choice, credential, duration, flag, integer, number, orNull, orOff, text, url } from './value-types.ts';
 import { provider } from './provider.ts';
 
 /** What a retry may follow. A `timeout` may bill twice, so it is asked for by name. */

@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import type { Config, ConfigInput } from '../../types/config.d.ts';
-import { complete } from './complete.ts';
+import { complete } from './derive.ts';
 import { given, readVariables } from './environment.ts';
 import type { Variables } from './expand.ts';
 import type { Complaint } from './fields.ts';
@@ -13,7 +13,7 @@ import { Report } from './report.ts';
 import { checkRules } from './rules.ts';
 import { schema } from './schema.ts';
 import type { Draft } from './schema.ts';
-import type { Tree } from './shape.ts';
+import type { Tree } from './schema-tree.ts';
 import { Sources } from './sources.ts';
 
 export { ConfigError } from './problems.ts';

@@ -1,8 +1,8 @@
 import type { Config } from '../../types/config.d.ts';
 import type { Meta } from './fields.ts';
 import { maskUserinfo } from './problems.ts';
-import { isSection, SHAPE } from './shape.ts';
-import type { Entry, Shape } from './shape.ts';
+import { isSection, SHAPE } from './schema-tree.ts';
+import type { Entry, Shape } from './schema-tree.ts';
 import { writeDuration, writeShare, writeSize } from './units.ts';
 
 /** A configuration as a file would say it: snake_case, units as text, secrets as `***` (null stays null). */

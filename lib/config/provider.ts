@@ -1,6 +1,6 @@
 import type { Provider } from '../../types/provider.d.ts';
-import { text, url } from './kinds.ts';
-import type { Kind } from './kinds.ts';
+import { text, url } from './value-types.ts';
+import type { Kind } from './value-types.ts';
 import { show } from './problems.ts';
 import type { Path } from './problems.ts';
 import type { Sources } from './sources.ts';

@@ -1,7 +1,7 @@
 import type { RouteConfig } from '../../types/config.d.ts';
 import { key, list, listOrNull, map, required, sectionOrNull, sections } from './fields.ts';
-import { choice, duration, flag, integer, orNull, text } from './kinds.ts';
-import type { Kind } from './kinds.ts';
+import { choice, duration, flag, integer, orNull, text } from './value-types.ts';
+import type { Kind } from './value-types.ts';
 import { show } from './problems.ts';
 import type { Path } from './problems.ts';
 import type { Draft } from './schema.ts';

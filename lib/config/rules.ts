@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { BUFFER_BODY_BYTES, INFLIGHT_SHARES, isOwn } from './complete.ts';
+import { BUFFER_BODY_BYTES, INFLIGHT_SHARES, isOwn } from './derive.ts';
 import { CHECKS } from './health.ts';
 import { hasLimits } from './limits.ts';
 import { valueAt } from './paths.ts';

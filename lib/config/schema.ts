@@ -15,7 +15,7 @@ import {
   size,
   text,
   url,
-} from './kinds.ts';
+} from './value-types.ts';
 import { audit } from './audit.ts';
 import { admin, guard, jwt, queue } from './gate.ts';
 import { serverHealth } from './health.ts';
@@ -23,7 +23,7 @@ import { keyLimits, rateLimit } from './limits.ts';
 import { circuitBreaker, llm, modelName } from './llm.ts';
 import { sinks } from './sinks.ts';
 import { routes } from './routes.ts';
-import { seriesNames } from '../series.ts';
+import { seriesNames } from './series.ts';
 
 /** The optional parts of the chain. Without a list they run in the order of the chain, which is not this one. */
 export const PARTS = ['request_timer', 'security_headers', 'cors', 'rate_limit', 'key_limit', 'queue', 'auth', 'logging'] as const;

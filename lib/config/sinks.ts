@@ -1,5 +1,5 @@
 import { key, list, section } from './fields.ts';
-import { choice, credential, flag, orNull, rate, secret, secretUrl, url } from './kinds.ts';
+import { choice, credential, flag, orNull, rate, secret, secretUrl, url } from './value-types.ts';
 
 /** What follows the journal, what may be handed in, and who is told at once. */
 export const sinks = {

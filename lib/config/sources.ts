@@ -4,7 +4,7 @@ import { merge, valueAt, writePath } from './paths.ts';
 import { expectation, show, showLength, suggestion } from './problems.ts';
 import type { Path } from './problems.ts';
 import type { Report } from './report.ts';
-import type { Tree } from './shape.ts';
+import type { Tree } from './schema-tree.ts';
 
 /** All layers, the highest last, as one tree; knows for every place who set it and what they call it. */
 export class Sources {

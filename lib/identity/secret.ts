@@ -3,8 +3,8 @@ import { chmodSync, linkSync, readFileSync, rmSync, statSync, writeFileSync } fr
 import { dirname, join } from 'node:path';
 import type { Config } from '../../types/config.d.ts';
 import type { Logger } from '../../types/logger.d.ts';
-import { makeDirectory } from '../directory.ts';
-import { adopt } from '../adopt.ts';
+import { makeDirectory } from '../platform/directory.ts';
+import { adopt } from '../platform/adopt.ts';
 
 const fileName = 'heimdall.secret';
 

@@ -1,9 +1,9 @@
 import { MemoryStore, type IncrementResponse, type Options } from 'express-rate-limit';
 import type { RedisReply, RedisStore } from 'rate-limit-redis';
 import type { RateLimitConfig } from '../../types/config.d.ts';
-import type { Core } from '../core.ts';
-import { describe } from '../describe.ts';
-import type { Redis } from '../redis.ts';
+import type { Core } from '../request/core.ts';
+import { describe } from '../platform/describe.ts';
+import type { Redis } from '../platform/redis.ts';
 
 /** What has been counted of an address, itself included. */
 export interface Counted {

@@ -1,9 +1,9 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Timer } from '../../types/clock.d.ts';
-import { makeDirectory } from '../directory.ts';
-import type { Core } from '../core.ts';
-import { describe } from '../describe.ts';
+import { makeDirectory } from '../platform/directory.ts';
+import type { Core } from '../request/core.ts';
+import { describe } from '../platform/describe.ts';
 
 /** A day or month of somebody's spending, nano-dollars. */
 export interface Budget {

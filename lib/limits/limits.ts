@@ -1,10 +1,10 @@
 import { dirname, join } from 'node:path';
 import type { TokenIdentity } from '../../types/context.d.ts';
 import { hasLimits } from '../config/limits.ts';
-import type { Context } from '../context.ts';
-import type { Core } from '../core.ts';
+import type { Context } from '../request/context.ts';
+import type { Core } from '../request/core.ts';
 import { HeimdallError } from '../errors.ts';
-import type { Redis } from '../redis.ts';
+import type { Redis } from '../platform/redis.ts';
 import { BudgetFile } from './budget-file.ts';
 import { RuleBook, type RuleSet } from './book.ts';
 import { LimitCounters, type Held } from './counters.ts';

@@ -1,5 +1,5 @@
-import type { Context } from '../context.ts';
-import type { Holding } from '../core.ts';
+import type { Context } from '../request/context.ts';
+import type { Holding } from '../request/core.ts';
 import type { LimitCounters } from './counters.ts';
 import { actualOf, type Appraiser, type Estimate } from './estimate.ts';
 import { Taking, type Ask, type Store } from './rule.ts';

@@ -1,10 +1,10 @@
 import type { GatewayKey } from '../../types/config.d.ts';
-import type { Context } from '../context.ts';
-import type { Core } from '../core.ts';
+import type { Context } from '../request/context.ts';
+import type { Core } from '../request/core.ts';
 import { HeimdallError } from '../errors.ts';
 import { carriersOf, credentialOf } from '../identity/token.ts';
 import { jwtVerifierOf, looksLikeJwt, type JwtVerdict, type JwtVerifier } from '../keys/jwt.ts';
-import { contextOf, type Deps, type Handler, type Middleware, type Next } from '../part.ts';
+import { contextOf, type Deps, type Handler, type Middleware, type Next } from './middleware.ts';
 import { refusesKey } from './guard.ts';
 
 /** Decides who is calling, on routes that need a credential. `passthrough` leaves the verdict to NewAPI. */

@@ -1,9 +1,9 @@
 import { Transform } from 'node:stream';
-import type { Context } from '../context.ts';
-import type { Core } from '../core.ts';
+import type { Context } from '../request/context.ts';
+import type { Core } from '../request/core.ts';
 import { HeimdallError } from '../errors.ts';
-import { bodyTaken } from '../host-body.ts';
-import { contextOf, type Deps, type Middleware, type Next } from '../part.ts';
+import { bodyTaken } from '../http/parsed-body.ts';
+import { contextOf, type Deps, type Middleware, type Next } from './middleware.ts';
 
 /** Reads the body of model routes, within limits: nothing is buffered for strangers or for routes that only stream. */
 export const body: Middleware = {

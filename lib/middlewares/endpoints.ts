@@ -1,9 +1,9 @@
-import type { Context } from '../context.ts';
-import type { Core } from '../core.ts';
-import { Door } from '../door.ts';
+import type { Context } from '../request/context.ts';
+import type { Core } from '../request/core.ts';
+import { Door } from '../keys/bearer-guard.ts';
 import { HeimdallError } from '../errors.ts';
-import { ownRoute } from '../own-route.ts';
-import { contextOf, type Deps, type Middleware, type Part } from '../part.ts';
+import { ownRoute } from '../request/own-route.ts';
+import { contextOf, type Deps, type Middleware, type Part } from './middleware.ts';
 
 /**
  * The gate's own endpoints, each behind its own token. Without a token a path is not ours and goes to NewAPI, but for those

@@ -1,12 +1,12 @@
 import type { Socket } from 'node:net';
 import type { Ban } from '../../types/registry.d.ts';
-import type { Context } from '../context.ts';
-import type { Core } from '../core.ts';
-import { cut } from '../cut.ts';
+import type { Context } from '../request/context.ts';
+import type { Core } from '../request/core.ts';
+import { cut } from '../request/cut-off.ts';
 import { HeimdallError, type ErrorCode } from '../errors.ts';
 import { AddressSet } from '../identity/address.ts';
-import type { GuardReason } from '../metrics.ts';
-import { contextOf, type Deps, type Middleware, type Next } from '../part.ts';
+import type { GuardReason } from '../telemetry/metrics.ts';
+import { contextOf, type Deps, type Middleware, type Next } from './middleware.ts';
 import type { BanIndex } from '../registry/ban-index.ts';
 
 /** How long somebody who is cut off may take to read why, milliseconds. */

@@ -1,5 +1,5 @@
-import type { Context } from '../context.ts';
-import { contextOf, type Middleware } from '../part.ts';
+import type { Context } from '../request/context.ts';
+import { contextOf, type Middleware } from './middleware.ts';
 
 /** Requests, tokens, concurrency and budget of keys and policies. Without any limit it is not there. */
 export const keyLimit: Middleware = {

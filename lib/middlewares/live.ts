@@ -1,7 +1,7 @@
 import type { RouteConfig } from '../../types/config.d.ts';
-import type { Context } from '../context.ts';
-import { contextOf, type Deps, type Middleware } from '../part.ts';
-import { ownRoute } from '../own-route.ts';
+import type { Context } from '../request/context.ts';
+import { contextOf, type Deps, type Middleware } from './middleware.ts';
+import { ownRoute } from '../request/own-route.ts';
 
 const json = ['Content-Type', 'application/json', 'Cache-Control', 'no-store'];
 

@@ -1,4 +1,4 @@
-import { contextOf, type Middleware } from '../part.ts';
+import { contextOf, type Middleware } from './middleware.ts';
 
 /** One access line and one record for every request, however it ended; written off the request's path. */
 export const logging: Middleware = {

@@ -1,4 +1,4 @@
-import { contextOf, type Middleware } from '../part.ts';
+import { contextOf, type Middleware } from './middleware.ts';
 
 /** Model routes, answered by the upstream layer. */
 export const openai: Middleware = {

@@ -1,8 +1,8 @@
-import { Context } from '../context.ts';
-import type { GateRequest } from '../core.ts';
-import { describe } from '../describe.ts';
+import { Context } from '../request/context.ts';
+import type { GateRequest } from '../request/core.ts';
+import { describe } from '../platform/describe.ts';
 import { HeimdallError } from '../errors.ts';
-import type { Middleware } from '../part.ts';
+import type { Middleware } from './middleware.ts';
 
 /** The one error handler: whatever a part throws becomes an answer with a request id and a line in the event log. */
 export const panicRecovery: Middleware = {

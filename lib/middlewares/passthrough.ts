@@ -1,7 +1,7 @@
 import { HeimdallError } from '../errors.ts';
-import { bodyTaken } from '../host-body.ts';
-import { leavesWith } from '../leaves.ts';
-import { contextOf, type Middleware } from '../part.ts';
+import { bodyTaken } from '../http/parsed-body.ts';
+import { leavesWith } from '../upstream/credentials.ts';
+import { contextOf, type Middleware } from './middleware.ts';
 
 /** Everything that is no model route goes to NewAPI, streamed both ways; WebSockets too. */
 export const passthrough: Middleware = {

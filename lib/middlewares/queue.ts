@@ -1,4 +1,4 @@
-import { contextOf, type Middleware } from '../part.ts';
+import { contextOf, type Middleware } from './middleware.ts';
 
 /**
  * Lets as many model requests run at a time as the upstream can take: a slot now, a fair and bounded wait, or a refusal that

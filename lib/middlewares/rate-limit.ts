@@ -1,11 +1,11 @@
 import { LRUCache } from 'lru-cache';
-import { isNetwork } from '../config/kinds.ts';
-import type { Context } from '../context.ts';
-import type { Core } from '../core.ts';
+import { isNetwork } from '../config/value-types.ts';
+import type { Context } from '../request/context.ts';
+import type { Core } from '../request/core.ts';
 import { HeimdallError } from '../errors.ts';
 import { AddressSet, networkOf } from '../identity/address.ts';
 import { AddressCounts } from '../limits/address-counts.ts';
-import { contextOf, type Deps, type Middleware } from '../part.ts';
+import { contextOf, type Deps, type Middleware } from './middleware.ts';
 
 /** Blocked addresses remembered; one that is forgotten is blocked again by its next failure. By size: a `max` takes its memory at the start. */
 const blockedRemembered = { maxSize: 10_000, sizeCalculation: () => 1 };

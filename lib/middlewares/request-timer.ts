@@ -1,4 +1,4 @@
-import type { Middleware } from '../part.ts';
+import type { Middleware } from './middleware.ts';
 
 /** Says how long the gate took until the head went out: `X-Response-Time`, milliseconds. */
 export const requestTimer: Middleware = {

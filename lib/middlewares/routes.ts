@@ -1,10 +1,10 @@
 import type { RouteConfig } from '../../types/config.d.ts';
 import { HANDLERS, methodsOf } from '../config/routes.ts';
-import type { Context } from '../context.ts';
-import { Door } from '../door.ts';
+import type { Context } from '../request/context.ts';
+import { Door } from '../keys/bearer-guard.ts';
 import { HeimdallError } from '../errors.ts';
-import type { Metrics } from '../metrics.ts';
-import { contextOf, type Deps, type Middleware } from '../part.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import { contextOf, type Deps, type Middleware } from './middleware.ts';
 import { alive } from './live.ts';
 
 /** Answers a request that is the gate's own to answer. */

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import helmet from 'helmet';
-import { headerOf } from '../head.ts';
-import type { Middleware } from '../part.ts';
+import { headerOf } from '../http/head.ts';
+import type { Middleware } from './middleware.ts';
 
 /**
  * helmet's headers for the gate's own answers, captured once. Proxied answers only get `nosniff`, where the upstream has

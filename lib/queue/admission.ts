@@ -1,4 +1,4 @@
-import type { Core } from '../core.ts';
+import type { Core } from '../request/core.ts';
 import { Bytes } from './bytes.ts';
 import { Lanes } from './lanes.ts';
 import { Queue } from './queue.ts';

@@ -1,6 +1,6 @@
-import { INFLIGHT_SHARES } from '../config/complete.ts';
-import type { Context } from '../context.ts';
-import type { Core } from '../core.ts';
+import { INFLIGHT_SHARES } from '../config/derive.ts';
+import type { Context } from '../request/context.ts';
+import type { Core } from '../request/core.ts';
 import { HeimdallError } from '../errors.ts';
 import type { Lane, Lanes } from './lanes.ts';
 import { gauge, type Series } from './tally.ts';

@@ -1,9 +1,9 @@
 import type { InterruptedRequest, QueueControl, QueueView } from '../../types/queue.d.ts';
-import type { Context } from '../context.ts';
-import type { Core } from '../core.ts';
-import { describe } from '../describe.ts';
+import type { Context } from '../request/context.ts';
+import type { Core } from '../request/core.ts';
+import { describe } from '../platform/describe.ts';
 import { HeimdallError } from '../errors.ts';
-import { laneOf } from '../lane.ts';
+import { laneOf } from '../request/fairness-key.ts';
 import { Forecast, type Load } from './forecast.ts';
 import { Keep } from './keep.ts';
 import type { Lane, Lanes } from './lanes.ts';

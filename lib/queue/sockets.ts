@@ -1,5 +1,5 @@
-import type { Context } from '../context.ts';
-import type { Core } from '../core.ts';
+import type { Context } from '../request/context.ts';
+import type { Core } from '../request/core.ts';
 import { HeimdallError } from '../errors.ts';
 import type { Tally } from './tally.ts';
 

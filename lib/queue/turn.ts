@@ -1,5 +1,5 @@
-import type { Context } from '../context.ts';
-import type { Exchange, Holding } from '../core.ts';
+import type { Context } from '../request/context.ts';
+import type { Exchange, Holding } from '../request/core.ts';
 import type { Lane, Waiter } from './lanes.ts';
 
 /** What a turn asks of its queue. */

@@ -1,7 +1,7 @@
 import type { RouteClass } from '../../types/route.d.ts';
-import type { Headers } from './redact.ts';
+import type { Headers } from '../redaction/redact.ts';
 import { blockBelow } from './segment.ts';
-import { kinds, numbers, ownTexts, recordEnd, textEnd, texts, type Added, type Kind, type Written } from './wire.ts';
+import { kinds, numbers, ownTexts, recordEnd, textEnd, texts, type Added, type Kind, type Written } from './messages.ts';
 
 /** A record before anything in it is masked. Times are milliseconds. */
 export interface Raw {

@@ -1,8 +1,8 @@
-import type { Context } from '../context.ts';
-import type { Tap } from '../core.ts';
-import { overhead } from '../metrics.ts';
+import type { Context } from '../request/context.ts';
+import type { Tap } from '../request/core.ts';
+import { overhead } from '../telemetry/metrics.ts';
 import type { Segment } from './segment.ts';
-import { kinds, texts, type Kind } from './wire.ts';
+import { kinds, texts, type Kind } from './messages.ts';
 
 /** A request line is cut here; what is kept of it is shorter. */
 const longestUrl = 8192;

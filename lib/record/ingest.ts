@@ -2,12 +2,12 @@ import type { TokenIdentity } from '../../types/context.d.ts';
 import type { Journal } from '../../types/journal.d.ts';
 import type { NewRecord } from '../../types/record.d.ts';
 import type { Route } from '../../types/route.d.ts';
-import type { Context } from '../context.ts';
-import type { Core } from '../core.ts';
-import { bearer, Door } from '../door.ts';
+import type { Context } from '../request/context.ts';
+import type { Core } from '../request/core.ts';
+import { bearer, Door } from '../keys/bearer-guard.ts';
 import { HeimdallError } from '../errors.ts';
-import { readBody } from '../host-body.ts';
-import { ownRoute } from '../own-route.ts';
+import { readBody } from '../http/parsed-body.ts';
+import { ownRoute } from '../request/own-route.ts';
 import { entryOf, type Issue } from './entry.ts';
 
 /** Where the original's gateway handed its records to NewAPI, without any credential: never reached from outside. */

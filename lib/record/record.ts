@@ -1,10 +1,10 @@
-import type { Context } from '../context.ts';
-import type { Core, Tap } from '../core.ts';
+import type { Context } from '../request/context.ts';
+import type { Core, Tap } from '../request/core.ts';
 import { HeimdallError } from '../errors.ts';
-import { headerOf } from '../head.ts';
+import { headerOf } from '../http/head.ts';
 import type { Tapped } from './encode.ts';
 import { receiver } from './ingest.ts';
-import type { WorkerJournal } from './journal.ts';
+import type { WorkerJournal } from '../journal/journal.ts';
 
 /** Seconds after which a client may try again whose request could not be recorded. */
 const retryAfter = 5;

@@ -3,17 +3,17 @@ import type { Journal } from '../../types/journal.d.ts';
 import type { InterruptedRequest } from '../../types/queue.d.ts';
 import type { NewRecord } from '../../types/record.d.ts';
 import type { Sink, SinkView } from '../../types/sink.d.ts';
-import type { Context } from '../context.ts';
-import type { Core, Finisher, Tap } from '../core.ts';
-import type { Metrics } from '../metrics.ts';
-import { Followers, sinkSeries } from './followers.ts';
+import type { Context } from '../request/context.ts';
+import type { Core, Finisher, Tap } from '../request/core.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
+import { Followers, sinkSeries } from '../sinks/followers.ts';
 import { ingestion, type Ingestion } from './ingest.ts';
-import { WorkerJournal } from './journal.ts';
-import { RawTokens } from './raw-tokens.ts';
+import { WorkerJournal } from '../journal/journal.ts';
+import { RawTokens } from '../sinks/raw-tokens.ts';
 import { recorder } from './record.ts';
-import { journalSeries } from './series.ts';
-import { sinksOf } from './sinks/index.ts';
-import type { JournalDeps } from './thread.ts';
+import { journalSeries } from '../journal/series.ts';
+import { sinksOf } from '../sinks/sinks.ts';
+import type { JournalDeps } from '../journal/thread.ts';
 
 /** What a recording needs of the gate. */
 export interface RecordingDeps extends Omit<JournalDeps, 'sinks'> {

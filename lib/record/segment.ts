@@ -1,4 +1,4 @@
-import { numbers, ownTexts, recordEnd, textEnd, type Batch, type Written } from './wire.ts';
+import { numbers, ownTexts, recordEnd, textEnd, type Batch, type Written } from './messages.ts';
 
 /** Size of a segment. */
 const segmentBytes = 524_288;

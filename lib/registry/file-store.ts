@@ -1,9 +1,9 @@
 import { closeSync, existsSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import { makeDirectory } from '../directory.ts';
-import { adopt } from '../adopt.ts';
-import { contentOf, noContent, type Change, type Content, type Rows, type Store } from './content.ts';
+import { makeDirectory } from '../platform/directory.ts';
+import { adopt } from '../platform/adopt.ts';
+import { contentOf, noContent, type Change, type Content, type Rows, type Store } from './contents.ts';
 
 /** Of the tables; a later release may make others. */
 const layout = 1;

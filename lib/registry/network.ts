@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import { ipKeyGenerator } from 'express-rate-limit';
-import { isNetwork } from '../config/kinds.ts';
+import { isNetwork } from '../config/value-types.ts';
 import { parseAddress } from '../identity/address.ts';
 
 /**

@@ -1,20 +1,20 @@
 import { dirname, join } from 'node:path';
 import type { GatewayKey } from '../../types/config.d.ts';
 import type { Ban, IssuedKey, KeyView, NewBan, NewKey, Registry } from '../../types/registry.d.ts';
-import type { Core } from '../core.ts';
+import type { Core } from '../request/core.ts';
 import { HeimdallError } from '../errors.ts';
-import type { Redis } from '../redis.ts';
+import type { Redis } from '../platform/redis.ts';
 import { BanIndex } from './ban-index.ts';
 import { readBan, spelling } from './ban.ts';
-import type { Content, StoredKey } from './content.ts';
+import type { Content, StoredKey } from './contents.ts';
 import { FileStore } from './file-store.ts';
 import { invalid } from './invalid.ts';
 import { checkExpiry, digestOf, makeKey, readNewKey } from './new-key.ts';
-import { described, tell } from './news.ts';
+import { described, tell } from './change-log.ts';
 import { RedisStore } from './redis-store.ts';
 import { Replica } from './replica.ts';
-import { Vault } from './vault.ts';
-import { granted, viewOfConfigured, viewOfStored } from './views.ts';
+import { Vault } from './credential-vault.ts';
+import { granted, viewOfConfigured, viewOfStored } from './key-view.ts';
 
 const mostBans = 50_000;
 

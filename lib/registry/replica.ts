@@ -1,8 +1,8 @@
 import type { Timer } from '../../types/clock.d.ts';
-import type { Core } from '../core.ts';
-import { describe } from '../describe.ts';
+import type { Core } from '../request/core.ts';
+import { describe } from '../platform/describe.ts';
 import { HeimdallError } from '../errors.ts';
-import { noContent, type Change, type Content, type Store } from './content.ts';
+import { noContent, type Change, type Content, type Store } from './contents.ts';
 
 /** Time between two looks at the store, milliseconds: changes are in force on every instance within two seconds. */
 const lookEvery = 1000;

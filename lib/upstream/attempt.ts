@@ -1,14 +1,14 @@
 import type { Dispatcher } from 'undici';
-import type { Context } from '../context.ts';
+import type { Context } from '../request/context.ts';
 import { HeimdallError } from '../errors.ts';
-import { headerOf, withoutField } from '../head.ts';
-import { answerHead } from './hygiene.ts';
-import { answered, deliver } from './deliver.ts';
-import { endsEvent, holdLimit, isWhole, lineFeed, readingOf, type Reading } from './reading.ts';
+import { headerOf, withoutField } from '../http/head.ts';
+import { answerHead } from './headers.ts';
+import { answered, deliver } from './answer.ts';
+import { endsEvent, holdLimit, isWhole, lineFeed, readingOf, type Reading } from './commit-rule.ts';
 import { neverSent, type Failure, type Watcher } from './failure.ts';
-import { ExtraChunkFilter } from './include-usage.ts';
+import { ExtraChunkFilter } from '../usage/include-usage.ts';
 import { StreamPeek } from './sse.ts';
-import { jsonUsage, meterFor, type UsageTap } from './usage.ts';
+import { jsonUsage, meterFor, type UsageTap } from '../usage/usage.ts';
 import { requestFor, type Connection, type ConnectionAware, type Target } from './targets.ts';
 
 /** How long an error's body, or the end of a stream that has said everything, may take, milliseconds: nothing is lost without. */

@@ -1,9 +1,9 @@
 import type { Timer } from '../../types/clock.d.ts';
-import type { Context } from '../context.ts';
-import type { Core, Exchange } from '../core.ts';
-import { describe } from '../describe.ts';
+import type { Context } from '../request/context.ts';
+import type { Core, Exchange } from '../request/core.ts';
+import { describe } from '../platform/describe.ts';
 import { HeimdallError } from '../errors.ts';
-import type { Metrics } from '../metrics.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
 import { Affinity } from './affinity.ts';
 import { Attempt } from './attempt.ts';
 import type { Failure, Watcher } from './failure.ts';
@@ -11,8 +11,8 @@ import { giveUp } from './give-up.ts';
 import { isOurKeyRefused, judge, type Judgement } from './judge.ts';
 import { Prelude } from './prelude.ts';
 import { backoff, longestWait, RetryBudget } from './retry.ts';
-import { selectBy, type Select } from './select.ts';
-import { rejected, type Breaker } from './state.ts';
+import { selectBy, type Select } from './strategy.ts';
+import { rejected, type Breaker } from './breaker.ts';
 import { eligible, targetModel, type Target } from './targets.ts';
 
 /** Answers model routes: choose a target, ask it, judge the answer, again. */

@@ -1,7 +1,7 @@
-import type { Context } from '../context.ts';
+import type { Context } from '../request/context.ts';
 import { HeimdallError } from '../errors.ts';
 import type { Failure, Reply } from './failure.ts';
-import { deliver } from './deliver.ts';
+import { deliver } from './answer.ts';
 import { isOurKeyRefused, statusOf } from './judge.ts';
 import { retryAfter } from './retry.ts';
 import type { Target } from './targets.ts';

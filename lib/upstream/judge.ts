@@ -1,12 +1,12 @@
 import type { RetryConfig } from '../../types/config.d.ts';
-import type { Context } from '../context.ts';
+import type { Context } from '../request/context.ts';
 import { isStatus } from '../config/provider.ts';
-import { describe } from '../describe.ts';
-import { headerOf } from '../head.ts';
+import { describe } from '../platform/describe.ts';
+import { headerOf } from '../http/head.ts';
 import { errorStatus } from '../providers/common.ts';
 import type { ErrorEvent, ErrorReply, Failure } from './failure.ts';
 import { defaultRest, retryAfter } from './retry.ts';
-import type { Result } from './state.ts';
+import type { Result } from './breaker.ts';
 import type { Target } from './targets.ts';
 
 /** What a failed attempt means. */

@@ -4,13 +4,13 @@ import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { createProxyMiddleware, type Options, type Plugin, type RequestHandler } from 'http-proxy-middleware';
-import type { Context } from '../context.ts';
-import type { Core, GateRequest } from '../core.ts';
-import { describe } from '../describe.ts';
+import type { Context } from '../request/context.ts';
+import type { Core, GateRequest } from '../request/core.ts';
+import { describe } from '../platform/describe.ts';
 import { HeimdallError } from '../errors.ts';
-import { headerOf } from '../head.ts';
-import { carriedTap } from './carried-usage.ts';
-import { answerHead, proxyHeaders, queryFor } from './hygiene.ts';
+import { headerOf } from '../http/head.ts';
+import { carriedTap } from '../usage/carried.ts';
+import { answerHead, proxyHeaders, queryFor } from './headers.ts';
 
 /** How long one side of a WebSocket may go on when the other has ended its own, milliseconds. */
 const goodbye = 10_000;

@@ -3,9 +3,9 @@ import type { Timer } from '../../types/clock.d.ts';
 import type { RouteConfig, RouteHealthCheck } from '../../types/config.d.ts';
 import type { CheckedRoute, Route } from '../../types/route.d.ts';
 import { pathOf } from '../config/routes.ts';
-import type { Core } from '../core.ts';
-import type { RouteHealth } from '../part.ts';
-import { providerOf } from '../providers/index.ts';
+import type { Core } from '../request/core.ts';
+import type { RouteHealth } from '../middlewares/middleware.ts';
+import { providerOf } from '../providers/providers.ts';
 import { probed, type Probed } from './probe.ts';
 import { speaks, type Target } from './targets.ts';
 

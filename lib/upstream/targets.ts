@@ -2,16 +2,16 @@ import { Client, Pool, type Dispatcher } from 'undici';
 import type { LlmTarget } from '../../types/config.d.ts';
 import type { Route } from '../../types/route.d.ts';
 import type { ProbeView } from '../../types/target.d.ts';
-import type { Context } from '../context.ts';
-import type { Core } from '../core.ts';
-import { leavesWith } from '../leaves.ts';
+import type { Context } from '../request/context.ts';
+import type { Core } from '../request/core.ts';
+import { leavesWith } from './credentials.ts';
 import { ConfigError, expectation, show } from '../config/problems.ts';
-import { describe } from '../describe.ts';
-import { providerOf, type WholeProvider } from '../providers/index.ts';
-import { anonymousQuery, callerHeaders, ownHeaders, queryFor } from './hygiene.ts';
+import { describe } from '../platform/describe.ts';
+import { providerOf, type WholeProvider } from '../providers/providers.ts';
+import { anonymousQuery, callerHeaders, ownHeaders, queryFor } from './headers.ts';
 import { routes } from './routes.ts';
-import { withUsage } from './include-usage.ts';
-import { TargetState } from './state.ts';
+import { withUsage } from '../usage/include-usage.ts';
+import { TargetState } from './breaker.ts';
 
 /** One place an attempt can go to. */
 export interface Target {

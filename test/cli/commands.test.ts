@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { main } from '../../lib/cli/main.ts';
+import { main } from '../../lib/cli/cli.ts';
 import { closing } from '../support/client.ts';
 import { temporary } from '../support/gate.ts';
 import type { Ran } from '../support/processes.ts';

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import { main } from '../../lib/cli/main.ts';
-import type { Draft } from '../../lib/record/table.ts';
-import { journalOf } from '../logs/rows.ts';
+import { main } from '../../lib/cli/cli.ts';
+import type { Draft } from '../../lib/journal/schema.ts';
+import { journalOf } from '../support/rows.ts';
 import { temporary } from '../support/gate.ts';
 
 interface Ran {

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { parse } from 'yaml';
 import { z } from 'zod';
-import type { complete } from '../../lib/config/complete.ts';
+import type { complete } from '../../lib/config/derive.ts';
 import { PARTS, SERIES } from '../../lib/config/schema.ts';
 import type { Config, ConfigInput, MiddlewareName, SeriesName } from '../../types/config.d.ts';
 import { configTypes, envTable, fillReadme, readmeTable, schemaJson } from '../generate.ts';

@@ -5,7 +5,7 @@ import { mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { main } from '../../lib/cli/main.ts';
+import { main } from '../../lib/cli/cli.ts';
 import { closing, openStream, request, sse, until } from '../support/client.ts';
 import { startGate, temporary } from '../support/gate.ts';
 import { bytesOf, journalOf, recorded, verified } from '../support/journal.ts';

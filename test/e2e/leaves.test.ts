@@ -3,7 +3,7 @@ import { hash } from 'node:crypto';
 import type { IncomingHttpHeaders, RequestListener } from 'node:http';
 import { describe, it, type TestContext } from 'node:test';
 import type { ConfigInput } from '../../lib/index.ts';
-import { leaves, type Leaves } from '../../lib/leaves.ts';
+import { leaves, type Leaves } from '../../lib/upstream/credentials.ts';
 import { request, type Answer } from '../support/client.ts';
 import { startGate } from '../support/gate.ts';
 import { startIssuer } from '../support/issuer.ts';

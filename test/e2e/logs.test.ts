@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { main } from '../../lib/cli/main.ts';
+import { main } from '../../lib/cli/cli.ts';
 import { closing, request, until, type Answer } from '../support/client.ts';
 import { startGate, temporary, type RunningGate } from '../support/gate.ts';
 import { DEMO_KEY, startNewapi } from '../support/newapi.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
 import { Pool } from 'undici';
 import type { ConfigInput } from '../../lib/index.ts';
-import { series, seriesNames } from '../../lib/series.ts';
+import { series, seriesNames } from '../../lib/config/series.ts';
 import { closing, request } from '../support/client.ts';
 import { named, parse } from '../support/exposition.ts';
 import { startGate } from '../support/gate.ts';

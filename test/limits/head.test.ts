@@ -2,7 +2,7 @@ import '../support/node.ts';
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { fieldsOf } from '../../lib/head.ts';
+import { fieldsOf } from '../../lib/http/head.ts';
 import { goDuration, limitLines, limitNames, withoutLimits } from '../../lib/limits/head.ts';
 import { refusalOf } from '../../lib/limits/refusal.ts';
 import { Account, Ask, spanOf } from '../../lib/limits/rule.ts';

@@ -5,7 +5,7 @@ import { keyLimit } from '../../lib/middlewares/key-limit.ts';
 import { heimdall, type ConfigInput } from '../../lib/index.ts';
 import { Limits } from '../../lib/limits/limits.ts';
 import { insidesOf } from '../../lib/gateway.ts';
-import type { Deps } from '../../lib/part.ts';
+import type { Deps } from '../../lib/middlewares/middleware.ts';
 import { fakeClock } from '../support/clock.ts';
 import { openStream, until, type Answer } from '../support/client.ts';
 import { recorder } from '../support/gate.ts';

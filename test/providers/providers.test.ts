@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { PROVIDERS } from '../../lib/config/provider.ts';
 import { errorStatus } from '../../lib/providers/common.ts';
-import { providerOf, providers } from '../../lib/providers/index.ts';
+import { providerOf, providers } from '../../lib/providers/providers.ts';
 import { routes } from '../../lib/upstream/routes.ts';
 
 describe('the providers', () => {

@@ -1,6 +1,6 @@
 import { resolveConfig } from '../../lib/config/load.ts';
-import type { Context } from '../../lib/context.ts';
-import type { Core, Exchange, Holding } from '../../lib/core.ts';
+import type { Context } from '../../lib/request/context.ts';
+import type { Core, Exchange, Holding } from '../../lib/request/core.ts';
 import type { HeimdallError } from '../../lib/errors.ts';
 import { admission, type Admission } from '../../lib/queue/admission.ts';
 import type { ConfigInput } from '../../types/config.d.ts';

@@ -1,8 +1,8 @@
 import { DatabaseSync } from 'node:sqlite';
-import { signerOf, trusting } from '../../lib/record/chain.ts';
-import { Store } from '../../lib/record/store.ts';
-import { migrate, names, type Draft } from '../../lib/record/table.ts';
-import { verifyJournal, type Verdict } from '../../lib/record/verify.ts';
+import { signerOf, trusting } from '../../lib/journal/hash-chain.ts';
+import { Store } from '../../lib/journal/store.ts';
+import { migrate, names, type Draft } from '../../lib/journal/schema.ts';
+import { verifyJournal, type Verdict } from '../../lib/journal/verify.ts';
 import type { Checkpoint } from '../../types/sink.d.ts';
 import type { TestLike } from '../support/client.ts';
 import { closing } from '../support/client.ts';

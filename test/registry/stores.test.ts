@@ -3,7 +3,7 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, sta
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, it, type TestContext } from 'node:test';
-import { noContent, type Content, type Store } from '../../lib/registry/content.ts';
+import { noContent, type Content, type Store } from '../../lib/registry/contents.ts';
 import { FileStore } from '../../lib/registry/file-store.ts';
 import { RedisStore } from '../../lib/registry/redis-store.ts';
 import type { Ban } from '../../types/registry.d.ts';

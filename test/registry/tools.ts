@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import type { ConfigInput } from '../../lib/index.ts';
 import { resolveConfig } from '../../lib/config/load.ts';
-import type { Core } from '../../lib/core.ts';
+import type { Core } from '../../lib/request/core.ts';
 import { GatewayKeys } from '../../lib/keys/store.ts';
-import { redisOf, type Redis } from '../../lib/redis.ts';
-import type { StoredKey } from '../../lib/registry/content.ts';
+import { redisOf, type Redis } from '../../lib/platform/redis.ts';
+import type { StoredKey } from '../../lib/registry/contents.ts';
 import { KeyRegistry } from '../../lib/registry/registry.ts';
 import type { TestLike } from '../support/client.ts';
 import { fakeClock, type FakeClock } from '../support/clock.ts';

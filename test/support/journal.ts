@@ -5,9 +5,9 @@ import type { Journal } from '../../types/journal.d.ts';
 import type { Gate } from '../../lib/index.ts';
 import { insidesOf } from '../../lib/gateway.ts';
 import { secretFileOf } from '../../lib/identity/secret.ts';
-import { signerOf, trusting } from '../../lib/record/chain.ts';
-import { headFileOf, readHead } from '../../lib/record/store.ts';
-import { verifyJournal, type Verdict } from '../../lib/record/verify.ts';
+import { signerOf, trusting } from '../../lib/journal/hash-chain.ts';
+import { headFileOf, readHead } from '../../lib/journal/store.ts';
+import { verifyJournal, type Verdict } from '../../lib/journal/verify.ts';
 
 /** A row of the journal's table. */
 export type JournalRow = Readonly<Record<string, string | number | null>>;

@@ -1,5 +1,5 @@
 import type { Segment } from '../../lib/record/segment.ts';
-import { kinds, numbers, ownTexts, texts, type Kind } from '../../lib/record/wire.ts';
+import { kinds, numbers, ownTexts, texts, type Kind } from '../../lib/record/messages.ts';
 
 type Text = (typeof ownTexts | typeof texts)[number];
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import type { Context } from '../../lib/context.ts';
+import type { Context } from '../../lib/request/context.ts';
 import { Affinity } from '../../lib/upstream/affinity.ts';
 import { routeOf } from '../../lib/upstream/routes.ts';
 import type { Target } from '../../lib/upstream/targets.ts';

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { RetryConfig } from '../../types/config.d.ts';
-import type { Context } from '../../lib/context.ts';
+import type { Context } from '../../lib/request/context.ts';
 import type { Failure } from '../../lib/upstream/failure.ts';
-import { providerOf } from '../../lib/providers/index.ts';
+import { providerOf } from '../../lib/providers/providers.ts';
 import { isOurKeyRefused, judge, statusOf, type Judgement } from '../../lib/upstream/judge.ts';
 import { routeOf } from '../../lib/upstream/routes.ts';
 import type { Target } from '../../lib/upstream/targets.ts';

@@ -1,0 +1,125 @@
+import { setImmediate } from 'node:timers/promises';
+import type { DatabaseSync } from 'node:sqlite';
+import type { DropReason } from '../../types/journal.d.ts';
+import { signedText, type Signer } from './hash-chain.ts';
+import { transaction, usedBytes } from './database.ts';
+import { parts } from './schema.ts';
+
+/** Records removed at a time: a millisecond or so, in which nothing is written. */
+const chunk = 500;
+/** Records kept by a journal in memory. */
+const mostInMemory = 10_000;
+/** Below this share of `max_size` the removing stops. */
+const roomy = 0.95;
+/** A sink that has not taken a record for this many times its age loses it. */
+const mayWait = 2;
+
+/** What is kept, and for how long. */
+export interface Retention {
+  /** The file, or null in memory. */
+  readonly path: string | null;
+  /** Milliseconds. */
+  readonly keepRecords: number;
+  readonly keepBodies: number;
+  /** Bytes. */
+  readonly maxSize: number;
+  readonly signer: Signer;
+  /** Whose cursors are waited for: one that is configured no longer holds nothing back. Without it all are. */
+  readonly sinks?: readonly string[] | null;
+  /** Told of what went before its time. */
+  readonly lost: (reason: DropReason, count: number) => void;
+}
+
+/** Removes what is too old, then what is too much, in small pieces between which others write. */
+export async function tidy(db: DatabaseSync, retention: Retention, now: number): Promise<void> {
+  let changed = false;
+  for (let more = eraseBodies(db, retention, now); more !== 'none'; more = eraseBodies(db, retention, now)) {
+    changed = true;
+    await setImmediate();
+  }
+  const old = now - retention.keepRecords;
+  const oldest = now - retention.keepRecords * mayWait;
+  while (remove(db, retention, chunk, (time) => time < old, (time) => time < oldest) > 0) {
+    changed = true;
+    await setImmediate();
+  }
+  await shrink(db, retention);
+  // Until the log is emptied it holds what was erased.
+  if (changed && retention.path !== null) db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+}
+
+/** Keeps the database within its bounds, whoever waits for its records. */
+export async function shrink(db: DatabaseSync, retention: Retention): Promise<void> {
+  const all = (): boolean => true;
+  const limit = retention.path === null ? mostInMemory : retention.maxSize;
+  const size = (): number => (retention.path === null ? countOf(db) : sizeOf(db));
+  if (size() <= limit) return;
+  while (size() > limit * (retention.path === null ? 1 : roomy)) {
+    const removed = remove(db, retention, Math.min(chunk, Math.ceil(spanOf(db) / 20)), all, all);
+    if (removed === 0) return;
+    retention.lost(retention.path === null ? 'memory' : 'size', removed);
+    await setImmediate();
+  }
+}
+
+const countOf = (db: DatabaseSync): number => (db.prepare('SELECT count(*) AS count FROM heimdall_logs').get() as { count: number }).count;
+
+/** Records there are, or a few more. */
+const spanOf = (db: DatabaseSync): number => (db.prepare('SELECT coalesce(max(id) - min(id) + 1, 1) AS span FROM heimdall_logs').get() as { span: number }).span;
+
+/** The log is emptied by the next commits; what stands in it says nothing about the size. */
+const sizeOf = (db: DatabaseSync): number => usedBytes(db, null);
+
+interface Old {
+  readonly batch: number;
+  readonly last: number;
+  readonly time: number;
+  readonly hash: string;
+}
+
+/**
+ * Removes the oldest whole batches of which `may` is true, at most `most` records or one batch. Records a sink has not taken
+ * yet stay until `must` is true too. What is left begins with a signed mark, so that the chain still verifies.
+ * @returns how many records.
+ */
+function remove(db: DatabaseSync, { signer, lost, sinks = null }: Retention, most: number, may: (time: number) => boolean, must: (time: number) => boolean): number {
+  const batches = db.prepare('SELECT batch, last, time, hash FROM heimdall_batches ORDER BY batch LIMIT 100').all() as unknown as Old[];
+  const { taken } = db.prepare('SELECT min(record) AS taken FROM heimdall_cursors WHERE ?1 IS NULL OR sink IN (SELECT value FROM json_each(?1))').get(sinks === null ? null : JSON.stringify(sinks)) as { taken: number | null };
+  const first = (db.prepare('SELECT min(id) AS id FROM heimdall_logs').get() as { id: number | null }).id ?? 0;
+  let end: Old | null = null;
+  for (const batch of batches) {
+    if (!may(batch.time) || (taken !== null && batch.last > taken && !must(batch.time))) break;
+    if (end !== null && batch.last - first >= most) break;
+    end = batch;
+  }
+  if (end === null) return 0;
+  const { batch, last, hash } = end;
+  const removed = transaction(db, () => {
+    mark(db, signer, 'records', batch, last, hash);
+    const { changes } = db.prepare('DELETE FROM heimdall_logs WHERE id <= ?').run(last);
+    db.prepare('DELETE FROM heimdall_batches WHERE batch <= ?').run(batch);
+    db.prepare('DELETE FROM heimdall_checkpoints WHERE batch < ?').run(batch);
+    return Number(changes);
+  });
+  if (taken !== null && last > taken) lost('undelivered', Math.min(removed, last - taken));
+  return removed;
+}
+
+/** @returns whether there was anything to erase. */
+function eraseBodies(db: DatabaseSync, { signer, keepBodies }: Retention, now: number): 'some' | 'none' {
+  const until = (db.prepare('SELECT max(last) AS last FROM heimdall_batches WHERE time < ?').get(now - keepBodies) as { last: number | null }).last ?? 0;
+  const done = (db.prepare("SELECT record FROM heimdall_marks WHERE name = 'bodies'").get() as { record: number } | undefined)?.record ?? 0;
+  const first = Math.max(done, ((db.prepare('SELECT min(id) AS id FROM heimdall_logs').get() as { id: number | null }).id ?? 1) - 1);
+  if (first >= until) return 'none';
+  const last = Math.min(until, first + chunk);
+  transaction(db, () => {
+    mark(db, signer, 'bodies', 0, last, '');
+    db.prepare(`UPDATE heimdall_logs SET ${parts.body.map((name) => `${name} = NULL`).join(', ')} WHERE id > ? AND id <= ? AND body_digest IS NOT NULL`).run(first, last);
+  });
+  return 'some';
+}
+
+function mark(db: DatabaseSync, signer: Signer, name: string, batch: number, record: number, hash: string): void {
+  const signature = signer.sign(signedText.mark(name, batch, record, hash));
+  db.prepare('INSERT OR REPLACE INTO heimdall_marks (name, batch, record, hash, signature) VALUES (?, ?, ?, ?, ?)').run(name, batch, record, hash, signature);
+}

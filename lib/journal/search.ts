@@ -1,0 +1,219 @@
+import type { SqlValue } from '../../types/journal.d.ts';
+import { expectation, show, suggestion } from '../config/problems.ts';
+import { isNetwork } from '../config/value-types.ts';
+import { readDuration } from '../config/units.ts';
+import { parseAddress } from '../identity/address.ts';
+
+/** A SELECT of ours with the values for its places. */
+export interface Query {
+  readonly sql: string;
+  readonly values: readonly SqlValue[];
+}
+
+/** What somebody looks for, as they wrote it: the names of {@link filters}. */
+export type Wanted = Readonly<Record<string, string>>;
+
+/** A filter does not say what its name asks for. */
+export class SearchError extends Error {
+  readonly field: string;
+
+  constructor(field: string, expected: string, got: unknown, example: string) {
+    super(`${field}: ${expectation(expected, show(got), example)}`);
+    this.field = field;
+  }
+}
+
+interface Condition {
+  readonly sql: string;
+  readonly values: readonly SqlValue[];
+}
+
+interface Filter {
+  readonly what: string;
+  readonly example: string;
+  /** @returns null for what it cannot be. */
+  readonly read: (text: string, now: number) => Condition | null;
+}
+
+const equals = (column: string) => (text: string): Condition => ({ sql: `${column} = ?`, values: [text] });
+/** Between the text and the first that does not begin with it, so that an index serves it. */
+const begins = (column: string) => (text: string): Condition => ({ sql: `${column} >= ? AND ${column} < ?`, values: [text, `${text}\u{10ffff}`] });
+const hex = (column: string) => (text: string): Condition | null => (/^[0-9a-f]{4,64}$/i.test(text) ? begins(column)(text.toLowerCase()) : null);
+const time = (comparison: string) => (text: string, now: number): Condition | null => {
+  const at = momentOf(text, now);
+  return at === null ? null : { sql: `timestamp ${comparison} ?`, values: [Math.floor(at / 1000)] };
+};
+
+/** Everything records can be found by. */
+export const filters = {
+  key: { what: 'name of a gateway key, subject of a JWT, or identity of a token', example: 'team-a', read: (text) => ({ sql: '(key_id = ? OR token_id = ?)', values: [text, text] }) },
+  user: { what: "NewAPI's number of the user", example: '17', read: (text) => (/^\d+$/.test(text) ? { sql: 'user_id = ?', values: [Number(text)] } : null) },
+  address: { what: 'client address', example: '203.0.113.7', read: address },
+  device: { what: 'device fingerprint, or how it begins', example: '3f2a9c', read: hex('device_fingerprint') },
+  session: { what: 'session, or how it begins', example: '9c1d22', read: hex('session') },
+  client: { what: 'client with or without its version', example: 'openai-python', read: (text) => (text.includes('/') ? equals('client')(text) : { sql: '(client = ? OR client LIKE ?)', values: [text, `${text.replace(/[%_]/g, '')}/%`] }) },
+  content: { what: 'content fingerprint, or how it begins', example: 'd41d8c', read: hex('content_fingerprint') },
+  status: { what: 'HTTP status, or its class', example: '429, or 5xx', read: status },
+  outcome: { what: 'served, refused, refused:CODE, upstream_error, aborted or interrupted', example: 'refused', read: outcome },
+  model: { what: 'model, with * at its end for all that begin so', example: 'gpt-5*', read: (text) => (text.endsWith('*') ? begins('model')(text.slice(0, -1)) : equals('model')(text)) },
+  route: { what: 'template of a route', example: '/v1/chat/completions', read: equals('route') },
+  target: { what: 'target that answered', example: 'openai', read: equals('target') },
+  source: { what: 'gate, or who handed the record in', example: 'gate', read: equals('source') },
+  request_id: { what: 'id of the request, X-Request-Id', example: '01999f3e-…', read: equals('request_id') },
+  upstream_request_id: { what: "NewAPI's own id of the request", example: '2026112203…', read: equals('upstream_request_id') },
+  from: { what: 'not before: a date, a date and time, or a duration back from now', example: '24h', read: time('>=') },
+  to: { what: 'before: a date, a date and time, or a duration back from now', example: '2026-11-22T12:00:00Z', read: time('<') },
+} as const satisfies Record<string, Filter>;
+
+/** Columns that hold what was said: read one record at a time, and never unseen. */
+const said = ['request_headers', 'request_body', 'response_body', 'cookies'];
+
+/** The SELECT for a page of records. */
+export interface Page {
+  readonly wanted: Wanted;
+  /** At most 1000. */
+  readonly limit: number;
+  /** Position behind which the page begins, in its direction; null for the first. */
+  readonly cursor: number | null;
+  readonly order: 'newest' | 'oldest';
+  /** Unix milliseconds. */
+  readonly now: number;
+}
+
+/**
+ * Records without what was said, newest first or oldest first.
+ * @param columns all that a record has.
+ * @throws SearchError naming the filter.
+ */
+export function pageOf({ wanted, limit, cursor, order, now }: Page, columns: string): Query {
+  const { sql, values } = conditions(wanted, now);
+  const listed = columns.split(', ').map((name) => (said.includes(name) ? `NULL AS ${name}` : name)).join(', ');
+  const behind = cursor === null ? [] : [{ sql: order === 'newest' ? 'id < ?' : 'id > ?', values: [cursor] }];
+  const all = joined([{ sql, values }, ...behind]);
+  const by = `ORDER BY id ${order === 'newest' ? 'DESC' : 'ASC'}`;
+  // Found by themselves, an index that has all that is asked for serves instead of the table, which is ten times as large.
+  return { sql: `SELECT ${listed} FROM heimdall_logs WHERE id IN (SELECT id FROM heimdall_logs WHERE ${all.sql} ${by} LIMIT ?) ${by}`, values: [...all.values, limit] };
+}
+
+/** How many records there are. @throws SearchError naming the filter. */
+export function countOf(wanted: Wanted, now: number): Query {
+  const { sql, values } = conditions(wanted, now);
+  return { sql: `SELECT count(*) AS records FROM heimdall_logs WHERE ${sql}`, values };
+}
+
+/** What records can be put together by, with their columns. */
+export const groups = {
+  key: 'coalesce(key_id, token_id)',
+  address: 'real_ip',
+  device: 'device_fingerprint',
+  session: 'session',
+  user: 'user_id',
+  client: 'client',
+  model: 'model',
+  route: 'route',
+  target: 'target',
+  outcome: 'outcome',
+  status: 'response_status',
+  content: 'content_fingerprint',
+} as const;
+
+/** What groups can be put in order by, and be required to have at least so many of. */
+export const measures = ['requests', 'keys', 'addresses', 'devices', 'errors', 'tokens', 'cost', 'last_seen', 'per_minute'] as const;
+
+/** Groups of records. */
+export interface Grouping {
+  readonly wanted: Wanted;
+  readonly by: keyof typeof groups;
+  readonly sort: (typeof measures)[number];
+  /** Least value of the measure it is sorted by; the addresses with many keys are those with `keys` of at least two. */
+  readonly least: number;
+  readonly limit: number;
+  readonly offset: number;
+  readonly now: number;
+}
+
+/**
+ * What is known of each group: how many requests, from when to when, with how many keys, addresses and devices, how many
+ * failed, what they used and cost, and how many came a minute.
+ * @throws SearchError naming the filter.
+ */
+export function groupsOf({ wanted, by, sort, least, limit, offset, now }: Grouping): Query {
+  const { sql, values } = conditions(wanted, now);
+  const column = groups[by];
+  return {
+    sql: `SELECT * FROM (SELECT ${column} AS value, count(*) AS requests, min(timestamp) AS first_seen, max(timestamp) AS last_seen,
+      count(DISTINCT coalesce(key_id, token_id)) AS keys, count(DISTINCT nullif(real_ip, '')) AS addresses, count(DISTINCT nullif(device_fingerprint, '')) AS devices,
+      sum(response_status >= 400 OR response_status = 0) AS errors, coalesce(sum(prompt_tokens), 0) + coalesce(sum(completion_tokens), 0) AS tokens, coalesce(sum(cost), 0) AS cost,
+      count(*) * 60.0 / max(60, max(timestamp) - min(timestamp)) AS per_minute
+      FROM heimdall_logs WHERE ${sql} AND ${column} IS NOT NULL AND ${column} <> '' GROUP BY 1) WHERE ${sort} >= ? ORDER BY ${sort} DESC, value LIMIT ? OFFSET ?`,
+    values: [...values, least, limit, offset],
+  };
+}
+
+/**
+ * Requests in each stretch of time, of each group or of all.
+ * @param seconds length of a stretch.
+ * @throws SearchError naming the filter.
+ */
+export function frequencyOf(wanted: Wanted, by: keyof typeof groups | null, seconds: number, limit: number, now: number): Query {
+  const { sql, values } = conditions(wanted, now);
+  const column = by === null ? 'NULL' : groups[by];
+  return {
+    sql: `SELECT ${column} AS value, timestamp / CAST(? AS INTEGER) * CAST(? AS INTEGER) AS time, count(*) AS requests, sum(response_status >= 400 OR response_status = 0) AS errors
+      FROM heimdall_logs WHERE ${sql} GROUP BY 1, 2 ORDER BY 2 DESC, 3 DESC LIMIT ?`,
+    values: [seconds, seconds, ...values, limit],
+  };
+}
+
+/** Requests by how they ended; together they are all there are. @throws SearchError naming the filter. */
+export function balanceOf(wanted: Wanted, now: number): Query {
+  const { sql, values } = conditions(wanted, now);
+  const ended = (name: string, test: string): string => `coalesce(sum(${test}), 0) AS ${name}`;
+  return {
+    sql: `SELECT count(*) AS requests, ${ended('served', "outcome = 'served'")}, ${ended('refused', "outcome >= 'refused' AND outcome < 'refusee'")}, ${ended('errors', "outcome = 'upstream_error'")},
+      ${ended('aborted', "outcome = 'aborted'")}, ${ended('interrupted', "outcome = 'interrupted'")},
+      coalesce(sum(tokens_reserved), 0) AS tokens_reserved, coalesce(sum(tokens_settled), 0) AS tokens_settled, coalesce(sum(tokens_released), 0) AS tokens_released,
+      min(id) AS first, max(id) AS last FROM heimdall_logs WHERE ${sql}`,
+    values,
+  };
+}
+
+function conditions(wanted: Wanted, now: number): Condition {
+  const found = Object.entries(wanted).map(([name, text]): Condition => {
+    const filter: Filter | undefined = Object.hasOwn(filters, name) ? filters[name as keyof typeof filters] : undefined;
+    if (filter === undefined) throw new SearchError(name, `a filter.${suggestion(name, Object.keys(filters))} One of ${Object.keys(filters).join(', ')}`, name, 'address');
+    const condition = text === '' ? null : filter.read(text, now);
+    if (condition === null) throw new SearchError(name, filter.what, text, filter.example);
+    return condition;
+  });
+  return joined([{ sql: 'deleted_at IS NULL', values: [] }, ...found]);
+}
+
+const joined = (all: readonly Condition[]): Condition => ({ sql: all.map(({ sql }) => sql).join(' AND '), values: all.flatMap(({ values }) => values) });
+
+/** Unix milliseconds of a date, a date and time, or a duration back from now; null for anything else. */
+export function momentOf(text: string, now: number): number | null {
+  const back = /[a-z]$/.test(text) ? readDuration(text) : undefined;
+  if (back !== undefined) return now - back;
+  const at = /^\d{4}-\d\d-\d\d(?:[T ]|$)/.test(text) ? Date.parse(/^\d{4}-\d\d-\d\d$/.test(text) ? `${text}T00:00:00Z` : text) : Number.NaN;
+  return Number.isNaN(at) ? null : at;
+}
+
+function address(text: string): Condition | null {
+  const plain = parseAddress(text);
+  if (plain !== null) return equals('real_ip')(plain);
+  // Networks by whole bytes are prefixes of what is written.
+  const octets = isNetwork(text) ? /^((?:\d+\.){1,3})[\d.]*\/(8|16|24)$/.exec(text) : null;
+  if (octets === null) return null;
+  return begins('real_ip')(text.split('.').slice(0, Number(octets[2]) / 8).join('.') + '.');
+}
+
+function status(text: string): Condition | null {
+  if (/^[1-5]xx$/i.test(text)) return { sql: 'response_status BETWEEN ? AND ?', values: [Number(text[0]) * 100, Number(text[0]) * 100 + 99] };
+  return /^\d{1,3}$/.test(text) ? { sql: 'response_status = ?', values: [Number(text)] } : null;
+}
+
+function outcome(text: string): Condition | null {
+  if (text === 'refused') return { sql: "outcome >= 'refused:' AND outcome < 'refused;'", values: [] };
+  return /^(?:served|upstream_error|aborted|interrupted|refused:[a-z_]+)$/.test(text) ? equals('outcome')(text) : null;
+}

@@ -1,0 +1,23 @@
+import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
+import { openReader } from './database.ts';
+import { startWriter } from './opening.ts';
+import { answerer } from './query.ts';
+import type { FromWorker, ToWorker, WorkerOptions } from '../record/messages.ts';
+
+/** The journal's thread: the one that writes, or one that reads beside it. */
+const options = workerData as WorkerOptions;
+const port = parentPort as MessagePort;
+const tell = (message: FromWorker): void => port.postMessage(message);
+
+if (options.role === 'write') startWriter(options, port, tell);
+else {
+  const db = openReader(options.path);
+  const answers = answerer(() => db);
+  port.on('message', (message: ToWorker) => {
+    if (message.kind !== 'call') return;
+    if (message.name !== 'close') return answers(message, tell);
+    db.close();
+    tell({ kind: 'answer', call: message.call, value: null });
+    port.close();
+  });
+}

@@ -1,0 +1,184 @@
+import { sign, signsOf } from './secret-hints.ts';
+
+/** Stands where a secret was. */
+export const masked = '[masked]';
+
+/** What may stand before a credential: no letter or digit, unless it belongs to an escape such as `\n`. */
+const at = (prefix: string): string => String.raw`(?:${prefix})(?<=(?:^|[^A-Za-z0-9]|\\[nrtbf])(?:${prefix}))`;
+
+/**
+ * Credentials by how they begin. SECURITY: every pattern here is linear: no two neighbouring parts of one can match the same
+ * text in more than one way.
+ */
+const shapes = [
+  `${at('sk-')}[\\w-]{8,}`,
+  `${at('[srp]k_|whsec_')}\\w{12,}`,
+  `${at('eyJ')}[\\w-]{10,}(?:\\.[\\w-]*){0,4}`,
+  `${at('A(?:KIA|SIA|ROA|IDA|BIA|CCA)')}[0-9A-Z]{12,}`,
+  `${at('AIza')}[\\w-]{20,}`,
+  `${at('gh[pousr]_|github_pat_|glpat-|gldt-|hf_|gsk_|npm_|pplx-|r8_|tvly-|dop_v1_|shpat_|lin_api_|figd_|dapi')}[\\w-]{16,}`,
+  `${at('xai-|pypi-|hvs\\.|nvapi-|tgp_v1_|sntrys_|dckr_pat_|xox[abeoprs]-|xapp-|fw_')}[\\w.-]{10,}`,
+  `${at('SG\\.')}[\\w-]{10,}\\.[\\w-]{10,}`,
+  `${at('ya29\\.')}[\\w-]{10,}`,
+].map((source) => new RegExp(source, 'g'));
+/** One look for what all of {@link shapes} begin with. */
+const beginning = /sk[-_]|[rp]k_|whsec_|eyJ|A(?:KIA|SIA|ROA|IDA|BIA|CCA|Iza)|gh[pousr]_|github_pat_|gl(?:pat|dt)-|hf_|gsk_|npm_|pplx-|r8_|tvly-|dop_v1_|shpat_|lin_api_|figd_|dapi|xai-|pypi-|hvs\.|nvapi-|tgp_v1_|sntrys_|dckr_pat_|xox|xapp-|fw_|SG\.|ya29\./;
+
+/** Bytes in base64 are no text, and of a picture nothing but its size is worth keeping. */
+const base64 = 200;
+
+/** `Bearer …` and `Basic …`, wherever somebody pasted a header. */
+const scheme = /((?:[Bb]earer|BEARER|[Bb]asic|BASIC)[ \t]{1,4})([\w\-./+=~]{8,})/g;
+
+/** User and password before a host. */
+const userinfo = /:\/\/[^\s/@:"'\\<>]{0,128}:[^\s/@"'\\<>]{1,256}@/g;
+
+/** `password: x`, `API_KEY=x`, `密码：x` in running text, found by their sign, which is rarer than their letters. */
+const assignment = /([:=：](?<=(?:pass(?:word|wd|phrase)|pwd|secret|key|token|密码|口令|密钥)[ \t]{0,4}[:=：])|[是为](?<=(?:密码|口令|密钥)[是为]))([ \t]{0,4})([^\s"'\\,;{}[\]()]{3,256})/gi;
+
+/** A member of a JSON object whose value is a string or a number, also where the JSON is itself text in JSON. */
+const member = /"([\w.\- ]{1,64})(\\{0,15})"\s{0,16}:\s{0,16}(?:\\{0,15}"|(-?[\w.]{1,64}))/g;
+const secretName = /pass(?:word|wd|phrase|code)|^pass$|^pwd$|_pwd$|secret|(?:api|access|private|auth|signing|encryption|account|master)[_.\- ]?key|^key$|token$|authorization|credential|cookie|session_?id/i;
+
+const pem = '-----BEGIN ';
+
+/**
+ * Text in which credentials are replaced, in time linear to its length: keys by their form (OpenAI's and many other
+ * vendors', AWS, JWTs), `Bearer …`, private keys, passwords in URLs, and what stands beside a name such as `password`.
+ * @param signs what the text gives a sign of: for all else it is not looked through.
+ */
+export function mask(text: string, signs: number = signsOf(text)): string {
+  if (signs === 0) return text;
+  let out = text;
+  // What took the place of one secret may stand beside another's name.
+  const may = (of: number): boolean => (signs & (of | sign.hidden)) !== 0 || out !== text;
+  if (may(sign.pem) && text.includes(pem)) out = withoutPem(text);
+  if (may(sign.name)) out = withoutMembers(out);
+  if (may(sign.shape) && beginning.test(out)) for (const shape of shapes) out = out.replace(shape, masked);
+  if (may(sign.name)) out = out.replace(assignment, (whole: string, by: string, space: string, value: string) => (value.startsWith('[masked') ? whole : `${by}${space}${masked}`));
+  if (may(sign.scheme)) out = out.replace(scheme, (whole: string, name: string, value: string) => (/[A-Z0-9._+=~]/.test(value) || value.length > 24 ? name + masked : whole));
+  return may(sign.url) && out.includes('://') ? out.replace(userinfo, `://${masked}@`) : out;
+}
+
+/** Text whose base64 data, such as pictures, is replaced by its length. */
+export function withoutData(text: string): string {
+  if (!hasLongRun(text)) return text;
+  let out = '';
+  let from = 0;
+  // No run of so many characters lies between two places that are so far apart.
+  for (let at = 0; at < text.length; at += base64) {
+    if (!isData(text.charCodeAt(at))) continue;
+    let start = at;
+    while (start > from && isData(text.charCodeAt(start - 1))) start--;
+    let end = at + 1;
+    while (isData(text.charCodeAt(end))) end++;
+    if (end - start >= base64) {
+      for (let padding = 0; padding < 2 && text[end] === '='; padding++) end++;
+      out += `${text.slice(from, start)}[${end - start} characters of base64]`;
+      from = end;
+    }
+    at = Math.max(at, end - base64);
+  }
+  return from === 0 ? text : out + text.slice(from);
+}
+
+const step = 64;
+const sample = 12;
+
+/** Whether there may be a run of 200 characters without a space or a quote: looked at here and there, since it is rare. */
+function hasLongRun(text: string): boolean {
+  let dense = 0;
+  for (let from = 0; from + sample < text.length; from += step) {
+    let of = from;
+    while (of < from + sample && isData(text.charCodeAt(of))) of++;
+    dense = of === from + sample ? dense + 1 : 0;
+    if (dense === 3) return true;
+  }
+  return false;
+}
+
+/** Letters, digits, `+`, `-`, `/` and `_`. */
+const isData = (code: number): boolean => (code >= 97 && code <= 122) || (code >= 65 && code <= 90) || (code >= 47 && code <= 57) || code === 43 || code === 45 || code === 95;
+
+const escapes = /\\(?:u([0-9a-fA-F]{4})|[^])/g;
+
+/** JSON text with its `\u…` escapes as the characters they are, quotes, backslashes and controls apart: none hides in one. */
+export function readable(json: string): string {
+  if (!json.includes('\\u')) return json;
+  const plain = json.replace(escapes, (whole, hex: string | undefined) => {
+    const code = hex === undefined ? 0 : Number.parseInt(hex, 16);
+    return code < 0x20 || code === 0x22 || code === 0x5c || code === 0x7f ? whole : String.fromCharCode(code);
+  });
+  return plain.toWellFormed();
+}
+
+/** From `-----BEGIN … PRIVATE KEY` to its end, or to the end of the text. */
+function withoutPem(text: string): string {
+  let out = '';
+  let from = 0;
+  for (let at = text.indexOf(pem); at !== -1; at = text.indexOf(pem, from)) {
+    const label = text.slice(at, at + 64);
+    if (!/PRIVATE KEY/.test(label)) {
+      out += text.slice(from, at + pem.length);
+      from = at + pem.length;
+      continue;
+    }
+    const end = text.indexOf('-----END ', at);
+    const close = end === -1 ? -1 : text.indexOf('-----', end + 9);
+    out += text.slice(from, at) + masked;
+    if (close === -1) return out;
+    from = close + 5;
+  }
+  return out + text.slice(from);
+}
+
+function withoutMembers(text: string): string {
+  let out = '';
+  let from = 0;
+  member.lastIndex = 0;
+  for (let found = member.exec(text); found !== null; found = member.exec(text)) {
+    const [whole, name = '', slashes = '', plain] = found;
+    if (!secretName.test(name)) {
+      // The value of one member may be JSON whose own members are looked at too.
+      member.lastIndex = found.index + name.length + slashes.length + 2;
+      continue;
+    }
+    const start = found.index + whole.length - (plain?.length ?? 0);
+    const end = plain === undefined ? endOfString(text, start, slashes.length) : start + plain.length;
+    out += text.slice(from, start) + (plain === undefined ? masked : '0');
+    from = end;
+    member.lastIndex = end;
+  }
+  return from === 0 ? text : out + text.slice(from);
+}
+
+/** Where the quote stands that ends a string begun with `depth` backslashes before its quote; the text's end without one. */
+function endOfString(text: string, start: number, depth: number): number {
+  for (let quote = text.indexOf('"', start); quote !== -1; quote = text.indexOf('"', quote + 1)) {
+    let slashes = 0;
+    while (quote - slashes > start && text[quote - slashes - 1] === '\\') slashes++;
+    if (closes(slashes, depth)) return quote - Math.min(slashes, depth);
+  }
+  return text.length;
+}
+
+/** One level of escaping is undone at a time: a quote closes its string when an even number of backslashes is left. */
+function closes(slashes: number, depth: number): boolean {
+  while (depth > 0) {
+    if (slashes % 2 === 0) return true;
+    slashes = (slashes - 1) / 2;
+    depth = (depth - 1) / 2;
+  }
+  return slashes % 2 === 0;
+}
+
+/**
+ * Text without its last word, which a cut may have left as the beginning of a credential that no pattern knows any more.
+ * A longer run is data, whose pattern needs no end.
+ */
+export function withoutLastWord(text: string): string {
+  let at = text.length;
+  const least = Math.max(0, text.length - 256);
+  while (at > least && /[\w\-./+=~:@]/.test(text[at - 1] as string)) at--;
+  return at === least && least > 0 ? text : text.slice(0, at);
+}

@@ -1,0 +1,33 @@
+import type { Ban } from '../../types/registry.d.ts';
+import type { Logger } from '../../types/logger.d.ts';
+import type { Content, StoredKey } from './contents.ts';
+
+/** Says in the event log what a look at the store brought, whoever changed it. Without secrets. */
+export function tell(log: Logger, before: Content, after: Content): void {
+  for (const [name, key] of after.keys) tellKey(log, before.keys.get(name), key);
+  for (const name of before.keys.keys()) if (!after.keys.has(name)) log.info({ key: name }, 'key.revoked');
+  for (const [id, ban] of after.bans) if (!same(before.bans.get(id), ban)) log.info(described(ban), 'ban.added');
+  for (const [id, ban] of before.bans) if (!after.bans.has(id)) log.info(described(ban), 'ban.removed');
+}
+
+/** What the event log says of a ban. */
+export function described({ id, kind, value, reason, expires }: Ban): object {
+  return { ban: id, kind, value, reason, expires: moment(expires) };
+}
+
+const moment = (time: number | null): string | null => (time === null ? null : new Date(time).toISOString());
+
+function tellKey(log: Logger, before: StoredKey | undefined, after: StoredKey): void {
+  const key = after.name;
+  // Taken away and made again between two looks.
+  if (before !== undefined && before.created !== after.created) log.info({ key }, 'key.revoked');
+  if (before?.created !== after.created) return log.info({ key, expires: moment(after.expires) }, 'key.created');
+  if (before.digest !== after.digest) log.info({ key, previousUntil: moment(after.previous?.until ?? null) }, 'key.rotated');
+  if (after.disabled && !before.disabled) log.info({ key }, 'key.disabled');
+  if (before.disabled && !after.disabled) log.info({ key }, 'key.enabled');
+  if (before.expires !== after.expires) log.info({ key, expires: moment(after.expires) }, 'key.expiry_changed');
+}
+
+function same(before: Ban | undefined, after: Ban): boolean {
+  return before?.created === after.created && before.expires === after.expires && before.reason === after.reason;
+}

@@ -1,0 +1,37 @@
+import type { GatewayKey } from '../../types/config.d.ts';
+import type { KeyView } from '../../types/registry.d.ts';
+import type { StoredKey } from './contents.ts';
+import type { Vault } from './credential-vault.ts';
+
+/** Digits of a digest that are shown. */
+const shownDigits = 12;
+
+/** A key of the configuration, as it may be shown. */
+export function viewOfConfigured(key: GatewayKey): KeyView {
+  const { name, sha256, expires, disabled, models, cidrs, upstreamCredential, requests, tokens, concurrency, budget } = key;
+  return {
+    name, source: 'config', digest: sha256.slice(0, shownDigits), created: null, expires, disabled, models, cidrs,
+    hasUpstreamCredential: upstreamCredential !== null, previousUntil: null, requests, tokens, concurrency, budget,
+  };
+}
+
+/**
+ * A key of the registry, as it may be shown.
+ * @param now Unix milliseconds.
+ */
+export function viewOfStored(key: StoredKey, now: number): KeyView {
+  const { name, digest, created, expires, disabled, models, cidrs, credential, previous, requests, tokens, concurrency, budget } = key;
+  return {
+    name, source: 'registry', digest: digest.slice(0, shownDigits), created, expires, disabled, models, cidrs,
+    hasUpstreamCredential: credential !== null, previousUntil: previous !== null && previous.until > now ? previous.until : null, requests, tokens, concurrency, budget,
+  };
+}
+
+/** A key as callers are judged by it: once for itself, once more for the one it replaced, while that is good. */
+export function granted(stored: StoredKey, vault: Vault): readonly [GatewayKey, ...GatewayKey[]] {
+  const { name, digest, previous, expires, disabled, models, cidrs, credential, requests, tokens, concurrency, budget } = stored;
+  // SECURITY: a credential that cannot be opened is none, and a key without one has no access to NewAPI.
+  const upstreamCredential = credential === null ? null : vault.open(credential, name);
+  const key: GatewayKey = { name, sha256: digest, expires, disabled, models, cidrs, upstreamCredential, requests, tokens, concurrency, budget };
+  return previous === null ? [key] : [key, { ...key, sha256: previous.digest, expires: Math.min(previous.until, expires ?? previous.until) }];
+}

@@ -1,0 +1,73 @@
+import type { Server } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Core } from './core.ts';
+import { AddressSet, networkOf, parseAddress } from '../identity/address.ts';
+
+/** A server may have accepted this many times what an address may hold before its sockets are closed unheard. */
+const unheard = 2;
+
+/**
+ * Counts the connections each peer holds open (IPv6 by its /56), from their first packet to their end, whatever is spoken on
+ * them. Peers in `trust_proxy` carry many clients and are not counted.
+ */
+export class Connections {
+  readonly #limit: number;
+  readonly #trust: AddressSet;
+  readonly #closeUnheard: boolean;
+  readonly #watched = new WeakSet<Server>();
+  readonly #open = new Map<string, number>();
+  /** By both ends, since TLS shows requests another socket than the server. True for one beyond the limit. */
+  readonly #sockets = new Map<string, boolean>();
+
+  /** @param limit `guard.connections_per_address`. */
+  constructor({ config, observe }: Pick<Core, 'config' | 'observe'>, limit: number) {
+    this.#limit = limit;
+    this.#trust = new AddressSet(config.trustProxy);
+    this.#closeUnheard = !observe;
+  }
+
+  /** Counts from now on; without it a connection counts from its first request. */
+  watch(server: Server): void {
+    if (this.#watched.has(server)) return;
+    this.#watched.add(server);
+    server.on('connection', (socket: Socket) => {
+      this.exceeds(socket);
+      // One that never says anything would otherwise cost a place until its head is overdue.
+      if (this.#closeUnheard && this.#held(socket) > unheard * this.#limit) socket.destroy();
+    });
+  }
+
+  /** Whether this connection is one more than its peer may hold. */
+  exceeds(socket: Socket): boolean {
+    const ends = endsOf(socket);
+    if (ends === null) return false;
+    const known = this.#sockets.get(ends);
+    if (known !== undefined) return known;
+    const address = peerOf(socket);
+    if (this.#trust.has(address)) return false;
+    const peer = networkOf(address);
+    const held = (this.#open.get(peer) ?? 0) + 1;
+    this.#open.set(peer, held);
+    this.#sockets.set(ends, held > this.#limit);
+    socket.once('close', () => this.#closed(ends, peer));
+    return held > this.#limit;
+  }
+
+  #held(socket: Socket): number {
+    return this.#open.get(networkOf(peerOf(socket))) ?? 0;
+  }
+
+  #closed(ends: string, peer: string): void {
+    this.#sockets.delete(ends);
+    const held = (this.#open.get(peer) ?? 1) - 1;
+    if (held === 0) this.#open.delete(peer);
+    else this.#open.set(peer, held);
+  }
+}
+
+/** Null for a socket that is over, or no TCP. */
+function endsOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): string | null {
+  return remotePort === undefined ? null : `${remoteAddress ?? ''} ${remotePort} ${localAddress ?? ''} ${localPort ?? ''}`;
+}
+
+const peerOf = ({ remoteAddress }: Socket): string => parseAddress(remoteAddress ?? '') ?? '0.0.0.0';

@@ -1,0 +1,300 @@
+import type { ServerResponse } from 'node:http';
+import type { Duplex, Readable } from 'node:stream';
+import type { GatewayKey } from '../../types/config.d.ts';
+import type { RequestInfo, TokenIdentity } from '../../types/context.d.ts';
+import type { Route } from '../../types/route.d.ts';
+import type { Usage } from '../../types/usage.d.ts';
+import { hash } from 'node:crypto';
+import type { Core, Exchange, GateRequest, Holding, Outcome, Tap } from './core.ts';
+import { describe } from '../platform/describe.ts';
+import { HeimdallError, render, renderEvent, type ErrorCode } from '../errors.ts';
+import { writeHead } from '../http/head.ts';
+import { clientOf } from '../identity/client.ts';
+import { laneOf } from './fairness-key.ts';
+import { requestId } from './request-id.ts';
+
+const noRules: readonly string[] = [];
+
+/**
+ * One request on its way through the gate: identity, decisions, times, and the only way to answer.
+ * It owns the one `close` listener, so that finishers run once and in order on every exit.
+ */
+export class Context implements RequestInfo {
+  readonly core: Core;
+  readonly req: GateRequest;
+  readonly res: ServerResponse;
+  readonly id: string;
+  /** Unix milliseconds. */
+  readonly time: number;
+  readonly startedAt: number;
+  /** Where {@link Live} keeps it. */
+  place = 0;
+
+  ip = '';
+  peer = '';
+  forwardedFor = '';
+  /** Most of the gate's callers share this address: a proxy in front is not trusted. */
+  collapsed = false;
+  proto = 'http';
+  host = '';
+  path = '';
+  /** The query as it came, with its `?`, or empty. */
+  query = '';
+  /** Path and query as they leave for NewAPI by the proxy. */
+  forwardPath = '';
+  /** Gives the request its own URL and headers back, once the proxy has its copy of ours. */
+  restore: (() => void) | null = null;
+  route!: Route;
+  /** It came to the admin API's own door, not through the chain: bans and lists say nothing of it. */
+  outside = false;
+  /** JA4 fingerprint of the TLS handshake, where somebody saw it. */
+  ja4: string | null = null;
+  /** ISO 3166 code that a trusted peer named. */
+  country: string | null = null;
+  token: TokenIdentity | null = null;
+  /** Two carriers named different credentials, so NewAPI's verdict cannot be tied to `token`. */
+  ambiguous = false;
+  key: string | null = null;
+  /** The gateway key that let the caller in, with its limits; null for JWTs and NewAPI's own tokens. */
+  grant: GatewayKey | null = null;
+  /** Sent to NewAPI instead of the caller's own, when a gateway key has one. */
+  upstreamCredential: string | null = null;
+  /** It carries a credential of the gate's own where none is asked for, or a JWT nobody let in: neither is NewAPI's to see. */
+  withheld = false;
+  verified = false;
+
+  body: Buffer | null = null;
+  /** Set when the body is larger than `server.buffer_body_bytes`: it streams, and cannot be sent twice. */
+  bodyStream: Readable | null = null;
+  /** Bytes of a body that count against `server.max_inflight_bytes`. */
+  heldBytes = 0;
+  /** Milliseconds spent waiting for the caller's body. */
+  bodyWait = 0;
+  model: string | null = null;
+  /** Byte offsets of the model's JSON string in `body`, quotes included. */
+  modelSpan: readonly [number, number] | null = null;
+  stream = false;
+  /** Most completion tokens the body asks for, of all its choices together; null when it names no bound. */
+  maxTokens: number | null = null;
+  /** Readers may differ in what the body asks for: a control key twice or in other letters, a coding nobody here can read, or a body too large to be looked into. */
+  bodyAmbiguous = false;
+  /** Limits count what the answer uses: an upstream has to be asked for it where the caller has not. */
+  measured = false;
+  /** The upstream was asked for usage in the caller's place, so the chunk that tells it is not for the caller. */
+  usageAdded = false;
+
+  /** What limits have taken for this request, until its end settles it. */
+  reservation: Holding | null = null;
+  /** Tokens limits had reserved for it, and what it used of them, once it is settled; null without a limit on tokens. */
+  tokensReserved: number | null = null;
+  tokensSettled = 0;
+  /** Its slot, or its place in the queue. */
+  slot: Holding | null = null;
+  /** Place in the queue at arrival, 0 for who ran at once; null for who has not come through it. */
+  queuePosition: number | null = null;
+  /** Milliseconds waited for a slot. */
+  queueWait = 0;
+
+  exchange: Exchange | null = null;
+  target: string | null = null;
+  attempts = 0;
+  /** The model the answering target was asked for. */
+  servedModel: string | null = null;
+  usage: Usage | null = null;
+  /** US dollars, where a price is known. */
+  cost: number | null = null;
+  upstreamRequestId: string | null = null;
+  /** What NewAPI's answer says of the caller's own token. */
+  vouched: 'accepted' | 'refused' | null = null;
+
+  status = 0;
+  outcome: Outcome = 'served';
+  errorCode: ErrorCode | null = null;
+  rules: string[] | null = null;
+  bytesIn = 0;
+  bytesOut = 0;
+  /** Milliseconds since the start at which the request left for the upstream it was answered by. */
+  sentAt: number | null = null;
+  /** Milliseconds since the start of the upstream's first byte that counted. */
+  answeredAt: number | null = null;
+  headAt: number | null = null;
+  duration = 0;
+  finished = false;
+  /** What the record wants to see of bytes that pass; null when nothing. */
+  tap: Tap | null = null;
+  /** Fields a part wants in the head whatever the answer is; flat. */
+  extraHead: string[] | null = null;
+  /** More of them, ready to be sent: see {@link writeHead}. */
+  headLines: string | null = null;
+
+  #lane: string | null = null;
+  #device: (() => string) | string = '';
+  #content: string | null | undefined = undefined;
+
+  constructor(core: Core, req: GateRequest, res: ServerResponse) {
+    this.core = core;
+    this.req = req;
+    this.res = res;
+    this.startedAt = performance.now();
+    this.time = core.clock.now();
+    this.id = requestId(this.time);
+    core.live.add(this);
+    core.watch.wake();
+    res.on('close', () => this.finish());
+  }
+
+  /**
+   * Whose share of slots, limits and bytes the request takes: a verified caller has a lane of its own, the others share
+   * one per address, or made-up tokens would each get one.
+   */
+  get lane(): string {
+    return (this.#lane ??= laneOf(this));
+  }
+
+  get device(): string {
+    if (typeof this.#device === 'function') this.#device = this.#device();
+    return this.#device;
+  }
+
+  /** The device fingerprint is computed when somebody reads it. */
+  set deviceSource(compute: () => string) {
+    this.#device = compute;
+  }
+
+  get client(): string | null {
+    return clientOf(this.req.headers['user-agent']);
+  }
+
+  get contentFingerprint(): string | null {
+    if (this.#content === undefined) this.#content = this.body?.length ? hash('md5', this.body) : null;
+    return this.#content;
+  }
+
+  get wouldRefuse(): readonly string[] {
+    return this.rules ?? noRules;
+  }
+
+  get timings(): RequestInfo['timings'] {
+    return { elapsed: this.elapsed(), firstByte: this.headAt };
+  }
+
+  /** Milliseconds since the request arrived. */
+  elapsed(): number {
+    return performance.now() - this.startedAt;
+  }
+
+  /**
+   * Refuses the request by a rule, unless the gate only observes: then the rule is recorded and the caller goes on.
+   * @returns true when the request was answered and the part must stop.
+   */
+  refuse(rule: string, error: HeimdallError): boolean {
+    if (this.core.observe) (this.rules ??= []).push(rule);
+    else this.fail(error);
+    return !this.core.observe;
+  }
+
+  /** Answers with an error in the route's dialect; after the first byte it ends the answer as a failure instead. */
+  fail(error: HeimdallError): void {
+    this.errorCode ??= error.code;
+    if (this.outcome === 'served') this.outcome = error.status >= 500 && error.code.startsWith('upstream') ? 'upstream_error' : 'refused';
+    if (this.res.headersSent) return this.interrupt(error);
+    const shape = this.route?.errors ?? 'openai';
+    const head = ['Content-Type', 'application/json'];
+    if (error.retryAfter !== null) head.push('Retry-After', String(error.retryAfter));
+    // An SDK's own retries would multiply ours.
+    if (!error.retryable || this.attempts > 1) head.push('x-should-retry', 'false');
+    this.answer(error.status, head, render(error, shape, this.id));
+  }
+
+  /** Sends one of the gate's own answers. */
+  answer(status: number, head: string[], body: string): void {
+    if (this.res.headersSent || this.res.destroyed) return;
+    const length = Buffer.byteLength(body);
+    if (status !== 204) head.push('Content-Length', String(length)); // RFC 9110 §8.6
+    this.begin(status, head);
+    if (this.req.method === 'HEAD') return void this.res.end();
+    this.bytesOut += length;
+    this.res.end(body);
+  }
+
+  /** Begins one of the gate's own answers. */
+  begin(status: number, head: string[]): void {
+    for (const part of this.core.heads.own) part(this, head);
+    this.writeHead(status, head);
+  }
+
+  /** Writes the head of an upstream's answer. */
+  writeProxied(status: number, head: string[]): void {
+    if (this.prelude) return;
+    for (const part of this.core.heads.proxied) part(this, head);
+    this.writeHead(status, head);
+  }
+
+  /** Writes the answer's head, once. */
+  writeHead(status: number, head: string[]): void {
+    this.status = status;
+    this.headAt = this.elapsed();
+    for (const part of this.core.heads.every) part(this, head);
+    if (this.extraHead) head.push(...this.extraHead);
+    head.push('X-Request-Id', this.id);
+    if (this.core.draining || this.#unread()) {
+      head.push('Connection', 'close');
+      this.res.shouldKeepAlive = false;
+    }
+    writeHead(this.res, status, head, this.headLines);
+  }
+
+  /** Ends an answer that has begun and cannot be completed. A clean end would pass for success. */
+  interrupt(error: HeimdallError): void {
+    this.outcome = error.code === 'upstream_interrupted' ? 'upstream_error' : this.outcome;
+    if (this.res.writableEnded || this.res.destroyed) return;
+    if (!this.eventStream) return void this.res.destroy();
+    // The upstream may have died within a line: a blank one ends it, or it would swallow the error.
+    this.res.end(`\n\n${renderEvent(error, this.route.errors, this.id)}`);
+  }
+
+  /** The answer is an SSE stream, so an error can still be said inside it. */
+  eventStream = false;
+  /** A stream's head went out before any upstream had answered. */
+  prelude = false;
+
+  /** The socket is no longer ours to answer on: the upstream speaks on it. */
+  handedOver = false;
+
+  /** A later `close` of the handed-over socket ends the request; `res` stays silent after a hand-over. */
+  handOver(socket: Duplex): void {
+    this.handedOver = true;
+    this.res.detachSocket(this.req.socket);
+    socket.once('close', () => this.finish());
+  }
+
+  /** Puts the request away, once: see {@link stages}. */
+  finish(): void {
+    if (this.finished) return;
+    this.finished = true;
+    this.duration = this.elapsed();
+    if (!this.res.writableFinished && (this.status === 0 || !this.req.heimdallUpgrade)) this.#left();
+    this.core.live.delete(this);
+    for (const finisher of this.core.finishers) {
+      try {
+        finisher(this);
+      } catch (error) {
+        this.core.log.error({ requestId: this.id, error: describe(error) }, 'finish.failed');
+      }
+    }
+    this.body = null;
+  }
+
+  /** The client went away first: nobody's fault. 499 is nginx's status for it. */
+  #left(): void {
+    if (this.outcome !== 'served') return;
+    this.outcome = 'aborted';
+    this.status = 499;
+  }
+
+  /** An unread body left in the socket would be taken for the next request. */
+  #unread(): boolean {
+    const { req } = this;
+    return !req.complete && this.body === null && (req.headers['content-length'] !== undefined || req.headers['transfer-encoding'] !== undefined);
+  }
+}

@@ -1,0 +1,41 @@
+import type { Journal } from '../../types/journal.d.ts';
+import type { Sink, SinkView } from '../../types/sink.d.ts';
+import type { Core } from '../request/core.ts';
+import type { Exposed } from '../telemetry/metrics.ts';
+import { Follower } from './follower.ts';
+
+/** All that follows the journal of a gate. */
+export class Followers {
+  readonly #all: readonly Follower[];
+
+  /** Nothing is asked before the journal's first commit, or {@link start}. */
+  constructor(core: Core, journal: Journal, sinks: readonly Sink[]) {
+    this.#all = sinks.map((sink) => new Follower(core, journal, sink));
+  }
+
+  /** Begins with what is left of the run before. */
+  start(): void {
+    for (const follower of this.#all) follower.wake();
+  }
+
+  /** Every sink in numbers. */
+  views(): readonly SinkView[] {
+    return this.#all.map((follower) => follower.view());
+  }
+
+  /** Comes before the end of the journal. */
+  async close(): Promise<void> {
+    await Promise.all(this.#all.map((follower) => follower.close()));
+  }
+}
+
+/** The metrics of sinks, asked for at a scrape. */
+export function sinkSeries(views: () => readonly SinkView[]): Exposed[] {
+  const of = (value: (view: SinkView) => number) => () => views().map((view) => ({ labels: { sink: view.name }, value: value(view) }));
+  return [
+    { name: 'audit_sink_lag_records', values: of(({ lag }) => lag) },
+    { name: 'audit_sink_delivered_total', values: of(({ delivered }) => delivered) },
+    { name: 'audit_sink_refused_total', values: of(({ refused }) => refused) },
+    { name: 'audit_sink_errors_total', values: of(({ errors }) => errors) },
+  ];
+}

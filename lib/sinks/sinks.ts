@@ -1,0 +1,41 @@
+import type { AuditConfig } from '../../types/config.d.ts';
+import type { Sink } from '../../types/sink.d.ts';
+import { ConfigError } from '../config/problems.ts';
+import type { Core } from '../request/core.ts';
+import { newapiSink } from './newapi.ts';
+import { postgresSink } from './postgres.ts';
+
+/** What the sinks of the configuration are made of. */
+export interface SinkNeeds {
+  readonly core: Core;
+  readonly rawToken: ((tokenId: string) => string | null) | null;
+}
+
+type Maker = (audit: AuditConfig, needs: SinkNeeds) => Sink | null;
+
+/** Every sink the configuration can switch on. */
+const makers: Readonly<Record<string, Maker>> = {
+  newapi: ({ newapi }, { core, rawToken }) =>
+    newapi.enabled ? newapiSink({ url: newapi.url ?? core.config.newapi.baseUrl, select: newapi.select, maxRate: newapi.maxRate, rawToken, clock: core.clock }) : null,
+  postgres: ({ postgres }) => (postgres.url === null ? null : postgresSink(postgres.url)),
+};
+
+const mostAtOnce = 1000;
+
+/**
+ * The sinks that are switched on, and those a program brought.
+ * @throws ConfigError naming what is wrong with those.
+ */
+export function sinksOf(needs: SinkNeeds, own: readonly Sink[]): readonly Sink[] {
+  const problems = own.flatMap((sink, at) => problemOf(sink, own.slice(0, at)).map((message) => ({ path: `options.sinks[${at}]`, message })));
+  if (problems.length > 0) throw new ConfigError(problems);
+  return [...Object.values(makers).flatMap((make) => make(needs.core.config.audit, needs) ?? []), ...own];
+}
+
+function problemOf(sink: Sink, before: readonly Sink[]): string[] {
+  const { name, batch } = sink;
+  if (typeof name !== 'string' || !/^[a-z0-9_-]{1,64}$/.test(name)) return ['expected a name of a-z, 0-9, _ and -. Example: { name: "archive", … }'];
+  if (Object.hasOwn(makers, name) || before.some((other) => other.name === name)) return [`expected a name of its own, got ${JSON.stringify(name)}, which is taken`];
+  if (!Number.isInteger(batch) || batch < 1 || batch > mostAtOnce) return [`expected a batch from 1 to ${mostAtOnce}, got ${String(batch)}. Example: { batch: 100, … }`];
+  return typeof sink.deliver === 'function' ? [] : ['expected a function deliver(records, signal)'];
+}

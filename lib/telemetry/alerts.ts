@@ -1,0 +1,145 @@
+import { createHmac } from 'node:crypto';
+import { hostname } from 'node:os';
+import type { Clock, Timer } from '../../types/clock.d.ts';
+import type { AlertsConfig } from '../../types/config.d.ts';
+import type { Logger } from '../../types/logger.d.ts';
+import { codeOf } from '../platform/describe.ts';
+import { events, type EventRow, type Listener } from './events.ts';
+import { Poster } from './webhook.ts';
+
+/** The same alert of the same subject is not sent again within this time, milliseconds. */
+const quiet = 300_000;
+/** Subjects remembered; the oldest are forgotten. */
+const mostSubjects = 1000;
+/** Alerts that wait for a webhook that does not answer; the oldest go first. */
+const longestQueue = 100;
+/** Waits between tries, milliseconds; after the last the alert is given up. */
+const waits = [1000, 5000, 25_000];
+const patience = 5000;
+/** How long alerts of the last moment may take, milliseconds. */
+const grace = 1000;
+
+/** Tells a webhook of the events that somebody should know at once. */
+export interface Alerts {
+  /** Called for every event of the log. */
+  readonly hear: Listener;
+  /** What is still to be sent gets a moment. */
+  close(): Promise<void>;
+}
+
+interface Alert {
+  readonly body: string;
+  tries: number;
+}
+
+/**
+ * POSTs `{"event","level","what","at","instance","fields"}` for the events marked as alerts, and once more when what they
+ * told of is over. Signed as `X-Heimdall-Signature: t=<unix seconds>,v1=<hex HMAC-SHA256 of "t.body">`. Anything but a 2xx
+ * within 5 s is tried again three times.
+ * @returns null without a webhook.
+ */
+export function alertsOf({ webhook, secret }: AlertsConfig, clock: Clock, log: Logger): Alerts | null {
+  return webhook === null ? null : new Webhook(webhook, secret, clock, log);
+}
+
+class Webhook implements Alerts {
+  readonly #poster: Poster;
+  readonly #secret: string | null;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #queue: Alert[] = [];
+  /** When an alert was sent last, by event and subject. */
+  readonly #sent = new Map<string, number>();
+  readonly #closing = new AbortController();
+  #busy: Promise<void> | null = null;
+  #timer: Timer | null = null;
+
+  constructor(webhook: string, secret: string | null, clock: Clock, log: Logger) {
+    this.#poster = new Poster(webhook, patience);
+    this.#secret = secret;
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  readonly hear: Listener = (level, fields, event) => {
+    const row: EventRow | undefined = Object.hasOwn(events, event) ? events[event as keyof typeof events] : undefined;
+    if (row === undefined || this.#closing.signal.aborted || !this.#isNews(event, row, fields)) return;
+    const body = JSON.stringify({ event, level, what: row.what, at: new Date(this.#clock.now()).toISOString(), instance: hostname(), fields });
+    this.#queue.push({ body, tries: 0 });
+    if (this.#queue.length > longestQueue) this.#queue.shift();
+    if (this.#timer === null) this.#wake();
+  };
+
+  async close(): Promise<void> {
+    if (this.#busy !== null && this.#timer === null) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const late = setTimeout(resolve, grace);
+      await Promise.race([this.#busy, promise]);
+      clearTimeout(late);
+    }
+    this.#closing.abort();
+    if (this.#timer !== null) this.#clock.clearTimeout(this.#timer);
+    await this.#poster.close();
+  }
+
+  #isNews(event: string, { alert, ends }: EventRow, fields: object): boolean {
+    const now = this.#clock.now();
+    if (ends !== undefined) return this.#sent.delete(`${ends} ${subjectOf(fields)}`);
+    if (!alert) return false;
+    const name = `${event} ${subjectOf(fields)}`;
+    const before = this.#sent.get(name);
+    if (before !== undefined && now - before < quiet) return false;
+    this.#sent.delete(name);
+    this.#sent.set(name, now);
+    if (this.#sent.size > mostSubjects) this.#sent.delete(this.#sent.keys().next().value as string);
+    return true;
+  }
+
+  #wake(): void {
+    this.#busy ??= this.#deliver().finally(() => {
+      this.#busy = null;
+      if (this.#queue.length > 0 && this.#timer === null && !this.#closing.signal.aborted) this.#wake();
+    });
+  }
+
+  async #deliver(): Promise<void> {
+    for (let alert = this.#queue[0]; alert !== undefined; alert = this.#queue[0]) {
+      const problem = await this.#send(alert.body);
+      if (this.#closing.signal.aborted) return;
+      const wait = problem === null ? undefined : waits[alert.tries++];
+      if (wait !== undefined) return this.#later(wait);
+      if (problem !== null) this.#log.error({ reason: problem }, 'alert.failed');
+      if (this.#queue[0] === alert) this.#queue.shift();
+    }
+  }
+
+  #later(wait: number): void {
+    this.#timer = this.#clock.setTimeout(() => {
+      this.#timer = null;
+      this.#wake();
+    }, wait);
+    this.#timer.unref();
+  }
+
+  /** @returns what went wrong, or null. SECURITY: never the address, which is often a secret itself. */
+  async #send(body: string): Promise<string | null> {
+    try {
+      const { status } = await this.#poster.post(body, this.#signature(body), this.#closing.signal);
+      return status >= 200 && status < 300 ? null : `the webhook answered ${status}`;
+    } catch (error) {
+      return `the webhook cannot be reached (${codeOf(error)})`;
+    }
+  }
+
+  #signature(body: string): Record<string, string> {
+    if (this.#secret === null) return {};
+    const time = Math.floor(this.#clock.now() / 1000);
+    return { 'x-heimdall-signature': `t=${time},v1=${createHmac('sha256', this.#secret).update(`${time}.${body}`).digest('hex')}` };
+  }
+}
+
+/** What an alert is about, so that one target's does not hide another's. */
+function subjectOf(fields: object): string {
+  const { target, resource, ip, sink, route, source, certificate } = fields as Record<string, unknown>;
+  return [target, resource, ip, sink, route, source, certificate].map((part) => (typeof part === 'string' ? part : '')).join(' ');
+}

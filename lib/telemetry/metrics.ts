@@ -1,0 +1,226 @@
+import { collectDefaultMetrics, Registry, type Histogram, type Metric } from 'prom-client';
+import type { Config, MetricsConfig } from '../../types/config.d.ts';
+import type { CheckedRoute } from '../../types/route.d.ts';
+import type { Usage } from '../../types/usage.d.ts';
+import type { Context } from '../request/context.ts';
+import type { Core } from '../request/core.ts';
+import { errors } from '../errors.ts';
+import { GenAiSeries, knownModels } from './gen-ai.ts';
+import type { Sample } from './histogram.ts';
+import { RequestSeries } from './requests.ts';
+import { rowOf, type SeriesName } from '../config/series.ts';
+
+export type { Sample } from './histogram.ts';
+export { overhead } from './requests.ts';
+
+const tokenKinds = ['prompt', 'completion', 'cached', 'reasoning'] as const;
+
+const breakerStates = { up: 0, resting: 0, probing: 1, open: 2 } as const;
+
+const failureKinds = ['unreachable', 'stale', 'reset', 'timeout', 'not_http', 'cut', 'malformed', 'reply', 'error_event'] as const;
+
+/** How an exchange with a target failed. */
+export type FailureKind = (typeof failureKinds)[number];
+
+const guardReasons = ['deny', 'allow', 'connections', 'ban_address', 'ban_token', 'ban_key', 'resources'] as const;
+
+/** Why the guard refused a request. */
+export type GuardReason = (typeof guardReasons)[number];
+
+/** What a scrape asks of a target. */
+export interface TargetView {
+  readonly name: string;
+  readonly provider: { readonly name: string };
+  readonly state: { worst(): keyof typeof breakerStates };
+  readonly inHand: number;
+}
+
+/** What a scrape asks of a resource that is watched. */
+export interface ResourceView {
+  readonly resource: string;
+  /** A share, or of latency milliseconds; null when it could not be told. */
+  readonly value: number | null;
+  readonly threshold: number;
+  readonly short: boolean;
+}
+
+/** A metric kept elsewhere. */
+export interface Exposed {
+  readonly name: SeriesName;
+  values(): Sample[];
+}
+
+/** prom-client has gauges that end as counters should, and some whose labels come and go with what Node is doing. */
+const unwanted = ['handles', 'requests', 'resources'].flatMap((what) => [`nodejs_active_${what}`, `nodejs_active_${what}_total`]);
+const collections = ['major', 'minor', 'incremental', 'weakcb'];
+
+/** One number of each kind; a kind is there from the beginning, so that a rise from nothing is seen as one. */
+class Counts<Kind extends string> {
+  readonly #counts: Map<Kind, number>;
+
+  constructor(kinds: readonly Kind[]) {
+    this.#counts = new Map(kinds.map((kind) => [kind, 0]));
+  }
+
+  add(kind: Kind, value = 1): void {
+    this.#counts.set(kind, (this.#counts.get(kind) ?? 0) + value);
+  }
+
+  samples(label: string, labels: Sample['labels'] = {}): Sample[] {
+    return [...this.#counts].map(([kind, value]) => ({ labels: { ...labels, [label]: kind }, value }));
+  }
+}
+
+/** What one target has done. */
+class TargetCounts {
+  attempts = 0;
+  cost = 0;
+  readonly tokens = new Float64Array(tokenKinds.length);
+  readonly failures = new Counts<FailureKind>(failureKinds);
+
+  add({ prompt, completion, cached, reasoning }: Usage): void {
+    const { tokens } = this;
+    tokens[0] = (tokens[0] as number) + prompt;
+    tokens[1] = (tokens[1] as number) + completion;
+    tokens[2] = (tokens[2] as number) + cached;
+    tokens[3] = (tokens[3] as number) + reasoning;
+  }
+}
+
+/** The gate's metrics: fed by plain counters on the hot path, put into prom-client's registry and text form at a scrape. */
+export class Metrics {
+  readonly contentType = Registry.PROMETHEUS_CONTENT_TYPE;
+  readonly #registry = new Registry();
+  readonly #requests = new RequestSeries();
+  readonly #genAi: GenAiSeries;
+  readonly #errors = new Counts(Object.keys(errors));
+  readonly #guarded = new Counts<GuardReason>(guardReasons);
+  readonly #targets = new Map<string, TargetCounts>();
+  readonly #config: MetricsConfig;
+  #defaults = false;
+
+  /** @param live the requests in hand. */
+  constructor(config: Config, live: { readonly size: number }) {
+    this.#config = config.metrics;
+    this.#genAi = new GenAiSeries(knownModels(config));
+    this.#exposeRequests(live);
+    this.#exposeGenAi();
+    this.#exposeTargets();
+  }
+
+  /** A request was refused by address, connection, ban, or for want of resources. */
+  refusedByGuard(reason: GuardReason): void {
+    this.#guarded.add(reason);
+  }
+
+  /** One more exchange with a target. */
+  attempted(target: string): void {
+    this.#of(target).attempts++;
+  }
+
+  /** An exchange that gave the client nothing. */
+  failed(target: string, kind: FailureKind): void {
+    this.#of(target).failures.add(kind);
+  }
+
+  /** Called once for every finished request. */
+  add(context: Context): void {
+    this.#requests.add(context);
+    this.#genAi.add(context);
+    const { errorCode, usage, cost, target } = context;
+    if (errorCode !== null) this.#errors.add(errorCode);
+    if (target === null) return;
+    if (usage !== null) this.#of(target).add(usage);
+    if (cost !== null) this.#of(target).cost += cost;
+  }
+
+  /** @param targets what state each has is asked for at a scrape. */
+  watch(targets: readonly TargetView[]): void {
+    for (const { name, provider } of targets) {
+      this.#genAi.provides(name, provider.name);
+      this.#of(name);
+    }
+    this.#register('circuit_breaker_state', () => targets.map(({ name, state }) => ({ labels: { target: name }, value: breakerStates[state.worst()] })));
+    this.#register('upstream_active_requests', () => targets.map(({ name, inHand }) => ({ labels: { target: name }, value: inHand })));
+  }
+
+  /** @param checked every checked route as it is at a scrape. */
+  watchRoutes(checked: () => readonly CheckedRoute[]): void {
+    this.#register('route_health', () => checked().flatMap(({ path, checks }) => Object.entries(checks).map(([check, passes]) => ({ labels: { route: path, check }, value: Number(passes) }))));
+  }
+
+  /** @param usage every watched resource as the last look found it. */
+  watchResources(usage: () => readonly ResourceView[]): void {
+    this.#register('resource_usage_ratio', () =>
+      usage().flatMap(({ resource, value, threshold }) => (value === null ? [] : { labels: { resource }, value: resource === 'latency' ? value / threshold : value })),
+    );
+    this.#register('resource_short', () => usage().map(({ resource, short }) => ({ labels: { resource }, value: Number(short) })));
+  }
+
+  /** Shows metrics that are kept elsewhere. */
+  expose(metrics: readonly Exposed[]): void {
+    for (const { name, values } of metrics) this.#register(name, values);
+  }
+
+  /** Prometheus' text format. */
+  exposition(): Promise<string> {
+    if (!this.#defaults && this.#config.series === null) this.#collectDefaults();
+    this.#defaults = true;
+    return this.#registry.metrics();
+  }
+
+  #exposeRequests(live: { readonly size: number }): void {
+    const requests = this.#requests;
+    this.#register('request_duration_seconds', (name) => requests.durations(name));
+    this.#register('request_size_bytes', (name) => requests.byRoute(name, 'request'));
+    this.#register('response_size_bytes', (name) => requests.byRoute(name, 'response'));
+    this.#register('overhead_seconds', (name) => requests.byRoute(name, 'overhead'));
+    this.#register('active_requests', () => [{ labels: {}, value: live.size }]);
+    this.#register('error_total', () => this.#errors.samples('type'));
+    this.#register('guard_refused_total', () => this.#guarded.samples('reason'));
+  }
+
+  #exposeGenAi(): void {
+    const genAi = this.#genAi;
+    this.#register('gen_ai_server_request_duration_seconds', (name) => genAi.durations(name));
+    this.#register('gen_ai_server_time_to_first_token_seconds', (name) => genAi.firstTokens(name));
+    this.#register('gen_ai_server_time_per_output_token_seconds', (name) => genAi.perToken(name));
+    this.#register('gen_ai_client_token_usage', (name) => genAi.tokens(name));
+  }
+
+  #exposeTargets(): void {
+    const each = (samples: (counts: TargetCounts, labels: { target: string }) => Sample | Sample[]): Sample[] => [...this.#targets].flatMap(([target, counts]) => samples(counts, { target }));
+    this.#register('upstream_attempts_total', () => each(({ attempts }, labels) => ({ labels, value: attempts })));
+    this.#register('upstream_failures_total', () => each(({ failures }, labels) => failures.samples('kind', labels)));
+    this.#register('tokens_total', () => each(({ tokens }, labels) => tokenKinds.map((kind, at) => ({ labels: { ...labels, kind }, value: tokens[at] as number }))));
+    this.#register('cost_usd_total', () => each(({ cost }, labels) => ({ labels, value: cost })));
+  }
+
+  #of(target: string): TargetCounts {
+    let counts = this.#targets.get(target);
+    if (counts === undefined) this.#targets.set(target, (counts = new TargetCounts()));
+    return counts;
+  }
+
+  #collectDefaults(): void {
+    const { prefix } = this.#config;
+    collectDefaultMetrics({ register: this.#registry, prefix });
+    for (const name of unwanted) this.#registry.removeSingleMetric(prefix + name);
+    const collected = this.#registry.getSingleMetric(`${prefix}nodejs_gc_duration_seconds`) as Histogram<'kind'> | undefined;
+    for (const kind of collections) collected?.zero({ kind });
+  }
+
+  /** prom-client reads a metric by its `get`; giving it our counts there is all a scrape needs. */
+  #register(name: SeriesName, values: (name: string) => Sample[]): void {
+    const { series, prefix } = this.#config;
+    if (series !== null && !series.includes(name)) return;
+    const { type, help, otel } = rowOf(name);
+    const before = otel ? '' : prefix;
+    const named = (sample: Sample): Sample => (sample.metricName === undefined ? sample : { ...sample, metricName: before + sample.metricName });
+    const whole = { name: before + name, help, type, aggregator: 'sum' };
+    this.#registry.registerMetric({ ...whole, get: async () => ({ ...whole, values: values(name).map(named) }) } as unknown as Metric);
+  }
+}
+
+/** The metrics of one gate. */
+export const metricsOf = ({ config, live }: Core): Metrics => new Metrics(config, live);

@@ -1,0 +1,183 @@
+import { availableParallelism, cpus, totalmem } from 'node:os';
+import { statfs } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import type { Config, ServerHealthConfig } from '../../types/config.d.ts';
+import type { Timer } from '../../types/clock.d.ts';
+import type { Core } from '../request/core.ts';
+
+/** What can run short, in units of its threshold: a share, or milliseconds. */
+export type Resource = 'memory' | 'cpu' | 'disk' | 'latency';
+
+/** How much of each is in use; null when it could not be told in time. */
+export type Look = Readonly<Record<Resource, number | null>>;
+
+/** Takes a look; tests bring their own. */
+export interface Gauge {
+  look(): Promise<Look>;
+  close(): void;
+}
+
+/** A resource counts as free again below this part of its threshold, so that the gate does not swing at its edge. */
+const freeAgain = 0.95;
+
+interface State {
+  readonly resource: Resource;
+  readonly threshold: number;
+  bad: number;
+  value: number | null;
+}
+
+/** Watches the machine by `server.health_check` and says when new work should be shed. */
+export class Resources {
+  /** What is short at the moment, empty when all is well. */
+  short: readonly Resource[] = [];
+  readonly #core: Core;
+  readonly #config: ServerHealthConfig | null;
+  readonly #open: () => Gauge;
+  readonly #states: readonly State[];
+  #gauge: Gauge | null = null;
+  #timer: Timer | null = null;
+  #closed = false;
+
+  constructor(core: Core, open: () => Gauge = () => new Machine(core.config)) {
+    const { healthCheck } = core.config.server;
+    this.#core = core;
+    this.#config = healthCheck?.enabled ? healthCheck : null;
+    this.#states = this.#config === null ? [] : statesOf(this.#config);
+    this.#open = open;
+  }
+
+  /** Seconds after which it is worth coming back: two looks, at most a minute. */
+  get retryAfter(): number {
+    return Math.min(60, Math.max(1, Math.ceil(((this.#config?.interval ?? 0) * 2) / 1000)));
+  }
+
+  /** The last look, for metrics and admin health. */
+  usage(): readonly { readonly resource: Resource; readonly value: number | null; readonly threshold: number; readonly short: boolean }[] {
+    return this.#states.map(({ resource, value, threshold }) => ({ resource, value, threshold, short: this.short.includes(resource) }));
+  }
+
+  /** Begins, once. */
+  start(): void {
+    if (this.#config === null || this.#gauge !== null || this.#closed) return;
+    this.#gauge = this.#open();
+    this.#arm(this.#gauge, this.#config.interval);
+  }
+
+  close(): void {
+    this.#closed = true;
+    if (this.#timer !== null) this.#core.clock.clearTimeout(this.#timer);
+    this.#gauge?.close();
+  }
+
+  #arm(gauge: Gauge, interval: number): void {
+    this.#timer = this.#core.clock.setTimeout(() => void this.#look(gauge).then(() => (this.#closed ? undefined : this.#arm(gauge, interval))), interval);
+    this.#timer.unref();
+  }
+
+  async #look(gauge: Gauge): Promise<void> {
+    const look = await gauge.look().catch(() => null);
+    const before = this.short;
+    this.short = this.#states.filter((state) => this.#judge(state, look?.[state.resource] ?? null)).map(({ resource }) => resource);
+    this.#tell(before);
+  }
+
+  #judge(state: State, value: number | null): boolean {
+    state.value = value;
+    const wasShort = this.short.includes(state.resource);
+    const limit = wasShort ? state.threshold * freeAgain : state.threshold;
+    state.bad = value === null || value >= limit ? state.bad + 1 : 0;
+    return wasShort ? state.bad > 0 : state.bad >= (this.#config?.threshold ?? 1);
+  }
+
+  #tell(before: readonly Resource[]): void {
+    for (const { resource, value, threshold, short } of this.usage()) {
+      if (short === before.includes(resource)) continue;
+      if (short) this.#core.log.error({ resource, value, threshold, effect: this.#core.observe ? 'new work would be refused' : 'new work is refused with 503' }, 'resources.short');
+      else this.#core.log.info({ resource, value, threshold }, 'resources.recovered');
+    }
+  }
+}
+
+function statesOf(config: ServerHealthConfig): State[] {
+  const thresholds = { memory: config.memoryThreshold, cpu: config.cpuThreshold, disk: config.diskThreshold, latency: config.latencyThreshold };
+  const named = Object.keys(config.checks);
+  return (Object.keys(thresholds) as Resource[])
+    .filter((resource) => named.length === 0 || named.includes(resource))
+    .map((resource) => ({ resource, threshold: thresholds[resource], bad: 0, value: null }));
+}
+
+/** How exact the delay of the event loop is measured, milliseconds; an idle loop shows as much. */
+const resolution = 10;
+
+class Machine implements Gauge {
+  readonly #directory: string;
+  readonly #patience: number;
+  readonly #delay = monitorEventLoopDelay({ resolution });
+  #cpu = busy();
+  #own = process.cpuUsage();
+  #at = performance.now();
+
+  constructor({ audit, server }: Config) {
+    this.#directory = dirname(audit.path);
+    this.#patience = server.healthCheck?.timeout ?? 0;
+    this.#delay.enable();
+  }
+
+  async look(): Promise<Look> {
+    return { memory: memory(), cpu: this.#processors(), disk: await this.#disk(), latency: this.#latency() };
+  }
+
+  close(): void {
+    this.#delay.disable();
+  }
+
+  /** The machine's share, or the process's own where a container may use less of it than `os` shows. */
+  #processors(): number {
+    const [then, ownThen, atThen] = [this.#cpu, this.#own, this.#at];
+    this.#cpu = busy();
+    this.#own = process.cpuUsage();
+    this.#at = performance.now();
+    const own = (this.#own.user + this.#own.system - ownThen.user - ownThen.system) / 1000 / availableParallelism();
+    const total = this.#cpu.total - then.total;
+    return Math.max(total === 0 ? 0 : (this.#cpu.busy - then.busy) / total, Math.min(1, own / Math.max(1, this.#at - atThen)));
+  }
+
+  #latency(): number {
+    const p99 = this.#delay.percentile(99) / 1e6;
+    this.#delay.reset();
+    return Math.max(0, p99 - resolution);
+  }
+
+  async #disk(): Promise<number | null> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<null>((resolve) => {
+      timer = setTimeout(() => resolve(null), this.#patience).unref();
+    });
+    const used = statfs(this.#directory).then(({ blocks, bfree, bavail }) => (blocks - bfree) / Math.max(1, blocks - bfree + bavail), missing);
+    return Promise.race([used, late]).finally(() => clearTimeout(timer));
+  }
+}
+
+/** A directory that is not there yet, as in a gate that writes nothing, is not full. */
+function missing(error: NodeJS.ErrnoException): number | null {
+  return error.code === 'ENOENT' ? 0 : null;
+}
+
+/** The share of what this process may have, its container's limit included, that is in use. */
+function memory(): number {
+  const limit = process.constrainedMemory();
+  const total = limit > 0 && limit < totalmem() ? limit : totalmem();
+  return 1 - Math.min(1, process.availableMemory() / total);
+}
+
+function busy(): { busy: number; total: number } {
+  let total = 0;
+  let idle = 0;
+  for (const { times } of cpus()) {
+    total += times.user + times.nice + times.sys + times.idle + times.irq;
+    idle += times.idle;
+  }
+  return { busy: total - idle, total };
+}

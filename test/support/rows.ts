@@ -1,0 +1,30 @@
+import { DatabaseSync } from 'node:sqlite';
+import type { SqlRow } from '../../types/journal.d.ts';
+import { migrate, names, type Draft } from '../../lib/journal/schema.ts';
+
+/** Noon of the day everything in these tests happens on. */
+export const noon = Date.UTC(2026, 10, 22, 12) / 1000;
+
+const plain: Draft = Object.fromEntries(names.map((name) => [name, null])) as Draft;
+
+/** A journal with these records, each laid over an ordinary one; a minute apart unless they say otherwise. */
+export function journalOf(path: string, records: readonly Partial<Draft>[]): DatabaseSync {
+  const db = new DatabaseSync(path);
+  migrate(db);
+  const insert = db.prepare(`INSERT INTO heimdall_logs (${names.join(', ')}, digest) VALUES (${names.map((name) => `:${name}`).join(', ')}, '')`);
+  db.exec('BEGIN');
+  for (const [at, record] of records.entries()) {
+    const row = {
+      ...plain, id: at + 1, request_id: `request-${at + 1}`, timestamp: noon + at * 60, request_method: 'POST', request_path: '/v1/chat/completions', route: '/v1/chat/completions',
+      real_ip: '192.0.2.1', forwarded_for: '', device_fingerprint: 'd1'.repeat(32), session: '5e55'.repeat(4), response_status: 200, response_time: 12, stream: 0, attempts: 1, outcome: 'served',
+      queue_wait: 0, bytes_in: 1, bytes_out: 1, source: 'gate', ...record,
+    };
+    insert.run(Object.fromEntries(Object.entries(row).map(([name, value]) => [`:${name}`, value])));
+  }
+  db.exec('COMMIT');
+  return db;
+}
+
+/** All rows of a query. */
+export const rowsOf = (db: DatabaseSync, { sql, values }: { readonly sql: string; readonly values: readonly (string | number | null | Uint8Array)[] }): readonly SqlRow[] =>
+  db.prepare(sql).all(...values) as readonly SqlRow[];

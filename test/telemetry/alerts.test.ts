@@ -1,0 +1,107 @@
+import assert from 'node:assert/strict';
+import { createHmac } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { describe, it, type TestContext } from 'node:test';
+import { alertsOf, type Alerts } from '../../lib/telemetry/alerts.ts';
+import { until } from '../support/client.ts';
+import { fakeClock, type FakeClock } from '../support/clock.ts';
+import { recorder, type Recorder } from '../support/gate.ts';
+import { startUpstream } from '../support/upstream.ts';
+
+interface Received {
+  readonly headers: IncomingMessage['headers'];
+  readonly body: string;
+  readonly alert: Readonly<Record<string, unknown>>;
+}
+
+interface Heard {
+  readonly alerts: Alerts;
+  readonly clock: FakeClock;
+  readonly log: Recorder;
+  readonly received: readonly Received[];
+}
+
+/** @param statuses what the webhook answers, in turn; then 204. */
+async function webhook(t: TestContext, statuses: number[] = [], secret: string | null = null): Promise<Heard> {
+  const received: Received[] = [];
+  const { url } = await startUpstream(t, (req, res) => {
+    let body = '';
+    req.on('data', (chunk: Buffer) => (body += String(chunk))).on('end', () => {
+      received.push({ headers: req.headers, body, alert: JSON.parse(body) as Record<string, unknown> });
+      res.writeHead(statuses.shift() ?? 204).end();
+    });
+  });
+  const clock = fakeClock();
+  const log = recorder();
+  const alerts = alertsOf({ webhook: `${url}/hook`, secret }, clock, log) as Alerts;
+  t.after(() => alerts.close());
+  return { alerts, clock, log, received };
+}
+
+describe('alerts', () => {
+  it('tell of the events marked so, and of no others', async (t) => {
+    const { alerts, received } = await webhook(t);
+    alerts.hear('warn', { requestId: 'r' }, 'auth.failed');
+    alerts.hear('warn', { target: 'openai', state: 'open' }, 'target.open');
+    await until(() => received.length === 1);
+    assert.deepEqual(received.map(({ alert }) => [alert['event'], alert['level'], alert['at'], alert['fields']]), [
+      ['target.open', 'warn', '2026-01-05T00:00:00.000Z', { target: 'openai', state: 'open' }],
+    ]);
+    assert.equal(received[0]?.headers['x-heimdall-signature'], undefined);
+  });
+
+  it('are said once a while for each subject, and when they are over', async (t) => {
+    const { alerts, clock, received } = await webhook(t);
+    const open = (target: string): void => alerts.hear('warn', { target }, 'target.open');
+    alerts.hear('warn', { target: 'a' }, 'target.up');
+    open('a');
+    open('a');
+    open('b');
+    alerts.hear('warn', { target: 'a' }, 'target.up');
+    alerts.hear('warn', { target: 'a' }, 'target.up');
+    open('b');
+    clock.tick(300_000);
+    open('b');
+    await until(() => received.length === 4);
+    assert.deepEqual(received.map(({ alert }) => `${alert['event'] as string} ${(alert['fields'] as { target: string }).target}`), ['target.open a', 'target.open b', 'target.up a', 'target.open b']);
+  });
+
+  it('are signed over time and body', async (t) => {
+    const { alerts, received } = await webhook(t, [], 'a secret of both');
+    alerts.hear('error', {}, 'redis.lost');
+    await until(() => received.length === 1);
+    const [, time, signature] = /^t=(\d+),v1=([0-9a-f]{64})$/.exec(String(received[0]?.headers['x-heimdall-signature'])) ?? [];
+    assert.equal(time, String(Date.UTC(2026, 0, 5) / 1000));
+    assert.equal(signature, createHmac('sha256', 'a secret of both').update(`${time}.${received[0]?.body}`).digest('hex'));
+  });
+
+  it('are tried again in their order, then given up with an event', async (t) => {
+    const { alerts, clock, log, received } = await webhook(t, [500, 500, 200, 404, 404, 404, 404]);
+    alerts.hear('error', {}, 'redis.lost');
+    alerts.hear('warn', { target: 'a' }, 'target.open');
+    for (const wait of [1000, 5000]) {
+      const before = received.length;
+      await until(() => clock.pending === 1);
+      clock.tick(wait);
+      await until(() => received.length > before);
+    }
+    for (const wait of [1000, 5000, 25_000]) {
+      await until(() => clock.pending === 1);
+      clock.tick(wait);
+    }
+    await until(() => log.named('alert.failed').length === 1);
+    assert.deepEqual(received.map(({ alert }) => alert['event']), ['redis.lost', 'redis.lost', 'redis.lost', ...Array<string>(4).fill('target.open')]);
+    assert.match(JSON.stringify(log.named('alert.failed')), /the webhook answered 404/);
+    assert.equal(clock.pending, 0);
+  });
+
+  it('end with the gate', async (t) => {
+    const { alerts, clock, received } = await webhook(t, [500]);
+    alerts.hear('error', {}, 'redis.lost');
+    await until(() => clock.pending === 1);
+    alerts.close();
+    assert.equal(clock.pending, 0);
+    alerts.hear('warn', { target: 'a' }, 'target.open');
+    assert.equal(received.length, 1);
+  });
+});
