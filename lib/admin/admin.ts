@@ -2,18 +2,24 @@ import type { ServerResponse } from 'node:http';
 import { Router } from 'express';
 import type { Route } from '../../types/route.d.ts';
 import { Context } from '../request/context.ts';
-import type { GateRequest } from '../request/core.ts';
+import type { GateRequest, Handler } from '../request/core.ts';
 import { describe } from '../platform/describe.ts';
 import { bearer, Door } from '../keys/bearer-guard.ts';
 import { HeimdallError } from '../errors.ts';
 import { AddressSet, clientAddress } from '../identity/address.ts';
 import { deviceFingerprint } from '../identity/device.ts';
 import { ownRoute } from '../request/own-route.ts';
-import type { AdminPaths, Handler } from '../middlewares/middleware.ts';
 import { isJson, type Caller, type Insides, type Reply } from './call.ts';
 import { resourceFor, resources, type Resource } from './table.ts';
 
 const loopback = new AddressSet(['loopback']);
+
+/** The admin API inside the chain. */
+export interface AdminPaths {
+  /** Whether the request is for it; to others than this machine it may not be there. */
+  owns(context: Context): boolean;
+  answer(context: Context): void;
+}
 
 /** The admin API, mounted three ways. */
 export interface Admin {

@@ -76,7 +76,7 @@ export type Method = (call: Call, insides: Insides) => Promise<Reply | null> | R
  * @throws HeimdallError that names what is wrong.
  */
 export async function fieldsOf<F extends Fields>({ context }: Call, fields: F): Promise<z.output<F>> {
-  const bytes = await readBody(context, longestBody);
+  const bytes = await readBody(context.req, context.res, context.core.log, longestBody);
   if (bytes.length === 0) return readFields({}, fields);
   if (!isJson(context)) throw new HeimdallError('invalid_content_type', { message: 'content-type: expected application/json, without a content-encoding.' });
   return readFields(parsed(bytes), fields);

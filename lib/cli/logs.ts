@@ -4,7 +4,7 @@ import type { SqlRow, SqlValue } from '../../types/journal.d.ts';
 import { expectation, show } from '../config/problems.ts';
 import { csvLine, harmless, jsonLine, textOfCell, type Cell } from './record-format.ts';
 import { balanceOf, countOf, filters, groups, groupsOf, measures, pageOf, SearchError, type Query, type Wanted } from '../journal/search.ts';
-import { recordColumns, recordOf } from '../journal/schema.ts';
+import { recordColumns, recordOf } from '../record/columns.ts';
 import { textOf, UsageError, type Command, type Given, type Option, type Say } from './command.ts';
 import { table } from './table.ts';
 import { numberOf } from './values.ts';

@@ -42,7 +42,7 @@ function keptOrNot(fields: object, event: string, log: Logger): void {
 export async function openRegistry(config: Config, say: Say): Promise<{ readonly registry: KeyRegistry; close(): Promise<void> }> {
   const log = complaints(say);
   const core = { config, clock: systemClock, log } as Core;
-  const redis = redisOf(core);
+  const redis = redisOf(core.config, core.log);
   const secrets = (): string[] => [installSecret(config, { ...log, warn: (fields, event) => keptOrNot(fields, event, log) }), ...config.previousSecrets];
   const registry = new KeyRegistry({ core, redis, keys: { size: config.auth.keys.length, register: () => undefined }, secrets, patience });
   await registry.ready();

@@ -1,11 +1,9 @@
-import type { Context } from '../request/context.ts';
-import type { Core } from '../request/core.ts';
 import { HeimdallError } from '../errors.ts';
-import { formModel } from './multipart.ts';
 import { Inflater, isPacked, type Inflated } from './decompress.ts';
 import { scanMembers, type WrongMember } from './json-scan.ts';
+import { formModel } from './multipart.ts';
 
-/** What bounds a completion's tokens, by route; on other routes a member of that name is nobody's. */
+/** Members that bound a completion's tokens, by route. On other routes such a member has no meaning. */
 const bounds: Readonly<Record<string, readonly string[]>> = {
   '/v1/chat/completions': ['max_tokens', 'max_completion_tokens'],
   '/v1/completions': ['max_tokens', 'max_completion_tokens'],
@@ -14,72 +12,86 @@ const bounds: Readonly<Record<string, readonly string[]>> = {
 };
 const none: readonly string[] = [];
 
-/** What is wrong with a body, or null. */
-export type Inspected = (problem: HeimdallError | null) => void;
+/** A body and what its request says of it. */
+export interface BodySource {
+  readonly bytes: Buffer;
+  /** `Content-Type`, or empty. */
+  readonly type: string;
+  /** `Content-Encoding`, or empty. */
+  readonly encoding: string;
+  /** Template of the route that takes it. */
+  readonly api: string;
+  /** The route takes forms. */
+  readonly isForm: boolean;
+}
+
+/** What a body asks for. */
+export interface BodyReading {
+  readonly model: string | null;
+  /** Byte offsets of the model's JSON string in the bytes that are sent, quotes included. */
+  readonly modelSpan: readonly [number, number] | null;
+  readonly stream: boolean;
+  /** Most completion tokens of all choices together; null when the body names no bound. */
+  readonly maxTokens: number | null;
+  /** Readers may differ in what the body asks for. */
+  readonly ambiguous: boolean;
+  /** What no upstream takes, or null. */
+  readonly problem: HeimdallError | null;
+}
+
+const unread: BodyReading = { model: null, modelSpan: null, stream: false, maxTokens: null, ambiguous: false, problem: null };
 
 /**
- * Reads what the gate must know of a model route's body, and finds what no upstream takes. What is sent on is the body as it
- * came, packed or not.
+ * Reads what the gate must know of a model route's body, and finds what no upstream takes. The body itself is sent as it
+ * came, compressed or not.
  */
-export class Inspector {
+export class BodyInspector {
   readonly #inflater = new Inflater();
   readonly #limit: number;
 
-  constructor({ config }: Core) {
-    this.#limit = config.server.bufferBodyBytes;
+  /** @param limit most bytes of a decompressed body (`server.buffer_body_bytes`). */
+  constructor(limit: number) {
+    this.#limit = limit;
   }
 
-  /** Calls `done` at once, or, for a body that has to be unpacked, later. */
-  inspect(context: Context, bytes: Buffer, done: Inspected): void {
-    const name = context.req.headers['content-encoding']?.trim().toLowerCase() ?? '';
-    if (name === '' || name === 'identity') return done(read(context, bytes));
-    if (!isPacked(name)) return done(unknown(context, bytes));
-    this.#inflater.inflate(bytes, name, this.#limit, (result) => done(this.#unpacked(context, bytes, result)));
+  /** Calls `done` at once, or later for a body that has to be decompressed. */
+  inspect(source: BodySource, done: (reading: BodyReading) => void): void {
+    const name = source.encoding.trim().toLowerCase();
+    if (name === '' || name === 'identity') return done(read(source, source.bytes));
+    if (!isPacked(name)) return done(unknownCoding(source));
+    this.#inflater.inflate(source.bytes, name, this.#limit, (result) => done(this.#decompressed(source, result)));
   }
 
-  #unpacked(context: Context, bytes: Buffer, result: Inflated): HeimdallError | null {
+  #decompressed(source: BodySource, result: Inflated): BodyReading {
     switch (result.kind) {
       case 'too_large':
-        return new HeimdallError('body_too_large', { message: `body: expected at most ${this.#limit} bytes when unpacked (server.buffer_body_bytes), and a compressed size that has a use.` });
+        return { ...unread, problem: new HeimdallError('body_too_large', { message: `body: expected at most ${this.#limit} bytes when unpacked (server.buffer_body_bytes), and a compressed size that has a use.` }) };
       case 'broken':
-        // NewAPI does not know every coding and takes what stands there.
-        return read(context, bytes);
+        // NewAPI does not know every coding and takes the bytes as they are.
+        return read(source, source.bytes);
       case 'bytes': {
-        const problem = read(context, result.bytes);
+        const reading = read(source, result.bytes);
         // Offsets count in the bytes that are sent.
-        context.modelSpan = null;
-        if (looksPlain(bytes)) context.bodyAmbiguous = true;
-        return problem;
+        return { ...reading, modelSpan: null, ambiguous: reading.ambiguous || looksPlain(source.bytes) };
       }
     }
   }
 }
 
-/** Only what is text under another name can be read; else nobody here can tell what it asks for. */
-function unknown(context: Context, bytes: Buffer): HeimdallError | null {
-  if (looksPlain(bytes)) return read(context, bytes);
-  context.bodyAmbiguous = true;
-  return null;
+/** Only plain text under another name can be read; otherwise the gate cannot tell what the body asks for. */
+function unknownCoding(source: BodySource): BodyReading {
+  return looksPlain(source.bytes) ? read(source, source.bytes) : { ...unread, ambiguous: true };
 }
 
 /** Some upstreams ignore a coding they do not know. */
 const looksPlain = (bytes: Buffer): boolean => scanMembers(bytes, none) !== null;
 
-function read(context: Context, bytes: Buffer): HeimdallError | null {
-  const { req, route } = context;
-  const type = req.headers['content-type'] ?? '';
-  if (route.body === 'form' && /^multipart\/form-data/i.test(type)) {
-    context.model = formModel(bytes, type);
-    return null;
-  }
-  const members = scanMembers(bytes, bounds[route.api] ?? none);
-  if (members === null) return notJson(bytes);
-  context.model = members.model;
-  context.modelSpan = members.modelSpan;
-  context.stream = members.stream;
-  context.maxTokens = members.maxTokens === null ? null : members.maxTokens * members.choices;
-  context.bodyAmbiguous = members.ambiguous;
-  return members.wrong === null ? null : wrongMember(members.wrong);
+function read({ type, api, isForm }: BodySource, bytes: Buffer): BodyReading {
+  if (isForm && /^multipart\/form-data/i.test(type)) return { ...unread, model: formModel(bytes, type) };
+  const members = scanMembers(bytes, bounds[api] ?? none);
+  if (members === null) return { ...unread, problem: notJson(bytes) };
+  const { model, modelSpan, stream, maxTokens, choices, ambiguous, wrong } = members;
+  return { model, modelSpan, stream, maxTokens: maxTokens === null ? null : maxTokens * choices, ambiguous, problem: wrong === null ? null : wrongMember(wrong) };
 }
 
 const wrongMember = ({ field, expected, got }: WrongMember): HeimdallError => new HeimdallError('invalid_value', { field, message: `${field}: expected ${expected}, got ${got}.` });

@@ -1,16 +1,17 @@
 import type { Logger } from '../../types/logger.d.ts';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Context } from '../request/context.ts';
-import type { GateRequest } from '../request/core.ts';
 import { HeimdallError } from '../errors.ts';
+
+/** A request whose body a host application may have parsed. */
+export type ParsedRequest = IncomingMessage & { body?: unknown; rawBody?: unknown };
 
 /**
  * For a host's body parser, which reads the body before the gate can: `express.json({ verify: keepRawBody })` keeps the
  * bytes, so that what goes upstream is what the client sent.
  */
 export function keepRawBody(req: IncomingMessage, _res: ServerResponse, body: Buffer): void {
-  (req as GateRequest).rawBody = body;
-  unpacked(req as GateRequest);
+  (req as ParsedRequest).rawBody = body;
+  unpacked(req as ParsedRequest);
 }
 
 /** Logs that have been told: each gate's own, once. */
@@ -20,7 +21,7 @@ const warned = new WeakSet<Logger>();
  * The body, when a host application has read it before us.
  * @returns null when the stream is still ours to read; an error that says how to mend it when the bytes are lost.
  */
-export function bodyTaken(req: GateRequest, log: Logger): Buffer | null | HeimdallError {
+export function bodyTaken(req: ParsedRequest, log: Logger): Buffer | null | HeimdallError {
   if (Buffer.isBuffer(req.rawBody)) return req.rawBody;
   if (!req.readableDidRead && !req.readableEnded) return null;
   if (isEmpty(req)) return nothing;
@@ -34,7 +35,7 @@ export function bodyTaken(req: GateRequest, log: Logger): Buffer | null | Heimda
 
 const nothing = Buffer.alloc(0);
 
-const isEmpty = ({ headers }: GateRequest): boolean => (headers['content-length'] ?? '0') === '0' && headers['transfer-encoding'] === undefined;
+const isEmpty = ({ headers }: ParsedRequest): boolean => (headers['content-length'] ?? '0') === '0' && headers['transfer-encoding'] === undefined;
 
 function again(body: unknown, log: Logger): Buffer {
   if (!warned.has(log)) log.warn({ effect: 'bodies are serialised again and differ in white space and numbers', fix: 'mount heimdall() first, or express.json({ verify: keepRawBody })' }, 'host.body_parsed');
@@ -43,7 +44,7 @@ function again(body: unknown, log: Logger): Buffer {
 }
 
 /** A parser hands out what it has unpacked: the header would make the upstream unpack it again. */
-function unpacked(req: GateRequest): void {
+function unpacked(req: ParsedRequest): void {
   if (req.headers['content-encoding'] === undefined) return;
   delete req.headers['content-encoding'];
   req.rawHeaders = req.rawHeaders.filter((_, at, all) => (all[at - (at % 2)] as string).toLowerCase() !== 'content-encoding');
@@ -54,9 +55,8 @@ function unpacked(req: GateRequest): void {
  * @param longest bytes.
  * @throws HeimdallError when it is longer or breaks off, or when the host application has read it.
  */
-export async function readBody(context: Context, longest: number): Promise<Buffer> {
-  const { req, res, core } = context;
-  const taken = bodyTaken(req, core.log);
+export async function readBody(req: ParsedRequest, res: ServerResponse, log: Logger, longest: number): Promise<Buffer> {
+  const taken = bodyTaken(req, log);
   if (taken instanceof HeimdallError) throw taken;
   if (taken !== null) return within(taken, longest);
   if (Number(req.headers['content-length'] ?? 0) > longest) throw tooLarge(longest);
@@ -74,7 +74,6 @@ export async function readBody(context: Context, longest: number): Promise<Buffe
     // What else ends a body is that its sender left.
     throw error instanceof HeimdallError ? error : new HeimdallError('malformed_request', { cause: error });
   }
-  context.bytesIn = size;
   return Buffer.concat(chunks);
 }
 

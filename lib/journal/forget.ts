@@ -3,7 +3,7 @@ import type { Forgetting } from '../../types/journal.d.ts';
 import { keyedHash, tokenIdentifier } from '../identity/token.ts';
 import { signedText, type Signer } from './hash-chain.ts';
 import { transaction } from './database.ts';
-import { emptied, parts } from './schema.ts';
+import { emptied, parts } from '../record/columns.ts';
 
 /** Records erased in one transaction. */
 const chunk = 500;

@@ -8,7 +8,7 @@ import type { Lines } from '../access-log/lines.ts';
 import { answerer } from './query.ts';
 import { shrink, tidy, type Retention } from './retention.ts';
 import { headFileOf, Store, type Writing } from './store.ts';
-import type { Draft } from './schema.ts';
+import type { Draft } from '../record/columns.ts';
 import type { Batch, Calls, FromWorker, ToWorker, WorkerOptions } from '../record/messages.ts';
 
 /** Records of one transaction at most: what is removed later goes in one piece too. */

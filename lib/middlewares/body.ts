@@ -94,8 +94,15 @@ function checkType({ req, route }: Context): HeimdallError | null {
 function read(context: Context, bytes: Buffer, deps: Deps, next: Next): void {
   context.body = bytes;
   context.bytesIn = bytes.length;
-  deps.inspector.inspect(context, bytes, (problem) => {
+  const { req: { headers }, route } = context;
+  deps.inspector.inspect({ bytes, type: headers['content-type'] ?? '', encoding: headers['content-encoding'] ?? '', api: route.api, isForm: route.body === 'form' }, (reading) => {
     if (context.finished || context.res.headersSent) return;
+    const { problem } = reading;
+    context.model = reading.model;
+    context.modelSpan = reading.modelSpan;
+    context.stream = reading.stream;
+    context.maxTokens = reading.maxTokens;
+    context.bodyAmbiguous = reading.ambiguous;
     if (problem !== null && refused(context, problem)) return;
     allowed(context, deps, next);
   });

@@ -1,11 +1,16 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { RouteConfig } from '../../types/config.d.ts';
 import type { TokenIdentity } from '../../types/context.d.ts';
 import type { Journal } from '../../types/journal.d.ts';
-import type { CheckedRoute, Route } from '../../types/route.d.ts';
+import type { Route } from '../../types/route.d.ts';
+import type { AdminPaths } from '../admin/admin.ts';
+import type { Ingestion } from '../record/ingest.ts';
+import type { RouteHealth } from '../upstream/route-health.ts';
 import type { Context } from '../request/context.ts';
-import type { Core, Finisher, GateRequest, HeadPart, Stage, Tap } from '../request/core.ts';
-import type { Inspector } from '../http/body-inspector.ts';
+import type { Core, ErrorHandler, Finisher, GateRequest, Handler, HeadPart, Stage, Tap } from '../request/core.ts';
+
+export type { Handler, Next } from '../request/core.ts';
+import type { BodyInspector } from '../http/body-inspector.ts';
 import type { Limits } from '../limits/limits.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Bytes } from '../queue/bytes.ts';
@@ -15,34 +20,6 @@ import type { Redis } from '../platform/redis.ts';
 import type { KeyRegistry } from '../registry/registry.ts';
 import type { Resources } from '../telemetry/resources.ts';
 import type { VerifiedTokens } from '../keys/verified.ts';
-
-export type Next = (error?: unknown) => void;
-export type Handler = (req: GateRequest, res: ServerResponse, next: Next) => void;
-export type ErrorHandler = (error: unknown, req: GateRequest, res: ServerResponse, next: Next) => void;
-
-/** The health checks of configured routes. */
-export interface RouteHealth {
-  /** Begins, once. */
-  start(): void;
-  /** Seconds until an unhealthy route is looked at again; null for any other. */
-  retryAfter(row: RouteConfig): number | null;
-  shown(): readonly CheckedRoute[];
-  close(): Promise<void> | void;
-}
-
-/** Takes records that others hand in. */
-export interface Ingestion {
-  /** Whether the request is for it; then it goes nowhere else. */
-  owns(context: Context): boolean;
-  answer(context: Context): void;
-}
-
-/** The admin API inside the chain. */
-export interface AdminPaths {
-  /** Whether the request is for it; to others than this machine it may not be there. */
-  owns(context: Context): boolean;
-  answer(context: Context): void;
-}
 
 /** What `gateway.ts` hands to the parts, so that they need not know each other. */
 export interface Deps {
@@ -61,7 +38,7 @@ export interface Deps {
   readonly verified: VerifiedTokens;
   /** Keys and bans that change while the gate runs. */
   readonly registry: KeyRegistry;
-  readonly inspector: Inspector;
+  readonly inspector: BodyInspector;
   readonly resources: Resources;
   /** What instances share; null without `rate_limit.redis_url`. */
   readonly redis: Redis | null;

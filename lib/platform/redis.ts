@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { RedisClientType } from 'redis';
-import type { Core } from '../request/core.ts';
+import type { Config } from '../../types/config.d.ts';
+import type { Logger } from '../../types/logger.d.ts';
 import { describe } from './describe.ts';
 
 /** A command that takes longer counts as failed, milliseconds: a request waits for it. */
@@ -41,23 +42,23 @@ export function scriptOf(source: string): Script {
 }
 
 /** @returns null where none is configured. */
-export function redisOf(core: Core): Redis | null {
-  const url = core.config.rateLimit.redisUrl;
-  return url === null ? null : new Connection(core, url);
+export function redisOf(config: Config, log: Logger): Redis | null {
+  const url = config.rateLimit.redisUrl;
+  return url === null ? null : new Connection(url, log);
 }
 
 type Late = ((reply: unknown) => void) | undefined;
 
 class Connection implements Redis {
-  readonly #core: Core;
+  readonly #log: Logger;
   readonly #url: string;
   #client: RedisClientType | null = null;
   #opened: Promise<RedisClientType> | null = null;
   #closed = false;
   #reported = false;
 
-  constructor(core: Core, url: string) {
-    this.#core = core;
+  constructor(url: string, log: Logger) {
+    this.#log = log;
     this.#url = url;
   }
 
@@ -98,7 +99,7 @@ class Connection implements Redis {
     const client = createClient({ url: this.#url, disableOfflineQueue: true, pingInterval: pingEvery, commandOptions: { timeout: 0 }, socket }) as unknown as RedisClientType;
     this.#client = client;
     client.on('ready', () => {
-      if (this.#reported) this.#core.log.info({}, 'redis.back');
+      if (this.#reported) this.#log.info({}, 'redis.back');
       this.#reported = false;
     });
     client.on('error', (error: unknown) => this.#report(error));
@@ -112,7 +113,7 @@ class Connection implements Redis {
   }
 
   #report(error: unknown): void {
-    if (!this.#reported && !this.#closed) this.#core.log.error({ error: describe(error) }, 'redis.lost');
+    if (!this.#reported && !this.#closed) this.#log.error({ error: describe(error) }, 'redis.lost');
     this.#reported = true;
   }
 }

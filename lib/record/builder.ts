@@ -7,7 +7,7 @@ import type { Raw } from './decode.ts';
 import { Heads, type Head } from './header-cache.ts';
 import { credentialsOf, hider, withoutCredentials, type Hide } from '../redaction/scrub.ts';
 import { cookiesOf, headerOf, keptBody, keptCookies, keptHeaders, keptPath, keptQuery, keptText, longest, type Headers } from '../redaction/redact.ts';
-import type { Draft } from '../journal/schema.ts';
+import type { Draft } from './columns.ts';
 
 /** What the making of drafts depends on. */
 export interface DraftOptions {

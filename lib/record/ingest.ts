@@ -93,7 +93,9 @@ class Intake implements Ingestion {
     const source = `ingest:${this.#identify(bearer(context.req.headers.authorization) ?? '').id.slice(0, 8)}`;
     const wait = this.#shareOf(source).take(context.time);
     if (wait > 0) throw new HeimdallError('too_many_records', { retryAfter: Math.ceil(wait / 1000) });
-    const read = entryOf(await readBody(context, longestBody), context.time, source);
+    const bytes = await readBody(context.req, context.res, context.core.log, longestBody);
+    context.bytesIn = bytes.length;
+    const read = entryOf(bytes, context.time, source);
     if (read.kind === 'record') {
       await this.#keep(read.record);
       return context.answer(200, ['Content-Type', 'application/json'], JSON.stringify(voice.taken));

@@ -1,13 +1,28 @@
+import type { JournalStats } from '../../types/journal.d.ts';
 import type { Context } from '../request/context.ts';
 import type { Core, Tap } from '../request/core.ts';
 import { HeimdallError } from '../errors.ts';
 import { headerOf } from '../http/head.ts';
 import type { Tapped } from './encode.ts';
 import { receiver } from './ingest.ts';
-import type { WorkerJournal } from '../journal/journal.ts';
+import type { Kind } from './messages.ts';
+import type { Committed } from './segment.ts';
 
 /** Seconds after which a client may try again whose request could not be recorded. */
 const retryAfter = 5;
+
+/** The journal as the recording of requests uses it. */
+export interface RequestJournal {
+  /** Model routes must not be served now. */
+  readonly refusing: boolean;
+  /** Adds a finished request. */
+  push(context: Context, kind: Kind): void;
+  /** Commits the intent of a request before it is forwarded. @param then called with whether it is committed. */
+  intend(context: Context, then: Committed): void;
+  /** Hands over a piece of a body that is not kept whole. @returns false when the piece and those after it are lost. */
+  piece(id: string, chunk: Buffer): boolean;
+  stats(): JournalStats;
+}
 
 /** Makes the record of every request. */
 export interface Recorder {
@@ -24,7 +39,7 @@ export interface Recorder {
  * got what they asked for.
  * @param isLined whether anybody reads the lines.
  */
-export function recorder(core: Core, journal: WorkerJournal, isLined: boolean): Recorder {
+export function recorder(core: Core, journal: RequestJournal, isLined: boolean): Recorder {
   const { durability, onFull } = core.config.audit;
   const { health, metrics, log } = core.config.endpoints;
   const unrecorded = new Set([health, metrics, log, receiver].filter((path) => path !== false));
@@ -48,7 +63,7 @@ export function recorder(core: Core, journal: WorkerJournal, isLined: boolean): 
 const unavailable = (): HeimdallError => new HeimdallError('journal_unavailable', { retryAfter });
 
 /** While nothing can be written, `on_full: drop` goes on without; a client that left meanwhile needs no answer. */
-function intend(journal: WorkerJournal, context: Context, forward: (context: Context) => void): void {
+function intend(journal: RequestJournal, context: Context, forward: (context: Context) => void): void {
   journal.intend(context, (written) => {
     if (context.finished) return;
     const mayPass = written || (journal.stats().state.kind === 'full' && !journal.refusing);
@@ -59,7 +74,7 @@ function intend(journal: WorkerJournal, context: Context, forward: (context: Con
 /** What the record keeps of bytes that only pass. */
 class AnswerTap implements Tapped {
   readonly #id: string;
-  readonly #journal: WorkerJournal;
+  readonly #journal: RequestJournal;
   readonly #chunks: Buffer[] = [];
   #room: number;
   #lost = false;
@@ -68,7 +83,7 @@ class AnswerTap implements Tapped {
   type: string | null = null;
   encoding: string | null = null;
 
-  constructor({ id }: Context, journal: WorkerJournal, room: number) {
+  constructor({ id }: Context, journal: RequestJournal, room: number) {
     this.#id = id;
     this.#journal = journal;
     this.#room = room;

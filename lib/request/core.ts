@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock } from '../../types/clock.d.ts';
 import type { Config } from '../../types/config.d.ts';
 import type { Logger } from '../../types/logger.d.ts';
@@ -72,3 +72,7 @@ export type GateRequest = IncomingMessage & {
 };
 
 export type Outcome = 'served' | 'refused' | 'upstream_error' | 'aborted' | 'interrupted';
+
+export type Next = (error?: unknown) => void;
+export type Handler = (req: GateRequest, res: ServerResponse, next: Next) => void;
+export type ErrorHandler = (error: unknown, req: GateRequest, res: ServerResponse, next: Next) => void;

@@ -4,7 +4,7 @@ import type { Client } from 'pg';
 import type { AuditRecord } from '../../types/record.d.ts';
 import type { Checkpoint, Delivery, Sink } from '../../types/sink.d.ts';
 import { codeOf } from '../platform/describe.ts';
-import { columns as journalColumns } from '../journal/schema.ts';
+import { columns as journalColumns } from '../record/columns.ts';
 
 /** Records of one statement. */
 const batch = 100;

@@ -4,10 +4,19 @@ import type { RouteConfig, RouteHealthCheck } from '../../types/config.d.ts';
 import type { CheckedRoute, Route } from '../../types/route.d.ts';
 import { pathOf } from '../config/routes.ts';
 import type { Core } from '../request/core.ts';
-import type { RouteHealth } from '../middlewares/middleware.ts';
 import { providerOf } from '../providers/providers.ts';
 import { probed, type Probed } from './probe.ts';
 import { speaks, type Target } from './targets.ts';
+
+/** The health checks of configured routes. */
+export interface RouteHealth {
+  /** Begins, once. */
+  start(): void;
+  /** Seconds until an unhealthy route is looked at again; null for any other. */
+  retryAfter(row: RouteConfig): number | null;
+  shown(): readonly CheckedRoute[];
+  close(): Promise<void> | void;
+}
 
 /**
  * The health checks of configured routes: each asks, in its own interval, whatever can answer its route for something

@@ -3,7 +3,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { main } from '../../lib/cli/cli.ts';
-import type { Draft } from '../../lib/journal/schema.ts';
+import type { Draft } from '../../lib/record/columns.ts';
 import { journalOf } from '../support/rows.ts';
 import { temporary } from '../support/gate.ts';
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { balanceOf, countOf, filters, frequencyOf, groupsOf, momentOf, pageOf, SearchError, type Wanted } from '../../lib/journal/search.ts';
-import { recordColumns } from '../../lib/journal/schema.ts';
+import { recordColumns } from '../../lib/record/columns.ts';
 import { journalOf, noon, rowsOf } from '../support/rows.ts';
 
 const now = (noon + 3600) * 1000;

@@ -6,7 +6,6 @@ import { MemoryStore } from '../../lib/limits/memory-store.ts';
 import { RedisStore } from '../../lib/limits/redis-store.ts';
 import type { Taking } from '../../lib/limits/rule.ts';
 import { resolveConfig } from '../../lib/config/load.ts';
-import type { Core } from '../../lib/request/core.ts';
 import { redisOf, type Redis } from '../../lib/platform/redis.ts';
 import { fakeClock } from '../support/clock.ts';
 import { recorder } from '../support/gate.ts';
@@ -37,7 +36,7 @@ before(async () => {
   if (withoutRedis) return;
   server = await startRedis();
   const config = resolveConfig({ secret: 'a-secret-for-these-tests', rateLimit: { redisUrl: server.url } }, {});
-  redis = redisOf({ config, log: recorder() } as unknown as Core) as Redis;
+  redis = redisOf(config, recorder()) as Redis;
   // Loads the scripts, as a gate does when it starts.
   await new RedisStore(redis, fakeClock()).probe();
 });

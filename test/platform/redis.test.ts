@@ -2,7 +2,6 @@ import '../support/node.ts';
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, it, type TestContext } from 'node:test';
 import { resolveConfig } from '../../lib/config/load.ts';
-import type { Core } from '../../lib/request/core.ts';
 import { redisOf, scriptOf, type Redis } from '../../lib/platform/redis.ts';
 import { until } from '../support/client.ts';
 import { recorder, type Recorder } from '../support/gate.ts';
@@ -19,7 +18,7 @@ beforeEach(() => server?.renew());
 function connect(t: TestContext): { readonly redis: Redis; readonly log: Recorder } {
   const config = resolveConfig({ secret: 'the-install-secret-of-these-tests', rateLimit: { redisUrl: server.url } }, {});
   const log = recorder();
-  const redis = redisOf({ config, log } as unknown as Core) as Redis;
+  const redis = redisOf(config, log) as Redis;
   t.after(() => redis.close());
   return { redis, log };
 }
@@ -27,7 +26,7 @@ function connect(t: TestContext): { readonly redis: Redis; readonly log: Recorde
 const echo = scriptOf('return {KEYS[1], ARGV[1]}');
 
 it('is not there where none is configured', () => {
-  assert.equal(redisOf({ config: resolveConfig({}, {}) } as unknown as Core), null);
+  assert.equal(redisOf(resolveConfig({}, {}), recorder()), null);
 });
 
 describe('the connection to Redis', { skip: withoutRedis }, () => {

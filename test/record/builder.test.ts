@@ -6,7 +6,7 @@ import { runInNewContext } from 'node:vm';
 import type { Raw } from '../../lib/record/decode.ts';
 import { Drafter } from '../../lib/record/builder.ts';
 import { masked } from '../../lib/redaction/mask.ts';
-import { columns, names, parts, valuesOf, type Draft } from '../../lib/journal/schema.ts';
+import { columns, names, parts, valuesOf, type Draft } from '../../lib/record/columns.ts';
 
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;

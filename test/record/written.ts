@@ -1,7 +1,8 @@
 import { DatabaseSync } from 'node:sqlite';
 import { signerOf, trusting } from '../../lib/journal/hash-chain.ts';
 import { Store } from '../../lib/journal/store.ts';
-import { migrate, names, type Draft } from '../../lib/journal/schema.ts';
+import { migrate } from '../../lib/journal/schema.ts';
+import { names, type Draft } from '../../lib/record/columns.ts';
 import { verifyJournal, type Verdict } from '../../lib/journal/verify.ts';
 import type { Checkpoint } from '../../types/sink.d.ts';
 import type { TestLike } from '../support/client.ts';

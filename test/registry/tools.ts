@@ -1,7 +1,6 @@
 import { join } from 'node:path';
 import type { ConfigInput } from '../../lib/index.ts';
 import { resolveConfig } from '../../lib/config/load.ts';
-import type { Core } from '../../lib/request/core.ts';
 import { GatewayKeys } from '../../lib/keys/store.ts';
 import { redisOf, type Redis } from '../../lib/platform/redis.ts';
 import type { StoredKey } from '../../lib/registry/contents.ts';
@@ -31,7 +30,7 @@ export const secret = 'the install secret of the tests';
 export async function hold(t: TestLike, directory: string = temporary(t), { config = {}, secrets = [secret], clock = fakeClock() }: HeldOptions = {}): Promise<Held> {
   const log = recorder();
   const core = { config: resolveConfig({ ...config, audit: { path: join(directory, 'heimdall.db') } }, {}), clock, log };
-  const redis = redisOf(core as unknown as Core);
+  const redis = redisOf(core.config, core.log);
   const keys = new GatewayKeys(clock, core.config.auth.keys);
   const registry = new KeyRegistry({ core, redis, keys, secrets: () => secrets });
   t.after(async () => {
@@ -44,7 +43,7 @@ export async function hold(t: TestLike, directory: string = temporary(t), { conf
 
 /** A connection of the shared kind. */
 export function connection(t: TestLike, url: string): Redis {
-  const redis = redisOf({ config: resolveConfig({ secret: 'a secret of sixteen', rateLimit: { redisUrl: url } }, {}), log: recorder() } as unknown as Core) as Redis;
+  const redis = redisOf(resolveConfig({ secret: 'a secret of sixteen', rateLimit: { redisUrl: url } }, {}), recorder()) as Redis;
   t.after(() => redis.close());
   return redis;
 }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { postgresSink, schemaSql } from '../../lib/sinks/postgres.ts';
-import { columns } from '../../lib/journal/schema.ts';
+import { columns } from '../../lib/record/columns.ts';
 import type { Delivery, Sink } from '../../types/sink.d.ts';
 import { sinkContract } from '../contracts/sink.ts';
 import { aRecord } from '../support/fake-journal.ts';

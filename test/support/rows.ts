@@ -1,6 +1,7 @@
 import { DatabaseSync } from 'node:sqlite';
 import type { SqlRow } from '../../types/journal.d.ts';
-import { migrate, names, type Draft } from '../../lib/journal/schema.ts';
+import { migrate } from '../../lib/journal/schema.ts';
+import { names, type Draft } from '../../lib/record/columns.ts';
 
 /** Noon of the day everything in these tests happens on. */
 export const noon = Date.UTC(2026, 10, 22, 12) / 1000;
