@@ -1,21 +1,4 @@
-import { auth } from './middlewares/auth.ts';
-import { body } from './middlewares/body.ts';
-import { cors } from './middlewares/cors.ts';
-import { endpoints } from './middlewares/endpoints.ts';
-import { fingerprint } from './middlewares/fingerprint.ts';
-import { guard } from './middlewares/guard.ts';
-import { keyLimit } from './middlewares/key-limit.ts';
-import { live } from './middlewares/live.ts';
-import { logging } from './middlewares/logging.ts';
-import { openai } from './middlewares/openai.ts';
-import { panicRecovery } from './middlewares/panic-recovery.ts';
-import { passthrough } from './middlewares/passthrough.ts';
-import { queue } from './middlewares/queue.ts';
-import { rateLimit } from './middlewares/rate-limit.ts';
-import { requestTimer } from './middlewares/request-timer.ts';
-import { routes } from './middlewares/routes.ts';
-import { securityHeaders } from './middlewares/security-headers.ts';
-import type { Middleware } from './middlewares/middleware.ts';
+import { auth, body, cors, endpoints, fingerprint, guard, keyLimit, live, logging, type Middleware, openai, panicRecovery, passthrough, queue, rateLimit, requestTimer, routes, securityHeaders } from './middlewares/middlewares.ts';
 
 /** The life of a request, top to bottom. Every position has its reason. */
 export const chain: readonly Middleware[] = [

@@ -5,22 +5,13 @@ import type { Config, ConfigInput } from '../types/config.d.ts';
 import type { Journal } from '../types/journal.d.ts';
 import type { Logger } from '../types/logger.d.ts';
 import type { Sink } from '../types/sink.d.ts';
-import { type Admin } from './admin/admin.ts';
-import { Hub } from './admin/hub.ts';
-import { alertsOf } from './telemetry/alerts.ts';
+import { type Admin, Hub } from './admin/admin.ts';
+import { alertsOf, eventLog, type Listener, tee } from './telemetry/telemetry.ts';
 import { chain, ordered } from './chain.ts';
-import { systemClock } from './platform/clock.ts';
-import { resolveConfig, warningsOf } from './config/load.ts';
-import { Connections } from './request/connections.ts';
-import type { Context } from './request/context.ts';
-import { stages, type Core, type ErrorHandler, type Handler, type Next } from './request/core.ts';
-import { eventLog, tee, type Listener } from './telemetry/events.ts';
-import { Live } from './request/in-flight.ts';
-import { onRoutes } from './middlewares/per-route.ts';
-import type { Deps, Part } from './middlewares/middleware.ts';
-import { attach } from './request/attach.ts';
-import { drained } from './request/drain.ts';
-import { Watch } from './request/deadlines.ts';
+import { systemClock } from './platform/platform.ts';
+import { resolveConfig, warningsOf } from './config/config.ts';
+import { attach, Connections, type Context, type Core, drained, type ErrorHandler, type Handler, InFlight, type Next, stages, Deadlines } from './request/request.ts';
+import { type Deps, onRoutes, type Part } from './middlewares/middlewares.ts';
 import { wire, type Closer, type Wired } from './wiring.ts';
 
 /** What a program may bring of its own. */
@@ -71,12 +62,15 @@ export function heimdall(input?: ConfigInput | Config, options: GateOptions = {}
   const log = tee(options.log ?? eventLog(config.logging), listeners);
   const alerts = alertsOf(config.audit.alerts, clock, log);
   if (alerts !== null) listeners.push(alerts.hear);
-  const core = {
-    config, log, clock, observe: config.mode === 'observe', draining: false, closed: false, live: new Live(),
-    heads: { every: [], own: [], proxied: [] }, finishers: [],
-  } as Omit<Core, 'watch' | 'connections'> as Core;
+  const inFlight = new InFlight<Context>();
   const { connectionsPerAddress } = config.guard;
-  Object.assign(core, { watch: new Watch(core), connections: connectionsPerAddress === null ? null : new Connections(core, connectionsPerAddress) });
+  const observe = config.mode === 'observe';
+  const core: Core = {
+    config, log, clock, observe, draining: false, closed: false, inFlight,
+    deadlines: new Deadlines({ config, clock, inFlight }),
+    connections: connectionsPerAddress === null ? null : new Connections(connectionsPerAddress, config.trustProxy, observe),
+    heads: { every: [], own: [], proxied: [] }, finishers: [],
+  };
   for (const warning of warningsOf(config)) log.warn({ warning }, 'config.warning');
   const wired = wire(core, hub, options.sinks ?? []);
   const router = assemble(core, wired.deps);

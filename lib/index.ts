@@ -1,9 +1,9 @@
-export { ConfigError, loadConfig } from './config/load.ts';
-export { HeimdallError, type ErrorCode } from './errors.ts';
+export { loadConfig } from './config/config.ts';
+export { ConfigError, HeimdallError, type ErrorCode } from './errors.ts';
 export { heimdall, type Gate, type GateOptions } from './gateway.ts';
-export { keepRawBody } from './http/parsed-body.ts';
-export { createServer } from './server/create.ts';
-export { serve, type Serving } from './server/serve.ts';
+export { keepRawBody } from './http/http.ts';
+export { createServer } from './server/server.ts';
+export { serve, type Serving } from './server/server.ts';
 export type { Clock, Timer } from '../types/clock.d.ts';
 export type * from '../types/config.d.ts';
 export type { RequestInfo, TokenIdentity } from '../types/context.d.ts';

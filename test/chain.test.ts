@@ -21,7 +21,9 @@ describe('the chain', () => {
   });
 
   it('names every part once, as its file is called', () => {
-    const files = readdirSync(new URL('../lib/middlewares', import.meta.url)).map((file) => file.replace('.ts', '').replaceAll('-', '_'));
+    // Beside the parts stand the room's door, the contract they fulfil and the parts a route adds.
+    const others = ['middlewares.ts', 'middleware.ts', 'per-route.ts'];
+    const files = readdirSync(new URL('../lib/middlewares', import.meta.url)).filter((file) => !others.includes(file)).map((file) => file.replace('.ts', '').replaceAll('-', '_'));
     assert.deepEqual(files.sort(), chain.map(({ name }) => name).sort());
   });
 

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import type { LoggingConfig } from '../../types/config.d.ts';
-import type { Raw } from '../record/decode.ts';
-import { headerOf } from '../redaction/redact.ts';
+import type { Raw } from '../record/record.ts';
+import { headerOf } from '../redaction/redaction.ts';
 
 const maxPath = 2048;
 /** A name, of a model or of a program, that a caller or an upstream wrote. */

@@ -1,6 +1,10 @@
+// The line a request leaves: its formats, and the console and rotating file it is written to.
+
 import type { Writable } from 'node:stream';
-import type { Core } from '../request/core.ts';
-import { describe } from '../platform/describe.ts';
+import type { Core } from '../request/request.ts';
+import { describe } from '../platform/platform.ts';
+
+export { Lines } from './lines.ts';
 
 /** Bytes that may wait for a slow terminal before lines are dropped. */
 const maxWaiting = 8_388_608;

@@ -1,8 +1,7 @@
-import { describe } from '../platform/describe.ts';
+import { describe } from '../platform/platform.ts';
 import { accessLine } from './access-line.ts';
-import { decode, wipe, type Raw } from '../record/decode.ts';
+import { type Batch, decode, type FromWorker, type LineOptions, type Raw, wipe, type Written } from '../record/record.ts';
 import { LogFile } from './log-file.ts';
-import type { Batch, FromWorker, LineOptions, Written } from '../record/messages.ts';
 
 const utf8 = new TextEncoder();
 

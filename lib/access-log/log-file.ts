@@ -2,7 +2,7 @@ import { closeSync, constants, fstatSync, ftruncateSync, lstatSync, openSync, re
 import { dirname, join, parse } from 'node:path';
 import { threadId } from 'node:worker_threads';
 import type { LoggingConfig } from '../../types/config.d.ts';
-import { makeDirectory } from '../platform/directory.ts';
+import { makeDirectory } from '../platform/platform.ts';
 
 /** What is no file (a pipe, a terminal) and does not take lines at once loses them: to wait for it would stop the thread. Windows has no such flag. */
 const appending = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | ((constants as Partial<typeof constants>).O_NONBLOCK ?? 0);

@@ -1,16 +1,18 @@
+// The admin API: what an administrator sees and changes while the gate runs.
+
 import type { ServerResponse } from 'node:http';
 import { Router } from 'express';
 import type { Route } from '../../types/route.d.ts';
-import { Context } from '../request/context.ts';
-import type { GateRequest, Handler } from '../request/core.ts';
-import { describe } from '../platform/describe.ts';
-import { bearer, Door } from '../keys/bearer-guard.ts';
+import { Context, type GateRequest, type Handler, ownRoute } from '../request/request.ts';
+import { describe } from '../platform/platform.ts';
+import { bearer, Door } from '../keys/keys.ts';
 import { HeimdallError } from '../errors.ts';
-import { AddressSet, clientAddress } from '../identity/address.ts';
-import { deviceFingerprint } from '../identity/device.ts';
-import { ownRoute } from '../request/own-route.ts';
+import { AddressSet, clientAddress, deviceFingerprint } from '../identity/identity.ts';
 import { isJson, type Caller, type Insides, type Reply } from './call.ts';
 import { resourceFor, resources, type Resource } from './table.ts';
+
+export { moment } from './fields.ts';
+export { Hub } from './hub.ts';
 
 const loopback = new AddressSet(['loopback']);
 

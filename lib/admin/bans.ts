@@ -1,9 +1,7 @@
 import { z } from 'zod';
-import { key, required } from '../config/fields.ts';
-import { choice, flag, orNull, text } from '../config/value-types.ts';
+import { choice, flag, key, orNull, required, text } from '../config/config.ts';
 import { HeimdallError } from '../errors.ts';
-import { invalid } from '../registry/invalid.ts';
-import { shownBan } from '../registry/public-view.ts';
+import { invalid, shownBan } from '../registry/registry.ts';
 import { changed, fieldsOf, type Method } from './call.ts';
 import { iso, moment, strictly } from './fields.ts';
 

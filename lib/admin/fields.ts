@@ -1,10 +1,7 @@
 import type { z } from 'zod';
-import type { Complaint } from '../config/fields.ts';
-import { date, type Kind } from '../config/value-types.ts';
-import { show, showLength, suggestion } from '../config/problems.ts';
-import { readDuration } from '../config/units.ts';
+import { type Complaint, date, type Kind, readDuration, show, showLength, suggestion } from '../config/config.ts';
 import { HeimdallError } from '../errors.ts';
-import { invalid } from '../registry/invalid.ts';
+import { invalid } from '../registry/registry.ts';
 
 /** An object of fields, as zod describes it. */
 export type Fields = z.ZodObject<z.ZodRawShape, z.core.$strict>;

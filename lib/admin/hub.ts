@@ -1,9 +1,8 @@
 import type { Config } from '../../types/config.d.ts';
-import { toSnake } from '../config/schema-tree.ts';
-import type { Context } from '../request/context.ts';
-import type { Exchange } from '../request/core.ts';
+import { toSnake } from '../config/config.ts';
+import type { Context, Exchange } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import type { Level, Listener } from '../telemetry/events.ts';
+import type { Level, Listener } from '../telemetry/telemetry.ts';
 
 /** Events kept for readers that come back. */
 const remembered = 500;

@@ -1,11 +1,8 @@
 import { z } from 'zod';
 import type { IssuedKey, KeyView } from '../../types/registry.d.ts';
-import { key, list, required } from '../config/fields.ts';
-import { credential, duration, flag, network, orNull, text } from '../config/value-types.ts';
-import { keyLimits } from '../config/limits.ts';
+import { credential, duration, flag, key, keyLimits, list, network, orNull, required, text } from '../config/config.ts';
 import { HeimdallError } from '../errors.ts';
-import { invalid } from '../registry/invalid.ts';
-import { shownKey } from '../registry/public-view.ts';
+import { invalid, shownKey } from '../registry/registry.ts';
 import { changed, fieldsOf, type Call, type Insides, type Method, type Reply } from './call.ts';
 import { moment, strictly } from './fields.ts';
 

@@ -1,8 +1,8 @@
 import type { AuditRecord } from '../../types/record.d.ts';
 import type { SqlRow } from '../../types/journal.d.ts';
 import { HeimdallError } from '../errors.ts';
-import { countOf, filters, frequencyOf, groups, groupsOf, measures, pageOf, SearchError, type Query, type Wanted } from '../journal/search.ts';
-import { invalid } from '../registry/invalid.ts';
+import { countOf, filters, frequencyOf, groups, groupsOf, measures, pageOf, SearchError, type Query, type Wanted } from '../journal/journal.ts';
+import { invalid } from '../registry/registry.ts';
 import { changed, type Call, type Insides, type Method } from './call.ts';
 
 const mostRecords = 1000;

@@ -3,9 +3,7 @@ import type { JournalStats } from '../../types/journal.d.ts';
 import type { QueueView } from '../../types/queue.d.ts';
 import type { SinkView } from '../../types/sink.d.ts';
 import type { TargetStatus } from '../../types/target.d.ts';
-import { required } from '../config/fields.ts';
-import { integer } from '../config/value-types.ts';
-import { printable } from '../config/load.ts';
+import { integer, printable, required } from '../config/config.ts';
 import { HeimdallError } from '../errors.ts';
 import { changed, fieldsOf, type Insides, type Method } from './call.ts';
 import { iso, strictly } from './fields.ts';
@@ -43,7 +41,7 @@ export const showHealth: Method = async (_call, insides) => {
     uptime,
     mode: core.config.mode,
     draining: core.draining,
-    requests_in_hand: core.live.size,
+    requests_in_hand: core.inFlight.size,
     event_readers: hub.readers,
     targets: views.map(targetJson),
     queue: queueJson(queue.view()),

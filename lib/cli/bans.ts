@@ -1,6 +1,7 @@
 import type { Ban } from '../../types/registry.d.ts';
-import { expectation, show } from '../config/problems.ts';
-import { shownBan } from '../registry/public-view.ts';
+import { show } from '../config/config.ts';
+import { expectation } from '../errors.ts';
+import { shownBan } from '../registry/registry.ts';
 import { textOf, UsageError, type Command, type Given, type Option } from './command.ts';
 import { withRegistry } from './registry.ts';
 import { moment, table } from './table.ts';

@@ -8,7 +8,7 @@ export const check: Command = {
   what: 'validate the configuration and print what is in force, secrets masked',
   options: {},
   run: async (given) => {
-    const { loadConfig, printable, warningsOf } = await import('../config/load.ts');
+    const { loadConfig, printable, warningsOf } = await import('../config/config.ts');
     const { stringify } = await import('yaml');
     const config = loadConfig(textOf(given, 'config'));
     given.say.out(stringify(printable(config)));

@@ -1,5 +1,7 @@
+// The commands of `heimdall`.
+
 import { parseArgs } from 'node:util';
-import { suggestion } from '../config/problems.ts';
+import { suggestion } from '../config/config.ts';
 import { banCommands } from './bans.ts';
 import { check } from './check.ts';
 import { common, UsageError, type Command, type Given, type Say } from './command.ts';

@@ -3,14 +3,10 @@ import { DatabaseSync } from 'node:sqlite';
 import type { Config } from '../../types/config.d.ts';
 import type { Forgetting } from '../../types/journal.d.ts';
 import type { Checkpoint } from '../../types/sink.d.ts';
-import { expectation, show, whyUnreadable } from '../config/problems.ts';
-import { parseAddress } from '../identity/address.ts';
-import { secretFileOf } from '../identity/secret.ts';
-import { signerOf, trusting } from '../journal/hash-chain.ts';
-import { forget as erase } from '../journal/forget.ts';
-import { headFileOf, readHead } from '../journal/store.ts';
-import { schemaVersion } from '../journal/schema.ts';
-import { verifyJournal, type Verdict } from '../journal/verify.ts';
+import { show, whyUnreadable } from '../config/config.ts';
+import { expectation } from '../errors.ts';
+import { parseAddress, secretFileOf } from '../identity/identity.ts';
+import { forget as erase, headFileOf, readHead, schemaVersion, signerOf, trusting, type Verdict, verifyJournal } from '../journal/journal.ts';
 import { statePath } from '../registry/registry.ts';
 import { textOf, UsageError, type Given } from './command.ts';
 
@@ -101,7 +97,7 @@ function copyDatabase(from: string, to: string): void {
 
 /** @throws Error when there is no journal, or no secret where one is needed. */
 async function journalOf(given: Given, needsSecret = true): Promise<{ file: string; secrets: readonly string[] }> {
-  const { loadConfig } = await import('../config/load.ts');
+  const { loadConfig } = await import('../config/config.ts');
   const config = loadConfig(textOf(given, 'config'));
   const file = textOf(given, 'path') ?? config.audit.path;
   if (!existsSync(file)) throw new Error(`audit.path: ${expectation('a journal', `${show(file)}, where there is none`, `heimdall ${needsSecret ? 'verify' : 'backup'} --path data/heimdall.db`)}`);

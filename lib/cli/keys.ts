@@ -1,8 +1,7 @@
 import type { IssuedKey, KeyView, NewKey, OwnLimits } from '../../types/registry.d.ts';
-import { writeDuration } from '../config/units.ts';
-import { shownKey } from '../registry/public-view.ts';
-import type { Command, Given, Option } from './command.ts';
-import { UsageError } from './command.ts';
+import { writeDuration } from '../config/config.ts';
+import { shownKey } from '../registry/registry.ts';
+import { type Command, type Given, type Option, UsageError } from './command.ts';
 import { withRegistry, type Opened } from './registry.ts';
 import { moment, table } from './table.ts';
 import { durationOf, fileOf, limitOf, listOf, momentOf, numberOf } from './values.ts';

@@ -1,10 +1,11 @@
 import { closeSync, existsSync, openSync, writeSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import type { SqlRow, SqlValue } from '../../types/journal.d.ts';
-import { expectation, show } from '../config/problems.ts';
+import { show } from '../config/config.ts';
+import { expectation } from '../errors.ts';
 import { csvLine, harmless, jsonLine, textOfCell, type Cell } from './record-format.ts';
-import { balanceOf, countOf, filters, groups, groupsOf, measures, pageOf, SearchError, type Query, type Wanted } from '../journal/search.ts';
-import { recordColumns, recordOf } from '../record/columns.ts';
+import { balanceOf, countOf, filters, groups, groupsOf, measures, pageOf, SearchError, type Query, type Wanted } from '../journal/journal.ts';
+import { recordColumns, recordOf } from '../record/record.ts';
 import { textOf, UsageError, type Command, type Given, type Option, type Say } from './command.ts';
 import { table } from './table.ts';
 import { numberOf } from './values.ts';
@@ -59,7 +60,7 @@ export const logs: Command = {
 };
 
 async function journalOf(given: Given): Promise<string> {
-  const { loadConfig } = await import('../config/load.ts');
+  const { loadConfig } = await import('../config/config.ts');
   const path = textOf(given, 'path') ?? loadConfig(textOf(given, 'config')).audit.path;
   if (!existsSync(path)) throw new Error(`audit.path: ${expectation('a journal', `${show(path)}, where there is none`, 'heimdall logs --path data/heimdall.db')}`);
   return path;

@@ -1,12 +1,11 @@
 import { resolve } from 'node:path';
 import type { Config } from '../../types/config.d.ts';
 import type { Logger } from '../../types/logger.d.ts';
-import { systemClock } from '../platform/clock.ts';
-import { loadConfig } from '../config/load.ts';
-import type { Core } from '../request/core.ts';
+import { redisOf, systemClock } from '../platform/platform.ts';
+import { loadConfig } from '../config/config.ts';
+import type { Core } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import { installSecret } from '../identity/secret.ts';
-import { redisOf } from '../platform/redis.ts';
+import { installSecret } from '../identity/identity.ts';
 import { KeyRegistry, statePath } from '../registry/registry.ts';
 import { textOf, type Given, type Say } from './command.ts';
 

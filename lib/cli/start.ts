@@ -11,8 +11,8 @@ export const start: Command = {
       await demonstration();
       return null;
     }
-    const { loadConfig } = await import('../config/load.ts');
-    const { serve } = await import('../server/serve.ts');
+    const { loadConfig } = await import('../config/config.ts');
+    const { serve } = await import('../server/server.ts');
     await serve(loadConfig(textOf(given, 'config')));
     return null;
   },

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import type { RequestLimit } from '../../types/config.d.ts';
-import { moment } from '../admin/fields.ts';
-import { expectation, show, whyUnreadable } from '../config/problems.ts';
-import { readDuration } from '../config/units.ts';
+import { moment } from '../admin/admin.ts';
+import { readDuration, show, whyUnreadable } from '../config/config.ts';
+import { expectation } from '../errors.ts';
 import { textOf, UsageError, type Given } from './command.ts';
 
 /** @throws UsageError when it is given and is neither a date nor a duration from now. */

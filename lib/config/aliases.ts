@@ -1,11 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
-import { merge, valueAt, without, writePath } from './paths.ts';
-import type { Style } from './paths.ts';
-import { expectation } from './problems.ts';
-import type { Path } from './problems.ts';
+import { merge, type Style, valueAt, without, writePath } from './paths.ts';
+import { type Path } from './problems.ts';
+import { expectation } from '../errors.ts';
 import type { Report } from './report.ts';
-import { isSection, SECOND_PLACES } from './schema-tree.ts';
-import type { SecondPlace, Tree } from './schema-tree.ts';
+import { isSection, SECOND_PLACES, type SecondPlace, type Tree } from './schema-tree.ts';
 
 /** A tree whose settings stand at their first places alone, and where in it a setting stood before. */
 export interface Home {

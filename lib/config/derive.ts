@@ -2,8 +2,7 @@ import type { Config } from '../../types/config.d.ts';
 import type { Provider } from '../../types/provider.d.ts';
 import { heldProvider } from './provider.ts';
 import { handlerOf } from './routes.ts';
-import { ALWAYS_LAST } from './schema.ts';
-import type { Draft, PARTS } from './schema.ts';
+import { ALWAYS_LAST, type Draft, type PARTS } from './schema.ts';
 
 /** Largest body kept for failover unless the configuration says otherwise. */
 export const BUFFER_BODY_BYTES = 32 * 1024 ** 2;

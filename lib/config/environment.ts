@@ -2,8 +2,7 @@ import { readFileSync } from 'node:fs';
 import { parseEnv } from 'node:util';
 import { expand } from 'dotenv-expand';
 import type { Variables } from './expand.ts';
-import { whyUnreadable } from './problems.ts';
-import type { Path } from './problems.ts';
+import { type Path, whyUnreadable } from './problems.ts';
 import type { Report } from './report.ts';
 import type { Tree } from './schema-tree.ts';
 

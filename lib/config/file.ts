@@ -1,10 +1,10 @@
 import { readFileSync, statSync } from 'node:fs';
 import { LineCounter, parseDocument } from 'yaml';
 import type { YAMLParseError } from 'yaml';
-import { expectation, show, whyUnreadable } from './problems.ts';
+import { show, whyUnreadable } from './problems.ts';
+import { expectation } from '../errors.ts';
 import type { Report } from './report.ts';
-import { isSection } from './schema-tree.ts';
-import type { Tree } from './schema-tree.ts';
+import { isSection, type Tree } from './schema-tree.ts';
 
 /**
  * Reads a YAML (or JSON) file as a tree, keys as written; an empty file is an empty tree. `asked` is what named the file:

@@ -1,10 +1,8 @@
-import { writeStep } from './paths.ts';
-import type { Style } from './paths.ts';
-import { expectation, show, showLength, suggestion } from './problems.ts';
-import type { Path } from './problems.ts';
+import { type Style, writeStep } from './paths.ts';
+import { type Path, show, showLength, suggestion } from './problems.ts';
+import { expectation } from '../errors.ts';
 import type { Report } from './report.ts';
-import { isSection, SHAPE } from './schema-tree.ts';
-import type { Entry, Shape, Tree } from './schema-tree.ts';
+import { type Entry, isSection, type Shape, SHAPE, type Tree } from './schema-tree.ts';
 
 /** Stands at the place of a secret that is to be read from a file. */
 export class SecretFile {

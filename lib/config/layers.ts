@@ -2,13 +2,11 @@ import { VARIABLES, variablesTree } from './environment.ts';
 import type { Variables } from './expand.ts';
 import { isWorldReadable, readTree } from './file.ts';
 import { enter } from './keys.ts';
-import { writePath } from './paths.ts';
-import type { Style } from './paths.ts';
+import { type Style, writePath } from './paths.ts';
 import type { Path } from './problems.ts';
 import type { Report } from './report.ts';
 import { moveHome } from './aliases.ts';
-import { settle } from './resolve-values.ts';
-import type { Settling } from './resolve-values.ts';
+import { settle, type Settling } from './resolve-values.ts';
 import type { Tree } from './schema-tree.ts';
 
 /** One source of settings, settled and in camelCase, and how it calls its places. */

@@ -4,19 +4,16 @@ import { complete } from './derive.ts';
 import { given, readVariables } from './environment.ts';
 import type { Variables } from './expand.ts';
 import type { Complaint } from './fields.ts';
-import { codeLayer, environmentLayer, fileLayer } from './layers.ts';
-import type { Layer } from './layers.ts';
+import { codeLayer, environmentLayer, fileLayer, type Layer } from './layers.ts';
 import { valueAt, without } from './paths.ts';
-import { ConfigError } from './problems.ts';
-import type { Path } from './problems.ts';
+import { type Path } from './problems.ts';
+import { ConfigError } from '../errors.ts';
 import { Report } from './report.ts';
 import { checkRules } from './rules.ts';
-import { schema } from './schema.ts';
-import type { Draft } from './schema.ts';
+import { type Draft, schema } from './schema.ts';
 import type { Tree } from './schema-tree.ts';
 import { Sources } from './sources.ts';
 
-export { ConfigError } from './problems.ts';
 export { printable } from './printable.ts';
 
 /** Every configuration made here, and the warnings of its making. */

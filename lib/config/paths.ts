@@ -1,6 +1,5 @@
 import type { Path } from './problems.ts';
-import { isSection, SHAPE, toSnake } from './schema-tree.ts';
-import type { Shape, Tree } from './schema-tree.ts';
+import { isSection, type Shape, SHAPE, toSnake, type Tree } from './schema-tree.ts';
 
 /** How the user writes keys: files in snake_case, code in camelCase. */
 export type Style = 'snake' | 'camel';

@@ -1,8 +1,7 @@
 import type { Config } from '../../types/config.d.ts';
 import type { Meta } from './fields.ts';
 import { maskUserinfo } from './problems.ts';
-import { isSection, SHAPE } from './schema-tree.ts';
-import type { Entry, Shape } from './schema-tree.ts';
+import { type Entry, isSection, type Shape, SHAPE } from './schema-tree.ts';
 import { writeDuration, writeShare, writeSize } from './units.ts';
 
 /** A configuration as a file would say it: snake_case, units as text, secrets as `***` (null stays null). */

@@ -1,27 +1,5 @@
-/** One thing wrong with the configuration: where (as the user wrote it: file key, variable or code key) and what. */
-export interface Problem {
-  readonly path: string;
-  readonly message: string;
-}
-
-/** Everything wrong with a configuration at once; the message has one line per problem. Secrets are never quoted. */
-export class ConfigError extends Error {
-  override readonly name = 'ConfigError';
-  readonly problems: readonly Problem[];
-
-  constructor(problems: readonly Problem[]) {
-    super(problems.map(({ path, message }) => `${path}: ${message}`).join('\n'));
-    this.problems = problems;
-  }
-}
-
 /** A place in the configuration tree, in camelCase: `['llm', 'backupProviders', 0, 'apiKey']`. */
 export type Path = readonly (string | number)[];
-
-/** `expected X, got Y. Example: Z`. */
-export function expectation(expected: string, got: string, example?: unknown): string {
-  return `expected ${expected}, got ${got}.${example === undefined ? '' : ` Example: ${typeof example === 'string' ? example : JSON.stringify(example)}`}`;
-}
 
 /**
  * A value as an error may show it: short, quoted, and without the user and password of a URL.

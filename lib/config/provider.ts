@@ -1,9 +1,7 @@
 import type { Provider } from '../../types/provider.d.ts';
-import { text, url } from './value-types.ts';
-import type { Kind } from './value-types.ts';
-import { show } from './problems.ts';
-import type { Path } from './problems.ts';
-import type { Sources } from './sources.ts';
+import type { Complaint } from './fields.ts';
+import { type Kind, text, url } from './value-types.ts';
+import { type Path, show } from './problems.ts';
 
 /** Providers known by name; any other name needs an `endpoint`. */
 export const PROVIDERS = ['newapi', 'openai', 'anthropic', 'ollama'] as const;
@@ -37,6 +35,13 @@ export function heldProvider(given: string | Provider): string | Provider {
   };
 }
 
+/** Where the problems of an object go. */
+interface Refusals {
+  /** Whether the value at a path came from code. */
+  isCode(at: Path): boolean;
+  refuse(at: Path, complaint: Complaint, got?: string): void;
+}
+
 interface Field {
   readonly expected: string;
   readonly example: unknown;
@@ -55,7 +60,7 @@ const FIELDS: Readonly<Record<keyof Provider, Field>> = {
 };
 
 /** Refuses an object that is no provider, field by field; its functions are tried with a key that is none. */
-export function checkProvider(given: string | Provider, at: Path, sources: Sources): void {
+export function checkProvider(given: string | Provider, at: Path, sources: Refusals): void {
   if (typeof given === 'string') return;
   if (!sources.isCode(at)) return sources.refuse(at, { expected: 'the name of a provider; an object can be given in code alone', example: 'openai' });
   const sound = (Object.keys(FIELDS) as (keyof Provider)[]).filter((field) => {

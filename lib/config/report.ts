@@ -1,4 +1,5 @@
-import type { Path, Problem } from './problems.ts';
+import type { Path } from './problems.ts';
+import type { Problem } from '../errors.ts';
 
 /** Gathers what is wrong and what is worth a warning, so that everything is said at once. */
 export class Report {

@@ -1,13 +1,11 @@
 import { readFileSync } from 'node:fs';
-import { expand } from './expand.ts';
-import type { Variables } from './expand.ts';
+import { expand, type Variables } from './expand.ts';
 import type { Meta } from './fields.ts';
 import { SecretFile } from './keys.ts';
-import { expectation, show, whyUnreadable } from './problems.ts';
-import type { Path } from './problems.ts';
+import { type Path, show, whyUnreadable } from './problems.ts';
+import { expectation } from '../errors.ts';
 import type { Report } from './report.ts';
-import { isSection, SHAPE } from './schema-tree.ts';
-import type { Shape, Tree } from './schema-tree.ts';
+import { isSection, type Shape, SHAPE, type Tree } from './schema-tree.ts';
 
 /** What settling one source needs: how it names places and, for a file, the variables of its texts. */
 export interface Settling {

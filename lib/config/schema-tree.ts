@@ -1,7 +1,6 @@
 import type { Meta } from './fields.ts';
 import { SERVER_HEALTH } from './health.ts';
-import { LATER } from './planned-keys.ts';
-import type { Later, LaterSection } from './planned-keys.ts';
+import { type Later, LATER, type LaterSection } from './planned-keys.ts';
 import type { Path } from './problems.ts';
 import { schema } from './schema.ts';
 

@@ -1,6 +1,5 @@
 import type { Config } from '../../types/config.d.ts';
-import { isSection, SHAPE } from './schema-tree.ts';
-import type { Shape } from './schema-tree.ts';
+import { isSection, type Shape, SHAPE } from './schema-tree.ts';
 
 /** Shorter texts would be found in innocent words. */
 const shortest = 8;

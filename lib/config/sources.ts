@@ -1,8 +1,8 @@
 import type { Complaint } from './fields.ts';
 import type { Layer } from './layers.ts';
 import { merge, valueAt, writePath } from './paths.ts';
-import { expectation, show, showLength, suggestion } from './problems.ts';
-import type { Path } from './problems.ts';
+import { type Path, show, showLength, suggestion } from './problems.ts';
+import { expectation } from '../errors.ts';
 import type { Report } from './report.ts';
 import type { Tree } from './schema-tree.ts';
 

@@ -1,4 +1,4 @@
-import { Memo, ownText } from '../platform/memo.ts';
+import { Memo, ownText } from '../platform/platform.ts';
 
 /** Longer names are read without being remembered, and only this far. */
 const longest = 512;

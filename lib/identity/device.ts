@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { hash } from 'node:crypto';
-import { ownText, Variants } from '../platform/memo.ts';
+import { ownText, Variants } from '../platform/platform.ts';
 
 interface Device {
   readonly accept: string;

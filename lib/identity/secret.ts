@@ -3,8 +3,7 @@ import { chmodSync, linkSync, readFileSync, rmSync, statSync, writeFileSync } fr
 import { dirname, join } from 'node:path';
 import type { Config } from '../../types/config.d.ts';
 import type { Logger } from '../../types/logger.d.ts';
-import { makeDirectory } from '../platform/directory.ts';
-import { adopt } from '../platform/adopt.ts';
+import { adopt, makeDirectory } from '../platform/platform.ts';
 
 const fileName = 'heimdall.secret';
 

@@ -2,7 +2,7 @@ import { chmodSync, closeSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { migrate } from './schema.ts';
-import { makeDirectory } from '../platform/directory.ts';
+import { makeDirectory } from '../platform/platform.ts';
 
 /** How long another process may hold the write lock (`forget`, a migration), milliseconds. */
 const busy = 5000;

@@ -1,9 +1,9 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { Forgetting } from '../../types/journal.d.ts';
-import { keyedHash, tokenIdentifier } from '../identity/token.ts';
+import { keyedHash, tokenIdentifier } from '../identity/identity.ts';
 import { signedText, type Signer } from './hash-chain.ts';
 import { transaction } from './database.ts';
-import { emptied, parts } from '../record/columns.ts';
+import { emptied, parts } from '../record/record.ts';
 
 /** Records erased in one transaction. */
 const chunk = 500;

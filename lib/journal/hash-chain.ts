@@ -1,6 +1,6 @@
 import { createPrivateKey, createPublicKey, hash, hkdfSync, randomFillSync, sign, verify, type KeyObject } from 'node:crypto';
 import type { Checkpoint } from '../../types/sink.d.ts';
-import { parts, type Values } from '../record/columns.ts';
+import { parts, type Values } from '../record/record.ts';
 
 /** DER of an Ed25519 key without its 32 bytes (RFC 8410 §7, §4). */
 const privateDer = Buffer.from('302e020100300506032b657004220420', 'hex');

@@ -1,18 +1,26 @@
+// The SQLite log of requests: its writer thread, hash chain, verification, retention and search.
+
 import { randomUUID } from 'node:crypto';
 import type { Timer } from '../../types/clock.d.ts';
 import type { Forgetting, Journal, JournalStats, SqlRow, SqlValue } from '../../types/journal.d.ts';
 import type { AuditRecord, NewRecord } from '../../types/record.d.ts';
 import type { Checkpoint } from '../../types/sink.d.ts';
-import type { Context } from '../request/context.ts';
-import type { Core } from '../request/core.ts';
-import { describe } from '../platform/describe.ts';
-import { encode } from '../record/encode.ts';
+import type { Context, Core } from '../request/request.ts';
+import { describe } from '../platform/platform.ts';
+import { addedOf, type Committed, encode, type FromWorker, type Kind } from '../record/record.ts';
 import { Outbox } from './outbox.ts';
 import { Schedule } from './schedule.ts';
-import type { Committed } from '../record/segment.ts';
 import { Tally } from './stats.ts';
 import { Thread, workerOptions, type JournalDeps, type Told } from './thread.ts';
-import { addedOf, type FromWorker, type Kind } from '../record/messages.ts';
+
+export { forget } from './forget.ts';
+export { signerOf, trusting } from './hash-chain.ts';
+export { schemaVersion } from './schema.ts';
+export { SearchError, balanceOf, countOf, filters, frequencyOf, groups, groupsOf, measures, pageOf, type Query, type Wanted } from './search.ts';
+export { journalSeries } from './series.ts';
+export { headFileOf, readHead } from './store.ts';
+export type { JournalDeps } from './thread.ts';
+export { verifyJournal, type Verdict } from './verify.ts';
 
 const tidyEvery = 60_000;
 /** Before another worker takes over from one that failed; doubles up to the second. */

@@ -1,8 +1,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import { openFile, openMemory, reasonOf, type Opened } from './database.ts';
-import { wipe } from '../record/decode.ts';
-import { Lines } from '../access-log/lines.ts';
-import type { FromWorker, ToWorker, WorkerOptions } from '../record/messages.ts';
+import { type FromWorker, type ToWorker, wipe, type WorkerOptions } from '../record/record.ts';
+import { Lines } from '../access-log/access-log.ts';
 import { Writer } from './writer.ts';
 
 type Tell = (message: FromWorker) => void;

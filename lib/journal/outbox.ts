@@ -1,5 +1,4 @@
-import { Segment, type Committed } from '../record/segment.ts';
-import type { Added, Batch, Kind, Written } from '../record/messages.ts';
+import { type Added, type Batch, type Committed, type Kind, Segment, type Written } from '../record/record.ts';
 
 /** Records and bytes that may wait for the writing before records are dropped. */
 const mostRecords = 100_000;

@@ -1,7 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { SqlRow } from '../../types/journal.d.ts';
-import { recordColumns, recordOf } from '../record/columns.ts';
-import type { CallName, Calls, FromWorker } from '../record/messages.ts';
+import { type CallName, type Calls, type FromWorker, recordColumns, recordOf } from '../record/record.ts';
 
 type Call = { readonly call: number; readonly name: CallName; readonly ask: unknown };
 

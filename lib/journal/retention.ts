@@ -3,7 +3,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import type { DropReason } from '../../types/journal.d.ts';
 import { signedText, type Signer } from './hash-chain.ts';
 import { transaction, usedBytes } from './database.ts';
-import { parts } from '../record/columns.ts';
+import { parts } from '../record/record.ts';
 
 /** Records removed at a time: a millisecond or so, in which nothing is written. */
 const chunk = 500;

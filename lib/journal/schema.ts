@@ -1,5 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite';
-import { columns } from '../record/columns.ts';
+import { columns } from '../record/record.ts';
 
 /** What the chain needs beside the record: never part of a record. */
 const ours = ['salt TEXT', 'digest TEXT NOT NULL', 'body_digest TEXT', 'erasure INTEGER', 'deleted_at DATETIME'];

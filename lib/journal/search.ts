@@ -1,8 +1,7 @@
 import type { SqlValue } from '../../types/journal.d.ts';
-import { expectation, show, suggestion } from '../config/problems.ts';
-import { isNetwork } from '../config/value-types.ts';
-import { readDuration } from '../config/units.ts';
-import { parseAddress } from '../identity/address.ts';
+import { isNetwork, readDuration, show, suggestion } from '../config/config.ts';
+import { expectation } from '../errors.ts';
+import { parseAddress } from '../identity/identity.ts';
 
 /** A SELECT of ours with the values for its places. */
 export interface Query {

@@ -1,5 +1,5 @@
 import type { Journal, JournalState } from '../../types/journal.d.ts';
-import type { Exposed } from '../telemetry/metrics.ts';
+import type { Exposed } from '../telemetry/telemetry.ts';
 import { writeBounds } from './stats.ts';
 
 const isWritable: Readonly<Record<JournalState['kind'], boolean>> = { idle: true, open: true, memory: false, full: false, failed: false };

@@ -1,7 +1,7 @@
 import type { DropReason, JournalState, JournalStats } from '../../types/journal.d.ts';
 import type { Checkpoint } from '../../types/sink.d.ts';
-import type { Core } from '../request/core.ts';
-import type { FromWorker } from '../record/messages.ts';
+import type { Core } from '../request/request.ts';
+import type { FromWorker } from '../record/record.ts';
 
 /** Losses are told of at most this often, milliseconds. */
 const tellEvery = 60_000;

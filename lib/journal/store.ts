@@ -3,7 +3,7 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { Checkpoint } from '../../types/sink.d.ts';
 import { bodyDigest, Leaves, origin, privateDigest, salts, signedText, type Signer, type Trust } from './hash-chain.ts';
 import { isPassing, transaction } from './database.ts';
-import { columns, names, valuesOf, type Draft } from '../record/columns.ts';
+import { columns, names, valuesOf, type Draft } from '../record/record.ts';
 
 /** What one transaction adds. */
 export interface Writing {

@@ -2,10 +2,10 @@ import { extname, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { LoggingConfig } from '../../types/config.d.ts';
 import type { Route } from '../../types/route.d.ts';
-import { secretsOf } from '../config/secrets.ts';
-import type { Core } from '../request/core.ts';
+import { secretsOf } from '../config/config.ts';
+import type { Core } from '../request/request.ts';
 import type { AccessLog } from '../access-log/access-log.ts';
-import type { CallName, Calls, FromWorker, LineOptions, ToWorker, WorkerOptions } from '../record/messages.ts';
+import type { CallName, Calls, FromWorker, LineOptions, ToWorker, WorkerOptions } from '../record/record.ts';
 
 /** Sources run as `.ts`, the package as `.js`. */
 const file = new URL(`./worker${extname(import.meta.url)}`, import.meta.url);

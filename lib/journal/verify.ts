@@ -1,7 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { Checkpoint } from '../../types/sink.d.ts';
 import { bodyDigest, Leaves, origin, privateDigest, signedText, type BatchFacts, type Trust } from './hash-chain.ts';
-import { emptied, names, parts, valuesOf, type ColumnName, type Values } from '../record/columns.ts';
+import { emptied, names, parts, valuesOf, type ColumnName, type Values } from '../record/record.ts';
 
 /** Where the journal is not what was written. */
 export interface Break {

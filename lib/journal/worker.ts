@@ -2,7 +2,7 @@ import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { openReader } from './database.ts';
 import { startWriter } from './opening.ts';
 import { answerer } from './query.ts';
-import type { FromWorker, ToWorker, WorkerOptions } from '../record/messages.ts';
+import type { FromWorker, ToWorker, WorkerOptions } from '../record/record.ts';
 
 /** The journal's thread: the one that writes, or one that reads beside it. */
 const options = workerData as WorkerOptions;

@@ -1,15 +1,12 @@
 import { statSync } from 'node:fs';
 import { signerOf, trusting, type Signer } from './hash-chain.ts';
 import { isPassing, reasonOf, usedBytes, type Opened } from './database.ts';
-import { decode, wipe } from '../record/decode.ts';
-import { Drafter } from '../record/builder.ts';
+import { type Batch, type Calls, decode, type Draft, Drafter, type FromWorker, type ToWorker, wipe, type WorkerOptions } from '../record/record.ts';
 import { forget } from './forget.ts';
-import type { Lines } from '../access-log/lines.ts';
+import type { Lines } from '../access-log/access-log.ts';
 import { answerer } from './query.ts';
 import { shrink, tidy, type Retention } from './retention.ts';
 import { headFileOf, Store, type Writing } from './store.ts';
-import type { Draft } from '../record/columns.ts';
-import type { Batch, Calls, FromWorker, ToWorker, WorkerOptions } from '../record/messages.ts';
 
 /** Records of one transaction at most: what is removed later goes in one piece too. */
 const mostRecords = 1000;

@@ -1,9 +1,8 @@
 import { hash, timingSafeEqual } from 'node:crypto';
 import { MemoryStore, type Options } from 'express-rate-limit';
-import type { Context } from '../request/context.ts';
-import type { Core } from '../request/core.ts';
+import type { Context, Core } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import { networkOf } from '../identity/address.ts';
+import { networkOf } from '../identity/identity.ts';
 
 /** Failures after which an address has to wait, and for how long they count, where the address limit says nothing of failures. */
 const failuresAllowed = 60;

@@ -1,7 +1,7 @@
 import type { CryptoKey, FlattenedJWSInput, JSONWebKeySet, JWSHeaderParameters, LocalJWKSet } from 'jose';
 import type { Clock } from '../../types/clock.d.ts';
 import type { Logger } from '../../types/logger.d.ts';
-import { describe } from '../platform/describe.ts';
+import { describe } from '../platform/platform.ts';
 
 /** Keys are looked at again this often, milliseconds: one that its issuer took back must not stay good. */
 const renewEvery = 600_000;

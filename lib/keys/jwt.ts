@@ -4,7 +4,7 @@ import type { CryptoKey, FlattenedJWSInput, JWSHeaderParameters, JWTPayload, JWT
 import type { Clock } from '../../types/clock.d.ts';
 import type { Config, JwtConfig } from '../../types/config.d.ts';
 import type { Logger } from '../../types/logger.d.ts';
-import { ConfigError, expectation } from '../config/problems.ts';
+import { ConfigError, expectation } from '../errors.ts';
 import { IssuerKeys, KeysUnavailable } from './jwks.ts';
 
 /** What is to be thought of a token. Strangers are told none of the reasons. */

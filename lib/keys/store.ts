@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import type { Clock } from '../../types/clock.d.ts';
 import type { GatewayKey } from '../../types/config.d.ts';
-import { AddressSet } from '../identity/address.ts';
+import { AddressSet } from '../identity/identity.ts';
 
 interface Entry {
   readonly key: GatewayKey;

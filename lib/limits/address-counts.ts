@@ -1,9 +1,8 @@
 import { MemoryStore, type IncrementResponse, type Options } from 'express-rate-limit';
 import type { RedisReply, RedisStore } from 'rate-limit-redis';
 import type { RateLimitConfig } from '../../types/config.d.ts';
-import type { Core } from '../request/core.ts';
-import { describe } from '../platform/describe.ts';
-import type { Redis } from '../platform/redis.ts';
+import type { Core } from '../request/request.ts';
+import { describe, type Redis } from '../platform/platform.ts';
 
 /** What has been counted of an address, itself included. */
 export interface Counted {

@@ -2,11 +2,9 @@ import { hash } from 'node:crypto';
 import type { GatewayKey, KeyLimits, Policy, RateLimitConfig } from '../../types/config.d.ts';
 import type { TokenIdentity } from '../../types/context.d.ts';
 import type { OwnLimits } from '../../types/registry.d.ts';
-import { isNetwork } from '../config/value-types.ts';
-import { hasLimits } from '../config/limits.ts';
-import type { Context } from '../request/context.ts';
-import { AddressSet } from '../identity/address.ts';
-import { familyOf } from '../identity/client.ts';
+import { hasLimits, isNetwork } from '../config/config.ts';
+import type { Context } from '../request/request.ts';
+import { AddressSet, familyOf } from '../identity/identity.ts';
 import { Notice } from './notice.ts';
 import type { Kind, Period, Rule } from './rule.ts';
 

@@ -1,9 +1,8 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Timer } from '../../types/clock.d.ts';
-import { makeDirectory } from '../platform/directory.ts';
-import type { Core } from '../request/core.ts';
-import { describe } from '../platform/describe.ts';
+import { describe, makeDirectory } from '../platform/platform.ts';
+import type { Core } from '../request/request.ts';
 
 /** A day or month of somebody's spending, nano-dollars. */
 export interface Budget {

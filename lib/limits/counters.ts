@@ -1,4 +1,4 @@
-import type { SeriesName } from '../config/series.ts';
+import type { SeriesName } from '../config/config.ts';
 
 /** How a check ended. */
 export type Checked = 'allowed' | 'refused' | 'observed' | 'unchecked' | 'unavailable';

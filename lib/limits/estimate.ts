@@ -1,5 +1,5 @@
 import type { Usage } from '../../types/usage.d.ts';
-import type { Context } from '../request/context.ts';
+import type { Context } from '../request/request.ts';
 import { guessedCompletion, guessedShare, type Rule } from './rule.ts';
 
 /** What requests are worth before and after; handed in by who knows models and prices. */

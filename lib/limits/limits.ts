@@ -1,10 +1,11 @@
+// What a caller may use: requests, tokens, concurrency and budgets, in memory or in Redis.
+
 import { dirname, join } from 'node:path';
 import type { TokenIdentity } from '../../types/context.d.ts';
-import { hasLimits } from '../config/limits.ts';
-import type { Context } from '../request/context.ts';
-import type { Core } from '../request/core.ts';
+import { hasLimits } from '../config/config.ts';
+import type { Context, Core } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import type { Redis } from '../platform/redis.ts';
+import type { Redis } from '../platform/platform.ts';
 import { BudgetFile } from './budget-file.ts';
 import { RuleBook, type RuleSet } from './book.ts';
 import { LimitCounters, type Held } from './counters.ts';
@@ -17,6 +18,8 @@ import { refusalOf } from './refusal.ts';
 import { Reservation, type Till } from './reservation.ts';
 import { Ask, type Rule, type Store, type Verdict } from './rule.ts';
 import { SharedStore } from './shared-store.ts';
+
+export { AddressCounts } from './address-counts.ts';
 
 /** What limits are made of. */
 export interface LimitsDeps {

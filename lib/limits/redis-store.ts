@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../../types/clock.d.ts';
-import type { Redis } from '../platform/redis.ts';
+import type { Redis } from '../platform/platform.ts';
 import { Ask, Taking, type Holder, type Kind } from './rule.ts';
 import { renewScript, settleScript, spendScript, takeScript } from './scripts.ts';
 

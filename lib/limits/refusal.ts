@@ -1,4 +1,4 @@
-import { writeDuration } from '../config/units.ts';
+import { writeDuration } from '../config/config.ts';
 import { HeimdallError, type ErrorCode } from '../errors.ts';
 import type { Ask, Kind } from './rule.ts';
 

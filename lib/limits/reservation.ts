@@ -1,5 +1,4 @@
-import type { Context } from '../request/context.ts';
-import type { Holding } from '../request/core.ts';
+import type { Context, Holding } from '../request/request.ts';
 import type { LimitCounters } from './counters.ts';
 import { actualOf, type Appraiser, type Estimate } from './estimate.ts';
 import { Taking, type Ask, type Store } from './rule.ts';

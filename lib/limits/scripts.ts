@@ -1,4 +1,4 @@
-import { scriptOf } from '../platform/redis.ts';
+import { scriptOf } from '../platform/platform.ts';
 
 /**
  * What all scripts begin with. `ARGV[1]`: the time in Unix milliseconds, 0 for Redis's own, which all instances share.

@@ -1,7 +1,7 @@
 import type { Timer } from '../../types/clock.d.ts';
 import type { RateLimitConfig } from '../../types/config.d.ts';
-import type { Core } from '../request/core.ts';
-import { describe } from '../platform/describe.ts';
+import type { Core } from '../request/request.ts';
+import { describe } from '../platform/platform.ts';
 import type { MemoryStore } from './memory-store.ts';
 import type { RedisStore } from './redis-store.ts';
 import type { Store, Taking, Verdict } from './rule.ts';

@@ -1,9 +1,8 @@
 import type { GatewayKey } from '../../types/config.d.ts';
-import type { Context } from '../request/context.ts';
-import type { Core } from '../request/core.ts';
+import type { Context, Core } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import { carriersOf, credentialOf } from '../identity/token.ts';
-import { jwtVerifierOf, looksLikeJwt, type JwtVerdict, type JwtVerifier } from '../keys/jwt.ts';
+import { carriersOf, credentialOf } from '../identity/identity.ts';
+import { jwtVerifierOf, looksLikeJwt, type JwtVerdict, type JwtVerifier } from '../keys/keys.ts';
 import { contextOf, type Deps, type Handler, type Middleware, type Next } from './middleware.ts';
 import { refusesKey } from './guard.ts';
 

@@ -1,8 +1,7 @@
 import { Transform } from 'node:stream';
-import type { Context } from '../request/context.ts';
-import type { Core } from '../request/core.ts';
+import type { Context, Core } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import { bodyTaken } from '../http/parsed-body.ts';
+import { bodyTaken } from '../http/http.ts';
 import { contextOf, type Deps, type Middleware, type Next } from './middleware.ts';
 
 /** Reads the body of model routes, within limits: nothing is buffered for strangers or for routes that only stream. */

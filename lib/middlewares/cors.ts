@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import corsMiddleware, { type CorsOptions } from 'cors';
 import type { CorsConfig } from '../../types/config.d.ts';
-import type { Context } from '../request/context.ts';
+import type { Context } from '../request/request.ts';
 import { contextOf, type Middleware } from './middleware.ts';
 
 /** Answers preflights and marks answers for browsers. Without a `cors` section NewAPI's own CORS passes untouched. */

@@ -1,8 +1,6 @@
-import type { Context } from '../request/context.ts';
-import type { Core } from '../request/core.ts';
-import { Door } from '../keys/bearer-guard.ts';
+import { type Context, type Core, ownRoute } from '../request/request.ts';
+import { Door } from '../keys/keys.ts';
 import { HeimdallError } from '../errors.ts';
-import { ownRoute } from '../request/own-route.ts';
 import { contextOf, type Deps, type Middleware, type Part } from './middleware.ts';
 
 /**

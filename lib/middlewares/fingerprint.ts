@@ -1,13 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { TLSSocket } from 'node:tls';
-import { Context } from '../request/context.ts';
-import type { Core, GateRequest } from '../request/core.ts';
+import { Context, type Core, type GateRequest } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import { AddressSet, clientAddress, type ClientAddress } from '../identity/address.ts';
-import { Collapse } from '../identity/collapse.ts';
-import { deviceFingerprint } from '../identity/device.ts';
-import { handshakeOf } from '../identity/ja4.ts';
-import { credentialOf } from '../identity/token.ts';
+import { AddressSet, clientAddress, type ClientAddress, Collapse, credentialOf, deviceFingerprint, handshakeOf } from '../identity/identity.ts';
 import type { Deps, Handler, Middleware } from './middleware.ts';
 
 /** Gives a request its id, its caller and its route, before anyone may refuse it. */

@@ -1,13 +1,11 @@
 import type { Socket } from 'node:net';
 import type { Ban } from '../../types/registry.d.ts';
-import type { Context } from '../request/context.ts';
-import type { Core } from '../request/core.ts';
-import { cut } from '../request/cut-off.ts';
+import { type Context, type Core, cut } from '../request/request.ts';
 import { HeimdallError, type ErrorCode } from '../errors.ts';
-import { AddressSet } from '../identity/address.ts';
-import type { GuardReason } from '../telemetry/metrics.ts';
+import { AddressSet } from '../identity/identity.ts';
+import type { GuardReason } from '../telemetry/telemetry.ts';
 import { contextOf, type Deps, type Middleware, type Next } from './middleware.ts';
-import type { BanIndex } from '../registry/ban-index.ts';
+import type { BanIndex } from '../registry/registry.ts';
 
 /** How long somebody who is cut off may take to read why, milliseconds. */
 const grace = 500;
@@ -136,7 +134,7 @@ function cutOff(core: Core, deps: Deps): void {
   if (core.observe || core.closed) return;
   const told: Context[] = [];
   const banned = deps.registry.bannedAt(core.clock.now());
-  for (const context of core.live) {
+  for (const context of core.inFlight) {
     const ban = banOf(context, banned);
     const problem = ban === null && context.grant !== null ? deps.keys.problemOf(context.grant) : null;
     if ((ban === null && problem === null) || context.finished || context.outside) continue;

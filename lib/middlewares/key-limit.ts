@@ -1,4 +1,4 @@
-import type { Context } from '../request/context.ts';
+import type { Context } from '../request/request.ts';
 import { contextOf, type Middleware } from './middleware.ts';
 
 /** Requests, tokens, concurrency and budget of keys and policies. Without any limit it is not there. */

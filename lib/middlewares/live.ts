@@ -1,7 +1,6 @@
 import type { RouteConfig } from '../../types/config.d.ts';
-import type { Context } from '../request/context.ts';
+import { type Context, ownRoute } from '../request/request.ts';
 import { contextOf, type Deps, type Middleware } from './middleware.ts';
-import { ownRoute } from '../request/own-route.ts';
 
 const json = ['Content-Type', 'application/json', 'Cache-Control', 'no-store'];
 

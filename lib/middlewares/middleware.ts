@@ -4,22 +4,18 @@ import type { TokenIdentity } from '../../types/context.d.ts';
 import type { Journal } from '../../types/journal.d.ts';
 import type { Route } from '../../types/route.d.ts';
 import type { AdminPaths } from '../admin/admin.ts';
-import type { Ingestion } from '../record/ingest.ts';
-import type { RouteHealth } from '../upstream/route-health.ts';
-import type { Context } from '../request/context.ts';
-import type { Core, ErrorHandler, Finisher, GateRequest, Handler, HeadPart, Stage, Tap } from '../request/core.ts';
+import type { Ingestion } from '../record/record.ts';
+import type { RouteHealth } from '../upstream/upstream.ts';
+import type { Context, Core, ErrorHandler, Finisher, GateRequest, Handler, HeadPart, Stage, Tap } from '../request/request.ts';
 
-export type { Handler, Next } from '../request/core.ts';
-import type { BodyInspector } from '../http/body-inspector.ts';
+export type { Handler, Next } from '../request/request.ts';
+import type { BodyInspector } from '../http/http.ts';
 import type { Limits } from '../limits/limits.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
-import type { Bytes } from '../queue/bytes.ts';
-import type { Queue } from '../queue/queue.ts';
-import type { GatewayKeys } from '../keys/store.ts';
-import type { Redis } from '../platform/redis.ts';
+import type { Metrics, Resources } from '../telemetry/telemetry.ts';
+import type { Bytes, Queue } from '../queue/queue.ts';
+import type { GatewayKeys, VerifiedTokens } from '../keys/keys.ts';
+import type { Redis } from '../platform/platform.ts';
 import type { KeyRegistry } from '../registry/registry.ts';
-import type { Resources } from '../telemetry/resources.ts';
-import type { VerifiedTokens } from '../keys/verified.ts';
 
 /** What `gateway.ts` hands to the parts, so that they need not know each other. */
 export interface Deps {

@@ -1,6 +1,5 @@
-import { Context } from '../request/context.ts';
-import type { GateRequest } from '../request/core.ts';
-import { describe } from '../platform/describe.ts';
+import { Context, type GateRequest } from '../request/request.ts';
+import { describe } from '../platform/platform.ts';
 import { HeimdallError } from '../errors.ts';
 import type { Middleware } from './middleware.ts';
 

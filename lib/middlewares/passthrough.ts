@@ -1,6 +1,6 @@
 import { HeimdallError } from '../errors.ts';
-import { bodyTaken } from '../http/parsed-body.ts';
-import { leavesWith } from '../upstream/credentials.ts';
+import { bodyTaken } from '../http/http.ts';
+import { leavesWith } from '../upstream/upstream.ts';
 import { contextOf, type Middleware } from './middleware.ts';
 
 /** Everything that is no model route goes to NewAPI, streamed both ways; WebSockets too. */

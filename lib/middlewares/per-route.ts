@@ -1,7 +1,6 @@
 import type { RouteConfig } from '../../types/config.d.ts';
 import type { Route } from '../../types/route.d.ts';
-import type { Context } from '../request/context.ts';
-import { stages, type Finisher, type HeadPart } from '../request/core.ts';
+import { type Context, type Finisher, type HeadPart, stages } from '../request/request.ts';
 import { contextOf, type Handler, type Middleware, type Part } from './middleware.ts';
 
 /**

@@ -1,10 +1,9 @@
 import { LRUCache } from 'lru-cache';
-import { isNetwork } from '../config/value-types.ts';
-import type { Context } from '../request/context.ts';
-import type { Core } from '../request/core.ts';
+import { isNetwork } from '../config/config.ts';
+import type { Context, Core } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import { AddressSet, networkOf } from '../identity/address.ts';
-import { AddressCounts } from '../limits/address-counts.ts';
+import { AddressSet, networkOf } from '../identity/identity.ts';
+import { AddressCounts } from '../limits/limits.ts';
 import { contextOf, type Deps, type Middleware } from './middleware.ts';
 
 /** Blocked addresses remembered; one that is forgotten is blocked again by its next failure. By size: a `max` takes its memory at the start. */

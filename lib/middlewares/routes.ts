@@ -1,9 +1,9 @@
 import type { RouteConfig } from '../../types/config.d.ts';
-import { HANDLERS, methodsOf } from '../config/routes.ts';
-import type { Context } from '../request/context.ts';
-import { Door } from '../keys/bearer-guard.ts';
+import { HANDLERS, methodsOf } from '../config/config.ts';
+import type { Context } from '../request/request.ts';
+import { Door } from '../keys/keys.ts';
 import { HeimdallError } from '../errors.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
+import type { Metrics } from '../telemetry/telemetry.ts';
 import { contextOf, type Deps, type Middleware } from './middleware.ts';
 import { alive } from './live.ts';
 

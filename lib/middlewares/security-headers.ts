@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import helmet from 'helmet';
-import { headerOf } from '../http/head.ts';
+import { headerOf } from '../http/http.ts';
 import type { Middleware } from './middleware.ts';
 
 /**

@@ -1,9 +1,13 @@
+// The APIs the gate can speak to, one file each.
+
 import type { Provider } from '../../types/provider.d.ts';
 import { anthropic } from './anthropic.ts';
 import { bearer, errorStatus, models, routes } from './common.ts';
 import { newapi } from './newapi.ts';
 import { ollama } from './ollama.ts';
 import { openai } from './openai.ts';
+
+export { errorStatus } from './common.ts';
 
 /** A provider with everything it left out. */
 export type WholeProvider = Required<Provider>;

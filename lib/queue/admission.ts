@@ -1,7 +1,7 @@
-import type { Core } from '../request/core.ts';
+import type { Core } from '../request/request.ts';
 import { Bytes } from './bytes.ts';
 import { Lanes } from './lanes.ts';
-import { Queue } from './queue.ts';
+import { Queue } from './admission-queue.ts';
 import type { Series } from './tally.ts';
 
 /** What decides whether there is room for a request, all by the same lanes. */

@@ -1,6 +1,5 @@
-import { INFLIGHT_SHARES } from '../config/derive.ts';
-import type { Context } from '../request/context.ts';
-import type { Core } from '../request/core.ts';
+import { INFLIGHT_SHARES } from '../config/config.ts';
+import type { Context, Core } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 import type { Lane, Lanes } from './lanes.ts';
 import { gauge, type Series } from './tally.ts';

@@ -1,5 +1,4 @@
-import type { Context } from '../request/context.ts';
-import type { Core } from '../request/core.ts';
+import type { Context, Core } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 import type { Tally } from './tally.ts';
 

@@ -6,9 +6,8 @@ import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import type { Timer } from '../../types/clock.d.ts';
 import type { InterruptedRequest } from '../../types/queue.d.ts';
-import { makeDirectory } from '../platform/directory.ts';
-import type { Core } from '../request/core.ts';
-import { describe } from '../platform/describe.ts';
+import { describe, makeDirectory } from '../platform/platform.ts';
+import type { Core } from '../request/request.ts';
 import type { Counters } from './tally.ts';
 
 /** What a queue has to say of itself. */

@@ -1,4 +1,4 @@
-import type { SeriesName } from '../config/series.ts';
+import type { SeriesName } from '../config/config.ts';
 
 /** Why a request did not get a turn. `draining`: the gate shuts down; `websockets`: too many are open. */
 export const reasons = ['full', 'displaced', 'timeout', 'deadline', 'draining', 'websockets'] as const;

@@ -1,5 +1,4 @@
-import type { Context } from '../request/context.ts';
-import type { Exchange, Holding } from '../request/core.ts';
+import type { Context, Exchange, Holding } from '../request/request.ts';
 import type { Lane, Waiter } from './lanes.ts';
 
 /** What a turn asks of its queue. */

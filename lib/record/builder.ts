@@ -1,12 +1,10 @@
 import { createHash, hash, type Hash } from 'node:crypto';
 import type { CaptureConfig } from '../../types/config.d.ts';
-import { deviceFingerprint } from '../identity/device.ts';
-import { keyedHash, tokenIdentifier } from '../identity/token.ts';
-import { Memo } from '../platform/memo.ts';
+import { deviceFingerprint, keyedHash, tokenIdentifier } from '../identity/identity.ts';
+import { Memo } from '../platform/platform.ts';
 import type { Raw } from './decode.ts';
 import { Heads, type Head } from './header-cache.ts';
-import { credentialsOf, hider, withoutCredentials, type Hide } from '../redaction/scrub.ts';
-import { cookiesOf, headerOf, keptBody, keptCookies, keptHeaders, keptPath, keptQuery, keptText, longest, type Headers } from '../redaction/redact.ts';
+import { cookiesOf, credentialsOf, headerOf, type Headers, type Hide, hider, keptBody, keptCookies, keptHeaders, keptPath, keptQuery, keptText, longest, withoutCredentials } from '../redaction/redaction.ts';
 import type { Draft } from './columns.ts';
 
 /** What the making of drafts depends on. */

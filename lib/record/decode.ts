@@ -1,5 +1,5 @@
 import type { RouteClass } from '../../types/route.d.ts';
-import type { Headers } from '../redaction/redact.ts';
+import type { Headers } from '../redaction/redaction.ts';
 import { blockBelow } from './segment.ts';
 import { kinds, numbers, ownTexts, recordEnd, textEnd, texts, type Added, type Kind, type Written } from './messages.ts';
 

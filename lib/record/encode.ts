@@ -1,6 +1,4 @@
-import type { Context } from '../request/context.ts';
-import type { Tap } from '../request/core.ts';
-import { overhead } from '../telemetry/metrics.ts';
+import type { Context, Tap } from '../request/request.ts';
 import type { Segment } from './segment.ts';
 import { kinds, texts, type Kind } from './messages.ts';
 
@@ -93,7 +91,7 @@ function writeNumbers(segment: Segment, context: Context): void {
   segment.number(context.attempts);
   segment.number(context.queueWait);
   segment.number(context.headAt ?? NaN);
-  segment.number((overhead(context) ?? NaN) * 1000);
+  segment.number(context.overhead ?? NaN);
   segment.number(usage?.prompt ?? NaN);
   segment.number(usage?.completion ?? NaN);
   segment.number(usage?.cached ?? NaN);

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { NewRecord } from '../../types/record.d.ts';
-import { parseAddress } from '../identity/address.ts';
+import { parseAddress } from '../identity/identity.ts';
 
 /** Records may be so old and so far ahead of our clock, milliseconds. */
 const oldest = 30 * 86_400_000;

@@ -1,8 +1,6 @@
-import { clientOf } from '../identity/client.ts';
-import { Texts, Variants } from '../platform/memo.ts';
-import { credentialsOf, withoutCredentials, type Hide } from '../redaction/scrub.ts';
-import { masked } from '../redaction/mask.ts';
-import { headerOf, isSafe, keptHeaders, keptText, longest, pathOf, type Headers } from '../redaction/redact.ts';
+import { clientOf } from '../identity/identity.ts';
+import { Texts, Variants } from '../platform/platform.ts';
+import { credentialsOf, headerOf, type Headers, type Hide, isSafe, keptHeaders, keptText, longest, masked, pathOf, withoutCredentials } from '../redaction/redaction.ts';
 
 /** What the headers of a request say of it, as far as it may be remembered. */
 export interface Head {

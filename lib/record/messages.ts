@@ -3,7 +3,7 @@ import type { DropReason, Forgetting, SqlRow, SqlValue } from '../../types/journ
 import type { AuditRecord, NewRecord } from '../../types/record.d.ts';
 import type { Route, RouteClass } from '../../types/route.d.ts';
 import type { Checkpoint } from '../../types/sink.d.ts';
-import { requestId } from '../request/request-id.ts';
+import { requestId } from '../request/request.ts';
 
 /** Between two texts, and the code of what stands behind those of a record. A text that holds one is written without. */
 export const textEnd = '\x1f';

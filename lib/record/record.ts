@@ -1,12 +1,21 @@
+// What is known of a request when it ends, and the form in which it is handed to the journal.
+
 import type { JournalStats } from '../../types/journal.d.ts';
-import type { Context } from '../request/context.ts';
-import type { Core, Tap } from '../request/core.ts';
+import type { Context, Core, Tap } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import { headerOf } from '../http/head.ts';
+import { headerOf } from '../http/http.ts';
 import type { Tapped } from './encode.ts';
 import { receiver } from './ingest.ts';
 import type { Kind } from './messages.ts';
 import type { Committed } from './segment.ts';
+
+export { Drafter } from './builder.ts';
+export { columns, emptied, names, parts, recordColumns, recordOf, valuesOf, type ColumnName, type Draft, type Values } from './columns.ts';
+export { decode, wipe, type Raw } from './decode.ts';
+export { encode } from './encode.ts';
+export { ingestion, type Ingestion } from './ingest.ts';
+export { addedOf, type Added, type Batch, type CallName, type Calls, type FromWorker, type Kind, type LineOptions, type ToWorker, type WorkerOptions, type Written } from './messages.ts';
+export { Segment, type Committed } from './segment.ts';
 
 /** Seconds after which a client may try again whose request could not be recorded. */
 const retryAfter = 5;

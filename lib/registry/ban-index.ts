@@ -1,6 +1,6 @@
 import type { TokenIdentity } from '../../types/context.d.ts';
 import type { Ban } from '../../types/registry.d.ts';
-import { AddressSet } from '../identity/address.ts';
+import { AddressSet } from '../identity/identity.ts';
 
 interface Network {
   readonly ban: Ban;

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { isIP } from 'node:net';
 import type { Ban, NewBan } from '../../types/registry.d.ts';
-import { show } from '../config/problems.ts';
-import { AddressSet } from '../identity/address.ts';
+import { show } from '../config/config.ts';
+import { AddressSet } from '../identity/identity.ts';
 import { invalid } from './invalid.ts';
 import { networkText, prefixOf } from './network.ts';
 

@@ -1,8 +1,7 @@
 import { closeSync, existsSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import { makeDirectory } from '../platform/directory.ts';
-import { adopt } from '../platform/adopt.ts';
+import { adopt, makeDirectory } from '../platform/platform.ts';
 import { contentOf, noContent, type Change, type Content, type Rows, type Store } from './contents.ts';
 
 /** Of the tables; a later release may make others. */

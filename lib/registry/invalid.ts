@@ -1,4 +1,4 @@
-import { expectation } from '../config/problems.ts';
+import { expectation } from '../errors.ts';
 import { HeimdallError } from '../errors.ts';
 
 /**

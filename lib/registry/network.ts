@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { ipKeyGenerator } from 'express-rate-limit';
-import { isNetwork } from '../config/value-types.ts';
-import { parseAddress } from '../identity/address.ts';
+import { isNetwork } from '../config/config.ts';
+import { parseAddress } from '../identity/identity.ts';
 
 /**
  * One spelling for an address or a network: bits behind the prefix cleared, a network of one address as that address, IPv4

@@ -2,13 +2,7 @@ import { hash, randomBytes } from 'node:crypto';
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import type { NewKey, OwnLimits } from '../../types/registry.d.ts';
-import { key, list, required, type Complaint } from '../config/fields.ts';
-import { credential, date, network, orNull, text } from '../config/value-types.ts';
-import { keyLimits } from '../config/limits.ts';
-import { modelName } from '../config/llm.ts';
-import { valueAt } from '../config/paths.ts';
-import { show, showLength, type Path } from '../config/problems.ts';
-import { toSnake, type Tree } from '../config/schema-tree.ts';
+import { type Complaint, credential, date, key, keyLimits, list, modelName, network, orNull, type Path, required, show, showLength, text, toSnake, type Tree, valueAt } from '../config/config.ts';
 import { invalid } from './invalid.ts';
 
 /** Of a key, bytes: as hard to guess as its digest. */

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from '../../types/logger.d.ts';
-import { scriptOf, type Redis } from '../platform/redis.ts';
+import { scriptOf, type Redis } from '../platform/platform.ts';
 import { contentOf, noContent, type Change, type Content, type Rows, type Store } from './contents.ts';
 
 const places = ['heimdall:{registry}:version', 'heimdall:{registry}:keys', 'heimdall:{registry}:bans'] as const;

@@ -1,9 +1,11 @@
+// Keys and bans that change while the gate runs, in a file or in Redis.
+
 import { dirname, join } from 'node:path';
 import type { GatewayKey } from '../../types/config.d.ts';
 import type { Ban, IssuedKey, KeyView, NewBan, NewKey, Registry } from '../../types/registry.d.ts';
-import type { Core } from '../request/core.ts';
+import type { Core } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import type { Redis } from '../platform/redis.ts';
+import type { Redis } from '../platform/platform.ts';
 import { BanIndex } from './ban-index.ts';
 import { readBan, spelling } from './ban.ts';
 import type { Content, StoredKey } from './contents.ts';
@@ -15,6 +17,10 @@ import { RedisStore } from './redis-store.ts';
 import { Replica } from './replica.ts';
 import { Vault } from './credential-vault.ts';
 import { granted, viewOfConfigured, viewOfStored } from './key-view.ts';
+
+export { BanIndex } from './ban-index.ts';
+export { invalid } from './invalid.ts';
+export { shownBan, shownKey } from './public-view.ts';
 
 const mostBans = 50_000;
 

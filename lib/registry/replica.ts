@@ -1,6 +1,6 @@
 import type { Timer } from '../../types/clock.d.ts';
-import type { Core } from '../request/core.ts';
-import { describe } from '../platform/describe.ts';
+import type { Core } from '../request/request.ts';
+import { describe } from '../platform/platform.ts';
 import { HeimdallError } from '../errors.ts';
 import { noContent, type Change, type Content, type Store } from './contents.ts';
 

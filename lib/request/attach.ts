@@ -2,7 +2,7 @@ import { IncomingMessage, maxHeaderSize, ServerResponse, type Server } from 'nod
 import type { Duplex } from 'node:stream';
 import type { Socket } from 'node:net';
 import { Context } from './context.ts';
-import type { Core, GateRequest } from './core.ts';
+import type { Core, GateRequest } from './context.ts';
 import { HeimdallError, type ErrorCode } from '../errors.ts';
 import { ownRoute } from './own-route.ts';
 
@@ -113,7 +113,7 @@ export function refuse(core: Core, req: GateRequest, res: ServerResponse, code: 
 
 /** A body that cannot be read ends the request it belongs to. A socket with an answer under way cannot take another. */
 function breakOff(core: Core, error: NodeJS.ErrnoException, socket: Socket): void {
-  const inHand = [...core.live].find(({ req, res }) => req.socket === socket && !req.complete && !res.headersSent);
+  const inHand = [...core.inFlight].find(({ req, res }) => req.socket === socket && !req.complete && !res.headersSent);
   if (inHand === undefined || error.code === 'HPE_INVALID_EOF_STATE') return void socket.destroy();
   inHand.exchange?.abort();
   inHand.res.shouldKeepAlive = false;

@@ -1,7 +1,6 @@
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
-import type { Core } from './core.ts';
-import { AddressSet, networkOf, parseAddress } from '../identity/address.ts';
+import { AddressSet, networkOf, parseAddress } from '../identity/identity.ts';
 
 /** A server may have accepted this many times what an address may hold before its sockets are closed unheard. */
 const unheard = 2;
@@ -19,10 +18,10 @@ export class Connections {
   /** By both ends, since TLS shows requests another socket than the server. True for one beyond the limit. */
   readonly #sockets = new Map<string, boolean>();
 
-  /** @param limit `guard.connections_per_address`. */
-  constructor({ config, observe }: Pick<Core, 'config' | 'observe'>, limit: number) {
+  /** @param limit `guard.connections_per_address`. @param trustProxy peers that are not counted. */
+  constructor(limit: number, trustProxy: readonly string[], observe: boolean) {
     this.#limit = limit;
-    this.#trust = new AddressSet(config.trustProxy);
+    this.#trust = new AddressSet(trustProxy);
     this.#closeUnheard = !observe;
   }
 

@@ -1,17 +1,89 @@
-import type { ServerResponse } from 'node:http';
+import { hash } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex, Readable } from 'node:stream';
-import type { GatewayKey } from '../../types/config.d.ts';
+import type { Clock } from '../../types/clock.d.ts';
+import type { Config, GatewayKey } from '../../types/config.d.ts';
 import type { RequestInfo, TokenIdentity } from '../../types/context.d.ts';
+import type { Logger } from '../../types/logger.d.ts';
 import type { Route } from '../../types/route.d.ts';
 import type { Usage } from '../../types/usage.d.ts';
-import { hash } from 'node:crypto';
-import type { Core, Exchange, GateRequest, Holding, Outcome, Tap } from './core.ts';
-import { describe } from '../platform/describe.ts';
+import { describe } from '../platform/platform.ts';
 import { HeimdallError, render, renderEvent, type ErrorCode } from '../errors.ts';
-import { writeHead } from '../http/head.ts';
-import { clientOf } from '../identity/client.ts';
+import { writeHead } from '../http/http.ts';
+import { clientOf } from '../identity/identity.ts';
 import { laneOf } from './fairness-key.ts';
 import { requestId } from './request-id.ts';
+import type { Connections } from './connections.ts';
+import type { InFlight } from './in-flight.ts';
+
+/** The order in which a finished request is put away. */
+export const stages = ['upstream', 'settle', 'release', 'record', 'metrics'] as const;
+export type Stage = (typeof stages)[number];
+
+/** Adds fields to an answer's one head, a flat name, value list. */
+export type HeadPart = (context: Context, head: string[]) => void;
+export type Finisher = (context: Context) => void;
+
+/** What all requests of one gate share. */
+export interface Core {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** `mode: observe`: rules decide and are recorded, nothing is refused. */
+  readonly observe: boolean;
+  /** Set once by `close()`; readiness fails and answers close their connections. */
+  draining: boolean;
+  /** Set once the drain is over: what a host still sends here is refused. */
+  closed: boolean;
+  readonly inFlight: InFlight<Context>;
+  readonly deadlines: { readonly now: number; wake(): void };
+  /** Null without `guard.connections_per_address`. */
+  readonly connections: Connections | null;
+  readonly heads: { readonly every: HeadPart[]; readonly own: HeadPart[]; readonly proxied: HeadPart[] };
+  readonly finishers: Finisher[];
+}
+
+/** An exchange with an upstream that must end when the client leaves. */
+export interface Exchange {
+  abort(): void;
+  /** Ends itself when one of its time limits is over. */
+  look(now: number): void;
+}
+
+/** Looks at bytes on their way, for the record. */
+export interface Tap {
+  /** A piece of a request's body that streams. */
+  body(chunk: Buffer): void;
+  /** The head of the answer that is to come. */
+  head(head: readonly string[]): void;
+  answer(chunk: Buffer): void;
+}
+
+/** Something taken for a request that must be given back once, whatever happens to it. */
+export interface Holding {
+  release(): void;
+}
+
+/** A WebSocket handshake on its way through the chain. */
+export interface Upgrade {
+  readonly socket: Duplex;
+  readonly head: Buffer;
+}
+
+export type GateRequest = IncomingMessage & {
+  heimdall?: Context;
+  heimdallUpgrade?: Upgrade;
+  originalUrl?: string;
+  baseUrl?: string;
+  body?: unknown;
+  rawBody?: unknown;
+};
+
+export type Outcome = 'served' | 'refused' | 'upstream_error' | 'aborted' | 'interrupted';
+
+export type Next = (error?: unknown) => void;
+export type Handler = (req: GateRequest, res: ServerResponse, next: Next) => void;
+export type ErrorHandler = (error: unknown, req: GateRequest, res: ServerResponse, next: Next) => void;
 
 const noRules: readonly string[] = [];
 
@@ -27,7 +99,7 @@ export class Context implements RequestInfo {
   /** Unix milliseconds. */
   readonly time: number;
   readonly startedAt: number;
-  /** Where {@link Live} keeps it. */
+  /** Where {@link InFlight} keeps it. */
   place = 0;
 
   ip = '';
@@ -138,8 +210,8 @@ export class Context implements RequestInfo {
     this.startedAt = performance.now();
     this.time = core.clock.now();
     this.id = requestId(this.time);
-    core.live.add(this);
-    core.watch.wake();
+    core.inFlight.add(this);
+    core.deadlines.wake();
     res.on('close', () => this.finish());
   }
 
@@ -176,6 +248,16 @@ export class Context implements RequestInfo {
 
   get timings(): RequestInfo['timings'] {
     return { elapsed: this.elapsed(), firstByte: this.headAt };
+  }
+
+  /**
+   * Milliseconds the gate itself added until the head of an upstream's answer went out, without the time in which it waited for
+   * the caller's body or for the upstream. Null without an upstream's answer.
+   */
+  get overhead(): number | null {
+    const { sentAt, answeredAt, headAt, bodyWait } = this;
+    if (sentAt === null || answeredAt === null || headAt === null) return null;
+    return sentAt - bodyWait + (headAt - answeredAt);
   }
 
   /** Milliseconds since the request arrived. */
@@ -274,7 +356,7 @@ export class Context implements RequestInfo {
     this.finished = true;
     this.duration = this.elapsed();
     if (!this.res.writableFinished && (this.status === 0 || !this.req.heimdallUpgrade)) this.#left();
-    this.core.live.delete(this);
+    this.core.inFlight.delete(this);
     for (const finisher of this.core.finishers) {
       try {
         finisher(this);

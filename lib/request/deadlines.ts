@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Context } from './context.ts';
-import type { Core } from './core.ts';
+import type { Core } from './context.ts';
 import { HeimdallError } from '../errors.ts';
 
 /** A body may take longer than `server.read_timeout` while it arrives at least this fast, bytes a second. */
@@ -19,15 +19,15 @@ interface Seen {
  * upstreams, bodies that arrive slower than 64 KB/s beyond `server.read_timeout`, answers of which nothing could be sent for
  * `server.write_timeout`. Timers of their own would cost each request 3 microseconds. Runs only while requests are in hand.
  */
-export class Watch {
+export class Deadlines {
   /** The time of the last look; late by less than one look. */
   now = 0;
-  readonly #core: Core;
+  readonly #core: Pick<Core, 'config' | 'clock' | 'inFlight'>;
   readonly #every: number;
   readonly #seen = new WeakMap<Context, Seen>();
   #running = false;
 
-  constructor(core: Core) {
+  constructor(core: Pick<Core, 'config' | 'clock' | 'inFlight'>) {
     this.#core = core;
     const { server, llm, queue } = core.config;
     const shortest = Math.min(server.readTimeout, server.writeTimeout, queue.maxWait, ...Object.values(llm.timeouts));
@@ -47,13 +47,13 @@ export class Watch {
   }
 
   #look(): void {
-    const { live, clock } = this.#core;
+    const { inFlight, clock } = this.#core;
     this.now = clock.now();
-    for (const context of live) {
+    for (const context of inFlight) {
       context.exchange?.look(this.now);
       this.#inspect(context);
     }
-    if (live.size > 0) this.#arm();
+    if (inFlight.size > 0) this.#arm();
     else this.#running = false;
   }
 

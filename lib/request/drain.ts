@@ -1,6 +1,6 @@
 import type { Server } from 'node:http';
 import type { Context } from './context.ts';
-import type { Core } from './core.ts';
+import type { Core } from './context.ts';
 import { cut } from './cut-off.ts';
 import { HeimdallError } from '../errors.ts';
 
@@ -15,20 +15,20 @@ const lookEvery = 50;
 export async function drained(core: Core, servers: ReadonlySet<Server>, timeout: number): Promise<void> {
   const until = core.clock.now() + timeout;
   for (const server of servers) server.close();
-  while (core.live.size > 0 && core.clock.now() < until) {
+  while (core.inFlight.size > 0 && core.clock.now() < until) {
     for (const server of servers) server.closeIdleConnections();
     await new Promise<void>((resolve) => core.clock.setTimeout(resolve, lookEvery));
   }
-  if (core.live.size > 0) await cutAll(core);
+  if (core.inFlight.size > 0) await cutAll(core);
   for (const server of servers) server.closeAllConnections();
 }
 
 /** Who waits is told so, who reads sees a broken answer; all are put away before the logs close. */
-async function cutAll({ live, log }: Core): Promise<void> {
-  log.warn({ requests: live.size }, 'drain.cut');
-  for (const context of live) tell(context);
+async function cutAll({ inFlight, log }: Core): Promise<void> {
+  log.warn({ requests: inFlight.size }, 'drain.cut');
+  for (const context of inFlight) tell(context);
   await new Promise((resolve) => setImmediate(resolve));
-  for (const context of live) {
+  for (const context of inFlight) {
     context.req.socket.destroy();
     context.finish();
   }

@@ -1,5 +1,5 @@
 import type { TokenIdentity } from '../../types/context.d.ts';
-import { networkOf } from '../identity/address.ts';
+import { networkOf } from '../identity/identity.ts';
 
 /** What decides in whose name a request is counted. */
 export interface Caller {

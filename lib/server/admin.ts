@@ -3,7 +3,7 @@ import { createServer as createHttps } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Config } from '../../types/config.d.ts';
 import { insidesOf, type Gate } from '../gateway.ts';
-import { AddressSet } from '../identity/address.ts';
+import { AddressSet } from '../identity/identity.ts';
 import { tlsOptions } from './tls.ts';
 
 const loopback = new AddressSet(['loopback']);

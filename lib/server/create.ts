@@ -1,6 +1,6 @@
 import { createServer as createHttp, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
 import { createServer as createHttps } from 'node:https';
-import { attach, refuse } from '../request/attach.ts';
+import { attach, refuse } from '../request/request.ts';
 import { insidesOf, type Gate } from '../gateway.ts';
 import { openConfigured } from './admin.ts';
 import { watchHandshakes } from './handshake.ts';

@@ -1,7 +1,7 @@
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { helloIn, ja4Of, rememberHandshake } from '../identity/ja4.ts';
+import { helloIn, ja4Of, rememberHandshake } from '../identity/identity.ts';
 
 /** A real one comes in two or three; who sends it byte by byte only makes work. */
 const mostPieces = 50;

@@ -4,7 +4,7 @@ import type { Server } from 'node:http';
 import { createSecureContext, type TlsOptions } from 'node:tls';
 import type { TlsConfig } from '../../types/config.d.ts';
 import type { Timer } from '../../types/clock.d.ts';
-import type { Core } from '../request/core.ts';
+import type { Core } from '../request/request.ts';
 
 /**
  * TLS as configured. With `server_name` a client that asks for another name is refused during the handshake

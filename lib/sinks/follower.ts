@@ -2,8 +2,8 @@ import type { Timer } from '../../types/clock.d.ts';
 import type { Journal } from '../../types/journal.d.ts';
 import type { AuditRecord } from '../../types/record.d.ts';
 import type { Checkpoint, Delivery, Sink, SinkState, SinkView } from '../../types/sink.d.ts';
-import type { Core } from '../request/core.ts';
-import { codeOf, describe } from '../platform/describe.ts';
+import type { Core } from '../request/request.ts';
+import { codeOf, describe } from '../platform/platform.ts';
 
 /** Waits after a failure without a wait of its own, milliseconds; they double between the two. */
 const firstWait = 1000;

@@ -1,7 +1,7 @@
 import type { Journal } from '../../types/journal.d.ts';
 import type { Sink, SinkView } from '../../types/sink.d.ts';
-import type { Core } from '../request/core.ts';
-import type { Exposed } from '../telemetry/metrics.ts';
+import type { Core } from '../request/request.ts';
+import type { Exposed } from '../telemetry/telemetry.ts';
 import { Follower } from './follower.ts';
 
 /** All that follows the journal of a gate. */

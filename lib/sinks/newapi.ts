@@ -1,8 +1,8 @@
 import type { Clock } from '../../types/clock.d.ts';
 import type { AuditRecord } from '../../types/record.d.ts';
 import type { Delivery, Sink } from '../../types/sink.d.ts';
-import { codeOf } from '../platform/describe.ts';
-import { Poster, type Posted } from '../telemetry/webhook.ts';
+import { codeOf } from '../platform/platform.ts';
+import { Poster, type Posted } from '../telemetry/telemetry.ts';
 import { retryAfterOf } from './retry-after.ts';
 
 /** What the sink needs to know. */

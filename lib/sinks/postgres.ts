@@ -3,8 +3,8 @@ import { hostname } from 'node:os';
 import type { Client } from 'pg';
 import type { AuditRecord } from '../../types/record.d.ts';
 import type { Checkpoint, Delivery, Sink } from '../../types/sink.d.ts';
-import { codeOf } from '../platform/describe.ts';
-import { columns as journalColumns } from '../record/columns.ts';
+import { codeOf } from '../platform/platform.ts';
+import { columns as journalColumns } from '../record/record.ts';
 
 /** Records of one statement. */
 const batch = 100;

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
-import type { Context } from '../request/context.ts';
-import { bareToken, credentialOf } from '../identity/token.ts';
+import type { Context } from '../request/request.ts';
+import { bareToken, credentialOf } from '../identity/identity.ts';
 
 /** Callers whose keys are remembered; who was heard of longest ago is forgotten first. */
 const most = 10_000;

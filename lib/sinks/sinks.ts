@@ -1,9 +1,14 @@
+// What follows the journal with a cursor: NewAPI, PostgreSQL and sinks of a program.
+
 import type { AuditConfig } from '../../types/config.d.ts';
 import type { Sink } from '../../types/sink.d.ts';
-import { ConfigError } from '../config/problems.ts';
-import type { Core } from '../request/core.ts';
+import { ConfigError } from '../errors.ts';
+import type { Core } from '../request/request.ts';
 import { newapiSink } from './newapi.ts';
 import { postgresSink } from './postgres.ts';
+
+export { Followers, sinkSeries } from './followers.ts';
+export { RawTokens } from './raw-tokens.ts';
 
 /** What the sinks of the configuration are made of. */
 export interface SinkNeeds {

@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 import type { Clock, Timer } from '../../types/clock.d.ts';
 import type { AlertsConfig } from '../../types/config.d.ts';
 import type { Logger } from '../../types/logger.d.ts';
-import { codeOf } from '../platform/describe.ts';
+import { codeOf } from '../platform/platform.ts';
 import { events, type EventRow, type Listener } from './events.ts';
 import { Poster } from './webhook.ts';
 

@@ -1,5 +1,5 @@
 import type { Config } from '../../types/config.d.ts';
-import type { Context } from '../request/context.ts';
+import type { Context } from '../request/request.ts';
 import { Histogram, type Sample } from './histogram.ts';
 
 /** Bounds as the semantic conventions for generative AI metrics advise them; seconds, and tokens. */

@@ -2,16 +2,14 @@ import { collectDefaultMetrics, Registry, type Histogram, type Metric } from 'pr
 import type { Config, MetricsConfig } from '../../types/config.d.ts';
 import type { CheckedRoute } from '../../types/route.d.ts';
 import type { Usage } from '../../types/usage.d.ts';
-import type { Context } from '../request/context.ts';
-import type { Core } from '../request/core.ts';
+import type { Context, Core } from '../request/request.ts';
 import { errors } from '../errors.ts';
 import { GenAiSeries, knownModels } from './gen-ai.ts';
 import type { Sample } from './histogram.ts';
 import { RequestSeries } from './requests.ts';
-import { rowOf, type SeriesName } from '../config/series.ts';
+import { rowOf, type SeriesName } from '../config/config.ts';
 
 export type { Sample } from './histogram.ts';
-export { overhead } from './requests.ts';
 
 const tokenKinds = ['prompt', 'completion', 'cached', 'reasoning'] as const;
 
@@ -223,4 +221,4 @@ export class Metrics {
 }
 
 /** The metrics of one gate. */
-export const metricsOf = ({ config, live }: Core): Metrics => new Metrics(config, live);
+export const metricsOf = ({ config, inFlight }: Core): Metrics => new Metrics(config, inFlight);

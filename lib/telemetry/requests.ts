@@ -1,4 +1,4 @@
-import type { Context } from '../request/context.ts';
+import type { Context } from '../request/request.ts';
 import { Histogram, type Sample } from './histogram.ts';
 
 /** Upper bounds in seconds; the long end is where streams live. */
@@ -8,13 +8,6 @@ const sizes = [256, 1024, 4096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304, 1
 
 const methods = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'HEAD', 'OPTIONS'];
 const statusClasses = ['none', '1xx', '2xx', '3xx', '4xx', '5xx'];
-
-/** Seconds between two of our own doings, null without an upstream's answer; waiting for the caller's body or for the upstream is nobody's overhead. */
-export function overhead(context: Context): number | null {
-  const { sentAt, answeredAt, headAt, bodyWait } = context;
-  if (sentAt === null || answeredAt === null || headAt === null) return null;
-  return (sentAt - bodyWait + (headAt - answeredAt)) / 1000;
-}
 
 /** One route's histograms. */
 class RouteSeries {
@@ -29,8 +22,8 @@ class RouteSeries {
     this.#duration(context).observe(context.duration / 1000);
     if (context.body !== null) this.request.observe(context.bytesIn);
     this.response.observe(context.bytesOut);
-    const added = overhead(context);
-    if (added !== null) this.overhead.observe(added);
+    const { overhead } = context;
+    if (overhead !== null) this.overhead.observe(overhead / 1000);
   }
 
   #duration({ req, status }: Context): Histogram {

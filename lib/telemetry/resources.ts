@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { Config, ServerHealthConfig } from '../../types/config.d.ts';
 import type { Timer } from '../../types/clock.d.ts';
-import type { Core } from '../request/core.ts';
+import type { Core } from '../request/request.ts';
 
 /** What can run short, in units of its threshold: a share, or milliseconds. */
 export type Resource = 'memory' | 'cpu' | 'disk' | 'latency';

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import type { Context } from '../request/context.ts';
+import type { Context } from '../request/request.ts';
 import type { Target } from './targets.ts';
 
 /** Answers whose target is remembered, the least recently used forgotten first. By size: a `max` takes its memory at the start. */

@@ -1,5 +1,5 @@
-import type { Context } from '../request/context.ts';
-import { headerOf } from '../http/head.ts';
+import type { Context } from '../request/request.ts';
+import { headerOf } from '../http/http.ts';
 import type { Reply } from './failure.ts';
 import { deliverAsEvent } from './prelude.ts';
 import type { Target } from './targets.ts';

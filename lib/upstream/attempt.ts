@@ -1,14 +1,13 @@
 import type { Dispatcher } from 'undici';
-import type { Context } from '../request/context.ts';
+import type { Context } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import { headerOf, withoutField } from '../http/head.ts';
+import { headerOf, withoutField } from '../http/http.ts';
 import { answerHead } from './headers.ts';
 import { answered, deliver } from './answer.ts';
 import { endsEvent, holdLimit, isWhole, lineFeed, readingOf, type Reading } from './commit-rule.ts';
 import { neverSent, type Failure, type Watcher } from './failure.ts';
-import { ExtraChunkFilter } from '../usage/include-usage.ts';
+import { ExtraChunkFilter, jsonUsage, meterFor, type UsageTap } from '../usage/usage.ts';
 import { StreamPeek } from './sse.ts';
-import { jsonUsage, meterFor, type UsageTap } from '../usage/usage.ts';
 import { requestFor, type Connection, type ConnectionAware, type Target } from './targets.ts';
 
 /** How long an error's body, or the end of a stream that has said everything, may take, milliseconds: nothing is lost without. */
@@ -252,9 +251,9 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
 
   /** The clock of the last look is exact enough for silence, and free. */
   #heard(): void {
-    const { watch, config } = this.#context.core;
+    const { deadlines, config } = this.#context.core;
     const { idle } = config.llm.timeouts;
-    this.#due = watch.now + (this.#meter?.over ? Math.min(grace, idle) : idle);
+    this.#due = deadlines.now + (this.#meter?.over ? Math.min(grace, idle) : idle);
   }
 
   look(now: number): void {

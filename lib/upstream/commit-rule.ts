@@ -1,6 +1,5 @@
-import type { Context } from '../request/context.ts';
-import { headerOf } from '../http/head.ts';
-import { endOfValue, skipSpace } from '../http/json-scan.ts';
+import type { Context } from '../request/request.ts';
+import { endOfValue, headerOf, skipSpace } from '../http/http.ts';
 
 /** A JSON answer commits when it is complete or exceeds this; an error's body is kept up to it. */
 export const holdLimit = 262_144;

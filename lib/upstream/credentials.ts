@@ -1,6 +1,6 @@
 import type { Config } from '../../types/config.d.ts';
 import type { RouteClass } from '../../types/route.d.ts';
-import type { Context } from '../request/context.ts';
+import type { Context } from '../request/request.ts';
 
 /**
  * The credential a request leaves with. `caller`: every carrier as it came, since who gave it out is who is asked. `granted`:

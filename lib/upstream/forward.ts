@@ -1,9 +1,8 @@
 import type { Timer } from '../../types/clock.d.ts';
-import type { Context } from '../request/context.ts';
-import type { Core, Exchange } from '../request/core.ts';
-import { describe } from '../platform/describe.ts';
+import type { Context, Core, Exchange } from '../request/request.ts';
+import { describe } from '../platform/platform.ts';
 import { HeimdallError } from '../errors.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
+import type { Metrics } from '../telemetry/telemetry.ts';
 import { Affinity } from './affinity.ts';
 import { Attempt } from './attempt.ts';
 import type { Failure, Watcher } from './failure.ts';

@@ -1,4 +1,4 @@
-import type { Context } from '../request/context.ts';
+import type { Context } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 import type { Failure, Reply } from './failure.ts';
 import { deliver } from './answer.ts';

@@ -1,5 +1,5 @@
 import type { Config } from '../../types/config.d.ts';
-import type { Context } from '../request/context.ts';
+import type { Context } from '../request/request.ts';
 import { leavesWith } from './credentials.ts';
 
 /** What happens to a header on its way; anything unnamed passes. */

@@ -1,9 +1,9 @@
 import type { RetryConfig } from '../../types/config.d.ts';
-import type { Context } from '../request/context.ts';
-import { isStatus } from '../config/provider.ts';
-import { describe } from '../platform/describe.ts';
-import { headerOf } from '../http/head.ts';
-import { errorStatus } from '../providers/common.ts';
+import type { Context } from '../request/request.ts';
+import { isStatus } from '../config/config.ts';
+import { describe } from '../platform/platform.ts';
+import { headerOf } from '../http/http.ts';
+import { errorStatus } from '../providers/providers.ts';
 import type { ErrorEvent, ErrorReply, Failure } from './failure.ts';
 import { defaultRest, retryAfter } from './retry.ts';
 import type { Result } from './breaker.ts';

@@ -4,12 +4,11 @@ import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { createProxyMiddleware, type Options, type Plugin, type RequestHandler } from 'http-proxy-middleware';
-import type { Context } from '../request/context.ts';
-import type { Core, GateRequest } from '../request/core.ts';
-import { describe } from '../platform/describe.ts';
+import type { Context, Core, GateRequest } from '../request/request.ts';
+import { describe } from '../platform/platform.ts';
 import { HeimdallError } from '../errors.ts';
-import { headerOf } from '../http/head.ts';
-import { carriedTap } from '../usage/carried.ts';
+import { headerOf } from '../http/http.ts';
+import { carriedTap } from '../usage/usage.ts';
 import { answerHead, proxyHeaders, queryFor } from './headers.ts';
 
 /** How long one side of a WebSocket may go on when the other has ended its own, milliseconds. */

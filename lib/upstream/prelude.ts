@@ -1,4 +1,4 @@
-import type { Context } from '../request/context.ts';
+import type { Context } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 
 /** Between two comments while nothing else can be sent, milliseconds. */

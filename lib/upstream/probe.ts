@@ -1,5 +1,5 @@
 import type { Timer } from '../../types/clock.d.ts';
-import type { Core } from '../request/core.ts';
+import type { Core } from '../request/request.ts';
 import type { Target } from './targets.ts';
 
 /** `/health/ready` looks again at a target that was down this long ago, milliseconds: NewAPI allows an address 180 calls in 180 s. */

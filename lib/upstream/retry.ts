@@ -1,5 +1,5 @@
 import type { RetryConfig } from '../../types/config.d.ts';
-import { headerOf } from '../http/head.ts';
+import { headerOf } from '../http/http.ts';
 
 /** A target that names no time rests this long, milliseconds. */
 export const defaultRest = 1000;

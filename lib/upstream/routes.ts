@@ -1,7 +1,7 @@
 import type { RouteConfig } from '../../types/config.d.ts';
 import type { Route } from '../../types/route.d.ts';
-import { HANDLERS, METHODS, methodsOf, pathOf } from '../config/routes.ts';
-import { ownRoute } from '../request/own-route.ts';
+import { HANDLERS, METHODS, methodsOf, pathOf } from '../config/config.ts';
+import { ownRoute } from '../request/request.ts';
 
 type Row = readonly [methods: string, path: string, traits?: Partial<Omit<Route, 'template'>>];
 

@@ -2,15 +2,15 @@ import { Client, Pool, type Dispatcher } from 'undici';
 import type { LlmTarget } from '../../types/config.d.ts';
 import type { Route } from '../../types/route.d.ts';
 import type { ProbeView } from '../../types/target.d.ts';
-import type { Context } from '../request/context.ts';
-import type { Core } from '../request/core.ts';
+import type { Context, Core } from '../request/request.ts';
 import { leavesWith } from './credentials.ts';
-import { ConfigError, expectation, show } from '../config/problems.ts';
-import { describe } from '../platform/describe.ts';
+import { show } from '../config/config.ts';
+import { ConfigError, expectation } from '../errors.ts';
+import { describe } from '../platform/platform.ts';
 import { providerOf, type WholeProvider } from '../providers/providers.ts';
 import { anonymousQuery, callerHeaders, ownHeaders, queryFor } from './headers.ts';
 import { routes } from './routes.ts';
-import { withUsage } from '../usage/include-usage.ts';
+import { withUsage } from '../usage/usage.ts';
 import { TargetState } from './breaker.ts';
 
 /** One place an attempt can go to. */

@@ -1,9 +1,8 @@
 import type { Usage } from '../../types/usage.d.ts';
-import type { Context } from '../request/context.ts';
-import { headerOf } from '../http/head.ts';
-import { endOfValue, skipSpace } from '../http/json-scan.ts';
+import type { Context } from '../request/request.ts';
+import { endOfValue, headerOf, skipSpace } from '../http/http.ts';
 import { Tail } from './tail.ts';
-import { documentTap, streamTap, type UsageTap } from './usage.ts';
+import { documentTap, streamTap, type UsageTap } from './meter.ts';
 
 /**
  * The tap for an answer that is carried, not judged: Gemini's own API, and what else NewAPI relays below `/v1`. Null for one

@@ -1,4 +1,4 @@
-import { endOfValue, skipSpace } from '../http/json-scan.ts';
+import { endOfValue, skipSpace } from '../http/http.ts';
 import { nextReport } from './report.ts';
 
 interface Member {

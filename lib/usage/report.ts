@@ -1,5 +1,5 @@
 import type { Usage } from '../../types/usage.d.ts';
-import { endOfValue, skipSpace } from '../http/json-scan.ts';
+import { endOfValue, skipSpace } from '../http/http.ts';
 
 /** A `usage` object as an upstream wrote it. */
 export type Report = Readonly<Record<string, unknown>>;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { PassThrough } from 'node:stream';
 import { describe, it } from 'node:test';
 import { resolveConfig } from '../../lib/config/load.ts';
-import type { Core } from '../../lib/request/core.ts';
+import type { Core } from '../../lib/request/context.ts';
 import { accessLog, type AccessLog } from '../../lib/access-log/access-log.ts';
 import { until } from '../support/client.ts';
 import { recorder, type Recorder } from '../support/gate.ts';

@@ -206,6 +206,6 @@ it('a request is counted and recorded under its template', async (t) => {
   desk.core.finishers.push(({ route, status }) => void seen.push(`${status} ${route.template}`));
   for (const path of ['keys', 'keys/alice', 'keys/somebody', 'bans/10.0.0.0/8', 'x/y', 'queue']) await desk.ask(path);
   assert.deepEqual(seen, ['200 /heimdall/api/keys', '200 /heimdall/api/keys/:name', '404 /heimdall/api/keys/:name', '405 /heimdall/api/bans/:which', '404 /heimdall/api/*', '200 /heimdall/api/queue']);
-  assert.equal(desk.core.live.size, 0);
+  assert.equal(desk.core.inFlight.size, 0);
   assert.equal(messageOf(await desk.ask('keys/somebody')), 'There is no key of that name.');
 });

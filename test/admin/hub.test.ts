@@ -168,7 +168,7 @@ describe('the event stream', () => {
     }, 10_000);
     assert.equal(desk.log.named('admin.reader_dropped').length, 1);
     await until(() => said(well, 'log').filter(({ event }) => event === 'flood').length === sent, 5000);
-    assert.equal(desk.core.live.size, 1);
+    assert.equal(desk.core.inFlight.size, 1);
   });
 
   it('ends when the gate drains, and begins no more', async (t) => {
@@ -179,7 +179,7 @@ describe('the event stream', () => {
     clock.tick(200);
     await stream.done;
     assert.equal(stream.complete, true);
-    await until(() => desk.core.live.size === 0 && desk.hub.readers === 0);
+    await until(() => desk.core.inFlight.size === 0 && desk.hub.readers === 0);
     assert.deepEqual(problem(await desk.ask('events')), [503, 'shutting_down', null]);
   });
 

@@ -153,9 +153,9 @@ describe('a body', () => {
     const { url, core, asked, log } = await startDesk(t);
     const socket = connect(Number(new URL(url).port), '127.0.0.1');
     socket.write(`POST /ops/api/keys HTTP/1.1\r\nHost: a\r\nAuthorization: ${bearer.Authorization}\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{"name":`);
-    await until(() => core.live.size === 1);
+    await until(() => core.inFlight.size === 1);
     socket.resetAndDestroy();
-    await until(() => core.live.size === 0);
+    await until(() => core.inFlight.size === 0);
     assert.deepEqual([asked, log.events], [[], []]);
   });
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { ConfigError, resolveConfig, warningsOf } from '../../lib/config/load.ts';
+import { resolveConfig, warningsOf } from '../../lib/config/load.ts';
+import { ConfigError } from '../../lib/errors.ts';
 import type { ConfigInput } from '../../types/config.d.ts';
 import { file, load, problems, refusals } from './tools.ts';
 

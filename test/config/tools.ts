@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { ConfigError, loadConfig } from '../../lib/config/load.ts';
+import { loadConfig } from '../../lib/config/load.ts';
+import { ConfigError } from '../../lib/errors.ts';
 import type { Config } from '../../types/config.d.ts';
 import { scratch } from '../support/scratch.ts';
 

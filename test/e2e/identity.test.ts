@@ -3,7 +3,7 @@ import { hash } from 'node:crypto';
 import { statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import type { Core } from '../../lib/request/core.ts';
+import type { Core } from '../../lib/request/context.ts';
 import type { Context } from '../../lib/request/context.ts';
 import { insidesOf } from '../../lib/gateway.ts';
 import { loadConfig, type ConfigInput } from '../../lib/index.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { request as open, type IncomingMessage } from 'node:http';
 import { describe, it, type TestContext } from 'node:test';
-import type { Core } from '../../lib/request/core.ts';
+import type { Core } from '../../lib/request/context.ts';
 import { insidesOf } from '../../lib/gateway.ts';
 import type { ConfigInput } from '../../lib/index.ts';
 import { closing, until } from '../support/client.ts';

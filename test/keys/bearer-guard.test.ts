@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { it, type TestContext } from 'node:test';
 import { resolveConfig } from '../../lib/config/load.ts';
 import type { Context } from '../../lib/request/context.ts';
-import type { Core } from '../../lib/request/core.ts';
+import type { Core } from '../../lib/request/context.ts';
 import { bearer, Door } from '../../lib/keys/bearer-guard.ts';
 import { ownRoute } from '../../lib/request/own-route.ts';
 import type { AddressLimitInput } from '../../types/config.d.ts';

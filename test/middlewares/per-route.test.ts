@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { chain, optional, ordered } from '../../lib/chain.ts';
 import type { Context } from '../../lib/request/context.ts';
-import type { Core, GateRequest } from '../../lib/request/core.ts';
+import type { Core, GateRequest } from '../../lib/request/context.ts';
 import { onRoutes } from '../../lib/middlewares/per-route.ts';
 import type { Deps, Middleware, Part } from '../../lib/middlewares/middleware.ts';
 import { routeOf, routeTable } from '../../lib/upstream/routes.ts';

@@ -202,9 +202,9 @@ describe('a websocket that one side has ended', () => {
       (side === 'client' ? client : socket).end();
       await ended;
       clock.tick(9000);
-      assert.equal(core.live.size, 1);
+      assert.equal(core.inFlight.size, 1);
       clock.tick(1000);
-      await until(() => core.live.size === 0);
+      await until(() => core.inFlight.size === 0);
     });
   }
 });

@@ -1,6 +1,6 @@
 import { resolveConfig } from '../../lib/config/load.ts';
 import type { Context } from '../../lib/request/context.ts';
-import type { Core, Exchange, Holding } from '../../lib/request/core.ts';
+import type { Core, Exchange, Holding } from '../../lib/request/context.ts';
 import type { HeimdallError } from '../../lib/errors.ts';
 import { admission, type Admission } from '../../lib/queue/admission.ts';
 import type { ConfigInput } from '../../types/config.d.ts';
@@ -46,7 +46,7 @@ interface Loose {
 export function desk(config: ConfigInput['queue'] = {}, { clock = fakeClock(), ...core }: Partial<Core> & { clock?: FakeClock } = {}, rest: ConfigInput = {}): Desk {
   const log = recorder();
   const live = new Set<Context>();
-  const whole = { config: resolveConfig({ ...rest, queue: config }, {}), log, clock, observe: false, draining: false, live, ...core } as unknown as Core;
+  const whole = { config: resolveConfig({ ...rest, queue: config }, {}), log, clock, observe: false, draining: false, inFlight: live, ...core } as unknown as Core;
   const accepted = new Set<string>();
   const admitted = admission(whole, (token) => accepted.has(token));
   const started: Asked[] = [];

@@ -3,11 +3,11 @@ import { IncomingMessage, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
 import { Context } from '../../lib/request/context.ts';
-import { stages, type Core, type GateRequest } from '../../lib/request/core.ts';
+import { stages, type Core, type GateRequest } from '../../lib/request/context.ts';
 import { describe as describeError } from '../../lib/platform/describe.ts';
 import { HeimdallError } from '../../lib/errors.ts';
 import { insidesOf } from '../../lib/gateway.ts';
-import { Live } from '../../lib/request/in-flight.ts';
+import { InFlight } from '../../lib/request/in-flight.ts';
 import { routeOf } from '../../lib/upstream/routes.ts';
 import { request, until } from '../support/client.ts';
 import { fakeClock } from '../support/clock.ts';
@@ -23,7 +23,7 @@ interface Loose {
 /** A core without a gate around it. */
 function coreOf({ observe = false, draining = false, finishers = [] }: Loose = {}): Core & { readonly log: Recorder } {
   const heads = { every: [], own: [], proxied: [] };
-  return { config: {}, clock: fakeClock(), log: recorder(), observe, draining, live: new Live(), watch: { wake: () => undefined }, heads, finishers } as unknown as Core & { log: Recorder };
+  return { config: {}, clock: fakeClock(), log: recorder(), observe, draining, inFlight: new InFlight(), deadlines: { wake: () => undefined }, heads, finishers } as unknown as Core & { log: Recorder };
 }
 
 function loose(core: Core): Context {
@@ -79,12 +79,12 @@ describe('a context', () => {
     const order: string[] = [];
     const core = coreOf({ finishers: [() => order.push('first'), () => assert.fail('on purpose'), () => order.push('last')] });
     const context = loose(core);
-    assert.equal(core.live.size, 1);
+    assert.equal(core.inFlight.size, 1);
     context.finish();
     context.finish();
     context.res.emit('close');
     assert.deepEqual(order, ['first', 'last']);
-    assert.equal(core.live.size, 0);
+    assert.equal(core.inFlight.size, 0);
     assert.deepEqual(core.log.named('finish.failed').map(({ requestId }) => requestId), [context.id]);
   });
 
@@ -93,7 +93,7 @@ describe('a context', () => {
     const { gate } = await startGate(t);
     const { core } = insidesOf(gate);
     assert.ok(core.finishers.length >= 4);
-    assert.equal(core.live.size, 0);
+    assert.equal(core.inFlight.size, 0);
   });
 
   it('counts a client that leaves before the answer as 499, and an answer in time as what it is', async (t) => {

@@ -7,7 +7,7 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { test, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
-import type { Core } from '../../lib/request/core.ts';
+import type { Core } from '../../lib/request/context.ts';
 import { helloIn, ja4Of } from '../../lib/identity/ja4.ts';
 import { insidesOf } from '../../lib/gateway.ts';
 import type { ConfigInput } from '../../lib/index.ts';

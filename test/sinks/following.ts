@@ -1,6 +1,6 @@
 import '../support/node.ts';
 import type { TestContext } from 'node:test';
-import type { Core } from '../../lib/request/core.ts';
+import type { Core } from '../../lib/request/context.ts';
 import { Follower } from '../../lib/sinks/follower.ts';
 import type { Checkpoint, Delivery, Sink } from '../../types/sink.d.ts';
 import { until } from '../support/client.ts';

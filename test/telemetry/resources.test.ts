@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { resolveConfig } from '../../lib/config/load.ts';
-import type { Core } from '../../lib/request/core.ts';
+import type { Core } from '../../lib/request/context.ts';
 import { Resources, type Look } from '../../lib/telemetry/resources.ts';
 import type { ConfigInput } from '../../types/config.d.ts';
 import { until } from '../support/client.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
 import { resolveConfig } from '../../lib/config/load.ts';
-import type { Core } from '../../lib/request/core.ts';
+import type { Core } from '../../lib/request/context.ts';
 import { prober, type Prober } from '../../lib/upstream/probe.ts';
 import { targetsOf, type Target } from '../../lib/upstream/targets.ts';
 import type { ConfigInput } from '../../types/config.d.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
 import { resolveConfig } from '../../lib/config/load.ts';
-import type { Core } from '../../lib/request/core.ts';
+import type { Core } from '../../lib/request/context.ts';
 import type { RouteHealth } from '../../lib/upstream/route-health.ts';
 import { routeHealth } from '../../lib/upstream/route-health.ts';
 import { routeTable } from '../../lib/upstream/routes.ts';

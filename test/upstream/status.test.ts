@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { it, type TestContext } from 'node:test';
 import { resolveConfig } from '../../lib/config/load.ts';
-import type { Core } from '../../lib/request/core.ts';
+import type { Core } from '../../lib/request/context.ts';
 import { targetsOf, type Target } from '../../lib/upstream/targets.ts';
 import { statusOf } from '../../lib/upstream/status.ts';
 import type { BreakerView } from '../../types/target.d.ts';

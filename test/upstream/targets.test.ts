@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
 import { resolveConfig } from '../../lib/config/load.ts';
 import type { Context } from '../../lib/request/context.ts';
-import type { Core } from '../../lib/request/core.ts';
+import type { Core } from '../../lib/request/context.ts';
 import { routeOf } from '../../lib/upstream/routes.ts';
 import { eligible, requestFor, targetModel, targetsOf, type Target } from '../../lib/upstream/targets.ts';
 import type { ConfigInput } from '../../types/config.d.ts';

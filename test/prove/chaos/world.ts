@@ -70,7 +70,7 @@ export async function startWorld(setting: Setting, options: WorldOptions = {}): 
   const headers = bearer(setting.first === 'ours' ? KEY : CALLER);
   return {
     setting, primary, backup, gate, clock, headers,
-    live: () => insidesOf(gate.gate).core.live.size,
+    live: () => insidesOf(gate.gate).core.inFlight.size,
     exchanges: () => exchanges(gate.url),
     async verify(kept) {
       await primary.script([{ kind: 'ok', close: !kept }]);
@@ -122,7 +122,7 @@ export async function leftIn({ gate, server, url }: RunningGate, clock: Counting
   const { core } = insidesOf(gate);
   const inbound = (): Promise<number> => new Promise((resolve) => server.getConnections((_, count) => resolve(count)));
   const busy = (): number => providers.flatMap(({ calls }) => calls).filter((call) => !isOver(call)).length;
-  const slots = (await outlasting(() => core.live.size)) + (await outlasting(() => exchanges(url)));
+  const slots = (await outlasting(() => core.inFlight.size)) + (await outlasting(() => exchanges(url)));
   const own = await (housekeeping ??= idleTimers());
   const timers = await outlasting(() => clock.delays().filter((ms) => !own.has(ms)).length);
   return { slots, sockets: (await outlasting(inbound)) + (await outlasting(busy)), timers };

@@ -2,7 +2,7 @@ import '../../support/node.ts';
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { resolveConfig } from '../../../lib/config/load.ts';
-import type { Core } from '../../../lib/request/core.ts';
+import type { Core } from '../../../lib/request/context.ts';
 import { sinksOf } from '../../../lib/sinks/sinks.ts';
 import type { Delivery, Sink } from '../../../types/sink.d.ts';
 import { sinkContract } from '../../contracts/sink.ts';

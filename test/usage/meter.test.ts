@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { documentTap, jsonUsage, streamTap, type UsageTap } from '../../lib/usage/usage.ts';
+import { documentTap, jsonUsage, streamTap, type UsageTap } from '../../lib/usage/meter.ts';
 import type { Usage } from '../../types/usage.d.ts';
 import { embeddings, images, modelList, moderation, rerank, textAnswer, transcription } from '../support/content/answers.ts';
 import type { Ask, Mark, Shape } from '../support/content/ask.ts';

@@ -1,0 +1,16 @@
+// From text to a frozen `Config`: the schema, file and environment, and every problem at once.
+
+export { INFLIGHT_SHARES } from './derive.ts';
+export { key, list, required, type Complaint } from './fields.ts';
+export { hasLimits, keyLimits } from './limits.ts';
+export { modelName } from './llm.ts';
+export { loadConfig, printable, resolveConfig, warningsOf } from './load.ts';
+export { valueAt } from './paths.ts';
+export { show, showLength, suggestion, whyUnreadable, type Path } from './problems.ts';
+export { isStatus } from './provider.ts';
+export { HANDLERS, METHODS, methodsOf, pathOf } from './routes.ts';
+export { toSnake, type Tree } from './schema-tree.ts';
+export { secretsOf } from './secrets.ts';
+export { rowOf, type SeriesName } from './series.ts';
+export { readDuration, writeDuration } from './units.ts';
+export { choice, credential, date, duration, flag, integer, isNetwork, network, orNull, text, type Kind } from './value-types.ts';

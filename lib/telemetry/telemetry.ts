@@ -1,0 +1,7 @@
+// What an operator watches: metrics, events, alerts and the resources of the machine.
+
+export { alertsOf } from './alerts.ts';
+export { eventLog, tee, type Level, type Listener } from './events.ts';
+export { Metrics, metricsOf, type Exposed, type GuardReason } from './metrics.ts';
+export { Resources } from './resources.ts';
+export { Poster, type Posted } from './webhook.ts';
