@@ -205,8 +205,8 @@ function recording(core: Core, metrics: Metrics, deps: RecordingDeps): Recording
 }
 
 /** All that is known of it; one that has a record already, as every one has with `strict`, keeps that. */
-function recordOfLost({ id, time, lane }: InterruptedRequest): NewRecord {
-  const [, kind = '', value = ''] = /^(key|token|address):(.*)$/s.exec(lane) ?? [];
+function recordOfLost({ id, time, fairnessKey }: InterruptedRequest): NewRecord {
+  const [, kind = '', value = ''] = /^(key|token|address):(.*)$/s.exec(fairnessKey) ?? [];
   return {
     request_id: id, time, request_method: '', request_path: '', real_ip: kind === 'address' ? value : '', response_status: 0, response_time: 0, source: 'gate', outcome: 'interrupted', device_fingerprint: '',
     key_id: kind === 'key' ? value : null, token_id: kind === 'token' ? value : null,

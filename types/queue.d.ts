@@ -7,14 +7,14 @@ export interface QueueView {
   /** Places to wait. */
   readonly places: number;
   readonly waiting: number;
-  /** Callers that wait, each with a lane of its own. */
+  /** Callers with waiting requests. */
   readonly lanes: number;
   /** Milliseconds a request holds its slot, the recent mean; null before the first. */
   readonly serviceTime: number | null;
   readonly websockets: { readonly active: number; readonly limit: number };
 }
 
-/** What the admin API may see and do. */
+/** What the admin API may read and change. */
 export interface QueueControl {
   view(): QueueView;
   /**
@@ -24,11 +24,11 @@ export interface QueueControl {
   resize(concurrency: number): void;
 }
 
-/** A request of which only is known that it was in hand when the process before this one ended without closing. */
+/** A request that was in hand when the process before this one ended without closing. Nothing else is known of it. */
 export interface InterruptedRequest {
   readonly id: string;
   /** When it arrived, Unix milliseconds. */
   readonly time: number;
-  /** Whose it was: `key:` and a name, `token:` and an identity, or `address:` and an address. */
-  readonly lane: string;
+  /** Its caller: `key:` and a name, `token:` and an identity, or `address:` and an address. */
+  readonly fairnessKey: string;
 }

@@ -20,7 +20,7 @@ const remembered = 10_000;
 const longest = 16_384;
 /** Clocks differ, seconds. */
 const tolerance = 5;
-/** Visible ASCII: a subject is a name in records and lanes. */
+/** Visible ASCII: a subject is a name in records and fairness keys. */
 const subject = /^[\x20-\x7e]{1,255}$/;
 const compact = /^[\w-]+\.[\w-]+\.[\w-]*$/;
 

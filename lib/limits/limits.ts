@@ -103,11 +103,11 @@ export class Limits {
 
   #take(context: Context, set: RuleSet, next: Next): void {
     const till = (this.#till ??= this.#open());
-    const { lane, time } = context;
+    const { fairnessKey, time } = context;
     const { rules } = set;
     const estimate = set.measured ? estimateOf(context, till.appraiser) : nothing;
-    const page = this.#pages.of(rules, lane, time);
-    const unproven = unprovenLane(context);
+    const page = this.#pages.of(rules, fairnessKey, time);
+    const unproven = unprovenKey(context);
     const own = unproven === null ? null : this.#pages.of(rules, unproven, time);
     const asks: Ask[] = [];
     for (let at = 0; at < rules.length; at++) {
@@ -208,7 +208,7 @@ const isUnclear = ({ bodyAmbiguous, bodyStream }: Context): boolean => bodyAmbig
  * every request has counted when it is known to be good. Then its address is given back what it took.
  * @returns null for everybody else.
  */
-const unprovenLane = ({ key, token, verified }: Context): string | null => (verified || key !== null || token === null ? null : `token:${token.id}`);
+const unprovenKey = ({ key, token, verified }: Context): string | null => (verified || key !== null || token === null ? null : `token:${token.id}`);
 
 /** Of two that count the same rule the one with less room. */
 function tighter(asks: readonly Ask[], taken: boolean): readonly Ask[] {

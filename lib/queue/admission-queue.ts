@@ -1,5 +1,5 @@
 import type { InterruptedRequest, QueueControl, QueueView } from '../../types/queue.d.ts';
-import { type Context, type Core, laneOf } from '../request/request.ts';
+import { type Context, type Core, fairnessKeyOf } from '../request/request.ts';
 import { describe } from '../platform/platform.ts';
 import { HeimdallError } from '../errors.ts';
 import { Forecast, type Load } from './forecast.ts';
@@ -64,7 +64,7 @@ export class Queue implements QueueControl, TurnKeeper, Load {
    */
   enter(context: Context, next: () => void): void {
     if (!this.#opened) this.open();
-    const lane = this.#lanes.of(context.lane);
+    const lane = this.#lanes.of(context.fairnessKey);
     const now = this.#core.clock.now();
     if (!this.#isFreeFor(lane)) {
       if (!this.#core.observe) return this.#wait(context, lane, next, now);
@@ -251,7 +251,7 @@ export class Queue implements QueueControl, TurnKeeper, Load {
   readonly #home = (turn: Turn): Lane => {
     const { lane, context } = turn;
     if (context.token === null || !lane.key.startsWith('address:') || !this.#isVerified(context.token.id)) return lane;
-    return this.#lanes.of(laneOf({ key: context.key, token: context.token, verified: true, ip: context.ip }));
+    return this.#lanes.of(fairnessKeyOf({ key: context.key, token: context.token, verified: true, ip: context.ip }));
   };
 
   /** With less than two slots a lane, a turn comes within one service time anyway. */
@@ -281,7 +281,7 @@ export class Queue implements QueueControl, TurnKeeper, Load {
   #save(): Snapshot {
     const { mean, samples } = this.#forecast.pace;
     const inHand: InterruptedRequest[] = [];
-    for (const { id, time, slot, lane } of this.#core.inFlight) if (slot !== null) inHand.push({ id, time, lane });
+    for (const { id, time, slot, fairnessKey } of this.#core.inFlight) if (slot !== null) inHand.push({ id, time, fairnessKey });
     return { concurrency: this.#capacity, serviceTime: mean, samples, counters: this.#tally.save(), inHand };
   }
 }

@@ -43,7 +43,7 @@ export class Bytes {
   take(context: Context, bytes: number): boolean {
     if (context.finished) return false;
     if (bytes <= 0) return true;
-    const lane = this.#lanes.of(context.lane);
+    const lane = this.#lanes.of(context.fairnessKey);
     const body = context.heldBytes + bytes;
     if (body > this.#share || lane.bytes + bytes > this.#share) {
       if (!context.wouldRefuse.includes('inflight_bytes') && context.refuse('inflight_bytes', body > this.#share ? this.#tooLarge() : this.#tooMany(lane))) return false;
@@ -63,7 +63,7 @@ export class Bytes {
     const { heldBytes } = context;
     if (heldBytes === 0) return;
     this.#held -= heldBytes;
-    this.#lanes.of(context.lane).bytes -= heldBytes;
+    this.#lanes.of(context.fairnessKey).bytes -= heldBytes;
     context.heldBytes = 0;
   }
 

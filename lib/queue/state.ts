@@ -114,7 +114,7 @@ export class StateFile {
     const { concurrency: configured } = config.queue;
     const edited = state.configured !== configured;
     if (edited) log.info({ configured, before: state.configured, saved: state.concurrency }, 'queue.config_wins');
-    if (!state.closed && !this.#isOthers(state)) this.interrupted = state.in_hand;
+    if (!state.closed && !this.#isOthers(state)) this.interrupted = state.in_hand.map(({ id, time, lane }) => ({ id, time, fairnessKey: lane }));
     if (this.interrupted.length > 0) log.warn({ requests: this.interrupted.length }, 'queue.interrupted');
     return { concurrency: edited ? configured : state.concurrency, serviceTime: state.service_time, samples: state.samples, counters: state.counters };
   }
@@ -149,7 +149,7 @@ export class StateFile {
     const { concurrency, serviceTime, samples, counters, inHand } = this.#snapshot();
     const state: Stored = {
       version: 1, instance: this.#instance, host: hostname(), pid: process.pid, saved: clock.now(), interval: config.queue.saveInterval, closed: this.#closed,
-      configured: config.queue.concurrency, concurrency, service_time: serviceTime, samples, counters, in_hand: [...inHand],
+      configured: config.queue.concurrency, concurrency, service_time: serviceTime, samples, counters, in_hand: inHand.map(({ id, time, fairnessKey }) => ({ id, time, lane: fairnessKey })),
     };
     return `${JSON.stringify(state)}\n`;
   }

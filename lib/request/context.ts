@@ -11,7 +11,7 @@ import { describe } from '../platform/platform.ts';
 import { HeimdallError, render, renderEvent, type ErrorCode } from '../errors.ts';
 import { writeHead } from '../http/http.ts';
 import { clientOf } from '../identity/identity.ts';
-import { laneOf } from './fairness-key.ts';
+import { fairnessKeyOf } from './fairness-key.ts';
 import { requestId } from './request-id.ts';
 import type { Connections } from './connections.ts';
 import type { InFlight } from './in-flight.ts';
@@ -199,7 +199,7 @@ export class Context implements RequestInfo {
   /** More of them, ready to be sent: see {@link writeHead}. */
   headLines: string | null = null;
 
-  #lane: string | null = null;
+  #fairnessKey: string | null = null;
   #device: (() => string) | string = '';
   #content: string | null | undefined = undefined;
 
@@ -216,11 +216,11 @@ export class Context implements RequestInfo {
   }
 
   /**
-   * Whose share of slots, limits and bytes the request takes: a verified caller has a lane of its own, the others share
-   * one per address, or made-up tokens would each get one.
+   * The caller whose share of slots, limits and bytes the request takes. A verified caller has a key of its own. All other
+   * callers share one per address: a key per unproven token would give a share to each made-up token.
    */
-  get lane(): string {
-    return (this.#lane ??= laneOf(this));
+  get fairnessKey(): string {
+    return (this.#fairnessKey ??= fairnessKeyOf(this));
   }
 
   get device(): string {

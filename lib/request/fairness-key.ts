@@ -1,7 +1,7 @@
 import type { TokenIdentity } from '../../types/context.d.ts';
 import { networkOf } from '../identity/identity.ts';
 
-/** What decides in whose name a request is counted. */
+/** The fields of a request that decide for which caller it is counted. */
 export interface Caller {
   readonly key: string | null;
   readonly token: TokenIdentity | null;
@@ -9,8 +9,8 @@ export interface Caller {
   readonly ip: string;
 }
 
-/** `key:` and its name, `token:` and its identity, or `address:` and the address (IPv6: its /56) of who has proved nothing. */
-export function laneOf({ key, token, verified, ip }: Caller): string {
+/** @returns `key:` and its name, `token:` and its identity, or, for an unverified caller, `address:` and the address (IPv6: its /56). */
+export function fairnessKeyOf({ key, token, verified, ip }: Caller): string {
   if (!verified) return `address:${networkOf(ip)}`;
   return key === null ? `token:${token?.id ?? ''}` : `key:${key}`;
 }

@@ -6,7 +6,7 @@ export { Context, stages, type Core, type ErrorHandler, type Exchange, type Fini
 export { cut } from './cut-off.ts';
 export { Deadlines } from './deadlines.ts';
 export { drained } from './drain.ts';
-export { laneOf } from './fairness-key.ts';
+export { fairnessKeyOf } from './fairness-key.ts';
 export { InFlight } from './in-flight.ts';
 export { ownRoute } from './own-route.ts';
 export { requestId } from './request-id.ts';

@@ -14,8 +14,8 @@ export function ruleOf(rule: Partial<Rule> & Pick<Rule, 'kind' | 'limit'>): Rule
 let nth = 0;
 
 /** What one request asks of rules, of each an amount. */
-export function takingOf(lane: string, asked: readonly (readonly [Rule, number])[]): Taking {
-  return new Taking(`request-${nth++}`, asked.map(([rule, amount]) => new Ask(new Account(rule, `${rule.counter}:${lane}`, rule.period === null ? 0 : periodEnd), amount)));
+export function takingOf(fairnessKey: string, asked: readonly (readonly [Rule, number])[]): Taking {
+  return new Taking(`request-${nth++}`, asked.map(([rule, amount]) => new Ask(new Account(rule, `${rule.counter}:${fairnessKey}`, rule.period === null ? 0 : periodEnd), amount)));
 }
 
 /** A store as these tests drive it. */

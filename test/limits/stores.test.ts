@@ -122,7 +122,7 @@ describe('the Redis store', { skip: withoutRedis }, () => {
 });
 
 type Step =
-  | { readonly kind: 'ask'; readonly lane: string; readonly amounts: readonly number[]; readonly passed: number }
+  | { readonly kind: 'ask'; readonly fairnessKey: string; readonly amounts: readonly number[]; readonly passed: number }
   | { readonly kind: 'end'; readonly nth: number; readonly actual: readonly number[]; readonly passed: number };
 
 const small = fc.integer({ min: 0, max: 40 });
@@ -131,7 +131,7 @@ const amounts = fc.tuple(fc.constant(1), small, fc.constant(1), small);
 const passed = fc.oneof(fc.integer({ min: 0, max: 1500 }), fc.constantFrom(0, 99, 100, 101, window - 100, window - 1, window));
 const steps: fc.Arbitrary<Step[]> = fc.array(
   fc.oneof(
-    fc.record({ kind: fc.constant('ask' as const), lane: fc.constantFrom('a', 'b'), amounts, passed }),
+    fc.record({ kind: fc.constant('ask' as const), fairnessKey: fc.constantFrom('a', 'b'), amounts, passed }),
     fc.record({ kind: fc.constant('end' as const), nth: fc.nat(20), actual: fc.tuple(fc.constantFrom(0, 1), small, fc.constant(0), small), passed }),
   ),
   { maxLength: 60 },
@@ -146,7 +146,7 @@ async function play({ clock, store }: Bench, script: readonly Step[]): Promise<u
   for (const step of script) {
     clock.tick(step.passed);
     if (step.kind === 'ask') {
-      const taking = takingOf(step.lane, everything.map((rule, at) => [rule, step.amounts[at] as number] as const));
+      const taking = takingOf(step.fairnessKey, everything.map((rule, at) => [rule, step.amounts[at] as number] as const));
       const taken = await store.take(taking);
       if (taken) held.push(taking);
       heard.push([taken, said(taking)]);
@@ -161,7 +161,7 @@ async function play({ clock, store }: Bench, script: readonly Step[]): Promise<u
 /** The rules as one would explain them, without any care for speed: every count kept with its time. */
 async function explained(script: readonly Step[]): Promise<boolean[]> {
   const answers: boolean[] = [];
-  const counted: { lane: string; at: number; amounts: number[]; ended: boolean }[] = [];
+  const counted: { fairnessKey: string; at: number; amounts: number[]; ended: boolean }[] = [];
   const held: (typeof counted)[number][] = [];
   let now = 0;
   for (const step of script) {
@@ -173,14 +173,14 @@ async function explained(script: readonly Step[]): Promise<boolean[]> {
       request.ended = true;
       continue;
     }
-    const mine = counted.filter(({ lane }) => lane === step.lane);
+    const mine = counted.filter(({ fairnessKey }) => fairnessKey === step.fairnessKey);
     const recent = mine.filter(({ at }) => at > now - window);
     const sum = (of: typeof counted, rule: number): number => of.reduce((total, each) => total + (each.amounts[rule] as number), 0);
     const used = [sum(recent, 0), sum(recent, 1), mine.filter(({ ended }) => !ended).length, sum(mine, 3)];
     const fits = everything.every(({ limit, kind }, rule) => (used[rule] as number) + Math.max(kind === 'budget' ? 1 : 0, step.amounts[rule] as number) <= limit);
     answers.push(fits);
     if (!fits) continue;
-    const request = { lane: step.lane, at: now, amounts: [...step.amounts], ended: false };
+    const request = { fairnessKey: step.fairnessKey, at: now, amounts: [...step.amounts], ended: false };
     counted.push(request);
     held.push(request);
   }

@@ -11,7 +11,7 @@ export const metrics = { token: 'a-token-for-metrics' };
 export interface Scene extends Behind {
   /** Answers the upstream has not given yet, the oldest first. */
   readonly held: ServerResponse[];
-  /** A chat from an address of its own, so in a lane of its own. */
+  /** A chat from an address of its own, so with a fairness key of its own. */
   from(address: string, signal?: AbortSignal): Promise<Answer>;
   /** Waits until so many model requests wait. */
   waiting(count: number): Promise<void>;

@@ -7,8 +7,8 @@ const kilobyte = 1024;
 
 /** A caller may hold 1 KB, all together 8 KB. */
 const start = (core: Parameters<typeof desk>[1] = {}): Desk => desk({}, core, { server: { maxInflightBytes: 8 * kilobyte } });
-const take = (at: Desk, lane: string, bytes: number): Asked => {
-  const asked = at.arrive(lane);
+const take = (at: Desk, fairnessKey: string, bytes: number): Asked => {
+  const asked = at.arrive(fairnessKey);
   at.bytes.take(asked.context, bytes);
   return asked;
 };
@@ -39,7 +39,7 @@ describe('bytes in hand', () => {
 
   it('are bounded for all together', () => {
     const at = start();
-    for (let n = 0; n < 8; n++) assert.equal(take(at, `lane ${n}`, kilobyte).error, null);
+    for (let n = 0; n < 8; n++) assert.equal(take(at, `caller ${n}`, kilobyte).error, null);
     const more = take(at, 'one more', 1);
     assert.deepEqual([more.error?.code, more.error?.status], ['overloaded', 503]);
     assert.ok((more.error?.retryAfter ?? 0) >= 1);
@@ -65,13 +65,13 @@ describe('bytes in hand', () => {
   });
 
   it('come back whole, in whatever order', () => {
-    const asks = fc.array(fc.record({ lane: fc.constantFrom('a', 'b', 'c'), pieces: fc.array(fc.nat(700), { maxLength: 4 }), stays: fc.boolean() }), { maxLength: 60 });
+    const asks = fc.array(fc.record({ fairnessKey: fc.constantFrom('a', 'b', 'c'), pieces: fc.array(fc.nat(700), { maxLength: 4 }), stays: fc.boolean() }), { maxLength: 60 });
     fc.assert(
       fc.property(asks, (all) => {
         const at = start();
         const held = new Map<Asked, number>();
-        for (const { lane, pieces, stays } of all) {
-          const asked = at.arrive(lane);
+        for (const { fairnessKey, pieces, stays } of all) {
+          const asked = at.arrive(fairnessKey);
           held.set(asked, pieces.reduce((sum, bytes) => sum + (asked.error === null && at.bytes.take(asked.context, bytes) ? bytes : 0), 0));
           if (!stays) {
             at.bytes.give(asked.context);
@@ -80,7 +80,7 @@ describe('bytes in hand', () => {
           }
           const sum = (of: (asked: Asked) => boolean): number => [...held].reduce((total, [each, bytes]) => total + (of(each) ? bytes : 0), 0);
           assert.equal(at.bytes.held, sum(() => true));
-          for (const each of ['a', 'b', 'c']) assert.ok(sum((other) => other.lane === each) <= kilobyte);
+          for (const each of ['a', 'b', 'c']) assert.ok(sum((other) => other.fairnessKey === each) <= kilobyte);
         }
         for (const { context } of held.keys()) at.bytes.give(context);
         assert.equal(at.bytes.held, 0);

@@ -10,7 +10,7 @@ import { recorder, type Recorder } from '../support/gate.ts';
 /** A request as far as admission knows it. */
 export interface Asked {
   readonly id: string;
-  readonly lane: string;
+  readonly fairnessKey: string;
   /** `running` from the moment it is let in. */
   state: 'waiting' | 'running' | 'refused' | 'over';
   error: HeimdallError | null;
@@ -32,7 +32,7 @@ export interface Desk extends Admission {
   /** Tokens NewAPI has accepted. */
   readonly accepted: Set<string>;
   /** @param token of a caller who has proved nothing yet. */
-  arrive(lane: string, token?: string): Asked;
+  arrive(fairnessKey: string, token?: string): Asked;
   look(): void;
 }
 
@@ -51,7 +51,7 @@ export function desk(config: ConfigInput['queue'] = {}, { clock = fakeClock(), .
   const admitted = admission(whole, (token) => accepted.has(token));
   const started: Asked[] = [];
   let ids = 0;
-  const arrive = (lane: string, token?: string): Asked => {
+  const arrive = (fairnessKey: string, token?: string): Asked => {
     const loose: Loose = { slot: null, exchange: null, queuePosition: null, queueWait: 0 };
     const rules: string[] = [];
     const fail = (error: HeimdallError): void => {
@@ -64,10 +64,10 @@ export function desk(config: ConfigInput['queue'] = {}, { clock = fakeClock(), .
       return !whole.observe;
     };
     const context = Object.assign(loose, {
-      id: `request-${++ids}`, time: clock.now(), lane, ip: '192.0.2.1', key: null, token: token === undefined ? null : { id: token, mask: '' }, heldBytes: 0, wouldRefuse: rules, finished: false, fail, refuse,
+      id: `request-${++ids}`, time: clock.now(), fairnessKey, ip: '192.0.2.1', key: null, token: token === undefined ? null : { id: token, mask: '' }, heldBytes: 0, wouldRefuse: rules, finished: false, fail, refuse,
     }) as unknown as Context;
     const asked: Asked = {
-      id: context.id, lane, state: 'waiting', error: null, context, rules,
+      id: context.id, fairnessKey, state: 'waiting', error: null, context, rules,
       get position() {
         return loose.queuePosition;
       },

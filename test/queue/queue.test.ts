@@ -4,8 +4,8 @@ import fc from 'fast-check';
 import { desk, type Asked, type Desk } from './fake.ts';
 
 const second = 1000;
-const names = (asked: readonly Asked[]): string[] => asked.map(({ lane }) => lane);
-const many = (at: Desk, lane: string, count: number): Asked[] => Array.from({ length: count }, () => at.arrive(lane));
+const names = (asked: readonly Asked[]): string[] => asked.map(({ fairnessKey }) => fairnessKey);
+const many = (at: Desk, fairnessKey: string, count: number): Asked[] => Array.from({ length: count }, () => at.arrive(fairnessKey));
 
 /** Has one request run for so long, so that the queue knows. */
 function measure(at: Desk, ms: number): void {
@@ -30,7 +30,7 @@ describe('the queue', () => {
   it('serves callers in turn', () => {
     const at = desk({ concurrency: 1 });
     many(at, 'flood', 5);
-    for (const lane of ['b', 'c', 'b']) at.arrive(lane);
+    for (const fairnessKey of ['b', 'c', 'b']) at.arrive(fairnessKey);
     while (at.queue.view().active > 0) at.started.at(-1)?.end();
     assert.deepEqual(names(at.started), ['flood', 'flood', 'b', 'c', 'flood', 'b', 'flood', 'flood']);
   });
@@ -152,7 +152,7 @@ describe('the queue', () => {
 
   it('says nothing that grows with its callers to the metrics', () => {
     const at = desk({ concurrency: 1, initialSize: 1 });
-    for (let n = 0; n < 50; n++) at.arrive(`lane ${n}`);
+    for (let n = 0; n < 50; n++) at.arrive(`caller ${n}`);
     const samples = at.series.flatMap((each) => each.values());
     assert.ok(samples.length < 40 && samples.every(({ labels }) => Object.keys(labels).every((label) => label === 'reason' || label === 'le')));
     const value = (name: string): unknown => at.series.find((each) => each.name === name)?.values().map((sample) => sample.value);
@@ -209,7 +209,7 @@ describe('a flood', () => {
 });
 
 const move = fc.oneof(
-  { weight: 6, arbitrary: fc.record({ do: fc.constant('arrive' as const), lane: fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f') }) },
+  { weight: 6, arbitrary: fc.record({ do: fc.constant('arrive' as const), fairnessKey: fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f') }) },
   { weight: 3, arbitrary: fc.record({ do: fc.constant('finish' as const), at: fc.nat(30) }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('leave' as const), at: fc.nat(30) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('tick' as const), ms: fc.constantFrom(1, 40, 300, 2000) }) },
@@ -228,7 +228,7 @@ describe('whatever happens', () => {
         for (const each of made) {
           const startedBefore = at.started.length;
           const activeBefore = those('running').length;
-          if (each.do === 'arrive') all.push(at.arrive(each.lane));
+          if (each.do === 'arrive') all.push(at.arrive(each.fairnessKey));
           else if (each.do === 'finish') those('running')[each.at % Math.max(1, those('running').length)]?.end();
           else if (each.do === 'leave') those('waiting')[each.at % Math.max(1, those('waiting').length)]?.end();
           else if (each.do === 'resize') at.queue.resize(each.to);
@@ -247,8 +247,8 @@ describe('whatever happens', () => {
         at.clock.tick(1001);
         const { active, waiting, concurrency } = at.queue.view();
         assert.ok(waiting === 0 || active >= concurrency, 'none is kept for long');
-        for (const lane of new Set(names(all))) {
-          const order = at.started.filter((each) => each.lane === lane).map((each) => all.indexOf(each));
+        for (const fairnessKey of new Set(names(all))) {
+          const order = at.started.filter((each) => each.fairnessKey === fairnessKey).map((each) => all.indexOf(each));
           assert.deepEqual(order, order.toSorted((a, b) => a - b), 'first in, first out');
         }
         while (those('running').length > 0) those('running')[0]?.end();

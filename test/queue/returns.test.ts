@@ -16,7 +16,7 @@ function spread(seconds: readonly number[]): Map<number, number> {
 describe('when those sent away may come back', () => {
   it('is spread so that each second has no more than come free in it', () => {
     const returns = new Returns();
-    const counts = spread(Array.from({ length: 200 }, (_, n) => returns.book(`lane ${n}`, noon, 0, quick)));
+    const counts = spread(Array.from({ length: 200 }, (_, n) => returns.book(`caller ${n}`, noon, 0, quick)));
     assert.deepEqual([...counts.values()], [...Array.from({ length: 11 }, () => 17), 13]);
     assert.deepEqual([...counts.keys()], Array.from({ length: 12 }, (_, n) => n + 1));
   });
@@ -39,13 +39,13 @@ describe('when those sent away may come back', () => {
 
   it('is not more at one moment than can be taken in', () => {
     const returns = new Returns();
-    const counts = spread(Array.from({ length: 60 }, (_, n) => returns.book(`lane ${n}`, noon, 0, { perSecond: 500, atOnce: 8 })));
+    const counts = spread(Array.from({ length: 60 }, (_, n) => returns.book(`caller ${n}`, noon, 0, { perSecond: 500, atOnce: 8 })));
     assert.deepEqual([...counts.values()], Array.from({ length: 15 }, () => 4));
   });
 
   it('is minutes away where a turn takes long', () => {
     const returns = new Returns();
-    const seconds = Array.from({ length: 12 }, (_, n) => returns.book(`lane ${n}`, noon, 0, { perSecond: 0.1, atOnce: 2 }));
+    const seconds = Array.from({ length: 12 }, (_, n) => returns.book(`caller ${n}`, noon, 0, { perSecond: 0.1, atOnce: 2 }));
     for (let n = 1; n < seconds.length; n++) assert.ok((seconds[n] as number) - (seconds[n - 1] as number) >= 10, String(seconds));
     assert.ok((seconds[11] as number) <= 200);
   });
@@ -56,9 +56,9 @@ describe('when those sent away may come back', () => {
       fc.property(fc.array(fc.tuple(fc.nat(5), rates, fc.nat(100_000), fc.nat(3000)), { maxLength: 60 }), (asked) => {
         const returns = new Returns();
         let now = noon;
-        for (const [lane, intake, earliest, later] of asked) {
+        for (const [fairnessKey, intake, earliest, later] of asked) {
           now += later;
-          const seconds = returns.book(String(lane), now, earliest, intake);
+          const seconds = returns.book(String(fairnessKey), now, earliest, intake);
           assert.ok(Number.isInteger(seconds) && seconds >= 1 && seconds <= 3600);
           assert.ok(seconds >= Math.floor(earliest / 1000));
         }
@@ -69,7 +69,7 @@ describe('when those sent away may come back', () => {
   it('costs little, however many were sent away', () => {
     const returns = new Returns();
     const began = performance.now();
-    for (let n = 0; n < 200_000; n++) returns.book(`lane ${n % 50_000}`, noon + n / 10, 0, { perSecond: 0.5, atOnce: 1 });
+    for (let n = 0; n < 200_000; n++) returns.book(`caller ${n % 50_000}`, noon + n / 10, 0, { perSecond: 0.5, atOnce: 1 });
     assert.ok(performance.now() - began < 2000);
   });
 });
