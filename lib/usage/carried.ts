@@ -2,6 +2,7 @@ import type { Usage } from '../../types/usage.d.ts';
 import type { Context } from '../request/request.ts';
 import { endOfValue, headerOf, skipSpace } from '../http/http.ts';
 import { Tail } from './tail.ts';
+import { count } from './tokens.ts';
 import { documentTap, streamTap, type UsageTap } from './meter.ts';
 
 /**
@@ -69,5 +70,3 @@ function usageOf(report: Readonly<Record<string, unknown>>): Usage | null {
   if (total === 0) return null;
   return { prompt, completion: Math.max(completion, total - prompt), cached: Math.min(prompt, count(report['cachedContentTokenCount'])), reasoning, estimated: false };
 }
-
-const count = (value: unknown): number => (typeof value === 'number' && value > 0 && value <= Number.MAX_SAFE_INTEGER ? Math.trunc(value) : 0);

@@ -1,5 +1,5 @@
 import { endOfValue, skipSpace } from '../http/http.ts';
-import { nextReport } from './report.ts';
+import { nextReport } from './tokens.ts';
 
 interface Member {
   readonly name: string;

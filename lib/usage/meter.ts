@@ -2,10 +2,7 @@ import type { Usage } from '../../types/usage.d.ts';
 import type { Context } from '../request/request.ts';
 import { headerOf } from '../http/http.ts';
 import { Tail } from './tail.ts';
-import { estimateTokens, tokensOf, weighDelta } from './estimate.ts';
-import { lastReport, merge, nextReport, saysNumber, usageOf, type Report } from './report.ts';
-
-export { estimateTokens } from './estimate.ts';
+import { estimateTokens, jsonUsage, lastReport, merge, nextReport, saysNumber, tokensOf, usageOf, weighDelta, type Report } from './tokens.ts';
 
 /** Looks at an answer's bytes as they pass; keeps a bounded few and changes none. */
 export interface UsageTap {
@@ -22,12 +19,6 @@ export interface UsageTap {
 
 /** Bytes kept of a line that does not end, or of a document: what stands behind a report is far shorter. */
 const keptBytes = 65_536;
-
-/** The usage of a complete JSON answer of any model route; null when it names none. Reads its end alone. */
-export function jsonUsage(body: Buffer): Usage | null {
-  const report = lastReport(body, 'answer');
-  return report === null ? null : usageOf(report);
-}
 
 /**
  * A tap for an SSE answer of the chat, completions, responses or messages API.

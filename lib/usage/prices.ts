@@ -5,17 +5,17 @@ import type { Usage } from '../../types/usage.d.ts';
 export interface Price {
   readonly input: number;
   readonly output: number;
-  /** For input from a cache; without it as `input`. */
+  /** For input from a cache; `input` counts where it is absent. */
   readonly cached?: number | null;
 }
 
-/** Prices by model; a name that ends in `*` stands for all that begin so. */
+/** Prices by model; a name that ends in `*` matches every model that begins so. */
 export type Prices = Readonly<Record<string, Price>>;
 
-/** US dollars for what a model of a provider used; null when nobody knows its price. */
+/** US dollars for what a model of a provider used; null when its price is unknown. */
 export type CostOf = (model: string, provider: string, usage: Usage) => number | null;
 
-/** What is used of `@pydantic/genai-prices`. */
+/** The part of `@pydantic/genai-prices` that is used. */
 export interface PriceBook {
   calcPrice(
     usage: { readonly input_tokens: number; readonly output_tokens: number; readonly cache_read_tokens: number },
@@ -25,26 +25,33 @@ export interface PriceBook {
 }
 
 const bookName = '@pydantic/genai-prices';
-/** Models are the callers' words. */
+/** Callers choose the names of models, so what is remembered of them is bounded. */
 const remembered = { max: 1000, ttl: 60_000 };
 const longestModel = 256;
 
-/** US dollars by the price of the longest name that fits the model; null when none does. */
-export function priceOf(model: string, usage: Usage, prices: Prices): number | null {
-  const price = find(model, prices);
-  return price === null ? null : cost(usage, price);
-}
-
 /**
- * Costs by the configured prices, else by those of `@pydantic/genai-prices`, when it is installed.
+ * Costs by the configured prices, else by those of `@pydantic/genai-prices`, when it is installed. The package is looked for
+ * when the first model without a configured price has answered, and its prices count as soon as it is loaded.
  * @param load imports the package.
  */
-export async function loadPrices(prices: Prices, load: () => Promise<unknown> = () => import(bookName)): Promise<CostOf> {
-  const book = await load().catch(() => null);
-  const listed = isPriceBook(book) ? lookUp(book) : () => null;
-  return (model, provider, usage) => priceOf(model, usage, prices) ?? listed(model, provider, usage);
+export function costs(prices: Prices, load: () => Promise<unknown> = () => import(bookName)): CostOf {
+  let listed: CostOf | null = null;
+  let isLooking = false;
+  return (model, provider, usage) => {
+    const price = find(model, prices);
+    if (price !== null) return cost(usage, price);
+    if (listed !== null) return listed(model, provider, usage);
+    if (!isLooking) {
+      isLooking = true;
+      void load().then((book) => {
+        if (isPriceBook(book)) listed = pricesOf(book);
+      }, () => undefined);
+    }
+    return null;
+  };
 }
 
+/** The price of the longest name that fits the model; null when none does. */
 function find(model: string, prices: Prices): Price | null {
   if (Object.hasOwn(prices, model)) return prices[model] as Price;
   let longest = '';
@@ -60,8 +67,8 @@ function cost({ prompt, cached, completion }: Usage, price: Price): number {
 
 const isPriceBook = (book: unknown): book is PriceBook => typeof (book as Partial<PriceBook> | null)?.calcPrice === 'function';
 
-/** A look into the package takes 13 to 26 µs: what it says of a model is remembered for a minute, unless the price depends on the size. */
-function lookUp(book: PriceBook): CostOf {
+/** Asking the package takes 13 to 26 µs: its price of a model is remembered for a minute, unless it depends on the size. */
+function pricesOf(book: PriceBook): CostOf {
   const known = new LRUCache<string, { readonly price: Price | null }>(remembered);
   return (model, provider, usage) => {
     if (model.length > longestModel) return null;
@@ -75,7 +82,7 @@ function lookUp(book: PriceBook): CostOf {
   };
 }
 
-/** NewAPI relays for everybody, so there the model alone has to tell. */
+/** NewAPI relays models of every provider, so only the model can tell the price there. */
 function ask(book: PriceBook, model: string, provider: string, usage: Usage): ReturnType<PriceBook['calcPrice']> {
   const tokens = { input_tokens: usage.prompt, output_tokens: usage.completion, cache_read_tokens: usage.cached };
   try {
@@ -89,18 +96,4 @@ function ask(book: PriceBook, model: string, provider: string, usage: Usage): Re
 function flat(listed: Readonly<Record<string, unknown>>): Price | undefined {
   const { input_mtok: input, output_mtok: output = 0, cache_read_mtok: cached = input } = listed;
   return typeof input === 'number' && typeof output === 'number' && typeof cached === 'number' ? { input, output, cached } : undefined;
-}
-
-/**
- * Costs from the first request on: by the configured prices at once, by the package's as soon as it has been looked for.
- * Nothing is looked for before the first answer that names tokens.
- */
-export function costs(prices: Prices): CostOf {
-  let known: CostOf | null = null;
-  return (model, provider, usage) => {
-    if (known !== null) return known(model, provider, usage);
-    known = (name, _provider, used) => priceOf(name, used, prices);
-    void loadPrices(prices).then((loaded) => (known = loaded));
-    return known(model, provider, usage);
-  };
 }

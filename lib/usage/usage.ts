@@ -1,7 +1,7 @@
-// What an answer used and what it cost.
+// What an answer used, in tokens, and what it cost, in US dollars.
 
 export { carriedTap } from './carried.ts';
-export { estimateTokens } from './estimate.ts';
 export { ExtraChunkFilter, withUsage } from './include-usage.ts';
-export { jsonUsage, meterFor, type UsageTap } from './meter.ts';
+export { meterFor, type UsageTap } from './meter.ts';
 export { costs, type CostOf } from './prices.ts';
+export { estimateTokens, jsonUsage } from './tokens.ts';

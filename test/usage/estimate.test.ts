@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe, it } from 'node:test';
-import { estimateTokens } from '../../lib/usage/estimate.ts';
+import { estimateTokens } from '../../lib/usage/tokens.ts';
 
 const prose = 'It was a bright cold day in April, and the clocks were striking thirteen. ';
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { documentTap, jsonUsage, streamTap, type UsageTap } from '../../lib/usage/meter.ts';
+import { documentTap, streamTap, type UsageTap } from '../../lib/usage/meter.ts';
+import { jsonUsage } from '../../lib/usage/tokens.ts';
 import type { Usage } from '../../types/usage.d.ts';
 import { embeddings, images, modelList, moderation, rerank, textAnswer, transcription } from '../support/content/answers.ts';
 import type { Ask, Mark, Shape } from '../support/content/ask.ts';

@@ -1,12 +1,22 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { loadPrices, priceOf, type PriceBook } from '../../lib/usage/prices.ts';
+import { costs, type CostOf, type PriceBook, type Prices } from '../../lib/usage/prices.ts';
 import type { Usage } from '../../types/usage.d.ts';
 
 const used: Usage = { prompt: 1_000_000, completion: 100_000, cached: 400_000, reasoning: 50_000, estimated: false };
+/** The package has been asked for and is loaded. */
+async function loadPrices(prices: Prices, load?: () => Promise<unknown>): Promise<CostOf> {
+  const costOf = costs(prices, load);
+  assert.equal(costOf('of which no price is known yet', 'openai', used), null);
+  await (load ?? (() => import('@pydantic/genai-prices' as string)))().catch(() => null);
+  await new Promise(setImmediate);
+  return costOf;
+}
+
+const priceOf = (model: string, usage: Usage, prices: Prices): number | null => costs(prices, async () => null)(model, 'newapi', usage);
 const price = (input: number, output = 0): { input: number; output: number } => ({ input, output });
 
-describe('priceOf', () => {
+describe('configured prices', () => {
   it('adds input, cached input and output', () => {
     assert.equal(priceOf('m', used, { m: { input: 2, output: 10, cached: 0.5 } }), 0.6 * 2 + 0.4 * 0.5 + 0.1 * 10);
     assert.equal(priceOf('m', used, { m: { input: 2, output: 10, cached: 0 } }), 0.6 * 2 + 0.1 * 10);
@@ -42,7 +52,7 @@ function bookOf(models: Record<string, Record<string, unknown>>): { book: PriceB
   return { book: { calcPrice }, asked };
 }
 
-describe('loadPrices', () => {
+describe('prices of the package', () => {
   it('asks the configuration first, then the package', async () => {
     const { book, asked } = bookOf({ m: {}, n: {} });
     const costOf = await loadPrices({ m: price(1) }, async () => book);
