@@ -59,7 +59,7 @@ it('what the queue had saved as in hand is recorded too, unless it has a record'
   const known = String((await scene.ask()).headers['x-request-id']);
   await scene.gate.gate.close();
   const time = Date.UTC(2026, 0, 5);
-  const inHand = [{ id: known, time, fairnessKey: 'token:0123456789abcdef' }, { id: '019b8a00-0000-7000-8000-000000000001', time, fairnessKey: 'key:team-a' }, { id: '019b8a00-0000-7000-8000-000000000002', time, fairnessKey: 'address:192.0.2.9' }];
+  const inHand = [{ id: known, time, lane: 'token:0123456789abcdef' }, { id: '019b8a00-0000-7000-8000-000000000001', time, lane: 'key:team-a' }, { id: '019b8a00-0000-7000-8000-000000000002', time, lane: 'address:192.0.2.9' }];
   const saved = { version: 1, instance: 'before', host: 'elsewhere', pid: 1, saved: time, interval: 1000, closed: false, configured: 1000, concurrency: 1000, service_time: null, samples: 0, counters: {}, in_hand: inHand };
   writeFileSync(statePath, JSON.stringify(saved), { mode: 0o600 });
   const gate = await startGate(t, { audit, queue: { statePath } });
