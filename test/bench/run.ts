@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { Bench, type Options, type SuiteResult, type Verdict } from './bench.ts';
 import { CONTESTANTS, isName, type Name } from './contestants.ts';
+import { describeHops, measureHops } from './hops.ts';
 import { describeMachine } from './machine.ts';
 import { killAll } from './processes.ts';
 import { failover } from './suites/failover.ts';
@@ -17,6 +18,7 @@ const USAGE = `npm run bench -- [options]
   --open-loop       500 requests/s at fixed times, latency added to direct
   --failover        time from a refused first target to the second
   --all             throughput and the three above
+  --hops            files and functions of lib/ that one warm chat passes, then the two totals
   --profile NAME    one round under the CPU profiler, self time by function
   --rounds N        rounds (7; with --quick 3)
   --only a,b        of ${Object.keys(CONTESTANTS).join(', ')}
@@ -42,11 +44,13 @@ const { values } = parseArgs({
     'open-loop': { type: 'boolean', default: false },
     failover: { type: 'boolean', default: false },
     all: { type: 'boolean', default: false },
+    hops: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
 });
 
 if (values.help) console.log(USAGE);
+else if (values.hops) console.log(describeHops(await measureHops()));
 else process.exitCode = await main();
 
 async function main(): Promise<number> {

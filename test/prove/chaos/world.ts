@@ -136,6 +136,7 @@ async function idleTimers(): Promise<ReadonlySet<number>> {
   const clock = countingClock();
   const upstream = await startProvider();
   const gate = await startGate({ after: (run) => void closers.push(run) }, { newapi: { baseUrl: upstream.url } }, { clock });
+  await gate.gate.ready;
   await send(gate.url, questions.chat, anyModel, bearer(CALLER));
   await pause(700);
   const seen = new Set<number>();
