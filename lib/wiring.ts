@@ -20,7 +20,7 @@ import { type JournalDeps, journalSeries, WorkerJournal } from './journal/journa
 import { Followers, RawTokens, sinkSeries, sinksOf } from './sinks/sinks.ts';
 import { redisOf } from './platform/platform.ts';
 import { KeyRegistry } from './registry/registry.ts';
-import { forwarder, prober, proxy, routeHealth, routeTable, statusOf, type Target, targetModel, targetsOf } from './upstream/upstream.ts';
+import { forwarder, prober, proxy, routeHealth, routeTable, type Target, targetModel, targetStatuses, targetsOf } from './upstream/upstream.ts';
 import { type CostOf, costs, estimateTokens } from './usage/usage.ts';
 
 export type Closer = () => Promise<void> | void;
@@ -55,7 +55,7 @@ export function wire(core: Core, hub: Hub, sinks: readonly Sink[]): Wired {
     routes: upstream.routeHealth,
     sinks: recorded.sinks,
     journal: () => recorded.journal.stats(),
-    targets: () => statusOf(upstream.targets, clock.now()),
+    targets: () => targetStatuses(upstream.targets, clock.now()),
     logs: { columns: recordColumns, recordOf, query: (sql, values) => recorded.journal.query(sql, values) },
   });
   const ready = async (): Promise<boolean> => {
@@ -91,15 +91,11 @@ function upstreamOf(core: Core, metrics: Metrics) {
   const health = prober(core, targets);
   metrics.watch(targets);
   metrics.watchRoutes(() => routes.shown());
-  const ask = forwarder(core, targets, metrics);
+  const forward = forwarder(core, targets, metrics, health.start);
   const costOf = costs(core.config.llm.prices);
   const closers: Closer[] = [() => health.close(), () => routes.close(), () => carrier.close(), ...targets.map(({ pool }) => () => pool.destroy())];
   return {
-    targets, routeOf, rows, routeHealth: routes, health, closers,
-    forward: (context: Context): void => {
-      health.start();
-      ask(context);
-    },
+    targets, routeOf, rows, routeHealth: routes, health, closers, forward,
     carry: (context: Context): void => carrier.carry(context),
     price: (context: Context): void => price(context, targets, costOf),
     worth: (model: string, usage: Usage): number | null => worth(model, usage, targets[0] as Target, costOf),

@@ -119,7 +119,7 @@ describe('sizes', () => {
   it('are measured at all', () => {
     const forward = readSource('lib/upstream/forward.ts');
     const found = functionsOf(forward).map(({ head }) => head);
-    for (const head of ['begin(): void {', '#patience(now: number): number | null {', 'return (context) => {']) assert.ok(found.includes(head), `${head} in ${found.join('\n')}`);
+    for (const head of ['begin(): void {', '#waitForNextRound(now: number): number | null {', 'return (context) => {']) assert.ok(found.includes(head), `${head} in ${found.join('\n')}`);
     assert.deepEqual(found.filter((head) => /^(?:while|for|switch|class|if|try)\b/.test(head)), []);
   });
 });

@@ -1,6 +1,6 @@
 import { HeimdallError } from '../errors.ts';
 import { bodyTaken } from '../http/http.ts';
-import { leavesWith } from '../upstream/upstream.ts';
+import { outgoingCredential } from '../upstream/upstream.ts';
 import { contextOf, type Middleware } from './middleware.ts';
 
 /** Everything that is no model route goes to NewAPI, streamed both ways; WebSockets too. */
@@ -10,7 +10,7 @@ export const passthrough: Middleware = {
     handle: function passthroughHandler(req, res) {
       const context = contextOf(req);
       // SECURITY: a gateway key must not reach NewAPI, in no mode.
-      if (leavesWith(context, 'newapi') === 'never') return context.fail(new HeimdallError('no_upstream_credential'));
+      if (outgoingCredential(context, 'newapi') === 'never') return context.fail(new HeimdallError('no_upstream_credential'));
       const taken = bodyTaken(req, core.log);
       if (taken instanceof HeimdallError) return context.fail(taken);
       context.body = taken;

@@ -1,4 +1,4 @@
-/** OpenAI's routes. */
+/** The routes of OpenAI's API. */
 export const routes: readonly string[] = [
   '/v1/chat/completions', '/v1/completions', '/v1/embeddings', '/v1/responses', '/v1/moderations', '/v1/images/generations', '/v1/images/*',
   '/v1/audio/speech', '/v1/audio/*', '/v1/models', '/v1/models/:model',
@@ -10,7 +10,7 @@ export const bearer = (key: string): readonly string[] => ['Authorization', `Bea
 /** The model list of an OpenAI-compatible API. */
 export const models = (base: string): string => `${base}/models`;
 
-/** The answer's own status; an error inside a stream names one, or says it in words, OpenAI's or Anthropic's. */
+/** The answer's own status; for an error inside a stream the status that it names, or that its type or code stands for at OpenAI or Anthropic. */
 export function errorStatus(error: unknown, status: number): number {
   if (status >= 400) return status;
   const { code, status: named, type } = (typeof error === 'object' && error !== null ? error : {}) as Record<string, unknown>;

@@ -1,6 +1,6 @@
 import type { Provider } from '../../types/provider.d.ts';
 
-/** NewAPI and one-api; without a key of ours it is asked with the caller's. */
+/** NewAPI and one-api; without a key of ours they are asked with the caller's credential. */
 export const newapi: Provider = {
   name: 'newapi',
   speaks: 'all',

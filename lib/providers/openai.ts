@@ -1,4 +1,4 @@
 import type { Provider } from '../../types/provider.d.ts';
 
-/** OpenAI: what every provider is that says nothing else. */
+/** OpenAI. Whatever another provider leaves out is as here. */
 export const openai: Provider = { name: 'openai', endpoint: 'https://api.openai.com/v1' };

@@ -1,4 +1,4 @@
-// The APIs the gate can speak to, one file each.
+// The APIs that the gate can speak to, one file each.
 
 import type { Provider } from '../../types/provider.d.ts';
 import { anthropic } from './anthropic.ts';
@@ -9,7 +9,7 @@ import { openai } from './openai.ts';
 
 export { errorStatus } from './common.ts';
 
-/** A provider with everything it left out. */
+/** A provider with the defaults for everything that it leaves out. */
 export type WholeProvider = Required<Provider>;
 
 /** Every provider known by name. Any other name with an `endpoint` is an OpenAI-compatible API. */

@@ -1,22 +1,29 @@
 import type { Dispatcher } from 'undici';
 import type { Context } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import { headerOf, withoutField } from '../http/http.ts';
+import { endOfValue, headerOf, skipSpace, withoutField } from '../http/http.ts';
 import { answerHead } from './headers.ts';
-import { answered, deliver } from './answer.ts';
-import { endsEvent, holdLimit, isWhole, lineFeed, readingOf, type Reading } from './commit-rule.ts';
-import { neverSent, type Failure, type Watcher } from './failure.ts';
+import { deliver, noteAnswer } from './answer.ts';
+import { neverSent, type AttemptListener, type Failure } from './failure.ts';
 import { ExtraChunkFilter, jsonUsage, meterFor, type UsageTap } from '../usage/usage.ts';
 import { StreamPeek } from './sse.ts';
 import { requestFor, type Connection, type ConnectionAware, type Target } from './targets.ts';
 
-/** How long an error's body, or the end of a stream that has said everything, may take, milliseconds: nothing is lost without. */
+/** How long the body of an error, or the end of a stream behind its last event, may take, milliseconds: nothing is lost without it. */
 const grace = 2000;
+/** A JSON answer commits when it is complete or larger than this, bytes; the body of an error is kept up to this size. */
+const holdLimit = 262_144;
+
+/**
+ * When an answer is committed, that is: passed on from then on. `head`: at its head. `event`: at its first event that is no
+ * error. `complete`: when the JSON document is complete. `never`: it is an error, which is judged when it is complete.
+ */
+export type CommitRule = 'head' | 'event' | 'complete' | 'never';
 
 interface Peeking {
   readonly phase: 'peeking';
   readonly controller: Dispatcher.DispatchController;
-  readonly reading: Exclude<Reading, 'none'>;
+  readonly rule: Exclude<CommitRule, 'head'>;
   readonly status: number;
   readonly head: string[];
   readonly held: Buffer[];
@@ -40,21 +47,21 @@ const silence = new Error('the upstream fell silent');
 const within = new Error('the stream ended within an event');
 
 /**
- * One exchange with one target. Until it commits nothing has been sent to the client and it may fail silently; a stream
- * commits at its first event that is no error, a JSON answer when it is complete, everything else at its head.
+ * One exchange with one target. Until it commits, the client has been sent nothing and another attempt can follow: see
+ * {@link CommitRule}.
  */
 export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   connection: Connection | null = null;
   readonly target: Target;
   readonly #context: Context;
-  readonly #watcher: Watcher;
+  readonly #listener: AttemptListener;
   #state: State = connecting;
-  /** Unix milliseconds; while committed, since when the upstream is silent plus its limit. */
+  /** Unix milliseconds; while committed, the time of the last bytes plus the limit of silence. */
   #due = 0;
-  /** Unix milliseconds by which something must have committed. */
+  /** Unix milliseconds by which the answer must have committed. */
   #deadline = 0;
   #reused = false;
-  /** Something came back, if only the first byte of a head. */
+  /** Bytes came back, even if only the first of a head. */
   #begun = false;
   /** `llm.keep_alive_comments`, milliseconds. */
   readonly #comments: number | null;
@@ -64,25 +71,25 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   #meter: UsageTap | null = null;
   #filter: ExtraChunkFilter | null = null;
 
-  constructor(context: Context, target: Target, watcher: Watcher) {
+  constructor(context: Context, target: Target, listener: AttemptListener) {
     this.#context = context;
     this.target = target;
-    this.#watcher = watcher;
+    this.#listener = listener;
     this.#comments = context.core.config.llm.keepAliveComments;
   }
 
-  /** @param patience milliseconds until something must have committed. */
+  /** @param patience milliseconds in which the answer must commit. */
   start(patience: number): void {
     const { clock, config } = this.#context.core;
     const now = clock.now();
     this.#deadline = now + patience;
-    // undici's own limit may come a second late.
+    // undici's own limit can fire a second late.
     this.#due = Math.min(this.#deadline, now + config.llm.timeouts.connect);
     this.target.inHand++;
     this.target.pool.dispatch(requestFor(this.target, this.#context), this);
   }
 
-  /** Ends the exchange in any phase and says nothing about it. While connecting, `onRequestStart` finds out. */
+  /** Ends the exchange in any phase without telling the listener. While it connects, `onRequestStart` ends it. */
   abort(): void {
     const state = this.#state;
     this.#measured(false);
@@ -105,10 +112,10 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
     if (status < 200 || this.#state.phase !== 'waiting') return;
     const head = answerHead((controller.rawHeaders ?? []) as Buffer[], this.target.credential === 'own');
-    const reading = readingOf(status, head, this.#context);
-    if (reading === 'none') return this.#commit(controller, status, head, nothing);
-    this.#state = { phase: 'peeking', controller, reading, status, head, held: [], size: 0, peek: reading === 'stream' ? new StreamPeek() : null };
-    if (reading === 'error') this.#due = this.#context.core.clock.now() + grace;
+    const rule = commitRuleOf(status, head, this.#context);
+    if (rule === 'head') return this.#commit(controller, status, head, nothing);
+    this.#state = { phase: 'peeking', controller, rule, status, head, held: [], size: 0, peek: rule === 'event' ? new StreamPeek() : null };
+    if (rule === 'never') this.#due = this.#context.core.clock.now() + grace;
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -151,7 +158,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     const beginning = state.peek?.push(chunk);
     if (beginning?.kind === 'error') return this.#fail({ kind: 'error_event', error: beginning.error, head: state.head });
     if (beginning?.kind !== 'event' && state.size <= holdLimit) return;
-    if (state.reading === 'error') return this.#fail({ kind: 'reply', reply: { status: state.status, head: state.head, body: null } });
+    if (state.rule === 'never') return this.#fail({ kind: 'reply', reply: { status: state.status, head: state.head, body: null } });
     this.#commit(state.controller, state.status, state.head, whole(state.held));
     if (this.#state.phase !== 'committed') return;
     for (const bytes of state.held) this.#relay(state.controller, bytes);
@@ -159,13 +166,13 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
 
   #complete(state: Peeking): void {
     const body = whole(state.held);
-    if (state.reading === 'error') return this.#fail({ kind: 'reply', reply: { status: state.status, head: state.head, body } }, true);
-    if (state.reading === 'stream' || !isWhole(body, state.head)) return this.#fail({ kind: 'cut', cause: null, head: state.head }, true);
+    if (state.rule === 'never') return this.#fail({ kind: 'reply', reply: { status: state.status, head: state.head, body } }, true);
+    if (state.rule === 'event' || !isWhole(body, state.head)) return this.#fail({ kind: 'cut', cause: null, head: state.head }, true);
     this.#end();
     this.#context.exchange = null;
     this.#context.usage = jsonUsage(body);
-    this.#watcher.committed(this.target, body);
-    this.#watcher.completed(this.target);
+    this.#listener.committed(this.target, body);
+    this.#listener.completed(this.target);
     deliver(this.#context, this.target, { status: state.status, head: state.head, body });
   }
 
@@ -173,15 +180,15 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     const context = this.#context;
     const isStream = headerOf(head, 'content-type')?.startsWith('text/event-stream') ?? false;
     const isReadable = isStream && headerOf(head, 'content-encoding') === null;
-    // A client that has been sent the head of a stream could not make anything of it.
+    // A client that has been sent the head of a stream cannot read anything else.
     if (context.prelude && !isReadable) return this.#fail({ kind: 'cut', cause: null, head });
     this.#state = { phase: 'committed', controller };
     this.#heard();
-    this.#watcher.committed(this.target, bytes);
-    answered(context, this.target, status, head);
+    this.#listener.committed(this.target, bytes);
+    noteAnswer(context, this.target, status, head);
     if (isStream) {
       context.eventStream = isReadable;
-      // What may be added to the stream, an error at its end for one, would not be counted in.
+      // The gate may add to the stream, for example an error at its end.
       if (isReadable) withoutField(head, 'content-length');
       if (headerOf(head, 'x-accel-buffering') === null) head.push('X-Accel-Buffering', 'no');
     }
@@ -190,7 +197,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     context.writeProxied(status, head);
   }
 
-  /** Back pressure: a slow reader pauses the upstream instead of filling memory. */
+  /** Back pressure: a slow client pauses the upstream, so that memory does not fill. */
   #relay(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     const { res } = this.#context;
     this.#meter?.push(chunk);
@@ -208,12 +215,12 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     });
   }
 
-  /** @param ended the exchange is complete and its connection may serve again. */
+  /** @param ended the exchange is complete, so its connection may serve again. */
   #fail(failure: Failure, ended = false): void {
     const state = this.#state;
     this.#end();
     if ('controller' in state && !ended) state.controller.abort(over);
-    this.#watcher.failed(failure, this.target);
+    this.#listener.failed(failure, this.target);
   }
 
   #end(): void {
@@ -222,8 +229,8 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   }
 
   /**
-   * @param complete false when the answer was cut, so that what is missing is estimated.
-   * @returns whether nothing is missing all the same.
+   * @param complete false when the answer was cut: the missing part is estimated.
+   * @returns whether the answer was complete by its own last event.
    */
   #measured(complete: boolean): boolean {
     const meter = this.#meter;
@@ -233,7 +240,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     return meter.over;
   }
 
-  /** An answer that had begun is at its end: a good one by its framing or its own last words. @param cause what cut it, or null. */
+  /** Ends a committed answer; its framing or its own last event says whether it is complete. @param cause the error that cut it, or null. */
   #finish(cause: Error | null): void {
     const context = this.#context;
     const over = this.#measured(cause === null);
@@ -242,14 +249,14 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     context.bytesOut += rest.length;
     if (rest.length > 0) context.res.write(rest);
     if (over || (cause === null && (this.#atLineEnd || !context.eventStream))) {
-      this.#watcher.completed(this.target);
+      this.#listener.completed(this.target);
       return void context.res.end();
     }
-    this.#watcher.broken(this.target, cause === silence);
+    this.#listener.broken(this.target, cause === silence);
     context.fail(new HeimdallError('upstream_interrupted', { cause: cause ?? within }));
   }
 
-  /** The clock of the last look is exact enough for silence, and free. */
+  /** Takes the time of the last look, which is exact enough for silence and costs no reading of the clock. */
   #heard(): void {
     const { deadlines, config } = this.#context.core;
     const { idle } = config.llm.timeouts;
@@ -263,7 +270,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     if (phase === 'committed' && this.#comments !== null) this.#comment(now, this.#comments);
   }
 
-  /** Only between two events: within one it would become part of it. */
+  /** Sends a comment between two events: within an event it would become part of it. */
   #comment(now: number, every: number): void {
     const { res, eventStream, core } = this.#context;
     const silentSince = Math.max(this.#due - core.config.llm.timeouts.idle, this.#commentedAt);
@@ -275,14 +282,14 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   #late(): void {
     const state = this.#state;
     if (state.phase === 'committed') return this.#silent(state.controller);
-    if (state.phase === 'peeking' && state.reading === 'error') {
+    if (state.phase === 'peeking' && state.rule === 'never') {
       return this.#fail({ kind: 'reply', reply: { status: state.status, head: state.head, body: null } });
     }
     const unsent = state.phase === 'connecting';
     this.#fail(unsent ? { kind: 'unreachable', cause: 'connect timeout' } : { kind: 'timeout' });
   }
 
-  /** A reader that stalls is not an upstream that is silent. */
+  /** While the client does not read, the upstream is not silent. */
   #silent(controller: Dispatcher.DispatchController): void {
     if (this.#context.res.writableNeedDrain) return this.#heard();
     this.#finish(silence);
@@ -290,8 +297,39 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   }
 }
 
-/** An answer had begun: a JSON document is cut short, a stream of which nothing was passed on is a broken exchange. */
+/** The failure of an answer that broke off before it was committed. */
 function cut(state: Peeking, cause: unknown): Failure {
-  if (state.reading === 'error') return { kind: 'reply', reply: { status: state.status, head: state.head, body: null } };
-  return state.reading === 'json' ? { kind: 'cut', cause, head: state.head } : { kind: 'reset', cause };
+  if (state.rule === 'never') return { kind: 'reply', reply: { status: state.status, head: state.head, body: null } };
+  return state.rule === 'complete' ? { kind: 'cut', cause, head: state.head } : { kind: 'reset', cause };
+}
+
+/** How an answer is committed. */
+export function commitRuleOf(status: number, head: readonly string[], context: Context): CommitRule {
+  if (status >= 400) return 'never';
+  if (status === 204 || status === 304 || context.req.method === 'HEAD') return 'head';
+  const type = headerOf(head, 'content-type') ?? '';
+  if (type.startsWith('text/event-stream')) return headerOf(head, 'content-encoding') === null ? 'event' : 'head';
+  if (!type.includes('json')) return 'head';
+  return Number(headerOf(head, 'content-length') ?? 0) > holdLimit ? 'head' : 'complete';
+}
+
+const lineFeed = 0x0a;
+const carriageReturn = 0x0d;
+const closeBrace = 0x7d;
+const closeBracket = 0x5d;
+
+/** Whether a chunk ends with a blank line of LF or CRLF. @param afterLineEnd the chunk before ended with a line end. */
+export function endsEvent(chunk: Buffer, afterLineEnd: boolean): boolean {
+  const last = chunk.length - 1;
+  if (chunk[last] !== lineFeed) return false;
+  const before = chunk[last - 1] === carriageReturn ? last - 2 : last - 1;
+  return before < 0 ? afterLineEnd : chunk[before] === lineFeed;
+}
+
+/** Whether a JSON document is complete: framing that ends cleanly can carry half a document. A compressed one is known by its framing alone. */
+export function isWhole(body: Buffer, head: readonly string[]): boolean {
+  if (headerOf(head, 'content-encoding') !== null) return body.length > 0;
+  let last = body.length - 1;
+  while (last >= 0 && (body[last] as number) <= 0x20) last--;
+  return (body[last] === closeBrace || body[last] === closeBracket) && endOfValue(body, skipSpace(body, 0)) !== -1;
 }

@@ -1,10 +1,10 @@
 import type { Target } from './targets.ts';
 
-/** A complete answer that was not passed on. */
+/** An answer that was not passed on. */
 export interface Reply {
   readonly status: number;
   readonly head: string[];
-  /** Null when it did not come whole within the bounds below. */
+  /** Null when it did not arrive whole within the bounds of an attempt. */
   readonly body: Buffer | null;
 }
 
@@ -12,7 +12,7 @@ export interface Reply {
 export type Failure =
   /** Nothing was sent: refused, DNS, TLS, connect timeout. */
   | { readonly kind: 'unreachable'; readonly cause: unknown }
-  /** A kept-alive socket was closed under the request: zero bytes came back. */
+  /** A keep-alive socket was closed under the request: zero bytes came back. */
   | { readonly kind: 'stale' }
   /** The connection broke after the request was sent. */
   | { readonly kind: 'reset'; readonly cause: unknown }
@@ -20,12 +20,12 @@ export type Failure =
   | { readonly kind: 'not_http'; readonly cause: unknown }
   /** A JSON answer cut short, or a stream without an event. */
   | { readonly kind: 'cut'; readonly cause: unknown; readonly head: string[] }
-  /** The request itself cannot be put on the wire. */
+  /** The request cannot be written on the wire. */
   | { readonly kind: 'malformed'; readonly cause: unknown }
   | ErrorReply
   | ErrorEvent;
 
-/** An answer that says it failed. */
+/** An answer with a status of 400 or more. */
 export interface ErrorReply {
   readonly kind: 'reply';
   readonly reply: Reply;
@@ -38,23 +38,23 @@ export interface ErrorEvent {
   readonly head: string[];
 }
 
-/** What kept a request from being sent. */
+/** The failure for an error that came before the request was sent. */
 export function neverSent(error: Error): Failure {
   const { code } = error as NodeJS.ErrnoException;
   return code === 'UND_ERR_INVALID_ARG' ? { kind: 'malformed', cause: error } : { kind: 'unreachable', cause: error };
 }
 
-/** Who is told how an attempt goes. */
-export interface Watcher {
-  /** Nothing was sent to the client. */
+/** Is told the course of an attempt. */
+export interface AttemptListener {
+  /** The attempt ended; the client was sent nothing. */
   failed(failure: Failure, target: Target): void;
-  /** From here on the answer, which begins with these bytes, is this target's. */
+  /** The answer, which begins with these bytes, goes to the client from here on. */
   committed(target: Target, bytes: Buffer): void;
   /**
-   * Or it broke off after that.
-   * @param silent its connection lives, but nothing came on it.
+   * The answer broke off after that.
+   * @param silent the connection is open, but no bytes arrived.
    */
   broken(target: Target, silent: boolean): void;
-  /** It came to its end. */
+  /** The answer is complete. */
   completed(target: Target): void;
 }

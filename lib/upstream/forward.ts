@@ -3,22 +3,25 @@ import type { Context, Core, Exchange } from '../request/request.ts';
 import { describe } from '../platform/platform.ts';
 import { HeimdallError } from '../errors.ts';
 import type { Metrics } from '../telemetry/telemetry.ts';
-import { Affinity } from './affinity.ts';
+import { Affinity, conversations } from './affinity.ts';
+import { giveUp } from './answer.ts';
 import { Attempt } from './attempt.ts';
-import type { Failure, Watcher } from './failure.ts';
-import { giveUp } from './give-up.ts';
+import { rejected, type AttemptResult, type Breaker } from './breaker.ts';
+import type { AttemptListener, Failure } from './failure.ts';
 import { isOurKeyRefused, judge, type Judgement } from './judge.ts';
 import { Prelude } from './prelude.ts';
 import { backoff, longestWait, RetryBudget } from './retry.ts';
-import { selectBy, type Select } from './strategy.ts';
-import { rejected, type Breaker } from './breaker.ts';
+import { strategyOf, type Strategy } from './strategy.ts';
 import { eligible, targetModel, type Target } from './targets.ts';
 
-/** Answers model routes: choose a target, ask it, judge the answer, again. */
-export function forwarder(core: Core, targets: readonly Target[], metrics: Metrics): (context: Context) => void {
-  const shared: Shared = { core, targets, select: selectBy(core.config.llm.strategy), budget: new RetryBudget(), affinity: new Affinity(), metrics };
+/**
+ * Answers model routes: choose a target, ask it, judge its answer, again.
+ * @param begin called by the first request.
+ */
+export function forwarder(core: Core, targets: readonly Target[], metrics: Metrics, begin: () => void): (context: Context) => void {
+  const shared: Shared = { core, targets, strategy: strategyOf(core.config.llm.strategy), budget: new RetryBudget(), affinity: new Affinity(), metrics, requests: 0 };
   return (context) => {
-    shared.budget.deposit();
+    if (shared.requests++ === 0) begin();
     const forward = new Forward(shared, context);
     context.exchange = forward;
     forward.begin();
@@ -28,45 +31,50 @@ export function forwarder(core: Core, targets: readonly Target[], metrics: Metri
 interface Shared {
   readonly core: Core;
   readonly targets: readonly Target[];
-  readonly select: Select;
+  readonly strategy: Strategy;
   readonly budget: RetryBudget;
   readonly affinity: Affinity;
   readonly metrics: Metrics;
+  /** Requests so far, which pay for retries. */
+  requests: number;
 }
 
-interface Said {
+interface FailedAttempt {
   readonly failure: Failure;
   readonly target: Target;
 }
 
 /**
- * One request's way to an answer: each eligible target once, then, after a wait, once more those that may be asked again,
- * until retries, their budget or the deadline end it.
+ * The way of one request to an answer. A round asks each eligible target once. After a wait the next round asks the targets
+ * that may be asked again, until `llm.retry`, the retry budget or the deadline ends it.
  */
-class Forward implements Exchange, Watcher {
+class Forward implements Exchange, AttemptListener {
   readonly #shared: Shared;
   readonly #context: Context;
+  /** Unix milliseconds. */
   readonly #deadline: number;
   #queue: readonly Target[] = [];
   #at = 0;
-  /** Targets of this round that probes alone call down: asked when all others have failed. */
+  /** Targets of this round that are open by their probes alone: asked when all others have failed. */
   #down: Target[] = [];
   /** Targets that may be asked in the next round. */
   #again: Target[] = [];
   #round = 1;
+  /** Attempts of this round. */
   #asked = 0;
-  /** When the first target that turned this round's request away will take it, Unix milliseconds. */
+  /** When the first target that rejected the request in this round will admit it, Unix milliseconds. */
   #soonest = Number.POSITIVE_INFINITY;
   #attempt: Attempt | null = null;
-  #generation = 0;
-  /** What let the request in. */
+  /** What {@link Breaker.enter} gave, until the breaker is told the result. */
+  #generation = rejected;
+  /** The breaker that admitted the request. */
   #breaker: Breaker | null = null;
   #resent = false;
   #waiting: Timer | null = null;
   #prelude: Prelude | null = null;
-  #last: Said | null = null;
-  /** The last failure that an upstream put in words. */
-  #spoken: Said | null = null;
+  #last: FailedAttempt | null = null;
+  /** The last failure for which an upstream gave an error of its own. */
+  #lastReply: FailedAttempt | null = null;
 
   constructor(shared: Shared, context: Context) {
     this.#shared = shared;
@@ -75,20 +83,21 @@ class Forward implements Exchange, Watcher {
   }
 
   begin(): void {
-    const { targets, select, core } = this.#shared;
-    const { affinity } = this.#shared;
-    const reachable = affinity.narrow(this.#context, select(targets.filter((target) => eligible(target, this.#context))));
-    if (reachable.length === 0) return this.#context.fail(this.#nobody());
+    const { targets, strategy, affinity, core } = this.#shared;
+    const context = this.#context;
+    const able: Target[] = [];
+    for (const target of targets) if (eligible(target, context)) able.push(target);
+    if (able.length === 0) return context.fail(this.#noTarget());
     const after = core.config.llm.streamPreludeAfter;
-    if (after !== null && this.#context.stream) this.#prelude = new Prelude(this.#context, after);
-    this.#queue = reachable;
+    if (after !== null && context.stream) this.#prelude = new Prelude(context, after);
+    this.#queue = able.length === 1 ? able : affinity.narrow(context, strategy(able));
     this.#next();
   }
 
   abort(): void {
     if (this.#waiting !== null) this.#shared.core.clock.clearTimeout(this.#waiting);
     this.#waiting = null;
-    this.#leave('neither');
+    this.#leave('neutral');
     this.#attempt?.abort();
   }
 
@@ -97,20 +106,21 @@ class Forward implements Exchange, Watcher {
     this.#attempt?.look(now);
   }
 
-  /** Something of the answer is on its way to the client. */
+  /** The first bytes of the answer go to the client. */
   committed(target: Target, bytes: Buffer): void {
+    const context = this.#context;
     this.#prelude = null;
-    this.#shared.affinity.remember(this.#context, target, bytes);
-    this.#context.servedModel = targetModel(target, this.#context);
-    // Half-open waits for a sign of life, not for the end of a long stream.
+    if (context.route.api === conversations) this.#shared.affinity.remember(context, target, bytes);
+    context.servedModel = targetModel(target, context);
+    // A half-open breaker needs a sign of life, not the end of a long stream.
     if (this.#breaker?.state.kind === 'probing') this.#leave('ok');
     if (target.state.isDown) target.state.base.probe(true, 1);
   }
 
-  /** The answer broke off after it had begun. Silence may be one caller's model: it tells against that of an own target alone. */
+  /** The answer broke off. One caller's model may be silent for long: only a target of ours is blamed for silence. */
   broken(target: Target, silent: boolean): void {
-    if (silent && target.credential === 'caller') return this.#leave('neither');
-    if (this.#generation === rejected) breakerOf(target, this.#context).lapse(this.#shared.core.clock.now());
+    if (silent && target.credential === 'caller') return this.#leave('neutral');
+    if (this.#generation === rejected) breakerOf(target, this.#context).countBroken(this.#shared.core.clock.now());
     this.#leave('fail');
   }
 
@@ -119,13 +129,13 @@ class Forward implements Exchange, Watcher {
   }
 
   failed(failure: Failure, target: Target): void {
-    const { core } = this.#shared;
+    const { core, metrics } = this.#shared;
     const now = core.clock.now();
     const judgement = judge(failure, { context: this.#context, target, retry: core.config.llm.retry, resent: this.#resent, now });
     this.#settle(judgement, target, now);
     this.#last = { failure, target };
-    this.#shared.metrics.failed(target.name, failure.kind);
-    if ((failure.kind === 'reply' || failure.kind === 'error_event') && (this.#spoken === null || !isOurKeyRefused(failure, target, this.#context))) this.#spoken = this.#last;
+    metrics.failed(target.name, failure.kind);
+    if ((failure.kind === 'reply' || failure.kind === 'error_event') && (this.#lastReply === null || !isOurKeyRefused(failure, target, this.#context))) this.#lastReply = this.#last;
     if (judgement.verdict === 'same') {
       this.#resent = true;
       return this.#ask(target);
@@ -137,9 +147,10 @@ class Forward implements Exchange, Watcher {
     this.#next();
   }
 
-  /** Asks the next target of this round that lets the request in. */
+  /** Asks the next target of this round that admits the request. */
   #next(): void {
     const now = this.#shared.core.clock.now();
+    this.#resent = false;
     while (this.#at < this.#queue.length) {
       const target = this.#queue[this.#at++] as Target;
       if (target.state.isDown) {
@@ -149,39 +160,36 @@ class Forward implements Exchange, Watcher {
       const breaker = breakerOf(target, this.#context);
       this.#breaker = breaker;
       this.#generation = breaker.enter(now);
-      if (this.#generation !== rejected) return this.#askAnew(target);
+      if (this.#generation !== rejected) return this.#ask(target);
       this.#soonest = Math.min(this.#soonest, breaker.closedUntil(now));
     }
     this.#generation = rejected;
-    const last = this.#down.shift();
-    if (last) return this.#askAnew(last);
+    const down = this.#down.shift();
+    if (down) return this.#ask(down);
     this.#endRound(now);
   }
 
   #endRound(now: number): void {
-    if (this.#asked === 0) return this.#nobodyFree(now);
-    const wait = this.#patience(now);
+    if (this.#asked === 0) return this.#allRejected(now);
+    const wait = this.#waitForNextRound(now);
     if (wait === null) return this.#giveUp();
     this.#round++;
     this.#wait(wait, this.#again);
   }
 
-  /** Milliseconds until the next round, or null when there is none. */
-  #patience(now: number): number | null {
-    const { retry } = this.#shared.core.config.llm;
+  /** @returns milliseconds until the next round, or null when there is none. */
+  #waitForNextRound(now: number): number | null {
+    const { core: { config: { llm: { retry } } }, budget, requests } = this.#shared;
     if (this.#again.length === 0 || this.#round > retry.maxRetries) return null;
     const closed = (target: Target): number => (target.state.isDown ? 0 : breakerOf(target, this.#context).closedUntil(now));
     const rest = Math.min(...this.#again.map(closed)) - now;
     const wait = Math.max(backoff(retry, this.#round), rest);
     if (rest > longestWait || now + wait >= this.#deadline) return null;
-    return this.#shared.budget.withdraw() ? wait : null;
+    return budget.withdraw(requests) ? wait : null;
   }
 
-  /**
-   * Every target turned the request away: a rest of a few seconds is waited for, else the caller hears when to come back,
-   * or what was said before.
-   */
-  #nobodyFree(now: number): void {
+  /** Every target rejected the request: a short rest is waited for, otherwise the caller is told when to come back. */
+  #allRejected(now: number): void {
     if (this.#last !== null) return this.#giveUp();
     const wait = this.#soonest - now;
     if (this.#round === 1 && wait <= longestWait && this.#soonest < this.#deadline && this.#queue.some((target) => breakerOf(target, this.#context).state.kind === 'resting')) {
@@ -192,7 +200,7 @@ class Forward implements Exchange, Watcher {
   }
 
   #wait(ms: number, targets: readonly Target[]): void {
-    // Node's timers can be a millisecond early, when a rest would not be over yet.
+    // Node's timers can fire a millisecond early, before the rest of a target is over.
     this.#waiting = this.#shared.core.clock.setTimeout(() => {
       this.#waiting = null;
       this.#queue = targets;
@@ -206,19 +214,13 @@ class Forward implements Exchange, Watcher {
     this.#waiting.unref();
   }
 
-  #askAnew(target: Target): void {
-    this.#resent = false;
-    this.#ask(target);
-  }
-
   #ask(target: Target): void {
-    const context = this.#context;
-    context.attempts++;
-    this.#shared.metrics.attempted(target.name);
+    const { core: { clock, config }, metrics } = this.#shared;
+    this.#context.attempts++;
+    metrics.attempted(target.name);
     this.#asked++;
-    const patience = Math.min(this.#shared.core.config.llm.timeouts.firstByte, Math.max(1, this.#deadline - this.#shared.core.clock.now()));
-    this.#attempt = new Attempt(context, target, this);
-    this.#attempt.start(patience);
+    this.#attempt = new Attempt(this.#context, target, this);
+    this.#attempt.start(Math.min(config.llm.timeouts.firstByte, Math.max(1, this.#deadline - clock.now())));
   }
 
   #settle(judgement: Judgement, target: Target, now: number): void {
@@ -229,8 +231,8 @@ class Forward implements Exchange, Watcher {
     this.#generation = this.#breaker.enter(now);
   }
 
-  /** Tells the state that let the request in how it went, once. */
-  #leave(result: 'ok' | 'fail' | 'neither'): void {
+  /** Tells the breaker that admitted the request the result, once. */
+  #leave(result: AttemptResult): void {
     if (this.#generation === rejected) return;
     this.#breaker?.leave(this.#generation, result, this.#shared.core.clock.now());
     this.#generation = rejected;
@@ -243,12 +245,12 @@ class Forward implements Exchange, Watcher {
     else if (failure.kind !== 'reply' || verdict === 'next') log.warn({ ...fields, ...cause(failure) }, 'upstream.failed');
   }
 
-  #giveUp({ failure, target }: Said = (this.#spoken ?? this.#last) as Said): void {
+  #giveUp({ failure, target }: FailedAttempt = (this.#lastReply ?? this.#last) as FailedAttempt): void {
     this.#prelude = null;
     giveUp(this.#context, failure, target);
   }
 
-  #nobody(): HeimdallError {
+  #noTarget(): HeimdallError {
     const { key, upstreamCredential, verified } = this.#context;
     if (key !== null && upstreamCredential === null) return new HeimdallError('no_upstream_credential');
     return new HeimdallError(verified ? 'no_target' : 'not_verified');

@@ -1,14 +1,60 @@
 import type { Config } from '../../types/config.d.ts';
+import type { RouteClass } from '../../types/route.d.ts';
 import type { Context } from '../request/request.ts';
-import { leavesWith } from './credentials.ts';
 
-/** What happens to a header on its way; anything unnamed passes. */
-type Fate = 'keep' | 'drop' | 'credential' | 'message' | 'own';
+/**
+ * The credential a request leaves with. `caller`: every carrier as it came, since the receiver issued the credential.
+ * `granted`: the `upstream_credential` of the caller's key replaces every carrier. `ours`: the target's own key, or none where
+ * the target has none. `none`: as it came, without the carriers. `never`: the request is not sent there.
+ */
+export type OutgoingCredential = 'caller' | 'granted' | 'ours' | 'none' | 'never';
+
+/** The receiver: NewAPI with a credential that it issued, or a target with a key of ours. */
+export type Receiver = 'newapi' | 'own';
+
+type CredentialRow = Readonly<Record<Receiver, OutgoingCredential>>;
+
+const byCaller: CredentialRow = { newapi: 'caller', own: 'never' };
+const byGrant: CredentialRow = { newapi: 'granted', own: 'never' };
+
+/** The outgoing credential by class of the route, mode of `auth` and receiver. No other place decides it. */
+export const outgoingCredentials: Readonly<Record<RouteClass, Readonly<Record<Config['auth']['mode'], CredentialRow>>>> = {
+  model: { passthrough: { newapi: 'caller', own: 'ours' }, keys: { newapi: 'granted', own: 'ours' }, jwt: { newapi: 'granted', own: 'ours' } },
+  realtime: { passthrough: byCaller, keys: byGrant, jwt: byGrant },
+  task: { passthrough: byCaller, keys: byGrant, jwt: byGrant },
+  webhook: { passthrough: byCaller, keys: byCaller, jwt: byCaller },
+  api: { passthrough: byCaller, keys: byCaller, jwt: byCaller },
+  ui: { passthrough: byCaller, keys: byCaller, jwt: byCaller },
+};
+
+/**
+ * The credential that this request leaves with.
+ * SECURITY: a credential of the gate's own is sent to no receiver in any mode; an `own` target spends our money, so only a
+ * verified caller reaches it.
+ */
+export function outgoingCredential(context: Context, receiver: Receiver): OutgoingCredential {
+  // A caller without a key is here because the route asks for none or because the gate only observes: NewAPI decides.
+  const mode = context.key === null ? 'passthrough' : context.core.config.auth.mode;
+  const credential = outgoingCredentials[context.route.class][mode][receiver];
+  switch (credential) {
+    case 'granted':
+      return context.upstreamCredential === null ? 'never' : credential;
+    case 'ours':
+      return context.verified ? credential : 'never';
+    case 'caller':
+      return context.withheld ? 'none' : credential;
+    default:
+      return credential;
+  }
+}
+
+/** What happens to a header on its way; a header without a rule passes. */
+type HeaderRule = 'keep' | 'drop' | 'credential' | 'message' | 'own';
 
 /** RFC 9110 §7.6.1 and RFC 9113's upgrade leftovers. */
 const hopByHop = ['connection', 'keep-alive', 'proxy-connection', 'proxy-authenticate', 'proxy-authorization', 'te', 'trailer', 'upgrade', 'http2-settings'];
 
-/** A client can write these; only ours may reach an upstream that believes them (gin trusts every forwarded header). */
+/** Any client can write these. An upstream that trusts them (gin trusts every forwarded header) gets the gate's own values alone. */
 const forwarded = [
   'forwarded', 'forwarded-for', 'x-forwarded', 'x-real-ip',
   'x-client-ip', 'client-ip', 'x-cluster-client-ip', 'x-originating-ip', 'x-original-forwarded-for', 'x-remote-ip', 'x-remote-addr',
@@ -19,74 +65,75 @@ const forwarded = [
   'x-original-url', 'x-rewrite-url', 'x-original-host', 'x-host', 'front-end-https', 'x-request-id',
 ];
 
-/** All that NewAPI takes a token from; `Sec-WebSocket-Protocol` on any request, not only on an upgrade. */
+/** Every header from which NewAPI reads a token; it reads `Sec-WebSocket-Protocol` on any request, not only on an upgrade. */
 const credentials = ['authorization', 'x-api-key', 'x-goog-api-key', 'mj-api-secret', 'sec-websocket-protocol'];
 
-/** The body is sent by its own length, whatever framing it came with. */
+/** The gate frames the body itself, whatever framing it came with. */
 const message = ['content-length', 'transfer-encoding', 'expect'];
 
-const requestFates = new Map<string, Fate>([
+const requestRules = new Map<string, HeaderRule>([
   ...hopByHop.map((name) => [name, 'drop'] as const),
   ...forwarded.map((name) => [name, 'drop'] as const),
   ...credentials.map((name) => [name, 'credential'] as const),
   ...message.map((name) => [name, 'message'] as const),
 ]);
 
-/** All that a target with our own key learns of a caller. */
+/** The only request headers that a target with our own key is sent. */
 const ownAllowed = /^(?:accept|accept-encoding|content-type|content-encoding|user-agent|anthropic-version|anthropic-beta|openai-beta|idempotency-key|x-stainless-[a-z-]+)$/;
 
-const responseFates = new Map<string, Fate>([
+const answerRules = new Map<string, HeaderRule>([
   ...hopByHop.map((name) => [name, 'drop'] as const),
-  // `Expect` is for requests; in an answer it would have Node send the head before all of it is there.
+  // `Expect` belongs to requests; in an answer it makes Node send the head before the head is complete.
   ['transfer-encoding', 'drop'], ['expect', 'drop'], ['x-request-id', 'drop'], ['x-response-time', 'drop'],
-  // A provider's account, cookies and transport policy are its own, not those of the site the client called.
+  // A provider's account, cookies and transport policy belong to the provider, not to the site that the client called.
   ['set-cookie', 'own'], ['openai-organization', 'own'], ['openai-project', 'own'], ['anthropic-organization-id', 'own'],
   ['alt-svc', 'own'], ['strict-transport-security', 'own'], ['nel', 'own'], ['report-to', 'own'],
 ]);
 
-/** Spellings already judged, so that a name is lower-cased once and not once a request. */
-class Fates {
-  readonly #known = new Map<string, Fate>();
-  readonly #judge: (name: string) => Fate;
+/** Remembers the rule of each spelling of a name, so that a name is lower-cased once and not once a request. */
+class HeaderRules {
+  readonly #known = new Map<string, HeaderRule>();
+  readonly #ruleFor: (name: string) => HeaderRule;
 
-  constructor(judge: (name: string) => Fate) {
-    this.#judge = judge;
+  /** @param ruleFor the rule of a name in lower case. */
+  constructor(ruleFor: (name: string) => HeaderRule) {
+    this.#ruleFor = ruleFor;
   }
 
-  of(name: string): Fate {
+  of(name: string): HeaderRule {
     const known = this.#known.get(name);
     if (known !== undefined) return known;
-    const fate = this.#judge(name.toLowerCase());
-    if (this.#known.size < 2000) this.#known.set(name, fate);
-    return fate;
+    const rule = this.#ruleFor(name.toLowerCase());
+    if (this.#known.size < 2000) this.#known.set(name, rule);
+    return rule;
   }
 }
 
-/** Names with `_` collide with `-` in CGI-like servers; `x-heimdall-*` and `x-forwarded-*` are ours to say. */
+/** Names with `_` collide with `-` in CGI-like servers; only the gate writes `x-heimdall-*` and `x-forwarded-*`. */
 const reserved = (name: string): boolean => name.includes('_') || name.startsWith('x-heimdall-') || name.startsWith('x-forwarded-');
 
-const callerFate = (name: string): Fate => (reserved(name) ? 'drop' : (requestFates.get(name) ?? 'keep'));
-const callerFates = new WeakMap<Config, Fates>();
+const callerRule = (name: string): HeaderRule => (reserved(name) ? 'drop' : (requestRules.get(name) ?? 'keep'));
+const callerRules = new WeakMap<Config, HeaderRules>();
 
-/** What a proxy says of the client to us is said to nobody else, whatever the configuration calls it. */
-function callerFatesOf(config: Config): Fates {
-  let fates = callerFates.get(config);
-  if (fates === undefined) {
+/** The headers in which a proxy names the client's address and JA4 fingerprint are never forwarded, whatever their configured name. */
+function callerRulesOf(config: Config): HeaderRules {
+  let rules = callerRules.get(config);
+  if (rules === undefined) {
     const ours = [config.clientIpHeader, config.ja4Header];
-    fates = new Fates((name) => (ours.includes(name) ? 'drop' : callerFate(name)));
-    callerFates.set(config, fates);
+    rules = new HeaderRules((name) => (ours.includes(name) ? 'drop' : callerRule(name)));
+    callerRules.set(config, rules);
   }
-  return fates;
+  return rules;
 }
 
-const ownFates = new Fates((name) => (ownAllowed.test(name) ? 'keep' : 'drop'));
-const answerFates = new Fates((name) => (name.startsWith('x-heimdall-') ? 'drop' : (responseFates.get(name) ?? 'keep')));
+const ownRules = new HeaderRules((name) => (ownAllowed.test(name) ? 'keep' : 'drop'));
+const knownAnswerRules = new HeaderRules((name) => (name.startsWith('x-heimdall-') ? 'drop' : (answerRules.get(name) ?? 'keep')));
 
-/** By these the gate has judged the request: the upstream must see the same. */
+/** The gate has judged the request by these: the upstream must see the same. */
 const judgedBy: ReadonlySet<string> = new Set([...credentials, 'host', 'content-type', 'content-encoding']);
 
-/** Headers that `Connection` names travel one hop only, but for those the gate has gone by. */
-function named(connection: string | undefined): ReadonlySet<string> | null {
+/** The headers that `Connection` names travel one hop only, except those by which the gate has judged the request. */
+function connectionOptions(connection: string | undefined): ReadonlySet<string> | null {
   if (connection === undefined || /^(?:keep-alive|close|upgrade)$/i.test(connection)) return null;
   const names = connection.toLowerCase().split(',').map((name) => name.trim());
   return new Set(names.filter((name) => !judgedBy.has(name)));
@@ -95,47 +142,42 @@ function named(connection: string | undefined): ReadonlySet<string> | null {
 /** The headers for a target that is asked with the caller's own credential: flat, duplicates and case kept. */
 export function callerHeaders(context: Context): string[] {
   const { rawHeaders, headers } = context.req;
-  const oneHop = named(headers.connection);
-  const leaves = leavesWith(context, 'newapi');
-  const fates = callerFatesOf(context.core.config);
+  const oneHop = connectionOptions(headers.connection);
+  const credential = outgoingCredential(context, 'newapi');
+  const rules = callerRulesOf(context.core.config);
   const flat: string[] = [];
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] as string;
-    const fate = fates.of(name);
-    if (fate === 'drop' || fate === 'message' || (fate === 'credential' && leaves !== 'caller')) continue;
+    const rule = rules.of(name);
+    if (rule === 'drop' || rule === 'message' || (rule === 'credential' && credential !== 'caller')) continue;
     if (oneHop?.has(name.toLowerCase())) continue;
     flat.push(name, rawHeaders[at + 1] as string);
   }
-  if (leaves === 'granted') flat.push('Authorization', `Bearer ${context.upstreamCredential}`);
-  flat.push('X-Forwarded-For', context.ip, 'X-Real-IP', context.ip, 'X-Forwarded-Proto', context.proto);
-  flat.push('X-Forwarded-Host', context.host, 'X-Forwarded-Port', portOf(context), 'X-Request-Id', context.id);
+  if (credential === 'granted') flat.push('Authorization', `Bearer ${context.upstreamCredential}`);
+  const { ip, host, proto, id } = context;
+  const port = /:(\d+)$/.exec(host)?.[1] ?? (proto === 'https' ? '443' : '80');
+  flat.push('X-Forwarded-For', ip, 'X-Real-IP', ip, 'X-Forwarded-Proto', proto, 'X-Forwarded-Host', host, 'X-Forwarded-Port', port, 'X-Request-Id', id);
   return flat;
 }
 
-function portOf({ host, proto }: Context): string {
-  const colon = host.lastIndexOf(':');
-  if (colon > host.lastIndexOf(']') && /^\d+$/.test(host.slice(colon + 1))) return host.slice(colon + 1);
-  return proto === 'https' ? '443' : '80';
-}
-
 /**
- * The headers for a target that is asked with our own credential: an allow-list of the caller's, then ours.
- * @param host the target's own.
+ * The headers for a target that is asked with our own credential: the target's, then those of the caller's that the list allows.
+ * @param host of the target.
  */
 export function ownHeaders(context: Context, host: string, credential: readonly string[]): string[] {
   const { rawHeaders } = context.req;
   const flat = ['Host', host, ...credential];
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] as string;
-    if (ownFates.of(name) === 'keep') flat.push(name, rawHeaders[at + 1] as string);
+    if (ownRules.of(name) === 'keep') flat.push(name, rawHeaders[at + 1] as string);
   }
   return flat;
 }
 
 const queryCredential = /^(?:key|api[-_]?key|access_token|token)(?:=|$)/i;
 
-/** The query as NewAPI gets it: untouched where it may read the caller's own credential there. */
-export const queryFor = (context: Context): string => (leavesWith(context, 'newapi') === 'caller' ? context.query : anonymousQuery(context.query));
+/** The query as NewAPI gets it: unchanged where NewAPI may read the caller's own credential in it. */
+export const queryFor = (context: Context): string => (outgoingCredential(context, 'newapi') === 'caller' ? context.query : anonymousQuery(context.query));
 
 /** A query without the parameters that may carry a credential. */
 export function anonymousQuery(query: string): string {
@@ -154,7 +196,7 @@ function decodeName(pair: string): string {
 
 const socketCredential = /(^|,\s*)openai-insecure-api-key\.[^,]*/g;
 
-/** The same headers as http-proxy-middleware wants them: by lower-case name, with the framing it passes on itself. */
+/** The same headers as http-proxy-middleware wants them: by lower-case name, with the framing, which the proxy itself passes on. */
 export function proxyHeaders(context: Context, length: number | null): Record<string, string | string[]> {
   const { headers } = context.req;
   const bag: Record<string, string | string[]> = {};
@@ -171,9 +213,9 @@ function upgradeHeaders(context: Context, bag: Record<string, string | string[]>
   bag.connection = 'Upgrade';
   bag.upgrade = 'websocket';
   const protocols = context.req.headers['sec-websocket-protocol'];
-  const leaves = leavesWith(context, 'newapi');
-  if (protocols === undefined || leaves === 'caller') return;
-  const granted = (_: string, before: string): string => (leaves === 'granted' ? `${before}openai-insecure-api-key.${context.upstreamCredential}` : '');
+  const credential = outgoingCredential(context, 'newapi');
+  if (protocols === undefined || credential === 'caller') return;
+  const granted = (_: string, before: string): string => (credential === 'granted' ? `${before}openai-insecure-api-key.${context.upstreamCredential}` : '');
   const left = protocols.replace(socketCredential, granted).replace(/^\s*,\s*/, '');
   if (left !== '') bag['sec-websocket-protocol'] = left;
 }
@@ -184,28 +226,30 @@ function add(bag: Record<string, string | string[]>, name: string, value: string
   else if (name !== 'host') bag[name] = Array.isArray(before) ? [...before, value] : [before, value];
 }
 
+/** A string or a Buffer: header bytes are latin1 on the wire and stay so. */
+interface HeaderText {
+  toString(encoding: 'latin1'): string;
+}
+
 /**
  * The upstream's head as ours: flat, in its order and case, several `Set-Cookie` kept.
  * @param raw the upstream's flat header list, as strings or bytes.
  * @param own the target was asked with our own credential.
  */
-export function answerHead(raw: ArrayLike<string | Buffer>, own: boolean): string[] {
+export function answerHead(raw: ArrayLike<HeaderText>, own: boolean): string[] {
   const head: string[] = [];
   let oneHop: ReadonlySet<string> | null = null;
   for (let at = 0; at < raw.length; at += 2) {
-    const name = text(raw[at] as string | Buffer);
-    const fate = answerFates.of(name);
-    if (fate === 'drop' || (fate === 'own' && own)) {
-      if (name.length === 10 && name.toLowerCase() === 'connection') oneHop ??= named(text(raw[at + 1] as string | Buffer));
+    const name = (raw[at] as HeaderText).toString('latin1');
+    const rule = knownAnswerRules.of(name);
+    if (rule === 'drop' || (rule === 'own' && own)) {
+      if (name.length === 10 && name.toLowerCase() === 'connection') oneHop ??= connectionOptions((raw[at + 1] as HeaderText).toString('latin1'));
       continue;
     }
-    head.push(name, text(raw[at + 1] as string | Buffer));
+    head.push(name, (raw[at + 1] as HeaderText).toString('latin1'));
   }
   return oneHop === null ? head : without(head, oneHop);
 }
-
-/** Header bytes are latin1 on the wire and stay so. */
-const text = (value: string | Buffer): string => (typeof value === 'string' ? value : value.toString('latin1'));
 
 function without(head: readonly string[], names: ReadonlySet<string>): string[] {
   const kept: string[] = [];

@@ -11,19 +11,19 @@ import { headerOf } from '../http/http.ts';
 import { carriedTap } from '../usage/usage.ts';
 import { answerHead, proxyHeaders, queryFor } from './headers.ts';
 
-/** How long one side of a WebSocket may go on when the other has ended its own, milliseconds. */
+/** How long one side of a WebSocket may continue after the other has ended, milliseconds. */
 const goodbye = 10_000;
 
-/** Carries everything but model routes to NewAPI. */
+/** Forwards all routes but model routes to NewAPI. */
 export interface Proxy {
-  /** Streams a request and its answer; on an upgrade, hands the socket over. */
+  /** Streams a request and its answer; on an upgrade, joins the two sockets. */
   carry(context: Context): void;
   close(): void;
 }
 
 /**
- * http-proxy-middleware moves the bytes; what it would do to headers, errors and answers is done here. `ws: true` is never
- * set: it would let sockets past every part of the chain.
+ * The proxy to NewAPI. http-proxy-middleware moves the bytes; headers, errors and answers are handled here. SECURITY: `ws: true`
+ * is never set: upgrades would bypass the chain.
  */
 export function proxy(core: Core): Proxy {
   const { baseUrl, timeout } = core.config.newapi;
@@ -56,9 +56,8 @@ export function proxy(core: Core): Proxy {
 type Router = (req: GateRequest, res: ServerResponse | undefined, options: Options & { buffer?: Readable }) => object;
 
 /**
- * Where one request goes. The copy of the options made for it may name another source of the body, one the host has read
- * already; and the target takes the path as it came, which the proxy itself would parse (`//x:y` is a bad port to it) and
- * join (`/` would lose its slash behind a prefix).
+ * The destination of one request. A body that has been read already is sent from memory. The path is set here as it came: the
+ * proxy would parse it (`//x:y` is a bad port to it) and join it (`/` would lose its slash behind a prefix).
  */
 function destination(target: object, { body, forwardPath }: Context, options: Options & { buffer?: Readable }): object {
   if (body) options.buffer = Readable.from([body]);
@@ -76,7 +75,7 @@ function upgrade(context: Context, handler: RequestHandler<GateRequest, ServerRe
   handler.upgrade(context.req, socket as Socket, head);
 }
 
-/** The proxy copies headers and URL from the request; {@link restore} takes ours away again. */
+/** Puts the outgoing headers and URL on the request, from which the proxy copies them; {@link restore} removes them again. */
 function prepare(context: Context, prefix: string): void {
   const { req, query } = context;
   const url = req.url ?? '/';
@@ -91,17 +90,17 @@ function prepare(context: Context, prefix: string): void {
   context.exchange = null;
 }
 
-/** SECURITY: a host's own logger, which reads the request at its end, must find what came and no `upstream_credential`. */
+/** SECURITY: a host's own logger, which reads the request at its end, must find the caller's headers and no `upstream_credential`. */
 function restore({ heimdall }: GateRequest): void {
   heimdall?.restore?.();
 }
 
-/** The proxy emits errors of both kinds of exchange on one event; a socket stands where the response does. */
+/** The proxy emits errors of requests and of upgrades on one event; for an upgrade the output is a socket. */
 type Failed = (error: Error, req: GateRequest, output: ServerResponse | Socket) => void;
 
 function answers(core: Core): Plugin {
   return (server) => {
-    // Emitted just before the copy is made, in the same turn.
+    // Emitted just before the proxy copies, in the same turn of the event loop.
     server.on('start', ((req: GateRequest) => queueMicrotask(() => restore(req))) as never);
     server.on('proxyReq', ((request: ClientRequest, req: GateRequest) => follow(request, req.heimdall as Context)) as never);
     server.on('proxyRes', ((answer: IncomingMessage, req: GateRequest) => relay(core, answer, req.heimdall as Context)) as never);
@@ -111,7 +110,7 @@ function answers(core: Core): Plugin {
   };
 }
 
-/** An answer of the gate's own would leave the upstream waiting for the rest of a body. */
+/** When the gate answers itself, the upstream must not wait for the rest of a body. */
 function follow(request: ClientRequest, context: Context): void {
   context.exchange = { abort: () => void request.destroy(), look: () => undefined };
 }
@@ -125,12 +124,12 @@ function relay(core: Core, answer: IncomingMessage, context: Context): void {
   answer.on('data', (chunk: Buffer) => {
     context.bytesOut += chunk.length;
   });
-  // Ahead of the proxy's own listener, which would pass it off as a client that left.
+  // Runs before the proxy's own listener, which would take it for a client that left.
   answer.on('error', (error) => interrupted(core, error, context));
   answer.pipe(context.res);
 }
 
-/** What it used is known when it ends, however it does. */
+/** Measures what an answer used; the result is known at its end, whichever way it ends. */
 function measure(context: Context, answer: IncomingMessage, head: readonly string[]): void {
   const tap = carriedTap(context, answer.statusCode ?? 502, head);
   if (tap === null) return;
@@ -160,8 +159,8 @@ function note(context: Context, status: number, head: readonly string[]): void {
 }
 
 /**
- * The proxy joins two sockets and lets go of neither: here each takes the other with it, whichever leaves, in every phase.
- * Until the upstream answers, the gate can still answer itself.
+ * Ends both sockets of an upgrade when one of them ends, in every phase: the proxy joins them and closes neither. Until the
+ * upstream answers, the gate can still answer itself.
  */
 function watchUpgrade(core: Core, request: ClientRequest, context: Context): void {
   restore(context.req);
@@ -184,9 +183,9 @@ function watchUpgrade(core: Core, request: ClientRequest, context: Context): voi
     answered(answer);
     socket.once('close', () => upstream.destroy());
     upstream.once('close', () => socket.destroySoon());
-    const part = (): void => partSoon(core, socket);
-    socket.once('end', part);
-    upstream.once('end', part);
+    const close = (): void => closeSoon(core, socket);
+    socket.once('end', close);
+    upstream.once('end', close);
   });
   request.once('response', (answer: IncomingMessage) => {
     answered(answer);
@@ -194,8 +193,8 @@ function watchUpgrade(core: Core, request: ClientRequest, context: Context): voi
   });
 }
 
-/** One side has said all it had to say; what the other still has must come soon, or the socket would be held for ever. */
-function partSoon(core: Core, socket: Socket): void {
+/** One side has ended; the other must end within {@link goodbye}, or its socket would be held for ever. */
+function closeSoon(core: Core, socket: Socket): void {
   const timer = core.clock.setTimeout(() => socket.destroy(), goodbye);
   timer.unref();
   socket.once('close', () => core.clock.clearTimeout(timer));

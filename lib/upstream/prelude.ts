@@ -1,13 +1,13 @@
 import type { Context } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 
-/** Between two comments while nothing else can be sent, milliseconds. */
+/** Between two comments while there is nothing else to send, milliseconds. */
 const every = 10_000;
 
 /**
- * For clients behind something that cuts silent answers (Cloudflare after 100 s): after a while of waiting the head of a
- * stream goes out and comments follow, though no target has answered yet. Failover stays possible; what fails after that
- * is said as an event.
+ * For clients behind a proxy that cuts silent answers (Cloudflare after 100 s): after a time of waiting the gate sends the
+ * head of a stream, then comments, although no target has answered yet. Failover stays possible; a later failure is told as an
+ * event.
  */
 export class Prelude {
   readonly #context: Context;
@@ -35,8 +35,8 @@ function begin(context: Context): void {
 }
 
 /**
- * A complete answer, most likely an error, to a client that has been sent a stream's head: its one event. An error that its
- * reader would not know for one, such as a page of HTML, is told in our words.
+ * Sends a complete answer, most likely an error, as one event to a client that has been sent the head of a stream. An error that
+ * a client cannot recognise, such as a page of HTML, is replaced by one of ours.
  */
 export function deliverAsEvent(context: Context, status: number, body: Buffer): void {
   const text = body.toString().replace(/[\r\n]+/g, ' ');

@@ -2,19 +2,19 @@ import type { Timer } from '../../types/clock.d.ts';
 import type { Core } from '../request/request.ts';
 import type { Target } from './targets.ts';
 
-/** `/health/ready` looks again at a target that was down this long ago, milliseconds: NewAPI allows an address 180 calls in 180 s. */
+/** `/health/ready` probes targets that are down again after this time, milliseconds: NewAPI allows an address 180 calls in 180 s. */
 const fresh = 5000;
 
-/** Active health: asks each target now and then for something that costs nothing. */
+/** Active health: asks each target at an interval for an answer that costs nothing. */
 export interface Prober {
-  /** Begins, once; a gate that nobody uses asks nobody. */
+  /** Begins, once: without a request the gate probes no target. */
   start(): void;
-  /** After the first round: whether some target can be expected to answer. */
+  /** After the first round: whether a target can be expected to answer. */
   ready(): Promise<boolean>;
   close(): void;
 }
 
-/** Any answer below 500, a 401 or 429 too, is a sign of life. */
+/** The probes of a gate. Any answer below 500, a 401 or 429 too, is a sign of life. */
 export function prober(core: Core, targets: readonly Target[]): Prober {
   const { enabled, interval, timeout, failureThreshold } = core.config.llm.healthCheck;
   let first: Promise<void> | null = null;
@@ -28,7 +28,7 @@ export function prober(core: Core, targets: readonly Target[]): Prober {
       const before = core.clock.now();
       const status = await probed(core, target, timeout);
       const alive = status !== null && status < 500;
-      // Closing cuts what is under way, which says nothing about a target.
+      // Closing cuts probes under way, which says nothing about a target.
       if (closed) return;
       target.lastProbe = { time: before, alive, status, duration: core.clock.now() - before };
       target.state.base.probe(alive, threshold);
@@ -41,7 +41,7 @@ export function prober(core: Core, targets: readonly Target[]): Prober {
     timer.unref();
   }
 
-  // Nothing is known before the first round, so one miss decides; later ones may be chance.
+  // Before the first round nothing is known, so one miss decides; a later miss may be chance.
   const begin = (): Promise<void> => (first ??= round(1).then(again));
 
   return {
@@ -61,11 +61,11 @@ export function prober(core: Core, targets: readonly Target[]): Prober {
   };
 }
 
-/** What a probe needs to know of a target. */
+/** The part of a target that a probe needs. */
 export type Probed = Pick<Target, 'name' | 'provider' | 'credential' | 'pool' | 'base' | 'host' | 'key'>;
 
 /**
- * Asks for something that costs nothing.
+ * Sends one probe.
  * @param timeout milliseconds.
  * @returns the answer's status, or null without one.
  */

@@ -1,17 +1,17 @@
 import type { RetryConfig } from '../../types/config.d.ts';
 import { headerOf } from '../http/http.ts';
 
-/** A target that names no time rests this long, milliseconds. */
+/** How long a target rests when it names no time, milliseconds. */
 export const defaultRest = 1000;
-/** No upstream may freeze itself for longer, milliseconds. */
+/** The longest rest that an upstream can ask for, milliseconds. */
 const longestRest = 60_000;
-/** A request waits for a target that asked for at most this, milliseconds. */
+/** The longest rest of a target that a request waits for, milliseconds. */
 export const longestWait = 5000;
 
 /**
- * What an answer says about when to come back: `retry-after-ms`, or `Retry-After` in seconds or as a date
+ * When an answer asks the gate to come back: `retry-after-ms`, or `Retry-After` in seconds or as a date
  * (RFC 9110 §10.2.3).
- * @returns milliseconds from now, at most a minute, or null without such a header or with one that cannot be read.
+ * @returns milliseconds from now, at most a minute, or null without such a header or with an unreadable one.
  */
 export function retryAfter(head: readonly string[], now: number): number | null {
   const exact = headerOf(head, 'retry-after-ms');
@@ -27,7 +27,7 @@ export function retryAfter(head: readonly string[], now: number): number | null 
 const bounded = (ms: number): number => Math.min(longestRest, Math.max(0, ms));
 
 /**
- * How long to wait before a round: exponential, with full jitter, so that those who failed together do not come back
+ * How long to wait before a round: exponential, with full jitter, so that requests that failed together do not return
  * together.
  * @param round 1 for the first.
  */
@@ -35,22 +35,21 @@ export function backoff({ initialDelay, multiplier, maxDelay }: RetryConfig, rou
   return random() * Math.min(maxDelay, initialDelay * multiplier ** (round - 1));
 }
 
-/** Requests that pay for one retry, and how many retries a gate may save up. */
+/** Requests that pay for one retry. */
 const price = 5;
+/** Retries that a gate may save up, and those that it begins with. */
 const most = 100;
 const atFirst = 10;
 
 /** Keeps retries to a fifth of the traffic (after Finagle's retry budget), so that an outage is not multiplied. */
 export class RetryBudget {
   #balance = atFirst * price;
+  #paid = 0;
 
-  /** Called for every request. */
-  deposit(): void {
-    this.#balance = Math.min(most * price, this.#balance + 1);
-  }
-
-  /** @returns whether one more retry may be made. */
-  withdraw(): boolean {
+  /** @param requests so far: each pays in once. @returns whether one more retry may be made. */
+  withdraw(requests: number): boolean {
+    this.#balance = Math.min(most * price, this.#balance + requests - this.#paid);
+    this.#paid = requests;
     if (this.#balance < price) return false;
     this.#balance -= price;
     return true;

@@ -12,15 +12,16 @@ import { speaks, type Target } from './targets.ts';
 export interface RouteHealth {
   /** Begins, once. */
   start(): void;
-  /** Seconds until an unhealthy route is looked at again; null for any other. */
+  /** Seconds until the next check of an unhealthy route; null for any other. */
   retryAfter(row: RouteConfig): number | null;
+  /** Every checked route, for an operator. */
   shown(): readonly CheckedRoute[];
   close(): Promise<void> | void;
 }
 
 /**
- * The health checks of configured routes: each asks, in its own interval, whatever can answer its route for something
- * that costs nothing. Starts nothing before it is told to, and needs nothing where no route is checked.
+ * The health checks of configured routes: each probes, at its own interval, the targets that can answer its route. Starts
+ * nothing by itself, and opens no connection where no route is checked.
  */
 export function routeHealth(core: Core, rows: ReadonlyMap<Route, RouteConfig>, targets: readonly Target[]): RouteHealth {
   const newapi = newapiOf(core, targets);
@@ -41,13 +42,13 @@ export function routeHealth(core: Core, rows: ReadonlyMap<Route, RouteConfig>, t
   };
 }
 
-/** Who can answer a row: the targets that speak its call, or NewAPI. */
+/** The receivers of a row's requests: the targets that speak its call, or NewAPI. */
 function answering(row: RouteConfig, rows: ReadonlyMap<Route, RouteConfig>, targets: readonly Target[], newapi: () => Probed): readonly (() => Probed)[] {
   const call = [...rows].find(([route, its]) => its === row && route.class === 'model')?.[0];
   return call === undefined ? [newapi] : targets.filter((target) => speaks(target, call)).map((target) => () => target);
 }
 
-/** NewAPI as it answers all but model routes; by the target that asks it anyway, where there is one. */
+/** NewAPI as it answers all routes but model routes; the target that is this NewAPI, where there is one. */
 function newapiOf({ config }: Core, targets: readonly Target[]): { place: () => Probed; close: () => Promise<void> | void } {
   const { origin, host, pathname } = new URL(config.newapi.baseUrl);
   const base = `${pathname.replace(/\/+$/, '')}/v1`;
@@ -64,7 +65,7 @@ interface Check {
   misses: number;
 }
 
-/** One route under its checks. `http` alone closes it; one that is only slow still serves. */
+/** One route under its checks. Only `http` closes it; a slow route still serves. */
 class Checked {
   readonly #core: Core;
   readonly #config: RouteHealthCheck;
@@ -72,7 +73,7 @@ class Checked {
   readonly #places: readonly (() => Probed)[];
   readonly #checks: readonly Check[];
   #state: CheckedRoute['status'] = 'healthy';
-  /** When it is looked at next, Unix milliseconds. */
+  /** Time of the next check, Unix milliseconds. */
   #next = 0;
   #timer: Timer | null = null;
   #started = false;
@@ -93,7 +94,7 @@ class Checked {
     void this.#round();
   }
 
-  /** Seconds until it is looked at again, or null while it can be expected to answer. */
+  /** Seconds until the next check, or null while the route can be expected to answer. */
   retryAfter(): number | null {
     if (this.#state !== 'unhealthy') return null;
     return Math.max(1, Math.ceil((this.#next - this.#core.clock.now()) / 1000));
@@ -111,7 +112,7 @@ class Checked {
   async #round(): Promise<void> {
     this.#next = this.#core.clock.now() + this.#config.interval;
     const took = Math.min(...await Promise.all(this.#places.map((place) => this.#ask(place()))));
-    // Closing cuts what is under way, which says nothing about the route.
+    // Closing cuts probes under way, which says nothing about the route.
     if (this.#closed || this.#core.closed) return;
     for (const check of this.#checks) {
       const passed = took <= (check.asks === 'http' ? Number.MAX_VALUE : this.#config.latencyThreshold);
@@ -123,7 +124,7 @@ class Checked {
     this.#timer.unref();
   }
 
-  /** Milliseconds until it answered, or infinity. */
+  /** Milliseconds until the answer, or infinity without one. */
   async #ask(place: Probed): Promise<number> {
     const since = performance.now();
     const status = await probed(this.#core, place, this.#config.timeout);

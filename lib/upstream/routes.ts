@@ -12,9 +12,9 @@ const webhook: Partial<Route> = { class: 'webhook', errors: 'newapi' };
 const open: Partial<Route> = { credential: false };
 
 /**
- * Every path the gate knows, most specific first. `:name` is one segment, a trailing `*` the rest; `*` as method is any.
- * What NewAPI serves and how it reads it: its relay, video, dashboard and web routers. Who else speaks a route, its
- * provider says.
+ * Every path that the gate knows, most specific first. `:name` is one segment, a trailing `*` is the rest; `*` as method is any.
+ * The paths are those of NewAPI's relay, video, dashboard and web routers. A provider's `speaks` lists the routes that it
+ * answers too.
  */
 const table: readonly Row[] = [
   ['POST', '/v1/chat/completions', model],
@@ -61,7 +61,7 @@ const defaults: Omit<Route, 'template' | 'api'> = { upstream: null, class: 'ui',
 const routeFor = (template: string, traits: Partial<Route> = {}): Route => ({ ...defaults, ...traits, template, api: template });
 
 const rest = routeFor('other');
-/** A preflight carries no credential; NewAPI answers it, or the `cors` part does. */
+/** A preflight carries no credential; the `cors` part answers it, or NewAPI does. */
 const preflight = routeFor('preflight', { errors: 'openai' });
 
 const listed: readonly Route[] = [...table.map(([, template, traits]) => routeFor(template, traits)), rest, preflight];
@@ -74,7 +74,7 @@ for (const [at, [method, template]] of table.entries()) {
   else patterns.push({ method, matches: pattern(template), route });
 }
 
-/** `/suno/*` also matches `/suno` itself, as `/jimeng/` is called. */
+/** `/suno/*` also matches `/suno` itself: clients call `/jimeng/`. */
 function pattern(template: string): RegExp {
   const source = template.replace(/\/\*$/, '(?:/.*)?').replace(/:[a-z]+/g, '[^/]+');
   return new RegExp(`^${source}$`, 's');
@@ -82,17 +82,17 @@ function pattern(template: string): RegExp {
 
 /** The routes of one gate. */
 export interface RouteTable {
-  /** All of them, for metrics and docs. */
+  /** Every route, for metrics and docs. */
   readonly routes: readonly Route[];
-  /** @param path canonical: decoded, without empty and dot segments. */
+  /** The route of a request. @param path canonical: decoded, without empty and dot segments. */
   readonly routeOf: (method: string, path: string) => Route;
-  /** What the configuration says of a route, for those it names; their preflights included. */
+  /** The row of the configuration for each route that it names, preflights included. */
   readonly rows: ReadonlyMap<Route, RouteConfig>;
 }
 
 /**
- * The list above and the rows of the configuration, which come first. A row adds a path, or says more of one the list
- * knows; what the list demands of a path it cannot take away.
+ * The routes above and the rows of the configuration, which take precedence. A row adds a path or refines a known one; it
+ * cannot lift what the list above demands of a path.
  */
 export function routeTable(configured: readonly RouteConfig[]): RouteTable {
   const rows = new Map<Route, RouteConfig>();
@@ -118,7 +118,7 @@ function matching(method: string, path: string): Route {
   return rest;
 }
 
-/** A slash at the end makes no other path of it: what the row demands could be got round. */
+/** SECURITY: a path with a slash at its end is the same path, or the slash would bypass the row. */
 function install(row: RouteConfig, rows: Map<Route, RouteConfig>, own: Map<string, Route>, otherMethods: Map<string, Route>): void {
   const path = pathOf(row);
   const add = (method: string, route: Route): void => {
@@ -143,8 +143,9 @@ function routeOfRow(row: RouteConfig, method: string, path: string): Route {
 }
 
 /**
- * A path that somebody names is more than a page. Where `auth` is asked for, a credential is needed, and leaves as that of
- * other calls that need one: what the gate has judged is not sent on as NewAPI's own session is.
+ * A known route with a row of the configuration. A named path is no page of the UI. With `auth` the route needs a credential,
+ * and its outgoing credential is that of a task: a credential that the gate has judged is not forwarded like a session of
+ * NewAPI's own.
  */
 function refined(row: RouteConfig, is: Route, path: string): Route {
   const asked = row.middleware.includes('auth');

@@ -1,6 +1,6 @@
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 
-/** What the bytes of a stream's beginning amount to. */
+/** The beginning of a stream: no event yet, an event, or an error. */
 export type Beginning =
   | { readonly kind: 'nothing' }
   | { readonly kind: 'event' }
@@ -10,8 +10,7 @@ const nothing: Beginning = { kind: 'nothing' };
 const event: Beginning = { kind: 'event' };
 
 /**
- * Reads a stream until its first event that is no comment, to tell an answer from an error dressed as one.
- * Bytes are only looked at; what is forwarded are the bytes as they came.
+ * Reads a stream until its first event, to tell an answer from an error inside a stream with status 200. It changes no byte.
  */
 export class StreamPeek {
   #found: Beginning = nothing;

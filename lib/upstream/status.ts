@@ -2,18 +2,18 @@ import type { BreakerView, TargetStatus } from '../../types/target.d.ts';
 import type { Breaker } from './breaker.ts';
 import type { Target } from './targets.ts';
 
-/** A model's name is as long as its caller likes. */
+/** Longest name of a model that is shown, characters: a caller's model can have any length. */
 const maxName = 256;
 
-/** What an operator may see of the targets, in order of preference. */
-export function statusOf(targets: readonly Target[], now: number): TargetStatus[] {
+/** The targets as an operator may see them, in order of preference. */
+export function targetStatuses(targets: readonly Target[], now: number): TargetStatus[] {
   return targets.map(({ name, provider, credential, host, weight, inHand, state, lastProbe }) => {
     const models = [...state.models()].map(([model, breaker]) => ({ model: model.slice(0, maxName), ...viewOf(breaker, now) }));
     return { name, provider: provider.name, credential, host, weight, inHand, ...viewOf(state.base, now), lastProbe, models: models.filter(({ state: kind }) => kind !== 'up') };
   });
 }
 
-/** What the next request will find: a rest or a breaker whose time is over has not been told so yet. */
+/** The state as the next request will find it: a rest or an open state whose time is over has not changed yet. */
 function viewOf(breaker: Breaker, now: number): BreakerView {
   const { state } = breaker;
   switch (state.kind) {

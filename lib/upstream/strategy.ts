@@ -1,11 +1,11 @@
 import type { LlmConfig } from '../../types/config.d.ts';
 import type { Target } from './targets.ts';
 
-/** The order in which a request tries targets. */
-export type Select = (targets: readonly Target[]) => readonly Target[];
+/** Puts targets in the order in which a request tries them. */
+export type Strategy = (targets: readonly Target[]) => readonly Target[];
 
 /** Every strategy by its name in `llm.strategy`. */
-const strategies: Readonly<Record<LlmConfig['strategy'], (random: () => number) => Select>> = {
+const strategies: Readonly<Record<LlmConfig['strategy'], (random: () => number) => Strategy>> = {
   /** As listed. */
   failover: () => (targets) => targets,
   /** At random, by weight; the rest follow in the same way. */
@@ -14,7 +14,7 @@ const strategies: Readonly<Record<LlmConfig['strategy'], (random: () => number) 
   least_busy: () => (targets) => (targets.length < 2 ? targets : targets.toSorted((a, b) => a.inHand / a.weight - b.inHand / b.weight)),
 };
 
-/** @param random for tests. */
-export function selectBy(strategy: LlmConfig['strategy'], random: () => number = Math.random): Select {
-  return strategies[strategy](random);
+/** The strategy of a name. @param random for tests. */
+export function strategyOf(name: LlmConfig['strategy'], random: () => number = Math.random): Strategy {
+  return strategies[name](random);
 }

@@ -3,25 +3,24 @@ import type { LlmTarget } from '../../types/config.d.ts';
 import type { Route } from '../../types/route.d.ts';
 import type { ProbeView } from '../../types/target.d.ts';
 import type { Context, Core } from '../request/request.ts';
-import { leavesWith } from './credentials.ts';
 import { show } from '../config/config.ts';
 import { ConfigError, expectation } from '../errors.ts';
 import { describe } from '../platform/platform.ts';
 import { providerOf, type WholeProvider } from '../providers/providers.ts';
-import { anonymousQuery, callerHeaders, ownHeaders, queryFor } from './headers.ts';
+import { anonymousQuery, callerHeaders, outgoingCredential, ownHeaders, queryFor } from './headers.ts';
 import { routes } from './routes.ts';
 import { withUsage } from '../usage/usage.ts';
 import { TargetState } from './breaker.ts';
 
 /** One place an attempt can go to. */
 export interface Target {
-  /** Unique among a gate's targets, for records and metrics: the provider, numbered when it stands twice. */
+  /** Unique among a gate's targets, for records and metrics: the provider, numbered from the second of the same provider on. */
   readonly name: string;
   readonly provider: WholeProvider;
-  /** `caller`: asked with the caller's credential. `own`: asked with ours, or with none; never sees the caller's. */
+  /** `caller`: asked with the caller's credential. `own`: asked with ours or with none, never with the caller's. */
   readonly credential: 'caller' | 'own';
   readonly pool: Pool;
-  /** What follows `/v1` in a route is appended. */
+  /** Path of the endpoint; what follows `/v1` in a route is appended. */
   readonly base: string;
   readonly host: string;
   readonly key: string | null;
@@ -29,20 +28,20 @@ export interface Target {
   readonly models: Readonly<Record<string, string>>;
   readonly weight: number;
   readonly state: TargetState;
-  /** Requests it is working on. */
+  /** Requests that it is working on. */
   inHand: number;
-  /** What its last probe found; null before the first. */
+  /** The finding of its last probe; null before the first. */
   lastProbe: ProbeView | null;
 }
 
-/** A handler that is told the connection its request is put on. */
+/** A handler that is told the connection on which its request goes out. */
 export interface ConnectionAware {
   connection: Connection | null;
 }
 
 /**
- * A keep-alive socket the upstream closes just as we write looks like any reset. Counting what the socket has served
- * tells them apart; undici's errors do not.
+ * A keep-alive socket that the upstream closes while we write looks like any reset. The number of requests that the socket
+ * has served tells them apart; undici's errors do not.
  */
 export class Connection extends Client {
   #served = 0;
@@ -55,8 +54,8 @@ export class Connection extends Client {
   }
 
   /**
-   * Called as a request goes out; when it was dispatched, the socket it would go out on was not yet certain.
-   * @returns whether the socket has served before.
+   * Called when a request goes out: at its dispatch the socket is not yet known.
+   * @returns whether the socket has served a request before.
    */
   serve(): boolean {
     return this.#served++ > 0;
@@ -68,12 +67,12 @@ export class Connection extends Client {
   }
 }
 
-/** Heads above this end an attempt; undici's own 16 KB is less than some providers' cookies. */
+/** A larger head ends an attempt, bytes. undici's default of 16 KB is less than the cookies of some providers. */
 const maxAnswerHead = 131_072;
 
 /**
- * No cap of connections, which would be a second, hidden queue; no HTTP/2, where one lost packet stalls every stream of a
- * target; timers are ours, undici's are coarse.
+ * No limit of connections, which would be a second, hidden queue. No HTTP/2, where one lost packet stalls every stream of a
+ * target. No timers: undici's are coarse, so the gate uses its own.
  */
 function pool(endpoint: URL, connect: number): Pool {
   return new Pool(endpoint.origin, {
@@ -113,7 +112,7 @@ function target({ config, clock, log }: Core, from: LlmTarget, taken: Set<string
 
 /**
  * The targets of a configuration in order of preference; opens no connection.
- * @throws ConfigError naming every route a provider is said to speak and nobody knows.
+ * @throws ConfigError naming every unknown route in a provider's `speaks`.
  */
 export function targetsOf(core: Core): readonly Target[] {
   const taken = new Set<string>();
@@ -133,10 +132,10 @@ function unknownRoutes({ speaks }: WholeProvider, place: string): { path: string
   );
 }
 
-/** SECURITY: only targets for which {@link leavesWith} has a credential, and of ours those that speak the route. */
+/** SECURITY: only targets for which {@link outgoingCredential} has a credential, and of ours those that speak the route. */
 export function eligible(target: Target, context: Context): boolean {
-  if (target.credential === 'caller') return leavesWith(context, 'newapi') !== 'never';
-  return leavesWith(context, 'own') === 'ours' && speaks(target, context.route) && (targetModel(target, context) === context.model || context.modelSpan !== null);
+  if (target.credential === 'caller') return outgoingCredential(context, 'newapi') !== 'never';
+  return outgoingCredential(context, 'own') === 'ours' && speaks(target, context.route) && (targetModel(target, context) === context.model || context.modelSpan !== null);
 }
 
 /** Whether a target's provider answers a route. */
@@ -144,7 +143,7 @@ export function speaks({ provider }: Pick<Target, 'provider'>, { api }: Route): 
   return provider.speaks === 'all' || provider.speaks.includes(api);
 }
 
-/** The model this target is asked for. */
+/** The model for which this target is asked. */
 export function targetModel(target: Target, context: Pick<Context, 'model'>): string | null {
   const { model } = context;
   if (model === null) return null;
@@ -152,21 +151,27 @@ export function targetModel(target: Target, context: Pick<Context, 'model'>): st
   return mapped ?? target.model ?? model;
 }
 
-/** Everything the wire needs to ask a target. */
+/**
+ * The request that asks a target. NewAPI gets path and query as the caller wrote them, since it reads credentials from both by
+ * rules of its own.
+ */
 export function requestFor(target: Target, context: Context): Dispatcher.DispatchOptions {
   const caller = target.credential === 'caller';
+  const { req, path, query, route, bodyStream } = context;
   const headers = caller ? callerHeaders(context) : ownHeaders(context, target.host, credentialFor(target, context));
-  const length = context.req.headers['content-length'];
-  if (context.bodyStream !== null && length !== undefined) headers.push('Content-Length', length);
+  const length = req.headers['content-length'];
+  if (bodyStream !== null && length !== undefined) headers.push('Content-Length', length);
+  const raw = req.url ?? '';
+  const rest = caller && route.upstream === null && raw.startsWith('/v1/') ? raw.slice(3, raw.length - query.length) : encoded(path);
   return {
-    path: target.base + (caller ? rawPath(context) : plainPath(context)),
-    method: (context.req.method ?? 'GET') as Dispatcher.HttpMethod,
+    path: target.base + rest + (caller ? queryFor(context) : anonymousQuery(query)),
+    method: (req.method ?? 'GET') as Dispatcher.HttpMethod,
     headers,
-    body: context.bodyStream ?? bodyFor(target, context),
+    body: bodyStream ?? bodyFor(target, context),
   };
 }
 
-/** A provider that fails here is asked without a key: what it answers then is judged like any refusal of it. */
+/** A provider whose function fails here is asked without a key; its refusal is judged like any other. */
 function credentialFor({ name, key, provider }: Target, { core, route }: Context): readonly string[] {
   if (key === null) return [];
   try {
@@ -177,34 +182,24 @@ function credentialFor({ name, key, provider }: Target, { core, route }: Context
   }
 }
 
-/** NewAPI gets path and query as the caller wrote them, since it reads credentials there by its own rules. */
-function rawPath(context: Context): string {
-  const { path, query, route } = context;
-  const raw = context.req.url ?? '';
-  const version = route.upstream === null && raw.startsWith('/v1/') ? raw.slice(3, raw.length - query.length) : encoded(path);
-  return version + queryFor(context);
-}
-
-const plainPath = ({ path, query }: Context): string => encoded(path) + anonymousQuery(query);
-
-/** What follows `/v1` in a canonical path, segment by segment, so that a decoded `?` or `#` stays part of it. */
+/** The part of a canonical path behind `/v1`, encoded segment by segment, so that a decoded `?` or `#` stays part of the path. */
 const encoded = (path: string): string => path.slice(3).split('/').map(encodeURIComponent).join('/');
 
-/** Whose usage limits count is asked for it, where the caller has not. */
+/**
+ * The caller's bytes, with two exceptions: the name of the model where this target knows it by another name, and a request for
+ * usage where limits count it and the caller has not asked for it.
+ */
 function bodyFor(target: Target, context: Context): Buffer | null {
-  const body = named(target, context);
+  const { modelSpan } = context;
+  let { body } = context;
+  const model = targetModel(target, context);
+  if (body !== null && modelSpan !== null && model !== context.model) {
+    body = Buffer.concat([body.subarray(0, modelSpan[0]), Buffer.from(JSON.stringify(model)), body.subarray(modelSpan[1])]);
+  }
   const asking = body !== null && context.measured && context.stream && reports.has(context.route.api) ? withUsage(body) : null;
   context.usageAdded = asking !== null;
   return asking ?? body;
 }
 
-/** Routes whose streams tell what they used only when asked. */
+/** Routes whose streams report usage only when asked. */
 const reports: ReadonlySet<string> = new Set(['/v1/chat/completions', '/v1/completions']);
-
-/** The caller's bytes; when this target knows the model by another name, only those of the name differ. */
-function named(target: Target, context: Context): Buffer | null {
-  const { body, modelSpan } = context;
-  const model = targetModel(target, context);
-  if (body === null || modelSpan === null || model === context.model) return body;
-  return Buffer.concat([body.subarray(0, modelSpan[0]), Buffer.from(JSON.stringify(model)), body.subarray(modelSpan[1])]);
-}

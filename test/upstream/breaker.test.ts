@@ -1,21 +1,21 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { Breaker, rejected, TargetState, type Result, type State } from '../../lib/upstream/breaker.ts';
+import { Breaker, rejected, TargetState, type AttemptResult, type BreakerState } from '../../lib/upstream/breaker.ts';
 
 const config = { maxRequests: 2, interval: 30_000, timeout: 10_000, failureThreshold: 3 };
 
 interface Scene {
   readonly breaker: Breaker;
-  readonly kinds: State['kind'][];
+  readonly kinds: BreakerState['kind'][];
 }
 
 function scene(over: Partial<typeof config> = {}): Scene {
-  const kinds: State['kind'][] = [];
+  const kinds: BreakerState['kind'][] = [];
   return { breaker: new Breaker({ ...config, ...over }, 0, (kind) => void kinds.push(kind)), kinds };
 }
 
 /** Lets requests in at a time and says at once how each ended. */
-function run(breaker: Breaker, at: number, ...results: Result[]): void {
+function run(breaker: Breaker, at: number, ...results: AttemptResult[]): void {
   for (const result of results) breaker.leave(breaker.enter(at), result, at);
 }
 
@@ -31,8 +31,8 @@ describe('closed', () => {
     ['as many failures in a row as the threshold open it', ['fail', 'fail', 'fail'], 'open'],
     ['fewer do not', ['fail', 'fail'], 'up'],
     ['a success between them begins the count again', ['fail', 'fail', 'ok', 'fail', 'fail'], 'up'],
-    ['what says nothing neither counts nor forgives', ['fail', 'neither', 'fail', 'neither', 'fail'], 'open'],
-    ['what says nothing alone changes nothing', ['neither', 'neither', 'neither', 'neither'], 'up'],
+    ['what says nothing neither counts nor forgives', ['fail', 'neutral', 'fail', 'neutral', 'fail'], 'open'],
+    ['what says nothing alone changes nothing', ['neutral', 'neutral', 'neutral', 'neutral'], 'up'],
   ] as const) {
     it(name, () => {
       const { breaker, kinds } = scene();
@@ -53,9 +53,9 @@ describe('closed', () => {
 
   it('counts an answer that broke off after it had been counted as good', () => {
     const { breaker } = scene();
-    for (let n = 0; n < 3; n++) breaker.lapse(0);
+    for (let n = 0; n < 3; n++) breaker.countBroken(0);
     assert.equal(breaker.state.kind, 'open');
-    breaker.lapse(0);
+    breaker.countBroken(0);
     assert.equal(breaker.closedUntil(0), 10_000);
   });
 });
@@ -117,7 +117,7 @@ describe('half-open', () => {
       const generation = breaker.enter(10_000);
       assert.notEqual(generation, rejected);
       assert.equal(breaker.enter(10_000), rejected);
-      breaker.leave(generation, 'neither', 10_000);
+      breaker.leave(generation, 'neutral', 10_000);
     }
     assert.deepEqual(breaker.state, { kind: 'probing', inHand: 0, passed: 0 });
   });

@@ -4,7 +4,7 @@ import type { RetryConfig } from '../../types/config.d.ts';
 import type { Context } from '../../lib/request/context.ts';
 import type { Failure } from '../../lib/upstream/failure.ts';
 import { providerOf } from '../../lib/providers/providers.ts';
-import { isOurKeyRefused, judge, statusOf, type Judgement } from '../../lib/upstream/judge.ts';
+import { failureStatus, isOurKeyRefused, judge, type Judgement } from '../../lib/upstream/judge.ts';
 import { routeOf } from '../../lib/upstream/routes.ts';
 import type { Target } from '../../lib/upstream/targets.ts';
 
@@ -44,30 +44,30 @@ const notHttp: Failure = { kind: 'not_http', cause: null };
 
 /** Each failure at NewAPI with the caller's key, and at a target with ours. */
 const rows: readonly (readonly [name: string, failure: Failure, caller: string, own: string])[] = [
-  ['a request that cannot be sent', { kind: 'malformed', cause: null }, 'return neither', 'return neither'],
+  ['a request that cannot be sent', { kind: 'malformed', cause: null }, 'return neutral', 'return neutral'],
   ['a refused connection', unreachable, 'next again fail', 'next again fail'],
-  ['a kept connection that was closed', stale, 'same neither', 'same neither'],
+  ['a kept connection that was closed', stale, 'same neutral', 'same neutral'],
   ['a reset', reset, 'return fail', 'return fail'],
-  ['silence', timeout, 'return neither', 'return fail'],
+  ['silence', timeout, 'return neutral', 'return fail'],
   ['another protocol', notHttp, 'next fail', 'next fail'],
   ['JSON cut short', cut(), 'next fail', 'next again fail'],
   ['JSON cut short, signed', cut(signature), 'next ok', 'next again fail'],
-  ['500', reply(500), 'next neither', 'next again fail'],
+  ['500', reply(500), 'next neutral', 'next again fail'],
   ['502', reply(502, [], '<h1>Bad Gateway</h1>'), 'next fail', 'next again fail'],
-  ['503', reply(503), 'next neither', 'next again fail'],
+  ['503', reply(503), 'next neutral', 'next again fail'],
   ['504', reply(504), 'next fail', 'next again fail'],
-  ['503 with seconds', reply(503, ['Retry-After', '3']), 'next neither', 'next again fail 3000'],
+  ['503 with seconds', reply(503, ['Retry-After', '3']), 'next neutral', 'next again fail 3000'],
   ['502 with seconds', reply(502, ['Retry-After', '3']), 'next fail', 'next again fail 3000'],
-  ['500 with a date', reply(500, ['Retry-After', new Date(now + 4000).toUTCString()]), 'next neither', 'next again fail 4000'],
+  ['500 with a date', reply(500, ['Retry-After', new Date(now + 4000).toUTCString()]), 'next neutral', 'next again fail 4000'],
   ['504 with milliseconds', reply(504, ['retry-after-ms', '70']), 'next fail', 'next again fail 70'],
-  ['500 without a body', reply(500, [], null), 'next neither', 'next again fail'],
-  ['529', reply(529), 'next neither', 'next again fail 1000'],
-  ['429', reply(429), 'next neither', 'next again fail 1000'],
-  ['429 with seconds', reply(429, ['Retry-After', '2']), 'next neither', 'next again fail 2000'],
-  ['429 with an hour', reply(429, ['Retry-After', '3600']), 'next neither', 'next again fail 60000'],
+  ['500 without a body', reply(500, [], null), 'next neutral', 'next again fail'],
+  ['529', reply(529), 'next neutral', 'next again fail 1000'],
+  ['429', reply(429), 'next neutral', 'next again fail 1000'],
+  ['429 with seconds', reply(429, ['Retry-After', '2']), 'next neutral', 'next again fail 2000'],
+  ['429 with an hour', reply(429, ['Retry-After', '3600']), 'next neutral', 'next again fail 60000'],
   ['400', reply(400), 'return ok', 'return ok'],
-  ['401', reply(401), 'return ok', 'next neither'],
-  ['403', reply(403), 'return ok', 'next neither'],
+  ['401', reply(401), 'return ok', 'next neutral'],
+  ['403', reply(403), 'return ok', 'next neutral'],
   ['404', reply(404), 'return ok', 'return ok'],
   ['408', reply(408, ['Retry-After', '1']), 'return ok', 'return ok'],
   ['413', reply(413), 'return ok', 'return ok'],
@@ -81,17 +81,17 @@ const rows: readonly (readonly [name: string, failure: Failure, caller: string, 
   ['signed 504', signed(504), 'next ok', 'next again fail'],
   ['signed 503 that is no JSON', reply(503, signature, '<html>'), 'next ok', 'next again fail'],
   ['signed 503 of null', reply(503, signature, 'null'), 'next ok', 'next again fail'],
-  ['unsigned 503 for a model that does not exist', reply(503, [], { error: { code: 'model_not_found' } }), 'next neither', 'next again fail'],
-  ['a stream that is overloaded', event({ type: 'overloaded_error' }, signature), 'next neither', 'next again fail 1000'],
-  ['a stream that is limited', event({ code: 'rate_limit_exceeded' }), 'next neither', 'next again fail 1000'],
-  ['a stream with a server error', event({ type: 'server_error', code: null }), 'next neither', 'next again fail'],
+  ['unsigned 503 for a model that does not exist', reply(503, [], { error: { code: 'model_not_found' } }), 'next neutral', 'next again fail'],
+  ['a stream that is overloaded', event({ type: 'overloaded_error' }, signature), 'next neutral', 'next again fail 1000'],
+  ['a stream that is limited', event({ code: 'rate_limit_exceeded' }), 'next neutral', 'next again fail 1000'],
+  ['a stream with a server error', event({ type: 'server_error', code: null }), 'next neutral', 'next again fail'],
   ['a stream with a server error, signed', event({ type: 'server_error' }, signature), 'next ok', 'next again fail'],
-  ['a stream that names 503', event({ code: 503 }), 'next neither', 'next again fail'],
+  ['a stream that names 503', event({ code: 503 }), 'next neutral', 'next again fail'],
   ['a stream with a verdict', event({ code: 'insufficient_user_quota' }), 'return ok', 'return ok'],
   ['a stream with a wrong request', event({ type: 'invalid_request_error', code: null }), 'return ok', 'return ok'],
-  ['a stream that does not know the key', event({ code: 'invalid_api_key' }), 'return ok', 'next neither'],
-  ['a stream that may not', event({ type: 'permission_error' }), 'return ok', 'next neither'],
-  ['a stream with nothing but a word', event('Overloaded'), 'next neither', 'next again fail'],
+  ['a stream that does not know the key', event({ code: 'invalid_api_key' }), 'return ok', 'next neutral'],
+  ['a stream that may not', event({ type: 'permission_error' }), 'return ok', 'next neutral'],
+  ['a stream with nothing but a word', event('Overloaded'), 'next neutral', 'next again fail'],
 ];
 
 describe('a failure', () => {
@@ -167,7 +167,7 @@ describe('an error as its provider reads it', () => {
   const failed: string[] = [];
   const context = { core: { log: { error: (_fields: object, event: string) => void failed.push(event) } } } as unknown as Context;
   const reading = (errorStatus: (error: unknown, status: number) => number): Target => ({ credential: 'own', name: 'mine', provider: providerOf({ name: 'mine', errorStatus }) }) as Target;
-  const read = (failure: ReturnType<typeof reply>, errorStatus: (error: unknown, status: number) => number): number => statusOf(failure as never, reading(errorStatus), context);
+  const read = (failure: ReturnType<typeof reply>, errorStatus: (error: unknown, status: number) => number): number => failureStatus(failure as never, reading(errorStatus), context);
 
   it('is told what stands under error, else the whole, and null for what is no JSON', () => {
     const told: unknown[] = [];
@@ -191,7 +191,7 @@ describe('an error as its provider reads it', () => {
       const target = reading(() => status);
       return line(judge(failure, { context: { route: routeOf('POST', '/v1/chat/completions'), bodyStream: null } as unknown as Context, target, retry: { maxRetries: 5, initialDelay: 1, maxDelay: 1, multiplier: 1, retryableErrors: usual }, resent: false, now }));
     };
-    assert.deepEqual([case_(reply(500), 429), case_(reply(500), 400), case_(reply(400), 503), case_(event({}), 429), case_(reply(500), 401)], ['next again fail 1000', 'return ok', 'next again fail', 'next again fail 1000', 'next neither']);
+    assert.deepEqual([case_(reply(500), 429), case_(reply(500), 400), case_(reply(400), 503), case_(event({}), 429), case_(reply(500), 401)], ['next again fail 1000', 'return ok', 'next again fail', 'next again fail 1000', 'next neutral']);
     assert.equal(isOurKeyRefused(reply(500), reading(() => 403), context), true);
   });
 });

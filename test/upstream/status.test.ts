@@ -3,7 +3,7 @@ import { it, type TestContext } from 'node:test';
 import { resolveConfig } from '../../lib/config/load.ts';
 import type { Core } from '../../lib/request/context.ts';
 import { targetsOf, type Target } from '../../lib/upstream/targets.ts';
-import { statusOf } from '../../lib/upstream/status.ts';
+import { targetStatuses } from '../../lib/upstream/status.ts';
 import type { BreakerView } from '../../types/target.d.ts';
 import { fakeClock } from '../support/clock.ts';
 import { recorder } from '../support/gate.ts';
@@ -20,7 +20,7 @@ function targets(t: TestContext): readonly [Target, Target] {
 const breakerOf = ({ state, until, by }: BreakerView): unknown[] => [state, until, by];
 
 it('a target is shown without its key and its path', (t) => {
-  const [newapi, openai] = statusOf(targets(t), clock.now());
+  const [newapi, openai] = targetStatuses(targets(t), clock.now());
   assert.deepEqual(openai, { name: 'openai', provider: 'openai', credential: 'own', host: 'secret-path.example.com', weight: 3, inHand: 0, state: 'up', until: null, by: null, lastProbe: null, models: [] });
   assert.deepEqual([newapi?.name, newapi?.credential], ['newapi', 'caller']);
   assert.ok(!JSON.stringify(openai).includes('a-secret'));
@@ -29,7 +29,7 @@ it('a target is shown without its key and its path', (t) => {
 it('a target is shown as the next request finds it', (t) => {
   const [target] = targets(t);
   const now = clock.now();
-  const shown = (at: number): unknown[] => breakerOf(statusOf([target], at)[0] as BreakerView);
+  const shown = (at: number): unknown[] => breakerOf(targetStatuses([target], at)[0] as BreakerView);
   const { base } = target.state;
   base.rest(now + 2000);
   assert.deepEqual([shown(now), shown(now + 2000)], [['resting', now + 2000, null], ['up', null, null]]);
@@ -47,6 +47,6 @@ it('a target with our own credential is shown with the models that are not up', 
     const breaker = target.state.breaker(model);
     breaker.leave(breaker.enter(now), model === 'good' ? 'ok' : 'fail', now);
   }
-  const [view] = statusOf([target], now);
+  const [view] = targetStatuses([target], now);
   assert.deepEqual([view?.state, view?.models.map(({ model, state, until }) => [model.length, state, until])], ['up', [[3, 'open', now + 10_000], [256, 'open', now + 10_000]]]);
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { selectBy } from '../../lib/upstream/strategy.ts';
+import { strategyOf } from '../../lib/upstream/strategy.ts';
 import type { Target } from '../../lib/upstream/targets.ts';
 import { generator } from '../support/random.ts';
 
@@ -11,23 +11,23 @@ describe('every strategy', () => {
   for (const strategy of ['failover', 'weighted', 'least_busy'] as const) {
     it(`${strategy} keeps each target once and leaves the list alone`, () => {
       const list = Object.freeze([target('a', 5, 3), target('b', 1, 2), target('c', 2, 9)]) as readonly Target[];
-      assert.deepEqual([...names(selectBy(strategy)(list))].sort(), ['a', 'b', 'c']);
-      assert.equal(names(selectBy(strategy)(list.slice(0, 1))), 'a');
-      assert.equal(names(selectBy(strategy)([])), '');
+      assert.deepEqual([...names(strategyOf(strategy)(list))].sort(), ['a', 'b', 'c']);
+      assert.equal(names(strategyOf(strategy)(list.slice(0, 1))), 'a');
+      assert.equal(names(strategyOf(strategy)([])), '');
     });
   }
 });
 
 describe('failover', () => {
   it('takes them as listed, however busy', () => {
-    assert.equal(names(selectBy('failover')([target('a', 1, 100), target('b', 1000), target('c')])), 'abc');
+    assert.equal(names(strategyOf('failover')([target('a', 1, 100), target('b', 1000), target('c')])), 'abc');
   });
 });
 
 describe('weighted', () => {
   it('asks each first by its weight, and the others after it', () => {
     const next = generator(7);
-    const select = selectBy('weighted', () => (next(1_000_000) + 0.5) / 1_000_000);
+    const select = strategyOf('weighted', () => (next(1_000_000) + 0.5) / 1_000_000);
     const list = [target('a', 6), target('b', 3), target('c', 1)];
     const orders = Array.from({ length: 5000 }, () => names(select(list)));
     const share = (test: (order: string) => boolean): number => orders.filter(test).length / orders.length;
@@ -39,7 +39,7 @@ describe('weighted', () => {
   });
 
   it('stands the ends of the random scale', () => {
-    for (const value of [0, 1 - Number.EPSILON]) assert.equal(names(selectBy('weighted', () => value)([target('a'), target('b', 1000)])).length, 2);
+    for (const value of [0, 1 - Number.EPSILON]) assert.equal(names(strategyOf('weighted', () => value)([target('a'), target('b', 1000)])).length, 2);
   });
 });
 
@@ -50,6 +50,6 @@ describe('least_busy', () => {
     ['what a weight allows for', [target('a', 1, 2), target('b', 4, 6)], 'ba'],
     ['as listed when shares are equal', [target('a', 2, 2), target('b', 4, 4)], 'ab'],
   ] as const) {
-    it(`takes ${name}`, () => assert.equal(names(selectBy('least_busy')(list)), order));
+    it(`takes ${name}`, () => assert.equal(names(strategyOf('least_busy')(list)), order));
   }
 });

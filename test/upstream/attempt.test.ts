@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { endsEvent, isWhole } from '../../lib/upstream/commit-rule.ts';
+import { endsEvent, isWhole } from '../../lib/upstream/attempt.ts';
 
 describe('isWhole', () => {
   const document = '{"choices":[{"message":{"content":"a \\"quoted}\\" ] word","tool_calls":[{}]}}],"usage":{"total_tokens":3}}';

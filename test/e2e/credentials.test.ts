@@ -3,15 +3,15 @@ import { hash } from 'node:crypto';
 import type { IncomingHttpHeaders, RequestListener } from 'node:http';
 import { describe, it, type TestContext } from 'node:test';
 import type { ConfigInput } from '../../lib/index.ts';
-import { leaves, type Leaves } from '../../lib/upstream/credentials.ts';
+import { outgoingCredentials, type OutgoingCredential } from '../../lib/upstream/headers.ts';
 import { request, type Answer } from '../support/client.ts';
 import { startGate } from '../support/gate.ts';
 import { startIssuer } from '../support/issuer.ts';
 import { bearer } from '../support/scene.ts';
 import { startUpstream } from '../support/upstream.ts';
 
-type Class = keyof typeof leaves;
-type Mode = keyof (typeof leaves)['model'];
+type Class = keyof typeof outgoingCredentials;
+type Mode = keyof (typeof outgoingCredentials)['model'];
 
 const modes: readonly Mode[] = ['passthrough', 'keys', 'jwt'];
 const callers = `sk-${'CallersOwnToken0'.repeat(3)}`;
@@ -29,7 +29,7 @@ const routes: Readonly<Record<Class, readonly [method: string, path: string]>> =
 };
 
 /** The table as DESIGN has it: class, then what NewAPI gets by mode, then what a target of ours gets. */
-const expected: Readonly<Record<Class, readonly [newapi: readonly [Leaves, Leaves, Leaves], own: Leaves]>> = {
+const expected: Readonly<Record<Class, readonly [newapi: readonly [OutgoingCredential, OutgoingCredential, OutgoingCredential], own: OutgoingCredential]>> = {
   model: [['caller', 'granted', 'granted'], 'ours'],
   realtime: [['caller', 'granted', 'granted'], 'never'],
   task: [['caller', 'granted', 'granted'], 'never'],
@@ -76,7 +76,7 @@ async function start(t: TestContext, mode: Mode, credentialed: boolean, config: 
 }
 
 /** The credential in what was sent, by the names this table has for it. */
-function seen(headers: IncomingHttpHeaders | undefined, credential: string): Leaves {
+function seen(headers: IncomingHttpHeaders | undefined, credential: string): OutgoingCredential {
   const all = JSON.stringify(headers ?? {});
   if (headers === undefined) return 'never';
   if (headers.authorization === `Bearer ${granted}` && headers['x-api-key'] === undefined && !all.includes(credential)) return 'granted';
@@ -88,14 +88,14 @@ function seen(headers: IncomingHttpHeaders | undefined, credential: string): Lea
 const twice = (credential: string): Record<string, string> => ({ ...bearer(credential), 'x-api-key': credential });
 const classes = Object.keys(routes) as Class[];
 
-describe('what leaves', () => {
+describe('the outgoing credential', () => {
   it('is written down as DESIGN has it', () => {
     for (const kind of classes) {
       const [newapi, own] = expected[kind];
-      assert.deepEqual(modes.map((mode) => leaves[kind][mode].newapi), newapi, kind);
-      assert.deepEqual(modes.map((mode) => leaves[kind][mode].own), [own, own, own], kind);
+      assert.deepEqual(modes.map((mode) => outgoingCredentials[kind][mode].newapi), newapi, kind);
+      assert.deepEqual(modes.map((mode) => outgoingCredentials[kind][mode].own), [own, own, own], kind);
     }
-    assert.deepEqual(Object.keys(leaves), classes);
+    assert.deepEqual(Object.keys(outgoingCredentials), classes);
   });
 
   for (const [at, mode] of modes.entries()) {
