@@ -5,10 +5,10 @@ import { Router } from 'express';
 import type { Route } from '../../types/route.d.ts';
 import { Context, type GateRequest, type Handler, ownRoute } from '../request/request.ts';
 import { describe } from '../platform/platform.ts';
-import { bearer, Door } from '../keys/keys.ts';
+import { bearer, BearerGuard } from '../keys/keys.ts';
 import { HeimdallError } from '../errors.ts';
 import { AddressSet, clientAddress, deviceFingerprint } from '../identity/identity.ts';
-import { isJson, type Caller, type Insides, type Reply } from './call.ts';
+import { isJson, type Caller, type AdminServices, type Reply } from './call.ts';
 import { resourceFor, resources, type Resource } from './table.ts';
 
 export { moment } from './fields.ts';
@@ -35,15 +35,15 @@ export interface Admin {
 }
 
 /** The admin API of one gate. What it looks at and changes is handed in. */
-export function adminOf(insides: Insides): Admin {
-  return new Api(insides);
+export function adminOf(services: AdminServices): Admin {
+  return new Api(services);
 }
 
 class Api implements Admin, AdminPaths {
   readonly paths: AdminPaths | null;
   readonly router = Router();
-  readonly #insides: Insides;
-  readonly #door: Door | null;
+  readonly #services: AdminServices;
+  readonly #guard: BearerGuard | null;
   readonly #trust: AddressSet;
   /** Of `admin.path`, and `api`. */
   readonly #base: readonly string[];
@@ -53,11 +53,11 @@ class Api implements Admin, AdminPaths {
   #apart = false;
   #told = false;
 
-  constructor(insides: Insides) {
-    const { core } = insides;
+  constructor(services: AdminServices) {
+    const { core } = services;
     const { token, path, auth } = core.config.admin;
-    this.#insides = insides;
-    this.#door = token === null ? null : new Door(core, [token], 'admin.auth_failed');
+    this.#services = services;
+    this.#guard = token === null ? null : new BearerGuard(core, [token], 'admin.auth_failed');
     this.#trust = new AddressSet(core.config.trustProxy);
     this.#root = `${path}/api`;
     this.#base = this.#root.slice(1).split('/');
@@ -87,14 +87,14 @@ class Api implements Admin, AdminPaths {
   }
 
   close(): void {
-    this.#door?.close();
+    this.#guard?.close();
   }
 
   #mounted(req: GateRequest, res: ServerResponse, next: () => void): void {
     const segments = below(['api'], req.url);
     if (segments === null) return next();
-    if (this.#door === null && !this.#hostVouches) {
-      if (!this.#told) this.#insides.core.log.warn({ effect: 'gate.admin has no paths', fix: 'set admin.token, or admin.auth: host behind a login of your own' }, 'admin.closed');
+    if (this.#guard === null && !this.#hostVouches) {
+      if (!this.#told) this.#services.core.log.warn({ effect: 'gate.admin has no paths', fix: 'set admin.token, or admin.auth: host behind a login of your own' }, 'admin.closed');
       this.#told = true;
       return next();
     }
@@ -103,7 +103,7 @@ class Api implements Admin, AdminPaths {
 
   /** Outside the chain nobody has looked at the request yet. */
   #arrived(req: GateRequest, res: ServerResponse): Context {
-    const { core } = this.#insides;
+    const { core } = this.#services;
     const context = new Context(core, req, res);
     req.heimdall = context;
     const { ip, peer } = clientAddress(req.socket.remoteAddress, req.headers, this.#trust, core.config.clientIpHeader);
@@ -123,7 +123,7 @@ class Api implements Admin, AdminPaths {
     const found = segments === null ? null : resourceFor(segments);
     context.route = this.#routes.get(found?.resource ?? null) as Route;
     try {
-      if (this.#insides.core.closed) throw new HeimdallError('shutting_down');
+      if (this.#services.core.closed) throw new HeimdallError('shutting_down');
       const caller = vouched ? this.#vouched(context) : await this.#entering(context);
       if (found === null) throw new HeimdallError('not_found');
       const reply = await this.#ask(context, found, caller);
@@ -134,10 +134,10 @@ class Api implements Admin, AdminPaths {
   }
 
   async #entering(context: Context): Promise<Caller> {
-    const refusal = await (this.#door as Door).enter(context);
+    const refusal = await (this.#guard as BearerGuard).check(context);
     if (refusal?.status === 401) context.extraHead?.push('WWW-Authenticate', 'Bearer');
     if (refusal !== null) throw refusal;
-    return { ip: context.ip, token: () => this.#insides.identify(bearer(context.req.headers.authorization) ?? '').id };
+    return { ip: context.ip, token: () => this.#services.identify(bearer(context.req.headers.authorization) ?? '').id };
   }
 
   /** SECURITY: a host's login may be a cookie, which a browser sends along with what another site's page asks for. */
@@ -153,7 +153,7 @@ class Api implements Admin, AdminPaths {
   async #ask(context: Context, { resource: { methods }, name }: { resource: Resource; name: string }, caller: Caller): Promise<Reply | null> {
     const verb = context.req.method === 'HEAD' ? 'GET' : context.req.method;
     const method = Object.hasOwn(methods, verb ?? '') ? methods[verb as keyof typeof methods] : undefined;
-    if (method !== undefined) return method({ context, name, caller }, this.#insides);
+    if (method !== undefined) return method({ context, name, caller }, this.#services);
     const allowed = Object.keys(methods).flatMap((each) => (each === 'GET' ? ['GET', 'HEAD'] : [each]));
     context.extraHead?.push('Allow', [...allowed, 'OPTIONS'].join(', '));
     if (verb === 'OPTIONS') return { status: 204 };
@@ -162,7 +162,7 @@ class Api implements Admin, AdminPaths {
 
   #fail(context: Context, error: unknown): void {
     if (error instanceof HeimdallError) return context.fail(error);
-    const { log } = this.#insides.core;
+    const { log } = this.#services.core;
     log.error({ requestId: context.id, error: describe(error), stack: error instanceof Error ? error.stack : null }, 'request.panic');
     context.fail(new HeimdallError('internal_error', { cause: error }));
   }

@@ -1,24 +1,24 @@
 import { z } from 'zod';
 import { choice, flag, key, orNull, required, text } from '../config/config.ts';
 import { HeimdallError } from '../errors.ts';
-import { invalid, shownBan } from '../registry/registry.ts';
+import { invalid, banJson } from '../registry/registry.ts';
 import { changed, fieldsOf, type Method } from './call.ts';
 import { iso, moment, strictly } from './fields.ts';
 
-export const listBans: Method = (_call, { registry }) => ({ status: 200, body: { bans: registry.bans().map(shownBan) } });
+export const listBans: Method = (_call, { registry }) => ({ status: 200, body: { bans: registry.bans().map(banJson) } });
 
 export const ban: Method = async (call, { core, registry }) => {
   const { kind, expires, ...rest } = await fieldsOf(call, newBan(core.clock.now));
   if (expires !== null && expires <= core.clock.now()) throw invalid('expires', 'a moment to come', iso(expires) ?? '', '24h');
   const made = await registry.ban({ ...rest, expires, ...(kind === null ? {} : { kind }) });
-  changed(call, 'ban.create', made.value, null, shownBan(made));
-  return { status: 201, body: shownBan(made), head: ['Location', `bans/${encodeURIComponent(made.id)}`] };
+  changed(call, 'ban.create', made.value, null, banJson(made));
+  return { status: 201, body: banJson(made), head: ['Location', `bans/${encodeURIComponent(made.id)}`] };
 };
 
 export const unban: Method = async (call, { registry }) => {
   const before = registry.bans().filter(({ id, value }) => id === call.name || value === call.name);
   if ((await registry.unban(call.name)) === 0) throw new HeimdallError('not_found', { message: 'There is no ban of that id or value.' });
-  changed(call, 'ban.remove', call.name, { bans: before.map(shownBan) }, null);
+  changed(call, 'ban.remove', call.name, { bans: before.map(banJson) }, null);
   return { status: 204 };
 };
 

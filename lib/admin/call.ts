@@ -17,7 +17,7 @@ import type { z } from 'zod';
 const longestBody = 65_536;
 
 /** What the resources look at and change. */
-export interface Insides {
+export interface AdminServices {
   readonly core: Core;
   /** `ready` resolves when it knows what there is; `problem` says why it cannot be read. */
   readonly registry: Registry & { ready(): Promise<void>; readonly problem: string | null };
@@ -68,7 +68,7 @@ export interface Reply {
 }
 
 /** One method of a resource. */
-export type Method = (call: Call, insides: Insides) => Promise<Reply | null> | Reply | null;
+export type Method = (call: Call, services: AdminServices) => Promise<Reply | null> | Reply | null;
 
 /**
  * Reads the body as an object of fields; without a body as one without fields.

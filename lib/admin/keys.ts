@@ -2,17 +2,17 @@ import { z } from 'zod';
 import type { IssuedKey, KeyView } from '../../types/registry.d.ts';
 import { credential, duration, flag, key, keyLimits, list, network, orNull, required, text } from '../config/config.ts';
 import { HeimdallError } from '../errors.ts';
-import { invalid, shownKey } from '../registry/registry.ts';
-import { changed, fieldsOf, type Call, type Insides, type Method, type Reply } from './call.ts';
+import { invalid, keyJson } from '../registry/registry.ts';
+import { changed, fieldsOf, type Call, type AdminServices, type Method, type Reply } from './call.ts';
 import { moment, strictly } from './fields.ts';
 
 /** All keys of the gate, those of the configuration too. */
-export const listKeys: Method = (_call, { registry }) => ({ status: 200, body: { keys: registry.keys().map(shownKey) } });
+export const listKeys: Method = (_call, { registry }) => ({ status: 200, body: { keys: registry.keys().map(keyJson) } });
 
-export const showKey: Method = (call, insides) => {
-  const view = find(call, insides);
+export const showKey: Method = (call, services) => {
+  const view = find(call, services);
   if (view === undefined) throw new HeimdallError('not_found', { message: 'There is no key of that name.' });
-  return { status: 200, body: shownKey(view) };
+  return { status: 200, body: keyJson(view) };
 };
 
 /** Answers with the key itself: nobody can read it again. */
@@ -20,44 +20,44 @@ export const createKey: Method = async (call, { core, registry }) => {
   const { upstream_credential: upstreamCredential, ...fields } = await fieldsOf(call, newKey(core.clock.now));
   if (registry.keys().some(({ name }) => name === fields.name)) throw new HeimdallError('conflict', { message: `name: expected a name that is free, got ${JSON.stringify(fields.name)}, which another key has.`, field: 'name' });
   const issued = await registry.createKey({ ...fields, upstreamCredential });
-  changed(call, 'key.create', issued.view.name, null, shownKey(issued.view));
+  changed(call, 'key.create', issued.view.name, null, keyJson(issued.view));
   return { ...issuedReply(issued), head: ['Location', `keys/${encodeURIComponent(issued.view.name)}`] };
 };
 
-export const rotateKey: Method = async (call, insides) => {
-  const before = changeable(call, insides);
+export const rotateKey: Method = async (call, services) => {
+  const before = changeable(call, services);
   const { overlap } = await fieldsOf(call, rotation);
-  const issued = await insides.registry.rotateKey(call.name, overlap);
-  changed(call, 'key.rotate', call.name, before, shownKey(issued.view));
+  const issued = await services.registry.rotateKey(call.name, overlap);
+  changed(call, 'key.rotate', call.name, before, keyJson(issued.view));
   return issuedReply(issued);
 };
 
-export const changeKey: Method = async (call, insides) => {
-  const before = changeable(call, insides);
-  const { disabled, expires } = await fieldsOf(call, keyChange(insides.core.clock.now));
+export const changeKey: Method = async (call, services) => {
+  const before = changeable(call, services);
+  const { disabled, expires } = await fieldsOf(call, keyChange(services.core.clock.now));
   if (disabled === undefined && expires === undefined) throw invalid('body', 'disabled, expires or both', 'neither', { disabled: true });
-  const after = await insides.registry.changeKey(call.name, { ...(disabled === undefined ? {} : { disabled }), ...(expires === undefined ? {} : { expires }) });
-  changed(call, 'key.change', call.name, before, shownKey(after));
-  return { status: 200, body: shownKey(after) };
+  const after = await services.registry.changeKey(call.name, { ...(disabled === undefined ? {} : { disabled }), ...(expires === undefined ? {} : { expires }) });
+  changed(call, 'key.change', call.name, before, keyJson(after));
+  return { status: 200, body: keyJson(after) };
 };
 
-export const removeKey: Method = async (call, insides) => {
-  const before = changeable(call, insides);
-  await insides.registry.removeKey(call.name);
+export const removeKey: Method = async (call, services) => {
+  const before = changeable(call, services);
+  await services.registry.removeKey(call.name);
   changed(call, 'key.remove', call.name, before, null);
   return { status: 204 };
 };
 
-const find = ({ name }: Call, { registry }: Insides): KeyView | undefined => registry.keys().find((view) => view.name === name);
+const find = ({ name }: Call, { registry }: AdminServices): KeyView | undefined => registry.keys().find((view) => view.name === name);
 
 /** @returns the key as it was, for the record; null when another instance has just made it, which the registry knows. */
-function changeable(call: Call, insides: Insides): object | null {
-  const view = find(call, insides);
+function changeable(call: Call, services: AdminServices): object | null {
+  const view = find(call, services);
   if (view?.source === 'config') throw new HeimdallError('conflict', { message: 'This key stands in the configuration and is changed there.' });
-  return view === undefined ? null : shownKey(view);
+  return view === undefined ? null : keyJson(view);
 }
 
-const issuedReply = ({ key: plain, view }: IssuedKey): Reply => ({ status: 201, body: { key: plain, ...shownKey(view) } });
+const issuedReply = ({ key: plain, view }: IssuedKey): Reply => ({ status: 201, body: { key: plain, ...keyJson(view) } });
 
 /** As the API writes a key: never the key itself. */
 

@@ -3,51 +3,51 @@ import type { SqlRow } from '../../types/journal.d.ts';
 import { HeimdallError } from '../errors.ts';
 import { countOf, filters, frequencyOf, groups, groupsOf, measures, pageOf, SearchError, type Query, type Wanted } from '../journal/journal.ts';
 import { invalid } from '../registry/registry.ts';
-import { changed, type Call, type Insides, type Method } from './call.ts';
+import { changed, type Call, type AdminServices, type Method } from './call.ts';
 
 const mostRecords = 1000;
 const defaultRecords = 100;
 
 /** `GET logs`: records without what was said; filters by name, `limit`, `cursor`, `order`, `count`. */
-export const listLogs: Method = async (call, insides) => {
+export const listLogs: Method = async (call, services) => {
   const { wanted, rest } = asked(call, ['limit', 'cursor', 'order', 'count']);
   const limit = integer(rest, 'limit', defaultRecords, 1, mostRecords);
   const cursor = rest.get('cursor') === undefined ? null : integer(rest, 'cursor', 0, 0, Number.MAX_SAFE_INTEGER);
   const order = word(rest, 'order', ['newest', 'oldest'] as const, 'newest');
-  const now = insides.core.clock.now();
-  const logs = (await run(insides, () => pageOf({ wanted, limit, cursor, order, now }, insides.logs.columns))).map(insides.logs.recordOf);
-  const count = rest.get('count') === 'true' ? { count: Number((await run(insides, () => countOf(wanted, now)))[0]?.['records'] ?? 0) } : {};
+  const now = services.core.clock.now();
+  const logs = (await run(services, () => pageOf({ wanted, limit, cursor, order, now }, services.logs.columns))).map(services.logs.recordOf);
+  const count = rest.get('count') === 'true' ? { count: Number((await run(services, () => countOf(wanted, now)))[0]?.['records'] ?? 0) } : {};
   return { status: 200, body: { logs: logs.map(unsaid), next: logs.length === limit ? (logs.at(-1)?.id ?? null) : null, ...count } };
 };
 
 /** `GET logs/:request_id`: one record with its headers and bodies; that it was read is recorded. */
-export const showLog: Method = async (call, insides) => {
-  const [row] = await insides.logs.query(`SELECT ${insides.logs.columns} FROM heimdall_logs WHERE request_id = ? AND deleted_at IS NULL`, [call.name]);
+export const showLog: Method = async (call, services) => {
+  const [row] = await services.logs.query(`SELECT ${services.logs.columns} FROM heimdall_logs WHERE request_id = ? AND deleted_at IS NULL`, [call.name]);
   if (row === undefined) throw new HeimdallError('not_found', { message: 'There is no record of that request id.' });
   if (call.context.req.method !== 'HEAD') changed(call, 'log.read', call.name, null, null);
-  return { status: 200, body: insides.logs.recordOf(row) };
+  return { status: 200, body: services.logs.recordOf(row) };
 };
 
 /** `GET logs/aggregate?by=…`: groups of records with what is known of each. */
-export const aggregateLogs: Method = async (call, insides) => {
+export const aggregateLogs: Method = async (call, services) => {
   const { wanted, rest } = asked(call, ['by', 'sort', 'least', 'page', 'page_size']);
   const by = word(rest, 'by', Object.keys(groups) as (keyof typeof groups)[], 'key');
   const sort = word(rest, 'sort', measures, 'requests');
   const page = integer(rest, 'page', 1, 1, 1_000_000);
   const pageSize = integer(rest, 'page_size', 20, 1, 100);
   const least = integer(rest, 'least', 0, 0, Number.MAX_SAFE_INTEGER);
-  const now = insides.core.clock.now();
-  const rows = await run(insides, () => groupsOf({ wanted, by, sort, least, limit: pageSize, offset: (page - 1) * pageSize, now }));
+  const now = services.core.clock.now();
+  const rows = await run(services, () => groupsOf({ wanted, by, sort, least, limit: pageSize, offset: (page - 1) * pageSize, now }));
   return { status: 200, body: { by, groups: rows, page, page_size: pageSize } };
 };
 
 /** `GET logs/frequency?interval=60&by=…`: requests in each stretch of so many seconds. */
-export const frequencyOfLogs: Method = async (call, insides) => {
+export const frequencyOfLogs: Method = async (call, services) => {
   const { wanted, rest } = asked(call, ['by', 'interval', 'limit']);
   const by = rest.get('by') === undefined ? null : word(rest, 'by', Object.keys(groups) as (keyof typeof groups)[], 'key');
   const interval = integer(rest, 'interval', 60, 1, 86_400);
   const limit = integer(rest, 'limit', mostRecords, 1, 10_000);
-  const rows = await run(insides, () => frequencyOf(wanted, by, interval, limit, insides.core.clock.now()));
+  const rows = await run(services, () => frequencyOf(wanted, by, interval, limit, services.core.clock.now()));
   return { status: 200, body: { by, interval, frequency: rows.map(({ time, ...row }) => ({ time: new Date(Number(time) * 1000).toISOString(), ...row })) } };
 };
 
@@ -64,7 +64,7 @@ function asked({ context }: Call, own: readonly string[]): { wanted: Wanted; res
   return { wanted, rest };
 }
 
-async function run({ logs }: Insides, make: () => Query): Promise<readonly SqlRow[]> {
+async function run({ logs }: AdminServices, make: () => Query): Promise<readonly SqlRow[]> {
   try {
     const { sql, values } = make();
     return await logs.query(sql, values);

@@ -5,7 +5,7 @@ import type { SinkView } from '../../types/sink.d.ts';
 import type { TargetStatus } from '../../types/target.d.ts';
 import { integer, printable, required } from '../config/config.ts';
 import { HeimdallError } from '../errors.ts';
-import { changed, fieldsOf, type Insides, type Method } from './call.ts';
+import { changed, fieldsOf, type AdminServices, type Method } from './call.ts';
 import { iso, strictly } from './fields.ts';
 
 /** More requests at a time than this no process carries. */
@@ -28,13 +28,13 @@ export const resizeQueue: Method = async (call, { queue }) => {
 export const showConfig: Method = (_call, { core }) => ({ status: 200, body: printable(core.config) });
 
 /** Everything that says at one look how the gate does. */
-export const showHealth: Method = async (_call, insides) => {
-  const { core, registry, targets, queue, hub, resources, routes, journal, sinks } = insides;
+export const showHealth: Method = async (_call, services) => {
+  const { core, registry, targets, queue, hub, resources, routes, journal, sinks } = services;
   const views = targets();
   const { rss, heapUsed, heapTotal, external, arrayBuffers } = process.memoryUsage();
   const uptime = Math.round(process.uptime() * 10) / 10;
   const body = {
-    status: conditionOf(insides, views),
+    status: conditionOf(services, views),
     service: 'Heimdall Security Gateway',
     version: await version(),
     time: iso(core.clock.now()),
@@ -56,7 +56,7 @@ export const showHealth: Method = async (_call, insides) => {
 };
 
 /** `draining`; `unavailable`: no target takes requests; `degraded`: something is short or not as it should be; else `healthy`. */
-function conditionOf({ core, registry, resources, routes, journal, sinks }: Insides, targets: readonly TargetStatus[]): string {
+function conditionOf({ core, registry, resources, routes, journal, sinks }: AdminServices, targets: readonly TargetStatus[]): string {
   if (core.draining) return 'draining';
   const usable = targets.filter(({ state }) => state === 'up' || state === 'probing');
   if (usable.length === 0) return 'unavailable';

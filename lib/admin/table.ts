@@ -17,9 +17,9 @@ const readEvents: Method = ({ context }, { hub }) => {
 };
 
 /** Keys and bans are not known before the registry has looked for them. */
-const known = (method: Method): Method => async (call, insides) => {
-  await insides.registry.ready();
-  return method(call, insides);
+const known = (method: Method): Method => async (call, services) => {
+  await services.registry.ready();
+  return method(call, services);
 };
 
 /** Every resource below `<admin.path>/api`. `:name` is one segment, `:name*` the rest, since a CIDR holds a slash. */

@@ -1,7 +1,7 @@
 import type { Ban } from '../../types/registry.d.ts';
 import { show } from '../config/config.ts';
 import { expectation } from '../errors.ts';
-import { shownBan } from '../registry/registry.ts';
+import { banJson } from '../registry/registry.ts';
 import { textOf, UsageError, type Command, type Given, type Option } from './command.ts';
 import { withRegistry } from './registry.ts';
 import { moment, table } from './table.ts';
@@ -32,7 +32,7 @@ const ban: Command = {
         force: given.values['force'] === true,
         ...(kind === undefined ? {} : { kind }),
       });
-      if (given.values['json']) given.say.out(`${JSON.stringify(shownBan(made), null, 2)}\n`);
+      if (given.values['json']) given.say.out(`${JSON.stringify(banJson(made), null, 2)}\n`);
       else given.say.err(`The ${made.kind} ${made.value} is banned ${made.expires === null ? 'until it is taken back' : `until ${moment(made.expires, '')}`}, on every instance within two seconds. Take it back: heimdall unban ${made.id}\n`);
     }),
 };
@@ -60,7 +60,7 @@ const bans: Command = {
   run: (given) =>
     withRegistry(given, async ({ registry }) => {
       const all = registry.bans();
-      if (given.values['json']) return given.say.out(`${JSON.stringify(all.map(shownBan), null, 2)}\n`);
+      if (given.values['json']) return given.say.out(`${JSON.stringify(all.map(banJson), null, 2)}\n`);
       if (all.length === 0) return given.say.err('Nobody is banned.\n');
       given.say.out(table(['ID', 'KIND', 'WHO', 'SINCE', 'UNTIL', 'REASON'], all.map(row)));
     }),

@@ -1,6 +1,6 @@
 import type { IssuedKey, KeyView, NewKey, OwnLimits } from '../../types/registry.d.ts';
 import { writeDuration } from '../config/config.ts';
-import { shownKey } from '../registry/registry.ts';
+import { keyJson } from '../registry/registry.ts';
 import { type Command, type Given, type Option, UsageError } from './command.ts';
 import { withRegistry, type Opened } from './registry.ts';
 import { moment, table } from './table.ts';
@@ -50,7 +50,7 @@ const list: Command = {
   run: (given) =>
     withRegistry(given, async ({ registry }) => {
       const views = registry.keys();
-      if (given.values['json']) return given.say.out(`${JSON.stringify(views.map(shownKey), null, 2)}\n`);
+      if (given.values['json']) return given.say.out(`${JSON.stringify(views.map(keyJson), null, 2)}\n`);
       if (views.length === 0) return given.say.err('There are no keys. Make one: heimdall keys create NAME\n');
       given.say.out(table(['NAME', 'STATE', 'EXPIRES', 'MODELS', 'ADDRESSES', 'LIMITS', 'DIGEST', 'SOURCE'], views.map(row)));
     }),
@@ -124,7 +124,7 @@ function credentialOf(given: Given): string | null {
 
 /** SECURITY: the key goes to standard output alone, where a variable catches it; a terminal's scrollback need not hold the rest. */
 function print(given: Given, { place }: Opened, { key, view }: IssuedKey, what: string): void {
-  if (given.values['json']) return given.say.out(`${JSON.stringify({ key, ...shownKey(view) }, null, 2)}\n`);
+  if (given.values['json']) return given.say.out(`${JSON.stringify({ key, ...keyJson(view) }, null, 2)}\n`);
   given.say.err(`The key ${view.name} is ${what}, in ${place}, and good on every instance within two seconds. It can be read this once:\n`);
   given.say.out(`${key}\n`);
   if (view.previousUntil !== null) given.say.err(`The one before it stays good until ${moment(view.previousUntil, '')}.\n`);
@@ -133,7 +133,7 @@ function print(given: Given, { place }: Opened, { key, view }: IssuedKey, what: 
 function change(given: Given, apply: (opened: Opened) => Promise<KeyView>, what: string): Promise<number> {
   return withRegistry(given, async (opened) => {
     const view = await apply(opened);
-    if (given.values['json']) given.say.out(`${JSON.stringify(shownKey(view), null, 2)}\n`);
+    if (given.values['json']) given.say.out(`${JSON.stringify(keyJson(view), null, 2)}\n`);
     else given.say.err(`The key ${view.name} ${what}, on every instance within two seconds.\n`);
   });
 }

@@ -9,7 +9,7 @@ export function headerOf(head: readonly string[], lower: string): string | null 
   return null;
 }
 
-/** Takes every field of a name out of a flat name, value list. */
+/** Removes every field of a name from a flat name, value list. */
 export function withoutField(head: string[], lower: string): void {
   for (let at = head.length - 2; at >= 0; at -= 2) {
     const name = head[at] as string;

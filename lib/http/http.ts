@@ -1,6 +1,5 @@
-// Heads and bodies as bytes: reads them, writes them, decompresses them. Knows nothing of this product but its error table.
+// Headers and bodies of HTTP messages: reading, writing, decompressing. Independent of the gate's rules, apart from its error table.
 
-export { BodyInspector } from './body-inspector.ts';
 export { headerOf, withoutField, writeHead } from './head.ts';
 export { endOfValue, skipSpace } from './json-scan.ts';
-export { bodyTaken, keepRawBody, readBody } from './parsed-body.ts';
+export { BodyInspector, bodyTaken, keepRawBody, readBody } from './request-body.ts';

@@ -1,6 +1,7 @@
-import { BlockList, isIP, SocketAddress } from 'node:net';
 import type { IncomingHttpHeaders } from 'node:http';
+import { BlockList, isIP, SocketAddress } from 'node:net';
 import { ipKeyGenerator } from 'express-rate-limit';
+import type { Logger } from '../../types/logger.d.ts';
 
 /**
  * Cloudflare's published ranges (cloudflare.com/ips). Behind it, set `client_ip_header: cf-connecting-ip` too.
@@ -18,7 +19,7 @@ const presets: Readonly<Record<string, readonly string[]>> = {
   cloudflare,
 };
 
-/** Answers kept for peers already asked about; a gate has few. */
+/** Most answers kept for addresses that were looked up before. A gate has few peers. */
 const peersRemembered = 1000;
 
 /** A set of addresses, CIDRs and presets (`loopback`, `private`, `cloudflare`). */
@@ -67,19 +68,19 @@ export function parseAddress(text: string): string | null {
   return address.startsWith('::ffff:') ? address.slice(7) : address;
 }
 
-/** Providers hand out IPv6 by /56 or shorter; single addresses would be free to rotate. */
+/** Providers assign IPv6 networks of /56 or larger, so a client can change its address within /56 at will. */
 const ipv6Prefix = 56;
 
-/** What counts as one sender: an IPv4 address, or an IPv6 network of 56 bits. */
+/** The network that counts as one sender: an IPv4 address, or an IPv6 network of 56 bits. */
 export function networkOf(ip: string): string {
   return ip.includes(':') ? ipKeyGenerator(ip, ipv6Prefix) : ip;
 }
 
-/** Whom a request comes from. */
+/** Where a request comes from. */
 export interface ClientAddress {
-  /** Who sent the request, as far as trusted hops vouch for it. */
+  /** The client's address, as far as trusted hops report it. */
   readonly ip: string;
-  /** The socket's other end. */
+  /** The address of the other end of the socket. */
   readonly peer: string;
   /** The peer's forwarded headers count. */
   readonly trusted: boolean;
@@ -87,24 +88,25 @@ export interface ClientAddress {
 
 /**
  * Finds the client behind trusted proxies: the configured header, else `X-Forwarded-For` read from the right up to the
- * first hop that is not trusted, else `X-Real-IP`. What stands left of that hop, anybody could have written.
- * An entry that is no address ends the walk: the last trusted hop is then the client.
+ * first hop that is not trusted, else `X-Real-IP`. Entries left of that hop may be forged by the client.
+ * An entry that is not an address ends the search: the last trusted hop is then the client.
+ * @param remote the peer's address as the socket reports it.
+ * @param trust `trust_proxy`.
+ * @param header `client_ip_header`, in lower case.
  */
 export function clientAddress(remote: string | undefined, headers: IncomingHttpHeaders, trust: AddressSet, header: string | null): ClientAddress {
   const peer = parseAddress(remote ?? '') ?? '0.0.0.0';
   if (!trust.has(peer)) return { ip: peer, peer, trusted: false };
-  return { ip: vouched(peer, headers, trust, header), peer, trusted: true };
-}
-
-function vouched(peer: string, headers: IncomingHttpHeaders, trust: AddressSet, header: string | null): string {
   const named = header === null ? undefined : headers[header];
-  if (named !== undefined) return parseAddress(String(named)) ?? peer;
   const chain = headers['x-forwarded-for'];
-  if (chain !== undefined) return walk(peer, String(chain).split(','), trust);
-  return parseAddress(String(headers['x-real-ip'] ?? '')) ?? peer;
+  let ip: string | null = peer;
+  if (named !== undefined) ip = parseAddress(String(named));
+  else if (chain !== undefined) ip = firstUntrusted(peer, String(chain).split(','), trust);
+  else if (headers['x-real-ip'] !== undefined) ip = parseAddress(String(headers['x-real-ip']));
+  return { ip: ip ?? peer, peer, trusted: true };
 }
 
-function walk(peer: string, hops: readonly string[], trust: AddressSet): string {
+function firstUntrusted(peer: string, hops: readonly string[], trust: AddressSet): string {
   let client = peer;
   for (let at = hops.length - 1; at >= 0; at--) {
     const hop = parseAddress(hops[at] ?? '');
@@ -113,4 +115,91 @@ function walk(peer: string, hops: readonly string[], trust: AddressSet): string 
     if (!trust.has(hop)) return client;
   }
   return client;
+}
+
+/** Length of the counting period, milliseconds. */
+const period = 60_000;
+/** Fewer requests per period do not show where most traffic comes from, and rarely reach the limit of an address. */
+const minRequests = 50;
+/** Most peers that are warned about, each once. */
+const maxWarned = 20;
+
+const nearby = new AddressSet(['loopback', 'private']);
+const cdn = new AddressSet(['cloudflare']);
+
+/**
+ * Detects a proxy in front of the gate that `trust_proxy` does not name: a private peer, or a CDN, that sends forwarded
+ * headers. All clients behind it share its address. Such a peer is warned about once, with the setting that fixes it. While
+ * more than half of the traffic comes through one, its address does not identify a caller.
+ */
+export class UntrustedProxyDetector {
+  readonly #log: Logger;
+  readonly #trust: readonly string[];
+  readonly #header: string | null;
+  readonly #warned = new Set<string>();
+  /** Peers, or `cloudflare` for the CDN as a whole, through which most of the traffic comes. */
+  readonly #collapsed = new Set<string>();
+  readonly #counts = new Map<string, number>();
+  #total = 0;
+  #ends = 0;
+
+  /**
+   * @param trust `trust_proxy`, for the text of the fix.
+   * @param header `client_ip_header`.
+   */
+  constructor(log: Logger, trust: readonly string[], header: string | null) {
+    this.#log = log;
+    this.#trust = trust;
+    this.#header = header;
+  }
+
+  /**
+   * Counts a request.
+   * @param now Unix milliseconds.
+   * @returns whether its peer's address stands for many clients.
+   */
+  count(peer: string, trusted: boolean, headers: IncomingHttpHeaders, now: number): boolean {
+    if (now >= this.#ends) this.#beginPeriod(now);
+    this.#total++;
+    if (trusted || !this.#forwards(headers)) return false;
+    const source = nearby.has(peer) ? peer : cdn.has(peer) ? 'cloudflare' : null;
+    if (source === null) return false;
+    if (source === peer) this.#warn(peer);
+    const count = (this.#counts.get(source) ?? 0) + 1;
+    this.#counts.set(source, count);
+    if (this.#total >= minRequests && count * 2 > this.#total && !this.#collapsed.has(source)) this.#report(source, count);
+    return this.#collapsed.has(source);
+  }
+
+  #forwards(headers: IncomingHttpHeaders): boolean {
+    return headers['x-forwarded-for'] !== undefined || headers['x-real-ip'] !== undefined || headers.forwarded !== undefined
+      || headers['cf-connecting-ip'] !== undefined || (this.#header !== null && headers[this.#header] !== undefined);
+  }
+
+  /** A period with little traffic changes no finding. */
+  #beginPeriod(now: number): void {
+    if (this.#total >= minRequests) {
+      for (const source of this.#collapsed) if ((this.#counts.get(source) ?? 0) * 2 <= this.#total) this.#collapsed.delete(source);
+    }
+    this.#counts.clear();
+    this.#total = 0;
+    this.#ends = now + period;
+  }
+
+  #warn(peer: string): void {
+    if (this.#warned.has(peer) || this.#warned.size >= maxWarned) return;
+    this.#warned.add(peer);
+    this.#log.warn({ peer, effect: 'its forwarded headers are ignored, and all its clients count as one address', fix: this.#fix(peer) }, 'address.untrusted_proxy');
+  }
+
+  #report(source: string, count: number): void {
+    this.#collapsed.add(source);
+    const share = Math.round((100 * count) / this.#total);
+    const header = source === 'cloudflare' && this.#header === null ? ' and client_ip_header: cf-connecting-ip' : '';
+    this.#log.warn({ source, share: `${share}%`, effect: 'the address limit stops enforcing for it', fix: `${this.#fix(source)}${header}` }, 'address.collapse');
+  }
+
+  #fix(source: string): string {
+    return `trust_proxy: [${[...this.#trust, source].join(', ')}]`;
+  }
 }

@@ -1,9 +1,6 @@
-// The caller as a request shows it: address, device, client, token and TLS handshake.
+// Who is calling, as a request shows it: address, device, client, token and TLS handshake.
 
-export { AddressSet, clientAddress, networkOf, parseAddress, type ClientAddress } from './address.ts';
-export { clientOf, familyOf } from './client.ts';
-export { Collapse } from './collapse.ts';
-export { deviceFingerprint } from './device.ts';
+export { AddressSet, clientAddress, networkOf, parseAddress, UntrustedProxyDetector, type ClientAddress } from './address.ts';
+export { bareToken, carriersOf, clientOf, credentialOf, deviceFingerprint, familyOf, keyedHash, tokenIdentifier } from './caller.ts';
 export { handshakeOf, helloIn, ja4Of, rememberHandshake } from './ja4.ts';
 export { installSecret, secretFileOf } from './secret.ts';
-export { bareToken, carriersOf, credentialOf, keyedHash, tokenIdentifier } from './token.ts';

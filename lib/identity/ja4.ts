@@ -1,13 +1,13 @@
 import { hash } from 'node:crypto';
 
-/** What the fingerprint is made of; GREASE values (RFC 8701) are left out of every list. */
+/** The parts of a ClientHello that JA4 uses, without GREASE values (RFC 8701). */
 export interface ClientHello {
-  /** The highest in `supported_versions`, else the legacy one. */
+  /** The highest version in `supported_versions`, else the legacy version. */
   readonly version: number;
   readonly ciphers: readonly number[];
   readonly extensions: readonly number[];
   readonly signatureAlgorithms: readonly number[];
-  /** The first protocol of ALPN; empty without one. */
+  /** The first protocol of ALPN; empty without ALPN. */
   readonly protocol: Buffer;
 }
 
@@ -18,7 +18,7 @@ const signatureAlgorithms = 0x000d;
 const applicationProtocols = 0x0010;
 const supportedVersions = 0x002b;
 
-/** JA4 of a TLS client over TCP, as FoxIO's `technical_details/JA4.md` defines it: `t13d1516h2_8daaf6152771_e5627efa2ab1`. */
+/** JA4 of a TLS client over TCP as FoxIO's `technical_details/JA4.md` defines it: `t13d1516h2_8daaf6152771_e5627efa2ab1`. */
 export function ja4Of(hello: ClientHello): string {
   const { version, ciphers, extensions, signatureAlgorithms: algorithms, protocol } = hello;
   const listed = extensions.filter((type) => type !== serverName && type !== applicationProtocols);
@@ -32,7 +32,7 @@ const sorted = (values: readonly number[]): string => values.map(hex).sort().joi
 const count = ({ length }: readonly number[]): string => String(Math.min(99, length)).padStart(2, '0');
 const digest = (text: string): string => (text === '' ? '0'.repeat(12) : hash('sha256', text).slice(0, 12));
 
-/** First and last character of the protocol, or of its hex digits where one of them is no letter or digit. */
+/** First and last character of the protocol, or of its hex digits where one of the two is not a letter or digit. */
 function ends(protocol: Buffer): string {
   const text = protocol.toString('latin1');
   if (text === '') return '00';
@@ -41,14 +41,14 @@ function ends(protocol: Buffer): string {
   return shown.charAt(0) + shown.charAt(shown.length - 1);
 }
 
-/** No real one is as long, key shares against quantum computers included; bytes. */
-const longestHello = 32_768;
+/** Longest accepted ClientHello in bytes. Real ones are shorter, post-quantum key shares included. */
+const maxHello = 32_768;
 const handshake = 22;
 const clientHello = 1;
 
 /**
- * Looks for the ClientHello at the beginning of a connection (RFC 8446 §4.1.2, §5.1). It may lie in several records.
- * @returns `more` while it is not complete; null when what came is something else.
+ * Reads the ClientHello at the beginning of a connection (RFC 8446 §4.1.2, §5.1). It may be split over several records.
+ * @returns `more` while it is incomplete; null when the bytes are not a ClientHello.
  */
 export function helloIn(bytes: Buffer): ClientHello | 'more' | null {
   const parts: Buffer[] = [];
@@ -63,11 +63,11 @@ export function helloIn(bytes: Buffer): ClientHello | 'more' | null {
     const message = parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts);
     if (message.length >= 4) {
       const wanted = 4 + message.readUIntBE(1, 3);
-      if (message[0] !== clientHello || wanted > longestHello) return null;
+      if (message[0] !== clientHello || wanted > maxHello) return null;
       if (message.length >= wanted) return readHello(message.subarray(4, wanted));
     }
     if (at > bytes.length) return 'more';
-    if (size > longestHello) return null;
+    if (size > maxHello) return null;
   }
 }
 
@@ -98,7 +98,7 @@ function readHello(body: Buffer): ClientHello | null {
   }
 }
 
-/** Both bytes alike and ending in `a` (RFC 8701 §2). */
+/** Both bytes are equal and end in `a` (RFC 8701 §2). */
 const isGrease = (value: number): boolean => (value & 0x0f0f) === 0x0a0a && value >> 8 === (value & 0xff);
 
 function numbers(bytes: Buffer): number[] {
@@ -122,7 +122,7 @@ class Reader {
     return this.#bytes.length - this.#at;
   }
 
-  /** @throws RangeError when fewer bytes are left. */
+  /** The next bytes. @throws RangeError when fewer are left. */
   take(length: number): Buffer {
     if (length > this.left) throw new RangeError('cut short');
     this.#at += length;
@@ -133,19 +133,19 @@ class Reader {
     return this.take(length).readUIntBE(0, length);
   }
 
-  /** As many bytes as a number in front of them says. */
+  /** A block of bytes behind its length. @param length bytes of the length field. */
   block(length: number): Buffer {
     return this.take(this.number(length));
   }
 }
 
-/** By the socket a handshake was made on. */
+/** JA4 by socket. */
 const seen = new WeakMap<object, string>();
 
-/** Remembers what a TLS socket's client looked like. */
+/** Stores the JA4 fingerprint of a socket's client. */
 export function rememberHandshake(socket: object, ja4: string): void {
   seen.set(socket, ja4);
 }
 
-/** The fingerprint of who opened the connection; null where nobody looked. */
+/** The JA4 fingerprint of a socket's client; null where its handshake was not seen. */
 export const handshakeOf = (socket: object): string | null => seen.get(socket) ?? null;

@@ -3,16 +3,16 @@ import { chmodSync, linkSync, readFileSync, rmSync, statSync, writeFileSync } fr
 import { dirname, join } from 'node:path';
 import type { Config } from '../../types/config.d.ts';
 import type { Logger } from '../../types/logger.d.ts';
-import { adopt, makeDirectory } from '../platform/platform.ts';
+import { chownToDirectoryOwner, makeDirectory } from '../platform/platform.ts';
 
 const fileName = 'heimdall.secret';
 
-/** Where a generated install secret lies: beside the journal. */
+/** The file of a generated install secret: beside the journal. */
 export const secretFileOf = (journal: string): string => join(dirname(journal), fileName);
 
 /**
- * The install secret that keys every stored hash: configured, or generated once beside the journal
- * (`heimdall.secret`, mode 0600). Where nothing can be written it lives in memory and a warning says what that costs.
+ * The install secret, the key of every stored hash: configured, or generated once beside the journal (`heimdall.secret`,
+ * mode 0600). Where the file cannot be written, the secret is kept in memory only, with a warning.
  */
 export function installSecret(config: Config, log: Logger): string {
   if (config.secret !== null) return config.secret;
@@ -29,7 +29,7 @@ function read(path: string, log: Logger): string | null {
   try {
     const text = readFileSync(path, 'utf8').trim();
     if (text === '') return null;
-    hide(path, log);
+    restrictMode(path, log);
     return text;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
@@ -37,8 +37,8 @@ function read(path: string, log: Logger): string | null {
   }
 }
 
-/** Who can read it can tell which token a record is about. A copy or a backup may have widened its mode. */
-function hide(path: string, log: Logger): void {
+/** With the secret, records can be matched to tokens. A copy or a backup may have widened the mode of its file. */
+function restrictMode(path: string, log: Logger): void {
   const mode = statSync(path).mode & 0o777;
   if ((mode & 0o077) === 0) return;
   try {
@@ -48,14 +48,14 @@ function hide(path: string, log: Logger): void {
   }
 }
 
-/** Two processes may start at once: the file appears with its content or not at all, and who comes second reads the first's. */
+/** Two processes may start at once: the file appears complete or not at all, and the second process reads the secret of the first. */
 function create(path: string, log: Logger): string {
   makeDirectory(dirname(path));
   const secret = randomBytes(32).toString('hex');
   const draft = `${path}.${process.pid}.${randomBytes(4).toString('hex')}`;
   try {
     writeFileSync(draft, `${secret}\n`, { mode: 0o600, flag: 'wx' });
-    adopt(draft);
+    chownToDirectoryOwner(draft);
     linkSync(draft, path);
     return secret;
   } catch (error) {

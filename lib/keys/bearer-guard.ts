@@ -4,26 +4,27 @@ import type { Context, Core } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 import { networkOf } from '../identity/identity.ts';
 
-/** Failures after which an address has to wait, and for how long they count, where the address limit says nothing of failures. */
-const failuresAllowed = 60;
-const failuresCount = 60_000;
+/** Failures allowed per address and window in milliseconds, where the address limit does not count failures. */
+const defaultLimit = 60;
+const defaultWindow = 60_000;
 
 /**
- * Guards something with a bearer token. Failures are logged and limited by address, whatever the configuration exempts:
- * the address limit's bounds hold where it counts failures. Nothing here is lifted by `mode: observe`.
+ * Protects an endpoint with bearer tokens. Failures are logged and limited by address, without the exemptions of the
+ * configuration; limit and window are those of `rate_limit.address` where it counts failures. `mode: observe` lifts nothing
+ * here.
  */
-export class Door {
+export class BearerGuard {
   readonly #log: Core['log'];
   readonly #expected: readonly Buffer[];
   readonly #event: string;
   readonly #allowed: number;
   readonly #window: number;
-  /** Opened by the first failure: a gate nobody attacks runs no timer. */
+  /** Created by the first failure, since it runs a timer. */
   #failures: MemoryStore | null = null;
 
   /**
-   * @param tokens any of which lets in; without one nobody is.
-   * @param event what a failure is called in the event log.
+   * @param tokens any of them is accepted; with none every request is refused.
+   * @param event name of a failure in the event log.
    */
   constructor({ config, log }: Core, tokens: readonly string[], event: string) {
     const { limit, window, count } = config.rateLimit.address;
@@ -31,12 +32,12 @@ export class Door {
     this.#log = log;
     this.#expected = tokens.map(digest);
     this.#event = event;
-    this.#allowed = counts ? limit : failuresAllowed;
-    this.#window = counts ? window : failuresCount;
+    this.#allowed = counts ? limit : defaultLimit;
+    this.#window = counts ? window : defaultWindow;
   }
 
-  /** @returns null for who carries the token; else what to answer. */
-  async enter({ id, ip, route, req }: Context): Promise<HeimdallError | null> {
+  /** @returns null for a request with a valid token; else the error to answer with. */
+  async check({ id, ip, route, req }: Context): Promise<HeimdallError | null> {
     const address = networkOf(ip);
     const failed = await this.#failures?.get(address);
     if (failed !== undefined && failed.totalHits >= this.#allowed) {
@@ -53,7 +54,7 @@ export class Door {
     this.#failures?.shutdown();
   }
 
-  /** Digests have one length, so the comparison takes the same time whatever was sent; every token is compared with. */
+  /** Digests have equal lengths and every token is compared, so the time does not depend on what was sent. */
   #fits(header: string | undefined): boolean {
     const token = bearer(header);
     if (token === null) return false;

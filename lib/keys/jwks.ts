@@ -3,26 +3,26 @@ import type { Clock } from '../../types/clock.d.ts';
 import type { Logger } from '../../types/logger.d.ts';
 import { describe } from '../platform/platform.ts';
 
-/** Keys are looked at again this often, milliseconds: one that its issuer took back must not stay good. */
+/** Interval between two fetches of the keys, milliseconds: a key that its issuer has withdrawn must not stay valid. */
 const renewEvery = 600_000;
-/** An unknown key's name asks the issuer no more often than this, milliseconds, whoever makes names up. */
+/** Shortest time between two fetches caused by unknown key names, milliseconds. Callers can invent such names. */
 const pause = 30_000;
-/** The same while the issuer does not answer. */
+/** The same while the issuer does not answer, milliseconds. */
 const pauseAfterFailure = 5_000;
-/** A request may wait for the answer, milliseconds. */
-const patience = 5_000;
-/** Bytes of an answer that is read. */
-const longest = 1_048_576;
+/** Time limit of a fetch, milliseconds: requests wait for it. */
+const fetchTimeout = 5_000;
+/** Longest accepted key set, bytes. */
+const maxKeySet = 1_048_576;
 
-/** The issuer cannot be asked for a key that is not known yet: nobody can tell whether the token is good. */
+/** An unknown key cannot be fetched from the issuer, so the token can be neither accepted nor refused. */
 export class KeysUnavailable extends Error {}
 
-/** Makes a resolver of keys; jose's own. */
+/** `createLocalJWKSet` of jose. */
 export type MakeKeySet = (keys: JSONWebKeySet) => LocalJWKSet;
 
 /**
- * The public keys of an issuer (RFC 7517 §5), fetched when first needed and again for a key nobody knows or every ten
- * minutes. While the issuer is away the keys known stay good.
+ * The public keys of an issuer (RFC 7517 §5), fetched at the first token, then every ten minutes and for an unknown key name.
+ * While the issuer does not answer, the known keys stay valid.
  */
 export class IssuerKeys {
   readonly #clock: Clock;
@@ -37,7 +37,7 @@ export class IssuerKeys {
   #failed = false;
   #fetching: Promise<void> | null = null;
 
-  /** @param changed called when the issuer's keys are others than before. */
+  /** @param changed called when the issuer has replaced its keys. */
   constructor(clock: Clock, log: Logger, uri: string, changed: () => void) {
     this.#clock = clock;
     this.#log = log;
@@ -45,14 +45,14 @@ export class IssuerKeys {
     this.#changed = changed;
   }
 
-  /** Renews what is old, in the background. */
+  /** Fetches outdated keys again, in the background. */
   refresh(): void {
     if (this.#make !== null && this.#isOld()) void this.#fetch(this.#make);
   }
 
   /**
    * The key that a token's header names.
-   * @throws KeysUnavailable, or jose's error for a key the issuer does not have.
+   * @throws KeysUnavailable, or the error of jose for a key that the issuer does not have.
    */
   async find(make: MakeKeySet, header: JWSHeaderParameters, token: FlattenedJWSInput): Promise<CryptoKey> {
     this.#make = make;
@@ -73,7 +73,7 @@ export class IssuerKeys {
     return this.#clock.now() - this.#fetchedAt >= renewEvery;
   }
 
-  /** Asks the issuer, unless it was asked just now. Never rejects. */
+  /** Fetches the keys, unless that was done a moment ago. Never rejects. */
   #fetch(make: MakeKeySet): Promise<void> {
     if (this.#fetching !== null) return this.#fetching;
     if (this.#clock.now() - this.#triedAt < (this.#failed ? pauseAfterFailure : pause)) return Promise.resolve();
@@ -92,7 +92,7 @@ export class IssuerKeys {
       if (this.#failed) this.#log.info({}, 'auth.jwks_back');
       this.#failed = false;
     } catch (error) {
-      if (!this.#failed) this.#log.error({ error: describe(error), effect: this.#keys === null ? 'no token can be verified' : 'keys known go on, new ones are refused' }, 'auth.jwks_unavailable');
+      if (!this.#failed) this.#log.error({ error: describe(error), effect: this.#keys === null ? 'no token can be verified' : 'known keys stay valid, tokens with new keys are refused' }, 'auth.jwks_unavailable');
       this.#failed = true;
     }
   }
@@ -107,16 +107,16 @@ export class IssuerKeys {
   }
 }
 
-/** SECURITY: no redirect is followed, and no more is read than a key set can be. */
+/** SECURITY: redirects are not followed, and the length is bounded. */
 async function download(uri: string): Promise<string> {
-  const answer = await fetch(uri, { redirect: 'error', headers: { Accept: 'application/json' }, signal: AbortSignal.timeout(patience) });
+  const answer = await fetch(uri, { redirect: 'error', headers: { Accept: 'application/json' }, signal: AbortSignal.timeout(fetchTimeout) });
   if (!answer.ok || answer.body === null) throw new Error(`expected a key set, got status ${answer.status}`);
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of answer.body) {
     chunks.push(chunk);
     size += chunk.length;
-    if (size > longest) throw new Error(`expected a key set of at most ${longest} bytes`);
+    if (size > maxKeySet) throw new Error(`expected a key set of at most ${maxKeySet} bytes`);
   }
   return Buffer.concat(chunks).toString();
 }

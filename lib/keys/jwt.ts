@@ -7,20 +7,20 @@ import type { Logger } from '../../types/logger.d.ts';
 import { ConfigError, expectation } from '../errors.ts';
 import { IssuerKeys, KeysUnavailable } from './jwks.ts';
 
-/** What is to be thought of a token. Strangers are told none of the reasons. */
+/** The result of verifying a token. SECURITY: callers never learn the reason of a refusal. */
 export type JwtVerdict =
   | { readonly kind: 'caller'; readonly name: string }
   | { readonly kind: 'refused'; readonly reason: string }
-  /** The issuer's keys cannot be had. */
+  /** The issuer's keys cannot be fetched. */
   | { readonly kind: 'unavailable' };
 
-/** Tokens verified and not forgotten; the least recently used go first. */
-const remembered = 10_000;
-/** Longer ones no identity provider gives out, bytes. */
-const longest = 16_384;
-/** Clocks differ, seconds. */
+/** Most verified tokens that are cached; the least recently used are dropped first. */
+const maxCached = 10_000;
+/** Longest accepted token in bytes; identity providers issue shorter ones. */
+const maxToken = 16_384;
+/** Accepted difference of clocks, seconds. */
 const tolerance = 5;
-/** Visible ASCII: a subject is a name in records and fairness keys. */
+/** A subject is printable ASCII, since it becomes a caller's name in records, limits and the queue. */
 const subject = /^[\x20-\x7e]{1,255}$/;
 const compact = /^[\w-]+\.[\w-]+\.[\w-]*$/;
 
@@ -31,13 +31,13 @@ type Jose = typeof import('jose');
 
 /**
  * Verifies tokens of the configured issuer: signature by a pinned algorithm and the issuer's keys, issuer, audience, expiry.
- * A token is verified once and known by its SHA-256 until it expires or the issuer's keys change.
+ * A verified token is cached under its SHA-256 until it expires or the issuer's keys change.
  */
 export class JwtVerifier {
   readonly #clock: Clock;
   readonly #keys: IssuerKeys;
   readonly #options: JWTVerifyOptions;
-  readonly #known = new LRUCache<string, { readonly name: string; readonly until: number }>({ max: remembered });
+  readonly #known = new LRUCache<string, { readonly name: string; readonly until: number }>({ max: maxCached });
   readonly #asked = new Map<string, Promise<JwtVerdict>>();
 
   constructor(clock: Clock, log: Logger, config: JwtConfig) {
@@ -47,17 +47,17 @@ export class JwtVerifier {
     this.#options = { issuer: issuer as string, audience: audience as string, algorithms: [...algorithms], clockTolerance: tolerance, requiredClaims: ['exp', 'sub'] };
   }
 
-  /** The name of a caller whose token was verified before and still holds. */
+  /** The name of a caller whose token was verified before and is still valid. */
   known(token: string): string | null {
-    if (this.#known.size === 0 || token.length > longest) return null;
+    if (this.#known.size === 0 || token.length > maxToken) return null;
     this.#keys.refresh();
     const found = this.#known.get(digest(token));
     return found !== undefined && found.until > this.#clock.now() ? found.name : null;
   }
 
-  /** Never rejects. Who asks about a token that is being verified gets the same answer. */
+  /** Never rejects. Concurrent calls with one token share one verification. */
   verify(token: string): Promise<JwtVerdict> {
-    if (token.length > longest) return Promise.resolve(refused('too_large'));
+    if (token.length > maxToken) return Promise.resolve(refused('too_large'));
     const id = digest(token);
     const asked = this.#asked.get(id);
     if (asked !== undefined) return asked;
@@ -89,7 +89,7 @@ export class JwtVerifier {
     }
   }
 
-  /** A token that names no key, of an issuer with several: one of them must fit. */
+  /** For a token that names no key while the issuer has several: one of them must verify it. */
   async #byAny(token: string, candidates: AsyncIterable<CryptoKey>, options: JWTVerifyOptions, { jwtVerify, errors }: Jose): Promise<JWTPayload> {
     for await (const key of candidates) {
       try {
@@ -105,7 +105,7 @@ export class JwtVerifier {
 const digest = (token: string): string => hash('sha256', token);
 const refused = (reason: string): JwtVerdict => ({ kind: 'refused', reason });
 
-/** jose's code, for the log; what a claim held is not said. */
+/** The error code of jose for the log, without the value of the claim. */
 function reasonOf(error: unknown): string {
   const { code, claim } = error as { code?: unknown; claim?: unknown };
   const named = typeof code === 'string' ? code.replace(/^ERR_/, '').toLowerCase() : 'malformed';

@@ -9,11 +9,11 @@ interface Entry {
   readonly models: ReadonlySet<string> | null;
 }
 
-/** Why a key does not let its bearer in. Strangers are told none of it. */
+/** Why a key is not accepted. SECURITY: callers never learn it. */
 export type KeyProblem = 'unknown' | 'disabled' | 'expired' | 'address';
 
-/** Keys by the two ways of looking for one. */
-class Shelf {
+/** Keys by digest and by name. */
+class KeyTable {
   readonly byDigest = new Map<string, Entry>();
   readonly byName = new Map<string, Entry>();
 
@@ -27,26 +27,26 @@ class Shelf {
 }
 
 /**
- * The gateway's own keys, those of the configuration and those of the registry, found by the SHA-256 of what the caller
- * sent: nothing is compared with a secret.
+ * The gateway keys of the configuration and of the registry, looked up by the SHA-256 of what the caller sent. So no
+ * comparison takes a time that depends on a secret.
  */
 export class GatewayKeys {
-  readonly #configured: Shelf;
-  #registered = new Shelf([]);
+  readonly #configured: KeyTable;
+  #registered = new KeyTable([]);
   readonly #clock: Clock;
 
   constructor(clock: Clock, keys: readonly GatewayKey[]) {
     this.#clock = clock;
-    this.#configured = new Shelf(keys);
+    this.#configured = new KeyTable(keys);
   }
 
   get size(): number {
     return this.#configured.byDigest.size + this.#registered.byDigest.size;
   }
 
-  /** Takes the place of all that was registered before; what is configured stays, and is found first. */
+  /** Replaces all registered keys. Configured keys stay, and are found first. */
   register(keys: readonly GatewayKey[]): void {
-    this.#registered = new Shelf(keys);
+    this.#registered = new KeyTable(keys);
   }
 
   /**
@@ -60,18 +60,18 @@ export class GatewayKeys {
     return this.#over(key) ?? (from === null || from.has(ip) ? key : 'address');
   }
 
-  /** What has become of a key since it let somebody in; null while it is good. */
+  /** Why a key that was accepted before is no longer; null while it is valid. */
   problemOf({ sha256 }: GatewayKey): KeyProblem | null {
     const entry = this.#withDigest(sha256);
     return entry === undefined ? 'unknown' : this.#over(entry.key);
   }
 
-  /** @returns the name of one of our keys, whatever is wrong with it; null for anything else. */
+  /** @returns the name of a gateway key, disabled and expired ones included; null for any other credential. */
   nameOf(credential: string): string | null {
     return this.#withDigest(hash('sha256', credential))?.key.name ?? null;
   }
 
-  /** A key with a list of models serves no request whose model is unknown. */
+  /** Whether a key may use a model. A key with a list of models refuses a request whose model is unknown. */
   allows(name: string, model: string | null): boolean {
     const models = (this.#configured.byName.get(name) ?? this.#registered.byName.get(name))?.models ?? null;
     return models === null || (model !== null && models.has(model));

@@ -1,12 +1,12 @@
 import type { Clock } from '../../types/clock.d.ts';
 import { LRUCache } from 'lru-cache';
 
-/** Tokens remembered as verified; the least recently used go first. By size: a `max` takes its memory, and 10 ms, at the start. */
-const remembered = { maxSize: 100_000, sizeCalculation: () => 1 };
+/** Most verified tokens; the least recently used are dropped first. By size, since `max` would allocate its memory, and take 10 ms, at the start. */
+const capacity = { maxSize: 100_000, sizeCalculation: () => 1 };
 
-/** Tokens that NewAPI itself has accepted, by identity, for `auth.verified_ttl`. */
+/** Identities of tokens that NewAPI has accepted within `auth.verified_ttl`. */
 export class VerifiedTokens {
-  readonly #until = new LRUCache<string, number>(remembered);
+  readonly #until = new LRUCache<string, number>(capacity);
   readonly #clock: Clock;
   readonly #ttl: number;
 
@@ -21,13 +21,13 @@ export class VerifiedTokens {
     return until !== undefined && until > this.#clock.now();
   }
 
-  /** Renews a proof in its second half only: a busy token is accepted thousands of times a second. */
+  /** Marks a token as accepted. Renewed only in the second half of its time, since a busy token is accepted thousands of times a second. */
   accept(id: string): void {
     const now = this.#clock.now();
     if ((this.#until.get(id) ?? 0) < now + this.#ttl / 2) this.#until.set(id, now + this.#ttl);
   }
 
-  /** NewAPI's own 401: the token is not, or no longer, good. */
+  /** Forgets a token that NewAPI has refused with 401. */
   drop(id: string): void {
     this.#until.delete(id);
   }

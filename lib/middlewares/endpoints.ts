@@ -1,5 +1,5 @@
 import { type Context, type Core, ownRoute } from '../request/request.ts';
-import { Door } from '../keys/keys.ts';
+import { BearerGuard } from '../keys/keys.ts';
 import { HeimdallError } from '../errors.ts';
 import { contextOf, type Deps, type Middleware, type Part } from './middleware.ts';
 
@@ -29,16 +29,16 @@ function metricsPart(core: Core, deps: Deps): Part {
   const { enabled, token } = core.config.metrics;
   const path = core.config.endpoints.metrics;
   if (!enabled || token === null || path === false) return {};
-  const door = new Door(core, [token], 'auth.failed');
+  const guard = new BearerGuard(core, [token], 'auth.failed');
   const route = ownRoute(path);
   return {
     handle: function metricsHandler(req, _res, next) {
       const context = contextOf(req);
       if (context.path !== path || deps.rows.has(context.route)) return next();
       context.route = route;
-      door.enter(context).then((refusal) => expose(context, deps, refusal)).then(undefined, next);
+      guard.check(context).then((refusal) => expose(context, deps, refusal)).then(undefined, next);
     },
-    close: () => door.close(),
+    close: () => guard.close(),
   };
 }
 

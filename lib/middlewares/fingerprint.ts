@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import { Context, type Core, type GateRequest } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import { AddressSet, clientAddress, type ClientAddress, Collapse, credentialOf, deviceFingerprint, handshakeOf } from '../identity/identity.ts';
+import { AddressSet, clientAddress, type ClientAddress, UntrustedProxyDetector, credentialOf, deviceFingerprint, handshakeOf } from '../identity/identity.ts';
 import type { Deps, Handler, Middleware } from './middleware.ts';
 
 /** Gives a request its id, its caller and its route, before anyone may refuse it. */
@@ -11,11 +11,11 @@ export const fingerprint: Middleware = {
   create(core, deps) {
     const { trustProxy, clientIpHeader } = core.config;
     const trust = new AddressSet(trustProxy);
-    const collapse = new Collapse(core.log, trustProxy, clientIpHeader);
+    const proxies = new UntrustedProxyDetector(core.log, trustProxy, clientIpHeader);
     const handle: Handler = function fingerprintHandler(req, res, next) {
       const context = new Context(core, req, res);
       req.heimdall = context;
-      identifyPeer(context, core, trust, collapse);
+      identifyPeer(context, core, trust, proxies);
       const problem = readTarget(context) ?? checkHost(req);
       context.route = deps.routeOf(req.method ?? 'GET', context.path);
       // What it stands for is what is judged: whose credential counts, and where it goes.
@@ -31,14 +31,14 @@ export const fingerprint: Middleware = {
   },
 };
 
-function identifyPeer(context: Context, core: Core, trust: AddressSet, collapse: Collapse): void {
+function identifyPeer(context: Context, core: Core, trust: AddressSet, proxies: UntrustedProxyDetector): void {
   const { req } = context;
   const { headers, socket } = req;
   const address = clientAddress(socket.remoteAddress, headers, trust, core.config.clientIpHeader);
   context.ip = address.ip;
   context.peer = address.peer;
   context.forwardedFor = chain(headers, address.peer);
-  context.collapsed = collapse.look(address.peer, address.trusted, headers, context.time);
+  context.collapsed = proxies.count(address.peer, address.trusted, headers, context.time);
   context.proto = (address.trusted ? scheme(headers) : null) ?? ((socket as TLSSocket).encrypted ? 'https' : 'http');
   context.host = (address.trusted ? firstOf(headers['x-forwarded-host']) : null) ?? headers.host ?? '';
   context.ja4 = ja4(context, address, core.config.ja4Header);

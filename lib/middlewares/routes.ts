@@ -1,7 +1,7 @@
 import type { RouteConfig } from '../../types/config.d.ts';
 import { HANDLERS, methodsOf } from '../config/config.ts';
 import type { Context } from '../request/request.ts';
-import { Door } from '../keys/keys.ts';
+import { BearerGuard } from '../keys/keys.ts';
 import { HeimdallError } from '../errors.ts';
 import type { Metrics } from '../telemetry/telemetry.ts';
 import { contextOf, type Deps, type Middleware } from './middleware.ts';
@@ -27,8 +27,8 @@ export const routes: Middleware = {
   create(core, deps) {
     if (deps.rows.size === 0) return {};
     const { token } = core.config.metrics;
-    const door = token === null ? null : new Door(core, [token], 'auth.failed');
-    const rules = new Map([...deps.rows].map(([route, row]) => [route, ruleOf(row, deps, door)] as const));
+    const guard = token === null ? null : new BearerGuard(core, [token], 'auth.failed');
+    const rules = new Map([...deps.rows].map(([route, row]) => [route, ruleOf(row, deps, guard)] as const));
     return {
       handle: function routesHandler(req, _res, next) {
         const context = contextOf(req);
@@ -40,24 +40,24 @@ export const routes: Middleware = {
         if (rule.answer === null) return next();
         rule.answer(context);
       },
-      ...(door && { close: () => door.close() }),
+      ...(guard && { close: () => guard.close() }),
     };
   },
 };
 
-function ruleOf(row: RouteConfig, { metrics }: Deps, door: Door | null): Rule {
+function ruleOf(row: RouteConfig, { metrics }: Deps, guard: BearerGuard | null): Rule {
   const headers = Object.entries(row.headers).map(([name, value]) => [name.toLowerCase(), value === '*' ? null : value] as const);
-  return { row, methods: methodsOf(row), headers, answer: answerOf(row, metrics, door) };
+  return { row, methods: methodsOf(row), headers, answer: answerOf(row, metrics, guard) };
 }
 
 /**
  * SECURITY: no upstream judges the credential of what the gate answers itself, so where `auth` is asked for it must have
  * been proved; and the metrics are never open, in no mode.
  */
-function answerOf({ handler, middleware }: RouteConfig, metrics: Metrics, door: Door | null): Answer | null {
+function answerOf({ handler, middleware }: RouteConfig, metrics: Metrics, guard: BearerGuard | null): Answer | null {
   if (!HANDLERS[handler].own) return null;
   const demanded = middleware.includes('auth');
-  const mayRead = async (context: Context): Promise<HeimdallError | null> => (demanded && context.verified ? null : door === null ? new HeimdallError('unauthorized') : door.enter(context));
+  const mayRead = async (context: Context): Promise<HeimdallError | null> => (demanded && context.verified ? null : guard === null ? new HeimdallError('unauthorized') : guard.check(context));
   if (handler === 'metrics') return (context) => void show(context, metrics, mayRead);
   return (context) => {
     if (demanded && !context.verified && context.refuse('auth', new HeimdallError('unauthorized'))) return;

@@ -1,8 +1,4 @@
 import type { Clock } from '../../types/clock.d.ts';
 
-/** The machine's own time. */
-export const systemClock: Clock = {
-  now: Date.now,
-  setTimeout: (run, ms) => setTimeout(run, ms),
-  clearTimeout: (timer) => clearTimeout(timer as NodeJS.Timeout),
-};
+/** The time of the machine. */
+export const systemClock: Clock = { now: Date.now, setTimeout, clearTimeout: clearTimeout as Clock['clearTimeout'] };

@@ -1,11 +1,11 @@
-/** An error's name, code and message for the event log; never its stack or cause. */
+/** The name, code and message of an error for the event log, without its stack and cause. */
 export function describe(error: unknown): object {
   if (!(error instanceof Error)) return { name: 'unknown' };
   const { code } = error as { code?: unknown };
   return { name: error.name, message: error.message, ...(typeof code === 'string' ? { code } : {}) };
 }
 
-/** What an error from elsewhere may be called where its text may hold anything: its code, or else its name. */
+/** The code of an error, or its name where it has no code. For errors of other libraries, whose message may contain secrets. */
 export function codeOf(error: unknown): string {
   if (!(error instanceof Error)) return 'unknown';
   const { code } = error as { code?: unknown };

@@ -2,8 +2,8 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 /**
- * Makes a directory and those above it, for its owner alone. One by one: `mkdirSync` with `recursive` never returns where a
- * file system says of a new directory that it does not exist, as `/proc` does (seen with Node 24.21).
+ * Creates a directory and its parents with mode 0700, one at a time: `mkdirSync` with `recursive` never returns on a file
+ * system that reports a new directory as missing, such as `/proc` (seen with Node 24.21).
  * @throws Error as of `mkdirSync`.
  */
 export function makeDirectory(path: string): void {
@@ -13,7 +13,7 @@ export function makeDirectory(path: string): void {
   try {
     mkdirSync(path, { mode: 0o700 });
   } catch (error) {
-    // Another process was quicker.
+    // Another process may have created it in the meantime.
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   }
 }

@@ -1,48 +1,51 @@
 /**
- * A text of its own. What is cut out of a longer text keeps all of that alive in V8: remembered for long, a name of twenty
- * letters would hold the half megabyte of requests it came with, and their secrets.
+ * A copy of a text with memory of its own. In V8 a part of a text keeps the whole text alive: a cached name of twenty letters
+ * would keep half a megabyte of request, and the secrets in it.
  */
 export const ownText = (text: string): string => JSON.parse(JSON.stringify(text)) as string;
 
-/** Counted with every text: what a map takes for it, in characters. */
-const each = 64;
+/** Memory of one entry beside its text and value, in characters. */
+const entryOverhead = 64;
 
-interface Kept<V> {
+interface Entry<V> {
   readonly value: V;
   readonly size: number;
 }
 
-/** Remembers what was found out about texts, within bounds: when it is full, what was not asked for since it was full last is forgotten. */
+/**
+ * A bounded cache by text. It holds two generations: when the newer one is full, it becomes the older one, and entries of the
+ * former older one that were not read since are dropped.
+ */
 export class Memo<V extends NonNullable<unknown> | null> {
-  readonly #room: number;
-  readonly #longest: number;
-  #recent = new Map<string, Kept<V>>();
-  #before = new Map<string, Kept<V>>();
+  readonly #capacity: number;
+  readonly #maxText: number;
+  #recent = new Map<string, Entry<V>>();
+  #older = new Map<string, Entry<V>>();
   #used = 0;
 
-  /** @param room characters, twice. @param longest characters of a text that is remembered. */
-  constructor(room: number, longest: number) {
-    this.#room = room;
-    this.#longest = longest;
+  /** @param capacity characters of each of the two generations. @param maxText longer texts are not cached, characters. */
+  constructor(capacity: number, maxText: number) {
+    this.#capacity = capacity;
+    this.#maxText = maxText;
   }
 
   get(text: string): V | undefined {
     const found = this.#recent.get(text);
     if (found !== undefined) return found.value;
-    const older = this.#before.get(text);
+    const older = this.#older.get(text);
     if (older !== undefined) this.set(text, older.value, older.size);
     return older?.value;
   }
 
   /**
-   * @param value holds nothing that was cut out of a longer text.
-   * @param size characters of the value, where they count.
+   * @param value contains no part of a longer text, see {@link ownText}.
+   * @param size characters in the value, where they count.
    */
   set(text: string, value: V, size = 0): void {
-    if (text.length > this.#longest) return;
-    const takes = each + text.length + size;
-    if (this.#used + takes > this.#room) {
-      this.#before = this.#recent;
+    if (text.length > this.#maxText) return;
+    const takes = entryOverhead + text.length + size;
+    if (this.#used + takes > this.#capacity) {
+      this.#older = this.#recent;
       this.#recent = new Map();
       this.#used = 0;
     }
@@ -53,42 +56,43 @@ export class Memo<V extends NonNullable<unknown> | null> {
 
 const none: readonly never[] = [];
 
-/** Remembers the latest few findings of each text. */
+/** A bounded cache of the latest few values of each text. */
 export class Variants<V extends { readonly size: number }> {
-  readonly #known: Memo<readonly V[]>;
-  readonly #most: number;
+  readonly #memo: Memo<readonly V[]>;
+  readonly #maxVariants: number;
 
-  /** @param room as of a {@link Memo}. @param longest as well. @param most findings of one text. */
-  constructor(room: number, longest: number, most: number) {
-    this.#known = new Memo(room, longest);
-    this.#most = most;
+  /** @param capacity as of a {@link Memo}. @param maxText as of a {@link Memo}. @param maxVariants values of one text. */
+  constructor(capacity: number, maxText: number, maxVariants: number) {
+    this.#memo = new Memo(capacity, maxText);
+    this.#maxVariants = maxVariants;
   }
 
-  /** The latest first. */
-  of(text: string): readonly V[] {
-    return this.#known.get(text) ?? none;
+  /** The values of a text, the latest first. */
+  get(text: string): readonly V[] {
+    return this.#memo.get(text) ?? none;
   }
 
-  /** @param value holds nothing that was cut out of a longer text; its `size` is characters. */
+  /** @param value contains no part of a longer text; its `size` is in characters. */
   add(text: string, value: V): void {
-    const all = [value, ...this.of(text).slice(0, this.#most - 1)];
-    this.#known.set(text, all, all.reduce((sum, { size }) => sum + size, 0));
+    const all = [value, ...this.get(text).slice(0, this.#maxVariants - 1)];
+    this.#memo.set(text, all, all.reduce((sum, { size }) => sum + size, 0));
   }
 }
 
-/** Texts of their own that stand for all that are the same. */
-export class Texts {
-  readonly #known: Memo<string>;
+/** One copy for all equal texts. */
+export class InternedTexts {
+  readonly #memo: Memo<string>;
 
-  constructor(room: number, longest: number) {
-    this.#known = new Memo(room, longest);
+  /** @param capacity as of a {@link Memo}. @param maxText as of a {@link Memo}. */
+  constructor(capacity: number, maxText: number) {
+    this.#memo = new Memo(capacity, maxText);
   }
 
   own(text: string): string {
-    const known = this.#known.get(text);
+    const known = this.#memo.get(text);
     if (known !== undefined) return known;
     const own = ownText(text);
-    this.#known.set(own, own);
+    this.#memo.set(own, own);
     return own;
   }
 }

@@ -4,44 +4,44 @@ import type { Config } from '../../types/config.d.ts';
 import type { Logger } from '../../types/logger.d.ts';
 import { describe } from './describe.ts';
 
-/** A command that takes longer counts as failed, milliseconds: a request waits for it. */
-const patience = 500;
-/** A timer as late as this says that the process was busy; then an answer may take so much longer, milliseconds. */
-const busy = 20;
-const grace = 100;
-const mostGraces = 5;
-/** The first connection may take this long: whether Redis is there is not known before. */
-const connectPatience = 2000;
+/** Time limit of a command, milliseconds: a request waits for it. */
+const commandTimeout = 500;
+/** A timer that fires this late, milliseconds, shows that the process was busy; then the limit is extended. */
+const busyAfter = 20;
+const extension = 100;
+const maxExtensions = 5;
+/** Time limit of a connection, milliseconds. */
+const connectTimeout = 2000;
 const reconnectEvery = 250;
-/** Who says nothing for this long although asked every second is gone, even if nobody closed the connection. */
+/** Redis is pinged every second; a connection without any answer for this long is closed, milliseconds. */
 const pingEvery = 1000;
-const silence = 3000;
+const silenceTimeout = 3000;
 
-/** The Redis all instances share. Connects with its first command and again by itself. */
+/** The Redis that all instances share. Connects at its first command and reconnects by itself. */
 export interface Redis {
-  /** @throws when Redis did not answer in time. */
+  /** @throws when Redis does not answer in time. */
   send(...command: string[]): Promise<unknown>;
   /**
    * Runs a Lua script in one round trip.
-   * @param late is told of an answer that came after all.
-   * @throws when Redis did not answer in time.
+   * @param late called with an answer that came after the time limit.
+   * @throws when Redis does not answer in time.
    */
   run(script: Script, keys: readonly string[], args: readonly string[], late?: (reply: unknown) => void): Promise<unknown>;
   close(): Promise<void>;
 }
 
-/** A Lua script and the digest by which Redis knows it. */
+/** A Lua script and the digest under which Redis caches it. */
 export interface Script {
   readonly source: string;
   readonly sha1: string;
 }
 
-/** A script under its digest. */
+/** A script with its digest. */
 export function scriptOf(source: string): Script {
   return { source, sha1: createHash('sha1').update(source).digest('hex') };
 }
 
-/** @returns null where none is configured. */
+/** The Redis of `rate_limit.redis_url`; null where none is configured. */
 export function redisOf(config: Config, log: Logger): Redis | null {
   const url = config.rateLimit.redisUrl;
   return url === null ? null : new Connection(url, log);
@@ -84,18 +84,21 @@ class Connection implements Redis {
   async #ask(command: readonly string[], late: Late): Promise<unknown> {
     if (this.#closed) throw new Error('The connection to Redis is closed');
     const client = await (this.#opened ??= this.#open());
-    return inTime(client.sendCommand(command), late);
+    return withTimeout(client.sendCommand(command), late);
   }
 
-  /** Without an offline queue: while Redis is away commands fail at once instead of piling up. Resolves as soon as it is known to be there or not. */
+  /**
+   * Without an offline queue: while Redis is away, commands fail at once. Resolves as soon as the first connection has
+   * succeeded or failed.
+   */
   async #open(): Promise<RedisClientType> {
     const { createClient } = await import('redis').catch((cause: unknown) => {
       const error = new Error('rate_limit.redis_url: expected the package redis beside this one. Example: npm install redis', { cause });
       this.#report(error);
       throw error;
     });
-    const socket = { connectTimeout: connectPatience, reconnectStrategy: reconnectEvery, socketTimeout: silence };
-    // The client's own limit would cost every command an AbortSignal.
+    const socket = { connectTimeout, reconnectStrategy: reconnectEvery, socketTimeout: silenceTimeout };
+    // The client's own time limit would create an AbortSignal for every command.
     const client = createClient({ url: this.#url, disableOfflineQueue: true, pingInterval: pingEvery, commandOptions: { timeout: 0 }, socket }) as unknown as RedisClientType;
     this.#client = client;
     client.on('ready', () => {
@@ -119,25 +122,25 @@ class Connection implements Redis {
 }
 
 /**
- * A process that was busy runs its timers before it sends what waits and reads what has long arrived: where the timer itself
- * is late, Redis gets a little more time.
+ * A process that was busy runs its timers before it reads an answer that has already arrived. So a timer that is late itself
+ * extends the limit.
  */
-function inTime(reply: Promise<unknown>, late: Late): Promise<unknown> {
+function withTimeout(reply: Promise<unknown>, late: Late): Promise<unknown> {
   return new Promise((resolve, reject) => {
     let over = false;
-    let due = performance.now() + patience;
-    let graces = 0;
-    const look = (): void => {
+    let due = performance.now() + commandTimeout;
+    let extensions = 0;
+    const check = (): void => {
       const now = performance.now();
-      if (now - due > busy && graces++ < mostGraces) {
-        due = now + grace;
-        timer = setTimeout(look, grace);
+      if (now - due > busyAfter && extensions++ < maxExtensions) {
+        due = now + extension;
+        timer = setTimeout(check, extension);
         return;
       }
       over = true;
       reject(new Error('Redis did not answer in time'));
     };
-    let timer = setTimeout(look, patience);
+    let timer = setTimeout(check, commandTimeout);
     reply.then(
       (value) => {
         clearTimeout(timer);

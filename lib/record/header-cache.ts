@@ -1,5 +1,5 @@
 import { clientOf } from '../identity/identity.ts';
-import { Texts, Variants } from '../platform/platform.ts';
+import { InternedTexts, Variants } from '../platform/platform.ts';
 import { credentialsOf, headerOf, type Headers, type Hide, isSafe, keptHeaders, keptText, longest, masked, pathOf, withoutCredentials } from '../redaction/redaction.ts';
 
 /** What the headers of a request say of it, as far as it may be remembered. */
@@ -47,7 +47,7 @@ export class Heads {
   readonly #hide: Hide;
   readonly #keepsSafe: boolean;
   readonly #known = new Variants<Known>(room, longest.agent, variants);
-  readonly #texts = new Texts(500_000, longest.value);
+  readonly #texts = new InternedTexts(500_000, longest.value);
 
   /** @param hide takes out the configuration's secrets. @param keepsSafe whether safe headers are kept. */
   constructor(hide: Hide, keepsSafe: boolean) {
@@ -58,7 +58,7 @@ export class Heads {
   /** @param query may hold a credential too. */
   of(headers: Headers, query: string): Head {
     const agent = headerOf(headers, 'user-agent') ?? '';
-    for (const known of this.#known.of(agent)) if (isSame(known, headers)) return known.head;
+    for (const known of this.#known.get(agent)) if (isSame(known, headers)) return known.head;
     const head = this.#read(headers);
     return mayRemember(headers, head, query) ? this.#remember(agent, headers, head) : head;
   }

@@ -3,7 +3,7 @@ import type { Journal } from '../../types/journal.d.ts';
 import type { NewRecord } from '../../types/record.d.ts';
 import type { Route } from '../../types/route.d.ts';
 import { type Context, type Core, ownRoute } from '../request/request.ts';
-import { bearer, Door } from '../keys/keys.ts';
+import { BearerGuard, bearer } from '../keys/keys.ts';
 import { HeimdallError } from '../errors.ts';
 import { readBody } from '../http/http.ts';
 import { entryOf, type Issue } from './entry.ts';
@@ -38,7 +38,7 @@ export class Intake {
   readonly #identify: (credential: string) => TokenIdentity;
   readonly #gateway: Voice | null;
   readonly #receiver: Voice;
-  readonly #door: Door;
+  readonly #guard: BearerGuard;
   readonly #rate: number;
   /** By source; nobody without a token comes so far. */
   readonly #shares = new Map<string, Share>();
@@ -49,7 +49,7 @@ export class Intake {
     this.#identify = identify;
     this.#receiver = asReceiver(receiver);
     this.#gateway = path === false ? null : asGateway(path);
-    this.#door = new Door(core, tokens, 'auth.failed');
+    this.#guard = new BearerGuard(core, tokens, 'auth.failed');
     this.#rate = maxRate;
   }
 
@@ -60,11 +60,11 @@ export class Intake {
   }
 
   close(): void {
-    this.#door.close();
+    this.#guard.close();
   }
 
   async #take(context: Context, voice: Voice): Promise<void> {
-    const refusal = await this.#door.enter(context);
+    const refusal = await this.#guard.check(context);
     if (refusal !== null) throw refusal;
     if (context.req.method !== 'POST') {
       (context.extraHead ??= []).push('Allow', 'POST');

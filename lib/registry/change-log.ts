@@ -1,23 +1,23 @@
 import type { Ban } from '../../types/registry.d.ts';
 import type { Logger } from '../../types/logger.d.ts';
-import type { Content, StoredKey } from './contents.ts';
+import type { Contents, StoredKey } from './contents.ts';
 
 /** Says in the event log what a look at the store brought, whoever changed it. Without secrets. */
-export function tell(log: Logger, before: Content, after: Content): void {
-  for (const [name, key] of after.keys) tellKey(log, before.keys.get(name), key);
+export function logChanges(log: Logger, before: Contents, after: Contents): void {
+  for (const [name, key] of after.keys) logKeyChange(log, before.keys.get(name), key);
   for (const name of before.keys.keys()) if (!after.keys.has(name)) log.info({ key: name }, 'key.revoked');
-  for (const [id, ban] of after.bans) if (!same(before.bans.get(id), ban)) log.info(described(ban), 'ban.added');
-  for (const [id, ban] of before.bans) if (!after.bans.has(id)) log.info(described(ban), 'ban.removed');
+  for (const [id, ban] of after.bans) if (!same(before.bans.get(id), ban)) log.info(banFields(ban), 'ban.added');
+  for (const [id, ban] of before.bans) if (!after.bans.has(id)) log.info(banFields(ban), 'ban.removed');
 }
 
 /** What the event log says of a ban. */
-export function described({ id, kind, value, reason, expires }: Ban): object {
+export function banFields({ id, kind, value, reason, expires }: Ban): object {
   return { ban: id, kind, value, reason, expires: moment(expires) };
 }
 
 const moment = (time: number | null): string | null => (time === null ? null : new Date(time).toISOString());
 
-function tellKey(log: Logger, before: StoredKey | undefined, after: StoredKey): void {
+function logKeyChange(log: Logger, before: StoredKey | undefined, after: StoredKey): void {
   const key = after.name;
   // Taken away and made again between two looks.
   if (before !== undefined && before.created !== after.created) log.info({ key }, 'key.revoked');

@@ -13,12 +13,12 @@ export interface StoredKey extends OwnLimits {
   readonly disabled: boolean;
   readonly models: readonly string[];
   readonly cidrs: readonly string[];
-  /** As {@link Vault} sealed it. */
+  /** As {@link CredentialVault} sealed it. */
   readonly credential: string | null;
 }
 
 /** All that a store holds. */
-export interface Content {
+export interface Contents {
   /** By name. */
   readonly keys: ReadonlyMap<string, StoredKey>;
   /** By id. */
@@ -41,23 +41,23 @@ export interface Store {
    * @returns null when nothing has changed since the last look.
    * @throws when the store cannot be read.
    */
-  read(): Promise<Content | null>;
+  read(): Promise<Contents | null>;
   /**
-   * Writes what `edit` makes of the present content, all of it or nothing; nobody else writes in between.
-   * @returns the content after it.
+   * Writes what `edit` makes of the present contents, all of it or nothing; nobody else writes in between.
+   * @returns the contents after it.
    * @throws what `edit` throws, or when the store cannot be written.
    */
-  change(edit: (content: Content) => Change): Promise<Content>;
+  change(edit: (contents: Contents) => Change): Promise<Contents>;
   close(): Promise<void> | void;
 }
 
 /** Names and their values as text, as a store keeps them. */
 export type Rows = readonly (readonly [name: string, value: string])[];
 
-export const noContent: Content = { keys: new Map(), bans: new Map(), damaged: 0 };
+export const emptyContents: Contents = { keys: new Map(), bans: new Map(), damaged: 0 };
 
 /** Reads what a store holds. An entry that makes no sense is left out and counted. */
-export function contentOf(keyRows: Rows, banRows: Rows): Content {
+export function parseContents(keyRows: Rows, banRows: Rows): Contents {
   const keys = entries(keyRows, isKey);
   const bans = entries(banRows, isBan);
   return { keys, bans, damaged: keyRows.length + banRows.length - keys.size - bans.size };

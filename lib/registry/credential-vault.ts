@@ -7,7 +7,7 @@ const tagLength = 16;
  * Seals upstream credentials at rest: AES-256-GCM (NIST SP 800-38D) under a key that HKDF (RFC 5869) derives from the
  * install secret, bound to the name they belong to. What an earlier secret sealed is still opened.
  */
-export class Vault {
+export class CredentialVault {
   readonly #secrets: () => readonly string[];
   #keys: readonly Buffer[] | null = null;
 

@@ -1,8 +1,8 @@
 import { closeSync, existsSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import { adopt, makeDirectory } from '../platform/platform.ts';
-import { contentOf, noContent, type Change, type Content, type Rows, type Store } from './contents.ts';
+import { chownToDirectoryOwner, makeDirectory } from '../platform/platform.ts';
+import { parseContents, emptyContents, type Change, type Contents, type Rows, type Store } from './contents.ts';
 
 /** Of the tables; a later release may make others. */
 const layout = 1;
@@ -23,7 +23,7 @@ export class FileStore implements Store {
     this.#patience = patience;
   }
 
-  async read(): Promise<Content | null> {
+  async read(): Promise<Contents | null> {
     const file = inodeOf(this.#path);
     if (this.#open !== null && this.#open.file !== file) {
       // SECURITY: without its file the last known keys and bans stay in force, and the caller hears of it.
@@ -32,10 +32,10 @@ export class FileStore implements Store {
     }
     if (file === null) return null;
     this.#open ??= new Database(this.#path, file, this.#patience);
-    return this.#open.news();
+    return this.#open.readChanged();
   }
 
-  async change(edit: (content: Content) => Change): Promise<Content> {
+  async change(edit: (contents: Contents) => Change): Promise<Contents> {
     if (this.#open === null || this.#open.file !== inodeOf(this.#path)) {
       this.close();
       create(this.#path);
@@ -59,7 +59,7 @@ function create(path: string): void {
   if (existsSync(path)) return;
   makeDirectory(dirname(path));
   closeSync(openSync(path, 'a', 0o600));
-  adopt(path);
+  chownToDirectoryOwner(path);
 }
 
 class Database {
@@ -81,17 +81,17 @@ class Database {
   }
 
   /** The pragma's value changes with every commit of another connection. */
-  news(): Content | null {
+  readChanged(): Contents | null {
     const version = this.#changes();
     return version === this.#seen ? null : this.#look(version);
   }
 
-  change(edit: (content: Content) => Change): Content {
+  change(edit: (contents: Contents) => Change): Contents {
     this.#db.exec('PRAGMA journal_mode = WAL');
     this.#db.exec('BEGIN IMMEDIATE');
     try {
       this.#prepare();
-      const change = edit(this.#content());
+      const change = edit(this.#contents());
       this.#put('keys', change.keys ?? []);
       this.#put('bans', change.bans ?? []);
       this.#db.exec('COMMIT');
@@ -107,10 +107,10 @@ class Database {
   }
 
   /** What is committed between the two is seen twice, never missed. */
-  #look(version: number): Content {
-    const content = this.#content();
+  #look(version: number): Contents {
+    const contents = this.#contents();
     this.#seen = version;
-    return content;
+    return contents;
   }
 
   #prepare(): void {
@@ -127,8 +127,8 @@ class Database {
     return found;
   }
 
-  #content(): Content {
-    return this.#layout() === 0 ? noContent : contentOf(this.#rows('keys'), this.#rows('bans'));
+  #contents(): Contents {
+    return this.#layout() === 0 ? emptyContents : parseContents(this.#rows('keys'), this.#rows('bans'));
   }
 
   #rows(table: 'keys' | 'bans'): Rows {

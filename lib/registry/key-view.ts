@@ -1,7 +1,7 @@
 import type { GatewayKey } from '../../types/config.d.ts';
 import type { KeyView } from '../../types/registry.d.ts';
 import type { StoredKey } from './contents.ts';
-import type { Vault } from './credential-vault.ts';
+import type { CredentialVault } from './credential-vault.ts';
 
 /** Digits of a digest that are shown. */
 const shownDigits = 12;
@@ -28,7 +28,7 @@ export function viewOfStored(key: StoredKey, now: number): KeyView {
 }
 
 /** A key as callers are judged by it: once for itself, once more for the one it replaced, while that is good. */
-export function granted(stored: StoredKey, vault: Vault): readonly [GatewayKey, ...GatewayKey[]] {
+export function grantedKeys(stored: StoredKey, vault: CredentialVault): readonly [GatewayKey, ...GatewayKey[]] {
   const { name, digest, previous, expires, disabled, models, cidrs, credential, requests, tokens, concurrency, budget } = stored;
   // SECURITY: a credential that cannot be opened is none, and a key without one has no access to NewAPI.
   const upstreamCredential = credential === null ? null : vault.open(credential, name);

@@ -4,7 +4,7 @@ import { writeDuration } from '../config/config.ts';
 const iso = (time: number | null): string | null => (time === null ? null : new Date(time).toISOString());
 
 /** A key as JSON for machines: names as in the configuration, times as ISO 8601. */
-export function shownKey({ name, source, digest, created, expires, disabled, models, cidrs, hasUpstreamCredential, previousUntil, requests, tokens, concurrency, budget }: KeyView): object {
+export function keyJson({ name, source, digest, created, expires, disabled, models, cidrs, hasUpstreamCredential, previousUntil, requests, tokens, concurrency, budget }: KeyView): object {
   return {
     name, source, digest, created: iso(created), expires: iso(expires), disabled, models, cidrs,
     has_upstream_credential: hasUpstreamCredential, previous_until: iso(previousUntil),
@@ -15,4 +15,4 @@ export function shownKey({ name, source, digest, created, expires, disabled, mod
 }
 
 /** A ban in the same form. */
-export const shownBan = ({ created, expires, ...rest }: Ban): object => ({ ...rest, created: iso(created), expires: iso(expires) });
+export const banJson = ({ created, expires, ...rest }: Ban): object => ({ ...rest, created: iso(created), expires: iso(expires) });

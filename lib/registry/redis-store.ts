@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from '../../types/logger.d.ts';
 import { scriptOf, type Redis } from '../platform/platform.ts';
-import { contentOf, noContent, type Change, type Content, type Rows, type Store } from './contents.ts';
+import { parseContents, emptyContents, type Change, type Contents, type Rows, type Store } from './contents.ts';
 
 const places = ['heimdall:{registry}:version', 'heimdall:{registry}:keys', 'heimdall:{registry}:bans'] as const;
 
@@ -23,7 +23,7 @@ return 1`);
 interface Known {
   /** A number that grows with every change, and an id of its own; empty while nothing was ever written. */
   readonly version: string;
-  readonly content: Content;
+  readonly contents: Contents;
 }
 
 const numberOf = (version: string): number => Number.parseInt(version, 10) || 0;
@@ -44,31 +44,31 @@ export class RedisStore implements Store {
     this.#log = log;
   }
 
-  async read(): Promise<Content | null> {
+  async read(): Promise<Contents | null> {
     const version = String((await this.#redis.send('GET', places[0])) ?? '');
     if (version === this.#known?.version) return null;
     if (this.#isOlder(version)) return this.#restore();
-    return (this.#known = await this.#load()).content;
+    return (this.#known = await this.#load()).contents;
   }
 
-  async change(edit: (content: Content) => Change): Promise<Content> {
+  async change(edit: (contents: Contents) => Change): Promise<Contents> {
     for (let round = 0; round < mostRounds; round++) {
       const from = await this.#load();
       if (this.#isOlder(from.version)) await this.#restore();
-      else if (await this.#commit(from.version, numberOf(from.version) + 1, edit(from.content))) return (this.#known = await this.#load()).content;
+      else if (await this.#commit(from.version, numberOf(from.version) + 1, edit(from.contents))) return (this.#known = await this.#load()).contents;
     }
     throw new Error('Expected a moment without other writers, found none');
   }
 
   /** SECURITY: bans must outlive a Redis that was started anew without its data. */
-  async #restore(): Promise<Content> {
-    const { version, content: { keys, bans } } = this.#known as Known;
+  async #restore(): Promise<Contents> {
+    const { version, contents: { keys, bans } } = this.#known as Known;
     const there = await this.#load();
     // Somebody else was quicker.
-    if (!this.#isOlder(there.version)) return (this.#known = there).content;
-    const change = { keys: [...without(there.content.keys, keys), ...keys], bans: [...without(there.content.bans, bans), ...bans] };
+    if (!this.#isOlder(there.version)) return (this.#known = there).contents;
+    const change = { keys: [...without(there.contents.keys, keys), ...keys], bans: [...without(there.contents.bans, bans), ...bans] };
     if (await this.#commit(there.version, numberOf(version), change)) this.#log.warn({ keys: keys.size, bans: bans.size }, 'registry.restored');
-    return (this.#known = await this.#load()).content;
+    return (this.#known = await this.#load()).contents;
   }
 
   #isOlder(version: string): boolean {
@@ -77,7 +77,7 @@ export class RedisStore implements Store {
 
   async #load(): Promise<Known> {
     const [version, keys, bans] = (await this.#redis.run(load, places, [])) as [string | null, string[], string[]];
-    return version === null ? { version: '', content: noContent } : { version, content: contentOf(pairs(keys), pairs(bans)) };
+    return version === null ? { version: '', contents: emptyContents } : { version, contents: parseContents(pairs(keys), pairs(bans)) };
   }
 
   /** @param from the version the change was made from. @param number of the version after it. */

@@ -8,19 +8,19 @@ import { HeimdallError } from '../errors.ts';
 import type { Redis } from '../platform/platform.ts';
 import { BanIndex } from './ban-index.ts';
 import { readBan, spelling } from './ban.ts';
-import type { Content, StoredKey } from './contents.ts';
+import type { Contents, StoredKey } from './contents.ts';
 import { FileStore } from './file-store.ts';
 import { invalid } from './invalid.ts';
 import { checkExpiry, digestOf, makeKey, readNewKey } from './new-key.ts';
-import { described, tell } from './change-log.ts';
+import { banFields, logChanges } from './change-log.ts';
 import { RedisStore } from './redis-store.ts';
 import { Replica } from './replica.ts';
-import { Vault } from './credential-vault.ts';
-import { granted, viewOfConfigured, viewOfStored } from './key-view.ts';
+import { CredentialVault } from './credential-vault.ts';
+import { grantedKeys, viewOfConfigured, viewOfStored } from './key-view.ts';
 
 export { BanIndex } from './ban-index.ts';
 export { invalid } from './invalid.ts';
-export { shownBan, shownKey } from './public-view.ts';
+export { banJson, keyJson } from './public-view.ts';
 
 const mostBans = 50_000;
 
@@ -33,7 +33,7 @@ export interface KeyIndex {
 }
 
 /** What a registry is made of. */
-export interface Parts {
+export interface RegistryOptions {
   readonly core: Pick<Core, 'config' | 'clock' | 'log'>;
   /** Null: keys and bans rest in a file beside the journal. */
   readonly redis: Redis | null;
@@ -52,9 +52,9 @@ export const statePath = (auditPath: string): string => join(dirname(auditPath),
  * stays in force: bans hold, and keys nobody has read are unknown.
  */
 export class KeyRegistry implements Registry {
-  readonly #core: Parts['core'];
+  readonly #core: RegistryOptions['core'];
   readonly #index: KeyIndex;
-  readonly #vault: Vault;
+  readonly #vault: CredentialVault;
   readonly #replica: Replica;
   readonly #configured: ReadonlySet<string>;
   readonly #listeners: (() => void)[] = [];
@@ -66,10 +66,10 @@ export class KeyRegistry implements Registry {
   /** Of the last look, Unix milliseconds. */
   #looked: number;
 
-  constructor({ core, redis, keys, secrets, patience = 250 }: Parts) {
+  constructor({ core, redis, keys, secrets, patience = 250 }: RegistryOptions) {
     this.#core = core;
     this.#index = keys;
-    this.#vault = new Vault(secrets);
+    this.#vault = new CredentialVault(secrets);
     this.#configured = new Set(core.config.auth.keys.map(({ name }) => name));
     const store = redis === null ? new FileStore(statePath(core.config.audit.path), patience) : new RedisStore(redis, core.log);
     this.#replica = new Replica(core, store, { changed: (before, after, first) => this.#changed(before, after, first), looked: () => this.#passed() });
@@ -102,13 +102,13 @@ export class KeyRegistry implements Registry {
    * @param now Unix milliseconds, not before the last moment asked for.
    */
   bannedAt(now: number): BanIndex {
-    if (now >= this.#banned.until) this.#banned = new BanIndex(this.#replica.content.bans.values(), now);
+    if (now >= this.#banned.until) this.#banned = new BanIndex(this.#replica.contents.bans.values(), now);
     return this.#banned;
   }
 
   keys(): readonly KeyView[] {
     const now = this.#core.clock.now();
-    return [...this.#core.config.auth.keys.map(viewOfConfigured), ...[...this.#replica.content.keys.values()].map((key) => viewOfStored(key, now))];
+    return [...this.#core.config.auth.keys.map(viewOfConfigured), ...[...this.#replica.contents.keys.values()].map((key) => viewOfStored(key, now))];
   }
 
   async createKey(input: NewKey): Promise<IssuedKey> {
@@ -125,8 +125,8 @@ export class KeyRegistry implements Registry {
   async rotateKey(name: string, overlap: number): Promise<IssuedKey> {
     if (!Number.isSafeInteger(overlap) || overlap < 0) throw invalid('overlap', 'a duration, or 0', String(overlap), '24h');
     const previousUntil = this.#core.clock.now() + overlap;
-    return this.#issue(name, (digest, content) => {
-      const stored = this.#stored(name, content);
+    return this.#issue(name, (digest, contents) => {
+      const stored = this.#stored(name, contents);
       return { ...this.#sealedAnew(stored), digest, previous: overlap === 0 ? null : { digest: stored.digest, until: previousUntil } };
     });
   }
@@ -134,15 +134,15 @@ export class KeyRegistry implements Registry {
   async changeKey(name: string, { disabled, expires }: { readonly disabled?: boolean; readonly expires?: number | null }): Promise<KeyView> {
     const now = this.#core.clock.now();
     if (expires !== undefined) checkExpiry(expires, now);
-    const { keys } = await this.#replica.change((content) => {
-      const stored = this.#stored(name, content);
+    const { keys } = await this.#replica.change((contents) => {
+      const stored = this.#stored(name, contents);
       return { keys: [[name, { ...stored, disabled: disabled ?? stored.disabled, expires: expires === undefined ? stored.expires : expires }]] };
     });
     return viewOfStored(keys.get(name) as StoredKey, now);
   }
 
   async removeKey(name: string): Promise<void> {
-    await this.#replica.change((content) => ({ keys: [[this.#stored(name, content).name, null]] }));
+    await this.#replica.change((contents) => ({ keys: [[this.#stored(name, contents).name, null]] }));
   }
 
   bans(): readonly Ban[] {
@@ -151,7 +151,7 @@ export class KeyRegistry implements Registry {
 
   async ban(input: NewBan): Promise<Ban> {
     const now = this.#core.clock.now();
-    const read = readBan(input, (name) => this.#replica.content.keys.has(name) || this.#configured.has(name), now);
+    const read = readBan(input, (name) => this.#replica.contents.keys.has(name) || this.#configured.has(name), now);
     let made = read;
     await this.#replica.change(({ bans }) => {
       const before = [...bans.values()].find(({ kind, value }) => kind === read.kind && value === read.value);
@@ -179,13 +179,13 @@ export class KeyRegistry implements Registry {
     await this.#replica.close();
   }
 
-  async #issue(name: string, make: (digest: string, content: Content) => StoredKey): Promise<IssuedKey> {
+  async #issue(name: string, make: (digest: string, contents: Contents) => StoredKey): Promise<IssuedKey> {
     const key = makeKey();
-    const { keys } = await this.#replica.change((content) => ({ keys: [[name, make(digestOf(key), content)]] }));
+    const { keys } = await this.#replica.change((contents) => ({ keys: [[name, make(digestOf(key), contents)]] }));
     return { key, view: viewOfStored(keys.get(name) as StoredKey, this.#core.clock.now()) };
   }
 
-  #stored(name: string, { keys }: Content): StoredKey {
+  #stored(name: string, { keys }: Contents): StoredKey {
     const stored = keys.get(name);
     if (stored !== undefined) return stored;
     if (this.#configured.has(name)) throw invalid('name', 'a key of the registry, since those of auth.keys are changed in the configuration', JSON.stringify(name));
@@ -198,17 +198,17 @@ export class KeyRegistry implements Registry {
     return opened === null ? stored : { ...stored, credential: this.#vault.seal(opened, stored.name) };
   }
 
-  #changed(before: Content, after: Content, first: boolean): void {
+  #changed(before: Contents, after: Contents, first: boolean): void {
     const { log, config } = this.#core;
     this.#register(after);
-    if (!first) tell(log, before, after);
+    if (!first) logChanges(log, before, after);
     else if (after.keys.size + after.bans.size > 0) log.info({ keys: after.keys.size, bans: after.bans.size }, 'registry.loaded');
     if (first && config.auth.mode === 'keys' && this.#index.size === 0) log.warn({ effect: 'every credentialed request is answered 401', fix: 'heimdall keys create NAME, or auth.keys' }, 'auth.no_keys');
     this.#reckon();
     for (const listener of this.#listeners) listener();
   }
 
-  #register({ keys }: Content): void {
+  #register({ keys }: Contents): void {
     const before = this.#granted;
     this.#granted = new Map();
     for (const stored of keys.values()) {
@@ -226,22 +226,22 @@ export class KeyRegistry implements Registry {
       this.#core.log.warn({ key: name, effect: 'auth.keys has a key of this name, which counts instead' }, 'key.shadowed');
       return [];
     }
-    const keys = granted(stored, this.#vault);
+    const keys = grantedKeys(stored, this.#vault);
     if (credential !== null && keys[0].upstreamCredential === null) this.#core.log.error({ key: name, effect: 'it has no access to NewAPI', fix: 'name the install secret of then in previous_secrets, or make the key anew' }, 'key.credential_unreadable');
     return keys;
   }
 
   /** Looks for the moment at which something ends next; what ended since the last look has not been told yet. */
   #reckon(): void {
-    const { bans } = this.#replica.content;
+    const { bans } = this.#replica.contents;
     this.#banned = new BanIndex(bans.values(), this.#core.clock.now());
     this.#until = Number.POSITIVE_INFINITY;
     for (const { expires } of [...bans.values(), ...this.#ending()]) if (expires !== null && expires > this.#looked && expires < this.#until) this.#until = expires;
   }
 
   #ending(): readonly GatewayKeyEnd[] {
-    const previous = [...this.#replica.content.keys.values()].map((key) => ({ name: key.name, expires: key.previous?.until ?? null }));
-    return [...this.#core.config.auth.keys, ...this.#replica.content.keys.values(), ...previous];
+    const previous = [...this.#replica.contents.keys.values()].map((key) => ({ name: key.name, expires: key.previous?.until ?? null }));
+    return [...this.#core.config.auth.keys, ...this.#replica.contents.keys.values(), ...previous];
   }
 
   /** Time ends bans and keys too, and whoever watches wants to know. */
@@ -252,7 +252,7 @@ export class KeyRegistry implements Registry {
     this.#looked = now;
     if (now < this.#until) return;
     const over = ({ expires }: { readonly expires: number | null }): boolean => expires !== null && expires > since && expires <= now;
-    for (const ban of this.#replica.content.bans.values()) if (over(ban)) log.info(described(ban), 'ban.expired');
+    for (const ban of this.#replica.contents.bans.values()) if (over(ban)) log.info(banFields(ban), 'ban.expired');
     for (const key of this.#ending()) if (over(key)) log.info({ key: key.name }, 'key.expired');
     this.#reckon();
     for (const listener of this.#listeners) listener();

@@ -2,7 +2,7 @@ import type { Timer } from '../../types/clock.d.ts';
 import type { Core } from '../request/request.ts';
 import { describe } from '../platform/platform.ts';
 import { HeimdallError } from '../errors.ts';
-import { noContent, type Change, type Content, type Store } from './contents.ts';
+import { emptyContents, type Change, type Contents, type Store } from './contents.ts';
 
 /** Time between two looks at the store, milliseconds: changes are in force on every instance within two seconds. */
 const lookEvery = 1000;
@@ -12,15 +12,15 @@ const firstLookEvery = 50;
 
 /** Who is told what the looks bring. */
 export interface Follower {
-  /** The content is another one. @param first it is the first that could be read. */
-  changed(before: Content, after: Content, first: boolean): void;
+  /** The contents is another one. @param first it is the first that could be read. */
+  changed(before: Contents, after: Contents, first: boolean): void;
   /** A look is over, whatever it found. */
   looked(): void;
 }
 
 /** What this instance knows of the store: read again every second, kept while the store cannot be read. */
 export class Replica {
-  content: Content = noContent;
+  contents: Contents = emptyContents;
   /** The first look is over, whatever it found. */
   settled = false;
   /** Why the store could not be read at the last look. */
@@ -47,14 +47,14 @@ export class Replica {
   }
 
   /** @throws HeimdallError what `edit` throws, or `registry_unavailable`. */
-  async change(edit: (content: Content) => Change): Promise<Content> {
-    const content = await this.#inTurn(() => this.#store.change(edit)).catch((error: unknown) => {
+  async change(edit: (contents: Contents) => Change): Promise<Contents> {
+    const contents = await this.#inTurn(() => this.#store.change(edit)).catch((error: unknown) => {
       if (error instanceof HeimdallError) throw error;
       throw new HeimdallError('registry_unavailable', { cause: error });
     });
-    this.#take(content);
+    this.#take(contents);
     this.#follower.looked();
-    return content;
+    return contents;
   }
 
   async close(): Promise<void> {
@@ -84,10 +84,10 @@ export class Replica {
   /** @param last whether a failure is to be told. */
   async #look(last: boolean): Promise<boolean> {
     try {
-      const content = await this.#inTurn(() => this.#store.read());
+      const contents = await this.#inTurn(() => this.#store.read());
       if (this.problem !== null) this.#core.log.info({}, 'registry.back');
       this.problem = null;
-      if (content !== null || !this.#read) this.#take(content ?? noContent);
+      if (contents !== null || !this.#read) this.#take(contents ?? emptyContents);
     } catch (error) {
       if (last) this.#lost(error);
     }
@@ -102,13 +102,13 @@ export class Replica {
     this.problem = error instanceof Error ? error.message : String(error);
   }
 
-  #take(content: Content): void {
-    const before = this.content;
+  #take(contents: Contents): void {
+    const before = this.contents;
     const first = !this.#read;
-    this.content = content;
+    this.contents = contents;
     this.#read = true;
-    if (content.damaged > 0 && content.damaged !== before.damaged) this.#core.log.error({ entries: content.damaged }, 'registry.damaged');
-    this.#follower.changed(before, content, first);
+    if (contents.damaged > 0 && contents.damaged !== before.damaged) this.#core.log.error({ entries: contents.damaged }, 'registry.damaged');
+    this.#follower.changed(before, contents, first);
   }
 
   #inTurn<T>(run: () => Promise<T>): Promise<T> {

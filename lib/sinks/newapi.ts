@@ -2,7 +2,7 @@ import type { Clock } from '../../types/clock.d.ts';
 import type { AuditRecord } from '../../types/record.d.ts';
 import type { Delivery, Sink } from '../../types/sink.d.ts';
 import { codeOf } from '../platform/platform.ts';
-import { Poster, type Posted } from '../telemetry/telemetry.ts';
+import { WebhookClient, type WebhookAnswer } from '../telemetry/telemetry.ts';
 import { retryAfterOf } from './retry-after.ts';
 
 /** What the sink needs to know. */
@@ -26,7 +26,7 @@ const patience = 5000;
  * it aside, a 404 means that this NewAPI has no receiver. Records that were handed in from elsewhere are not relayed.
  */
 export function newapiSink({ url, select, rawToken, maxRate, clock }: NewapiSinkOptions): Sink {
-  const poster = new Poster(`${url}/api/heimdall/log`, patience);
+  const client = new WebhookClient(`${url}/api/heimdall/log`, patience);
   const space = 1000 / maxRate;
   return {
     name: 'newapi',
@@ -36,11 +36,11 @@ export function newapiSink({ url, select, rawToken, maxRate, clock }: NewapiSink
       if (record === undefined) return { kind: 'delivered' };
       const began = clock.now();
       const body = JSON.stringify(payloadOf(record, rawToken));
-      const posted = await poster.post(body, {}, signal).catch((error: unknown) => codeOf(error));
+      const posted = await client.post(body, {}, signal).catch((error: unknown) => codeOf(error));
       const delivery = typeof posted === 'string' ? ({ kind: 'held', reason: `the receiver cannot be reached (${posted})` } as const) : deliveryOf(posted, clock.now());
       return delivery.kind === 'off' ? delivery : spaced(delivery, space - (clock.now() - began));
     },
-    close: () => poster.close(),
+    close: () => client.close(),
   };
 }
 
@@ -77,7 +77,7 @@ function payloadOf(record: AuditRecord, rawToken: NewapiSinkOptions['rawToken'])
   };
 }
 
-function deliveryOf({ status, retryAfter, text }: Posted, now: number): Delivery {
+function deliveryOf({ status, retryAfter, text }: WebhookAnswer, now: number): Delivery {
   if (status === 404) return { kind: 'off', reason: 'this NewAPI has no receiver at /api/heimdall/log (404)' };
   if (status === 400) return { kind: 'refused', reason: 'the receiver answered 400' };
   if (status >= 200 && status < 300 && saysSuccess(text)) return { kind: 'delivered' };

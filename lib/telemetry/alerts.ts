@@ -5,7 +5,7 @@ import type { AlertsConfig } from '../../types/config.d.ts';
 import type { Logger } from '../../types/logger.d.ts';
 import { codeOf } from '../platform/platform.ts';
 import { events, type EventRow, type Listener } from './events.ts';
-import { Poster } from './webhook.ts';
+import { WebhookClient } from './webhook.ts';
 
 /** The same alert of the same subject is not sent again within this time, milliseconds. */
 const quiet = 300_000;
@@ -39,11 +39,11 @@ interface Alert {
  * @returns null without a webhook.
  */
 export function alertsOf({ webhook, secret }: AlertsConfig, clock: Clock, log: Logger): Alerts | null {
-  return webhook === null ? null : new Webhook(webhook, secret, clock, log);
+  return webhook === null ? null : new WebhookAlerts(webhook, secret, clock, log);
 }
 
-class Webhook implements Alerts {
-  readonly #poster: Poster;
+class WebhookAlerts implements Alerts {
+  readonly #client: WebhookClient;
   readonly #secret: string | null;
   readonly #clock: Clock;
   readonly #log: Logger;
@@ -55,7 +55,7 @@ class Webhook implements Alerts {
   #timer: Timer | null = null;
 
   constructor(webhook: string, secret: string | null, clock: Clock, log: Logger) {
-    this.#poster = new Poster(webhook, patience);
+    this.#client = new WebhookClient(webhook, patience);
     this.#secret = secret;
     this.#clock = clock;
     this.#log = log;
@@ -79,7 +79,7 @@ class Webhook implements Alerts {
     }
     this.#closing.abort();
     if (this.#timer !== null) this.#clock.clearTimeout(this.#timer);
-    await this.#poster.close();
+    await this.#client.close();
   }
 
   #isNews(event: string, { alert, ends }: EventRow, fields: object): boolean {
@@ -124,7 +124,7 @@ class Webhook implements Alerts {
   /** @returns what went wrong, or null. SECURITY: never the address, which is often a secret itself. */
   async #send(body: string): Promise<string | null> {
     try {
-      const { status } = await this.#poster.post(body, this.#signature(body), this.#closing.signal);
+      const { status } = await this.#client.post(body, this.#signature(body), this.#closing.signal);
       return status >= 200 && status < 300 ? null : `the webhook answered ${status}`;
     } catch (error) {
       return `the webhook cannot be reached (${codeOf(error)})`;

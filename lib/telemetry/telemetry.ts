@@ -4,4 +4,4 @@ export { alertsOf } from './alerts.ts';
 export { eventLog, tee, type Level, type Listener } from './events.ts';
 export { Metrics, metricsOf, type Exposed, type GuardReason } from './metrics.ts';
 export { Resources } from './resources.ts';
-export { Poster, type Posted } from './webhook.ts';
+export { WebhookClient, type WebhookAnswer } from './webhook.ts';

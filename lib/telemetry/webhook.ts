@@ -6,7 +6,7 @@ const keptFor = 4000;
 const longestAnswer = 65_536;
 
 /** What came back. */
-export interface Posted {
+export interface WebhookAnswer {
   readonly status: number;
   readonly retryAfter: string | null;
   /** At most 64 KB of it. */
@@ -14,7 +14,7 @@ export interface Posted {
 }
 
 /** POSTs JSON to one URL, over connections of its own that end with it. Redirects are not followed. */
-export class Poster {
+export class WebhookClient {
   readonly #pool: Pool;
   readonly #path: string;
   readonly #headers: Readonly<Record<string, string>>;
@@ -37,7 +37,7 @@ export class Poster {
    * @param headers beside the content type.
    * @throws when there is no answer in time, or the signal aborts.
    */
-  async post(body: string, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<Posted> {
+  async post(body: string, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<WebhookAnswer> {
     const both = AbortSignal.any([signal, AbortSignal.timeout(this.#patience)]);
     const answer = await this.#pool.request({ method: 'POST', path: this.#path, headers: { ...this.#headers, ...headers }, body, signal: both });
     const chunks: Buffer[] = [];

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { brotliCompressSync, constants, deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import fc from 'fast-check';
-import { Inflater, isPacked, type Inflated } from '../../lib/http/decompress.ts';
+import { Decompressor, canDecompress, type Decompressed } from '../../lib/http/decompress.ts';
 
 const packers: Readonly<Record<string, (bytes: Uint8Array) => Buffer>> = {
   gzip: gzipSync,
@@ -12,16 +12,16 @@ const packers: Readonly<Record<string, (bytes: Uint8Array) => Buffer>> = {
   zstd: zstdCompressSync,
 };
 
-const inflater = new Inflater();
-const inflate = (packed: Buffer, coding: string, limit = 10_000_000): Promise<Inflated> => new Promise((resolve) => inflater.inflate(packed, coding, limit, resolve));
+const decompressor = new Decompressor();
+const inflate = (compressed: Buffer, coding: string, limit = 10_000_000): Promise<Decompressed> => new Promise((resolve) => decompressor.decompress(compressed, coding, limit, resolve));
 
-describe('the inflater', () => {
+describe('the decompressor', () => {
   it('knows its codings and no others', () => {
-    assert.deepEqual(Object.keys(packers).filter((coding) => !isPacked(coding)), []);
-    assert.deepEqual(['identity', 'compress', 'gzip, br', '', 'constructor', '__proto__', 'GZIP'].filter(isPacked), []);
+    assert.deepEqual(Object.keys(packers).filter((coding) => !canDecompress(coding)), []);
+    assert.deepEqual(['identity', 'compress', 'gzip, br', '', 'constructor', '__proto__', 'GZIP'].filter(canDecompress), []);
   });
 
-  it('unpacks whatever was packed', async () => {
+  it('unpacks whatever was compressed', async () => {
     await fc.assert(fc.asyncProperty(fc.uint8Array({ maxLength: 3000 }), fc.constantFrom(...Object.keys(packers)), async (bytes, coding) => {
       const result = await inflate((packers[coding] as (of: Uint8Array) => Buffer)(bytes), coding);
       assert.deepEqual(result, { kind: 'bytes', bytes: Buffer.from(bytes) });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { clientOf, familyOf } from '../../lib/identity/client.ts';
+import { clientOf, familyOf } from '../../lib/identity/caller.ts';
 
 const mozilla = 'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko)';
 

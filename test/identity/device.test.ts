@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { describe, it } from 'node:test';
-import { deviceFingerprint } from '../../lib/identity/device.ts';
+import { deviceFingerprint } from '../../lib/identity/caller.ts';
 
 const expected = (text: string): string => createHash('sha256').update(text).digest('hex');
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { describe, it } from 'node:test';
-import { bareToken, carriersOf, credentialOf, tokenIdentifier } from '../../lib/identity/token.ts';
+import { bareToken, carriersOf, credentialOf, tokenIdentifier } from '../../lib/identity/caller.ts';
 import { carried } from '../support/newapi/credentials.ts';
 import type { Asked } from '../support/newapi/state.ts';
 import { generator } from '../support/random.ts';

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { printable } from '../../lib/config/load.ts';
 import { ConfigError, loadConfig, type ConfigInput } from '../../lib/index.ts';
-import { tokenIdentifier } from '../../lib/identity/token.ts';
+import { tokenIdentifier } from '../../lib/identity/caller.ts';
 import { fakeClock } from '../support/clock.ts';
 import { closing, request, type Answer, type SentHeaders } from '../support/client.ts';
 import { startGate, temporary, type RunningGate } from '../support/gate.ts';

@@ -4,7 +4,7 @@ import { Agent, request as open } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import { tokenIdentifier } from '../../lib/identity/token.ts';
+import { tokenIdentifier } from '../../lib/identity/caller.ts';
 import { hold, secret } from '../registry/tools.ts';
 import { until } from '../support/client.ts';
 import { accessRecords } from '../support/records.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { Memo, ownText, Texts } from '../../lib/platform/memo.ts';
+import { Memo, ownText, InternedTexts } from '../../lib/platform/memo.ts';
 
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
@@ -59,7 +59,7 @@ describe('a memo', () => {
 
   it('holds nothing of what its texts were cut from', () => {
     const memo = new Memo<string>(1_000_000, 100);
-    const texts = new Texts(1_000_000, 100);
+    const texts = new InternedTexts(1_000_000, 100);
     const before = heap();
     for (let at = 0; at < 50; at++) {
       memo.set(cut(at), texts.own(cut(at)));

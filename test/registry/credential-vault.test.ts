@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { Vault } from '../../lib/registry/credential-vault.ts';
+import { CredentialVault } from '../../lib/registry/credential-vault.ts';
 
-const vault = (...secrets: readonly string[]): Vault => new Vault(() => secrets);
+const vault = (...secrets: readonly string[]): CredentialVault => new CredentialVault(() => secrets);
 const token = 'sk-a-token-of-newapi';
 
 describe('the vault', () => {
@@ -33,7 +33,7 @@ describe('the vault', () => {
 
   it('asks for no secret before it needs one', () => {
     const asked: string[] = [];
-    const lazy = new Vault(() => [(asked.push('once'), 'secret')]);
+    const lazy = new CredentialVault(() => [(asked.push('once'), 'secret')]);
     assert.deepEqual(asked, []);
     lazy.open(lazy.seal(token, 'a'), 'a');
     assert.deepEqual(asked, ['once']);

@@ -3,7 +3,7 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, sta
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, it, type TestContext } from 'node:test';
-import { noContent, type Content, type Store } from '../../lib/registry/contents.ts';
+import { emptyContents, type Contents, type Store } from '../../lib/registry/contents.ts';
 import { FileStore } from '../../lib/registry/file-store.ts';
 import { RedisStore } from '../../lib/registry/redis-store.ts';
 import type { Ban } from '../../types/registry.d.ts';
@@ -14,7 +14,7 @@ import { connection, stored } from './tools.ts';
 
 const ban: Ban = { id: 'b1', kind: 'address', value: '203.0.113.7', reason: 'tests', created: 1, expires: null };
 
-const shown = (content: Content | null): unknown => content && [[...content.keys.keys()], [...content.bans.keys()], content.damaged];
+const shown = (contents: Contents | null): unknown => contents && [[...contents.keys.keys()], [...contents.bans.keys()], contents.damaged];
 
 /** What holds of every store; `open` gives another instance that shares the same place. */
 function contract(start: (t: TestContext) => Promise<() => Store>): void {
@@ -23,8 +23,8 @@ function contract(start: (t: TestContext) => Promise<() => Store>): void {
     const store = closing(t, open());
     await store.read();
     assert.equal(await store.read(), null);
-    const after = await store.change((content) => {
-      assert.deepEqual(content, noContent);
+    const after = await store.change((contents) => {
+      assert.deepEqual(contents, emptyContents);
       return { keys: [['a', stored('a')]], bans: [['b1', ban]] };
     });
     assert.deepEqual(shown(after), [['a'], ['b1'], 0]);
@@ -177,7 +177,7 @@ describe('a Redis of keys and bans', { skip: withoutRedis }, () => {
     await there.read();
     await redis.command('FLUSHALL');
     const [mine, other] = await Promise.all([here.read(), there.read()]);
-    for (const content of [mine, other]) assert.deepEqual(shown(content), [['a'], ['b1'], 0]);
+    for (const contents of [mine, other]) assert.deepEqual(shown(contents), [['a'], ['b1'], 0]);
     assert.deepEqual(log.named('registry.restored'), [{ keys: 1, bans: 1 }]);
     assert.deepEqual(shown(await new RedisStore(connection(t, redis.url), log).read()), [['a'], ['b1'], 0]);
   });

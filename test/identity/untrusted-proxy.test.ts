@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { Collapse } from '../../lib/identity/collapse.ts';
+import { UntrustedProxyDetector } from '../../lib/identity/address.ts';
 import { fakeClock } from '../support/clock.ts';
 import { recorder } from '../support/gate.ts';
 
@@ -10,10 +10,10 @@ const fromCdn = { ...forwarded, 'cf-connecting-ip': '203.0.113.9' };
 function start({ header = null as string | null } = {}) {
   const clock = fakeClock();
   const log = recorder();
-  const collapse = new Collapse(log, ['loopback'], header);
+  const proxies = new UntrustedProxyDetector(log, ['loopback'], header);
   /** How many of so many requests met an address that stands for many. */
   const send = (count: number, peer: string, headers: Readonly<Record<string, string>> = forwarded, trusted = false): number =>
-    Array.from({ length: count }, () => collapse.look(peer, trusted, headers, clock.now())).filter(Boolean).length;
+    Array.from({ length: count }, () => proxies.count(peer, trusted, headers, clock.now())).filter(Boolean).length;
   return { clock, log, send };
 }
 

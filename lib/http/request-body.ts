@@ -1,0 +1,187 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Logger } from '../../types/logger.d.ts';
+import { HeimdallError } from '../errors.ts';
+import { Decompressor, canDecompress, type Decompressed } from './decompress.ts';
+import { scanMembers, type WrongMember } from './json-scan.ts';
+import { formModel } from './multipart.ts';
+
+/** Members that bound a completion's tokens, by route. */
+const bounds: Readonly<Record<string, readonly string[]>> = {
+  '/v1/chat/completions': ['max_tokens', 'max_completion_tokens'],
+  '/v1/completions': ['max_tokens', 'max_completion_tokens'],
+  '/v1/messages': ['max_tokens'],
+  '/v1/responses': ['max_output_tokens'],
+};
+const none: readonly string[] = [];
+
+/** A body with the facts of its request that decide how it is read. */
+export interface BodySource {
+  readonly bytes: Buffer;
+  /** `Content-Type`, or empty. */
+  readonly type: string;
+  /** `Content-Encoding`, or empty. */
+  readonly encoding: string;
+  /** Path template of the route. */
+  readonly api: string;
+  /** The route accepts forms. */
+  readonly isForm: boolean;
+}
+
+/** What a body asks for. */
+export interface BodyReading {
+  readonly model: string | null;
+  /** Byte offsets of the model's JSON string in the bytes that are sent, quotes included. */
+  readonly modelSpan: readonly [number, number] | null;
+  readonly stream: boolean;
+  /** Most completion tokens of all choices together; null when the body names no bound. */
+  readonly maxTokens: number | null;
+  /** Parsers may differ in what the body asks for. */
+  readonly ambiguous: boolean;
+  /** An error for a body that no upstream accepts, or null. */
+  readonly problem: HeimdallError | null;
+}
+
+const unread: BodyReading = { model: null, modelSpan: null, stream: false, maxTokens: null, ambiguous: false, problem: null };
+
+/**
+ * Reads the facts that the gate needs from the body of a model route, and finds bodies that no upstream accepts. The body
+ * itself is sent as it came, compressed or not.
+ */
+export class BodyInspector {
+  readonly #decompressor = new Decompressor();
+  readonly #limit: number;
+
+  /** @param limit most bytes of a decompressed body (`server.buffer_body_bytes`). */
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** Calls `done` at once, or later for a body that has to be decompressed. */
+  inspect(source: BodySource, done: (reading: BodyReading) => void): void {
+    if (source.encoding === '') return done(read(source, source.bytes));
+    const name = source.encoding.trim().toLowerCase();
+    if (name === '' || name === 'identity') return done(read(source, source.bytes));
+    if (!canDecompress(name)) return done(unknownCoding(source));
+    this.#decompressor.decompress(source.bytes, name, this.#limit, (result) => done(this.#decompressed(source, result)));
+  }
+
+  #decompressed(source: BodySource, result: Decompressed): BodyReading {
+    switch (result.kind) {
+      case 'too_large':
+        return { ...unread, problem: new HeimdallError('body_too_large', { message: `body: expected at most ${this.#limit} bytes when decompressed (server.buffer_body_bytes), and a compression ratio of at most 200.` }) };
+      case 'broken':
+        // NewAPI reads the bytes as they are where it does not know the coding.
+        return read(source, source.bytes);
+      case 'bytes': {
+        const reading = read(source, result.bytes);
+        // Offsets refer to the bytes that are sent.
+        return { ...reading, modelSpan: null, ambiguous: reading.ambiguous || looksPlain(source.bytes) };
+      }
+    }
+  }
+}
+
+/** Plain JSON under the name of a coding can be read. Otherwise it is unknown what the body asks for. */
+function unknownCoding(source: BodySource): BodyReading {
+  return looksPlain(source.bytes) ? read(source, source.bytes) : { ...unread, ambiguous: true };
+}
+
+/** Whether the bytes are JSON without any decoding: some upstreams ignore a coding that they do not know. */
+const looksPlain = (bytes: Buffer): boolean => scanMembers(bytes, none) !== null;
+
+function read({ type, api, isForm }: BodySource, bytes: Buffer): BodyReading {
+  if (isForm && /^multipart\/form-data/i.test(type)) return { ...unread, model: formModel(bytes, type) };
+  const members = scanMembers(bytes, bounds[api] ?? none);
+  if (members === null) return { ...unread, problem: notJson(bytes) };
+  const { model, modelSpan, stream, maxTokens, choices, ambiguous, wrong } = members;
+  return { model, modelSpan, stream, maxTokens: maxTokens === null ? null : maxTokens * choices, ambiguous, problem: wrong === null ? null : wrongMember(wrong) };
+}
+
+const wrongMember = ({ field, expected, got }: WrongMember): HeimdallError => new HeimdallError('invalid_value', { field, message: `${field}: expected ${expected}, got ${got}.` });
+
+function notJson(bytes: Buffer): HeimdallError {
+  const got = bytes.length === 0 ? 'an empty body' : `${bytes.length} bytes that are none`;
+  return new HeimdallError('invalid_json', { message: `body: expected a JSON object, got ${got}. Example: {"model":"gpt-4o-mini","messages":[{"role":"user","content":"Hello"}]}` });
+}
+
+/** A request whose body a host application may have read. */
+export type ParsedRequest = IncomingMessage & { body?: unknown; rawBody?: unknown };
+
+/**
+ * For a body parser of a host application that runs before the gate: `express.json({ verify: keepRawBody })` keeps the bytes,
+ * so that the gate sends upstream exactly what the client sent.
+ */
+export function keepRawBody(req: IncomingMessage, _res: ServerResponse, body: Buffer): void {
+  (req as ParsedRequest).rawBody = body;
+  dropContentEncoding(req as ParsedRequest);
+}
+
+/** Event logs that have had the warning: one per gate. */
+const warned = new WeakSet<Logger>();
+
+/**
+ * The body that a host application has already read.
+ * @returns null when the stream is still unread; an error that names the fix when the bytes are lost.
+ */
+export function bodyTaken(req: ParsedRequest, log: Logger): Buffer | null | HeimdallError {
+  if (Buffer.isBuffer(req.rawBody)) return req.rawBody;
+  if (!req.readableDidRead && !req.readableEnded) return null;
+  if (isEmpty(req)) return noBytes;
+  const { body } = req;
+  if (body !== undefined) dropContentEncoding(req);
+  if (Buffer.isBuffer(body)) return body;
+  if (typeof body === 'string') return Buffer.from(body);
+  if (body !== undefined && /json/i.test(req.headers['content-type'] ?? '')) return serialized(body, log);
+  return new HeimdallError('body_already_read');
+}
+
+const noBytes = Buffer.alloc(0);
+
+const isEmpty = ({ headers }: ParsedRequest): boolean => (headers['content-length'] ?? '0') === '0' && headers['transfer-encoding'] === undefined;
+
+function serialized(body: unknown, log: Logger): Buffer {
+  if (!warned.has(log)) log.warn({ effect: 'bodies are serialised again and may differ in white space and numbers', fix: 'mount heimdall() first, or express.json({ verify: keepRawBody })' }, 'host.body_parsed');
+  warned.add(log);
+  return Buffer.from(JSON.stringify(body));
+}
+
+/** A parser returns decompressed bytes: with the header, the upstream would decompress them again. */
+function dropContentEncoding(req: ParsedRequest): void {
+  if (req.headers['content-encoding'] === undefined) return;
+  delete req.headers['content-encoding'];
+  req.rawHeaders = req.rawHeaders.filter((_, at, all) => (all[at - (at % 2)] as string).toLowerCase() !== 'content-encoding');
+}
+
+/**
+ * The body of a request to one of the gate's own endpoints.
+ * @param limit most bytes.
+ * @throws HeimdallError when it is longer or breaks off, or when the host application has read it.
+ */
+export async function readBody(req: ParsedRequest, res: ServerResponse, log: Logger, limit: number): Promise<Buffer> {
+  const taken = bodyTaken(req, log);
+  if (taken instanceof HeimdallError) throw taken;
+  if (taken !== null) return within(taken, limit);
+  if (Number(req.headers['content-length'] ?? 0) > limit) throw tooLarge(limit);
+  if (req.headers.expect !== undefined) res.writeContinue();
+  const chunks: Buffer[] = [];
+  let size = 0;
+  try {
+    // SECURITY: a body that is too long is not read to its end; the answer closes the connection.
+    for await (const chunk of req.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+      chunks.push(chunk);
+      size += chunk.length;
+      if (size > limit) throw tooLarge(limit);
+    }
+  } catch (error) {
+    // Any other error means that the client has closed the connection.
+    throw error instanceof HeimdallError ? error : new HeimdallError('malformed_request', { cause: error });
+  }
+  return Buffer.concat(chunks);
+}
+
+function within(bytes: Buffer, limit: number): Buffer {
+  if (bytes.length > limit) throw tooLarge(limit);
+  return bytes;
+}
+
+const tooLarge = (limit: number): HeimdallError => new HeimdallError('body_too_large', { message: `body: expected at most ${limit} bytes.` });
