@@ -61,7 +61,7 @@ export function heimdall(input?: ConfigInput | Config, options: GateOptions = {}
   const listeners: Listener[] = hub.listeners(clock.now, config);
   const log = tee(options.log ?? eventLog(config.logging), listeners);
   const alerts = alertsOf(config.audit.alerts, clock, log);
-  if (alerts !== null) listeners.push(alerts.hear);
+  if (alerts !== null) listeners.push(alerts.listener);
   const inFlight = new InFlight<Context>();
   const { connectionsPerAddress } = config.guard;
   const observe = config.mode === 'observe';

@@ -7,11 +7,12 @@ interface Network {
   readonly set: AddressSet;
 }
 
-/** The bans in force at a moment, found by whom they concern. */
+/** The bans in force at one moment, by address, token and key. */
 export class BanIndex {
-  /** Unix milliseconds at which the first of them ends. */
+  /** Unix milliseconds at which the first ban expires. */
   readonly until: number;
   readonly all: readonly Ban[];
+  readonly isEmpty: boolean;
   readonly #addresses = new Map<string, Ban>();
   readonly #networks: Network[] = [];
   readonly #anyNetwork: AddressSet | null;
@@ -21,6 +22,7 @@ export class BanIndex {
   /** @param now Unix milliseconds. */
   constructor(bans: Iterable<Ban>, now: number) {
     this.all = [...bans].filter(({ expires }) => expires === null || expires > now);
+    this.isEmpty = this.all.length === 0;
     this.until = this.all.reduce((soonest, { expires }) => Math.min(soonest, expires ?? soonest), Number.POSITIVE_INFINITY);
     for (const ban of this.all) {
       if (ban.kind !== 'address') (ban.kind === 'key' ? this.#keys : this.#tokens).set(ban.value, ban);
@@ -30,10 +32,6 @@ export class BanIndex {
     this.#anyNetwork = this.#networks.length === 0 ? null : new AddressSet(this.#networks.map(({ ban }) => ban.value));
   }
 
-  get isEmpty(): boolean {
-    return this.all.length === 0;
-  }
-
   ofAddress(ip: string): Ban | null {
     const ban = this.#addresses.get(ip);
     if (ban !== undefined) return ban;
@@ -41,7 +39,7 @@ export class BanIndex {
     return this.#networks.find(({ set }) => set.has(ip))?.ban ?? null;
   }
 
-  /** A ban may name an identity the token had under a previous secret. */
+  /** The ban of a token; it may name the identity of the token under a previous install secret. */
   ofToken({ id, former }: TokenIdentity): Ban | null {
     const ban = this.#tokens.get(id);
     if (ban !== undefined || former.length === 0) return ban ?? null;

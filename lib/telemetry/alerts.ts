@@ -7,23 +7,24 @@ import { codeOf } from '../platform/platform.ts';
 import { events, type EventRow, type Listener } from './events.ts';
 import { WebhookClient } from './webhook.ts';
 
-/** The same alert of the same subject is not sent again within this time, milliseconds. */
-const quiet = 300_000;
-/** Subjects remembered; the oldest are forgotten. */
-const mostSubjects = 1000;
-/** Alerts that wait for a webhook that does not answer; the oldest go first. */
-const longestQueue = 100;
-/** Waits between tries, milliseconds; after the last the alert is given up. */
-const waits = [1000, 5000, 25_000];
-const patience = 5000;
-/** How long alerts of the last moment may take, milliseconds. */
-const grace = 1000;
+/** An alert on one subject is not repeated within this time, milliseconds. */
+const repeatAfter = 300_000;
+/** Most subjects whose last alert is remembered; the oldest are dropped. */
+const maxSubjects = 1000;
+/** Most alerts that wait while the webhook does not answer; the oldest are dropped. */
+const maxWaiting = 100;
+/** Delays between attempts, milliseconds; after the last one the alert is dropped. */
+const delays = [1000, 5000, 25_000];
+/** Time limit of an attempt, milliseconds. */
+const timeout = 5000;
+/** How long `close` waits for an alert that is being sent, milliseconds. */
+const closeTimeout = 1000;
 
-/** Tells a webhook of the events that somebody should know at once. */
+/** Sends the events marked as alerts to a webhook. */
 export interface Alerts {
   /** Called for every event of the log. */
-  readonly hear: Listener;
-  /** What is still to be sent gets a moment. */
+  readonly listener: Listener;
+  /** Waits up to a second for an alert that is being sent. */
   close(): Promise<void>;
 }
 
@@ -33,9 +34,9 @@ interface Alert {
 }
 
 /**
- * POSTs `{"event","level","what","at","instance","fields"}` for the events marked as alerts, and once more when what they
- * told of is over. Signed as `X-Heimdall-Signature: t=<unix seconds>,v1=<hex HMAC-SHA256 of "t.body">`. Anything but a 2xx
- * within 5 s is tried again three times.
+ * POSTs `{"event","level","what","at","instance","fields"}` for the events marked as alerts, and again when the condition has
+ * ended. Signed as `X-Heimdall-Signature: t=<unix seconds>,v1=<hex HMAC-SHA256 of "t.body">`. Anything but a 2xx
+ * within 5 s is retried three times.
  * @returns null without a webhook.
  */
 export function alertsOf({ webhook, secret }: AlertsConfig, clock: Clock, log: Logger): Alerts | null {
@@ -48,32 +49,32 @@ class WebhookAlerts implements Alerts {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #queue: Alert[] = [];
-  /** When an alert was sent last, by event and subject. */
+  /** Time of the last alert, by event and subject. */
   readonly #sent = new Map<string, number>();
   readonly #closing = new AbortController();
   #busy: Promise<void> | null = null;
   #timer: Timer | null = null;
 
   constructor(webhook: string, secret: string | null, clock: Clock, log: Logger) {
-    this.#client = new WebhookClient(webhook, patience);
+    this.#client = new WebhookClient(webhook, timeout);
     this.#secret = secret;
     this.#clock = clock;
     this.#log = log;
   }
 
-  readonly hear: Listener = (level, fields, event) => {
+  readonly listener: Listener = (level, fields, event) => {
     const row: EventRow | undefined = Object.hasOwn(events, event) ? events[event as keyof typeof events] : undefined;
-    if (row === undefined || this.#closing.signal.aborted || !this.#isNews(event, row, fields)) return;
+    if (row === undefined || this.#closing.signal.aborted || !this.#isDue(event, row, fields)) return;
     const body = JSON.stringify({ event, level, what: row.what, at: new Date(this.#clock.now()).toISOString(), instance: hostname(), fields });
     this.#queue.push({ body, tries: 0 });
-    if (this.#queue.length > longestQueue) this.#queue.shift();
+    if (this.#queue.length > maxWaiting) this.#queue.shift();
     if (this.#timer === null) this.#wake();
   };
 
   async close(): Promise<void> {
     if (this.#busy !== null && this.#timer === null) {
       const { promise, resolve } = Promise.withResolvers<void>();
-      const late = setTimeout(resolve, grace);
+      const late = setTimeout(resolve, closeTimeout);
       await Promise.race([this.#busy, promise]);
       clearTimeout(late);
     }
@@ -82,16 +83,16 @@ class WebhookAlerts implements Alerts {
     await this.#client.close();
   }
 
-  #isNews(event: string, { alert, ends }: EventRow, fields: object): boolean {
+  #isDue(event: string, { alert, ends }: EventRow, fields: object): boolean {
     const now = this.#clock.now();
     if (ends !== undefined) return this.#sent.delete(`${ends} ${subjectOf(fields)}`);
     if (!alert) return false;
     const name = `${event} ${subjectOf(fields)}`;
     const before = this.#sent.get(name);
-    if (before !== undefined && now - before < quiet) return false;
+    if (before !== undefined && now - before < repeatAfter) return false;
     this.#sent.delete(name);
     this.#sent.set(name, now);
-    if (this.#sent.size > mostSubjects) this.#sent.delete(this.#sent.keys().next().value as string);
+    if (this.#sent.size > maxSubjects) this.#sent.delete(this.#sent.keys().next().value as string);
     return true;
   }
 
@@ -106,7 +107,7 @@ class WebhookAlerts implements Alerts {
     for (let alert = this.#queue[0]; alert !== undefined; alert = this.#queue[0]) {
       const problem = await this.#send(alert.body);
       if (this.#closing.signal.aborted) return;
-      const wait = problem === null ? undefined : waits[alert.tries++];
+      const wait = problem === null ? undefined : delays[alert.tries++];
       if (wait !== undefined) return this.#later(wait);
       if (problem !== null) this.#log.error({ reason: problem }, 'alert.failed');
       if (this.#queue[0] === alert) this.#queue.shift();
@@ -121,7 +122,7 @@ class WebhookAlerts implements Alerts {
     this.#timer.unref();
   }
 
-  /** @returns what went wrong, or null. SECURITY: never the address, which is often a secret itself. */
+  /** @returns a description of the failure, or null. SECURITY: never the address, which is often a secret itself. */
   async #send(body: string): Promise<string | null> {
     try {
       const { status } = await this.#client.post(body, this.#signature(body), this.#closing.signal);
@@ -138,7 +139,7 @@ class WebhookAlerts implements Alerts {
   }
 }
 
-/** What an alert is about, so that one target's does not hide another's. */
+/** The subject of an alert, so that an alert on one target does not suppress that on another. */
 function subjectOf(fields: object): string {
   const { target, resource, ip, sink, route, source, certificate } = fields as Record<string, unknown>;
   return [target, resource, ip, sink, route, source, certificate].map((part) => (typeof part === 'string' ? part : '')).join(' ');

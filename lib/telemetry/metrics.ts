@@ -1,15 +1,12 @@
 import { collectDefaultMetrics, Registry, type Histogram, type Metric } from 'prom-client';
 import type { Config, MetricsConfig } from '../../types/config.d.ts';
 import type { CheckedRoute } from '../../types/route.d.ts';
-import type { Usage } from '../../types/usage.d.ts';
 import type { Context, Core } from '../request/request.ts';
 import { errors } from '../errors.ts';
-import { GenAiSeries, knownModels } from './gen-ai.ts';
-import type { Sample } from './histogram.ts';
-import { RequestSeries } from './requests.ts';
 import { rowOf, type SeriesName } from '../config/config.ts';
+import { GenAiSeries, knownModels, RequestSeries, type Sample } from './request-series.ts';
 
-export type { Sample } from './histogram.ts';
+export type { Sample } from './request-series.ts';
 
 const tokenKinds = ['prompt', 'completion', 'cached', 'reasoning'] as const;
 
@@ -25,7 +22,7 @@ const guardReasons = ['deny', 'allow', 'connections', 'ban_address', 'ban_token'
 /** Why the guard refused a request. */
 export type GuardReason = (typeof guardReasons)[number];
 
-/** What a scrape asks of a target. */
+/** The state of a target that a scrape shows. */
 export interface TargetView {
   readonly name: string;
   readonly provider: { readonly name: string };
@@ -33,26 +30,26 @@ export interface TargetView {
   readonly inHand: number;
 }
 
-/** What a scrape asks of a resource that is watched. */
+/** The state of a monitored resource that a scrape shows. */
 export interface ResourceView {
   readonly resource: string;
-  /** A share, or of latency milliseconds; null when it could not be told. */
+  /** A share, or milliseconds of latency; null when it could not be measured. */
   readonly value: number | null;
   readonly threshold: number;
   readonly short: boolean;
 }
 
-/** A metric kept elsewhere. */
+/** A metric whose values another part keeps. */
 export interface Exposed {
   readonly name: SeriesName;
   values(): Sample[];
 }
 
-/** prom-client has gauges that end as counters should, and some whose labels come and go with what Node is doing. */
+/** Default metrics of prom-client that are left out: gauges with the suffix of a counter, and gauges whose labels appear and disappear. */
 const unwanted = ['handles', 'requests', 'resources'].flatMap((what) => [`nodejs_active_${what}`, `nodejs_active_${what}_total`]);
 const collections = ['major', 'minor', 'incremental', 'weakcb'];
 
-/** One number of each kind; a kind is there from the beginning, so that a rise from nothing is seen as one. */
+/** A counter for each kind. Every kind is exposed from the start, so that its first increase is visible. */
 class Counts<Kind extends string> {
   readonly #counts: Map<Kind, number>;
 
@@ -69,23 +66,15 @@ class Counts<Kind extends string> {
   }
 }
 
-/** What one target has done. */
+/** Counters of one target. */
 class TargetCounts {
   attempts = 0;
   cost = 0;
   readonly tokens = new Float64Array(tokenKinds.length);
   readonly failures = new Counts<FailureKind>(failureKinds);
-
-  add({ prompt, completion, cached, reasoning }: Usage): void {
-    const { tokens } = this;
-    tokens[0] = (tokens[0] as number) + prompt;
-    tokens[1] = (tokens[1] as number) + completion;
-    tokens[2] = (tokens[2] as number) + cached;
-    tokens[3] = (tokens[3] as number) + reasoning;
-  }
 }
 
-/** The gate's metrics: fed by plain counters on the hot path, put into prom-client's registry and text form at a scrape. */
+/** The gate's metrics: plain counters on the request path, converted to the types and the text format of prom-client at a scrape. */
 export class Metrics {
   readonly contentType = Registry.PROMETHEUS_CONTENT_TYPE;
   readonly #registry = new Registry();
@@ -97,57 +86,63 @@ export class Metrics {
   readonly #config: MetricsConfig;
   #defaults = false;
 
-  /** @param live the requests in hand. */
-  constructor(config: Config, live: { readonly size: number }) {
+  /** @param inFlight requests in flight. */
+  constructor(config: Config, inFlight: { readonly size: number }) {
     this.#config = config.metrics;
     this.#genAi = new GenAiSeries(knownModels(config));
-    this.#exposeRequests(live);
+    this.#exposeRequests(inFlight);
     this.#exposeGenAi();
     this.#exposeTargets();
   }
 
-  /** A request was refused by address, connection, ban, or for want of resources. */
+  /** Counts a request that the guard refused. */
   refusedByGuard(reason: GuardReason): void {
     this.#guarded.add(reason);
   }
 
-  /** One more exchange with a target. */
+  /** Counts an attempt at a target. */
   attempted(target: string): void {
-    this.#of(target).attempts++;
+    (this.#targets.get(target) ?? this.#addTarget(target)).attempts++;
   }
 
-  /** An exchange that gave the client nothing. */
+  /** Counts an attempt that failed before the client got anything. */
   failed(target: string, kind: FailureKind): void {
-    this.#of(target).failures.add(kind);
+    (this.#targets.get(target) ?? this.#addTarget(target)).failures.add(kind);
   }
 
-  /** Called once for every finished request. */
+  /** Counts a finished request; called once for each. */
   add(context: Context): void {
     this.#requests.add(context);
     this.#genAi.add(context);
     const { errorCode, usage, cost, target } = context;
     if (errorCode !== null) this.#errors.add(errorCode);
-    if (target === null) return;
-    if (usage !== null) this.#of(target).add(usage);
-    if (cost !== null) this.#of(target).cost += cost;
+    if (target === null || (usage === null && cost === null)) return;
+    const counts = this.#targets.get(target) ?? this.#addTarget(target);
+    if (cost !== null) counts.cost += cost;
+    if (usage === null) return;
+    const { tokens } = counts;
+    tokens[0] = (tokens[0] as number) + usage.prompt;
+    tokens[1] = (tokens[1] as number) + usage.completion;
+    tokens[2] = (tokens[2] as number) + usage.cached;
+    tokens[3] = (tokens[3] as number) + usage.reasoning;
   }
 
-  /** @param targets what state each has is asked for at a scrape. */
+  /** Exposes the state of targets. @param targets read at each scrape. */
   watch(targets: readonly TargetView[]): void {
     for (const { name, provider } of targets) {
       this.#genAi.provides(name, provider.name);
-      this.#of(name);
+      if (!this.#targets.has(name)) this.#addTarget(name);
     }
     this.#register('circuit_breaker_state', () => targets.map(({ name, state }) => ({ labels: { target: name }, value: breakerStates[state.worst()] })));
     this.#register('upstream_active_requests', () => targets.map(({ name, inHand }) => ({ labels: { target: name }, value: inHand })));
   }
 
-  /** @param checked every checked route as it is at a scrape. */
+  /** Exposes the health of checked routes. @param checked called at each scrape. */
   watchRoutes(checked: () => readonly CheckedRoute[]): void {
     this.#register('route_health', () => checked().flatMap(({ path, checks }) => Object.entries(checks).map(([check, passes]) => ({ labels: { route: path, check }, value: Number(passes) }))));
   }
 
-  /** @param usage every watched resource as the last look found it. */
+  /** Exposes the use of resources. @param usage called at each scrape. */
   watchResources(usage: () => readonly ResourceView[]): void {
     this.#register('resource_usage_ratio', () =>
       usage().flatMap(({ resource, value, threshold }) => (value === null ? [] : { labels: { resource }, value: resource === 'latency' ? value / threshold : value })),
@@ -155,25 +150,25 @@ export class Metrics {
     this.#register('resource_short', () => usage().map(({ resource, short }) => ({ labels: { resource }, value: Number(short) })));
   }
 
-  /** Shows metrics that are kept elsewhere. */
+  /** Exposes metrics whose values other parts keep. */
   expose(metrics: readonly Exposed[]): void {
     for (const { name, values } of metrics) this.#register(name, values);
   }
 
-  /** Prometheus' text format. */
+  /** All metrics in the text format of Prometheus. */
   exposition(): Promise<string> {
     if (!this.#defaults && this.#config.series === null) this.#collectDefaults();
     this.#defaults = true;
     return this.#registry.metrics();
   }
 
-  #exposeRequests(live: { readonly size: number }): void {
+  #exposeRequests(inFlight: { readonly size: number }): void {
     const requests = this.#requests;
     this.#register('request_duration_seconds', (name) => requests.durations(name));
     this.#register('request_size_bytes', (name) => requests.byRoute(name, 'request'));
     this.#register('response_size_bytes', (name) => requests.byRoute(name, 'response'));
     this.#register('overhead_seconds', (name) => requests.byRoute(name, 'overhead'));
-    this.#register('active_requests', () => [{ labels: {}, value: live.size }]);
+    this.#register('active_requests', () => [{ labels: {}, value: inFlight.size }]);
     this.#register('error_total', () => this.#errors.samples('type'));
     this.#register('guard_refused_total', () => this.#guarded.samples('reason'));
   }
@@ -194,9 +189,9 @@ export class Metrics {
     this.#register('cost_usd_total', () => each(({ cost }, labels) => ({ labels, value: cost })));
   }
 
-  #of(target: string): TargetCounts {
-    let counts = this.#targets.get(target);
-    if (counts === undefined) this.#targets.set(target, (counts = new TargetCounts()));
+  #addTarget(target: string): TargetCounts {
+    const counts = new TargetCounts();
+    this.#targets.set(target, counts);
     return counts;
   }
 
@@ -208,7 +203,7 @@ export class Metrics {
     for (const kind of collections) collected?.zero({ kind });
   }
 
-  /** prom-client reads a metric by its `get`; giving it our counts there is all a scrape needs. */
+  /** prom-client reads a metric through its `get`, so returning the counters there is all that a scrape needs. */
   #register(name: SeriesName, values: (name: string) => Sample[]): void {
     const { series, prefix } = this.#config;
     if (series !== null && !series.includes(name)) return;

@@ -6,20 +6,20 @@ import type { Config, ServerHealthConfig } from '../../types/config.d.ts';
 import type { Timer } from '../../types/clock.d.ts';
 import type { Core } from '../request/request.ts';
 
-/** What can run short, in units of its threshold: a share, or milliseconds. */
+/** A monitored resource. Memory, CPU and disk are measured as shares, latency in milliseconds. */
 export type Resource = 'memory' | 'cpu' | 'disk' | 'latency';
 
-/** How much of each is in use; null when it could not be told in time. */
-export type Look = Readonly<Record<Resource, number | null>>;
+/** The use of each resource; null when it could not be measured in time. */
+export type Measurement = Readonly<Record<Resource, number | null>>;
 
-/** Takes a look; tests bring their own. */
+/** Measures resources; tests pass their own. */
 export interface Gauge {
-  look(): Promise<Look>;
+  measure(): Promise<Measurement>;
   close(): void;
 }
 
-/** A resource counts as free again below this part of its threshold, so that the gate does not swing at its edge. */
-const freeAgain = 0.95;
+/** A resource recovers below this part of its threshold, so that the state does not flap at the threshold. */
+const recovery = 0.95;
 
 interface State {
   readonly resource: Resource;
@@ -28,9 +28,9 @@ interface State {
   value: number | null;
 }
 
-/** Watches the machine by `server.health_check` and says when new work should be shed. */
+/** Monitors the machine by `server.health_check` and tells when new work should be shed. */
 export class Resources {
-  /** What is short at the moment, empty when all is well. */
+  /** The resources that are exhausted at present. */
   short: readonly Resource[] = [];
   readonly #core: Core;
   readonly #config: ServerHealthConfig | null;
@@ -48,17 +48,17 @@ export class Resources {
     this.#open = open;
   }
 
-  /** Seconds after which it is worth coming back: two looks, at most a minute. */
+  /** Value of `Retry-After`, seconds: two intervals, at most a minute. */
   get retryAfter(): number {
     return Math.min(60, Math.max(1, Math.ceil(((this.#config?.interval ?? 0) * 2) / 1000)));
   }
 
-  /** The last look, for metrics and admin health. */
+  /** The last measurement, for metrics and the admin API. */
   usage(): readonly { readonly resource: Resource; readonly value: number | null; readonly threshold: number; readonly short: boolean }[] {
     return this.#states.map(({ resource, value, threshold }) => ({ resource, value, threshold, short: this.short.includes(resource) }));
   }
 
-  /** Begins, once. */
+  /** Starts the monitoring; later calls do nothing. */
   start(): void {
     if (this.#config === null || this.#gauge !== null || this.#closed) return;
     this.#gauge = this.#open();
@@ -72,26 +72,26 @@ export class Resources {
   }
 
   #arm(gauge: Gauge, interval: number): void {
-    this.#timer = this.#core.clock.setTimeout(() => void this.#look(gauge).then(() => (this.#closed ? undefined : this.#arm(gauge, interval))), interval);
+    this.#timer = this.#core.clock.setTimeout(() => void this.#measure(gauge).then(() => (this.#closed ? undefined : this.#arm(gauge, interval))), interval);
     this.#timer.unref();
   }
 
-  async #look(gauge: Gauge): Promise<void> {
-    const look = await gauge.look().catch(() => null);
+  async #measure(gauge: Gauge): Promise<void> {
+    const measured = await gauge.measure().catch(() => null);
     const before = this.short;
-    this.short = this.#states.filter((state) => this.#judge(state, look?.[state.resource] ?? null)).map(({ resource }) => resource);
-    this.#tell(before);
+    this.short = this.#states.filter((state) => this.#judge(state, measured?.[state.resource] ?? null)).map(({ resource }) => resource);
+    this.#report(before);
   }
 
   #judge(state: State, value: number | null): boolean {
     state.value = value;
     const wasShort = this.short.includes(state.resource);
-    const limit = wasShort ? state.threshold * freeAgain : state.threshold;
+    const limit = wasShort ? state.threshold * recovery : state.threshold;
     state.bad = value === null || value >= limit ? state.bad + 1 : 0;
     return wasShort ? state.bad > 0 : state.bad >= (this.#config?.threshold ?? 1);
   }
 
-  #tell(before: readonly Resource[]): void {
+  #report(before: readonly Resource[]): void {
     for (const { resource, value, threshold, short } of this.usage()) {
       if (short === before.includes(resource)) continue;
       if (short) this.#core.log.error({ resource, value, threshold, effect: this.#core.observe ? 'new work would be refused' : 'new work is refused with 503' }, 'resources.short');
@@ -108,12 +108,12 @@ function statesOf(config: ServerHealthConfig): State[] {
     .map((resource) => ({ resource, threshold: thresholds[resource], bad: 0, value: null }));
 }
 
-/** How exact the delay of the event loop is measured, milliseconds; an idle loop shows as much. */
+/** Resolution of the event loop delay, milliseconds; an idle loop shows this delay. */
 const resolution = 10;
 
 class Machine implements Gauge {
   readonly #directory: string;
-  readonly #patience: number;
+  readonly #timeout: number;
   readonly #delay = monitorEventLoopDelay({ resolution });
   #cpu = busy();
   #own = process.cpuUsage();
@@ -121,11 +121,11 @@ class Machine implements Gauge {
 
   constructor({ audit, server }: Config) {
     this.#directory = dirname(audit.path);
-    this.#patience = server.healthCheck?.timeout ?? 0;
+    this.#timeout = server.healthCheck?.timeout ?? 0;
     this.#delay.enable();
   }
 
-  async look(): Promise<Look> {
+  async measure(): Promise<Measurement> {
     return { memory: memory(), cpu: this.#processors(), disk: await this.#disk(), latency: this.#latency() };
   }
 
@@ -133,7 +133,7 @@ class Machine implements Gauge {
     this.#delay.disable();
   }
 
-  /** The machine's share, or the process's own where a container may use less of it than `os` shows. */
+  /** The CPU share of the machine, or that of the process where a container has fewer CPUs than `os` reports. */
   #processors(): number {
     const [then, ownThen, atThen] = [this.#cpu, this.#own, this.#at];
     this.#cpu = busy();
@@ -153,19 +153,19 @@ class Machine implements Gauge {
   async #disk(): Promise<number | null> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<null>((resolve) => {
-      timer = setTimeout(() => resolve(null), this.#patience).unref();
+      timer = setTimeout(() => resolve(null), this.#timeout).unref();
     });
     const used = statfs(this.#directory).then(({ blocks, bfree, bavail }) => (blocks - bfree) / Math.max(1, blocks - bfree + bavail), missing);
     return Promise.race([used, late]).finally(() => clearTimeout(timer));
   }
 }
 
-/** A directory that is not there yet, as in a gate that writes nothing, is not full. */
+/** A directory that does not exist yet is not full. */
 function missing(error: NodeJS.ErrnoException): number | null {
   return error.code === 'ENOENT' ? 0 : null;
 }
 
-/** The share of what this process may have, its container's limit included, that is in use. */
+/** The share of memory in use, of the limit of the container where there is one. */
 function memory(): number {
   const limit = process.constrainedMemory();
   const total = limit > 0 && limit < totalmem() ? limit : totalmem();

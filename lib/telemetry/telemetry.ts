@@ -1,4 +1,4 @@
-// What an operator watches: metrics, events, alerts and the resources of the machine.
+// Telemetry for operators: metrics, events, alerts and the resources of the machine.
 
 export { alertsOf } from './alerts.ts';
 export { eventLog, tee, type Level, type Listener } from './events.ts';

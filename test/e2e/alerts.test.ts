@@ -64,7 +64,7 @@ describe('somebody is told', () => {
     await newapi.stop();
     await ask(gate);
     const { level, what, instance, fields } = await hook.heard('target.open');
-    assert.deepEqual([typeof level, what, typeof instance, fields['target']], ['string', 'a target failed too often and gets no requests', 'string', 'newapi']);
+    assert.deepEqual([typeof level, what, typeof instance, fields['target']], ['string', 'a target failed too often and receives no requests', 'string', 'newapi']);
     const { headers, body } = hook.calls[0] as Hook['calls'][0];
     const [, time, signature] = /^t=(\d+),v1=([0-9a-f]{64})$/.exec(String(headers['x-heimdall-signature'])) ?? [];
     assert.equal(signature, createHmac('sha256', secret).update(`${time}.${body}`).digest('hex'));

@@ -41,8 +41,8 @@ async function webhook(t: TestContext, statuses: number[] = [], secret: string |
 describe('alerts', () => {
   it('tell of the events marked so, and of no others', async (t) => {
     const { alerts, received } = await webhook(t);
-    alerts.hear('warn', { requestId: 'r' }, 'auth.failed');
-    alerts.hear('warn', { target: 'openai', state: 'open' }, 'target.open');
+    alerts.listener('warn', { requestId: 'r' }, 'auth.failed');
+    alerts.listener('warn', { target: 'openai', state: 'open' }, 'target.open');
     await until(() => received.length === 1);
     assert.deepEqual(received.map(({ alert }) => [alert['event'], alert['level'], alert['at'], alert['fields']]), [
       ['target.open', 'warn', '2026-01-05T00:00:00.000Z', { target: 'openai', state: 'open' }],
@@ -52,13 +52,13 @@ describe('alerts', () => {
 
   it('are said once a while for each subject, and when they are over', async (t) => {
     const { alerts, clock, received } = await webhook(t);
-    const open = (target: string): void => alerts.hear('warn', { target }, 'target.open');
-    alerts.hear('warn', { target: 'a' }, 'target.up');
+    const open = (target: string): void => alerts.listener('warn', { target }, 'target.open');
+    alerts.listener('warn', { target: 'a' }, 'target.up');
     open('a');
     open('a');
     open('b');
-    alerts.hear('warn', { target: 'a' }, 'target.up');
-    alerts.hear('warn', { target: 'a' }, 'target.up');
+    alerts.listener('warn', { target: 'a' }, 'target.up');
+    alerts.listener('warn', { target: 'a' }, 'target.up');
     open('b');
     clock.tick(300_000);
     open('b');
@@ -68,7 +68,7 @@ describe('alerts', () => {
 
   it('are signed over time and body', async (t) => {
     const { alerts, received } = await webhook(t, [], 'a secret of both');
-    alerts.hear('error', {}, 'redis.lost');
+    alerts.listener('error', {}, 'redis.lost');
     await until(() => received.length === 1);
     const [, time, signature] = /^t=(\d+),v1=([0-9a-f]{64})$/.exec(String(received[0]?.headers['x-heimdall-signature'])) ?? [];
     assert.equal(time, String(Date.UTC(2026, 0, 5) / 1000));
@@ -77,8 +77,8 @@ describe('alerts', () => {
 
   it('are tried again in their order, then given up with an event', async (t) => {
     const { alerts, clock, log, received } = await webhook(t, [500, 500, 200, 404, 404, 404, 404]);
-    alerts.hear('error', {}, 'redis.lost');
-    alerts.hear('warn', { target: 'a' }, 'target.open');
+    alerts.listener('error', {}, 'redis.lost');
+    alerts.listener('warn', { target: 'a' }, 'target.open');
     for (const wait of [1000, 5000]) {
       const before = received.length;
       await until(() => clock.pending === 1);
@@ -97,11 +97,11 @@ describe('alerts', () => {
 
   it('end with the gate', async (t) => {
     const { alerts, clock, received } = await webhook(t, [500]);
-    alerts.hear('error', {}, 'redis.lost');
+    alerts.listener('error', {}, 'redis.lost');
     await until(() => clock.pending === 1);
     alerts.close();
     assert.equal(clock.pending, 0);
-    alerts.hear('warn', { target: 'a' }, 'target.open');
+    alerts.listener('warn', { target: 'a' }, 'target.open');
     assert.equal(received.length, 1);
   });
 });

@@ -4,7 +4,7 @@ import { describe, it } from 'node:test';
 import { resolveConfig } from '../../lib/config/load.ts';
 import { eventLog, events } from '../../lib/telemetry/events.ts';
 
-const root = new URL('..', import.meta.url).pathname;
+const root = new URL('../..', import.meta.url).pathname;
 
 function lines(level: 'info' | 'error', write: (log: ReturnType<typeof eventLog>) => void): Record<string, unknown>[] {
   const written: string[] = [];
@@ -39,7 +39,7 @@ describe('the event log', () => {
     const said = new Set([...['up', 'resting', 'open', 'probing'].map((state) => `target.${state}`), ...['healthy', 'degraded', 'unhealthy'].map((state) => `route.${state}`)]);
     for (const file of globSync('lib/**/*.ts', { cwd: root }).filter((path) => !path.startsWith('lib/config/'))) {
       const text = readFileSync(`${root}/${file}`, 'utf8');
-      for (const [, name = ''] of text.matchAll(/,\s*'([a-z_]+\.[a-z_]+)'\)/g)) if (/\blog\b|\bhear\b/.test(text)) said.add(name);
+      for (const [, name = ''] of text.matchAll(/,\s*'([a-z_]+\.[a-z_]+)'\)/g)) if (/\blog\b|\blistener\b/.test(text)) said.add(name);
     }
     assert.deepEqual([...said].sort(), Object.keys(events).sort());
   });

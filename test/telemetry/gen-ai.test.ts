@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { resolveConfig } from '../../lib/config/load.ts';
 import type { Context } from '../../lib/request/context.ts';
-import { GenAiSeries, knownModels } from '../../lib/telemetry/gen-ai.ts';
-import type { Sample } from '../../lib/telemetry/histogram.ts';
+import { GenAiSeries, knownModels } from '../../lib/telemetry/request-series.ts';
+import type { Sample } from '../../lib/telemetry/request-series.ts';
 import { routeOf } from '../../lib/upstream/routes.ts';
 import type { Usage } from '../../types/usage.d.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { Histogram } from '../../lib/telemetry/histogram.ts';
+import { Histogram } from '../../lib/telemetry/request-series.ts';
 
 it('a histogram counts a value in its bucket and in all above', () => {
   const histogram = new Histogram([0.1, 1, 10]);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { resolveConfig } from '../../lib/config/load.ts';
-import type { Context } from '../../lib/request/context.ts';
+import { Context } from '../../lib/request/context.ts';
 import { errors } from '../../lib/errors.ts';
 import { Metrics } from '../../lib/telemetry/metrics.ts';
 import { routeOf, routes } from '../../lib/upstream/routes.ts';
@@ -20,7 +20,8 @@ function metricsFor(input: ConfigInput['metrics'] = {}, live: ReadonlySet<unknow
 function finished(over: Partial<Context> & { readonly method?: string; readonly path?: string } = {}): Context {
   const { method = 'POST', path = '/v1/chat/completions', ...rest } = over;
   const fixed = { status: 200, duration: 20, body: Buffer.alloc(0), bytesIn: 600, bytesOut: 3000, sentAt: 1, answeredAt: 19, headAt: 19.5, bodyWait: 0.25, errorCode: null, usage: null, cost: null, target: 'newapi' };
-  return { ...fixed, req: { method }, route: routeOf(method, path), ...rest } as unknown as Context;
+  const context = { ...fixed, req: { method }, route: routeOf(method, path), ...rest };
+  return Object.defineProperty(context, 'overhead', Object.getOwnPropertyDescriptor(Context.prototype, 'overhead') as PropertyDescriptor) as unknown as Context;
 }
 
 describe('the exposition', () => {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { resolveConfig } from '../../lib/config/load.ts';
 import type { Core } from '../../lib/request/context.ts';
-import { Resources, type Look } from '../../lib/telemetry/resources.ts';
+import { Resources, type Measurement } from '../../lib/telemetry/resources.ts';
 import type { ConfigInput } from '../../types/config.d.ts';
 import { until } from '../support/client.ts';
 import { fakeClock } from '../support/clock.ts';
@@ -13,7 +13,7 @@ import { recorder } from '../support/gate.ts';
 
 type Health = NonNullable<NonNullable<ConfigInput['server']>['healthCheck']>;
 
-function watched(healthCheck: Health, looks: (Partial<Look> | Error)[]) {
+function watched(healthCheck: Health, looks: (Partial<Measurement> | Error)[]) {
   const clock = fakeClock();
   const log = recorder();
   let closed = 0;
@@ -21,7 +21,7 @@ function watched(healthCheck: Health, looks: (Partial<Look> | Error)[]) {
   const calm = { memory: 0.1, cpu: 0.1, disk: 0.1, latency: 1 };
   let taken = 0;
   const resources = new Resources(core, () => ({
-    look: async () => {
+    measure: async () => {
       const next = looks[taken++] ?? calm;
       if (next instanceof Error) throw next;
       return { ...calm, ...next };
