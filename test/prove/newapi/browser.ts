@@ -39,6 +39,7 @@ async function visit(browser: Browser, base: string, { username, password }: Sce
   const seen = new Map<string, Seen>();
   const look = async (name: string): Promise<void> => {
     await page.waitForLoadState('networkidle');
+    await page.waitForFunction('document.body.innerText.length > 400', null, { timeout: 8000 }).catch(() => undefined);
     const text = (await page.evaluate('document.body.innerText')) as string;
     seen.set(name, { answers: [...answers].sort(), errors, text: text.replace(/[\d\s.,:%]+/g, '') });
     [answers, errors] = [new Set(), []];
