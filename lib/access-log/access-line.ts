@@ -1,13 +1,14 @@
 import { createRequire } from 'node:module';
 import type { LoggingConfig } from '../../types/config.d.ts';
-import type { Raw } from '../record/record.ts';
+import type { RawRecord } from '../record/record.ts';
 import { headerOf } from '../redaction/redaction.ts';
 
+/** Characters of a path. */
 const maxPath = 2048;
-/** A name, of a model or of a program, that a caller or an upstream wrote. */
+/** Characters of a name that a caller or an upstream chose. */
 const maxName = 512;
 
-/** Text that is its own JSON, as nearly all is. */
+/** Text that needs no escapes in JSON. */
 const plainJson = /^[ !#-[\]-~]*$/;
 
 function quoted(text: string | null): string {
@@ -19,8 +20,8 @@ function quoted(text: string | null): string {
 const named = (text: string | null): string => quoted(text?.slice(0, maxName) ?? null);
 const tenths = (ms: number | null): string => (ms === null ? 'null' : ms.toFixed(1));
 
-/** The JSON line. One template: a token for each field costs two microseconds more. */
-function jsonLine(raw: Raw, path: string): string {
+/** The JSON line. One template, since a token for each field costs 2 µs more. */
+function jsonLine(raw: RawRecord, path: string): string {
   return (
     `{"time":"${iso(raw.time)}","id":"${raw.id}","ip":"${raw.ip}","method":${named(raw.method)},"path":${quoted(path)}` +
     `,"status":${raw.status},"duration":${tenths(raw.duration)},"first_byte":${tenths(raw.firstByte)}` +
@@ -31,13 +32,13 @@ function jsonLine(raw: Raw, path: string): string {
   );
 }
 
-const usageJson = ({ prompt, completion, cached, reasoning, estimated }: Raw): string =>
+const usageJson = ({ prompt, completion, cached, reasoning, estimated }: RawRecord): string =>
   prompt === null ? 'null' : `{"prompt":${prompt},"completion":${completion},"cached":${cached},"reasoning":${reasoning},"estimated":${estimated}}`;
 
 let second = Number.NaN;
 let secondText = '';
 
-/** ISO 8601; all but the milliseconds is made once a second. */
+/** ISO 8601. All but the milliseconds is formatted once a second. */
 function iso(time: number): string {
   const ms = time % 1000;
   if (time - ms !== second) {
@@ -47,9 +48,9 @@ function iso(time: number): string {
   return `${secondText}${String(ms).padStart(3, '0')}Z`;
 }
 
-type Token = (raw: Raw, path: string, argument?: string) => string;
+type Token = (raw: RawRecord, path: string, argument?: string) => string;
 
-/** morgan's own token names, read from the record instead of the response, and made harmless for a terminal. */
+/** morgan's token names, read from the record instead of the response, and escaped for a terminal. */
 const combined: Record<string, Token> = {
   'remote-addr': ({ ip }) => ip,
   'remote-user': ({ key, tokenId }) => plain(key ?? tokenId ?? '-').replaceAll(' ', '\\x20'),
@@ -74,7 +75,7 @@ function clf(date: Date): string {
   return `${day}:${two(date.getUTCHours())}:${two(date.getUTCMinutes())}:${two(date.getUTCSeconds())} +0000`;
 }
 
-/** What stands before the path in absolute-form may hold user and password. */
+/** The path of a target in absolute-form, whose authority may hold a password. */
 const withoutAuthority = (url: string): string => (url[0] === '/' ? url : url.replace(/^(?:[a-z][a-z\d+.-]*:\/\/)?[^/?#]*/i, ''));
 
 /** The path with the names of its query's parameters; values only where the name is allowed. */
@@ -89,15 +90,15 @@ function shownPath(sent: string, allowed: readonly string[]): string {
   return `${url.slice(0, mark)}?${pairs.join('&')}`.slice(0, maxPath);
 }
 
-type Compiled = (tokens: Readonly<Record<string, Token>>, raw: Raw, path: string) => string | undefined;
+type Compiled = (tokens: Readonly<Record<string, Token>>, raw: RawRecord, path: string) => string | undefined;
 
 /**
  * Writes the access line of a finished request, without its end: morgan's `combined`, or a JSON object.
  * @param allowed names of query parameters whose values may be shown.
  */
-export function accessLine(format: LoggingConfig['format'], allowed: readonly string[]): (raw: Raw) => string {
+export function accessLine(format: LoggingConfig['format'], allowed: readonly string[]): (raw: RawRecord) => string {
   if (format === 'json') return (raw) => jsonLine(raw, shownPath(raw.url, allowed));
-  // Loaded by whoever asks for it: it would be a third of what this thread loads.
+  // Loaded on demand: morgan would be a third of the code this thread loads.
   const { compile, combined: template } = createRequire(import.meta.url)('morgan') as { compile(format: string): Compiled; combined: string };
   const write = compile(template);
   return (raw) => write(combined, raw, shownPath(raw.url, allowed)) ?? '';

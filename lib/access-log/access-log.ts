@@ -1,27 +1,27 @@
-// The line a request leaves: its formats, and the console and rotating file it is written to.
+// The access log: the formats of its lines, the console and the rotating file.
 
 import type { Writable } from 'node:stream';
 import type { Core } from '../request/request.ts';
 import { describe } from '../platform/platform.ts';
 
-export { Lines } from './lines.ts';
+export { AccessLineWriter } from './lines.ts';
 
-/** Bytes that may wait for a slow terminal before lines are dropped. */
+/** Bytes that may wait for a slow terminal; further lines are dropped. */
 const maxWaiting = 8_388_608;
 
-/** The access log on the main thread: the console. The file is the journal's thread's. */
+/** The access log on the main thread, which writes the console. The journal's worker writes the file. */
 export interface AccessLog {
-  /** Whether anybody reads the lines, here or in the file. */
+  /** Lines are written, to the console or to the file. */
   readonly isRead: boolean;
-  /** Whether they are wanted here. */
+  /** Lines are written to the console. */
   readonly isShown: boolean;
   show(lines: Uint8Array): void;
-  /** Tells the event log what is wrong with a sink. */
+  /** Reports a failure of the console or the file as an event. */
   failed(sink: string, error: object | string, effect: string): void;
   close(): void;
 }
 
-/** A console that fails or falls behind loses lines, is reported once, and stops nothing. */
+/** A console that fails or falls behind loses lines and is reported once. */
 export function accessLog({ config, log }: Core, console: Writable | null): AccessLog {
   let isOpen = console !== null;
   const failed = (sink: string, error: object | string, effect: string): void => log.error({ sink, error, effect }, 'access_log.failed');
@@ -43,7 +43,7 @@ export function accessLog({ config, log }: Core, console: Writable | null): Acce
     },
     close() {
       isOpen = false;
-      // It may be the process's own: it is let go of once it has taken what it was given.
+      // The console may be the process's own stdout: it is not closed, and listened to until it has written everything.
       console?.write('', () => console.off('error', broke));
     },
   };

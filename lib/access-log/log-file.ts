@@ -4,13 +4,13 @@ import { threadId } from 'node:worker_threads';
 import type { LoggingConfig } from '../../types/config.d.ts';
 import { makeDirectory } from '../platform/platform.ts';
 
-/** What is no file (a pipe, a terminal) and does not take lines at once loses them: to wait for it would stop the thread. Windows has no such flag. */
+/** A pipe or a terminal that does not take lines at once loses them: waiting would stop the thread. Windows has no such flag. */
 const appending = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | ((constants as Partial<typeof constants>).O_NONBLOCK ?? 0);
 
 /**
- * A file of lines, mode 0600, that is rotated at its size: `access.log` becomes `access.1.log`, that one `access.2.log`, and
- * so on; a link or a pipe is left as it is. It is opened anew for every write, so that who moves or removes it loses nothing
- * of what comes after, and several gates may share it. It blocks its thread, which must not be the one that serves.
+ * A file of lines with mode 0600 that is rotated at its maximum size: `access.log` becomes `access.1.log`, that one
+ * `access.2.log`, and so on. A link or a pipe is not rotated. The file is opened for every write, so that it may be moved or removed
+ * at any time, and several gates may share it. Writing blocks the thread, which must not be the main thread.
  */
 export class LogFile {
   readonly path: string;
@@ -25,8 +25,8 @@ export class LogFile {
 
   /**
    * Adds whole lines.
-   * @returns why it could not be rotated, if it had to be; the lines are written all the same.
-   * @throws Error as of the file system; nothing is written then.
+   * @returns the error of a rotation that failed; the lines are written all the same.
+   * @throws Error of the file system; nothing is written then.
    */
   write(lines: Uint8Array): Error | null {
     const found = lstatSync(this.path, { throwIfNoEntry: false });
@@ -43,7 +43,7 @@ export class LogFile {
     try {
       writeFileSync(file, lines);
     } catch (error) {
-      // A full disk may have taken a part.
+      // A full disk may have taken a part of the lines.
       if (before.isFile() && fstatSync(file).size > before.size) ftruncateSync(file, before.size);
       throw error;
     } finally {
@@ -60,7 +60,7 @@ export class LogFile {
     }
   }
 
-  /** Whoever takes the file away first makes room for it; the others go on with the next. */
+  /** Of several gates the one that renames the file first rotates it; the others go on with the new file. */
   #rotate(): void {
     const taken = this.#named(`${process.pid}-${threadId}`);
     try {

@@ -6,7 +6,7 @@ import type { Checkpoint } from '../../types/sink.d.ts';
 import { show, whyUnreadable } from '../config/config.ts';
 import { expectation } from '../errors.ts';
 import { parseAddress, secretFileOf } from '../identity/identity.ts';
-import { forget as erase, headFileOf, readHead, schemaVersion, signerOf, trusting, type Verdict, verifyJournal } from '../journal/journal.ts';
+import { forget as erase, headFileOf, readHead, schemaVersion, signerOf, verifierOf, type Verdict, verifyJournal } from '../journal/journal.ts';
 import { statePath } from '../registry/registry.ts';
 import { textOf, UsageError, type Given } from './command.ts';
 
@@ -21,7 +21,7 @@ export async function verify(given: Given): Promise<number> {
   const anchors = [...(head === null ? [] : [head]), ...checkpointsOf(given)];
   const db = open(file, true);
   try {
-    const verdict = verifyJournal(db, trusting(secrets.map((secret) => signerOf(secret).key)), anchors);
+    const verdict = verifyJournal(db, verifierOf(secrets.map((secret) => signerOf(secret).key)), anchors);
     given.say.out(told(file, verdict, anchors.length));
     return verdict.broken === null ? 0 : 1;
   } finally {

@@ -6,30 +6,30 @@ import { makeDirectory } from '../platform/platform.ts';
 
 /** How long another process may hold the write lock (`forget`, a migration), milliseconds. */
 const busy = 5000;
-/** How long a gate that is about to end may still hold its journal. */
-const lockPatience = 2000;
+/** How long a gate that is ending may still hold the journal's lock, milliseconds. */
+const lockTimeout = 2000;
 const lockEvery = 100;
 
 /** A database open for writing. */
 export interface Opened {
   readonly db: DatabaseSync;
-  /** Why it is in memory; null when it is the file. */
+  /** The reason why the database is in memory; null when it is the file. */
   readonly memory: string | null;
   close(): void;
 }
 
-/** SQLite's primary result codes: what is short or busy passes, what is wrong with a record does not. */
+/** SQLite's primary result codes for a lack of space, memory or access, which may pass. An invalid record does not become valid. */
 const passing = new Set([5, 6, 7, 8, 10, 13, 14, 15]);
 const fullCode = 13;
 
-/** Whether an error may be over later: the disk is full, the file busy or out of reach. */
+/** Whether an error may pass: the disk is full, the file is busy or out of reach. */
 export function isPassing(error: unknown): boolean {
   const { errcode, code } = error as { errcode?: unknown; code?: unknown };
   if (typeof errcode === 'number') return passing.has(errcode & 0xff);
   return code === 'ENOSPC' || code === 'EIO' || code === 'EROFS';
 }
 
-/** What an error says, without paths. */
+/** The message of an error, without paths. */
 export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return 'unknown';
   const { errcode } = error as { errcode?: unknown };
@@ -37,10 +37,11 @@ export function reasonOf(error: unknown): string {
 }
 
 /**
- * Opens the journal's file for writing, alone: another gate's is not shared. Created with mode 0600 in a directory of mode
- * 0700.
- * @param durable every commit is on the disk before it is told; else a power cut may cost the last ones, a killed process none.
- * @throws Error saying why the file cannot be used.
+ * Opens the journal's file for writing. One process alone may have it open. The file is created with mode 0600 in a directory of
+ * mode 0700.
+ * @param durable every commit is on the disk before it is acknowledged; otherwise a power cut may lose the last ones, a killed
+ * process none.
+ * @throws Error with the reason why the file cannot be used.
  */
 export function openFile(path: string, durable: boolean): Opened {
   makeDirectory(dirname(path));
@@ -49,7 +50,7 @@ export function openFile(path: string, durable: boolean): Opened {
   const lock = locked(`${path}.lock`);
   try {
     const db = new DatabaseSync(path, { timeout: busy });
-    // Of a record of two kilobytes four fit into a page. Erased pages are overwritten; a larger log before it is moved means hot pages are written once.
+    // A page holds four records of 2 KB. Erased pages are overwritten. Moving the log rarely means that hot pages are written once.
     db.exec(`PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = ${durable ? 'FULL' : 'NORMAL'}; PRAGMA wal_autocheckpoint = 2000; PRAGMA journal_size_limit = 67108864;
       PRAGMA cache_size = -16384; PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF`);
     migrate(db);
@@ -67,25 +68,25 @@ export function openFile(path: string, durable: boolean): Opened {
   }
 }
 
-/** A journal that lasts as long as the process. */
+/** Opens a journal in memory; it ends with the process. */
 export function openMemory(reason: string): Opened {
   const db = new DatabaseSync(':memory:');
   migrate(db);
   return { db, memory: reason, close: () => db.close() };
 }
 
-/** Opens the file beside its writer, to read. */
+/** Opens the file read-only, beside its writer. */
 export function openReader(path: string): DatabaseSync {
   const db = new DatabaseSync(path, { readOnly: true, timeout: busy });
   db.exec('PRAGMA query_only = ON; PRAGMA trusted_schema = OFF');
   return db;
 }
 
-/** A transaction that is never ended holds the file's lock, which the system takes back from a process however it ends. */
+/** Holds a lock by a transaction that never ends. The system releases it however the process ends. */
 function locked(path: string): DatabaseSync {
   closeSync(openSync(path, 'a', 0o600));
   const db = new DatabaseSync(path, { timeout: 0 });
-  const until = Date.now() + lockPatience;
+  const until = Date.now() + lockTimeout;
   for (;;) {
     try {
       db.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
@@ -101,7 +102,7 @@ function locked(path: string): DatabaseSync {
   }
 }
 
-/** Bytes in use: the file without its free pages, and its write-ahead log. */
+/** Bytes in use: the file without its free pages, and the write-ahead log. */
 export function usedBytes(db: DatabaseSync, path: string | null): number {
   const pragma = (name: string): number => Object.values(db.prepare(`PRAGMA ${name}`).get() as Record<string, number>)[0] ?? 0;
   const pages = pragma('page_count') - pragma('freelist_count');
@@ -109,7 +110,7 @@ export function usedBytes(db: DatabaseSync, path: string | null): number {
   return pages * pragma('page_size') + (log?.size ?? 0);
 }
 
-/** Runs within one transaction; whatever fails undoes all of it. */
+/** Runs in one transaction, which is rolled back when anything fails. */
 export function transaction<T>(db: DatabaseSync, work: () => T): T {
   db.exec('BEGIN IMMEDIATE');
   try {
@@ -117,7 +118,7 @@ export function transaction<T>(db: DatabaseSync, work: () => T): T {
     db.exec('COMMIT');
     return result;
   } catch (error) {
-    // A full disk ends the transaction by itself.
+    // A full disk has ended the transaction already.
     if (db.isTransaction) db.exec('ROLLBACK');
     throw error;
   }

@@ -3,7 +3,7 @@ import type { Forgetting } from '../../types/journal.d.ts';
 import { keyedHash, tokenIdentifier } from '../identity/identity.ts';
 import { signedText, type Signer } from './hash-chain.ts';
 import { transaction } from './database.ts';
-import { emptied, parts } from '../record/record.ts';
+import { erasedValue, parts } from '../record/record.ts';
 
 /** Records erased in one transaction. */
 const chunk = 500;
@@ -45,7 +45,7 @@ function eraseSome(db: DatabaseSync, signer: Signer, found: readonly { id: numbe
   const ids = found.map(({ id }) => id).join(' ');
   const signature = signer.sign(signedText.erasure(erasure, now, kind, subject, found.length, ids));
   db.prepare('INSERT INTO heimdall_erasures (erasure, time, kind, subject, records, ids, signature) VALUES (?, ?, ?, ?, ?, ?, ?)').run(erasure, now, kind, subject, found.length, ids, signature);
-  const cleared = [...parts.private, ...parts.body].map((name) => `${name} = ${emptied(name) === null ? 'NULL' : "''"}`);
+  const cleared = [...parts.private, ...parts.body].map((name) => `${name} = ${erasedValue(name) === null ? 'NULL' : "''"}`);
   const erase = db.prepare(`UPDATE heimdall_logs SET ${cleared.join(', ')}, salt = NULL, erasure = ? WHERE id = ?`);
   for (const { id } of found) erase.run(erasure, id);
   return found.length;

@@ -26,10 +26,10 @@ export function signerOf(secret: string): Signer {
 }
 
 /** Whether a text carries the signature of one of some keys. */
-export type Trust = (text: string, signature: string, key?: string) => boolean;
+export type Verifier = (text: string, signature: string, key?: string) => boolean;
 
 /** @param keys base64 of the public keys that are ours. */
-export function trusting(keys: readonly string[]): Trust {
+export function verifierOf(keys: readonly string[]): Verifier {
   const known = new Map<string, KeyObject>(keys.map((key) => [key, createPublicKey({ key: Buffer.concat([publicDer, Buffer.from(key, 'base64')]), format: 'der', type: 'spki' })]));
   return (text, signature, key) => {
     const bytes = Buffer.from(signature, 'base64');
@@ -88,12 +88,12 @@ export interface BatchFacts {
   readonly time: number;
 }
 
-/** Numbers of a record in {@link Leaves}: which of its values are none and which are texts, then the others. */
+/** Numbers of a record in {@link BatchDigest}: which of its values are none and which are texts, then the others. */
 const numbersEach = 2 + ofPrivate;
 const bytesEach = 8;
 
 /** What the records of a batch add to its hash: plain values and digests. Numbers as text would cost each a microsecond. */
-export class Leaves {
+export class BatchDigest {
   #text = '';
   #numbers = new DataView(new ArrayBuffer(numbersEach * bytesEach * 16));
   #size = 0;

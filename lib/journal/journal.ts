@@ -2,19 +2,18 @@
 
 import { randomUUID } from 'node:crypto';
 import type { Timer } from '../../types/clock.d.ts';
-import type { Forgetting, Journal, JournalStats, SqlRow, SqlValue } from '../../types/journal.d.ts';
+import type { DropReason, Forgetting, Journal, JournalState, JournalStats, SqlRow, SqlValue } from '../../types/journal.d.ts';
 import type { AuditRecord, NewRecord } from '../../types/record.d.ts';
 import type { Checkpoint } from '../../types/sink.d.ts';
 import type { Context, Core } from '../request/request.ts';
 import { describe } from '../platform/platform.ts';
-import { addedOf, type Committed, encode, type FromWorker, type Kind } from '../record/record.ts';
+import { type Committed, encode, externalRecordOf, type FromWorker, type Kind } from '../record/record.ts';
 import { Outbox } from './outbox.ts';
-import { Schedule } from './schedule.ts';
-import { Tally } from './stats.ts';
-import { Thread, workerOptions, type JournalDeps, type Told } from './thread.ts';
+import { writeBounds } from './series.ts';
+import { Thread, workerOptions, type JournalDeps } from './thread.ts';
 
 export { forget } from './forget.ts';
-export { signerOf, trusting } from './hash-chain.ts';
+export { signerOf, verifierOf } from './hash-chain.ts';
 export { schemaVersion } from './schema.ts';
 export { SearchError, balanceOf, countOf, filters, frequencyOf, groups, groupsOf, measures, pageOf, type Query, type Wanted } from './search.ts';
 export { journalSeries } from './series.ts';
@@ -22,19 +21,23 @@ export { headFileOf, readHead } from './store.ts';
 export type { JournalDeps } from './thread.ts';
 export { verifyJournal, type Verdict } from './verify.ts';
 
-const tidyEvery = 60_000;
-/** Before another worker takes over from one that failed; doubles up to the second. */
+/** How long a record waits to be written together with others, milliseconds. */
+const batchEvery = 50;
+/** How often retention is applied, milliseconds. */
+const retainEvery = 60_000;
+/** Delay before another worker replaces one that failed, milliseconds; it doubles up to the second value. */
 const firstRestart = 100;
-const longestRestart = 10_000;
-/** How long a close waits for what is not written, milliseconds. */
-const closePatience = 5000;
+const maxRestart = 10_000;
+/** How long a close waits for records that are not written, milliseconds. */
+const closeTimeout = 5000;
+/** Least interval between two events about lost records, milliseconds. */
+const lossEventEvery = 60_000;
 
-const listed = <T>(list: Set<T>, one: T): (() => void) => (list.add(one), () => void list.delete(one));
+const addTo = <T>(list: Set<T>, one: T): (() => void) => (list.add(one), () => void list.delete(one));
 
 /**
- * The journal's end on the main thread: collects records in shared memory and hands them to the worker some fifty
- * milliseconds' worth at a time, in `strict` as soon as the worker is free. Starts the worker with the first record or with
- * `open`, and another one should it fail.
+ * The journal on the main thread. Collects records in shared memory and posts them to the worker every 50 ms, with `strict` as soon
+ * as the worker is idle. Starts the worker with the first record or with `open`, and another one when it fails.
  */
 export class WorkerJournal implements Journal {
   readonly #core: Core;
@@ -42,15 +45,19 @@ export class WorkerJournal implements Journal {
   readonly #strict: boolean;
   readonly #session = randomUUID();
   readonly #outbox: Outbox<Context>;
-  readonly #tally: Tally;
-  readonly #schedule: Schedule;
-  #tidying: Timer | null = null;
+  readonly #status: JournalStatus;
+  /** The next post: on a timer, or at the end of this turn of the event loop. */
+  #posting: Timer | null = null;
+  #immediate: NodeJS.Immediate | null = null;
+  #retaining: Timer | null = null;
   #restarting: Timer | null = null;
   #restart = firstRestart;
   #writer: Thread | null = null;
   #reader: Thread | null = null;
   #opening = Promise.withResolvers<void>();
   #closed: Promise<void> | null = null;
+  /** Everything was flushed; nothing is posted any more. */
+  #ended = false;
   readonly #listeners = new Set<(lastId: number) => void>();
   readonly #checkpoints = new Set<(checkpoint: Checkpoint) => void>();
 
@@ -59,15 +66,14 @@ export class WorkerJournal implements Journal {
     this.#deps = deps;
     const { durability, onFull, capture } = core.config.audit;
     this.#outbox = new Outbox(encode, capture.body);
-    this.#schedule = new Schedule(core.clock, () => this.#post());
     this.#strict = durability === 'strict';
-    this.#tally = new Tally(core, this.#strict || onFull === 'refuse');
+    this.#status = new JournalStatus(core, this.#strict || onFull === 'refuse');
     this.#opening.promise.catch(() => undefined);
   }
 
-  /** Model routes must not be served now. */
+  /** Model routes must be refused now. */
   get refusing(): boolean {
-    return this.#tally.refusing;
+    return this.#status.refusing;
   }
 
   open(): Promise<void> {
@@ -77,93 +83,93 @@ export class WorkerJournal implements Journal {
 
   /** Adds a finished request. */
   push(context: Context, kind: Kind): void {
-    if (this.#closed !== null) return this.#tally.lost('queue', 1);
-    if (this.#outbox.add(context, kind)) return this.#wait();
-    this.#tally.lost(this.#tally.state.kind === 'full' ? 'full' : 'queue', 1);
-    this.#outbox.spare(context);
-    this.#schedule.later();
+    if (this.#closed !== null) return this.#status.lost('queue', 1);
+    if (this.#outbox.add(context, kind)) return this.#schedule();
+    this.#status.lost(this.#status.state.kind === 'full' ? 'full' : 'queue', 1);
+    this.#outbox.addUnplaced(context);
+    this.#postLater();
   }
 
-  /** Commits the intent of a request before it goes on. @param then called with whether it is committed. */
+  /** Commits the intent of a request before it is forwarded. @param then called with whether it is committed. */
   intend(context: Context, then: Committed): void {
-    const full = this.#tally.state.kind === 'full';
+    const full = this.#status.state.kind === 'full';
     if (this.#closed !== null || !this.#outbox.add(context, 'intent', full ? undefined : then)) return then(false);
-    this.#wait();
+    this.#schedule();
     if (full) then(false);
   }
 
-  /** A piece of a body too large to be kept. @returns false when it cannot be looked at, nor what follows it. */
-  piece(id: string, chunk: Buffer): boolean {
+  /** Hands over a chunk of a streamed request body. @returns false when this chunk and the following ones are not read. */
+  bodyChunk(id: string, chunk: Buffer): boolean {
     if (this.#closed !== null || this.#outbox.isScarce) return false;
     this.#start();
     const bytes = new Uint8Array(chunk);
-    this.#outbox.passing(bytes.length);
-    this.#writer?.post({ kind: 'piece', id, bytes }, [bytes.buffer]);
+    this.#outbox.countChunk(bytes.length);
+    this.#writer?.worker.postMessage({ kind: 'bodyChunk', id, bytes }, [bytes.buffer]);
     return true;
   }
 
   append(records: readonly NewRecord[]): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const added = records.map((record) => addedOf(record, this.#deps.routeOf));
+    const added = records.map((record) => externalRecordOf(record, this.#deps.routeOf));
     const then: Committed = (written) => (written ? resolve() : reject(new Error('the journal cannot be written')));
     if (this.#closed !== null || !this.#outbox.append(added, then)) reject(new Error('the journal has no room'));
-    else this.#wait();
+    else this.#schedule();
     return promise;
   }
 
   read(after: number, limit: number): Promise<readonly AuditRecord[]> {
-    return this.#ask((thread) => thread.call('read', { after, limit: Math.min(limit, 1000) }));
+    return this.#callReader((thread) => thread.call('read', { after, limit: Math.min(limit, 1000) }));
   }
 
   query(sql: string, values: readonly SqlValue[] = []): Promise<readonly SqlRow[]> {
-    return this.#ask((thread) => thread.call('query', { sql, values }));
+    return this.#callReader((thread) => thread.call('query', { sql, values }));
   }
 
   cursor(sink: string): Promise<number> {
     const moved = this.#outbox.moved(sink);
-    return moved === undefined ? this.#ask((thread) => thread.call('cursor', { sink })) : Promise.resolve(moved ?? 0);
+    return moved === undefined ? this.#callReader((thread) => thread.call('cursor', { sink })) : Promise.resolve(moved ?? 0);
   }
 
   advance(sink: string, id: number): void {
     this.#outbox.move(sink, id);
-    this.#wait();
+    this.#schedule();
   }
 
   abandon(sink: string): void {
     this.#outbox.move(sink, null);
-    this.#wait();
+    this.#schedule();
   }
 
   onWritten(listener: (lastId: number) => void): () => void {
-    return listed(this.#listeners, listener);
+    return addTo(this.#listeners, listener);
   }
 
   onCheckpoint(listener: (checkpoint: Checkpoint) => void): () => void {
-    return listed(this.#checkpoints, listener);
+    return addTo(this.#checkpoints, listener);
   }
 
   async forget(what: Forgetting): Promise<number> {
     await this.flush();
-    return this.#change((thread) => thread.call('forget', { ...what, now: this.#core.clock.now() }));
+    return this.#callWriter((thread) => thread.call('forget', { ...what, now: this.#core.clock.now() }));
   }
 
-  /** Removes what is too old or too much, and signs a checkpoint; done by itself every minute. */
-  async tidy(): Promise<void> {
+  /** Removes records by age and size, and signs a checkpoint. Runs by itself every minute. */
+  async retain(): Promise<void> {
     await this.flush();
-    await this.#change((thread) => thread.call('tidy', { now: this.#core.clock.now() }));
+    await this.#callWriter((thread) => thread.call('retain', { now: this.#core.clock.now() }));
   }
 
   async flush(): Promise<void> {
     if (this.#outbox.isEmpty) return;
     this.#post();
-    if (this.#tally.state.kind === 'full' || this.#tally.state.kind === 'failed') return;
+    if (this.#status.state.kind === 'full' || this.#status.state.kind === 'failed') return;
     const release = this.#writer?.hold();
     await this.#outbox.settled();
     release?.();
   }
 
   stats(): JournalStats {
-    return this.#tally.stats(this.#outbox.records, this.#outbox.bytes);
+    return this.#status.stats(this.#outbox.records, this.#outbox.bytes);
   }
 
   close(): Promise<void> {
@@ -171,123 +177,139 @@ export class WorkerJournal implements Journal {
   }
 
   async #close(): Promise<void> {
-    const late = new Promise<void>((resolve) => setTimeout(resolve, closePatience).unref());
+    const late = new Promise<void>((resolve) => setTimeout(resolve, closeTimeout).unref());
     await Promise.race([this.flush(), late]);
-    this.#schedule.end();
-    for (const timer of [this.#tidying, this.#restarting]) if (timer !== null) this.#core.clock.clearTimeout(timer);
+    this.#ended = true;
+    for (const timer of [this.#posting, this.#retaining, this.#restarting]) if (timer !== null) this.#core.clock.clearTimeout(timer);
+    if (this.#immediate !== null) clearImmediate(this.#immediate);
     const now = this.#core.clock.now();
-    await this.#reader?.end(now, closePatience);
-    await this.#writer?.end(now, closePatience);
+    await this.#reader?.end(now, closeTimeout);
+    await this.#writer?.end(now, closeTimeout);
     const lost = this.#outbox.drop();
-    if (lost > 0) this.#tally.lost(this.#tally.state.kind === 'full' ? 'full' : 'queue', lost);
+    if (lost > 0) this.#status.lost(this.#status.state.kind === 'full' ? 'full' : 'queue', lost);
     this.#opening.reject(new Error('the journal was closed'));
   }
 
-  /** Group commit in `strict`: what gathers while the worker is busy goes together. */
-  #wait(): void {
+  /** With `strict`, records that end while the worker is busy are committed together. */
+  #schedule(): void {
     if (this.#strict) {
-      if (this.#outbox.isIdle) this.#schedule.soon();
+      if (this.#outbox.isIdle && !this.#ended) this.#immediate ??= setImmediate(this.#post);
     } else if (this.#outbox.isPressing) this.#post();
-    else this.#schedule.later();
+    else this.#postLater();
   }
 
-  #post(): void {
-    this.#schedule.done();
-    this.#start();
-    for (const message of this.#outbox.take(this.#core.clock.now())) this.#writer?.post(message);
-    const spared = this.#writer === null ? [] : this.#outbox.takeSpare();
-    if (spared.length > 0) this.#writer?.post({ kind: 'lines', spared });
+  #postLater(): void {
+    if (this.#posting !== null || this.#ended) return;
+    this.#posting = this.#core.clock.setTimeout(this.#post, batchEvery);
+    this.#posting.unref();
   }
+
+  readonly #post = (): void => {
+    if (this.#posting !== null) this.#core.clock.clearTimeout(this.#posting);
+    if (this.#immediate !== null) clearImmediate(this.#immediate);
+    this.#posting = null;
+    this.#immediate = null;
+    if (this.#writer === null) this.#start();
+    for (const message of this.#outbox.take(this.#core.clock.now(), this.#writer !== null)) this.#writer?.worker.postMessage(message);
+  };
 
   #start(): void {
     if (this.#writer !== null || this.#restarting !== null) return;
     try {
-      this.#writer = new Thread(workerOptions(this.#core, this.#deps, 'write', this.#session), { heard: (message) => this.#heard(message), gone: (error) => this.#gone(error) });
+      this.#writer = new Thread(workerOptions(this.#core, this.#deps, 'write', this.#session), this.#onMessage, (error) => this.#onExit(error));
     } catch (error) {
-      // Not every host lets its program have threads.
-      return this.#gone(error);
+      // Some hosts do not allow threads.
+      return this.#onExit(error);
     }
-    for (const message of this.#outbox.unwritten) this.#writer.post(message);
+    for (const message of this.#outbox.unwritten) this.#writer.worker.postMessage(message);
   }
 
-  /** Reads run beside the writing, in a thread of their own; a journal in memory has but one. */
-  async #ask<T>(call: (thread: Thread) => Promise<T>): Promise<T> {
+  /** Reads run in a thread of their own beside the writer. A journal in memory has the writer alone. */
+  async #callReader<T>(call: (thread: Thread) => Promise<T>): Promise<T> {
     await this.open();
     if (this.#closed !== null) throw new Error('the journal was closed');
-    if (this.#tally.state.kind === 'memory') return this.#change(call);
-    this.#reader ??= new Thread(workerOptions(this.#core, this.#deps, 'read', this.#session), { heard: () => undefined, gone: () => (this.#reader = null) });
+    if (this.#status.state.kind === 'memory') return this.#callWriter(call);
+    if (this.#reader === null) {
+      const reader: Thread = new Thread(workerOptions(this.#core, this.#deps, 'read', this.#session), (message) => {
+        if (message.kind === 'result' || message.kind === 'error') reader.answered(message);
+      }, () => (this.#reader = null));
+      this.#reader = reader;
+    }
     return call(this.#reader);
   }
 
-  async #change<T>(call: (thread: Thread) => Promise<T>): Promise<T> {
+  async #callWriter<T>(call: (thread: Thread) => Promise<T>): Promise<T> {
     await this.open();
     if (this.#writer === null) throw new Error('the journal is starting again');
     return call(this.#writer);
   }
 
-  #heard(message: Told): void {
+  readonly #onMessage = (message: FromWorker): void => {
     switch (message.kind) {
-      case 'opened':
-        return this.#opened(message);
-      case 'failed':
-        return this.#failed(message.reason);
       case 'written':
-        return this.#wrote(message);
+        return this.#onWritten(message);
       case 'lines':
         this.#outbox.lined(message.seq);
         return message.bytes === null ? undefined : this.#deps.accessLog.show(message.bytes);
-      case 'unlined':
+      case 'result':
+      case 'error':
+        return this.#writer?.answered(message);
+      case 'opened':
+        return this.#onOpened(message);
+      case 'failed':
+        return this.#onFailed(message.reason);
+      case 'lineFailure':
         return this.#deps.accessLog.failed(message.sink, message.error, message.effect);
       case 'refusing':
-        this.#tally.lost('full', this.#outbox.written(message.seq, false));
-        return this.#outbox.isEmpty ? undefined : this.#wait();
+        this.#status.lost('full', this.#outbox.written(message.seq, false));
+        return this.#outbox.isEmpty ? undefined : this.#schedule();
       case 'lost':
-        return this.#tally.lost(message.reason, message.count);
+        return this.#status.lost(message.reason, message.count);
       case 'full':
-        this.#tally.full(message.reason);
+        this.#status.full(message.reason);
         return this.#outbox.giveWay();
       case 'recovered':
-        return this.#tally.recovered();
-      case 'taken':
-        return this.#outbox.passing(-message.bytes);
+        return this.#status.recovered();
+      case 'bodyChunkRead':
+        return this.#outbox.countChunk(-message.bytes);
       case 'checkpoint':
-        return this.#signed(message.checkpoint);
+        return this.#onSigned(message.checkpoint);
       case 'tampered':
         return this.#core.log.error({ reason: message.reason, fix: 'heimdall verify' }, 'journal.tampered');
     }
-  }
+  };
 
-  #opened(message: FromWorker & { kind: 'opened' }): void {
+  #onOpened(message: FromWorker & { kind: 'opened' }): void {
     this.#restart = firstRestart;
-    this.#tally.opened(message);
-    this.#tidying ??= this.#core.clock.setTimeout(() => void this.tidy().catch(() => undefined).then(() => this.#closed ?? this.#tidying?.refresh()), tidyEvery);
-    this.#tidying.unref();
+    this.#status.opened(message);
+    this.#retaining ??= this.#core.clock.setTimeout(() => void this.retain().catch(() => undefined).then(() => this.#closed ?? this.#retaining?.refresh()), retainEvery);
+    this.#retaining.unref();
     this.#opening.resolve();
   }
 
-  /** Without the file the gate may not serve; somebody may mend it while it runs. */
-  #failed(reason: string): void {
-    this.#tally.failed(reason);
+  /** Without the file the gate may not serve. The operator may repair it while the gate runs. */
+  #onFailed(reason: string): void {
+    this.#status.failed(reason);
     this.#outbox.giveWay();
     this.#opening.reject(new Error(`audit.path: expected a database this gate can use, got ${this.#core.config.audit.path} (${reason})`));
     this.#opening = Promise.withResolvers();
     this.#opening.promise.catch(() => undefined);
   }
 
-  #wrote({ seq, lastId, records, seconds, bytes }: FromWorker & { kind: 'written' }): void {
+  #onWritten({ seq, lastId, records, seconds, bytes }: FromWorker & { kind: 'written' }): void {
     this.#outbox.written(seq);
-    this.#tally.wrote(records, lastId, bytes, seconds);
+    this.#status.written(records, lastId, bytes, seconds);
     if (this.#strict && this.#outbox.isIdle && !this.#outbox.isEmpty) this.#post();
     if (records > 0) for (const listener of this.#listeners) listener(lastId);
   }
 
-  #signed(checkpoint: Checkpoint): void {
-    this.#tally.checkpoint = checkpoint;
+  #onSigned(checkpoint: Checkpoint): void {
+    this.#status.checkpoint = checkpoint;
     this.#core.log.info(checkpoint, 'journal.checkpoint');
     for (const listener of this.#checkpoints) listener(checkpoint);
   }
 
-  #gone(error: unknown): void {
+  #onExit(error: unknown): void {
     this.#writer = null;
     this.#outbox.lined(null);
     if (this.#closed !== null) return this.#outbox.giveWay();
@@ -297,6 +319,88 @@ export class WorkerJournal implements Journal {
       this.#start();
     }, this.#restart);
     this.#restarting.unref();
-    this.#restart = Math.min(longestRestart, this.#restart * 2);
+    this.#restart = Math.min(maxRestart, this.#restart * 2);
+  }
+}
+
+/** The state of the journal and its counters. Every change of state is an event. */
+class JournalStatus {
+  readonly #core: Core;
+  readonly #required: boolean;
+  readonly #dropped: Record<DropReason, number> = { queue: 0, full: 0, invalid: 0, size: 0, memory: 0, undelivered: 0 };
+  readonly #writeCounts = new Float64Array(writeBounds.length + 1);
+  #writeSum = 0;
+  #written = 0;
+  #lastId = 0;
+  #bytes = 0;
+  #reportedAt = Number.NEGATIVE_INFINITY;
+  state: JournalState = { kind: 'idle' };
+  checkpoint: Checkpoint | null = null;
+
+  /** @param required model routes must be refused while there is no file. */
+  constructor(core: Core, required: boolean) {
+    this.#core = core;
+    this.#required = required;
+  }
+
+  /** Model routes must be refused now. */
+  get refusing(): boolean {
+    return this.#required && (this.state.kind === 'failed' || (this.state.kind === 'full' && this.#core.config.audit.onFull === 'refuse'));
+  }
+
+  opened({ memory, lastId, bytes, interrupted }: FromWorker & { kind: 'opened' }): void {
+    this.#lastId = lastId;
+    this.#bytes = bytes;
+    this.state = memory === null ? { kind: 'open' } : { kind: 'memory', reason: memory };
+    if (memory !== null) this.#core.log.error({ ...this.#about(memory), effect: 'only the latest records are kept, in memory' }, 'journal.memory');
+    if (interrupted > 0) this.#core.log.warn({ records: interrupted, reason: 'they were in hand when the gate ended last' }, 'journal.interrupted');
+  }
+
+  /** The file cannot be opened, and the gate may not serve without it. */
+  failed(reason: string): void {
+    const known = this.state.kind === 'failed';
+    this.state = { kind: 'failed', reason };
+    if (!known) this.#core.log.error({ ...this.#about(reason), effect: 'model routes are answered with 503' }, 'journal.failed');
+  }
+
+  full(reason: string): void {
+    this.state = { kind: 'full', reason, since: this.#core.clock.now() };
+    this.#core.log.error({ ...this.#about(reason), effect: this.refusing ? 'model routes are answered with 503' : 'records wait, then are dropped' }, 'journal.full');
+  }
+
+  recovered(): void {
+    this.state = { kind: 'open' };
+    this.#core.log.info({ dropped: { ...this.#dropped } }, 'journal.recovered');
+  }
+
+  #about(reason: string): object {
+    return { path: this.#core.config.audit.path, reason };
+  }
+
+  /** Counts a commit. @param seconds its duration. */
+  written(records: number, lastId: number, bytes: number, seconds: number): void {
+    this.#written += records;
+    this.#lastId = lastId;
+    this.#bytes = bytes;
+    let bucket = 0;
+    while (bucket < writeBounds.length && seconds > (writeBounds[bucket] as number)) bucket++;
+    this.#writeCounts[bucket] = (this.#writeCounts[bucket] as number) + 1;
+    this.#writeSum += seconds;
+  }
+
+  lost(reason: DropReason, count: number): void {
+    if (count === 0) return;
+    this.#dropped[reason] += count;
+    const now = this.#core.clock.now();
+    if (now - this.#reportedAt < lossEventEvery) return;
+    this.#reportedAt = now;
+    this.#core.log.warn({ reason, dropped: { ...this.#dropped } }, 'journal.dropped');
+  }
+
+  stats(waiting: number, waitingBytes: number): JournalStats {
+    return {
+      state: this.state, lastId: this.#lastId, written: this.#written, dropped: { ...this.#dropped }, waiting, waitingBytes, bytes: this.#bytes,
+      writeCounts: this.#writeCounts, writeSum: this.#writeSum, checkpoint: this.checkpoint,
+    };
   }
 }

@@ -1,62 +1,62 @@
 import type { MessagePort } from 'node:worker_threads';
 import { openFile, openMemory, reasonOf, type Opened } from './database.ts';
 import { type FromWorker, type ToWorker, wipe, type WorkerOptions } from '../record/record.ts';
-import { Lines } from '../access-log/access-log.ts';
+import { AccessLineWriter } from '../access-log/access-log.ts';
 import { Writer } from './writer.ts';
 
-type Tell = (message: FromWorker) => void;
+type Send = (message: FromWorker) => void;
 
-/** Before a file that could not be opened is tried again, milliseconds; doubles up to the second. */
-const firstTry = 100;
-const longestTry = 10_000;
+/** Delay before a file that could not be opened is tried again, milliseconds; it doubles up to the second value. */
+const firstDelay = 100;
+const maxDelay = 10_000;
 
 /**
- * Opens the journal and writes what comes; what cannot be written now is tried again until it can. A file that must not be
- * done without is tried again too, while records are refused and leave their access lines alone.
+ * Opens the journal and writes what arrives. When the file cannot be opened, the journal is kept in memory. When the file is
+ * required, it is tried again, and records are refused meanwhile; their access lines are still written.
  */
-export function startWriter(options: WorkerOptions, port: MessagePort, tell: Tell): void {
-  const lines = new Lines(options.lines, options.queryAllow, tell);
-  const on = (opened: Opened): Writer => new Writer(options, opened, lines, tell, () => port.close());
+export function startWriter(options: WorkerOptions, port: MessagePort, send: Send): void {
+  const lines = new AccessLineWriter(options.lines, options.queryAllow, send);
+  const on = (opened: Opened): Writer => new Writer(options, opened, lines, send, () => port.close());
   let writer: Writer | null = null;
   let next: NodeJS.Timeout | null = null;
-  let wait = firstTry;
+  let delay = firstDelay;
   const open = (): void => {
     const found = onFile(options, on);
     if (typeof found !== 'string') writer = found;
     else if (!options.required) writer = on(openMemory(found));
     else {
-      tell({ kind: 'failed', reason: found });
-      next = setTimeout(open, wait);
-      wait = Math.min(longestTry, wait * 2);
+      send({ kind: 'failed', reason: found });
+      next = setTimeout(open, delay);
+      delay = Math.min(maxDelay, delay * 2);
     }
   };
   open();
   port.on('message', (message: ToWorker) => {
-    if (writer !== null) return writer.hear(message);
-    const isLast = refuse(message, lines, tell);
+    if (writer !== null) return writer.onMessage(message);
+    const isLast = refuse(message, lines, send);
     if (!isLast) return;
     if (next !== null) clearTimeout(next);
     port.close();
   });
 }
 
-/** @returns whether nothing will follow. */
-function refuse(message: ToWorker, lines: Lines, tell: Tell): boolean {
-  if (message.kind === 'piece') tell({ kind: 'taken', bytes: message.bytes.length });
-  else if (message.kind === 'lines') lines.ofSpared(message.spared);
+/** @returns whether the journal is being closed. */
+function refuse(message: ToWorker, lines: AccessLineWriter, send: Send): boolean {
+  if (message.kind === 'bodyChunk') send({ kind: 'bodyChunkRead', bytes: message.bytes.length });
+  else if (message.kind === 'lines') lines.writeUnplaced(message.unplaced);
   else if (message.kind === 'batch') {
-    lines.early(message);
+    lines.writeEarly(message);
     wipe(message);
-    tell({ kind: 'refusing', seq: message.seq });
+    send({ kind: 'refusing', seq: message.seq });
   } else {
     const isLast = message.name === 'close';
-    tell(isLast ? { kind: 'answer', call: message.call, value: null } : { kind: 'refused', call: message.call, message: 'the journal has no file' });
+    send(isLast ? { kind: 'result', call: message.call, value: null } : { kind: 'error', call: message.call, message: 'the journal has no file' });
     return isLast;
   }
   return false;
 }
 
-/** @returns why the file cannot be used, when it cannot. */
+/** @returns the writer, or the reason why the file cannot be used. */
 function onFile({ path, durable }: WorkerOptions, on: (opened: Opened) => Writer): Writer | string {
   let opened: Opened | null = null;
   try {

@@ -1,15 +1,15 @@
-import { type Added, type Batch, type Committed, type Kind, Segment, type Written } from '../record/record.ts';
+import { type Batch, type Committed, type ExternalRecord, type Kind, type RecordMemory, Segment, type ToWorker } from '../record/record.ts';
 
-/** Records and bytes that may wait for the writing before records are dropped. */
-const mostRecords = 100_000;
-const mostBytes = 67_108_864;
-/** Segments of records without a place that may wait for their access lines. */
-const mostSpare = 8;
-/** Segments kept for later; a quiet gate needs two. */
+/** Records and bytes that may wait for the worker; further records are dropped. */
+const maxRecords = 100_000;
+const maxBytes = 67_108_864;
+/** Segments with unplaced records that may wait for their access lines. */
+const maxUnplaced = 8;
+/** Segments kept for reuse; a quiet gate needs two. */
 const keptSegments = 4;
 
-/** Writes a record into a segment. @param mostBody bytes of its body. @returns false when it does not fit, and nothing of it is there. */
-export type Encode<R> = (segment: Segment, record: R, kind: Kind, mostBody: number) => boolean;
+/** Writes a record into a segment. @param maxBody bytes of the body. @returns false when it does not fit; the segment is unchanged then. */
+export type Encode<R> = (segment: Segment, record: R, kind: Kind, maxBody: number) => boolean;
 
 interface Posted {
   readonly segment: Segment;
@@ -17,8 +17,8 @@ interface Posted {
 }
 
 /**
- * What waits to be written: the segment being filled, and those posted to the worker and not yet committed. Those stay, so
- * that they can be posted again to another worker, which skips what was committed.
+ * Records that wait to be written: the segment being filled, full ones, and those posted to the worker and not yet committed.
+ * Posted segments stay here, so that they can be posted to another worker, which skips what was committed.
  */
 export class Outbox<R> {
   readonly #encode: Encode<R>;
@@ -32,11 +32,13 @@ export class Outbox<R> {
   #seq = 0;
   #records = 0;
   #bytes = 0;
-  #passing = 0;
-  #spare: Segment[] = [];
-  #sparePosted = false;
+  #chunkBytes = 0;
+  #unplaced: Segment[] = [];
+  #unplacedPosted = false;
+  /** A segment is full and should be posted at once. Changed here only. */
+  isPressing = false;
 
-  /** @param scarceBody bytes of a body that are kept while room is scarce. */
+  /** @param scarceBody bytes of a request body that are kept while more than half of the room is taken. */
   constructor(encode: Encode<R>, scarceBody: number) {
     this.#encode = encode;
     this.#scarceBody = scarceBody;
@@ -49,17 +51,17 @@ export class Outbox<R> {
 
   /** Bytes that wait. */
   get bytes(): number {
-    return this.#bytes + this.#passing + this.#current.size;
+    return this.#bytes + this.#chunkBytes + this.#current.size;
   }
 
-  /** Half of what may wait does: what is large and can be left out should be. */
+  /** More than half of the room is taken: large optional data should be left out. */
   get isScarce(): boolean {
-    return this.bytes > mostBytes / 2;
+    return this.bytes > maxBytes / 2;
   }
 
-  /** Counts pieces of bodies on their way to the worker. @param bytes more, or less. */
-  passing(bytes: number): void {
-    this.#passing = Math.max(0, this.#passing + bytes);
+  /** Counts body chunks on their way to the worker. @param bytes added, or read when negative. */
+  countChunk(bytes: number): void {
+    this.#chunkBytes = Math.max(0, this.#chunkBytes + bytes);
   }
 
   /** Nothing is posted. */
@@ -68,10 +70,10 @@ export class Outbox<R> {
   }
 
   get isEmpty(): boolean {
-    return this.isIdle && this.#full.length === 0 && this.#current.records === 0 && this.#cursors.size === 0 && this.#spare.length === 0;
+    return this.isIdle && this.#full.length === 0 && this.#current.records === 0 && this.#cursors.size === 0 && this.#unplaced.length === 0;
   }
 
-  /** Every posted batch that is not committed, oldest first. */
+  /** Posted batches that are not committed, oldest first. */
   get unwritten(): readonly Batch[] {
     return [...this.#posted.values()].map(({ message }) => message);
   }
@@ -79,117 +81,107 @@ export class Outbox<R> {
   /**
    * Adds a record.
    * @param then called when it is committed, or cannot be.
-   * @returns false when too much waits.
+   * @returns false when there is no room.
    */
   add(record: R, kind: Kind, then?: Committed): boolean {
-    if (this.#records >= mostRecords || this.#bytes >= mostBytes) return false;
-    if (!this.#write(record, kind)) {
+    if (this.#records >= maxRecords || this.#bytes >= maxBytes) return false;
+    const maxBody = this.#bytes + this.#chunkBytes + this.#current.size > maxBytes / 2 ? this.#scarceBody : Infinity;
+    if (!this.#encode(this.#current, record, kind, maxBody)) {
       if (this.#current.records === 0) return false;
       this.#seal();
-      if (!this.#write(record, kind)) return false;
+      if (!this.#encode(this.#current, record, kind, maxBody)) return false;
     }
     if (then !== undefined) this.#current.whenCommitted(then);
     return true;
   }
 
-  /** While half of what may wait does, what is large and can be left out is. */
-  #write(record: R, kind: Kind): boolean {
-    return this.#encode(this.#current, record, kind, this.isScarce ? this.#scarceBody : Infinity);
-  }
-
-  /** What becomes of a record without a place: its access line is still made, unless too many wait for that too. */
-  spare(record: R): void {
-    const last = this.#spare.at(-1);
+  /** Takes a record for which there is no room: only its access line is written, unless too many wait for that too. */
+  addUnplaced(record: R): void {
+    const last = this.#unplaced.at(-1);
     if (last !== undefined && this.#encode(last, record, 'line', 0)) return;
-    if (this.#spare.length >= mostSpare) return;
+    if (this.#unplaced.length >= maxUnplaced) return;
     const next = new Segment();
-    if (this.#encode(next, record, 'line', 0)) this.#spare.push(next);
+    if (this.#encode(next, record, 'line', 0)) this.#unplaced.push(next);
   }
 
-  /** Hands out what was spared, when no more of it is on its way. */
-  takeSpare(): readonly Written[] {
-    if (this.#sparePosted) return [];
-    const spared = this.#spare.map(({ written }) => written);
-    this.#spare = [];
-    this.#sparePosted = spared.length > 0;
-    return spared;
-  }
-
-  /** The access lines of a batch are made, or of what was spared; null also says that its worker is gone. */
+  /** The access lines of a batch are written, or of unplaced records. @param seq null for those, also when their worker has ended. */
   lined(seq: number | null): void {
-    if (seq === null) this.#sparePosted = false;
+    if (seq === null) this.#unplacedPosted = false;
     const posted = this.#posted.get(seq ?? 0);
     if (posted !== undefined) posted.message = { ...posted.message, isLined: true };
   }
 
-  /** Adds records from elsewhere. @returns false when too much waits. */
-  append(added: readonly Added[], then: Committed): boolean {
-    if (this.#records + added.length > mostRecords || this.#bytes >= mostBytes) return false;
-    for (const one of added) this.#current.append(one);
+  /** Adds records from elsewhere. @returns false when there is no room. */
+  append(records: readonly ExternalRecord[], then: Committed): boolean {
+    if (this.#records + records.length > maxRecords || this.#bytes >= maxBytes) return false;
+    for (const record of records) this.#current.append(record);
     this.#current.whenCommitted(then);
     return true;
   }
 
-  /** Moves a sink's cursor with the next batch; null forgets it. */
+  /** Moves a sink's cursor with the next batch; null removes it. */
   move(sink: string, id: number | null): void {
     this.#cursors.set(sink, id);
   }
 
-  /** Where a cursor is that was moved and not yet posted. */
+  /** A cursor that was moved and is not posted yet. */
   moved(sink: string): number | null | undefined {
     return this.#cursors.get(sink);
   }
 
-  /** Whether a segment is full and should be posted at once. */
-  get isPressing(): boolean {
-    return this.#full.length > 0;
-  }
-
-  /** Hands out everything that is not posted yet. @param now Unix milliseconds. */
-  *take(now: number): Generator<Batch> {
+  /**
+   * Takes everything that is not posted yet, as messages for the worker.
+   * @param now Unix milliseconds. @param hasWorker unplaced records are taken too; they are posted once and not kept.
+   */
+  take(now: number, hasWorker: boolean): readonly ToWorker[] {
+    const messages: ToWorker[] = [];
     if (this.#current.records > 0 || (this.#cursors.size > 0 && this.#full.length === 0)) this.#seal();
     for (let segment = this.#full.shift(); segment !== undefined; segment = this.#full.shift()) {
       const message = segment.message(++this.#seq, now, [...this.#cursors]);
       this.#cursors = new Map();
       this.#posted.set(this.#seq, { segment, message });
-      yield message;
+      messages.push(message);
     }
+    this.isPressing = false;
+    if (hasWorker && this.#unplaced.length > 0 && !this.#unplacedPosted) messages.push({ kind: 'lines', unplaced: this.#takeUnplaced() });
+    return messages;
   }
 
-  /** Resolves when everything posted so far is committed, or must be given up waiting for. */
+  #takeUnplaced(): readonly RecordMemory[] {
+    const unplaced = this.#unplaced.map(({ content }) => content);
+    this.#unplaced = [];
+    this.#unplacedPosted = true;
+    return unplaced;
+  }
+
+  /** Resolves when everything posted so far is committed, or cannot be. */
   settled(): Promise<void> {
     if (this.isIdle) return Promise.resolve();
     return new Promise((done) => this.#awaited.push({ seq: this.#seq, done }));
   }
 
-  /** Lets go of everything up to a batch. @param kept whether it is committed. @returns how many records. */
+  /** Releases everything up to a batch. @param kept whether it is committed. @returns the number of records. */
   written(seq: number, kept = true): number {
     const before = this.#records;
-    this.#letGo(seq, kept);
-    this.#wake(seq);
+    for (const [posted, { segment }] of this.#posted) {
+      if (posted > seq) break;
+      this.#posted.delete(posted);
+      this.#records -= segment.records;
+      this.#bytes -= segment.size;
+      segment.release(kept);
+      if (this.#free.length < keptSegments) this.#free.push(segment);
+    }
+    if (this.#awaited.length > 0) this.#wake(seq);
     return before - this.#records;
   }
 
   #wake(seq: number): void {
     const over = this.#awaited.filter((awaited) => awaited.seq <= seq);
-    if (over.length === 0) return;
     this.#awaited = this.#awaited.filter((awaited) => awaited.seq > seq);
     for (const { done } of over) done();
   }
 
-  #letGo(seq: number, kept: boolean): void {
-    for (const [posted, { segment }] of this.#posted) {
-      if (posted > seq) return;
-      this.#posted.delete(posted);
-      this.#records -= segment.records;
-      this.#bytes -= segment.size;
-      segment.settle(kept);
-      segment.clear();
-      if (this.#free.length < keptSegments) this.#free.push(segment);
-    }
-  }
-
-  /** Tells all who wait that it may take long; what waits stays. */
+  /** Tells all callers that wait for a commit that it may take long. The records stay. */
   giveWay(): void {
     for (const { segment } of this.#posted.values()) segment.settle(false);
     for (const segment of this.#full) segment.settle(false);
@@ -197,12 +189,13 @@ export class Outbox<R> {
     this.#wake(this.#seq);
   }
 
-  /** Drops everything. @returns how many records. */
+  /** Drops everything. @returns the number of records. */
   drop(): number {
     const lost = this.records;
     this.giveWay();
     this.#posted.clear();
     this.#full.length = 0;
+    this.isPressing = false;
     this.#current = new Segment();
     this.#records = 0;
     this.#bytes = 0;
@@ -211,6 +204,7 @@ export class Outbox<R> {
 
   #seal(): void {
     this.#full.push(this.#current);
+    this.isPressing = true;
     this.#records += this.#current.records;
     this.#bytes += this.#current.size;
     this.#current = this.#free.pop() ?? new Segment();

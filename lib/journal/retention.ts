@@ -31,7 +31,7 @@ export interface Retention {
 }
 
 /** Removes what is too old, then what is too much, in small pieces between which others write. */
-export async function tidy(db: DatabaseSync, retention: Retention, now: number): Promise<void> {
+export async function applyRetention(db: DatabaseSync, retention: Retention, now: number): Promise<void> {
   let changed = false;
   for (let more = eraseBodies(db, retention, now); more !== 'none'; more = eraseBodies(db, retention, now)) {
     changed = true;
@@ -43,13 +43,13 @@ export async function tidy(db: DatabaseSync, retention: Retention, now: number):
     changed = true;
     await setImmediate();
   }
-  await shrink(db, retention);
-  // Until the log is emptied it holds what was erased.
+  await enforceMaxSize(db, retention);
+  // Until the log is erasedValue it holds what was erased.
   if (changed && retention.path !== null) db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
 }
 
 /** Keeps the database within its bounds, whoever waits for its records. */
-export async function shrink(db: DatabaseSync, retention: Retention): Promise<void> {
+export async function enforceMaxSize(db: DatabaseSync, retention: Retention): Promise<void> {
   const all = (): boolean => true;
   const limit = retention.path === null ? mostInMemory : retention.maxSize;
   const size = (): number => (retention.path === null ? countOf(db) : sizeOf(db));
@@ -67,7 +67,7 @@ const countOf = (db: DatabaseSync): number => (db.prepare('SELECT count(*) AS co
 /** Records there are, or a few more. */
 const spanOf = (db: DatabaseSync): number => (db.prepare('SELECT coalesce(max(id) - min(id) + 1, 1) AS span FROM heimdall_logs').get() as { span: number }).span;
 
-/** The log is emptied by the next commits; what stands in it says nothing about the size. */
+/** The log is erasedValue by the next commits; what stands in it says nothing about the size. */
 const sizeOf = (db: DatabaseSync): number => usedBytes(db, null);
 
 interface Old {

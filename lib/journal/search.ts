@@ -3,16 +3,16 @@ import { isNetwork, readDuration, show, suggestion } from '../config/config.ts';
 import { expectation } from '../errors.ts';
 import { parseAddress } from '../identity/identity.ts';
 
-/** A SELECT of ours with the values for its places. */
+/** A SELECT with the values of its parameters. */
 export interface Query {
   readonly sql: string;
   readonly values: readonly SqlValue[];
 }
 
-/** What somebody looks for, as they wrote it: the names of {@link filters}. */
+/** The filters of a search by name, as they were written: the names of {@link filters}. */
 export type Wanted = Readonly<Record<string, string>>;
 
-/** A filter does not say what its name asks for. */
+/** A filter is unknown or has an invalid value. */
 export class SearchError extends Error {
   readonly field: string;
 
@@ -30,12 +30,12 @@ interface Condition {
 interface Filter {
   readonly what: string;
   readonly example: string;
-  /** @returns null for what it cannot be. */
+  /** @returns null for an invalid value. */
   readonly read: (text: string, now: number) => Condition | null;
 }
 
 const equals = (column: string) => (text: string): Condition => ({ sql: `${column} = ?`, values: [text] });
-/** Between the text and the first that does not begin with it, so that an index serves it. */
+/** A range from the text to the first text that does not begin with it, so that an index can be used. */
 const begins = (column: string) => (text: string): Condition => ({ sql: `${column} >= ? AND ${column} < ?`, values: [text, `${text}\u{10ffff}`] });
 const hex = (column: string) => (text: string): Condition | null => (/^[0-9a-f]{4,64}$/i.test(text) ? begins(column)(text.toLowerCase()) : null);
 const time = (comparison: string) => (text: string, now: number): Condition | null => {
@@ -43,7 +43,7 @@ const time = (comparison: string) => (text: string, now: number): Condition | nu
   return at === null ? null : { sql: `timestamp ${comparison} ?`, values: [Math.floor(at / 1000)] };
 };
 
-/** Everything records can be found by. */
+/** The filters of a search. */
 export const filters = {
   key: { what: 'name of a gateway key, subject of a JWT, or identity of a token', example: 'team-a', read: (text) => ({ sql: '(key_id = ? OR token_id = ?)', values: [text, text] }) },
   user: { what: "NewAPI's number of the user", example: '17', read: (text) => (/^\d+$/.test(text) ? { sql: 'user_id = ?', values: [Number(text)] } : null) },
@@ -64,15 +64,15 @@ export const filters = {
   to: { what: 'before: a date, a date and time, or a duration back from now', example: '2026-11-22T12:00:00Z', read: time('<') },
 } as const satisfies Record<string, Filter>;
 
-/** Columns that hold what was said: read one record at a time, and never unseen. */
-const said = ['request_headers', 'request_body', 'response_body', 'cookies'];
+/** Columns with content. A page of records leaves them out. */
+const contentColumns = ['request_headers', 'request_body', 'response_body', 'cookies'];
 
 /** The SELECT for a page of records. */
 export interface Page {
   readonly wanted: Wanted;
   /** At most 1000. */
   readonly limit: number;
-  /** Position behind which the page begins, in its direction; null for the first. */
+  /** Position after which the page begins, in its direction; null for the first page. */
   readonly cursor: number | null;
   readonly order: 'newest' | 'oldest';
   /** Unix milliseconds. */
@@ -80,27 +80,27 @@ export interface Page {
 }
 
 /**
- * Records without what was said, newest first or oldest first.
- * @param columns all that a record has.
+ * A page of records without their content.
+ * @param columns the columns of a record.
  * @throws SearchError naming the filter.
  */
 export function pageOf({ wanted, limit, cursor, order, now }: Page, columns: string): Query {
   const { sql, values } = conditions(wanted, now);
-  const listed = columns.split(', ').map((name) => (said.includes(name) ? `NULL AS ${name}` : name)).join(', ');
+  const listed = columns.split(', ').map((name) => (contentColumns.includes(name) ? `NULL AS ${name}` : name)).join(', ');
   const behind = cursor === null ? [] : [{ sql: order === 'newest' ? 'id < ?' : 'id > ?', values: [cursor] }];
   const all = joined([{ sql, values }, ...behind]);
   const by = `ORDER BY id ${order === 'newest' ? 'DESC' : 'ASC'}`;
-  // Found by themselves, an index that has all that is asked for serves instead of the table, which is ten times as large.
+  // The inner SELECT reads an index that has all filter columns, instead of the table, which is ten times as large.
   return { sql: `SELECT ${listed} FROM heimdall_logs WHERE id IN (SELECT id FROM heimdall_logs WHERE ${all.sql} ${by} LIMIT ?) ${by}`, values: [...all.values, limit] };
 }
 
-/** How many records there are. @throws SearchError naming the filter. */
+/** The number of records. @throws SearchError naming the filter. */
 export function countOf(wanted: Wanted, now: number): Query {
   const { sql, values } = conditions(wanted, now);
   return { sql: `SELECT count(*) AS records FROM heimdall_logs WHERE ${sql}`, values };
 }
 
-/** What records can be put together by, with their columns. */
+/** The names records can be grouped by, with their columns. */
 export const groups = {
   key: 'coalesce(key_id, token_id)',
   address: 'real_ip',
@@ -116,15 +116,15 @@ export const groups = {
   content: 'content_fingerprint',
 } as const;
 
-/** What groups can be put in order by, and be required to have at least so many of. */
+/** The measures groups can be sorted and filtered by. */
 export const measures = ['requests', 'keys', 'addresses', 'devices', 'errors', 'tokens', 'cost', 'last_seen', 'per_minute'] as const;
 
-/** Groups of records. */
+/** A grouping of records. */
 export interface Grouping {
   readonly wanted: Wanted;
   readonly by: keyof typeof groups;
   readonly sort: (typeof measures)[number];
-  /** Least value of the measure it is sorted by; the addresses with many keys are those with `keys` of at least two. */
+  /** Least value of the measure in `sort`. For example, addresses used by several keys have `keys` of at least 2. */
   readonly least: number;
   readonly limit: number;
   readonly offset: number;
@@ -132,8 +132,8 @@ export interface Grouping {
 }
 
 /**
- * What is known of each group: how many requests, from when to when, with how many keys, addresses and devices, how many
- * failed, what they used and cost, and how many came a minute.
+ * For each group: requests, first and last time, distinct keys, addresses and devices, errors, tokens, cost, and requests a
+ * minute.
  * @throws SearchError naming the filter.
  */
 export function groupsOf({ wanted, by, sort, least, limit, offset, now }: Grouping): Query {
@@ -150,8 +150,8 @@ export function groupsOf({ wanted, by, sort, least, limit, offset, now }: Groupi
 }
 
 /**
- * Requests in each stretch of time, of each group or of all.
- * @param seconds length of a stretch.
+ * Requests in each interval, of each group or of all.
+ * @param seconds length of an interval.
  * @throws SearchError naming the filter.
  */
 export function frequencyOf(wanted: Wanted, by: keyof typeof groups | null, seconds: number, limit: number, now: number): Query {
@@ -164,7 +164,7 @@ export function frequencyOf(wanted: Wanted, by: keyof typeof groups | null, seco
   };
 }
 
-/** Requests by how they ended; together they are all there are. @throws SearchError naming the filter. */
+/** Requests by outcome; the outcomes add up to all requests. @throws SearchError naming the filter. */
 export function balanceOf(wanted: Wanted, now: number): Query {
   const { sql, values } = conditions(wanted, now);
   const ended = (name: string, test: string): string => `coalesce(sum(${test}), 0) AS ${name}`;
@@ -201,7 +201,7 @@ export function momentOf(text: string, now: number): number | null {
 function address(text: string): Condition | null {
   const plain = parseAddress(text);
   if (plain !== null) return equals('real_ip')(plain);
-  // Networks by whole bytes are prefixes of what is written.
+  // A network of whole bytes is a prefix of the text.
   const octets = isNetwork(text) ? /^((?:\d+\.){1,3})[\d.]*\/(8|16|24)$/.exec(text) : null;
   if (octets === null) return null;
   return begins('real_ip')(text.split('.').slice(0, Number(octets[2]) / 8).join('.') + '.');

@@ -1,14 +1,14 @@
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { Checkpoint } from '../../types/sink.d.ts';
-import { bodyDigest, Leaves, origin, privateDigest, salts, signedText, type Signer, type Trust } from './hash-chain.ts';
+import { bodyDigest, BatchDigest, origin, privateDigest, salts, signedText, type Signer, type Verifier } from './hash-chain.ts';
 import { isPassing, transaction } from './database.ts';
-import { columns, names, valuesOf, type Draft } from '../record/record.ts';
+import { columns, names, valuesOf, type RecordRow } from '../record/record.ts';
 
 /** What one transaction adds. */
 export interface Writing {
-  readonly records: readonly Draft[];
-  readonly intents: readonly Draft[];
+  readonly records: readonly RecordRow[];
+  readonly intents: readonly RecordRow[];
   readonly cursors: readonly (readonly [sink: string, id: number | null])[];
   /** The last batch of the gate that is in it. */
   readonly seq: number;
@@ -90,7 +90,7 @@ export class Store {
     const salted = salts(records.length);
     const created = dateTime(now);
     const first = head.last + 1;
-    const leaves = new Leaves();
+    const leaves = new BatchDigest();
     let invalid = 0;
     for (const [at, draft] of records.entries()) {
       draft.id = head.last + 1;
@@ -120,7 +120,7 @@ export class Store {
     }
   }
 
-  #close(head: Head, first: number, time: number, leaves: Leaves): void {
+  #close(head: Head, first: number, time: number, leaves: BatchDigest): void {
     const facts = { batch: head.batch + 1, first, last: head.last, time };
     head.hash = leaves.hash(head.hash, facts);
     head.batch = facts.batch;
@@ -136,7 +136,7 @@ export class Store {
   recover(now: number): number {
     const rows = this.db.prepare('SELECT draft FROM heimdall_intents WHERE session <> ? ORDER BY request_id').all(this.#session) as { draft: string }[];
     this.#hasIntents ||= rows.length > 0;
-    const records = rows.map(({ draft }) => ({ ...empty, ...(JSON.parse(draft) as Draft) }));
+    const records = rows.map(({ draft }) => ({ ...empty, ...(JSON.parse(draft) as RecordRow) }));
     const { records: count } = this.write({ records, intents: [], cursors: [], seq: 0, now });
     this.db.prepare('DELETE FROM heimdall_sessions WHERE session <> ?').run(this.#session);
     return count;
@@ -166,7 +166,7 @@ export class Store {
    * `verify` names the break after the chain has gone on.
    * @returns what is wrong, or null.
    */
-  compare(headFile: string, trust: Trust): string | null {
+  compare(headFile: string, trust: Verifier): string | null {
     const signed = readHead(headFile);
     if (signed === null) return null;
     if (!trust(signedText.checkpoint(signed), signed.signature, signed.key)) return null;
@@ -178,7 +178,7 @@ export class Store {
   }
 }
 
-const empty = Object.fromEntries(columns.map(({ name }) => [name, null])) as Draft;
+const empty = Object.fromEntries(columns.map(({ name }) => [name, null])) as RecordRow;
 
 /** The last checkpoint lies there, so that a file cut or exchanged is noticed. */
 export const headFileOf = (path: string): string => `${path}.head`;

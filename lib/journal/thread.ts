@@ -5,24 +5,24 @@ import type { Route } from '../../types/route.d.ts';
 import { secretsOf } from '../config/config.ts';
 import type { Core } from '../request/request.ts';
 import type { AccessLog } from '../access-log/access-log.ts';
-import type { CallName, Calls, FromWorker, LineOptions, ToWorker, WorkerOptions } from '../record/record.ts';
+import type { CallName, FromWorker, LineOptions, WorkerCalls, WorkerOptions } from '../record/record.ts';
 
 /** Sources run as `.ts`, the package as `.js`. */
 const file = new URL(`./worker${extname(import.meta.url)}`, import.meta.url);
-/** Of a worker, megabytes: the page cache of the database is not counted. */
+/** Heap of a worker in megabytes; the page cache of the database is not part of it. */
 const heap = { maxOldGenerationSizeMb: 512 };
 
-/** What the journal needs of the gate. */
+/** The journal's dependencies on other parts of the gate. */
 export interface JournalDeps {
-  /** The install secret; asked for when the worker starts. */
+  /** The install secret; read when the worker starts. */
   readonly secret: () => string;
   readonly routeOf: (method: string, path: string) => Route;
-  /** Names of the sinks retention waits for; without it all that have a cursor. */
+  /** Names of the sinks that retention waits for; without it, every sink that has a cursor. */
   readonly sinks?: readonly string[];
   readonly accessLog: AccessLog;
 }
 
-/** What a worker of this gate is told at its start. */
+/** The options of this gate's worker. */
 export function workerOptions({ config, clock }: Core, { secret, sinks, accessLog }: JournalDeps, role: WorkerOptions['role'], session: string): WorkerOptions {
   const { path, retention, maxSize, capture, durability, onFull } = config.audit;
   const durable = durability === 'strict';
@@ -50,79 +50,77 @@ function lineOptions({ format, file, maxSize, maxFiles }: LoggingConfig, isShown
   return { format, file: file === false ? false : resolve(file), maxSize, maxFiles, isShown };
 }
 
-interface Asked {
+interface PendingCall {
   readonly resolve: (value: never) => void;
   readonly reject: (error: Error) => void;
 }
 
-/** What a worker says by itself. */
-export type Told = Exclude<FromWorker, { kind: 'answer' | 'refused' }>;
-
-/** What a thread tells its owner. */
-export interface ThreadOwner {
-  heard(message: Told): void;
-  /** It ended by itself. @param error why, where it said so. */
-  gone(error: Error | null): void;
-}
-
-/** A worker of the journal. It keeps the process alive only while somebody waits for it. */
+/** A worker thread of the journal, and the calls that wait for its answers. It keeps the process alive only while a caller waits. */
 export class Thread {
-  readonly #worker: Worker;
-  readonly #asked = new Map<number, Asked>();
-  readonly #owner: ThreadOwner;
+  /** Batches are posted here and messages arrive here directly, without a hop through this class. */
+  readonly worker: Worker;
+  readonly #pending = new Map<number, PendingCall>();
   #calls = 0;
   #holders = 0;
   #ended = false;
 
-  constructor(options: WorkerOptions, owner: ThreadOwner) {
-    this.#owner = owner;
-    // What the process was started with (a test runner, a loader) is not for this thread.
-    this.#worker = new Worker(file, { workerData: options, name: `heimdall-journal-${options.role}`, resourceLimits: heap, execArgv: [], stdout: false });
-    this.#worker.unref();
+  /**
+   * @param onMessage gets every message; those that answer a call have to be passed to {@link Thread.answered}.
+   * @param onExit called when the worker ends by itself. @param error the reason, where there is one.
+   */
+  constructor(options: WorkerOptions, onMessage: (message: FromWorker) => void, onExit: (error: Error | null) => void) {
+    // Options of the process (a test runner, a loader) do not apply to this thread.
+    this.worker = new Worker(file, { workerData: options, name: `heimdall-journal-${options.role}`, resourceLimits: heap, execArgv: [], stdout: false });
+    this.worker.unref();
     let failed: Error | null = null;
-    this.#worker.on('message', (message: FromWorker) => this.#heard(message));
-    this.#worker.on('error', (error: unknown) => {
+    this.worker.on('message', onMessage);
+    this.worker.on('error', (error: unknown) => {
       failed = error instanceof Error ? error : new Error(String(error));
     });
-    this.#worker.once('exit', () => {
-      for (const { reject } of this.#asked.values()) reject(failed ?? new Error('the journal was closed'));
-      this.#asked.clear();
+    this.worker.once('exit', () => {
+      for (const { reject } of this.#pending.values()) reject(failed ?? new Error('the journal was closed'));
+      this.#pending.clear();
       if (this.#ended) return;
       this.#ended = true;
-      owner.gone(failed);
+      onExit(failed);
     });
   }
 
-  post(message: ToWorker, transfer: readonly ArrayBuffer[] = []): void {
-    if (!this.#ended) this.#worker.postMessage(message, [...transfer]);
-  }
-
-  call<N extends CallName>(name: N, ask: Calls[N]['ask']): Promise<Calls[N]['answer']> {
+  /** Calls the worker and resolves with its result. */
+  call<N extends CallName>(name: N, request: WorkerCalls[N]['request']): Promise<WorkerCalls[N]['result']> {
     if (this.#ended) return Promise.reject(new Error('the journal was closed'));
-    const { promise, resolve, reject } = Promise.withResolvers<Calls[N]['answer']>();
+    const { promise, resolve, reject } = Promise.withResolvers<WorkerCalls[N]['result']>();
     const call = ++this.#calls;
-    this.#asked.set(call, { resolve: resolve as Asked['resolve'], reject });
-    this.post({ kind: 'call', call, name, ask });
+    this.#pending.set(call, { resolve: resolve as PendingCall['resolve'], reject });
+    this.worker.postMessage({ kind: 'call', call, name, request });
     const release = this.hold();
     return promise.finally(release);
   }
 
-  /** Keeps the process alive until what it returns is called. */
+  /** Settles the call that a message answers. */
+  answered(message: FromWorker & { kind: 'result' | 'error' }): void {
+    const pending = this.#pending.get(message.call);
+    this.#pending.delete(message.call);
+    if (message.kind === 'result') pending?.resolve(message.value as never);
+    else pending?.reject(new Error(message.message));
+  }
+
+  /** Keeps the process alive until the returned function is called. */
   hold(): () => void {
-    if (this.#holders++ === 0) this.#worker.ref();
+    if (this.#holders++ === 0) this.worker.ref();
     return () => {
-      if (--this.#holders === 0) this.#worker.unref();
+      if (--this.#holders === 0) this.worker.unref();
     };
   }
 
-  /** Has it close what it holds open and waits for its end. @param patience milliseconds. */
-  async end(now: number, patience: number): Promise<void> {
+  /** Makes the worker close its files, and waits for its end. @param timeout milliseconds until it is terminated. */
+  async end(now: number, timeout: number): Promise<void> {
     if (this.#ended) return;
-    const over = new Promise<void>((resolve) => void this.#worker.once('exit', () => resolve()));
-    // One that hangs in a call to the system cannot be ended at all.
+    const over = new Promise<void>((resolve) => void this.worker.once('exit', () => resolve()));
+    // A worker that hangs in a system call cannot be terminated.
     const gaveUp = Promise.withResolvers<void>();
-    const late = setTimeout(() => void this.#worker.terminate(), patience);
-    const tooLate = setTimeout(gaveUp.resolve, 2 * patience);
+    const late = setTimeout(() => void this.worker.terminate(), timeout);
+    const tooLate = setTimeout(gaveUp.resolve, 2 * timeout);
     this.call('close', { now }).catch(() => undefined);
     this.#ended = true;
     const release = this.hold();
@@ -130,13 +128,5 @@ export class Thread {
     release();
     clearTimeout(late);
     clearTimeout(tooLate);
-  }
-
-  #heard(message: FromWorker): void {
-    if (message.kind !== 'answer' && message.kind !== 'refused') return this.#owner.heard(message);
-    const asked = this.#asked.get(message.call);
-    this.#asked.delete(message.call);
-    if (message.kind === 'answer') asked?.resolve(message.value as never);
-    else asked?.reject(new Error(message.message));
   }
 }

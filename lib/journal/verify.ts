@@ -1,7 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { Checkpoint } from '../../types/sink.d.ts';
-import { bodyDigest, Leaves, origin, privateDigest, signedText, type BatchFacts, type Trust } from './hash-chain.ts';
-import { emptied, names, parts, valuesOf, type ColumnName, type Values } from '../record/record.ts';
+import { bodyDigest, BatchDigest, origin, privateDigest, signedText, type BatchFacts, type Verifier } from './hash-chain.ts';
+import { erasedValue, names, parts, valuesOf, type ColumnName, type Values } from '../record/record.ts';
 
 /** Where the journal is not what was written. */
 export interface Break {
@@ -56,7 +56,7 @@ class Broken extends Error {
  * @param trust the keys of the install secret and of those before it.
  * @param anchors checkpoints kept elsewhere: what lies beside the file, or in the event log.
  */
-export function verifyJournal(db: DatabaseSync, trust: Trust, anchors: readonly Checkpoint[]): Verdict {
+export function verifyJournal(db: DatabaseSync, trust: Verifier, anchors: readonly Checkpoint[]): Verdict {
   const check = new Check(db, trust);
   let broken: Break | null = null;
   db.exec('BEGIN');
@@ -73,7 +73,7 @@ export function verifyJournal(db: DatabaseSync, trust: Trust, anchors: readonly 
 
 class Check {
   readonly #db: DatabaseSync;
-  readonly #trust: Trust;
+  readonly #trust: Verifier;
   readonly #marks = new Map<string, Mark>();
   records = 0;
   batches = 0;
@@ -82,7 +82,7 @@ class Check {
   readonly erased = new Map<number, number>();
   last: { batch: number; record: number; time: number } | null = null;
 
-  constructor(db: DatabaseSync, trust: Trust) {
+  constructor(db: DatabaseSync, trust: Verifier) {
     this.#db = db;
     this.#trust = trust;
   }
@@ -123,8 +123,8 @@ class Check {
     if (!more.done) throw new Broken(null, more.value.id, `record ${more.value.id} (${more.value.request_id}) belongs to no batch: it was added`);
   }
 
-  #leaves({ batch, first, last }: BatchRow, rows: Iterator<Row>): Leaves {
-    const leaves = new Leaves();
+  #leaves({ batch, first, last }: BatchRow, rows: Iterator<Row>): BatchDigest {
+    const leaves = new BatchDigest();
     for (let id = first; id <= last; id++) {
       const { value: row, done } = rows.next();
       if (done || row.id > id) throw new Broken(batch, id, `record ${id} is missing`);
@@ -142,7 +142,7 @@ class Check {
   #wrongIn(row: Row, values: Values): string | null {
     if (row.erasure !== null) {
       this.erased.set(row.id, row.erasure);
-      const rest = parts.private.some((name) => row[name] !== emptied(name)) || parts.body.some((name) => row[name] !== null);
+      const rest = parts.private.some((name) => row[name] !== erasedValue(name)) || parts.body.some((name) => row[name] !== null);
       return rest || row.salt !== null ? 'it was changed after it had been erased' : null;
     }
     if (row.salt === null || privateDigest(values, row.salt) !== row.digest) return 'what tells who it was has been changed or erased by somebody else';

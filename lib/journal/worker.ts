@@ -4,20 +4,20 @@ import { startWriter } from './opening.ts';
 import { answerer } from './query.ts';
 import type { FromWorker, ToWorker, WorkerOptions } from '../record/record.ts';
 
-/** The journal's thread: the one that writes, or one that reads beside it. */
+/** The journal's worker thread: the writer, or the reader beside it. */
 const options = workerData as WorkerOptions;
 const port = parentPort as MessagePort;
-const tell = (message: FromWorker): void => port.postMessage(message);
+const send = (message: FromWorker): void => port.postMessage(message);
 
-if (options.role === 'write') startWriter(options, port, tell);
+if (options.role === 'write') startWriter(options, port, send);
 else {
   const db = openReader(options.path);
   const answers = answerer(() => db);
   port.on('message', (message: ToWorker) => {
     if (message.kind !== 'call') return;
-    if (message.name !== 'close') return answers(message, tell);
+    if (message.name !== 'close') return answers(message, send);
     db.close();
-    tell({ kind: 'answer', call: message.call, value: null });
+    send({ kind: 'result', call: message.call, value: null });
     port.close();
   });
 }

@@ -1,32 +1,32 @@
 import { statSync } from 'node:fs';
-import { signerOf, trusting, type Signer } from './hash-chain.ts';
+import { signerOf, verifierOf, type Signer } from './hash-chain.ts';
 import { isPassing, reasonOf, usedBytes, type Opened } from './database.ts';
-import { type Batch, type Calls, decode, type Draft, Drafter, type FromWorker, type ToWorker, wipe, type WorkerOptions } from '../record/record.ts';
+import { type Batch, decode, type FromWorker, RecordBuilder, type RecordRow, type ToWorker, wipe, type WorkerCalls, type WorkerOptions } from '../record/record.ts';
 import { forget } from './forget.ts';
-import type { Lines } from '../access-log/access-log.ts';
+import type { AccessLineWriter } from '../access-log/access-log.ts';
 import { answerer } from './query.ts';
-import { shrink, tidy, type Retention } from './retention.ts';
+import { applyRetention, enforceMaxSize, type Retention } from './retention.ts';
 import { headFileOf, Store, type Writing } from './store.ts';
 
-/** Records of one transaction at most: what is removed later goes in one piece too. */
-const mostRecords = 1000;
-/** How often a write that failed is tried again, milliseconds. */
+/** Records of one transaction at most. Retention removes a transaction's records together. */
+const maxRecords = 1000;
+/** Delay before a failed write is tried again, milliseconds. */
 const retryEvery = 1000;
-/** How often the size is looked at, milliseconds. */
-const sizeEvery = 1000;
+/** How often the size is measured, milliseconds. */
+const measureEvery = 1000;
 
-type Tell = (message: FromWorker) => void;
+type Send = (message: FromWorker) => void;
 
-/** A batch whose records are ready to be written. */
-interface Ready {
+/** A batch whose rows are built. */
+interface PreparedBatch {
   readonly batch: Batch;
-  readonly records: readonly Draft[];
-  readonly intents: readonly Draft[];
+  readonly records: readonly RecordRow[];
+  readonly intents: readonly RecordRow[];
 }
 
-/** Writes what comes; what cannot be written now is tried again until it can. */
+/** Writes batches to the database. A write that fails for a passing reason is tried again until it succeeds. */
 export class Writer {
-  readonly #tell: Tell;
+  readonly #send: Send;
   readonly #end: () => void;
   readonly #opened: Opened;
   readonly #path: string | null;
@@ -35,22 +35,22 @@ export class Writer {
   readonly #signer: Signer;
   readonly #secrets: readonly string[];
   readonly #store: Store;
-  readonly #drafter: Drafter;
-  readonly #lines: Lines;
+  readonly #builder: RecordBuilder;
+  readonly #lines: AccessLineWriter;
   readonly #retention: Retention;
   readonly #answer: ReturnType<typeof answerer>;
   readonly #queue: Batch[] = [];
-  /** Batches that are decoded and could not be written yet. */
-  #ready: Ready[] = [];
+  /** Batches that are prepared and could not be written yet. */
+  #prepared: PreparedBatch[] = [];
   #scheduled: NodeJS.Immediate | null = null;
   #retry: NodeJS.Timeout | null = null;
   #isFull = false;
   #bytes = 0;
   #measuredAt = Number.NEGATIVE_INFINITY;
-  #busy: Promise<void> = Promise.resolve();
+  #changes: Promise<void> = Promise.resolve();
 
-  constructor(options: WorkerOptions, opened: Opened, lines: Lines, tell: Tell, end: () => void) {
-    this.#tell = tell;
+  constructor(options: WorkerOptions, opened: Opened, lines: AccessLineWriter, send: Send, end: () => void) {
+    this.#send = send;
     this.#end = end;
     this.#opened = opened;
     this.#lines = lines;
@@ -59,60 +59,61 @@ export class Writer {
     this.#signer = signerOf(options.secret);
     this.#secrets = [options.secret, ...options.previousSecrets];
     this.#store = new Store(opened.db, options.session, this.#signer);
-    this.#drafter = new Drafter(options);
+    this.#builder = new RecordBuilder(options);
     const { keepRecords, keepBodies, maxSize, sinks } = options;
-    this.#retention = { path: this.#path, keepRecords, keepBodies, maxSize, sinks, signer: this.#signer, lost: (reason, count) => tell({ kind: 'lost', reason, count }) };
+    this.#retention = { path: this.#path, keepRecords, keepBodies, maxSize, sinks, signer: this.#signer, lost: (reason, count) => send({ kind: 'lost', reason, count }) };
     this.#answer = answerer(() => opened.db);
     this.#begin(options.now);
   }
 
   #begin(now: number): void {
-    const wrong = this.#path === null ? null : this.#store.compare(headFileOf(this.#path), trusting(this.#secrets.map((secret) => signerOf(secret).key)));
-    if (wrong !== null) this.#tell({ kind: 'tampered', reason: wrong });
+    const wrong = this.#path === null ? null : this.#store.compare(headFileOf(this.#path), verifierOf(this.#secrets.map((secret) => signerOf(secret).key)));
+    if (wrong !== null) this.#send({ kind: 'tampered', reason: wrong });
     const interrupted = this.#store.recover(now);
     this.#bytes = usedBytes(this.#opened.db, this.#path);
-    this.#tell({ kind: 'opened', memory: this.#opened.memory, lastId: this.#store.lastId, bytes: this.#bytes, interrupted });
+    this.#send({ kind: 'opened', memory: this.#opened.memory, lastId: this.#store.lastId, bytes: this.#bytes, interrupted });
   }
 
-  hear(message: ToWorker): void {
+  /** Handles a message of the main thread. */
+  onMessage(message: ToWorker): void {
     switch (message.kind) {
-      case 'piece':
-        this.#drafter.piece(message.id, message.bytes);
-        return this.#tell({ kind: 'taken', bytes: message.bytes.length });
+      case 'bodyChunk':
+        this.#builder.bodyChunk(message.id, message.bytes);
+        return this.#send({ kind: 'bodyChunkRead', bytes: message.bytes.length });
       case 'lines':
-        return this.#lines.ofSpared(message.spared);
+        return this.#lines.writeUnplaced(message.unplaced);
       case 'batch':
-        this.#queue.push(this.#retry === null ? message : this.#lines.early(message));
+        this.#queue.push(this.#retry === null ? message : this.#lines.writeEarly(message));
         this.#scheduled ??= setImmediate(() => this.#write());
         return;
       case 'call':
-        if (message.name === 'forget' || message.name === 'tidy' || message.name === 'close') this.#change(message);
-        else this.#answer(message, this.#tell);
+        if (message.name === 'forget' || message.name === 'retain' || message.name === 'close') this.#change(message);
+        else this.#answer(message, this.#send);
     }
   }
 
-  /** What changes the journal beside the writing goes one after the other. */
-  #change({ call, name, ask }: ToWorker & { kind: 'call' }): void {
+  /** Calls that change the journal run one after the other. */
+  #change({ call, name, request }: ToWorker & { kind: 'call' }): void {
     const work = async (): Promise<number | null> => {
-      if (name === 'forget') return this.#forget(ask as Calls['forget']['ask']);
-      if (name === 'tidy') {
+      if (name === 'forget') return this.#forget(request as WorkerCalls['forget']['request']);
+      if (name === 'retain') {
         this.#checkPlace();
-        await tidy(this.#opened.db, this.#retention, (ask as Calls['tidy']['ask']).now);
+        await applyRetention(this.#opened.db, this.#retention, (request as WorkerCalls['retain']['request']).now);
       } else this.#write();
-      this.#checkpoint((ask as Calls['tidy']['ask']).now);
+      this.#checkpoint((request as WorkerCalls['retain']['request']).now);
       return null;
     };
-    this.#busy = this.#busy.then(work).then(
-      (value) => this.#tell({ kind: 'answer', call, value }),
-      (error: unknown) => this.#tell({ kind: 'refused', call, message: reasonOf(error) }),
+    this.#changes = this.#changes.then(work).then(
+      (value) => this.#send({ kind: 'result', call, value }),
+      (error: unknown) => this.#send({ kind: 'error', call, message: reasonOf(error) }),
     ).then(() => (name === 'close' ? this.#close() : undefined));
   }
 
-  #forget({ now, ...what }: Calls['forget']['ask']): number {
+  #forget({ now, ...what }: WorkerCalls['forget']['request']): number {
     return forget(this.#opened.db, this.#signer, this.#secrets, what, now);
   }
 
-  /** Whoever removes the file has it made anew: what is written into the removed one nobody can read. */
+  /** Ends the worker when the file was removed, so that the next worker creates a new one: a removed file cannot be read. */
   #checkPlace(): void {
     if (this.#path === null || statSync(this.#path, { throwIfNoEntry: false })?.ino === this.#place) return;
     setImmediate(() => {
@@ -124,7 +125,7 @@ export class Writer {
   #checkpoint(now: number): void {
     if (this.#path === null) return;
     const checkpoint = this.#store.checkpoint(now, headFileOf(this.#path));
-    if (checkpoint !== null) this.#tell({ kind: 'checkpoint', checkpoint });
+    if (checkpoint !== null) this.#send({ kind: 'checkpoint', checkpoint });
   }
 
   #close(): void {
@@ -138,77 +139,77 @@ export class Writer {
     this.#scheduled = null;
     if (this.#retry !== null) return;
     for (let batch = this.#queue.shift(); batch !== undefined; batch = this.#queue.shift()) {
-      this.#ready.push(this.#prepare(batch));
-      const records = this.#ready.reduce((sum, ready) => sum + ready.records.length, 0);
-      if ((records >= mostRecords || this.#queue.length === 0) && !this.#commit()) return;
+      this.#prepared.push(this.#prepare(batch));
+      const records = this.#prepared.reduce((sum, { records: rows }) => sum + rows.length, 0);
+      if ((records >= maxRecords || this.#queue.length === 0) && !this.#commit()) return;
     }
-    if (this.#ready.length > 0) this.#commit();
+    if (this.#prepared.length > 0) this.#commit();
   }
 
-  /** What a worker before this one has committed already is only acknowledged again. */
-  #prepare(batch: Batch): Ready {
-    const records: Draft[] = [];
-    const intents: Draft[] = [];
+  /** Builds the rows of a batch. A batch that an earlier worker has committed has none: it is only acknowledged again. */
+  #prepare(batch: Batch): PreparedBatch {
+    const records: RecordRow[] = [];
+    const intents: RecordRow[] = [];
     let invalid = 0;
     if (batch.seq > this.#store.seq) {
       const raws = [...decode(batch)];
-      if (!batch.isLined) this.#lines.of(raws, batch.seq);
+      if (!batch.isLined) this.#lines.write(raws, batch.seq);
       for (const raw of raws) {
         if (raw?.isRecorded === false) continue;
-        const draft = raw === null ? null : this.#drafter.tryDraft(raw);
-        if (draft === null) invalid++;
-        else (raw?.intent ? intents : records).push(draft);
+        const row = raw === null ? null : this.#builder.tryBuild(raw);
+        if (row === null) invalid++;
+        else (raw?.intent ? intents : records).push(row);
       }
     }
-    if (invalid > 0) this.#tell({ kind: 'lost', reason: 'invalid', count: invalid });
+    if (invalid > 0) this.#send({ kind: 'lost', reason: 'invalid', count: invalid });
     return { batch, records, intents };
   }
 
-  /** @returns false when it has to be tried again. */
+  /** Writes the prepared batches in one transaction. @returns false when it has to be tried again. */
   #commit(): boolean {
-    const ready = this.#ready;
-    const last = (ready.at(-1) as Ready).batch;
+    const prepared = this.#prepared;
+    const last = (prepared.at(-1) as PreparedBatch).batch;
     const writing: Writing = {
-      records: ready.flatMap(({ records }) => records), intents: ready.flatMap(({ intents }) => intents), cursors: ready.flatMap(({ batch }) => batch.cursors),
+      records: prepared.flatMap(({ records }) => records), intents: prepared.flatMap(({ intents }) => intents), cursors: prepared.flatMap(({ batch }) => batch.cursors),
       seq: last.seq, now: last.now,
     };
     const began = performance.now();
     try {
       const { records, invalid } = this.#store.write(writing);
-      if (invalid > 0) this.#tell({ kind: 'lost', reason: 'invalid', count: invalid });
-      this.#wrote(ready, records, (performance.now() - began) / 1000, last);
+      if (invalid > 0) this.#send({ kind: 'lost', reason: 'invalid', count: invalid });
+      this.#committed(prepared, records, (performance.now() - began) / 1000, last);
       return true;
     } catch (error) {
-      this.#cannot(error);
+      this.#failed(error);
       return false;
     }
   }
 
-  #wrote(ready: readonly Ready[], records: number, seconds: number, last: Batch): void {
-    this.#ready = [];
-    // What raw headers and bodies held goes as soon as nobody needs it again.
-    for (const { batch } of ready) wipe(batch);
+  #committed(prepared: readonly PreparedBatch[], records: number, seconds: number, last: Batch): void {
+    this.#prepared = [];
+    // SECURITY: raw headers and bodies are erased as soon as they are not needed any more.
+    for (const { batch } of prepared) wipe(batch);
     this.#measure();
-    if (this.#isFull) this.#tell({ kind: 'recovered' });
+    if (this.#isFull) this.#send({ kind: 'recovered' });
     this.#isFull = false;
-    this.#tell({ kind: 'written', seq: last.seq, lastId: this.#store.lastId, records, seconds, bytes: this.#bytes });
+    this.#send({ kind: 'written', seq: last.seq, lastId: this.#store.lastId, records, seconds, bytes: this.#bytes });
   }
 
   #measure(): void {
     const now = performance.now();
-    if (now - this.#measuredAt < sizeEvery) return;
+    if (now - this.#measuredAt < measureEvery) return;
     this.#measuredAt = now;
     this.#bytes = usedBytes(this.#opened.db, this.#path);
-    if (this.#path === null || this.#bytes > this.#retention.maxSize) this.#busy = this.#busy.then(() => shrink(this.#opened.db, this.#retention)).catch(() => undefined);
+    if (this.#path === null || this.#bytes > this.#retention.maxSize) this.#changes = this.#changes.then(() => enforceMaxSize(this.#opened.db, this.#retention)).catch(() => undefined);
   }
 
-  /** Nothing is lost yet: it waits here and is tried again, while what comes waits on the other side, within bounds. */
-  #cannot(error: unknown): void {
-    if (!this.#isFull) this.#tell({ kind: 'full', reason: reasonOf(error) });
+  /** Keeps the prepared batches and tries again later. Further records wait on the main thread, within bounds. */
+  #failed(error: unknown): void {
+    if (!this.#isFull) this.#send({ kind: 'full', reason: reasonOf(error) });
     this.#isFull = true;
-    // Not an error that passes: the file is not what it was when it was opened. Another worker has to open it anew.
+    // Any other error means that the file has changed since it was opened. Another worker has to open it again.
     if (!isPassing(error)) throw error;
-    for (const [at, batch] of this.#queue.entries()) this.#queue[at] = this.#lines.early(batch);
+    for (const [at, batch] of this.#queue.entries()) this.#queue[at] = this.#lines.writeEarly(batch);
     this.#retry = setTimeout(() => {
       this.#retry = null;
       this.#makeRoom();
@@ -216,12 +217,12 @@ export class Writer {
     }, retryEvery);
   }
 
-  /** What the log holds may find room in the file's free pages. */
+  /** Moves the write-ahead log into free pages of the file. */
   #makeRoom(): void {
     try {
       this.#opened.db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
     } catch {
-      // It is tried again with the next write.
+      // Tried again with the next write.
     }
   }
 }

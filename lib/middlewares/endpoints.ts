@@ -17,7 +17,7 @@ export const endpoints: Middleware = {
       handle: function endpointsHandler(req, res, next) {
         const context = contextOf(req);
         if (admin?.owns(context)) return admin.answer(context);
-        if (ingestion.owns(context)) return ingestion.answer(context);
+        if (context.path === ingestion.path ? req.method === 'POST' : ingestion.receiver.test(context.path)) return ingestion.answer(context);
         if (metrics.handle === undefined) return next();
         metrics.handle(req, res, next);
       },

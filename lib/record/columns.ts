@@ -2,8 +2,8 @@ import type { SqlRow, SqlValue } from '../../types/journal.d.ts';
 import type { AuditRecord } from '../../types/record.d.ts';
 
 /**
- * What becomes of a column when somebody is forgotten. `plain` stays; `private` tells who it was and is erased; `body` is
- * what was said, erased then or when `audit.retention.bodies` is over. The chain holds the last two by salted digests.
+ * How a column is erased. `plain` columns stay. `private` columns identify the caller; `forget` erases them. `body` columns hold
+ * content; `forget` erases them, and so does `audit.retention.bodies`. The chain covers the last two by salted digests.
  */
 type Part = 'plain' | 'private' | 'body';
 
@@ -11,11 +11,11 @@ interface Column {
   readonly name: keyof AuditRecord | 'created_at';
   readonly type: string;
   readonly part: Part;
-  /** Where the original's column may not be null, it is emptied instead. */
+  /** The erased value of a column that readers do not expect to be null. */
   readonly empty?: '';
 }
 
-/** The columns, those of the original under its own names and types; the long ones last, so that scans need not pass them. */
+/** The columns. Those of the original gateway have its names and types. Long ones come last, so that scans need not read them. */
 export const columns = [
   { name: 'id', type: 'INTEGER PRIMARY KEY', part: 'plain' },
   { name: 'request_id', type: 'TEXT NOT NULL', part: 'plain' },
@@ -67,19 +67,19 @@ export const columns = [
 
 export type ColumnName = (typeof columns)[number]['name'];
 
-/** One record's values by column, before it has its place in the journal (`id` and `created_at` come with that). */
-export type Draft = Record<ColumnName, string | number | null>;
+/** The values of one record by column. `id` and `created_at` are set when it is written. */
+export type RecordRow = Record<ColumnName, string | number | null>;
 
 export const names = columns.map(({ name }): ColumnName => name);
 const of = (part: Part): readonly ColumnName[] => columns.filter((column) => column.part === part).map(({ name }) => name);
 
-/** The columns of each part, in the order in which digests are made of them. Fixed for a schema version. */
+/** The columns of each part, in the order in which digests cover them. The order is part of the schema version. */
 export const parts: Readonly<Record<Part, readonly ColumnName[]>> = { plain: of('plain'), private: of('private'), body: of('body') };
 
 /** A record's values in the order of {@link columns}. */
 export type Values = readonly unknown[];
 
-/** The values of a draft, or of a row as it was read. One literal: looking up 46 names costs a record two microseconds. */
+/** The values of a row in the order of {@link columns}. Written as one literal: looking up 46 names costs 2 µs a record. */
 export const valuesOf = <T>(of: Readonly<Record<ColumnName, T>>): T[] => [
   of.id, of.request_id, of.timestamp, of.request_method, of.response_status, of.response_time, of.route, of.client, of.model, of.stream, of.target, of.attempts,
   of.outcome, of.would_refuse, of.queue_wait, of.first_byte, of.overhead, of.prompt_tokens, of.completion_tokens, of.tokens_reserved, of.tokens_settled,
@@ -89,17 +89,17 @@ export const valuesOf = <T>(of: Readonly<Record<ColumnName, T>>): T[] => [
   of.request_body, of.response_body,
 ];
 
-/** The columns of an {@link AuditRecord}, for a SELECT. */
+/** The columns of an {@link AuditRecord} for a SELECT. */
 export const recordColumns = names.filter((name) => name !== 'created_at').join(', ');
 
-/** A row selected with {@link recordColumns} as the record it is. */
+/** Makes a record of a row selected with {@link recordColumns}. */
 export function recordOf(row: SqlRow): AuditRecord {
   const { stream, would_refuse: rules, ...rest } = row as Readonly<Record<string, SqlValue>>;
   return { ...rest, stream: stream === 1, would_refuse: typeof rules === 'string' ? rules.split(',') : [] } as unknown as AuditRecord;
 }
 
-/** What takes the place of an erased column. */
-export function emptied(name: ColumnName): string | null {
+/** The value of a column after its erasure. */
+export function erasedValue(name: ColumnName): string | null {
   const column: Column | undefined = columns.find((each) => each.name === name);
   return column?.empty ?? null;
 }

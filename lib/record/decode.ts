@@ -1,13 +1,13 @@
 import type { RouteClass } from '../../types/route.d.ts';
 import type { Headers } from '../redaction/redaction.ts';
 import { blockBelow } from './segment.ts';
-import { kinds, numbers, ownTexts, recordEnd, textEnd, texts, type Added, type Kind, type Written } from './messages.ts';
+import { kinds, numbers, ownTexts, recordEnd, textEnd, texts, type ExternalRecord, type Kind, type RecordMemory } from './messages.ts';
 
 /** A record before anything in it is masked. Times are milliseconds. */
-export interface Raw {
-  /** The request has not ended: this stands for it, should the gate not live to see that. */
+export interface RawRecord {
+  /** The request is about to be forwarded. It becomes a record only when the gate ends before the request does. */
   readonly intent: boolean;
-  /** Else it leaves nothing but an access line. */
+  /** False for a request that leaves an access line alone. */
   readonly isRecorded: boolean;
   readonly isLined: boolean;
   readonly id: string;
@@ -23,7 +23,7 @@ export interface Raw {
   readonly device: string | null;
   readonly tokenId: string | null;
   readonly tokenMask: string | null;
-  /** The token itself, of records from elsewhere. */
+  /** The token itself; only records from elsewhere have it. */
   readonly token: string | null;
   readonly key: string | null;
   readonly userId: number | null;
@@ -55,17 +55,17 @@ export interface Raw {
   readonly source: string;
   readonly headers: Headers;
   readonly cookies: readonly (readonly [string, string])[] | null;
-  /** What there is of the body, and how long all of it was. */
+  /** The part of the body that was handed on, and the bytes of all of it. */
   readonly body: Uint8Array | null;
   readonly bodyTotal: number;
   readonly answer: Uint8Array | null;
   readonly answerTotal: number;
-  /** Of records from elsewhere. */
+  /** Given by records from elsewhere; of others it is computed. */
   readonly fingerprint: string | null;
 }
 
-/** The records of a batch, in their order. What is none is `null`. */
-export function* decode({ memory, records, used, large, added = none }: Written & { readonly added?: readonly Added[] }): Generator<Raw | null> {
+/** The records of a batch in their order; null for one that cannot be read. */
+export function* decode({ memory, records, used, large, external = none }: RecordMemory & { readonly external?: readonly ExternalRecord[] }): Generator<RawRecord | null> {
   const all = Buffer.from(memory);
   const floats = new Float64Array(memory);
   const lines = linesOf(all.toString('utf8', 0, used), records);
@@ -82,35 +82,39 @@ export function* decode({ memory, records, used, large, added = none }: Written 
     const block = top / floats.BYTES_PER_ELEMENT;
     const numberOf: NumberOf = (name) => floats[block + place[name]] as number;
     const parts = (lines[nth] ?? '').split(textEnd);
-    const row = numberOf('like') === -1 ? parts : likened(rows[numberOf('like')] ?? none, parts);
+    const row = numberOf('base') === -1 ? parts : withChanges(rows[numberOf('base')] ?? none, parts);
     rows.push(row);
     const body = bytes(numberOf('body'));
     yield rawOf(row, numberOf, body, bytes(numberOf('answer')));
   }
-  for (const one of added) yield rawOfAdded(one);
+  for (const one of external) yield rawOfExternal(one);
 }
 
-/** Rather none than one that is another record's. */
+/** No lines at all where their number is wrong: a line must not be taken for another record's. */
 function linesOf(text: string, records: number): readonly string[] {
   const lines = text.split(String.fromCharCode(recordEnd));
   return lines.length === records + 1 ? lines : none;
 }
 
-/** The texts of a record that is like another: its own, then places and texts in turn. @returns none, if it makes no sense. */
-function likened(other: readonly string[], parts: readonly string[]): readonly string[] {
+/**
+ * The texts of a record that is based on another.
+ * @param parts its own texts, then positions and texts in turn.
+ * @returns no texts when a position is wrong.
+ */
+function withChanges(base: readonly string[], parts: readonly string[]): readonly string[] {
   if ((parts.length - ownTexts.length) % 2 !== 0) return none;
-  const row = other.slice();
+  const row = base.slice();
   for (let at = 0; at < ownTexts.length; at++) row[at] = parts[at] as string;
   for (let at = ownTexts.length; at < parts.length; at += 2) {
     const place = ownTexts.length + Number(parts[at]);
-    if (!(Number.isInteger(place) && place < other.length && place >= ownTexts.length)) return none;
+    if (!(Number.isInteger(place) && place < base.length && place >= ownTexts.length)) return none;
     row[place] = parts[at + 1] as string;
   }
   return row;
 }
 
-/** Overwrites all that was written. */
-export function wipe({ memory, used, top, large }: Written): void {
+/** Overwrites every text, body and answer in the memory. */
+export function wipe({ memory, used, top, large }: RecordMemory): void {
   new Uint8Array(memory, 0, used).fill(0);
   new Uint8Array(memory, top).fill(0);
   for (const body of large) new Uint8Array(body).fill(0);
@@ -123,16 +127,16 @@ const place = Object.fromEntries(numbers.map((name, at) => [name, at])) as Reado
 const textsEach = ownTexts.length + texts.length;
 const kindOf = Object.keys(kinds) as readonly Kind[];
 
-/** A request id begins with when it was given, RFC 9562 §5.7. */
+/** A request id begins with the time at which it was given (UUIDv7, RFC 9562 §5.7). */
 const timeOf = (id: string): number => Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
 
-/** To the microsecond. */
+/** Milliseconds rounded to the microsecond. */
 const micro = (value: number): number | null => (Number.isNaN(value) ? null : Math.round(value * 1000) / 1000);
 const text = (value: string): string | null => (value === '' ? null : value);
 
-function rawOf(row: readonly string[], numberOf: NumberOf, body: Uint8Array | null, answer: Uint8Array | null): Raw | null {
+function rawOf(row: readonly string[], numberOf: NumberOf, body: Uint8Array | null, answer: Uint8Array | null): RawRecord | null {
   if (row.length < textsEach || (row.length - textsEach) % 2 !== 0) return null;
-  // As they are written; an object of them would cost three microseconds.
+  // In the order in which they are written. An object made of them would cost 3 µs.
   const [
     id, upstreamRequestId, tokenId, tokenEnd,
     method, url, httpVersion, ip, forwardedFor, outcome, device, key, ja4, country, model, target, rules, route, of, answerType, answerEncoding,
@@ -151,10 +155,10 @@ function rawOf(row: readonly string[], numberOf: NumberOf, body: Uint8Array | nu
   };
 }
 
-/** As many texts as there are names. */
+/** One text for each name. */
 type Each<Names extends readonly unknown[]> = { readonly [At in keyof Names]: string };
 
-function rawOfAdded({ record, id, route, class: of }: Added): Raw {
+function rawOfExternal({ record, id, route, class: of }: ExternalRecord): RawRecord {
   const body = record.request_body ?? null;
   const bytes = body === null ? null : Buffer.from(body);
   const agent = record.user_agent ?? null;

@@ -2,39 +2,39 @@ import { z } from 'zod';
 import type { NewRecord } from '../../types/record.d.ts';
 import { parseAddress } from '../identity/identity.ts';
 
-/** Records may be so old and so far ahead of our clock, milliseconds. */
-const oldest = 30 * 86_400_000;
-const ahead = 300_000;
+/** The age of a record, and its lead over this clock, at most, milliseconds. */
+const maxAge = 30 * 86_400_000;
+const maxLead = 300_000;
 
-/** What is wrong with a field, as FastAPI tells it. */
+/** An invalid field, in FastAPI's form. */
 export interface Issue {
   readonly loc: readonly (string | number)[];
   readonly msg: string;
   readonly type: string;
 }
 
-/** A record somebody hands in, read. */
+/** A record that was handed in, or the reasons why it is none. */
 export type Entry = { readonly kind: 'record'; readonly record: NewRecord } | { readonly kind: 'invalid'; readonly issues: readonly Issue[] };
 
 const text = (most: number) => z.string().max(most);
 const hex = text(64).regex(/^[0-9a-fA-F]*$/, 'Input should be hexadecimal');
 
-/** The original writes headers and cookies as the JSON text of an object. */
+/** The original gateway writes headers and cookies as the JSON text of an object. */
 const json = text(65_536).transform((value, context): Readonly<Record<string, string>> => {
   try {
     const read: unknown = JSON.parse(value);
     if (typeof read === 'object' && read !== null && !Array.isArray(read)) return Object.fromEntries(Object.entries(read).map(([name, each]) => [name, String(each)]));
   } catch {
-    // Told below.
+    // The issue is added below.
   }
   context.addIssue({ code: 'custom', message: 'Input should be the JSON text of an object' });
   return z.NEVER;
 });
 
-/** The original writes `unknown` where it has no address. */
+/** The original gateway writes `unknown` where it has no address. */
 const address = text(64).refine((value) => value === 'unknown' || parseAddress(value) !== null, 'Input should be an IP address');
 
-/** The original's `LogEntry`, bounded. What is kept of a text is shorter than what is taken. */
+/** The original gateway's `LogEntry` with bounds. The journal keeps fewer characters of each text. */
 const logEntry = z.object({
   user_id: z.int().nullish(),
   token_key: text(4096).nullish(),
@@ -54,8 +54,8 @@ const logEntry = z.object({
 });
 
 /**
- * The record a body holds, or what is wrong with it. SECURITY: what came is not quoted.
- * @param now Unix milliseconds; the record's own time has to be near it.
+ * Reads a record from a body. SECURITY: the issues do not quote the body.
+ * @param now Unix milliseconds; the record's own time must be near it.
  */
 export function entryOf(bytes: Buffer, now: number, source: string): Entry {
   let value: unknown;
@@ -67,7 +67,7 @@ export function entryOf(bytes: Buffer, now: number, source: string): Entry {
   const { data, error } = logEntry.safeParse(value);
   if (error) return { kind: 'invalid', issues: error.issues.map(({ path, message, code }) => ({ loc: ['body', ...(path as (string | number)[])], msg: message, type: code })) };
   const time = Math.floor(data.timestamp * 1000);
-  if (time < now - oldest || time > now + ahead) {
+  if (time < now - maxAge || time > now + maxLead) {
     return { kind: 'invalid', issues: [{ loc: ['body', 'timestamp'], msg: 'Input should be Unix seconds of the last 30 days', type: 'out_of_range' }] };
   }
   return { kind: 'record', record: recordOf(data, time, source) };

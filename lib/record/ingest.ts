@@ -3,30 +3,29 @@ import type { Journal } from '../../types/journal.d.ts';
 import { HeimdallError } from '../errors.ts';
 import type { Context, Core } from '../request/request.ts';
 
-/** Where the original's gateway handed its records to NewAPI, without any credential. Never reached from outside. */
+/** Path at which the original gateway handed records to NewAPI without a credential. It is never forwarded. */
 export const receiver = '/api/heimdall/log';
 
-/** Takes records that others hand in. */
+/** Takes records that other gateways hand in. */
 export interface Ingestion {
-  /** Whether a request is for it; then it is answered here, in every mode and whoever sent it. */
-  owns(context: Context): boolean;
+  /** `POST` to this path hands in a record; false when the endpoint is off. */
+  readonly path: string | false;
+  /** Every request to these paths is answered here, in every mode. */
+  readonly receiver: RegExp;
   answer(context: Context): void;
   close(): void;
 }
 
 /**
- * `POST` to `endpoints.log` and everything at the original's receiver. What answers is loaded with the first request: the
- * journal's thread imports this room and needs none of it.
+ * `POST` to `endpoints.log`, and everything at the original gateway's receiver. The code that answers is loaded with the first
+ * request: the journal's thread imports this room and does not need it.
  */
 export function ingestion(core: Core, journal: Journal, identify: (credential: string) => TokenIdentity): Ingestion {
-  const { log: path } = core.config.endpoints;
   const load = async () => new (await import('./intake.ts')).Intake(core, journal, identify, receiver);
   let intake: ReturnType<typeof load> | null = null;
   return {
-    owns({ path: asked, req }) {
-      if (asked === path) return req.method === 'POST';
-      return asked.startsWith(receiver) && (asked.length === receiver.length || asked[receiver.length] === '/');
-    },
+    path: core.config.endpoints.log,
+    receiver: new RegExp(`^${receiver}(?:/|$)`),
     answer(context) {
       (intake ??= load()).then((loaded) => loaded.answer(context)).catch((cause: unknown) => context.fail(new HeimdallError('internal_error', { cause })));
     },

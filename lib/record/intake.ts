@@ -8,40 +8,40 @@ import { HeimdallError } from '../errors.ts';
 import { readBody } from '../http/http.ts';
 import { entryOf, type Issue } from './entry.ts';
 
-/** A record with 10 000 characters of a body and its headers fits several times. */
-const longestBody = 262_144;
-/** Seconds after which who could not hand in a record may try again. */
+/** Bytes of a handed-in record at most: several times a record with 10 000 characters of a body and its headers. */
+const maxBody = 262_144;
+/** `Retry-After` in seconds when a record could not be taken. */
 const retryAfter = 5;
 
-/** How it is spoken to: as the original's gateway was, or as its receiver in NewAPI. */
-interface Voice {
+/** The form of the answers: that of the original gateway, or that of its receiver in NewAPI. */
+interface Dialect {
   readonly route: Route;
   readonly taken: object;
   readonly refused: (issues: readonly Issue[]) => { readonly status: number; readonly body: object };
 }
 
-const asGateway = (path: string): Voice => ({
+const asGateway = (path: string): Dialect => ({
   route: ownRoute(path),
   taken: { status: 'success', message: 'Log entry received' },
   refused: (detail) => ({ status: 422, body: { detail } }),
 });
 
-const asReceiver = (path: string): Voice => ({
+const asReceiver = (path: string): Dialect => ({
   route: { ...ownRoute(path), errors: 'newapi' },
   taken: { success: true, message: 'Log received successfully' },
   refused: () => ({ status: 400, body: { success: false, message: 'Invalid log data' } }),
 });
 
-/** Takes records that others hand in: checks the token, the share and the entry, and appends it to the journal. */
+/** Takes records that are handed in: checks the token, its rate and the entry, and appends the record to the journal. */
 export class Intake {
   readonly #journal: Journal;
   readonly #identify: (credential: string) => TokenIdentity;
-  readonly #gateway: Voice | null;
-  readonly #receiver: Voice;
+  readonly #gateway: Dialect | null;
+  readonly #receiver: Dialect;
   readonly #guard: BearerGuard;
   readonly #rate: number;
-  /** By source; nobody without a token comes so far. */
-  readonly #shares = new Map<string, Share>();
+  /** By source: one for each valid token. */
+  readonly #buckets = new Map<string, TokenBucket>();
 
   constructor(core: Core, journal: Journal, identify: (credential: string) => TokenIdentity, receiver: string) {
     const { audit: { ingest: { tokens, maxRate } }, endpoints: { log: path } } = core.config;
@@ -54,16 +54,16 @@ export class Intake {
   }
 
   answer(context: Context): void {
-    const voice = this.#gateway !== null && context.path === this.#gateway.route.template ? this.#gateway : this.#receiver;
-    context.route = voice.route;
-    this.#take(context, voice).catch((error: unknown) => context.fail(error instanceof HeimdallError ? error : new HeimdallError('internal_error', { cause: error })));
+    const dialect = this.#gateway !== null && context.path === this.#gateway.route.template ? this.#gateway : this.#receiver;
+    context.route = dialect.route;
+    this.#take(context, dialect).catch((error: unknown) => context.fail(error instanceof HeimdallError ? error : new HeimdallError('internal_error', { cause: error })));
   }
 
   close(): void {
     this.#guard.close();
   }
 
-  async #take(context: Context, voice: Voice): Promise<void> {
+  async #take(context: Context, dialect: Dialect): Promise<void> {
     const refusal = await this.#guard.check(context);
     if (refusal !== null) throw refusal;
     if (context.req.method !== 'POST') {
@@ -71,22 +71,22 @@ export class Intake {
       throw new HeimdallError('method_not_allowed');
     }
     const source = `ingest:${this.#identify(bearer(context.req.headers.authorization) ?? '').id.slice(0, 8)}`;
-    const wait = this.#shareOf(source).take(context.time);
+    const wait = this.#bucketOf(source).take(context.time);
     if (wait > 0) throw new HeimdallError('too_many_records', { retryAfter: Math.ceil(wait / 1000) });
-    const bytes = await readBody(context.req, context.res, context.core.log, longestBody);
+    const bytes = await readBody(context.req, context.res, context.core.log, maxBody);
     context.bytesIn = bytes.length;
     const read = entryOf(bytes, context.time, source);
     if (read.kind === 'record') {
       await this.#keep(read.record);
-      return context.answer(200, ['Content-Type', 'application/json'], JSON.stringify(voice.taken));
+      return context.answer(200, ['Content-Type', 'application/json'], JSON.stringify(dialect.taken));
     }
-    const { status, body } = voice.refused(read.issues);
+    const { status, body } = dialect.refused(read.issues);
     context.errorCode = 'invalid_value';
     context.outcome = 'refused';
     context.answer(status, ['Content-Type', 'application/json'], JSON.stringify(body));
   }
 
-  /** Nobody waits for a disk that is full: who hands in a record is told, and may keep it. */
+  /** Refuses the record at once when the journal cannot be written, so that the sender may keep it. */
   async #keep(record: NewRecord): Promise<void> {
     const { kind } = this.#journal.stats().state;
     if (kind === 'full' || kind === 'failed') throw new HeimdallError('journal_unavailable', { retryAfter });
@@ -95,17 +95,17 @@ export class Intake {
     });
   }
 
-  #shareOf(source: string): Share {
-    const known = this.#shares.get(source);
+  #bucketOf(source: string): TokenBucket {
+    const known = this.#buckets.get(source);
     if (known !== undefined) return known;
-    const share = new Share(this.#rate);
-    this.#shares.set(source, share);
-    return share;
+    const bucket = new TokenBucket(this.#rate);
+    this.#buckets.set(source, bucket);
+    return bucket;
   }
 }
 
-/** What one token may hand in: a bucket that holds two seconds' worth. */
-class Share {
+/** Limits the records of one source: a bucket that holds the records of two seconds. */
+class TokenBucket {
   readonly #rate: number;
   readonly #most: number;
   #left: number;

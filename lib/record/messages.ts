@@ -5,142 +5,144 @@ import type { Route, RouteClass } from '../../types/route.d.ts';
 import type { Checkpoint } from '../../types/sink.d.ts';
 import { requestId } from '../request/request.ts';
 
-/** Between two texts, and the code of what stands behind those of a record. A text that holds one is written without. */
+/** The separator between two texts of a record, and the code of the separator after a record. Texts never contain either. */
 export const textEnd = '\x1f';
 export const recordEnd = 0x1e;
 
-/** The texts of a record that are of this request alone, in the order in which they are written. */
+/** The texts that belong to one request alone, in the order in which they are written. */
 export const ownTexts = ['id', 'upstreamRequestId', 'tokenId', 'tokenEnd'] as const;
 
-/** The texts that a caller's requests have in common for the most part, behind its own; its headers follow, name and value in turn. */
+/** The texts that a caller's requests mostly have in common. They follow its own texts; its headers follow them, name and value in turn. */
 export const texts = [
   'method', 'url', 'httpVersion', 'ip', 'forwardedFor', 'outcome', 'device', 'key', 'ja4', 'country', 'model', 'target', 'rules', 'route', 'class', 'answerType', 'answerEncoding',
 ] as const;
 
 /**
- * The numbers of a record, in the order in which they are written; NaN where there is none. `like` is the record of the same
- * segment whose texts it has but for those written, -1 when all are. `body` is bytes of its body in the segment, or -n when
- * the n-th large one is it; `answer` the same of its answer. Times are milliseconds.
+ * The numbers of a record, in the order in which they are written; NaN where there is none. `base` is the number of the record in
+ * the same segment whose texts apply where this one has none, or -1 when all texts are written. `body` is the count of bytes of the
+ * request body in the segment, or -n when it is the n-th large one; `answer` is the same for the answer. Times are milliseconds.
  */
 export const numbers = [
-  'like', 'body', 'answer', 'kind', 'bodyTotal', 'answerTotal', 'status', 'duration', 'attempts', 'queueWait', 'firstByte', 'overhead', 'prompt', 'completion', 'cached', 'reasoning', 'reserved', 'settled', 'cost',
+  'base', 'body', 'answer', 'kind', 'bodyTotal', 'answerTotal', 'status', 'duration', 'attempts', 'queueWait', 'firstByte', 'overhead', 'prompt', 'completion', 'cached', 'reasoning', 'reserved', 'settled', 'cost',
   'bytesIn', 'bytesOut', 'stream', 'estimated',
 ] as const;
 
-/** Of a request that is over; of the intent to forward one; of one that leaves an access line and no record. */
+/** `record`: a finished request. `intent`: a request about to be forwarded. `line`: a request that leaves an access line and no record. */
 export const kinds = { record: 0, intent: 1, line: 2 } as const;
 export type Kind = keyof typeof kinds;
 
 /**
- * A piece of shared memory full of records: texts from its beginning; from its end the numbers of each, and below them its body
- * and its answer. One order for all.
+ * Shared memory with records in one order: their texts from its start; from its end, for each record, its numbers and below them
+ * its body and its answer.
  */
-export interface Written {
+export interface RecordMemory {
   readonly memory: SharedArrayBuffer;
   readonly records: number;
   /** Bytes of texts. */
   readonly used: number;
-  /** Where the rest begins. */
+  /** Position at which numbers, bodies and answers begin. */
   readonly top: number;
   readonly large: readonly SharedArrayBuffer[];
 }
 
-/** What is written in one go. */
-export interface Batch extends Written {
+/** A segment on its way to the worker. */
+export interface Batch extends RecordMemory {
   readonly kind: 'batch';
-  /** Counts a gate's batches from 1; what was committed once is not written again. */
+  /** Number of the batch in this run of the gate, from 1. A batch that was committed once is not written again. */
   readonly seq: number;
   /** Unix milliseconds. */
   readonly now: number;
-  readonly added: readonly Added[];
+  readonly external: readonly ExternalRecord[];
   readonly cursors: readonly (readonly [sink: string, id: number | null])[];
-  /** Its access lines were made already, by a worker that ended before it had committed the records. */
+  /** Its access lines were written already, by a worker that ended before it committed the records. */
   readonly isLined: boolean;
 }
 
-/** A record from elsewhere, with what the gate's route table says of its path. */
-export interface Added {
+/** A record from elsewhere, with its id and the route of its path. */
+export interface ExternalRecord {
   readonly record: NewRecord;
   readonly id: string;
   readonly route: string;
   readonly class: RouteClass;
 }
 
-/** Makes a record from elsewhere one of ours. */
-export function addedOf(record: NewRecord, routeOf: (method: string, path: string) => Route): Added {
+/** Gives a record from elsewhere an id, where it has none, and the route of its path. */
+export function externalRecordOf(record: NewRecord, routeOf: (method: string, path: string) => Route): ExternalRecord {
   const { template, class: of } = routeOf(record.request_method, record.request_path.split('?', 1)[0] ?? '/');
   return { record, id: record.request_id ?? requestId(record.time), route: template, class: of };
 }
 
-/** What becomes of access lines. */
+/** Where access lines are written. */
 export interface LineOptions extends Pick<LoggingConfig, 'format' | 'file' | 'maxSize' | 'maxFiles'> {
-  /** They are handed back, too. */
+  /** Lines are also sent back to the main thread, for the console. */
   readonly isShown: boolean;
 }
 
-/** What a journal's worker is told at its start. */
+/** The options of a journal worker. */
 export interface WorkerOptions {
   readonly role: 'write' | 'read';
   readonly path: string;
-  /** Tells one run of a gate from the next. */
+  /** Identifies this run of the gate. */
   readonly session: string;
   readonly secret: string;
   readonly previousSecrets: readonly string[];
-  /** Configured secrets, which are hidden wherever they turn up. */
+  /** Configured secrets; they are masked wherever they appear. */
   readonly hidden: readonly string[];
   readonly durable: boolean;
-  /** Without the file nothing works; else the journal is kept in memory. */
+  /** Model routes need the file. Otherwise the journal is kept in memory when the file cannot be used. */
   readonly required: boolean;
+  /** Bytes. */
   readonly maxSize: number;
-  /** Sinks whose cursors hold back the removal of records; null for all that have one. */
+  /** Sinks whose cursors delay the removal of records; null for every sink with a cursor. */
   readonly sinks: readonly string[] | null;
   /** Milliseconds. */
   readonly keepRecords: number;
   readonly keepBodies: number;
   readonly capture: CaptureConfig;
   readonly queryAllow: readonly string[];
-  /** Null when nobody reads the access lines. */
+  /** Null when access lines go neither to the console nor to a file. */
   readonly lines: LineOptions | null;
   /** Unix milliseconds. */
   readonly now: number;
 }
 
-/** What can be asked of a worker. */
-export interface Calls {
-  read: { ask: { readonly after: number; readonly limit: number }; answer: readonly AuditRecord[] };
-  query: { ask: { readonly sql: string; readonly values: readonly SqlValue[] }; answer: readonly SqlRow[] };
-  cursor: { ask: { readonly sink: string }; answer: number };
-  forget: { ask: Forgetting & { readonly now: number }; answer: number };
-  tidy: { ask: { readonly now: number }; answer: null };
-  close: { ask: { readonly now: number }; answer: null };
+/** The calls a worker answers, with their arguments and results. */
+export interface WorkerCalls {
+  read: { request: { readonly after: number; readonly limit: number }; result: readonly AuditRecord[] };
+  query: { request: { readonly sql: string; readonly values: readonly SqlValue[] }; result: readonly SqlRow[] };
+  cursor: { request: { readonly sink: string }; result: number };
+  forget: { request: Forgetting & { readonly now: number }; result: number };
+  retain: { request: { readonly now: number }; result: null };
+  close: { request: { readonly now: number }; result: null };
 }
 
-export type CallName = keyof Calls;
+export type CallName = keyof WorkerCalls;
 
 export type ToWorker =
   | Batch
-  /** A part of a body too large to be kept: hashed as it passes. */
-  | { readonly kind: 'piece'; readonly id: string; readonly bytes: Uint8Array }
-  /** Records of which nothing but access lines is to be made: there is no room for more. */
-  | { readonly kind: 'lines'; readonly spared: readonly Written[] }
-  | { readonly kind: 'call'; readonly call: number; readonly name: CallName; readonly ask: unknown };
+  /** A chunk of a request body that streams: it is hashed as it passes. */
+  | { readonly kind: 'bodyChunk'; readonly id: string; readonly bytes: Uint8Array }
+  /** Records for which the outbox had no room: only their access lines are written. */
+  | { readonly kind: 'lines'; readonly unplaced: readonly RecordMemory[] }
+  | { readonly kind: 'call'; readonly call: number; readonly name: CallName; readonly request: unknown };
 
 export type FromWorker =
   | { readonly kind: 'opened'; readonly memory: string | null; readonly lastId: number; readonly bytes: number; readonly interrupted: number }
   | { readonly kind: 'failed'; readonly reason: string }
-  /** Access lines of the batch `seq` are made, of records without one where it is null; `bytes` is for who wants to see them. */
+  /** The access lines of batch `seq` are written, or of unplaced records where `seq` is null; `bytes` are the lines for the console. */
   | { readonly kind: 'lines'; readonly seq: number | null; readonly bytes: Uint8Array<ArrayBuffer> | null }
-  /** Something is wrong with the file of the access log. */
-  | { readonly kind: 'unlined'; readonly sink: string; readonly error: object; readonly effect: string }
-  /** Everything up to `seq` is committed; `counted` are lost or removed. */
+  /** The file of the access log could not be written. */
+  | { readonly kind: 'lineFailure'; readonly sink: string; readonly error: object; readonly effect: string }
+  /** Everything up to `seq` is committed. */
   | { readonly kind: 'written'; readonly seq: number; readonly lastId: number; readonly records: number; readonly seconds: number; readonly bytes: number }
-  /** Nothing of `seq` will be committed: there is no file. */
+  /** Batch `seq` will not be committed: the file cannot be opened. */
   | { readonly kind: 'refusing'; readonly seq: number }
   | { readonly kind: 'lost'; readonly reason: DropReason; readonly count: number }
   | { readonly kind: 'full'; readonly reason: string }
   | { readonly kind: 'recovered' }
-  | { readonly kind: 'taken'; readonly bytes: number }
+  /** So many bytes of body chunks were read. */
+  | { readonly kind: 'bodyChunkRead'; readonly bytes: number }
   | { readonly kind: 'checkpoint'; readonly checkpoint: Checkpoint }
   | { readonly kind: 'tampered'; readonly reason: string }
-  | { readonly kind: 'answer'; readonly call: number; readonly value: unknown }
-  | { readonly kind: 'refused'; readonly call: number; readonly message: string };
+  | { readonly kind: 'result'; readonly call: number; readonly value: unknown }
+  | { readonly kind: 'error'; readonly call: number; readonly message: string };

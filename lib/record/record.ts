@@ -1,52 +1,49 @@
-// What is known of a request when it ends, and the form in which it is handed to the journal.
+// The record of a request, from its end to the row that the journal stores.
 
 import type { JournalStats } from '../../types/journal.d.ts';
 import type { Context, Core, Tap } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 import { headerOf } from '../http/http.ts';
-import type { Tapped } from './encode.ts';
 import { receiver } from './ingest.ts';
 import type { Kind } from './messages.ts';
-import type { Committed } from './segment.ts';
+import type { Committed, RecordTap } from './segment.ts';
 
-export { Drafter } from './builder.ts';
-export { columns, emptied, names, parts, recordColumns, recordOf, valuesOf, type ColumnName, type Draft, type Values } from './columns.ts';
-export { decode, wipe, type Raw } from './decode.ts';
-export { encode } from './encode.ts';
+export { RecordBuilder } from './builder.ts';
+export { columns, erasedValue, names, parts, recordColumns, recordOf, valuesOf, type ColumnName, type RecordRow, type Values } from './columns.ts';
+export { decode, wipe, type RawRecord } from './decode.ts';
 export { ingestion, type Ingestion } from './ingest.ts';
-export { addedOf, type Added, type Batch, type CallName, type Calls, type FromWorker, type Kind, type LineOptions, type ToWorker, type WorkerOptions, type Written } from './messages.ts';
-export { Segment, type Committed } from './segment.ts';
+export { externalRecordOf, type Batch, type CallName, type ExternalRecord, type FromWorker, type Kind, type LineOptions, type RecordMemory, type ToWorker, type WorkerCalls, type WorkerOptions } from './messages.ts';
+export { encode, Segment, type Committed } from './segment.ts';
 
-/** Seconds after which a client may try again whose request could not be recorded. */
+/** `Retry-After` in seconds when a request could not be recorded. */
 const retryAfter = 5;
 
 /** The journal as the recording of requests uses it. */
 export interface RequestJournal {
-  /** Model routes must not be served now. */
+  /** Model routes must be refused now. */
   readonly refusing: boolean;
   /** Adds a finished request. */
   push(context: Context, kind: Kind): void;
   /** Commits the intent of a request before it is forwarded. @param then called with whether it is committed. */
   intend(context: Context, then: Committed): void;
-  /** Hands over a piece of a body that is not kept whole. @returns false when the piece and those after it are lost. */
-  piece(id: string, chunk: Buffer): boolean;
+  /** Hands over a chunk of a streamed request body. @returns false when this chunk and the following ones are not read. */
+  bodyChunk(id: string, chunk: Buffer): boolean;
   stats(): JournalStats;
 }
 
-/** Makes the record of every request. */
+/** Records every request. */
 export interface Recorder {
-  /** Hands on a finished request: everything but the writing down, the access line among it, is the worker's. */
+  /** Hands a finished request to the journal. The worker masks, hashes and writes it, and its access line. */
   record(context: Context): void;
-  /** Looks at bytes that pass and are not kept: of a body that streams, of an answer that is to be recorded. */
+  /** The tap for a streamed request body, and for an answer that is recorded. */
   tap(context: Context): Tap;
-  /** What stands between a model route and its forwarding: nothing, or the commit of the intent. */
+  /** Wraps the forwarding of model routes: the request may have to wait for its intent to be committed. */
   admit(forward: (context: Context) => void): (context: Context) => void;
 }
 
 /**
- * One access line for every request, and one record but of the polls of monitoring and the handing in of records, where they
- * got what they asked for.
- * @param isLined whether anybody reads the lines.
+ * Every request leaves an access line and a record. Successful requests to the health, metrics and log endpoints leave no record.
+ * @param isLined whether access lines are written.
  */
 export function recorder(core: Core, journal: RequestJournal, isLined: boolean): Recorder {
   const { durability, onFull } = core.config.audit;
@@ -71,7 +68,7 @@ export function recorder(core: Core, journal: RequestJournal, isLined: boolean):
 
 const unavailable = (): HeimdallError => new HeimdallError('journal_unavailable', { retryAfter });
 
-/** While nothing can be written, `on_full: drop` goes on without; a client that left meanwhile needs no answer. */
+/** While the journal cannot be written, `on_full: drop` forwards without a record. A client that left meanwhile gets no answer. */
 function intend(journal: RequestJournal, context: Context, forward: (context: Context) => void): void {
   journal.intend(context, (written) => {
     if (context.finished) return;
@@ -80,14 +77,14 @@ function intend(journal: RequestJournal, context: Context, forward: (context: Co
   });
 }
 
-/** What the record keeps of bytes that only pass. */
-class AnswerTap implements Tapped {
+/** Counts and hands on the chunks of a streamed request body, and keeps the start of the answer. */
+class AnswerTap implements RecordTap {
   readonly #id: string;
   readonly #journal: RequestJournal;
   readonly #chunks: Buffer[] = [];
   #room: number;
   #lost = false;
-  /** Bytes of a body that streams. */
+  /** Bytes of the streamed request body. */
   streamed = 0;
   type: string | null = null;
   encoding: string | null = null;
@@ -100,7 +97,7 @@ class AnswerTap implements Tapped {
 
   body(chunk: Buffer): void {
     this.streamed += chunk.length;
-    if (!this.#lost) this.#lost = !this.#journal.piece(this.#id, chunk);
+    if (!this.#lost) this.#lost = !this.#journal.bodyChunk(this.#id, chunk);
   }
 
   head(head: readonly string[]): void {
@@ -108,7 +105,7 @@ class AnswerTap implements Tapped {
     this.encoding = headerOf(head, 'content-encoding');
   }
 
-  /** Copied: a slice would keep alive all that was read with it. */
+  /** Copies the chunk: a slice would keep the whole read buffer alive. */
   answer(chunk: Buffer): void {
     if (this.#room === 0) return;
     const part = Buffer.from(chunk.subarray(0, this.#room));

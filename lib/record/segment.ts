@@ -1,147 +1,252 @@
-import { numbers, ownTexts, recordEnd, textEnd, type Batch, type Written } from './messages.ts';
+import type { Context, Tap } from '../request/request.ts';
+import { kinds, numbers, ownTexts, recordEnd, textEnd, texts, type Batch, type ExternalRecord, type Kind, type RecordMemory } from './messages.ts';
 
-/** Size of a segment. */
+/** Bytes of a segment. */
 const segmentBytes = 524_288;
-/** Larger bodies and answers get memory of their own. */
+/** Bodies and answers of more bytes get memory of their own. */
 const largeBody = 65_536;
-const insideOf = (bytes: Buffer | null): number => (bytes === null || bytes.length > largeBody ? 0 : bytes.length);
-/** What the numbers of a record take, and what a place in memory must be a multiple of to hold them. */
+/** Bytes of the numbers of one record. They start at a multiple of eight bytes. */
 const numbersBytes = numbers.length * Float64Array.BYTES_PER_ELEMENT;
-/** Records whose texts are remembered: one of each agent, and agents are few. */
-const mostRows = 64;
+/** Records of a segment whose texts serve as a base for later ones: one for each user agent. */
+const maxBases = 64;
+
+/** Characters of a request line, and of a header, that are handed on. The journal keeps fewer. */
+const maxUrl = 8192;
+const maxHeader = 16_384;
+/** Characters of a name that the caller or an upstream chose, and of a list of addresses. The journal keeps fewer. */
+const maxName = 1024;
+const maxList = 4096;
 
 const separator = new RegExp(`[${textEnd}${String.fromCharCode(recordEnd)}]`);
 const separators = new RegExp(separator, 'g');
-/** SECURITY: with a separator in a text a caller could write the records of others. */
-const whole = (text: string): string => (separator.test(text) ? text.replace(separators, ' ') : text);
+const control = /\p{Cc}/u;
+const controls = /\p{Cc}/gu;
 
-/** Where the numbers of a record stand that is written below a place in memory. */
+/** Position of the numbers of a record that is written below `top`. */
 export const blockBelow = (top: number): number => Math.floor(top / Float64Array.BYTES_PER_ELEMENT) * Float64Array.BYTES_PER_ELEMENT - numbersBytes;
 
-/** What is told once a segment is committed, or cannot be: whether it may go on. */
+/** Called once a segment is committed, or cannot be. @param written whether it is committed. */
 export type Committed = (written: boolean) => void;
 
-/** A record that was written with all its texts. */
-interface Row {
+/** A tap that keeps what the record needs of bytes that pass. */
+export interface RecordTap extends Tap {
+  /** Bytes of a streamed request body. */
+  readonly streamed: number;
+  readonly type: string | null;
+  readonly encoding: string | null;
+  /** @returns the part of the answer that is kept. */
+  taken(): Buffer | null;
+}
+
+/**
+ * Writes the record of a request into a segment: its numbers, and those of its texts that differ from an earlier record's.
+ * @param maxBody bytes of the request body that are handed on.
+ * @returns false when the record does not fit; the segment is unchanged then.
+ */
+export function encode(segment: Segment, context: Context, kind: Kind, maxBody: number): boolean {
+  const { rawHeaders } = context.req;
+  if (context.route.credential && rawHeaders.length > 0) {
+    if (writeRecord(segment, context, kind, maxBody, rawHeaders)) return true;
+    // Headers that do not even fit into an empty segment are left out. Otherwise the next segment is tried first.
+    if (segment.records > 0) return false;
+  }
+  return writeRecord(segment, context, kind, maxBody, fewHeaders(context));
+}
+
+/** Texts are written in the order of `ownTexts` and `texts`, then headers, then numbers in the order of `numbers`. */
+function writeRecord(segment: Segment, context: Context, kind: Kind, maxBody: number, headers: readonly string[]): boolean {
+  const { req, route, token } = context;
+  if (!segment.begin(req.headers['user-agent'] ?? '', texts.length + headers.length)) return false;
+  const tap = context.tap as RecordTap | null;
+  segment.text(context.id);
+  segment.text(cut(context.upstreamRequestId ?? '', maxName));
+  segment.text(token === null ? '' : token.id);
+  // The characters after `sk-…`.
+  segment.text(token === null ? '' : clean(token.mask.slice(4)));
+  segment.text(cut(req.method ?? '', maxName));
+  segment.text(cut(req.originalUrl ?? req.url ?? '', maxUrl));
+  segment.text(req.httpVersion);
+  segment.text(context.ip);
+  segment.text(context.forwardedFor.slice(-maxList));
+  segment.text(context.outcome === 'refused' ? `refused:${context.errorCode ?? 'unknown'}` : context.outcome);
+  segment.text(context.device);
+  segment.text(clean(context.key));
+  segment.text(context.ja4 ?? '');
+  segment.text(context.country ?? '');
+  segment.text(clean(context.model));
+  segment.text(cut(context.target ?? '', maxName));
+  segment.text(context.rules === null ? '' : context.rules.join(','));
+  segment.text(route.template);
+  segment.text(route.class);
+  segment.text(tap?.type ?? '');
+  segment.text(tap?.encoding ?? '');
+  for (let at = 0; at < headers.length; at++) segment.text(headers[at] as string);
+  const isWhole = kind === 'record' && context.body !== null && context.body.length > 0 && route.class === 'model' && (tap === null || tap.streamed === 0);
+  const body = isWhole ? context.body : null;
+  segment.number(kinds[kind]);
+  segment.number(body === null ? (tap?.streamed ?? 0) : body.length);
+  writeNumbers(segment, context);
+  return segment.end(body === null || body.length <= maxBody ? body : body.subarray(0, maxBody), kind === 'record' && tap !== null ? tap.taken() : null);
+}
+
+/** The numbers from `answerTotal` on. */
+function writeNumbers(segment: Segment, context: Context): void {
+  const { usage, tokensReserved } = context;
+  segment.number(context.bytesOut);
+  segment.number(context.status);
+  segment.number(context.duration);
+  segment.number(context.attempts);
+  segment.number(context.queueWait);
+  segment.number(context.headAt ?? NaN);
+  segment.number(context.overhead ?? NaN);
+  segment.number(usage?.prompt ?? NaN);
+  segment.number(usage?.completion ?? NaN);
+  segment.number(usage?.cached ?? NaN);
+  segment.number(usage?.reasoning ?? NaN);
+  segment.number(tokensReserved ?? NaN);
+  segment.number(tokensReserved === null ? NaN : context.tokensSettled);
+  segment.number(context.cost ?? NaN);
+  segment.number(context.bytesIn);
+  segment.number(context.bytesOut);
+  segment.number(context.stream ? 1 : 0);
+  segment.number(usage?.estimated === true ? 1 : 0);
+}
+
+const cut = (text: string, length: number): string => (text.length > length ? text.slice(0, length) : text);
+
+/** A text that was decoded, or came neither in a header nor in the request line, may hold control characters. */
+function clean(text: string | null): string {
+  if (text === null) return '';
+  const bounded = text.length > maxName ? text.slice(0, maxName) : text;
+  return control.test(bounded) ? bounded.replace(controls, ' ') : bounded;
+}
+
+/**
+ * The headers that are needed of requests that are no API calls, name and value in turn. Of the dashboard's, of webhooks' and of
+ * pages' requests only the agent, cookies, body type and the path of the referrer are handed on.
+ */
+function fewHeaders({ req }: Context): readonly string[] {
+  const { 'user-agent': agent, cookie, referer, 'content-type': type, 'content-encoding': encoding } = req.headers;
+  const found = { 'user-agent': agent, cookie, referer: referer?.split(/[?#]/, 1)[0], 'content-type': type, 'content-encoding': encoding };
+  return Object.entries(found).flatMap(([name, value]) => (value === undefined ? [] : [name, value.slice(0, maxHeader)]));
+}
+
+/** A record that was written with all its texts, and on which later records of the same agent are based. */
+interface Base {
+  /** Its number in the segment, from 0. */
   readonly nth: number;
   readonly texts: readonly string[];
 }
 
 /**
- * A piece of memory both threads see. Records are written into it as they end: objects kept until the batch is full would
- * cost a request 13 microseconds in garbage collection. A client says nearly the same with every request, so of the texts
- * of most records only those are written that differ from an earlier one's. It stays as it is until the worker has
- * committed it, so that another worker can be given the same.
+ * Memory shared by both threads, into which records are written as requests end. Objects kept until a batch is full would cost a
+ * request 13 µs of garbage collection. A client sends nearly the same with every request, so most records hold only those texts
+ * that differ from an earlier record's. A segment does not change from the time it is posted until the worker has committed it,
+ * so that it can be posted to another worker again.
  */
 export class Segment {
   readonly memory = new SharedArrayBuffer(segmentBytes);
   readonly #bytes = Buffer.from(this.memory);
   readonly #numbers = new Float64Array(this.memory);
+  /** Texts fill the memory from its start to here; numbers, bodies and answers from its end down to `#top`. */
   #used = 0;
   #top = segmentBytes;
   #large: SharedArrayBuffer[] = [];
   #largeBytes = 0;
-  #added: Batch['added'][number][] = [];
+  #external: ExternalRecord[] = [];
   #waiting: Committed[] = [];
-  #records = 0;
-  readonly #rows = new Map<string, Row>();
-  /** Of the record being written: who it comes from, which it is like, what of its texts is written, and how far it is. */
+  /** Records in the segment. Changed here only: a getter would be one more call for each request. */
+  records = 0;
+  /** Bytes in use. Changed here only. */
+  size = 0;
+  readonly #bases = new Map<string, Base>();
+  /** The record being written: its agent, its base, the texts written so far, the number of the next text and number. */
   #agent = '';
-  #like: Row | null = null;
+  #base: Base | null = null;
   #parts: (string | number)[] = [];
   #at = 0;
+  #block = 0;
   #number = 0;
 
-  get records(): number {
-    return this.#records + this.#added.length;
-  }
-
-  /** Bytes that wait in it. */
-  get size(): number {
-    return this.#used + (segmentBytes - this.#top) + this.#largeBytes;
-  }
-
   /**
-   * Begins a record: its own texts, the others and its numbers follow, each in its order, then {@link Segment.end}.
-   * @param agent requests with the same have much in common. @param texts how many will follow beside its own.
-   * @returns false when there is no room for another.
+   * Begins a record. Its own texts, the other texts and its numbers follow in their order, then {@link Segment.end}.
+   * @param agent records with the same agent have much in common. @param texts how many texts follow beside its own.
+   * @returns false when there is no room for another record.
    */
   begin(agent: string, texts: number): boolean {
     const block = blockBelow(this.#top);
     if (block < this.#used) return false;
-    const row = this.#rows.get(agent);
+    const base = this.#bases.get(agent);
     this.#agent = agent;
-    this.#like = row?.texts.length === texts ? row : null;
+    this.#base = base?.texts.length === texts ? base : null;
     this.#parts = [];
-    this.#at = 0;
-    // Its first three are known at its end.
+    this.#at = -ownTexts.length;
+    this.#block = block;
+    // The first three are known at the end.
     this.#number = block / Float64Array.BYTES_PER_ELEMENT + 3;
     return true;
   }
 
-  /** The next of the texts that are of this request alone. */
-  own(text: string): void {
-    this.#parts.push(whole(text));
-  }
-
-  /** The next of the others. */
+  /** Adds the next text. SECURITY: with a separator in a text a caller could forge the records of others. */
   text(text: string): void {
-    if (this.#like === null) this.#parts.push(whole(text));
-    else if (this.#like.texts[this.#at] !== text) this.#parts.push(this.#at, whole(text));
-    this.#at++;
+    const at = this.#at++;
+    if (this.#base !== null && at >= 0) {
+      if (this.#base.texts[at] === text) return;
+      this.#parts.push(at);
+    }
+    this.#parts.push(separator.test(text) ? text.replace(separators, ' ') : text);
   }
 
   number(value: number): void {
     this.#numbers[this.#number++] = value;
   }
 
-  /** Adds the record begun, with what there is of its body and of its answer. @returns false when it does not fit. */
+  /** Ends the record, with the part of its body and of its answer that is kept. @returns false when it does not fit. */
   end(body: Buffer | null, answer: Buffer | null): boolean {
     const text = this.#parts.join(textEnd);
-    const block = blockBelow(this.#top);
-    const inside = insideOf(body) + insideOf(answer);
-    // Three bytes are the longest a character takes.
-    if (this.#used + text.length * 3 + 1 + inside > block) return false;
+    const inside = (body === null || body.length > largeBody ? 0 : body.length) + (answer === null || answer.length > largeBody ? 0 : answer.length);
+    // A character takes at most three bytes.
+    if (this.#used + text.length * 3 + 1 + inside > this.#block) return false;
     this.#used += this.#bytes.write(text, this.#used);
     this.#bytes[this.#used++] = recordEnd;
-    this.#top = block;
-    const first = block / Float64Array.BYTES_PER_ELEMENT;
-    this.#numbers[first] = this.#like?.nth ?? -1;
-    this.#numbers[first + 1] = this.#place(body);
-    this.#numbers[first + 2] = this.#place(answer);
-    if (this.#like === null) this.#remember();
-    this.#records++;
+    this.#top = this.#block;
+    const first = this.#block / Float64Array.BYTES_PER_ELEMENT;
+    this.#numbers[first] = this.#base?.nth ?? -1;
+    this.#numbers[first + 1] = body === null ? 0 : this.#place(body);
+    this.#numbers[first + 2] = answer === null ? 0 : this.#place(answer);
+    if (this.#base === null && (this.#bases.size < maxBases || this.#bases.has(this.#agent))) {
+      this.#bases.set(this.#agent, { nth: this.records - this.#external.length, texts: this.#parts.slice(ownTexts.length) as string[] });
+    }
+    this.records++;
+    this.size = this.#used + (segmentBytes - this.#top) + this.#largeBytes;
     return true;
   }
 
-  #remember(): void {
-    if (this.#rows.size < mostRows || this.#rows.has(this.#agent)) this.#rows.set(this.#agent, { nth: this.#records, texts: this.#parts.slice(ownTexts.length) as string[] });
-  }
-
-  #place(bytes: Buffer | null): number {
-    if (bytes === null) return 0;
-    if (bytes.length > largeBody) return -this.#apart(bytes);
+  /** @returns the bytes taken below `#top`, or minus the number of the memory of its own, from 1. */
+  #place(bytes: Buffer): number {
+    if (bytes.length > largeBody) {
+      const memory = new SharedArrayBuffer(bytes.length);
+      this.#largeBytes += bytes.length;
+      Buffer.from(memory).set(bytes);
+      return -this.#large.push(memory);
+    }
     this.#top -= bytes.length;
     this.#bytes.set(bytes, this.#top);
     return bytes.length;
   }
 
-  #apart(bytes: Buffer): number {
-    const memory = new SharedArrayBuffer(bytes.length);
-    this.#largeBytes += bytes.length;
-    Buffer.from(memory).set(bytes);
-    return this.#large.push(memory);
+  /** Adds a record from elsewhere. */
+  append(record: ExternalRecord): void {
+    this.#external.push(record);
+    this.records++;
   }
 
-  append(added: Batch['added'][number]): void {
-    this.#added.push(added);
-  }
-
-  /** Calls when the segment is committed. */
+  /** Calls back when the segment is committed. */
   whenCommitted(call: Committed): void {
     this.#waiting.push(call);
   }
 
+  /** Calls all back that wait for the commit. */
   settle(written: boolean): void {
     const calls = this.#waiting;
     this.#waiting = [];
@@ -149,31 +254,33 @@ export class Segment {
   }
 
   /** What is in it so far. */
-  get written(): Written {
-    return { memory: this.memory, records: this.#records, used: this.#used, top: this.#top, large: this.#large };
+  get content(): RecordMemory {
+    return { memory: this.memory, records: this.records - this.#external.length, used: this.#used, top: this.#top, large: this.#large };
   }
 
-  /** Nothing is added to it any more. */
+  /** The message for the worker. Nothing is added to the segment after it. */
   message(seq: number, now: number, cursors: Batch['cursors']): Batch {
     this.#forget();
-    return { kind: 'batch', ...this.written, seq, now, added: this.#added, cursors, isLined: false };
+    return { kind: 'batch', memory: this.memory, records: this.records - this.#external.length, used: this.#used, top: this.#top, large: this.#large, seq, now, external: this.#external, cursors, isLined: false };
   }
 
-  /** Makes an acknowledged segment ready for the next records. */
-  clear(): void {
+  /** Makes an acknowledged segment ready for the next records. @param written whether it was committed. */
+  release(written: boolean): void {
+    if (this.#waiting.length > 0) this.settle(written);
     this.#used = 0;
     this.#top = segmentBytes;
     this.#large = [];
     this.#largeBytes = 0;
-    this.#added = [];
-    this.#records = 0;
+    this.#external = [];
+    this.records = 0;
+    this.size = 0;
     this.#forget();
   }
 
-  /** Texts of requests are not kept alive for as long as the segment waits. */
+  /** Lets go of the texts of requests: a segment may wait long for its commit. */
   #forget(): void {
-    this.#rows.clear();
-    this.#like = null;
+    this.#bases.clear();
+    this.#base = null;
     this.#parts = [];
   }
 }

@@ -1,14 +1,14 @@
-import { sign, signsOf } from './secret-hints.ts';
+import { hint, hintsOf } from './secret-hints.ts';
 
-/** Stands where a secret was. */
+/** Replaces a secret. */
 export const masked = '[masked]';
 
-/** What may stand before a credential: no letter or digit, unless it belongs to an escape such as `\n`. */
+/** A prefix that no letter or digit precedes, unless it belongs to an escape such as `\n`. */
 const at = (prefix: string): string => String.raw`(?:${prefix})(?<=(?:^|[^A-Za-z0-9]|\\[nrtbf])(?:${prefix}))`;
 
 /**
- * Credentials by how they begin. SECURITY: every pattern here is linear: no two neighbouring parts of one can match the same
- * text in more than one way.
+ * Credentials by their prefixes. SECURITY: every pattern here takes linear time: no two neighbouring parts of one can match the
+ * same text in more than one way.
  */
 const shapes = [
   `${at('sk-')}[\\w-]{8,}`,
@@ -21,51 +21,51 @@ const shapes = [
   `${at('SG\\.')}[\\w-]{10,}\\.[\\w-]{10,}`,
   `${at('ya29\\.')}[\\w-]{10,}`,
 ].map((source) => new RegExp(source, 'g'));
-/** One look for what all of {@link shapes} begin with. */
+/** Any prefix of {@link shapes}. */
 const beginning = /sk[-_]|[rp]k_|whsec_|eyJ|A(?:KIA|SIA|ROA|IDA|BIA|CCA|Iza)|gh[pousr]_|github_pat_|gl(?:pat|dt)-|hf_|gsk_|npm_|pplx-|r8_|tvly-|dop_v1_|shpat_|lin_api_|figd_|dapi|xai-|pypi-|hvs\.|nvapi-|tgp_v1_|sntrys_|dckr_pat_|xox|xapp-|fw_|SG\.|ya29\./;
 
-/** Bytes in base64 are no text, and of a picture nothing but its size is worth keeping. */
+/** Characters from which a run counts as base64 data. Of data only the length is kept. */
 const base64 = 200;
 
-/** `Bearer …` and `Basic …`, wherever somebody pasted a header. */
+/** `Bearer …` and `Basic …` anywhere in a text. */
 const scheme = /((?:[Bb]earer|BEARER|[Bb]asic|BASIC)[ \t]{1,4})([\w\-./+=~]{8,})/g;
 
-/** User and password before a host. */
+/** User and password in a URL. */
 const userinfo = /:\/\/[^\s/@:"'\\<>]{0,128}:[^\s/@"'\\<>]{1,256}@/g;
 
-/** `password: x`, `API_KEY=x`, `密码：x` in running text, found by their sign, which is rarer than their letters. */
+/** `password: x`, `API_KEY=x`, `密码：x` in prose. The pattern begins with the separator, which is rarer than the letters. */
 const assignment = /([:=：](?<=(?:pass(?:word|wd|phrase)|pwd|secret|key|token|密码|口令|密钥)[ \t]{0,4}[:=：])|[是为](?<=(?:密码|口令|密钥)[是为]))([ \t]{0,4})([^\s"'\\,;{}[\]()]{3,256})/gi;
 
-/** A member of a JSON object whose value is a string or a number, also where the JSON is itself text in JSON. */
+/** A member of a JSON object whose value is a string or a number, also of JSON inside a JSON string. */
 const member = /"([\w.\- ]{1,64})(\\{0,15})"\s{0,16}:\s{0,16}(?:\\{0,15}"|(-?[\w.]{1,64}))/g;
 const secretName = /pass(?:word|wd|phrase|code)|^pass$|^pwd$|_pwd$|secret|(?:api|access|private|auth|signing|encryption|account|master)[_.\- ]?key|^key$|token$|authorization|credential|cookie|session_?id/i;
 
 const pem = '-----BEGIN ';
 
 /**
- * Text in which credentials are replaced, in time linear to its length: keys by their form (OpenAI's and many other
- * vendors', AWS, JWTs), `Bearer …`, private keys, passwords in URLs, and what stands beside a name such as `password`.
- * @param signs what the text gives a sign of: for all else it is not looked through.
+ * Masks credentials in a text, in time linear to its length: keys by their form (OpenAI's and many other vendors', AWS, JWTs),
+ * `Bearer …`, private keys, passwords in URLs, and values beside a name such as `password`.
+ * @param hints bits of {@link hint}: patterns without a hint are skipped.
  */
-export function mask(text: string, signs: number = signsOf(text)): string {
-  if (signs === 0) return text;
+export function mask(text: string, hints: number = hintsOf(text)): string {
+  if (hints === 0) return text;
   let out = text;
-  // What took the place of one secret may stand beside another's name.
-  const may = (of: number): boolean => (signs & (of | sign.hidden)) !== 0 || out !== text;
-  if (may(sign.pem) && text.includes(pem)) out = withoutPem(text);
-  if (may(sign.name)) out = withoutMembers(out);
-  if (may(sign.shape) && beginning.test(out)) for (const shape of shapes) out = out.replace(shape, masked);
-  if (may(sign.name)) out = out.replace(assignment, (whole: string, by: string, space: string, value: string) => (value.startsWith('[masked') ? whole : `${by}${space}${masked}`));
-  if (may(sign.scheme)) out = out.replace(scheme, (whole: string, name: string, value: string) => (/[A-Z0-9._+=~]/.test(value) || value.length > 24 ? name + masked : whole));
-  return may(sign.url) && out.includes('://') ? out.replace(userinfo, `://${masked}@`) : out;
+  // A replaced secret may now be next to the name of another.
+  const may = (of: number): boolean => (hints & (of | hint.hidden)) !== 0 || out !== text;
+  if (may(hint.pem) && text.includes(pem)) out = withoutPem(text);
+  if (may(hint.name)) out = withoutMembers(out);
+  if (may(hint.shape) && beginning.test(out)) for (const shape of shapes) out = out.replace(shape, masked);
+  if (may(hint.name)) out = out.replace(assignment, (whole: string, by: string, space: string, value: string) => (value.startsWith('[masked') ? whole : `${by}${space}${masked}`));
+  if (may(hint.scheme)) out = out.replace(scheme, (whole: string, name: string, value: string) => (/[A-Z0-9._+=~]/.test(value) || value.length > 24 ? name + masked : whole));
+  return may(hint.url) && out.includes('://') ? out.replace(userinfo, `://${masked}@`) : out;
 }
 
-/** Text whose base64 data, such as pictures, is replaced by its length. */
+/** Replaces base64 data, such as pictures, by its length. */
 export function withoutData(text: string): string {
   if (!hasLongRun(text)) return text;
   let out = '';
   let from = 0;
-  // No run of so many characters lies between two places that are so far apart.
+  // A run of this length cannot lie between two inspected positions.
   for (let at = 0; at < text.length; at += base64) {
     if (!isData(text.charCodeAt(at))) continue;
     let start = at;
@@ -85,7 +85,7 @@ export function withoutData(text: string): string {
 const step = 64;
 const sample = 12;
 
-/** Whether there may be a run of 200 characters without a space or a quote: looked at here and there, since it is rare. */
+/** Whether there may be a run of 200 characters of data. Samples the text, since such runs are rare. */
 function hasLongRun(text: string): boolean {
   let dense = 0;
   for (let from = 0; from + sample < text.length; from += step) {
@@ -102,7 +102,7 @@ const isData = (code: number): boolean => (code >= 97 && code <= 122) || (code >
 
 const escapes = /\\(?:u([0-9a-fA-F]{4})|[^])/g;
 
-/** JSON text with its `\u…` escapes as the characters they are, quotes, backslashes and controls apart: none hides in one. */
+/** JSON text with `\u…` escapes decoded, except quotes, backslashes and controls, so that no secret hides in escapes. */
 export function readable(json: string): string {
   if (!json.includes('\\u')) return json;
   const plain = json.replace(escapes, (whole, hex: string | undefined) => {
@@ -112,7 +112,7 @@ export function readable(json: string): string {
   return plain.toWellFormed();
 }
 
-/** From `-----BEGIN … PRIVATE KEY` to its end, or to the end of the text. */
+/** Masks from `-----BEGIN … PRIVATE KEY` to its end, or to the end of the text. */
 function withoutPem(text: string): string {
   let out = '';
   let from = 0;
@@ -139,7 +139,7 @@ function withoutMembers(text: string): string {
   for (let found = member.exec(text); found !== null; found = member.exec(text)) {
     const [whole, name = '', slashes = '', plain] = found;
     if (!secretName.test(name)) {
-      // The value of one member may be JSON whose own members are looked at too.
+      // The value may itself be JSON with members of its own.
       member.lastIndex = found.index + name.length + slashes.length + 2;
       continue;
     }
@@ -152,7 +152,7 @@ function withoutMembers(text: string): string {
   return from === 0 ? text : out + text.slice(from);
 }
 
-/** Where the quote stands that ends a string begun with `depth` backslashes before its quote; the text's end without one. */
+/** Position of the quote that ends a string whose opening quote has `depth` backslashes; the text's end without one. */
 function endOfString(text: string, start: number, depth: number): number {
   for (let quote = text.indexOf('"', start); quote !== -1; quote = text.indexOf('"', quote + 1)) {
     let slashes = 0;
@@ -162,7 +162,7 @@ function endOfString(text: string, start: number, depth: number): number {
   return text.length;
 }
 
-/** One level of escaping is undone at a time: a quote closes its string when an even number of backslashes is left. */
+/** Undoes one level of escaping at a time. A quote closes its string when an even number of backslashes is left. */
 function closes(slashes: number, depth: number): boolean {
   while (depth > 0) {
     if (slashes % 2 === 0) return true;
@@ -173,8 +173,8 @@ function closes(slashes: number, depth: number): boolean {
 }
 
 /**
- * Text without its last word, which a cut may have left as the beginning of a credential that no pattern knows any more.
- * A longer run is data, whose pattern needs no end.
+ * Removes the last word of a truncated text: it may be the start of a credential that no pattern matches any more. A run of 256
+ * characters stays: patterns match it without its end.
  */
 export function withoutLastWord(text: string): string {
   let at = text.length;

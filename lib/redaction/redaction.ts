@@ -1,5 +1,5 @@
-// The one door through which secrets leave the process as text: everything stored, logged, thrown or shown is masked here.
+// Masks secrets in every text that leaves the process: records, access lines, events, errors, answers and exports.
 
 export { masked } from './mask.ts';
-export { cookiesOf, headerOf, isSafe, keptBody, keptCookies, keptHeaders, keptPath, keptQuery, keptText, longest, pathOf, type Headers } from './redact.ts';
-export { credentialsOf, hider, withoutCredentials, type Hide } from './scrub.ts';
+export { cookiesOf, headerOf, isSafe, keptBody, keptCookies, keptHeaders, keptPath, keptQuery, keptText, maxLength, pathOf, type Headers } from './redact.ts';
+export { credentialsOf, secretScrubber, withoutCredentials, type SecretScrubber } from './scrub.ts';

@@ -1,34 +1,35 @@
 import { masked } from './mask.ts';
 import { headerOf, type Headers } from './redact.ts';
 
-/** Takes known secrets out of a text. */
-export type Hide = (text: string) => string;
+/** Masks known secrets in a text. */
+export type SecretScrubber = (text: string) => string;
 
-/** A shorter one would be found in innocent words. */
-const shortest = 8;
+/** Characters of a credential at least. A shorter one would be found in ordinary words. */
+const minLength = 8;
+/** OpenAI's subprotocol that carries a credential. */
 const marker = 'openai-insecure-api-key.';
 
-/** More secrets than these are looked for as whole words only: each pattern would be tried at every letter. */
-const mostPatterns = 64;
+/** More secrets than this are found as whole words only: a pattern of all would be tried at every character. */
+const maxPatterns = 64;
 
-/** Hides the configuration's secrets. */
-export function hider(hidden: readonly string[]): Hide {
+/** Masks the secrets of the configuration. */
+export function secretScrubber(hidden: readonly string[]): SecretScrubber {
   if (hidden.length === 0) return (text) => text;
   const least = Math.min(...hidden.map(({ length }) => length));
-  const hide = hidden.length > mostPatterns ? byWords(new Set(hidden)) : byPattern(hidden);
-  return (text) => (text.length < least ? text : hide(text));
+  const scrub = hidden.length > maxPatterns ? byWords(new Set(hidden)) : byPattern(hidden);
+  return (text) => (text.length < least ? text : scrub(text));
 }
 
-function byPattern(hidden: readonly string[]): Hide {
+function byPattern(hidden: readonly string[]): SecretScrubber {
   const pattern = new RegExp([...hidden].sort((a, b) => b.length - a.length).map(literal).join('|'), 'g');
   return (text) => text.replace(pattern, masked);
 }
 
-const byWords = (hidden: ReadonlySet<string>): Hide => (text) => text.replace(/[\w\-./+=~]{8,}/g, (word) => (hidden.has(word) ? masked : word));
+const byWords = (hidden: ReadonlySet<string>): SecretScrubber => (text) => text.replace(/[\w\-./+=~]{8,}/g, (word) => (hidden.has(word) ? masked : word));
 
 const literal = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&');
 
-/** Hides the caller's own credentials, wherever else in the request they stand. */
+/** Masks the caller's own credentials wherever they appear in a text. */
 export function withoutCredentials(text: string, credentials: readonly string[]): string {
   let out = text;
   for (const credential of credentials) if (out.length >= credential.length && out.includes(credential)) out = out.replaceAll(credential, masked);
@@ -36,14 +37,14 @@ export function withoutCredentials(text: string, credentials: readonly string[])
 }
 
 /**
- * The caller's credentials.
- * @param carriers where the values of headers stand that carry one.
+ * The caller's credentials in headers, subprotocols and query.
+ * @param carriers positions of header values that may hold one.
  */
 export function credentialsOf(headers: Headers, carriers: readonly number[], query: string): string[] {
   const found: string[] = [];
   const add = (value: string): void => {
     const bare = bareOf(value);
-    if (bare.length >= shortest) found.push(bare);
+    if (bare.length >= minLength) found.push(bare);
   };
   for (const at of carriers) add(headers[at] as string);
   for (const protocol of headerOf(headers, 'sec-websocket-protocol')?.split(',') ?? []) {

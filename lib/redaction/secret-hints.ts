@@ -1,51 +1,51 @@
-/** What a text may hold, by what its bytes give a sign of. Nothing is missed; what is found need not be there. */
-export const sign = {
-  /** A member or an assignment whose name tells of a secret. */
+/** Kinds of secrets that a text may hold. A hint may be wrong; a secret without its hint does not occur. */
+export const hint = {
+  /** A member or an assignment with the name of a secret. */
   name: 1,
-  /** How a known kind of credential begins. */
+  /** The prefix of a known kind of credential. */
   shape: 2,
-  /** `Bearer` or `Basic` with a blank behind it. */
+  /** `Bearer` or `Basic` and a blank. */
   scheme: 4,
   /** A URL. */
   url: 8,
   /** A key block. */
   pem: 16,
-  /** Escaped characters, which may spell any of these, or a NUL, without which something may read as one of these. */
+  /** Escaped characters or a NUL: with them decoded or removed any of the above may appear. */
   hidden: 32,
 } as const;
 
-/** Behind these names stands the end of a member's name or of an assignment, which patterns bound to four blanks. */
+/** The characters after a name in a member or an assignment; patterns allow four blanks. */
 const ends = ['"', '\\', ...[0, 1, 2, 3, 4].flatMap((blanks) => [':', '=', '：'].map((by) => ' '.repeat(blanks) + by)), ...[0, 1, 2, 3].map((blanks) => `${' '.repeat(blanks)}\t`)];
 const kinds = ['api', 'access', 'private', 'auth', 'signing', 'encryption', 'account', 'master'];
 
-/** What `mask` looks for, in lower case; letters of either case are found. */
+/** The words that `mask` has patterns for, in lower case. They are found in any case. */
 const words: readonly (readonly [kind: number, words: readonly string[]])[] = [
-  [sign.name, ['password', 'passwd', 'passphrase', 'passcode', 'secret', 'authorization', 'credential', 'cookie', 'session_id', 'sessionid', '密码', '口令', '密钥']],
-  [sign.name, ['pass', 'pwd', 'key', 'token'].flatMap((name) => ends.map((end) => name + end))],
-  [sign.name, kinds.flatMap((kind) => ['', '_', '.', '-', ' '].map((by) => `${kind}${by}key`))],
-  [sign.shape, ['sk-', 'sk_', 'rk_', 'pk_', 'whsec_', 'eyj', 'akia', 'asia', 'aroa', 'aida', 'abia', 'acca', 'aiza', 'ghp_', 'gho_', 'ghu_', 'ghs_', 'ghr_', 'github_pat_']],
-  [sign.shape, ['glpat-', 'gldt-', 'hf_', 'gsk_', 'npm_', 'pplx-', 'r8_', 'tvly-', 'dop_v1_', 'shpat_', 'lin_api_', 'figd_', 'dapi', 'xai-', 'pypi-', 'hvs.', 'nvapi-']],
-  [sign.shape, ['tgp_v1_', 'sntrys_', 'dckr_pat_', 'xox', 'xapp-', 'fw_', 'sg.', 'ya29.']],
-  [sign.scheme, ['bearer ', 'bearer\t', 'basic ', 'basic\t']],
-  [sign.url, ['://']],
-  [sign.pem, ['-----begin ']],
-  [sign.hidden, ['\\u', '\0']],
+  [hint.name, ['password', 'passwd', 'passphrase', 'passcode', 'secret', 'authorization', 'credential', 'cookie', 'session_id', 'sessionid', '密码', '口令', '密钥']],
+  [hint.name, ['pass', 'pwd', 'key', 'token'].flatMap((name) => ends.map((end) => name + end))],
+  [hint.name, kinds.flatMap((kind) => ['', '_', '.', '-', ' '].map((by) => `${kind}${by}key`))],
+  [hint.shape, ['sk-', 'sk_', 'rk_', 'pk_', 'whsec_', 'eyj', 'akia', 'asia', 'aroa', 'aida', 'abia', 'acca', 'aiza', 'ghp_', 'gho_', 'ghu_', 'ghs_', 'ghr_', 'github_pat_']],
+  [hint.shape, ['glpat-', 'gldt-', 'hf_', 'gsk_', 'npm_', 'pplx-', 'r8_', 'tvly-', 'dop_v1_', 'shpat_', 'lin_api_', 'figd_', 'dapi', 'xai-', 'pypi-', 'hvs.', 'nvapi-']],
+  [hint.shape, ['tgp_v1_', 'sntrys_', 'dckr_pat_', 'xox', 'xapp-', 'fw_', 'sg.', 'ya29.']],
+  [hint.scheme, ['bearer ', 'bearer\t', 'basic ', 'basic\t']],
+  [hint.url, ['://']],
+  [hint.pem, ['-----begin ']],
+  [hint.hidden, ['\\u', '\0']],
 ];
 
-/** Bytes told apart are fewer than this: a state is a row of so many. */
+/** Entries of a state in the table; there are fewer classes of bytes. */
 const width = 64;
 
-/** More rows could not be told apart in 16 bits. */
+/** Positions in the table must fit into 16 bits. */
 const next16 = 65_536;
 
-/** An automaton that knows all the words at once (Aho and Corasick, 1975). A state is where its row begins. */
+/** An automaton that finds all words at once (Aho and Corasick, 1975). A state is the position of its row in the table. */
 interface Automaton {
-  /** Of each byte. */
+  /** The class of each byte. */
   readonly classes: Uint8Array;
   readonly next: Uint16Array;
-  /** From this state on a word has been read. */
+  /** In states from this one on a word ends. */
   readonly found: number;
-  /** Kinds of the words that end in a state. */
+  /** Kinds of the words that end in each state. */
   readonly kinds: Uint8Array;
   /** Bytes of the longest word. */
   readonly longest: number;
@@ -77,7 +77,7 @@ function classesOf(all: readonly Word[]): Uint8Array {
   return classes;
 }
 
-/** Gives every state its way on for every class: where no word goes on, that of the longest end which begins another word. */
+/** Fills every state's transitions: where no word continues, the transition of the longest suffix that starts another word. */
 function complete(next: Uint16Array, ending: Uint8Array, count: number): void {
   const instead = new Uint16Array(count);
   const queue = [0];
@@ -95,7 +95,7 @@ function complete(next: Uint16Array, ending: Uint8Array, count: number): void {
   }
 }
 
-/** The states in which a word has been read come last, so that one comparison tells them. */
+/** Moves states in which a word ends to the end of the table, so that one comparison recognises them. */
 function sorted(next: Uint16Array, ending: Uint8Array, count: number): Pick<Automaton, 'next' | 'found' | 'kinds'> {
   const order = Array.from({ length: count }, (_, state) => state).sort((a, b) => Number(ending[a] !== 0) - Number(ending[b] !== 0) || a - b);
   const places = new Uint16Array(count);
@@ -112,46 +112,46 @@ function sorted(next: Uint16Array, ending: Uint8Array, count: number): Pick<Auto
 
 let automaton: Automaton | null = null;
 
-/** Made when it is asked for first. */
+/** Built with the first use. */
 const known = (): Automaton => (automaton ??= automatonOf(words.flatMap(([kind, list]) => list.map((word) => [kind, Buffer.from(word)] as const))));
 
-/** Whatever there may be. */
-export const everySign = 63;
+/** All hints. */
+export const everyHint = 63;
 
-/** As {@link signsIn}, of a short text; of one with other letters than ASCII anything may be. */
-export function signsOf(text: string): number {
+/** As {@link hintsIn}, for a short text. A text beyond ASCII gets all hints. */
+export function hintsOf(text: string): number {
   const { classes, next, found, kinds: of } = known();
-  let signs = 0;
+  let hints = 0;
   let state = 0;
   for (let at = 0; at < text.length; at++) {
     const code = text.charCodeAt(at);
-    if (code > 127) return everySign;
+    if (code > 127) return everyHint;
     state = next[state + (classes[code] as number)] as number;
-    if (state >= found) signs |= of[state] as number;
+    if (state >= found) hints |= of[state] as number;
   }
-  return signs;
+  return hints;
 }
 
-/** Shorter texts are read in one go. */
+/** Bytes of a text that is read as one. */
 const short = 128;
 
 /**
- * What UTF-8 text gives a sign of, as bits of {@link sign}: a nanosecond a byte, where the patterns take four to eight. Each
- * step waits for the one before it, so that a text is read in four places at a time.
+ * The hints in UTF-8 text, as bits of {@link hint}. Takes 1 ns a byte, where the patterns take 4 to 8 ns. Each step depends on the
+ * one before it, so the text is read at four positions at a time.
  */
-export function signsIn(bytes: Uint8Array): number {
+export function hintsIn(bytes: Uint8Array): number {
   const { classes, next, found, kinds: of, longest } = known();
   const size = bytes.length;
-  let signs = 0;
+  let hints = 0;
   let a = 0;
   if (size < short) {
     for (let at = 0; at < size; at++) {
       a = next[a + (classes[bytes[at] as number] as number)] as number;
-      if (a >= found) signs |= of[a] as number;
+      if (a >= found) hints |= of[a] as number;
     }
-    return signs;
+    return hints;
   }
-  // A word that lies across the end of a quarter is read to its end with that quarter.
+  // Quarters overlap by the longest word, so that a word across a border is found.
   const each = Math.ceil((size + 3 * longest) / 4);
   const second = each - longest;
   const third = 2 * second;
@@ -164,7 +164,7 @@ export function signsIn(bytes: Uint8Array): number {
     b = next[b + (classes[bytes[second + at] as number] as number)] as number;
     c = next[c + (classes[bytes[third + at] as number] as number)] as number;
     d = next[d + (classes[bytes[fourth + at] as number] as number)] as number;
-    if (a >= found || b >= found || c >= found || d >= found) signs |= (of[a] as number) | (of[b] as number) | (of[c] as number) | (of[d] as number);
+    if (a >= found || b >= found || c >= found || d >= found) hints |= (of[a] as number) | (of[b] as number) | (of[c] as number) | (of[d] as number);
   }
-  return signs;
+  return hints;
 }

@@ -1,4 +1,4 @@
-/** The parts of an event that hold a piece of the answer, in the dialects of chat, completions, messages and responses. */
+/** The members of an event that hold text of the answer, in the formats of chat, completions, messages and responses. */
 interface Event {
   readonly type?: unknown;
   readonly delta?: unknown;
@@ -7,8 +7,8 @@ interface Event {
 }
 
 /**
- * What an SSE answer says, its pieces put together: a credential that a model says comes in several, which no pattern would
- * know. An event that is cut off is left out.
+ * The text of an SSE answer, joined from its deltas. A credential in the answer is spread over several deltas, none of which a
+ * pattern would find. A truncated event is left out.
  */
 export function textOfStream(stream: string): string {
   const said: string[] = [];
@@ -17,7 +17,7 @@ export function textOfStream(stream: string): string {
     try {
       said.push(textOfEvent(JSON.parse(line.slice(5)) as Event | null));
     } catch {
-      // `[DONE]`, or cut off.
+      // `[DONE]`, or a truncated event.
     }
   }
   return said.join('');
@@ -26,19 +26,19 @@ export function textOfStream(stream: string): string {
 function textOfEvent(event: Event | null): string {
   if (event === null || typeof event !== 'object') return '';
   if (event.error !== undefined && event.error !== null) return JSON.stringify(event.error);
-  const own = pieceOf(event.delta);
+  const own = textOfDelta(event.delta);
   if (!Array.isArray(event.choices)) return own;
-  return own + event.choices.map((choice) => (typeof choice?.text === 'string' ? choice.text : pieceOf(choice?.delta))).join('');
+  return own + event.choices.map((choice) => (typeof choice?.text === 'string' ? choice.text : textOfDelta(choice?.delta))).join('');
 }
 
-/** Names under which dialects put a piece of text; tools' arguments among it. */
+/** Members that hold text, arguments of tools included. */
 const names = ['reasoning_content', 'thinking', 'content', 'text', 'partial_json', 'refusal', 'arguments'] as const;
 
-function pieceOf(delta: unknown): string {
+function textOfDelta(delta: unknown): string {
   if (typeof delta === 'string') return delta;
-  if (Array.isArray(delta)) return delta.map(pieceOf).join('');
+  if (Array.isArray(delta)) return delta.map(textOfDelta).join('');
   if (delta === null || typeof delta !== 'object') return '';
   const { tool_calls: tools, function: called, ...rest } = delta as Record<string, unknown>;
   const own = names.map((name) => (typeof rest[name] === 'string' ? rest[name] : '')).join('');
-  return own + pieceOf(tools) + pieceOf(called);
+  return own + textOfDelta(tools) + textOfDelta(called);
 }

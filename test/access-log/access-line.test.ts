@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { Context } from '../../lib/request/context.ts';
 import { accessLine } from '../../lib/access-log/access-line.ts';
-import { decode, type Raw } from '../../lib/record/decode.ts';
-import { encode } from '../../lib/record/encode.ts';
+import { decode, type RawRecord } from '../../lib/record/decode.ts';
+import { encode } from '../../lib/record/segment.ts';
 import { Segment } from '../../lib/record/segment.ts';
 import { routeOf } from '../../lib/upstream/routes.ts';
 import type { LoggingConfig } from '../../types/config.d.ts';
@@ -36,9 +36,9 @@ interface Shown {
 function lineOf(context: Context, { format = 'json', queryAllow = [] }: Shown = {}): string {
   const segment = new Segment();
   assert.ok(encode(segment, context, 'record', Infinity));
-  const [raw, ...more] = [...decode(segment.written)];
+  const [raw, ...more] = [...decode(segment.content)];
   assert.deepEqual([raw === null, more], [false, []]);
-  return accessLine(format, queryAllow)(raw as Raw);
+  return accessLine(format, queryAllow)(raw as RawRecord);
 }
 
 const json = (context: Context, shown: Shown = {}): Record<string, unknown> => JSON.parse(lineOf(context, shown)) as Record<string, unknown>;

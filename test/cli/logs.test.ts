@@ -3,7 +3,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { main } from '../../lib/cli/cli.ts';
-import type { Draft } from '../../lib/record/columns.ts';
+import type { RecordRow } from '../../lib/record/columns.ts';
 import { journalOf } from '../support/rows.ts';
 import { temporary } from '../support/gate.ts';
 
@@ -13,7 +13,7 @@ interface Ran {
   readonly err: string;
 }
 
-const records: readonly Partial<Draft>[] = [
+const records: readonly Partial<RecordRow>[] = [
   { key_id: 'team-a', model: 'gpt-5', prompt_tokens: 5, completion_tokens: 7, tokens_reserved: 20, tokens_settled: 12, tokens_released: 8 },
   { key_id: 'team-b', model: '=cmd|calc', user_agent: '\u001b[31mred', response_status: 429, outcome: 'refused:rate_limit_requests' },
   { key_id: 'team-b', real_ip: '198.51.100.9', response_status: 499, outcome: 'aborted', request_body: 'what was said' },

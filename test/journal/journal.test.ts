@@ -77,7 +77,7 @@ describe('the file', () => {
     await request(`${gate.url}/x`);
     await journalOf(gate.gate).flush();
     for (const file of [path, `${path}-wal`, `${path}-shm`]) rmSync(file);
-    await assert.rejects((journalOf(gate.gate) as Journal & { tidy(): Promise<void> }).tidy(), /not there any more/);
+    await assert.rejects((journalOf(gate.gate) as Journal & { retain(): Promise<void> }).retain(), /not there any more/);
     await until(() => existsSync(path), 5000, 'a new file');
     await request(`${gate.url}/y`);
     await until(async () => (await recorded(gate.gate).catch(() => [])).length > 0, 5000, 'a record in it');
@@ -204,15 +204,15 @@ describe('what is old', () => {
     const scene = await startScene(t, { audit: { path } });
     await scene.gate.gate.close();
     const gate = await startGate(t, { audit: { path }, newapi: { baseUrl: scene.primary.url } }, { clock });
-    const journal = journalOf(gate.gate) as Journal & { tidy(): Promise<void> };
+    const journal = journalOf(gate.gate) as Journal & { retain(): Promise<void> };
     await ask(gate);
     assert.match(String((await recorded(gate.gate))[0]?.['request_body']), /one two three/);
     clock.tick(8 * day);
-    await journal.tidy();
+    await journal.retain();
     assert.deepEqual((await recorded(gate.gate)).map((row) => row['request_body']), [null]);
     assert.ok(!bytesOf(path).includes('one two three'));
     clock.tick(23 * day);
-    await journal.tidy();
+    await journal.retain();
     assert.deepEqual(await recorded(gate.gate), []);
     assert.equal(verified(path).broken, null);
     await gate.gate.close();
@@ -224,13 +224,13 @@ describe('the size', () => {
   it('is kept within its bound, the oldest records going first and counted', async (t) => {
     const scene = await startScene(t, { audit: { maxSize: '1MB', capture: { body: '64KB' } } });
     const long = { ...chat, messages: [{ role: 'user', content: 'many words '.repeat(4000) }] };
-    const journal = journalOf(scene.gate.gate) as Journal & { tidy(): Promise<void> };
+    const journal = journalOf(scene.gate.gate) as Journal & { retain(): Promise<void> };
     for (let round = 0; round < 60; round++) {
       await ask(scene.gate, '/v1/chat/completions', long);
       // What goes goes in whole batches.
       if (round % 2 === 1) await journal.flush();
     }
-    await journal.tidy();
+    await journal.retain();
     const rows = await recorded(scene.gate.gate);
     const { size } = journal.stats().dropped;
     assert.ok(rows.length > 5 && rows.length < 40, `${rows.length}`);

@@ -2,17 +2,17 @@ import '../support/node.ts';
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { decode, wipe, type Raw } from '../../lib/record/decode.ts';
+import { decode, wipe, type RawRecord } from '../../lib/record/decode.ts';
 import { Outbox } from '../../lib/journal/outbox.ts';
 import { Segment } from '../../lib/record/segment.ts';
 import { textOfStream } from '../../lib/redaction/stream-text.ts';
-import type { Batch } from '../../lib/record/messages.ts';
+import type { Batch, RecordMemory } from '../../lib/record/messages.ts';
 import { put, putNonsense, type Put } from '../support/segments.ts';
 
-const decoded = (segment: Segment): (Raw | null)[] => [...decode(segment.written)];
+const decoded = (segment: Segment): (RawRecord | null)[] => [...decode(segment.content)];
 
 /** An outbox of such records. @param scarceBody bytes of a body that are kept while room is scarce. */
-const open = (scarceBody = Infinity): Outbox<Put> => new Outbox((segment, record, kind, mostBody) => put(segment, { ...record, kind, body: record.body?.subarray(0, mostBody) ?? null }), scarceBody);
+const open = (scarceBody = Infinity): Outbox<Put> => new Outbox((segment, record, kind, maxBody) => put(segment, { ...record, kind, body: record.body?.subarray(0, maxBody) ?? null }), scarceBody);
 
 describe('a segment', () => {
   it('gives back what was put in, in its order', () => {
@@ -62,9 +62,9 @@ describe('a segment', () => {
       const segment = new Segment();
       const memory = Buffer.from(segment.memory);
       put(segment, { agent: 'a', id: 'one' });
-      const from = segment.written.used;
+      const from = segment.content.used;
       put(segment, { agent: 'a', id: 'two', ip: '1'.repeat(30) });
-      memory.write(['two', '', '', '', place, ''].join('\x1f').padEnd(segment.written.used - 1 - from, '!'), from);
+      memory.write(['two', '', '', '', place, ''].join('\x1f').padEnd(segment.content.used - 1 - from, '!'), from);
       assert.deepEqual(of(segment), ['one', null], place);
       memory[from - 1] = 0x20;
       assert.deepEqual(of(segment), [null, null]);
@@ -82,9 +82,9 @@ describe('a segment', () => {
     const segment = new Segment();
     const headers = (secret: string): string[] => ['User-Agent', 'a'.repeat(500), 'Authorization', secret];
     const sizes = ['one', 'two', 'three'].map((secret) => {
-      const before = segment.written.used;
+      const before = segment.content.used;
       put(segment, { agent: 'a', headers: headers(secret) });
-      return segment.written.used - before;
+      return segment.content.used - before;
     });
     assert.deepEqual(sizes.map((size) => size < 500), [false, true, true]);
     assert.deepEqual(decoded(segment).map((raw) => raw?.headers.at(-1)), ['one', 'two', 'three']);
@@ -98,40 +98,45 @@ describe('a segment', () => {
       let records = 0;
       while (put(segment, record(records))) records++;
       assert.ok(records > 500, `${records}`);
-      assert.ok(segment.written.used < segment.written.top && segment.written.top - segment.written.used < 3000, JSON.stringify(segment.written));
+      assert.ok(segment.content.used < segment.content.top && segment.content.top - segment.content.used < 3000, JSON.stringify(segment.content));
       assert.deepEqual(decoded(segment).map((raw) => [raw?.id, raw?.url, String(raw?.body ?? '')]), Array.from({ length: records }, (_, nth) => [`${nth}`, `/${nth % 7}`, String(record(nth).body)]));
-      segment.clear();
+      segment.release(true);
       assert.deepEqual([segment.records, segment.size, decoded(segment)], [0, 0, []]);
     }
   });
 });
 
+/** The batches that wait to be posted. */
+const batches = (outbox: Outbox<Put>, now: number): Batch[] => outbox.take(now, false).filter((message) => message.kind === 'batch');
+/** The unplaced records that may be posted now. */
+const unplaced = (outbox: Outbox<Put>): readonly RecordMemory[] => outbox.take(0, true).flatMap((message) => (message.kind === 'lines' ? message.unplaced : []));
+
 describe('an outbox', () => {
   const big = Buffer.alloc(60_000);
 
-  it('spares what has no place, one part on its way at a time, and no more than it may', () => {
+  it('hands out unplaced records in bounded number, one part at a time', () => {
     const outbox = open();
-    const ids = (): (string | undefined)[] => outbox.takeSpare().flatMap((written) => [...decode(written)].map((raw) => raw?.id));
+    const ids = (): (string | undefined)[] => unplaced(outbox).flatMap((memory) => [...decode(memory)].map((raw) => raw?.id));
     assert.deepEqual(ids(), []);
-    for (const id of ['a', 'b']) outbox.spare({ id });
+    for (const id of ['a', 'b']) outbox.addUnplaced({ id });
     assert.deepEqual(ids(), ['a', 'b']);
     assert.ok(outbox.isEmpty);
-    outbox.spare({ id: 'c' });
+    outbox.addUnplaced({ id: 'c' });
     assert.equal(outbox.isEmpty, false);
     assert.deepEqual(ids(), []);
-    for (let n = 0; n < 5000; n++) outbox.spare({ id: `${n}`.repeat(1000) });
+    for (let n = 0; n < 5000; n++) outbox.addUnplaced({ id: `${n}`.repeat(1000) });
     outbox.lined(null);
-    const spared = outbox.takeSpare();
-    const size = spared.reduce((sum, { used }) => sum + used, 0);
+    const memories = unplaced(outbox);
+    const size = memories.reduce((sum, { used }) => sum + used, 0);
     assert.ok(size > 3_500_000 && size < 4_200_000, `${size}`);
-    assert.equal([...decode(spared[0] as (typeof spared)[number])][0]?.id, 'c');
+    assert.equal([...decode(memories[0] as (typeof memories)[number])][0]?.id, 'c');
   });
 
   it('knows whose access lines are made, for the worker that comes next', () => {
     const outbox = open();
     for (const id of ['a', 'b']) {
       outbox.add({ id }, 'record');
-      assert.equal([...outbox.take(1)].length, 1);
+      assert.equal(batches(outbox, 1).length, 1);
     }
     outbox.lined(1);
     outbox.lined(null);
@@ -142,7 +147,7 @@ describe('an outbox', () => {
     const outbox = open();
     const settled: boolean[] = [];
     for (const id of ['a', 'b']) outbox.add({ id }, 'record', (written) => settled.push(written));
-    assert.equal([...outbox.take(1)].length, 1);
+    assert.equal(batches(outbox, 1).length, 1);
     assert.deepEqual([outbox.written(1, false), settled, outbox.records, outbox.isIdle], [2, [false, false], 0, true]);
   });
 
@@ -150,10 +155,10 @@ describe('an outbox', () => {
     const outbox = open();
     const settled: string[] = [];
     outbox.add({ id: 'a' }, 'record', (written) => settled.push(`a ${written}`));
-    const [first] = [...outbox.take(1)];
+    const [first] = batches(outbox, 1);
     outbox.add({ id: 'b' }, 'record', (written) => settled.push(`b ${written}`));
     outbox.move('sink', 7);
-    const [second] = [...outbox.take(2)];
+    const [second] = batches(outbox, 2);
     assert.deepEqual(outbox.unwritten, [first, second]);
     assert.deepEqual([first?.seq, second?.seq, second?.cursors, outbox.records], [1, 2, [['sink', 7]], 2]);
     outbox.written(1);
@@ -169,9 +174,9 @@ describe('an outbox', () => {
     while (outbox.add({ body: big }, 'record')) taken++;
     assert.ok(taken * big.length > 60_000_000 && taken * big.length < 75_000_000, `${taken}`);
     assert.ok(outbox.isScarce);
-    const batches: Batch[] = [...outbox.take(0)];
+    const posted = batches(outbox, 0);
     assert.equal(outbox.add({}, 'record'), false);
-    outbox.written(batches.length);
+    outbox.written(posted.length);
     assert.deepEqual([outbox.records, outbox.isScarce, outbox.add({ body: big }, 'record')], [0, false, true]);
     let records = 1;
     while (outbox.add({}, 'record')) records++;
@@ -183,11 +188,11 @@ describe('an outbox', () => {
     const outbox = open();
     await outbox.settled();
     outbox.add({}, 'record');
-    const [batch] = [...outbox.take(0)];
+    const [batch] = batches(outbox, 0);
     let done = false;
     const settled = outbox.settled().then(() => (done = true));
     outbox.add({}, 'record');
-    assert.equal([...outbox.take(0)].length, 1);
+    assert.equal(batches(outbox, 0).length, 1);
     assert.equal(done, false);
     outbox.written(batch?.seq ?? 0);
     assert.equal(await settled, true);

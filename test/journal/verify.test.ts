@@ -5,11 +5,11 @@ import { dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, it } from 'node:test';
 import type { Checkpoint } from '../../types/sink.d.ts';
-import { signerOf, trusting } from '../../lib/journal/hash-chain.ts';
+import { signerOf, verifierOf } from '../../lib/journal/hash-chain.ts';
 import { openFile } from '../../lib/journal/database.ts';
 import { migrate, schemaVersion } from '../../lib/journal/schema.ts';
 import { forget } from '../../lib/journal/forget.ts';
-import { tidy } from '../../lib/journal/retention.ts';
+import { applyRetention } from '../../lib/journal/retention.ts';
 import { Store } from '../../lib/journal/store.ts';
 import { verifyJournal } from '../../lib/journal/verify.ts';
 import { closing } from '../support/client.ts';
@@ -99,8 +99,8 @@ describe('a journal', () => {
 
   it('is not taken for whole with another secret, and is with a previous one', (t) => {
     const { db } = journal(t, 2);
-    assert.match(verifyJournal(db, trusting([signerOf('another').key]), []).broken?.what ?? '', /^batch 1 is not signed/);
-    assert.equal(verifyJournal(db, trusting([signerOf('another').key, signerOf(secret).key]), []).broken, null);
+    assert.match(verifyJournal(db, verifierOf([signerOf('another').key]), []).broken?.what ?? '', /^batch 1 is not signed/);
+    assert.equal(verifyJournal(db, verifierOf([signerOf('another').key, signerOf(secret).key]), []).broken, null);
   });
 });
 
@@ -109,7 +109,7 @@ describe('what may be removed', () => {
 
   it('goes by age, bodies before records, and the rest is whole', async (t) => {
     const { db, verify } = journal(t);
-    await tidy(db, retention(), start + 9 * day + 1);
+    await applyRetention(db, retention(), start + 9 * day + 1);
     const { records, batches, broken } = verify();
     assert.deepEqual({ records, batches, broken }, { records: 16, batches: 4, broken: null });
     const bodies = db.prepare('SELECT id FROM heimdall_logs WHERE request_body IS NOT NULL').all().map((row) => row['id']);
@@ -118,7 +118,7 @@ describe('what may be removed', () => {
 
   it('keeps the chain going when everything is gone', async (t) => {
     const { db, store, verify } = journal(t);
-    await tidy(db, retention(), start + 100 * day);
+    await applyRetention(db, retention(), start + 100 * day);
     assert.equal(verify().records, 0);
     store.write({ records: [draft(100)], intents: [], cursors: [], seq: 11, now: start + 100 * day });
     const again = new Store(db, 'next', signerOf(secret));
@@ -130,9 +130,9 @@ describe('what may be removed', () => {
     const lost: [string, number][] = [];
     const { db, store, verify } = journal(t);
     store.write({ records: [], intents: [], cursors: [['slow', 6]], seq: 11, now: start });
-    await tidy(db, retention({ lost: (reason: string, count: number) => lost.push([reason, count]) }), start + 7 * day + 1);
+    await applyRetention(db, retention({ lost: (reason: string, count: number) => lost.push([reason, count]) }), start + 7 * day + 1);
     assert.equal(verify().records, 36);
-    await tidy(db, retention({ lost: (reason: string, count: number) => lost.push([reason, count]) }), start + 9 * day + 1);
+    await applyRetention(db, retention({ lost: (reason: string, count: number) => lost.push([reason, count]) }), start + 9 * day + 1);
     assert.deepEqual([verify().records, verify().broken], [32, null]);
     assert.deepEqual(lost, [['undelivered', 2]]);
   });
@@ -141,13 +141,13 @@ describe('what may be removed', () => {
     const lost: [string, number][] = [];
     const { db, store, verify } = journal(t);
     store.write({ records: [], intents: [], cursors: [['gone', 6], ['quick', 40]], seq: 11, now: start });
-    await tidy(db, retention({ sinks: ['quick'], lost: (reason: string, count: number) => lost.push([reason, count]) }), start + 9 * day + 1);
+    await applyRetention(db, retention({ sinks: ['quick'], lost: (reason: string, count: number) => lost.push([reason, count]) }), start + 9 * day + 1);
     assert.deepEqual([verify().records, verify().broken, lost], [16, null, []]);
   });
 
   it('is not taken back by moving the mark', async (t) => {
     const { db, broken } = journal(t);
-    await tidy(db, retention(), start + 9 * day + 1);
+    await applyRetention(db, retention(), start + 9 * day + 1);
     db.exec("UPDATE heimdall_marks SET record = record + 4, batch = batch + 1 WHERE name = 'records'");
     assert.match(broken(), /^what says that records up to 28 were removed is not signed/);
   });
@@ -208,7 +208,7 @@ describe('what is forgotten', () => {
   it('may be removed by age later', async (t) => {
     const { db, verify } = journal(t);
     forget(db, signerOf(secret), [secret], { kind: 'address', value: '192.0.2.3' }, start);
-    await tidy(db, { path: '/nowhere', keepRecords: 4 * day, keepBodies: day, maxSize: 1e9, signer: signerOf(secret), lost: () => undefined }, start + 9 * day + 1);
+    await applyRetention(db, { path: '/nowhere', keepRecords: 4 * day, keepBodies: day, maxSize: 1e9, signer: signerOf(secret), lost: () => undefined }, start + 9 * day + 1);
     assert.equal(verify().broken, null);
   });
 });

@@ -1,8 +1,8 @@
 import { DatabaseSync } from 'node:sqlite';
-import { signerOf, trusting } from '../../lib/journal/hash-chain.ts';
+import { signerOf, verifierOf } from '../../lib/journal/hash-chain.ts';
 import { Store } from '../../lib/journal/store.ts';
 import { migrate } from '../../lib/journal/schema.ts';
-import { names, type Draft } from '../../lib/record/columns.ts';
+import { names, type RecordRow } from '../../lib/record/columns.ts';
 import { verifyJournal, type Verdict } from '../../lib/journal/verify.ts';
 import type { Checkpoint } from '../../types/sink.d.ts';
 import type { TestLike } from '../support/client.ts';
@@ -14,11 +14,11 @@ export const secret = 'a secret of this test alone';
 export const start = Date.UTC(2026, 0, 5);
 /** Between two batches. */
 export const day = 86_400_000;
-export const trust = trusting([signerOf(secret).key]);
+export const trust = verifierOf([signerOf(secret).key]);
 
 /** A record, laid over an ordinary one. */
-export function draft(at: number, more: Partial<Draft> = {}): Draft {
-  const values = Object.fromEntries(names.map((name) => [name, null])) as Draft;
+export function draft(at: number, more: Partial<RecordRow> = {}): RecordRow {
+  const values = Object.fromEntries(names.map((name) => [name, null])) as RecordRow;
   return {
     ...values, request_id: `request-${String(at).padStart(4, '0')}`, timestamp: Math.floor(start / 1000) + at, real_ip: `192.0.2.${at % 5}`, device_fingerprint: 'd'.repeat(64), token_id: `token-${at % 3}`,
     session: 's', request_path: '/v1/chat/completions', forwarded_for: '', outcome: 'served', response_status: 200, cost: 0.1 + at / 3, request_body: at % 2 === 0 ? `{"at":${at}}` : null, ...more,

@@ -1,9 +1,9 @@
 import '../support/node.ts';
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { credentialsOf, hider, withoutCredentials } from '../../lib/redaction/scrub.ts';
+import { credentialsOf, secretScrubber, withoutCredentials } from '../../lib/redaction/scrub.ts';
 import { masked } from '../../lib/redaction/mask.ts';
-import { cookiesOf, keptBody, keptCookies, keptHeaders, keptPath, keptQuery, longest } from '../../lib/redaction/redact.ts';
+import { cookiesOf, keptBody, keptCookies, keptHeaders, keptPath, keptQuery, maxLength } from '../../lib/redaction/redact.ts';
 
 const sent = [
   'Host', 'api.example.com', 'User-Agent', 'OpenAI/Python 1.2', 'Authorization', 'Bearer of-bad-news', 'X-API-Key', 'key-one', 'Cookie', 'session=abc', 'X-Custom', 'custom',
@@ -24,7 +24,7 @@ describe('headers', () => {
 
   it('are bounded and masked, and no name reaches the prototype', () => {
     const many = Array.from({ length: 200 }, (_, at) => [`x-${at}`, 'v'.repeat(5000)]).flat();
-    assert.ok(keptHeaders(['__proto__', 'x', 'user-agent', `sk-${'a'.repeat(40)}`, ...many], 'all').length < longest.headers + 8192);
+    assert.ok(keptHeaders(['__proto__', 'x', 'user-agent', `sk-${'a'.repeat(40)}`, ...many], 'all').length < maxLength.headers + 8192);
     assert.deepEqual(JSON.parse(keptHeaders(['user-agent', `me sk-${'a'.repeat(40)}`], 'safe')), { 'user-agent': `me ${masked}` });
     assert.deepEqual(Object.keys(JSON.parse(keptHeaders(['__proto__', 'x'], 'all')) as object), ['__proto__']);
   });
@@ -54,7 +54,7 @@ describe('a path', () => {
   it('loses who stands before it, and credentials', () => {
     assert.equal(keptPath('http://user:pass@host/a/b'), '/a/b');
     assert.equal(keptPath(`/reset/sk-${'a'.repeat(30)}/x`), `/reset/${masked}/x`);
-    assert.equal(keptPath(`/${'a'.repeat(2000)}`).length, longest.path);
+    assert.equal(keptPath(`/${'a'.repeat(2000)}`).length, maxLength.path);
   });
 });
 
@@ -103,7 +103,7 @@ describe('what is known to be secret', () => {
   it('is hidden wherever it stands, whatever its form', () => {
     const own = credentialsOf(['Authorization', 'Bearer sk-plainwords', 'Sec-WebSocket-Protocol', 'realtime, openai-insecure-api-key.socketkey', 'X-Api-Key', 'short'], [1, 5], 'key=query%20secret&page=2');
     assert.deepEqual(own, ['plainwords', 'socketkey', 'query secret']);
-    const hide = (text: string): string => withoutCredentials(hider(['the-configured-secret'])(text), own);
+    const hide = (text: string): string => withoutCredentials(secretScrubber(['the-configured-secret'])(text), own);
     assert.equal(hide('plainwords, socketkey, query secret, the-configured-secret and page'), `${masked}, ${masked}, ${masked}, ${masked} and page`);
     assert.equal(hide('the-configured-secret'), masked);
   });
@@ -114,9 +114,9 @@ describe('what is known to be secret', () => {
   });
 
   it('is no part of a pattern', () => {
-    assert.equal(hider(['a.c*(+[x'])('abc a.c*(+[x'), `abc ${masked}`);
+    assert.equal(secretScrubber(['a.c*(+[x'])('abc a.c*(+[x'), `abc ${masked}`);
     const many = Array.from({ length: 70 }, (_, at) => `configured-secret-${at}`);
-    assert.equal(hider(many)('configured-secret-7, configured-secret-69'), `${masked}, ${masked}`);
-    assert.equal(hider([])('anything'), 'anything');
+    assert.equal(secretScrubber(many)('configured-secret-7, configured-secret-69'), `${masked}, ${masked}`);
+    assert.equal(secretScrubber([])('anything'), 'anything');
   });
 });

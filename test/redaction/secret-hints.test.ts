@@ -3,17 +3,17 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { mask, masked } from '../../lib/redaction/mask.ts';
-import { everySign, sign, signsIn, signsOf } from '../../lib/redaction/secret-hints.ts';
+import { everyHint, hint, hintsIn, hintsOf } from '../../lib/redaction/secret-hints.ts';
 
-const bytes = (text: string): number => signsIn(Buffer.from(text));
+const bytes = (text: string): number => hintsIn(Buffer.from(text));
 
 const examples: [string, number][] = [
-  ['{"password":"x"}', sign.name], ['"my_pwd" : 1', sign.name], ['{\\"token\\": \\"x\\"}', sign.name], ['API.Key_id', sign.name], ['key    = x', sign.name], ['key \t : x', sign.name], ['TOKEN：x', sign.name],
-  ['口令是 x', sign.name], ['Set-COOKIE', sign.name], ['sk-', sign.shape], ['pk_', sign.shape], ['eyJ', sign.shape], ['AKIA', sign.shape], ['github_pat_', sign.shape], ['SG.', sign.shape],
-  ['Bearer x', sign.scheme], ['BASIC\tx', sign.scheme], ['postgres://', sign.url], ['-----BEGIN X', sign.pem], ['\\u0041', sign.hidden], ['a\0b', sign.hidden],
+  ['{"password":"x"}', hint.name], ['"my_pwd" : 1', hint.name], ['{\\"token\\": \\"x\\"}', hint.name], ['API.Key_id', hint.name], ['key    = x', hint.name], ['key \t : x', hint.name], ['TOKEN：x', hint.name],
+  ['口令是 x', hint.name], ['Set-COOKIE', hint.name], ['sk-', hint.shape], ['pk_', hint.shape], ['eyJ', hint.shape], ['AKIA', hint.shape], ['github_pat_', hint.shape], ['SG.', hint.shape],
+  ['Bearer x', hint.scheme], ['BASIC\tx', hint.scheme], ['postgres://', hint.url], ['-----BEGIN X', hint.pem], ['\\u0041', hint.hidden], ['a\0b', hint.hidden],
 ];
 
-describe('signs', () => {
+describe('hints', () => {
   it('are found wherever they stand in a text of any length', () => {
     for (const [text, expected] of examples) {
       for (const size of [0, 1, 50, 126, 127, 128, 129, 600, 4001]) {
@@ -23,19 +23,19 @@ describe('signs', () => {
           assert.equal(bytes(whole) & expected, expected, `${text} in ${size} at ${part}`);
         }
       }
-      assert.equal(signsOf(text) & expected, expected, text);
+      assert.equal(hintsOf(text) & expected, expected, text);
     }
   });
 
   it('are found where the quarters meet that are read at a time', () => {
     const text = 'authorization';
-    for (let at = 0; at < 600; at++) assert.equal(bytes(`${' '.repeat(at)}${text}${' '.repeat(600 - at)}`), sign.name, String(at));
+    for (let at = 0; at < 600; at++) assert.equal(bytes(`${' '.repeat(at)}${text}${' '.repeat(600 - at)}`), hint.name, String(at));
   });
 
   it('are none in ordinary text', () => {
     for (const text of ['', '{"model":"gpt-4o","max_tokens":500,"messages":[{"role":"user","content":"The quick brown fox, the key to it and a monkey."}]}', '请帮我写一个函数。'.repeat(40)]) assert.equal(bytes(text), 0, text);
-    assert.equal(signsOf('/v1/chat/completions'), 0);
-    assert.equal(signsOf('é'), everySign);
+    assert.equal(hintsOf('/v1/chat/completions'), 0);
+    assert.equal(hintsOf('é'), everyHint);
   });
 
   /** Pieces of everything a pattern looks for: put together at random, each is met often, and so is what nearly is one. */
@@ -49,7 +49,7 @@ describe('signs', () => {
     let changed = 0;
     fc.assert(
       fc.property(fc.array(fc.constantFrom(...pieces), { maxLength: 30 }).map((parts) => parts.join('')), (text) => {
-        const thorough = mask(text, everySign);
+        const thorough = mask(text, everyHint);
         if (thorough !== text) changed++;
         assert.equal(mask(text), thorough);
         assert.equal(mask(text, bytes(text)), thorough);
@@ -70,13 +70,13 @@ describe('signs', () => {
     ].map((beginning) => beginning + (beginning.startsWith('A') ? value.toUpperCase() : value));
     const texts = [...members.map((name) => `{"${name}":"x"}`), ...members.map((name) => `{\\"${name.toUpperCase()}\\" : \\"x\\"}`), ...assigned, ...begun, `SG.${value}.${value}`, '密码是hunter2', 'a://b:c@d', '-----BEGIN PRIVATE KEY-----'];
     for (const text of texts) {
-      const thorough = mask(text, everySign);
+      const thorough = mask(text, everyHint);
       assert.notEqual(thorough, text);
       assert.deepEqual([mask(text), mask(text, bytes(text)), mask(text, bytes(' '.repeat(500) + text))], [thorough, thorough, thorough], text);
     }
   });
 
   it('let what is masked first uncover the rest', () => {
-    assert.equal(mask(`{"password":"x","a":"postgres://u:p@h"}`, sign.name), `{"password":"${masked}","a":"postgres://${masked}@h"}`);
+    assert.equal(mask(`{"password":"x","a":"postgres://u:p@h"}`, hint.name), `{"password":"${masked}","a":"postgres://${masked}@h"}`);
   });
 });

@@ -5,7 +5,7 @@ import type { Journal } from '../../types/journal.d.ts';
 import type { Gate } from '../../lib/index.ts';
 import { insidesOf } from '../../lib/gateway.ts';
 import { secretFileOf } from '../../lib/identity/secret.ts';
-import { signerOf, trusting } from '../../lib/journal/hash-chain.ts';
+import { signerOf, verifierOf } from '../../lib/journal/hash-chain.ts';
 import { headFileOf, readHead } from '../../lib/journal/store.ts';
 import { verifyJournal, type Verdict } from '../../lib/journal/verify.ts';
 
@@ -36,7 +36,7 @@ export function verified(path: string): Verdict {
   const head = readHead(headFileOf(path));
   const db = new DatabaseSync(path, { timeout: 5000 });
   try {
-    return verifyJournal(db, trusting([signerOf(readFileSync(secretFileOf(path), 'utf8').trim()).key]), head === null ? [] : [head]);
+    return verifyJournal(db, verifierOf([signerOf(readFileSync(secretFileOf(path), 'utf8').trim()).key]), head === null ? [] : [head]);
   } finally {
     db.close();
   }

@@ -1,15 +1,15 @@
 import { DatabaseSync } from 'node:sqlite';
 import type { SqlRow } from '../../types/journal.d.ts';
 import { migrate } from '../../lib/journal/schema.ts';
-import { names, type Draft } from '../../lib/record/columns.ts';
+import { names, type RecordRow } from '../../lib/record/columns.ts';
 
 /** Noon of the day everything in these tests happens on. */
 export const noon = Date.UTC(2026, 10, 22, 12) / 1000;
 
-const plain: Draft = Object.fromEntries(names.map((name) => [name, null])) as Draft;
+const plain: RecordRow = Object.fromEntries(names.map((name) => [name, null])) as RecordRow;
 
 /** A journal with these records, each laid over an ordinary one; a minute apart unless they say otherwise. */
-export function journalOf(path: string, records: readonly Partial<Draft>[]): DatabaseSync {
+export function journalOf(path: string, records: readonly Partial<RecordRow>[]): DatabaseSync {
   const db = new DatabaseSync(path);
   migrate(db);
   const insert = db.prepare(`INSERT INTO heimdall_logs (${names.join(', ')}, digest) VALUES (${names.map((name) => `:${name}`).join(', ')}, '')`);

@@ -16,7 +16,7 @@ export interface Put extends Partial<Record<Text, string>> {
 /** Writes a record into a segment. @returns false when it does not fit. */
 export function put(segment: Segment, { kind = 'record', numbers: of = {}, agent = '', headers = [], body = null, answer = null, ...text }: Put): boolean {
   if (!segment.begin(agent, texts.length + headers.length)) return false;
-  for (const name of ownTexts) segment.own(text[name] ?? '');
+  for (const name of ownTexts) segment.text(text[name] ?? '');
   for (const name of texts) segment.text(text[name] ?? '');
   for (const header of headers) segment.text(header);
   const all = { status: 0, duration: 0, attempts: 0, bytesIn: 0, bytesOut: 0, bodyTotal: body?.length ?? 0, answerTotal: answer?.length ?? 0, ...of, kind: kinds[kind] };
@@ -27,6 +27,6 @@ export function put(segment: Segment, { kind = 'record', numbers: of = {}, agent
 /** Writes what is no record. */
 export function putNonsense(segment: Segment): boolean {
   if (!segment.begin('nonsense', 1)) return false;
-  segment.own('no record');
+  segment.text('no record');
   return segment.end(null, null);
 }
