@@ -1,4 +1,4 @@
-import type { Server } from 'node:http';
+import type { Server, ServerResponse } from 'node:http';
 import { Router } from 'express';
 import type { Clock } from '../types/clock.d.ts';
 import type { Config, ConfigInput } from '../types/config.d.ts';
@@ -10,17 +10,17 @@ import { alertsOf, eventLog, type Listener, tee } from './telemetry/telemetry.ts
 import { chain, ordered } from './chain.ts';
 import { systemClock } from './platform/platform.ts';
 import { resolveConfig, warningsOf } from './config/config.ts';
-import { attach, Connections, type Context, type Core, drained, type ErrorHandler, type Handler, InFlight, type Next, stages, Deadlines } from './request/request.ts';
+import { attach, Connections, Context, type Core, drained, type ErrorHandler, type GateRequest, InFlight, type Next, type RequestHandler, stages } from './request/request.ts';
 import { type Deps, onRoutes, type Part } from './middlewares/middlewares.ts';
 import { wire, type Closer, type Wired } from './wiring.ts';
 
-/** What a program may bring of its own. */
+/** What a program may pass beside the configuration. */
 export interface GateOptions {
   /** Event log; default: JSON lines on standard output at `logging.level`, in the names of the Elastic Common Schema. */
   readonly log?: Logger;
-  /** Time source; tests bring a fake one. */
+  /** Time source; tests pass a fake one. */
   readonly clock?: Clock;
-  /** What follows the journal beside the sinks of the configuration. */
+  /** Sinks that follow the journal beside those of the configuration. */
   readonly sinks?: readonly Sink[];
 }
 
@@ -29,13 +29,13 @@ export interface Gate extends Router {
   /** The complete configuration in force. Holds secrets: do not print it. */
   readonly config: Config;
   /**
-   * The admin API, for an application of your own: mount it below any path, behind your login. Demands `admin.token`, or with
-   * `admin.auth: 'host'` nothing more than your application does; without either it has no paths.
+   * The admin API, for an application of your own: mount it below any path, behind your login. It asks for `admin.token`; with
+   * `admin.auth: 'host'` it relies on your application. Without either it has no paths.
    */
   readonly admin: Router;
   /**
-   * Resolves when the first look at the upstream is done, whatever it found, and the journal is open. Rejects when
-   * `audit.durability: strict` or `audit.on_full: refuse` cannot have its file.
+   * Resolves when the first look at the upstream is done, whatever it found, and the journal is open. Rejects when the journal
+   * file cannot be opened and `audit.durability: strict` or `audit.on_full: refuse` needs it.
    */
   readonly ready: Promise<void>;
   /** Sends WebSocket upgrades, half-sent requests and malformed ones of a server through the gate. */
@@ -43,16 +43,16 @@ export interface Gate extends Router {
   /**
    * Drains: readiness fails, requests in hand finish, then everything is closed. Servers made by `createServer` stop
    * listening first.
-   * @param options.timeout milliseconds after which the rest is cut; default `server.shutdown_timeout`.
+   * @param options.timeout milliseconds after which the remaining requests are cut off; default `server.shutdown_timeout`.
    */
   close(options?: { timeout?: number }): Promise<void>;
 }
 
 /**
- * The gate: one ordered Express router between clients and models. Opens and starts nothing before its first request or a
- * look at `ready`.
+ * Makes a gate: one ordered Express router between clients and models. It opens and starts nothing before its first request
+ * or the first read of `ready`.
  * @param input options in camelCase, a configuration from `loadConfig`, or nothing to read file and environment.
- * @throws ConfigError naming every problem.
+ * @throws ConfigError that names every problem of the configuration.
  */
 export function heimdall(input?: ConfigInput | Config, options: GateOptions = {}): Gate {
   const config = resolveConfig(input);
@@ -62,56 +62,58 @@ export function heimdall(input?: ConfigInput | Config, options: GateOptions = {}
   const log = tee(options.log ?? eventLog(config.logging), listeners);
   const alerts = alertsOf(config.audit.alerts, clock, log);
   if (alerts !== null) listeners.push(alerts.listener);
-  const inFlight = new InFlight<Context>();
   const { connectionsPerAddress } = config.guard;
   const observe = config.mode === 'observe';
   const core: Core = {
-    config, log, clock, observe, draining: false, closed: false, inFlight,
-    deadlines: new Deadlines({ config, clock, inFlight }),
+    config, log, clock, observe, draining: false, closed: false,
+    inFlight: new InFlight(config, clock),
     connections: connectionsPerAddress === null ? null : new Connections(connectionsPerAddress, config.trustProxy, observe),
     heads: { every: [], own: [], proxied: [] }, finishers: [],
   };
   for (const warning of warningsOf(config)) log.warn({ warning }, 'config.warning');
   const wired = wire(core, hub, options.sinks ?? []);
-  const router = assemble(core, wired.deps);
-  core.finishers.push((context) => hub.request(context));
-  return lifecycle(core, router.gate, [() => alerts?.close(), ...wired.closers, ...router.closers], wired);
+  const { router, closers } = assemble(core, wired.deps);
+  return lifecycle(core, router, [() => alerts?.close(), ...wired.closers, ...closers], wired);
 }
 
-/** Puts the parts into a router in their order, and their other contributions where those belong. */
-function assemble(core: Core, deps: Deps): { gate: Router; closers: Closer[] } {
-  const gate = Router();
+/** Makes the parts of the chain, in their order, and registers what each contributes: handler, head fields, finishers, end. */
+function assemble(core: Core, deps: Deps): { router: Router; closers: Closer[] } {
   const parts = onRoutes(chain, ordered(core.config.middleware), deps.rows).map((middleware): Part => middleware.create(core, deps));
-  gate.use(inOrder(parts.flatMap((part) => part.handle ?? [])) as never);
+  const router = Router();
+  router.use(inOrder(core, parts) as never);
   for (const part of parts) {
-    if (part.catch) gate.use(part.catch as ErrorHandler as never);
+    if (part.catch) router.use(part.catch as ErrorHandler as never);
     if (part.every) core.heads.every.push(part.every);
     if (part.own) core.heads.own.push(part.own);
     if (part.proxied) core.heads.proxied.push(part.proxied);
   }
-  const upstream = (context: Context): void => context.exchange?.abort();
-  const metrics = (context: Context): void => deps.metrics.add(context);
-  for (const stage of stages) {
-    if (stage === 'upstream') core.finishers.push(upstream);
-    if (stage === 'settle') core.finishers.push(deps.price);
-    if (stage === 'metrics' && core.config.metrics.enabled) core.finishers.push(metrics);
-    for (const { finish } of parts) if (finish?.[stage]) core.finishers.push(finish[stage]);
-  }
-  return { gate, closers: parts.flatMap((part) => (part.close ? [part.close] : [])) };
+  core.finishers.push(deps.price);
+  for (const stage of stages) for (const { finish } of parts) if (finish?.[stage]) core.finishers.push(finish[stage]);
+  if (core.config.metrics.enabled) core.finishers.push((context) => deps.metrics.add(context));
+  return { router, closers: parts.flatMap((part) => (part.close ? [part.close] : [])) };
 }
 
-/** The handlers as one layer of the router: a layer each would cost a request some three microseconds more. */
-function inOrder(handlers: readonly Handler[]): Handler {
-  return function chainHandler(req, res, done) {
+/**
+ * Runs the handlers as one layer of the router: a layer for each costs a request some three microseconds more. The first
+ * handler, that of `fingerprint`, finds the route; from then on only handlers that serve its kind are called.
+ */
+function inOrder(core: Core, parts: readonly Part[]): RequestHandler {
+  const handlersFor = (kind: Part['serves']) => parts.flatMap(({ handle, serves }) => (handle && (serves === undefined || serves === kind) ? [handle] : []));
+  const forModels = handlersFor('models');
+  const forOthers = handlersFor('others');
+  return function chainHandler(req: GateRequest, res: ServerResponse, done: Next) {
+    const context = new Context(core, req, res);
+    req.heimdall = context;
     let at = 0;
     const next: Next = (error) => {
       if (error !== undefined) return done(error);
-      // Answered, cut off or left while a part was waiting: nothing more may be taken for it.
+      // Answered, cut off or left by the client while a part was waiting: no later part may take anything for it.
       if (at > 0 && (res.writableEnded || res.destroyed)) return;
-      const handler = handlers[at++];
-      if (handler === undefined) return done();
+      const handlers = at > 0 && context.route.class === 'model' ? forModels : forOthers;
+      const handle = handlers[at++];
+      if (handle === undefined) return done();
       try {
-        handler(req, res, next);
+        handle(context, next);
       } catch (thrown) {
         done(thrown);
       }
@@ -137,29 +139,30 @@ function lifecycle(core: Core, router: Router, closers: readonly Closer[], { dep
     attach: (server: Server) => attach(core, server),
     close: (options: { timeout?: number } = {}) => (closed ??= close(options.timeout ?? core.config.server.shutdownTimeout)),
   });
-  Object.defineProperty(gate, 'ready', { get: () => (ready ??= begun(deps)) });
-  insides.set(gate as unknown as Gate, { core, servers, admin, answered: deps.ready, journal: deps.journal });
+  Object.defineProperty(gate, 'ready', { get: () => (ready ??= started(deps)) });
+  internals.set(gate as unknown as Gate, { core, servers, admin, hasTarget: deps.ready, journal: deps.journal });
   return gate as unknown as Gate;
 }
 
-/** The first look at the upstream is done and the journal open. Nobody has to listen to why it could not be. */
-function begun({ ready, journal }: Deps): Promise<void> {
+/** Resolves after the first look at the upstream, with the journal open. A rejection that is not awaited ends no process. */
+function started({ ready, journal }: Deps): Promise<void> {
   const both = Promise.all([ready(), journal.open()]).then(() => undefined);
   both.catch(() => undefined);
   return both;
 }
 
-interface Insides {
+/** What a gate shows to `createServer` and `serve` alone. */
+interface Internals {
   readonly core: Core;
-  /** Servers the gate may close. */
+  /** Servers that `gate.close()` closes. */
   readonly servers: Set<Server>;
   readonly admin: Admin;
   /** Whether some target can be expected to answer. */
-  readonly answered: () => Promise<boolean>;
+  readonly hasTarget: () => Promise<boolean>;
   readonly journal: Journal;
 }
 
-const insides = new WeakMap<Gate, Insides>();
+const internals = new WeakMap<Gate, Internals>();
 
-/** For `createServer`, which belongs to the gate as an embedded host's server does not. */
-export const insidesOf = (gate: Gate): Insides => insides.get(gate) as Insides;
+/** For `createServer`: its server belongs to the gate, that of an embedding host does not. */
+export const internalsOf = (gate: Gate): Internals => internals.get(gate) as Internals;

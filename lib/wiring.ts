@@ -21,11 +21,12 @@ import { Followers, RawTokens, sinkSeries, sinksOf } from './sinks/sinks.ts';
 import { redisOf } from './platform/platform.ts';
 import { KeyRegistry } from './registry/registry.ts';
 import { forwarder, prober, proxy, routeHealth, routeTable, type Target, targetModel, targetStatuses, targetsOf } from './upstream/upstream.ts';
-import { type CostOf, costs, estimateTokens } from './usage/usage.ts';
+import { costs, estimateTokens, pricing } from './usage/usage.ts';
 
+/** Ends something that the gate has opened. */
 export type Closer = () => Promise<void> | void;
 
-/** What the parts need, and what ends it: the last made first. */
+/** What the parts of the chain need, and what closes it. `gateway.ts` calls the closers in reverse. */
 export interface Wired {
   readonly deps: Deps;
   readonly admin: Admin;
@@ -33,8 +34,9 @@ export interface Wired {
 }
 
 /**
- * Makes what the parts need, each group from those above it; nothing here opens a file or a connection yet.
- * @param sinks that a program brought.
+ * Makes everything the parts need, each group from the groups above it, and hands rooms to each other that may not import one
+ * another. Opens no file and no connection yet.
+ * @param sinks passed by the program.
  */
 export function wire(core: Core, hub: Hub, sinks: readonly Sink[]): Wired {
   const { config, clock } = core;
@@ -42,7 +44,7 @@ export function wire(core: Core, hub: Hub, sinks: readonly Sink[]): Wired {
   const upstream = upstreamOf(core, metrics);
   const callers = callersOf(core);
   const { identify, verified, keys, redis, registry } = callers;
-  const { queue, bytes, series } = admission(core, (token) => verified.has(token));
+  const { queue, bytes, series } = admission(core, verified);
   metrics.expose(series);
   const resources = new Resources(core);
   metrics.watchResources(() => resources.usage());
@@ -68,7 +70,7 @@ export function wire(core: Core, hub: Hub, sinks: readonly Sink[]): Wired {
     return (await upstream.health.ready()) && (core.observe || resources.short.length === 0) && !recorded.isRefusing();
   };
   const deps: Deps = {
-    routeOf: upstream.routeOf, rows: upstream.rows, routeHealth: upstream.routeHealth, carry: upstream.carry, price: upstream.price,
+    routeOf: upstream.routeOf, routes: upstream.routes, rows: upstream.rows, routeHealth: upstream.routeHealth, carry: upstream.carry, price: upstream.price,
     forward: recorded.admit(upstream.forward),
     identify, keys, verified, registry, redis, limits, queue, bytes, resources, metrics, ready,
     inspector: new BodyInspector(config.server.bufferBodyBytes),
@@ -82,84 +84,72 @@ export function wire(core: Core, hub: Hub, sinks: readonly Sink[]): Wired {
   return { deps, admin, closers };
 }
 
-/** Who answers: targets, what is known of their health, and what an answer costs. */
+/** Targets and their health, the two ways to an upstream, and prices. */
 function upstreamOf(core: Core, metrics: Metrics) {
   const targets = targetsOf(core);
   const carrier = proxy(core);
-  const { routeOf, rows } = routeTable(core.config.routes);
-  const routes = routeHealth(core, rows, targets);
+  const { routeOf, routes, rows } = routeTable(core.config.routes);
+  const checked = routeHealth(core, rows, targets);
   const health = prober(core, targets);
   metrics.watch(targets);
-  metrics.watchRoutes(() => routes.shown());
-  const forward = forwarder(core, targets, metrics, health.start);
+  metrics.watchRoutes(() => checked.shown());
   const costOf = costs(core.config.llm.prices);
-  const closers: Closer[] = [() => health.close(), () => routes.close(), () => carrier.close(), ...targets.map(({ pool }) => () => pool.destroy())];
+  const first = targets[0] as Target;
+  const closers: Closer[] = [() => health.close(), () => checked.close(), () => carrier.close(), ...targets.map(({ pool }) => () => pool.destroy())];
   return {
-    targets, routeOf, rows, routeHealth: routes, health, closers, forward,
-    carry: (context: Context): void => carrier.carry(context),
-    price: (context: Context): void => price(context, targets, costOf),
-    worth: (model: string, usage: Usage): number | null => worth(model, usage, targets[0] as Target, costOf),
+    targets, routeOf, routes, rows, routeHealth: checked, health, closers,
+    forward: forwarder(core, targets, metrics, health.start),
+    carry: carrier.carry,
+    price: pricing(new Map(targets.map(({ name, provider }) => [name, provider.name])), costOf),
+    // By the price of the first target, which answers most requests.
+    worth: (model: string, usage: Usage): number | null => costOf(targetModel(first, { model }) ?? model, first.provider.name, usage),
   };
 }
 
-/** Who asks: identities, keys and what instances know of them together. */
+/** Identities, keys, bans, and the connection by which instances share them. */
 function callersOf(core: Core) {
   const { config, clock } = core;
-  // Made when first asked for: the secret may have to be written.
+  // Read at the first use: the secret may have to be written to its file.
   let known: string | null = null;
   const secret = (): string => (known ??= installSecret(config, core.log));
   const keys = new GatewayKeys(clock, config.auth.keys);
   const redis = redisOf(config, core.log);
   const registry = new KeyRegistry({ core, redis, keys, secrets: () => [secret(), ...config.previousSecrets] });
-  let identifier: Deps['identify'] | null = null;
-  const identify: Deps['identify'] = (credential) => (identifier ??= tokenIdentifier(secret(), config.previousSecrets))(credential);
-  return { secret, identify, keys, redis, registry, verified: new VerifiedTokens(clock, config.auth.verifiedTtl) };
+  return { secret, identify: tokenIdentifier(secret, config.previousSecrets), keys, redis, registry, verified: new VerifiedTokens(clock, config.auth.verifiedTtl) };
 }
 
-/** What a request may cost: by the first target's price, which most are answered at. */
-function worth(model: string, usage: Usage, target: Target, costOf: CostOf): number | null {
-  return costOf(targetModel(target, { model }) ?? model, target.provider.name, usage);
-}
-
-/** What an answer cost, once its tokens are known. */
-function price(context: Context, targets: readonly Target[], costOf: CostOf): void {
-  const { usage, servedModel, target } = context;
-  const provider = targets.find(({ name }) => name === target)?.provider.name;
-  if (usage !== null && servedModel !== null && provider !== undefined) context.cost = costOf(servedModel, provider, usage);
-}
-
-/** Access lines are of level `info`: a quieter gate keeps them out of the console, not out of the file. */
+/** Access lines have level `info`: with a higher `logging.level` they leave the console, not the file. */
 const isVerbose = ({ logging: { level } }: Config): boolean => level === 'info' || level === 'debug' || level === 'trace';
 
-/** What a recording needs of the gate. */
+/** What the recording of requests needs. */
 interface RecordingDeps extends Omit<JournalDeps, 'sinks'> {
   readonly identify: (credential: string) => TokenIdentity;
-  /** Requests that were in hand when the process before this one ended, as far as the queue had saved them. */
+  /** Requests in hand when the process before this one ended, as far as the queue had saved them. */
   readonly interrupted: () => readonly InterruptedRequest[];
-  /** Sinks a program brought. */
+  /** Sinks passed by the program. */
   readonly sinks: readonly Sink[];
 }
 
-/** What a gate needs to record its requests. */
+/** The recording of requests. */
 interface Recording {
   readonly journal: Journal;
-  /** Model routes must not be served now: their requests could not be recorded. */
+  /** True while model routes must not be served, since their requests could not be recorded. */
   readonly isRefusing: () => boolean;
   readonly record: Finisher;
   readonly tap: (context: Context) => Tap | null;
-  /** Puts the commit of the intent before a forwarding, where `audit.durability` asks for it. */
+  /** Wraps what forwards a request: with `audit.durability: strict` its intent is committed first. */
   readonly admit: (forward: (context: Context) => void) => (context: Context) => void;
-  /** Takes records that others hand in. */
+  /** Receives records from other programs. */
   readonly ingestion: Ingestion;
-  /** What follows the journal, in numbers. */
+  /** The state of each sink. */
   readonly sinks: () => readonly SinkView[];
-  /** Opens the journal, and what follows it goes on where it was left. */
+  /** Opens the journal; sinks go on at their cursors. */
   start(): void;
-  /** The sinks end before the journal they follow. */
+  /** Closes the sinks before the journal they follow. */
   close(): Promise<void>;
 }
 
-/** The journal, what feeds it and what follows it. Without the part `logging` no request is recorded. */
+/** The journal, its sources and its sinks. Without the part `logging` no request is recorded. */
 function recording(core: Core, metrics: Metrics, deps: RecordingDeps): Recording {
   const { audit, middleware } = core.config;
   const raw = audit.newapi.enabled && audit.newapi.token === 'raw' ? new RawTokens() : null;
@@ -200,7 +190,7 @@ function recording(core: Core, metrics: Metrics, deps: RecordingDeps): Recording
   };
 }
 
-/** All that is known of it; one that has a record already, as every one has with `strict`, keeps that. */
+/** The record of a request that a crash interrupted. A record already in the journal, as with `audit.durability: strict`, is kept. */
 function recordOfLost({ id, time, fairnessKey }: InterruptedRequest): NewRecord {
   const [, kind = '', value = ''] = /^(key|token|address):(.*)$/s.exec(fairnessKey) ?? [];
   return {

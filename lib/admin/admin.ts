@@ -3,11 +3,11 @@
 import type { ServerResponse } from 'node:http';
 import { Router } from 'express';
 import type { Route } from '../../types/route.d.ts';
-import { Context, type GateRequest, type Handler, ownRoute } from '../request/request.ts';
+import { Context, type GateRequest, ownRoute, type RequestHandler } from '../request/request.ts';
 import { describe } from '../platform/platform.ts';
 import { bearer, BearerGuard } from '../keys/keys.ts';
 import { HeimdallError } from '../errors.ts';
-import { AddressSet, clientAddress, deviceFingerprint } from '../identity/identity.ts';
+import { AddressSet, clientAddress } from '../identity/identity.ts';
 import { isJson, type Caller, type AdminServices, type Reply } from './call.ts';
 import { resourceFor, resources, type Resource } from './table.ts';
 
@@ -30,7 +30,7 @@ export interface Admin {
   /** For an application of the host's, below any path: demands the token unless `admin.auth` is `host`. */
   readonly router: Router;
   /** For a server of its own, below `admin.path`, which from now on the chain answers to this machine alone. */
-  alone(): Handler;
+  alone(): RequestHandler;
   close(): void;
 }
 
@@ -76,7 +76,7 @@ class Api implements Admin, AdminPaths {
     void this.#serve(context, below(this.#base, context.req.url), false);
   }
 
-  alone(): Handler {
+  alone(): RequestHandler {
     this.#apart = true;
     return (req, res) => {
       const context = this.#arrived(req, res);
@@ -110,7 +110,6 @@ class Api implements Admin, AdminPaths {
     context.ip = ip;
     context.peer = peer;
     context.outside = true;
-    context.deviceSource = () => deviceFingerprint(req.headers);
     context.path = (req.url ?? '/').split('?', 1)[0] as string;
     context.route = this.#routes.get(null) as Route;
     return context;

@@ -1,6 +1,6 @@
 import type { Config } from '../../types/config.d.ts';
 import { toSnake } from '../config/config.ts';
-import type { Context, Exchange } from '../request/request.ts';
+import type { Context, Exchange, Finisher } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 import type { Level, Listener } from '../telemetry/telemetry.ts';
 
@@ -38,10 +38,8 @@ export class Hub {
     }];
   }
 
-  /** Hears of every finished request; costs a comparison while nobody reads. */
-  request(context: Context): void {
-    if (this.#readers.size > 0) this.#tell(`event: request\ndata: ${JSON.stringify(summaryOf(context))}\n\n`);
-  }
+  /** A finisher, in the gate's list only while there are readers. */
+  readonly #request = (context: Context): void => this.#tell(`event: request\ndata: ${JSON.stringify(summaryOf(context))}\n\n`);
 
   /**
    * Answers with the stream. With `Last-Event-ID` it begins behind that event, or with the oldest kept where that is gone.
@@ -51,16 +49,21 @@ export class Hub {
     const { core, req } = context;
     if (core.draining) throw new HeimdallError('shutting_down');
     if (this.#readers.size >= maxReaders) throw new HeimdallError('too_many_readers', { retryAfter: comeBackAfter / 1000 });
-    const reader = new Reader(context, () => this.#readers.delete(reader));
+    const reader = new Reader(context, () => this.#leave(reader, core.finishers));
     context.exchange = reader;
     context.eventStream = true;
     context.begin(200, ['Content-Type', 'text/event-stream', 'X-Accel-Buffering', 'no']);
+    if (this.#readers.size === 0) core.finishers.push(this.#request);
     this.#readers.add(reader);
     reader.write(`retry: ${comeBackAfter}\n: connected\n\n${this.#since(req.headers['last-event-id'])}`);
   }
 
   get readers(): number {
     return this.#readers.size;
+  }
+
+  #leave(reader: Reader, finishers: Finisher[]): void {
+    if (this.#readers.delete(reader) && this.#readers.size === 0) finishers.splice(finishers.indexOf(this.#request), 1);
   }
 
   #event(now: number, level: Level, fields: object, event: string): void {

@@ -111,13 +111,14 @@ const noIds: readonly string[] = [];
 
 /**
  * Makes a function that turns a credential into an identity under the install secret.
- * @param secret any length.
+ * @param secret of any length; a function is called with the first credential.
  * @param previous earlier install secrets, under whose identities a token is still known.
  */
-export function tokenIdentifier(secret: string, previous: readonly string[] = []): (credential: string) => TokenIdentity {
-  const digest = keyedHash(secret);
+export function tokenIdentifier(secret: string | (() => string), previous: readonly string[] = []): (credential: string) => TokenIdentity {
+  let digest: ((text: string) => string) | null = null;
   const earlier = previous.map(keyedHash);
-  return (credential) => {
+  return function identify(credential) {
+    digest ??= keyedHash(typeof secret === 'string' ? secret : secret());
     const bare = bareToken(credential);
     const former = earlier.length === 0 ? noIds : earlier.map((hashed) => hashed(bare));
     return { id: digest(bare), mask: bare.length < minMaskedLength ? 'sk-…' : `sk-…${bare.slice(-4)}`, former };

@@ -1,45 +1,46 @@
 import { Transform } from 'node:stream';
-import type { Context, Core } from '../request/request.ts';
+import type { Context, Core, Next } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 import { bodyTaken } from '../http/http.ts';
-import { contextOf, type Deps, type Middleware, type Next } from './middleware.ts';
+import type { Deps, Middleware } from './middleware.ts';
 
-/** Reads the body of model routes, within limits: nothing is buffered for strangers or for routes that only stream. */
+/** Reads the body of model routes, within limits. Bodies of other routes, and of unauthenticated callers, are not buffered. */
 export const body: Middleware = {
   name: 'body',
   create: (core, deps) => ({
-    handle: function bodyHandler(req, _res, next) {
-      const context = contextOf(req);
-      const { route } = context;
+    handle: function bodyHandler(context, next) {
+      const { route, req } = context;
       if (route.class === 'realtime') context.model = new URLSearchParams(context.query).get('model');
       else if (route.errors === 'gemini') context.model = modelInPath(context);
-      if (route.class !== 'model') return allowed(context, deps, next);
+      if (route.class !== 'model') return checkModel(context, deps, next);
       if (route.body === 'none') return next();
       const taken = bodyTaken(req, core.log);
       if (taken instanceof HeimdallError) return context.fail(taken);
-      if (taken !== null) return deps.bytes.take(context, taken.length) ? read(context, taken, deps, next) : undefined;
-      const wrongType = checkType(context);
-      if (wrongType && context.refuse('body', wrongType)) return;
+      if (taken !== null) return deps.bytes.take(context, taken.length) ? inspect(context, taken, deps, next) : undefined;
+      if (context.headers['content-type'] !== 'application/json') {
+        const wrongType = checkType(context);
+        if (wrongType && context.refuse('body', wrongType)) return;
+      }
       collect(context, core, deps, next);
     },
     finish: { release: (context) => deps.bytes.give(context) },
   }),
 };
 
-/** A larger body is handed to the record as it comes: at the end some milliseconds would go into one copy. */
+/** A larger body is handed to the record as it comes, bytes: at its end one copy of it would take some milliseconds. */
 const tapped = 65_536;
 
-/** Collects what can be replayed; a larger body goes on as a stream, to one target only. */
+/** Collects a body that can be sent again to another target; a larger one goes on as a stream, to one target only. */
 function collect(context: Context, core: Core, deps: Deps, next: Next): void {
-  const { req } = context;
+  const { req, headers } = context;
   const { bufferBodyBytes, maxBodyBytes } = core.config.server;
-  const declared = Number(req.headers['content-length'] ?? 0);
+  const declared = Number(headers['content-length'] ?? 0);
   if (declared > maxBodyBytes) return context.fail(tooLarge(maxBodyBytes));
   if (!deps.bytes.take(context, Math.min(declared, bufferBodyBytes))) return;
-  if (req.headers.expect !== undefined) context.res.writeContinue();
+  if (headers.expect !== undefined) context.res.writeContinue();
   if (declared > bufferBodyBytes) return stream(context, [], maxBodyBytes, deps, next);
   const tap = declared > tapped ? deps.tap(context) : null;
-  const since = context.elapsed();
+  const since = performance.now();
   const chunks: Buffer[] = [];
   let size = 0;
   const onData = (chunk: Buffer): void => {
@@ -54,8 +55,8 @@ function collect(context: Context, core: Core, deps: Deps, next: Next): void {
   };
   const stop = (): void => void req.off('data', onData).off('end', onEnd).pause();
   const onEnd = (): void => {
-    context.bodyWait = context.elapsed() - since;
-    read(context, chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks), deps, next);
+    context.bodyWait = performance.now() - since;
+    inspect(context, chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks), deps, next);
   };
   req.on('data', onData).on('end', onEnd);
 }
@@ -80,20 +81,21 @@ function stream(context: Context, begun: readonly Buffer[], limit: number, deps:
   context.bodyStream = cap;
   context.bodyAmbiguous = true;
   context.req.pipe(cap);
-  allowed(context, deps, next);
+  checkModel(context, deps, next);
 }
 
-function checkType({ req, route }: Context): HeimdallError | null {
-  const type = req.headers['content-type'];
+function checkType({ headers, route }: Context): HeimdallError | null {
+  const type = headers['content-type'];
   if (type === undefined || route.body !== 'json' || /[/+]json\b/i.test(type)) return null;
   const shown = /^[a-z]+\/[a-z.+-]{1,24}(?=\s*(?:;|$))/i.exec(type)?.[0] ?? 'something else';
   return new HeimdallError('invalid_content_type', { message: `content-type: expected application/json, got ${shown}.` });
 }
 
-function read(context: Context, bytes: Buffer, deps: Deps, next: Next): void {
+/** Finds the model and what else the gate needs of a body. */
+function inspect(context: Context, bytes: Buffer, deps: Deps, next: Next): void {
   context.body = bytes;
   context.bytesIn = bytes.length;
-  const { req: { headers }, route } = context;
+  const { headers, route } = context;
   deps.inspector.inspect({ bytes, type: headers['content-type'] ?? '', encoding: headers['content-encoding'] ?? '', api: route.api, isForm: route.body === 'form' }, (reading) => {
     if (context.finished || context.res.headersSent) return;
     const { problem } = reading;
@@ -103,25 +105,26 @@ function read(context: Context, bytes: Buffer, deps: Deps, next: Next): void {
     context.maxTokens = reading.maxTokens;
     context.bodyAmbiguous = reading.ambiguous;
     if (problem !== null && refused(context, problem)) return;
-    allowed(context, deps, next);
+    if (context.key === null) next();
+    else checkModel(context, deps, next);
   });
 }
 
-/** A gate that observes lets the upstream judge; only what would exhaust memory is refused all the same. */
+/** With `mode: observe` the upstream judges the body; a body that would exhaust memory is refused all the same. */
 function refused(context: Context, problem: HeimdallError): boolean {
   if (problem.code !== 'body_too_large') return context.refuse('body', problem);
   context.fail(problem);
   return true;
 }
 
-/** The model of Gemini's routes stands in the path, as NewAPI finds it: behind `/models/`, up to a colon. */
+/** The model of Gemini's routes stands in the path, where NewAPI finds it: behind `/models/`, up to a colon. */
 const modelInPath = ({ path }: Context): string | null => /\/models\/([^:]+)/.exec(path)?.[1] ?? null;
 
 /**
- * A gateway key with a list of models is held to it wherever it is used; a model nobody can tell is none of them, and one
- * that readers may take for another is not looked up.
+ * Holds a gateway key to its list of models on every route. An unknown model is in no list, and a body that readers may
+ * understand differently is refused.
  */
-function allowed(context: Context, deps: Deps, next: Next): void {
+function checkModel(context: Context, deps: Deps, next: Next): void {
   const { key, model } = context;
   if (key === null || deps.keys.allows(key, null)) return next();
   const problem = context.bodyAmbiguous ? new HeimdallError('ambiguous_body') : deps.keys.allows(key, model) ? null : new HeimdallError('model_not_allowed');

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import corsMiddleware, { type CorsOptions } from 'cors';
 import type { CorsConfig } from '../../types/config.d.ts';
 import type { Context } from '../request/request.ts';
-import { contextOf, type Middleware } from './middleware.ts';
+import type { Middleware } from './middleware.ts';
 
 /** Answers preflights and marks answers for browsers. Without a `cors` section NewAPI's own CORS passes untouched. */
 export const cors: Middleware = {
@@ -12,12 +12,11 @@ export const cors: Middleware = {
     if (config === null) return {};
     const apply = corsMiddleware(optionsOf(config));
     return {
-      handle: function corsHandler(req, _res, next) {
-        const context = contextOf(req);
+      handle: function corsHandler(context, next) {
         // No other origin's page may use the admin API.
         if (admin !== null && admin.owns(context)) return next();
         const recorder = new Recorder(context);
-        apply(req as Parameters<typeof apply>[0], recorder as unknown as Parameters<typeof apply>[1], next);
+        apply(context.req as Parameters<typeof apply>[0], recorder as unknown as Parameters<typeof apply>[1], next);
       },
       proxied: (context, head) => {
         removeTheirs(head);

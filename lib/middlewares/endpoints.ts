@@ -1,40 +1,49 @@
 import { type Context, type Core, ownRoute } from '../request/request.ts';
 import { BearerGuard } from '../keys/keys.ts';
 import { HeimdallError } from '../errors.ts';
-import { contextOf, type Deps, type Middleware, type Part } from './middleware.ts';
+import { receiver } from '../record/record.ts';
+import { type Deps, type Handler, type Middleware, servedBeside } from './middleware.ts';
 
 /**
- * The gate's own endpoints, each behind its own token. Without a token a path is not ours and goes to NewAPI, but for those
- * of ingestion: the receiver behind them asks nobody who is calling.
+ * The gate's own endpoints, each with its own token. Without a token a path belongs to NewAPI. Ingestion is the exception: the
+ * original receiver behind its paths asks for no token, so they are never forwarded.
  */
 export const endpoints: Middleware = {
   name: 'endpoints',
   create(core, deps) {
-    const metrics = metricsPart(core, deps);
     const { admin, ingestion } = deps;
+    const metrics = metricsEndpoint(core, deps);
+    const { log } = core.config.endpoints;
+    const paths = [receiver, ...(log === false ? [] : [log]), ...(admin === null ? [] : [core.config.admin.path]), ...(metrics === null ? [] : [metrics.path])];
     return {
-      ...metrics,
-      handle: function endpointsHandler(req, res, next) {
-        const context = contextOf(req);
+      serves: servedBeside(deps.routes, paths),
+      handle: function endpointsHandler(context, next) {
         if (admin?.owns(context)) return admin.answer(context);
-        if (context.path === ingestion.path ? req.method === 'POST' : ingestion.receiver.test(context.path)) return ingestion.answer(context);
-        if (metrics.handle === undefined) return next();
-        metrics.handle(req, res, next);
+        if (context.path === ingestion.path ? context.req.method === 'POST' : ingestion.receiver.test(context.path)) return ingestion.answer(context);
+        if (metrics === null || context.path !== metrics.path || deps.rows.has(context.route)) return next();
+        metrics.answer(context, next);
       },
+      ...(metrics && { close: metrics.close }),
     };
   },
 };
 
-function metricsPart(core: Core, deps: Deps): Part {
+interface Endpoint {
+  readonly path: string;
+  readonly answer: Handler;
+  readonly close: () => void;
+}
+
+/** Null without `metrics.token`. */
+function metricsEndpoint(core: Core, deps: Deps): Endpoint | null {
   const { enabled, token } = core.config.metrics;
   const path = core.config.endpoints.metrics;
-  if (!enabled || token === null || path === false) return {};
+  if (!enabled || token === null || path === false) return null;
   const guard = new BearerGuard(core, [token], 'auth.failed');
   const route = ownRoute(path);
   return {
-    handle: function metricsHandler(req, _res, next) {
-      const context = contextOf(req);
-      if (context.path !== path || deps.rows.has(context.route)) return next();
+    path,
+    answer(context, next) {
       context.route = route;
       guard.check(context).then((refusal) => expose(context, deps, refusal)).then(undefined, next);
     },

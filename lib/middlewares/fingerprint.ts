@@ -1,91 +1,78 @@
-import type { IncomingHttpHeaders } from 'node:http';
 import type { TLSSocket } from 'node:tls';
-import { Context, type Core, type GateRequest } from '../request/request.ts';
+import type { Context, GateRequest } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import { AddressSet, clientAddress, type ClientAddress, UntrustedProxyDetector, credentialOf, deviceFingerprint, handshakeOf } from '../identity/identity.ts';
-import type { Deps, Handler, Middleware } from './middleware.ts';
+import { AddressSet, clientAddress, credentialOf, handshakeOf, UntrustedProxyDetector } from '../identity/identity.ts';
+import type { Middleware } from './middleware.ts';
 
-/** Gives a request its id, its caller and its route, before anyone may refuse it. */
+/** Finds a request's client address, route and token, before any part may refuse it. */
 export const fingerprint: Middleware = {
   name: 'fingerprint',
   create(core, deps) {
     const { trustProxy, clientIpHeader } = core.config;
     const trust = new AddressSet(trustProxy);
     const proxies = new UntrustedProxyDetector(core.log, trustProxy, clientIpHeader);
-    const handle: Handler = function fingerprintHandler(req, res, next) {
-      const context = new Context(core, req, res);
-      req.heimdall = context;
-      identifyPeer(context, core, trust, proxies);
-      const problem = readTarget(context) ?? checkHost(req);
-      context.route = deps.routeOf(req.method ?? 'GET', context.path);
-      // What it stands for is what is judged: whose credential counts, and where it goes.
-      context.path = context.route.upstream ?? context.path;
-      // Left while a host's own middleware was busy: no event will tell.
-      if (res.destroyed) return context.finish();
-      if (problem) return context.fail(problem);
-      if (core.closed) return context.fail(new HeimdallError('shutting_down'));
-      identifyCaller(context, deps);
-      next();
+    return {
+      handle: function fingerprintHandler(context, next) {
+        const { req } = context;
+        identifyPeer(context, trust, proxies);
+        const problem = readTarget(context) ?? checkHost(req);
+        context.route = deps.routeOf(req.method ?? 'GET', context.path);
+        // The route decides which credential is checked and where the request goes, so its own path is the one that is judged.
+        context.path = context.route.upstream ?? context.path;
+        // The client left while a middleware of the host was busy: no event will tell.
+        if (context.res.destroyed) return context.finish();
+        if (problem) return context.fail(problem);
+        if (core.closed) return context.fail(new HeimdallError('shutting_down'));
+        const credential = context.route.credential ? credentialOf(context.headers, context.path, context.query) : null;
+        if (credential !== null) {
+          context.token = deps.identify(credential.value);
+          context.ambiguous = credential.ambiguous;
+        }
+        next();
+      },
     };
-    return { handle };
   },
 };
 
-function identifyPeer(context: Context, core: Core, trust: AddressSet, proxies: UntrustedProxyDetector): void {
-  const { req } = context;
-  const { headers, socket } = req;
-  const address = clientAddress(socket.remoteAddress, headers, trust, core.config.clientIpHeader);
-  context.ip = address.ip;
-  context.peer = address.peer;
-  context.forwardedFor = chain(headers, address.peer);
-  context.collapsed = proxies.count(address.peer, address.trusted, headers, context.time);
-  context.proto = (address.trusted ? scheme(headers) : null) ?? ((socket as TLSSocket).encrypted ? 'https' : 'http');
-  context.host = (address.trusted ? firstOf(headers['x-forwarded-host']) : null) ?? headers.host ?? '';
-  context.ja4 = ja4(context, address, core.config.ja4Header);
-  if (address.trusted) context.country = country(headers['cf-ipcountry']);
-  context.deviceSource = () => deviceFingerprint(headers);
-}
-
-/** As Cloudflare writes it; `XX` and `T1` are no countries. */
-const country = (code: string | string[] | undefined): string | null => (typeof code === 'string' && /^[A-Z]{2}$/.test(code) && code !== 'XX' ? code : null);
-
-/** Characters kept of a chain: its end, which trusted hops wrote. */
+/** Characters kept of a forwarded chain: its end, which trusted hops wrote. */
 const longestChain = 4096;
 
-function chain(headers: IncomingHttpHeaders, peer: string): string {
-  const said = headers['x-forwarded-for'] ?? headers.forwarded;
-  return said === undefined ? '' : `${String(said).slice(-longestChain)}, ${peer}`;
+function identifyPeer(context: Context, trust: AddressSet, proxies: UntrustedProxyDetector): void {
+  const { headers, core: { config }, req } = context;
+  const socket = req.socket as TLSSocket;
+  const { ip, peer, trusted } = clientAddress(socket.remoteAddress, headers, trust, config.clientIpHeader);
+  context.ip = ip;
+  context.peer = peer;
+  context.proto = socket.encrypted ? 'https' : 'http';
+  context.host = headers.host ?? '';
+  // A proxy's own handshake says nothing about the client behind it.
+  if (socket.encrypted && ip === peer) context.ja4 = handshakeOf(socket);
+  const hops = headers['x-forwarded-for'] ?? headers.forwarded;
+  if (hops !== undefined) context.forwardedFor = `${String(hops).slice(-longestChain)}, ${peer}`;
+  context.collapsed = proxies.count(peer, trusted, headers, context.time);
+  if (trusted) believe(context, config.ja4Header);
 }
 
-/** A proxy's own handshake says nothing of the client behind it; who is trusted may say it in a header. */
-function ja4({ req }: Context, { ip, peer, trusted }: ClientAddress, header: string | null): string | null {
-  const said = trusted && header !== null ? req.headers[header] : undefined;
-  if (said !== undefined) return fingerprintForm.test(String(said)) ? String(said) : null;
-  return (req.socket as TLSSocket).encrypted && ip === peer ? handshakeOf(req.socket) : null;
+const ja4Form = /^[\w,-]{1,128}$/;
+const countryForm = /^[A-Z]{2}$/;
+
+/** Takes over what a trusted peer says of its client: scheme, host, country (Cloudflare: `XX` is an unknown one), JA4. */
+function believe(context: Context, ja4Header: string | null): void {
+  const { headers } = context;
+  const proto = headers['x-forwarded-proto'] === undefined ? null : firstOf(headers['x-forwarded-proto']);
+  if (proto === 'http' || proto === 'https') context.proto = proto;
+  if (headers['x-forwarded-host'] !== undefined) context.host = firstOf(headers['x-forwarded-host']) || context.host;
+  const country = headers['cf-ipcountry'];
+  if (typeof country === 'string' && countryForm.test(country) && country !== 'XX') context.country = country;
+  const ja4 = ja4Header === null ? undefined : headers[ja4Header];
+  if (ja4 !== undefined) context.ja4 = ja4Form.test(String(ja4)) ? String(ja4) : null;
 }
 
-const fingerprintForm = /^[\w,-]{1,128}$/;
-
-function scheme(headers: IncomingHttpHeaders): 'http' | 'https' | null {
-  const proto = firstOf(headers['x-forwarded-proto']);
-  return proto === 'http' || proto === 'https' ? proto : null;
-}
-
-function firstOf(header: string | string[] | undefined): string | null {
-  return header === undefined ? null : (String(header).split(',', 1)[0]?.trim() || null);
-}
-
-function identifyCaller(context: Context, deps: Deps): void {
-  if (!context.route.credential) return;
-  const credential = credentialOf(context.req.headers, context.path, context.query);
-  if (credential === null) return;
-  context.token = deps.identify(credential.value);
-  context.ambiguous = credential.ambiguous;
-}
+const firstOf = (header: string | string[]): string => (String(header).split(',', 1)[0] as string).trim();
 
 /**
- * Brings the target into one form, since the engines below disagree about the others: absolute-form loses its authority
- * (RFC 9112 §3.2.2), the rest is refused. The query is left alone.
+ * Brings the target into origin-form, since the engines below disagree about the other forms: absolute-form loses its authority
+ * (RFC 9112 §3.2.2), other forms are refused. The query is left as it is.
  */
 function readTarget(context: Context): HeimdallError | null {
   const { req } = context;
@@ -101,8 +88,8 @@ function readTarget(context: Context): HeimdallError | null {
   const mark = url.indexOf('?');
   context.query = mark === -1 ? '' : url.slice(mark);
   const raw = mark === -1 ? url : url.slice(0, mark);
-  const path = canonical(raw);
-  // Even a path that cannot be read tells which dialect its sender speaks.
+  const path = unusual.test(raw) ? canonical(raw) : raw;
+  // Even an unreadable path tells which dialect its sender speaks.
   context.path = path ?? raw;
   return problem ?? (path === null ? new HeimdallError('invalid_path') : null);
 }
@@ -111,11 +98,10 @@ const unusual = /%|\/\/|\/\.|[^\x21-\x7e]/;
 const control = /\p{Cc}/u;
 
 /**
- * The path by which a request is judged: decoded once, as Go's router does, without empty and dot segments, so that no
- * spelling of a model route passes for something else. What is forwarded is the path as it came.
+ * The path by which a request is judged: decoded once, as Go's router does, without empty and dot segments, so that every
+ * spelling of a model route is judged as one. The path is forwarded as it came. Null for a path that cannot be decoded.
  */
 function canonical(path: string): string | null {
-  if (!unusual.test(path)) return path;
   let decoded: string;
   try {
     decoded = decodeURIComponent(path);

@@ -1,10 +1,10 @@
 import type { Socket } from 'node:net';
 import type { Ban } from '../../types/registry.d.ts';
-import { type Context, type Core, cut } from '../request/request.ts';
+import type { Context, Core } from '../request/request.ts';
 import { HeimdallError, type ErrorCode } from '../errors.ts';
 import { AddressSet } from '../identity/identity.ts';
 import type { GuardReason } from '../telemetry/telemetry.ts';
-import { contextOf, type Deps, type Middleware, type Next } from './middleware.ts';
+import type { Deps, Middleware } from './middleware.ts';
 import type { BanIndex } from '../registry/registry.ts';
 
 /** How long somebody who is cut off may take to read why, milliseconds. */
@@ -17,24 +17,25 @@ export const guard: Middleware = {
   name: 'guard',
   create(core, deps) {
     const { registry } = deps;
-    const { refuses } = new Gatekeeper(core, deps);
-    // Whoever bans from inside a request hears of it before the ban takes effect on that request too.
+    const rules = new CallerRules(core, deps);
+    // A part that bans from inside a request goes on before the ban takes effect on that request too.
     registry.watch(() => void setImmediate(cutOff, core, deps));
-    const pass = (context: Context, next: Next): void => {
-      if (!refuses(context)) next();
-    };
+    let isWatching = false;
     return {
-      handle: function guardHandler(req, _res, next) {
-        const context = contextOf(req);
-        if (registry.settled) return pass(context, next);
-        // Only while the gate starts: a ban has no gap, and a key made before is known.
-        registry.ready().then(() => context.finished || pass(context, next), next);
+      handle: function guardHandler(context, next) {
+        if (!isWatching) {
+          isWatching = true;
+          deps.resources.start();
+        }
+        // While the gate starts, requests wait for the registry: bans hold without a gap, and earlier keys are known.
+        if (!registry.settled) registry.ready().then(() => context.finished || guardHandler(context, next), next);
+        else if (!rules.refuse(context)) next();
       },
     };
   },
 };
 
-/** Why somebody is refused; `by` is what the event log has heard of already. */
+/** Why a caller is refused. `by` is the ban or list, for which the event log gets one line in a while. */
 interface Verdict {
   readonly rule: 'guard' | 'ban';
   readonly reason: GuardReason;
@@ -42,7 +43,7 @@ interface Verdict {
   readonly by: object;
 }
 
-class Gatekeeper {
+class CallerRules {
   readonly #deps: Deps;
   readonly #connections: Core['connections'];
   readonly #deny: AddressSet | null;
@@ -63,20 +64,19 @@ class Gatekeeper {
   }
 
   /** @returns true when the request was answered. */
-  readonly refuses = (context: Context): boolean => {
-    const { resources } = this.#deps;
-    resources.start();
-    return this.#refusesCaller(context) || (resources.short.length > 0 && isNewWork(context) && shed(context, this.#deps));
-  };
-
-  #refusesCaller(context: Context): boolean {
+  refuse(context: Context): boolean {
     if (this.#mostRequests !== null) this.#count(context, this.#mostRequests);
-    const { ip, token, time, req } = context;
+    const { ip, time, req } = context;
     if (this.#connections?.exceeds(req.socket) && refuse(context, this.#deps, this.#crowded)) return true;
     if (this.#deny?.has(ip) && refuse(context, this.#deps, this.#denied)) return true;
     if (this.#allow?.has(ip) === false && refuse(context, this.#deps, this.#notAllowed)) return true;
     const banned = this.#deps.registry.bannedAt(time);
-    if (banned.isEmpty) return false;
+    if (!banned.isEmpty && this.#refuseBanned(context, banned)) return true;
+    return this.#deps.resources.short.length > 0 && isNewWork(context) && shed(context, this.#deps);
+  }
+
+  #refuseBanned(context: Context, banned: BanIndex): boolean {
+    const { ip, token } = context;
     const ofAddress = banned.ofAddress(ip);
     if (ofAddress !== null && refuse(context, this.#deps, banning('ban_address', ofAddress))) return true;
     const ofToken = token === null ? null : banned.ofToken(token);
@@ -145,7 +145,7 @@ function cutOff(core: Core, deps: Deps): void {
     const error = new HeimdallError(ban === null ? 'invalid_credential' : 'banned');
     context.errorCode ??= error.code;
     if (context.outcome === 'served') context.outcome = 'refused';
-    cut(context, error);
+    context.cutOff(error);
     told.push(context);
   }
   if (told.length === 0) return;

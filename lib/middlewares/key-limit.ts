@@ -1,15 +1,14 @@
 import type { Context } from '../request/request.ts';
-import { contextOf, type Middleware } from './middleware.ts';
+import type { Middleware } from './middleware.ts';
 
-/** Requests, tokens, concurrency and budget of keys and policies. Without any limit it is not there. */
+/** Requests, tokens, concurrency and budget of keys and policies. Without any limit it has no handler. */
 export const keyLimit: Middleware = {
   name: 'key_limit',
   create(_core, { limits }) {
     if (!limits.possible) return {};
     return {
-      handle: function keyLimitHandler(req, _res, next) {
-        const context = contextOf(req);
-        if (isLimited(context)) limits.admit(context, next);
+      handle: function keyLimitHandler(context, next) {
+        if (context.route.class === 'model' || isLimited(context)) limits.admit(context, next);
         else next();
       },
       proxied: limits.answered,
@@ -18,7 +17,7 @@ export const keyLimit: Middleware = {
   },
 };
 
-/** Whoever waits for a task asks for it again and again; that costs nothing. */
+/** Polling for a task's result costs nothing. */
 function isLimited({ route, req }: Context): boolean {
   switch (route.class) {
     case 'model':

@@ -1,6 +1,6 @@
 import type { RouteConfig } from '../../types/config.d.ts';
 import { type Context, ownRoute } from '../request/request.ts';
-import { contextOf, type Deps, type Middleware } from './middleware.ts';
+import { type Deps, type Middleware, servedBeside } from './middleware.ts';
 
 const json = ['Content-Type', 'application/json', 'Cache-Control', 'no-store'];
 
@@ -25,10 +25,11 @@ export const live: Middleware = {
       context.answer(ok ? 200 : 503, [...json], JSON.stringify({ status: ok ? 'ready' : 'unavailable', ...routesShown(deps) }));
     }
     return {
-      handle: function liveHandler(req, _res, next) {
-        const context = contextOf(req);
+      serves: servedBeside(deps.routes, [...answers.keys()]),
+      handle: function liveHandler(context, next) {
+        const { method } = context.req;
         const answer = answers.get(context.path);
-        if (!answer || (req.method !== 'GET' && req.method !== 'HEAD')) return next();
+        if (!answer || (method !== 'GET' && method !== 'HEAD')) return next();
         const row = deps.rows.get(context.route);
         if (row !== undefined && asksForMore(row)) return next();
         if (row === undefined) context.route = route;
@@ -38,7 +39,7 @@ export const live: Middleware = {
   },
 };
 
-/** A route at the same path that lets in only some is answered further below, where they are known. */
+/** A configured route at the same path that admits only some callers is answered further below, where the caller is known. */
 const asksForMore = ({ middleware, headers }: RouteConfig): boolean => middleware.includes('auth') || Object.keys(headers).length > 0;
 
 function routesShown({ routeHealth }: Deps): object {

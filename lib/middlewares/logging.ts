@@ -1,4 +1,4 @@
-import { contextOf, type Middleware } from './middleware.ts';
+import type { Middleware } from './middleware.ts';
 
 /** One access line and one record for every request, however it ended; written off the request's path. */
 export const logging: Middleware = {
@@ -8,9 +8,9 @@ export const logging: Middleware = {
     if (core.config.audit.capture.response === 0) return { finish };
     return {
       finish,
-      handle: function loggingHandler(req, _res, next) {
-        const context = contextOf(req);
-        if (context.route.class === 'model') deps.tap(context);
+      serves: 'models',
+      handle: function loggingHandler(context, next) {
+        deps.tap(context);
         next();
       },
     };

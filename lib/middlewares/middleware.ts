@@ -1,4 +1,3 @@
-import type { IncomingMessage } from 'node:http';
 import type { RouteConfig } from '../../types/config.d.ts';
 import type { TokenIdentity } from '../../types/context.d.ts';
 import type { Journal } from '../../types/journal.d.ts';
@@ -6,9 +5,7 @@ import type { Route } from '../../types/route.d.ts';
 import type { AdminPaths } from '../admin/admin.ts';
 import type { Ingestion } from '../record/record.ts';
 import type { RouteHealth } from '../upstream/upstream.ts';
-import type { Context, Core, ErrorHandler, Finisher, GateRequest, Handler, HeadPart, Stage, Tap } from '../request/request.ts';
-
-export type { Handler, Next } from '../request/request.ts';
+import type { Context, Core, ErrorHandler, Finisher, HeadPart, Next, Stage, Tap } from '../request/request.ts';
 import type { BodyInspector } from '../http/http.ts';
 import type { Limits } from '../limits/limits.ts';
 import type { Metrics, Resources } from '../telemetry/telemetry.ts';
@@ -17,15 +14,17 @@ import type { GatewayKeys, VerifiedTokens } from '../keys/keys.ts';
 import type { Redis } from '../platform/platform.ts';
 import type { KeyRegistry } from '../registry/registry.ts';
 
-/** What `gateway.ts` hands to the parts, so that they need not know each other. */
+/** What `wiring.ts` hands to the parts. Each takes what it needs; no part imports another. */
 export interface Deps {
   readonly routeOf: (method: string, path: string) => Route;
-  /** What the configuration says of a route, for those it names. */
+  /** All routes, those of the configuration included. */
+  readonly routes: readonly Route[];
+  /** Rows of the configuration by their routes. */
   readonly rows: ReadonlyMap<Route, RouteConfig>;
   readonly routeHealth: RouteHealth;
-  /** Answers a model route. */
+  /** Answers a request of a model route by the upstream layer. */
   readonly forward: (context: Context) => void;
-  /** Carries everything else to NewAPI. */
+  /** Proxies any other request to NewAPI. */
   readonly carry: (context: Context) => void;
   /** Whether some target can be expected to answer. */
   readonly ready: () => Promise<boolean>;
@@ -36,7 +35,7 @@ export interface Deps {
   readonly registry: KeyRegistry;
   readonly inspector: BodyInspector;
   readonly resources: Resources;
-  /** What instances share; null without `rate_limit.redis_url`. */
+  /** Connection shared by the instances of a gate; null without `rate_limit.redis_url`. */
   readonly redis: Redis | null;
   /** Limits of keys and policies. */
   readonly limits: Limits;
@@ -47,21 +46,26 @@ export interface Deps {
   /** Null without `admin.token`. */
   readonly admin: AdminPaths | null;
   readonly ingestion: Ingestion;
-  /** Works out what an answer cost. */
+  /** Computes the cost of an answer. */
   readonly price: Finisher;
-  /** Has a finished request leave its access line, and its record in the journal. */
+  /** Writes the access line of a finished request and its record. */
   readonly record: Finisher;
-  /** Lets the record see bytes that pass; null when nothing is recorded. */
+  /** Shows passing bytes to the record; null when nothing is recorded. */
   readonly tap: (context: Context) => Tap | null;
   readonly journal: Journal;
 }
 
-/** A part made ready by its factory. Everything is optional: a part that only adds to the head has no handler. */
+/** Works on a request of the chain: answers it through its context, or calls `next`, at once or later. */
+export type Handler = (context: Context, next: Next) => void;
+
+/** A part as its factory returns it. Every member is optional: a part that only adds to the head has no handler. */
 export interface Part {
   readonly handle?: Handler;
-  /** Errors of everything above it. */
+  /** Requests that `handle` is called for: those of model routes, or all others; default: both. */
+  readonly serves?: 'models' | 'others' | undefined;
+  /** Handles the errors of all parts above it. */
   readonly catch?: ErrorHandler;
-  /** Adds to the head of every answer, of the gate's own, or of proxied ones. */
+  /** Adds fields to the head of every answer, of the gate's own answers, or of proxied ones. */
   readonly every?: HeadPart;
   readonly own?: HeadPart;
   readonly proxied?: HeadPart;
@@ -70,14 +74,18 @@ export interface Part {
   readonly close?: () => Promise<void> | void;
 }
 
-/** One part of the chain: the factory thinks, what it returns works. */
+/** One part of the chain. Its factory reads the configuration; its handler does no such work per request. */
 export interface Middleware {
   /** As in the configuration's `middleware` list. */
   readonly name: string;
   create(core: Core, deps: Deps): Part;
 }
 
-/** The context `fingerprint` has put there for every part below it. */
-export function contextOf(req: IncomingMessage): Context {
-  return (req as GateRequest).heimdall as Context;
+/**
+ * @param paths of the gate's own, and prefixes of such.
+ * @returns `others`, unless one of the paths is also that of a model route: then the part has to see both.
+ */
+export function servedBeside(models: Deps['routes'], paths: readonly string[]): Part['serves'] {
+  const overlaps = (template: string, path: string): boolean => template.startsWith(path) || path.startsWith(template.split(/[:*]/, 1)[0] as string);
+  return models.some(({ class: kind, template }) => kind === 'model' && paths.some((path) => overlaps(template, path))) ? undefined : 'others';
 }

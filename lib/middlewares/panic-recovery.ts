@@ -3,7 +3,7 @@ import { describe } from '../platform/platform.ts';
 import { HeimdallError } from '../errors.ts';
 import type { Middleware } from './middleware.ts';
 
-/** The one error handler: whatever a part throws becomes an answer with a request id and a line in the event log. */
+/** The one error handler: any error of a part becomes an answer with a request id and a line in the event log. */
 export const panicRecovery: Middleware = {
   name: 'panic_recovery',
   create: (core) => ({

@@ -1,13 +1,13 @@
 import type { RouteConfig } from '../../types/config.d.ts';
 import type { Route } from '../../types/route.d.ts';
 import { type Context, type Finisher, type HeadPart, stages } from '../request/request.ts';
-import { contextOf, type Handler, type Middleware, type Part } from './middleware.ts';
+import type { Handler, Middleware, Part } from './middleware.ts';
 
 /**
- * The parts with those that only some routes have: each at its place in the chain, for these routes alone. A route's list
- * adds parts; it takes none away and moves none, so that nothing stands before what protects it.
- * @param chain every part in its order.
- * @param parts those that run for all requests, in theirs.
+ * Adds the parts that only some routes have, each at its place in the chain and for these routes alone. The list of a route
+ * adds parts; it removes and moves none, so that no part runs before one that protects it.
+ * @param chain all parts, in their order.
+ * @param parts the parts that run for all requests, in the configured order.
  */
 export function onRoutes(chain: readonly Middleware[], parts: readonly Middleware[], rows: ReadonlyMap<Route, RouteConfig>): readonly Middleware[] {
   const all = [...parts];
@@ -41,8 +41,8 @@ function limited({ name, create }: Middleware, only: ReadonlySet<Route>): Middle
 }
 
 function passed(handle: Handler, only: ReadonlySet<Route>): Handler {
-  return function onRoutesHandler(req, res, next) {
-    if (only.has(contextOf(req).route)) handle(req, res, next);
+  return function onRoutesHandler(context, next) {
+    if (only.has(context.route)) handle(context, next);
     else next();
   };
 }

@@ -1,19 +1,18 @@
-import { contextOf, type Middleware } from './middleware.ts';
+import type { Middleware } from './middleware.ts';
 
 /**
- * Lets as many model requests run at a time as the upstream can take: a slot now, a fair and bounded wait, or a refusal that
- * says when to come back. Every model answer says how it went: `X-Queue-Position`, the place at arrival, 0 for who ran at
- * once; `X-Queue-Wait`, milliseconds. WebSockets that need a credential are counted apart.
+ * Runs as many model requests at a time as the upstream can take: each gets a slot at once, a fair and bounded wait, or a refusal
+ * that says when to come back. Every answer of a model route carries `X-Queue-Position`, the place at arrival (0: no wait), and
+ * `X-Queue-Wait` in milliseconds. WebSockets that need a credential have a count of their own.
  */
 export const queue: Middleware = {
   name: 'queue',
   create(core, deps) {
     if (!core.config.queue.enabled) return {};
     return {
-      handle: function queueHandler(req, _res, next) {
-        const context = contextOf(req);
-        const { route } = context;
-        // Left while a part before this one was busy: nothing would give its slot back.
+      handle: function queueHandler(context, next) {
+        const { route, req } = context;
+        // The client left while an earlier part was busy: a slot taken now would never be given back.
         if (context.finished) return;
         if (route.class === 'model' && route.body !== 'none') deps.queue.enter(context, next);
         else if (req.heimdallUpgrade !== undefined && route.credential) deps.queue.enterSocket(context, next);

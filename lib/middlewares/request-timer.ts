@@ -1,6 +1,6 @@
 import type { Middleware } from './middleware.ts';
 
-/** Says how long the gate took until the head went out: `X-Response-Time`, milliseconds. */
+/** Adds `X-Response-Time`: milliseconds from the arrival of the request to the head of its answer. */
 export const requestTimer: Middleware = {
   name: 'request_timer',
   create: () => ({

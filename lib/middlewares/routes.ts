@@ -4,10 +4,10 @@ import type { Context } from '../request/request.ts';
 import { BearerGuard } from '../keys/keys.ts';
 import { HeimdallError } from '../errors.ts';
 import type { Metrics } from '../telemetry/telemetry.ts';
-import { contextOf, type Deps, type Middleware } from './middleware.ts';
+import type { Deps, Middleware } from './middleware.ts';
 import { alive } from './live.ts';
 
-/** Answers a request that is the gate's own to answer. */
+/** Answers a request that no upstream gets. */
 type Answer = (context: Context) => void;
 
 /** A row of the configuration, read once. */
@@ -21,7 +21,7 @@ interface Rule {
   readonly answer: Answer | null;
 }
 
-/** What `routes` of the configuration asks of a request: method, headers, and that something can answer it. */
+/** Checks what `routes` of the configuration asks of a request: method, headers, and an upstream that can answer. */
 export const routes: Middleware = {
   name: 'routes',
   create(core, deps) {
@@ -30,11 +30,10 @@ export const routes: Middleware = {
     const guard = token === null ? null : new BearerGuard(core, [token], 'auth.failed');
     const rules = new Map([...deps.rows].map(([route, row]) => [route, ruleOf(row, deps, guard)] as const));
     return {
-      handle: function routesHandler(req, _res, next) {
-        const context = contextOf(req);
+      handle: function routesHandler(context, next) {
         const rule = rules.get(context.route);
-        // A preflight is asked before the headers can be there.
-        if (rule === undefined || req.method === 'OPTIONS') return next();
+        // A preflight comes without the headers of the request it asks for.
+        if (rule === undefined || context.req.method === 'OPTIONS') return next();
         deps.routeHealth.start();
         if (refused(context, rule, deps)) return;
         if (rule.answer === null) return next();
@@ -51,8 +50,8 @@ function ruleOf(row: RouteConfig, { metrics }: Deps, guard: BearerGuard | null):
 }
 
 /**
- * SECURITY: no upstream judges the credential of what the gate answers itself, so where `auth` is asked for it must have
- * been proved; and the metrics are never open, in no mode.
+ * SECURITY: no upstream checks the credential of a request that the gate answers itself. Where a route asks for `auth`, the
+ * caller must be verified, and metrics are never open in any mode.
  */
 function answerOf({ handler, middleware }: RouteConfig, metrics: Metrics, guard: BearerGuard | null): Answer | null {
   if (!HANDLERS[handler].own) return null;
@@ -88,7 +87,7 @@ function refused(context: Context, { row, methods, headers }: Rule, { routeHealt
   return retryAfter !== null && context.refuse('routes.health_check', new HeimdallError('route_unhealthy', { retryAfter }));
 }
 
-/** What was expected is not told: it may be what keeps strangers out. */
+/** The answer does not name the expected value: it may be a secret. */
 function wrongHeader({ req }: Context, name: string, value: string | null): HeimdallError | null {
   const sent = req.headers[name];
   if (sent === undefined) return new HeimdallError('missing_header', { message: `header ${name}: expected by this route, got nothing.`, field: name });
@@ -96,7 +95,7 @@ function wrongHeader({ req }: Context, name: string, value: string | null): Heim
   return new HeimdallError('missing_header', { message: `header ${name}: expected the value this route asks for, got another.`, field: name });
 }
 
-/** `application/json` is meant whatever its parameters are. */
+/** A content type matches whatever its parameters are. */
 const same = (name: string, sent: string, value: string): boolean => sent === value || (name === 'content-type' && essence(sent) === essence(value));
 
 const essence = (type: string): string => (type.split(';', 1)[0] as string).trim().toLowerCase();

@@ -4,8 +4,8 @@ import { headerOf } from '../http/http.ts';
 import type { Middleware } from './middleware.ts';
 
 /**
- * helmet's headers for the gate's own answers, captured once. Proxied answers only get `nosniff`, where the upstream has
- * not said it: helmet's policies would break NewAPI's OAuth popups, images and payments.
+ * Adds helmet's headers, captured once, to the gate's own answers. Proxied answers get `nosniff` alone, unless the upstream has
+ * sent it: helmet's policies would break NewAPI's OAuth popups, images and payments.
  */
 export const securityHeaders: Middleware = {
   name: 'security_headers',

@@ -24,7 +24,7 @@ const anybody = (): boolean => true;
 export class Queue implements QueueControl, TurnKeeper, Load {
   readonly #core: Core;
   readonly #lanes: Lanes;
-  readonly #isVerified: (token: string) => boolean;
+  readonly #verified: { has(token: string): boolean };
   readonly #enabled: boolean;
   readonly #places: number;
   /** Longest wait, milliseconds. */
@@ -42,12 +42,12 @@ export class Queue implements QueueControl, TurnKeeper, Load {
   #activeLanes = 0;
   #lastStart = 0;
 
-  /** @param isVerified whether NewAPI has accepted a token, by its identity. */
-  constructor(core: Core, lanes: Lanes, isVerified: (token: string) => boolean) {
+  /** @param verified the tokens that NewAPI has accepted, by their identities. */
+  constructor(core: Core, lanes: Lanes, verified: { has(token: string): boolean }) {
     const { queue, llm, middleware, routes } = core.config;
     this.#core = core;
     this.#lanes = lanes;
-    this.#isVerified = isVerified;
+    this.#verified = verified;
     this.#enabled = queue.enabled && (middleware === null || middleware.includes('queue') || routes.some((route) => route.middleware.includes('queue')));
     this.#capacity = queue.concurrency;
     this.#places = queue.initialSize;
@@ -250,7 +250,7 @@ export class Queue implements QueueControl, TurnKeeper, Load {
   /** A stranger's token that NewAPI has accepted by now has a lane of its own. */
   readonly #home = (turn: Turn): Lane => {
     const { lane, context } = turn;
-    if (context.token === null || !lane.key.startsWith('address:') || !this.#isVerified(context.token.id)) return lane;
+    if (context.token === null || !lane.key.startsWith('address:') || !this.#verified.has(context.token.id)) return lane;
     return this.#lanes.of(fairnessKeyOf({ key: context.key, token: context.token, verified: true, ip: context.ip }));
   };
 

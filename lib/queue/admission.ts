@@ -11,10 +11,10 @@ export interface Admission {
   readonly series: readonly Series[];
 }
 
-/** @param isVerified whether NewAPI has accepted a token, by its identity. */
-export function admission(core: Core, isVerified: (token: string) => boolean): Admission {
+/** @param verified the tokens that NewAPI has accepted, by their identities. */
+export function admission(core: Core, verified: { has(token: string): boolean }): Admission {
   const lanes = new Lanes();
-  const queue = new Queue(core, lanes, isVerified);
+  const queue = new Queue(core, lanes, verified);
   const bytes = new Bytes(core, lanes, () => queue.hold);
   return { queue, bytes, series: [...queue.series(), bytes.series()] };
 }

@@ -1,5 +1,5 @@
-import { hash } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import { hash, randomUUID } from 'node:crypto';
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex, Readable } from 'node:stream';
 import type { Clock } from '../../types/clock.d.ts';
 import type { Config, GatewayKey } from '../../types/config.d.ts';
@@ -10,14 +10,12 @@ import type { Usage } from '../../types/usage.d.ts';
 import { describe } from '../platform/platform.ts';
 import { HeimdallError, render, renderEvent, type ErrorCode } from '../errors.ts';
 import { writeHead } from '../http/http.ts';
-import { clientOf } from '../identity/identity.ts';
-import { fairnessKeyOf } from './fairness-key.ts';
-import { requestId } from './request-id.ts';
+import { clientOf, deviceFingerprint, networkOf } from '../identity/identity.ts';
 import type { Connections } from './connections.ts';
-import type { InFlight } from './in-flight.ts';
 
 /** The order in which a finished request is put away. */
-export const stages = ['upstream', 'settle', 'release', 'record', 'metrics'] as const;
+export const stages = ['settle', 'release', 'record', 'metrics'] as const;
+/** A step of putting a request away. */
 export type Stage = (typeof stages)[number];
 
 /** Adds fields to an answer's one head, a flat name, value list. */
@@ -35,12 +33,20 @@ export interface Core {
   draining: boolean;
   /** Set once the drain is over: what a host still sends here is refused. */
   closed: boolean;
-  readonly inFlight: InFlight<Context>;
-  readonly deadlines: { readonly now: number; wake(): void };
+  readonly inFlight: RequestList;
   /** Null without `guard.connections_per_address`. */
   readonly connections: Connections | null;
   readonly heads: { readonly every: HeadPart[]; readonly own: HeadPart[]; readonly proxied: HeadPart[] };
   readonly finishers: Finisher[];
+}
+
+/** The requests in hand; `InFlight` also keeps their time limits. Iterates over a snapshot. */
+export interface RequestList extends Iterable<Context> {
+  /** Unix milliseconds, late by at most a tenth of a second. */
+  readonly now: number;
+  readonly size: number;
+  add(context: Context): void;
+  delete(context: Context): void;
 }
 
 /** An exchange with an upstream that must end when the client leaves. */
@@ -82,7 +88,9 @@ export type GateRequest = IncomingMessage & {
 export type Outcome = 'served' | 'refused' | 'upstream_error' | 'aborted' | 'interrupted';
 
 export type Next = (error?: unknown) => void;
-export type Handler = (req: GateRequest, res: ServerResponse, next: Next) => void;
+/** An Express handler. */
+export type RequestHandler = (req: GateRequest, res: ServerResponse, next: Next) => void;
+/** An Express error handler. */
 export type ErrorHandler = (error: unknown, req: GateRequest, res: ServerResponse, next: Next) => void;
 
 const noRules: readonly string[] = [];
@@ -95,11 +103,13 @@ export class Context implements RequestInfo {
   readonly core: Core;
   readonly req: GateRequest;
   readonly res: ServerResponse;
+  /** As received; `req.headers` holds the proxy's own for a moment while it sends them. */
+  readonly headers: IncomingHttpHeaders;
   readonly id: string;
   /** Unix milliseconds. */
   readonly time: number;
   readonly startedAt: number;
-  /** Where {@link InFlight} keeps it. */
+  /** Where the list of requests in hand keeps it. */
   place = 0;
 
   ip = '';
@@ -200,18 +210,18 @@ export class Context implements RequestInfo {
   headLines: string | null = null;
 
   #fairnessKey: string | null = null;
-  #device: (() => string) | string = '';
+  #device: string | null = null;
   #content: string | null | undefined = undefined;
 
   constructor(core: Core, req: GateRequest, res: ServerResponse) {
     this.core = core;
     this.req = req;
     this.res = res;
+    this.headers = req.headers;
     this.startedAt = performance.now();
     this.time = core.clock.now();
     this.id = requestId(this.time);
     core.inFlight.add(this);
-    core.deadlines.wake();
     res.on('close', () => this.finish());
   }
 
@@ -224,17 +234,16 @@ export class Context implements RequestInfo {
   }
 
   get device(): string {
-    if (typeof this.#device === 'function') this.#device = this.#device();
-    return this.#device;
+    return (this.#device ??= deviceFingerprint(this.headers));
   }
 
-  /** The device fingerprint is computed when somebody reads it. */
-  set deviceSource(compute: () => string) {
-    this.#device = compute;
+  /** Set for a request whose head could not be read. */
+  set device(fingerprint: string) {
+    this.#device = fingerprint;
   }
 
   get client(): string | null {
-    return clientOf(this.req.headers['user-agent']);
+    return clientOf(this.headers['user-agent']);
   }
 
   get contentFingerprint(): string | null {
@@ -315,11 +324,13 @@ export class Context implements RequestInfo {
   /** Writes the answer's head, once. */
   writeHead(status: number, head: string[]): void {
     this.status = status;
-    this.headAt = this.elapsed();
+    this.headAt = performance.now() - this.startedAt;
     for (const part of this.core.heads.every) part(this, head);
     if (this.extraHead) head.push(...this.extraHead);
     head.push('X-Request-Id', this.id);
-    if (this.core.draining || this.#unread()) {
+    // An unread body left in the socket would be read as the next request.
+    const isUnread = !this.req.complete && this.body === null && (this.headers['content-length'] !== undefined || this.headers['transfer-encoding'] !== undefined);
+    if (isUnread || this.core.draining) {
       head.push('Connection', 'close');
       this.res.shouldKeepAlive = false;
     }
@@ -350,33 +361,74 @@ export class Context implements RequestInfo {
     socket.once('close', () => this.finish());
   }
 
-  /** Puts the request away, once: see {@link stages}. */
+  /**
+   * Ends the request in whatever phase it is: a caller that waits for an answer gets the error, an event stream ends with an
+   * error event, other bytes break off, and a socket that was handed over is destroyed.
+   */
+  cutOff(error: HeimdallError): void {
+    this.exchange?.abort();
+    if (this.handedOver) this.req.socket.destroy();
+    else this.fail(error);
+  }
+
+  /** Puts the request away, once: ends its exchange, then runs the finishers in the order of {@link stages}. */
   finish(): void {
     if (this.finished) return;
     this.finished = true;
-    this.duration = this.elapsed();
-    if (!this.res.writableFinished && (this.status === 0 || !this.req.heimdallUpgrade)) this.#left();
+    this.duration = performance.now() - this.startedAt;
+    if (!this.res.writableFinished && (this.status === 0 || !this.req.heimdallUpgrade) && this.outcome === 'served') {
+      // The client left first. 499 is nginx's status for it.
+      this.outcome = 'aborted';
+      this.status = 499;
+    }
     this.core.inFlight.delete(this);
+    try {
+      this.exchange?.abort();
+    } catch (error) {
+      this.#unfinished(error);
+    }
     for (const finisher of this.core.finishers) {
       try {
         finisher(this);
       } catch (error) {
-        this.core.log.error({ requestId: this.id, error: describe(error) }, 'finish.failed');
+        this.#unfinished(error);
       }
     }
     this.body = null;
   }
 
-  /** The client went away first: nobody's fault. 499 is nginx's status for it. */
-  #left(): void {
-    if (this.outcome !== 'served') return;
-    this.outcome = 'aborted';
-    this.status = 499;
+  /** A finisher that fails does not keep the others from running. */
+  #unfinished(error: unknown): void {
+    this.core.log.error({ requestId: this.id, error: describe(error) }, 'finish.failed');
   }
+}
 
-  /** An unread body left in the socket would be taken for the next request. */
-  #unread(): boolean {
-    const { req } = this;
-    return !req.complete && this.body === null && (req.headers['content-length'] !== undefined || req.headers['transfer-encoding'] !== undefined);
+/** The fields of a request that decide for which caller it is counted. */
+export type Caller = Pick<Context, 'key' | 'token' | 'verified' | 'ip'>;
+
+/** @returns `key:` and its name, `token:` and its identity, or, for an unverified caller, `address:` and the address (IPv6: its /56). */
+export function fairnessKeyOf({ key, token, verified, ip }: Caller): string {
+  if (!verified) return `address:${networkOf(ip)}`;
+  return key === null ? `token:${token?.id ?? ''}` : `key:${key}`;
+}
+
+let stamp = 0;
+let stampText = '';
+let tail = '';
+let count = 0;
+
+/**
+ * UUIDv7 (RFC 9562 §5.7) with a counter in `rand_a` (§6.2, method 1): ids sort in the order in which they were given, and one
+ * random tail serves a millisecond. Node's own came with 24.16; the gate runs from 24.9.
+ * @param time Unix milliseconds.
+ */
+export function requestId(time: number): string {
+  if (time !== stamp || count === 0xfff) {
+    stamp = time;
+    count = 0;
+    const hex = time.toString(16).padStart(12, '0');
+    stampText = `${hex.slice(0, 8)}-${hex.slice(8)}-7`;
+    tail = randomUUID().slice(18);
   }
+  return stampText + (count++).toString(16).padStart(3, '0') + tail;
 }

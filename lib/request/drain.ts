@@ -1,7 +1,6 @@
 import type { Server } from 'node:http';
 import type { Context } from './context.ts';
 import type { Core } from './context.ts';
-import { cut } from './cut-off.ts';
 import { HeimdallError } from '../errors.ts';
 
 /** How often a drain looks again, milliseconds. */
@@ -36,5 +35,5 @@ async function cutAll({ inFlight, log }: Core): Promise<void> {
 
 function tell(context: Context): void {
   if (context.res.headersSent && !context.handedOver && context.outcome === 'served') context.outcome = 'interrupted';
-  cut(context, new HeimdallError('shutting_down'));
+  context.cutOff(new HeimdallError('shutting_down'));
 }

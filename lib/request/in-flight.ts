@@ -1,29 +1,112 @@
+import type { Socket } from 'node:net';
+import type { Clock } from '../../types/clock.d.ts';
+import type { Config } from '../../types/config.d.ts';
+import type { Context, RequestList } from './context.ts';
+import { HeimdallError } from '../errors.ts';
+
+/** A body may take longer than `server.read_timeout` while it arrives at least this fast, bytes a second. */
+const slowestBody = 65_536;
+/** Longest time between two looks, milliseconds. */
+const longestTick = 100;
+
+/** What the last looks saw of a request's socket. Times are Unix milliseconds, sizes bytes. */
+interface Progress {
+  since: number;
+  received: number;
+  sent: number;
+  sentAt: number;
+}
+
 /**
- * The requests in hand. An array whose gaps the last element fills, not a `Set`: V8's hash tables link an outgrown table to
- * its successor, so that each dead table kept alive whatever was in hand when it was outgrown. With a `Set` a fifth of all
- * young memory survived its collection; without, requests cost 10 microseconds less.
+ * All requests in hand, and their time limits: waits in the queue, exchanges with upstreams, bodies that arrive slower than
+ * 64 KB/s after `server.read_timeout`, answers of which nothing could be sent for `server.write_timeout`. One timer looks at
+ * all requests together some ten times a second, and only while there are any; a timer for each request costs 3 microseconds.
+ *
+ * The list is an array in which the last element fills a gap. A `Set` costs 10 microseconds a request more: V8 links an
+ * outgrown hash table to its successor, which keeps requests alive that have ended.
  */
-export class InFlight<T extends { place: number }> implements Iterable<T> {
-  readonly #items: T[] = [];
+export class InFlight implements RequestList {
+  /** Time of the last look, Unix milliseconds; late by less than one look. */
+  now = 0;
+  readonly #contexts: Context[] = [];
+  readonly #progress = new WeakMap<Context, Progress>();
+  readonly #clock: Clock;
+  readonly #readTimeout: number;
+  readonly #writeTimeout: number;
+  readonly #tick: number;
+  #looking = false;
+
+  constructor({ server, llm, queue }: Pick<Config, 'server' | 'llm' | 'queue'>, clock: Clock) {
+    const shortest = Math.min(server.readTimeout, server.writeTimeout, queue.maxWait, ...Object.values(llm.timeouts));
+    this.#clock = clock;
+    this.#readTimeout = server.readTimeout;
+    this.#writeTimeout = server.writeTimeout;
+    this.#tick = Math.max(5, Math.min(longestTick, shortest / 4));
+  }
 
   get size(): number {
-    return this.#items.length;
+    return this.#contexts.length;
   }
 
-  add(context: T): void {
-    context.place = this.#items.length;
-    this.#items.push(context);
+  /** Takes a request in hand. Its time limits are kept from now on. */
+  add(context: Context): void {
+    context.place = this.#contexts.length;
+    this.#contexts.push(context);
+    if (this.#looking) return;
+    this.#looking = true;
+    this.now = this.#clock.now();
+    this.#clock.setTimeout(this.#look, this.#tick).unref();
   }
 
-  delete(context: T): void {
-    const last = this.#items.pop() as T;
+  delete(context: Context): void {
+    const last = this.#contexts.pop() as Context;
     if (last === context) return;
-    this.#items[context.place] = last;
+    this.#contexts[context.place] = last;
     last.place = context.place;
   }
 
-  /** A snapshot, since looking at a request may end it. */
-  [Symbol.iterator](): Iterator<T> {
-    return [...this.#items][Symbol.iterator]();
+  /** Iterates over a snapshot: what is done with a request may end it. */
+  [Symbol.iterator](): Iterator<Context> {
+    return [...this.#contexts][Symbol.iterator]();
   }
+
+  readonly #look = (): void => {
+    this.now = this.#clock.now();
+    for (const context of [...this.#contexts]) {
+      context.exchange?.look(this.now);
+      this.#inspect(context);
+    }
+    this.#looking = this.#contexts.length > 0;
+    if (this.#looking) this.#clock.setTimeout(this.#look, this.#tick).unref();
+  };
+
+  #inspect(context: Context): void {
+    const { socket } = context.req;
+    const before = this.#progress.get(context);
+    const sent = deliveredBytes(socket);
+    if (before === undefined) return void this.#progress.set(context, { since: this.now, received: socket.bytesRead, sent, sentAt: this.now });
+    if (isLateBody(context, before, this.now, this.#readTimeout)) {
+      this.#progress.delete(context);
+      context.exchange?.abort();
+      return context.fail(new HeimdallError('request_timeout'));
+    }
+    if (sent !== before.sent || socket.writableLength === 0) {
+      before.sent = sent;
+      before.sentAt = this.now;
+    } else if (this.now - before.sentAt >= this.#writeTimeout) socket.destroy();
+  }
+}
+
+const deliveredBytes = (socket: Socket): number => socket.bytesWritten - socket.writableLength;
+
+/** While the upstream takes no more of a body, its sender is not late: the time starts again. */
+function isLateBody({ req, res }: Context, before: Progress, now: number, patience: number): boolean {
+  if (req.complete || res.headersSent) return false;
+  if (req.isPaused()) {
+    before.since = now;
+    before.received = req.socket.bytesRead;
+    return false;
+  }
+  const elapsed = now - before.since;
+  return elapsed >= patience && req.socket.bytesRead - before.received < (slowestBody * elapsed) / 1000;
 }

@@ -2,7 +2,7 @@ import { createServer as createHttp, type RequestListener, type Server } from 'n
 import { createServer as createHttps } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Config } from '../../types/config.d.ts';
-import { insidesOf, type Gate } from '../gateway.ts';
+import { internalsOf, type Gate } from '../gateway.ts';
 import { AddressSet } from '../identity/identity.ts';
 import { tlsOptions } from './tls.ts';
 
@@ -37,7 +37,7 @@ export function openConfigured(gate: Gate): Promise<string | null> {
  * @returns the API's URL, or null: without a token, with an `admin.listen`, or when the port cannot be had, which a warning says.
  */
 export async function openBeside(gate: Gate, gatePort: number): Promise<string | null> {
-  const { core } = insidesOf(gate);
+  const { core } = internalsOf(gate);
   const { token, listen, path } = core.config.admin;
   if (token === null || listen !== null) return null;
   const address = { host: '127.0.0.1', port: gatePort + 1 };
@@ -51,7 +51,7 @@ export async function openBeside(gate: Gate, gatePort: number): Promise<string |
 }
 
 async function open(gate: Gate, address: Address): Promise<string> {
-  const { core, servers, admin } = insidesOf(gate);
+  const { core, servers, admin } = internalsOf(gate);
   // SECURITY: before it is known whether the address can be had: who wants one for the API does not want it in public.
   const { server, scheme } = serverFor(core.config, address.host, admin.alone() as RequestListener);
   await listening(server, address);

@@ -1,7 +1,7 @@
 import { createServer as createHttp, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
 import { createServer as createHttps } from 'node:https';
 import { attach, refuse } from '../request/request.ts';
-import { insidesOf, type Gate } from '../gateway.ts';
+import { internalsOf, type Gate } from '../gateway.ts';
 import { openConfigured } from './admin.ts';
 import { watchHandshakes } from './handshake.ts';
 import { tlsOptions, watchCertificate } from './tls.ts';
@@ -13,7 +13,7 @@ import { tlsOptions, watchCertificate } from './tls.ts';
  * @throws when the certificate or its key cannot be used.
  */
 export function createServer(gate: Gate): Server {
-  const { core, servers } = insidesOf(gate);
+  const { core, servers } = internalsOf(gate);
   const { server: limits } = core.config;
   const options: ServerOptions = {
     maxHeaderSize: limits.maxHeaderBytes,

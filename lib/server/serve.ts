@@ -1,7 +1,7 @@
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Config, ConfigInput } from '../../types/config.d.ts';
-import { heimdall, insidesOf, type Gate } from '../gateway.ts';
+import { heimdall, internalsOf, type Gate } from '../gateway.ts';
 import { openBeside, openConfigured } from './admin.ts';
 import { createServer } from './create.ts';
 
@@ -52,12 +52,12 @@ async function open(gate: Gate): Promise<{ server: Server; adminUrl: string | nu
 /** Where requests may not be served unrecorded, there is nothing to listen for without the journal. */
 async function openJournal(gate: Gate): Promise<void> {
   const { durability, onFull } = gate.config.audit;
-  if (durability === 'strict' || onFull === 'refuse') await insidesOf(gate).journal.open();
+  if (durability === 'strict' || onFull === 'refuse') await internalsOf(gate).journal.open();
 }
 
 /** Says plainly when NewAPI is down; it may be the one that starts later. */
 async function look(gate: Gate): Promise<void> {
-  if (await insidesOf(gate).answered()) return;
+  if (await internalsOf(gate).hasTarget()) return;
   process.stderr.write(`Nothing answers at ${gate.config.newapi.baseUrl}: until it does, requests fail with 502. The gate itself is up and looks again at every request.\n`);
 }
 

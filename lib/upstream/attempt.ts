@@ -258,9 +258,9 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
 
   /** Takes the time of the last look, which is exact enough for silence and costs no reading of the clock. */
   #heard(): void {
-    const { deadlines, config } = this.#context.core;
+    const { inFlight, config } = this.#context.core;
     const { idle } = config.llm.timeouts;
-    this.#due = deadlines.now + (this.#meter?.over ? Math.min(grace, idle) : idle);
+    this.#due = inFlight.now + (this.#meter?.over ? Math.min(grace, idle) : idle);
   }
 
   look(now: number): void {

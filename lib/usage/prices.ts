@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { Usage } from '../../types/usage.d.ts';
+import type { Context } from '../request/request.ts';
 
 /** US dollars a million tokens. */
 export interface Price {
@@ -96,4 +97,17 @@ function ask(book: PriceBook, model: string, provider: string, usage: Usage): Re
 function flat(listed: Readonly<Record<string, unknown>>): Price | undefined {
   const { input_mtok: input, output_mtok: output = 0, cache_read_mtok: cached = input } = listed;
   return typeof input === 'number' && typeof output === 'number' && typeof cached === 'number' ? { input, output, cached } : undefined;
+}
+
+/**
+ * @param providers the provider of each target, by the target's name.
+ * @returns what sets the cost of an answer, once its tokens are known.
+ */
+export function pricing(providers: ReadonlyMap<string, string>, costOf: CostOf): (context: Context) => void {
+  return function price(context) {
+    const { usage, servedModel, target } = context;
+    if (usage === null || servedModel === null || target === null) return;
+    const provider = providers.get(target);
+    if (provider !== undefined) context.cost = costOf(servedModel, provider, usage);
+  };
 }

@@ -3,5 +3,5 @@
 export { carriedTap } from './carried.ts';
 export { ExtraChunkFilter, withUsage } from './include-usage.ts';
 export { meterFor, type UsageTap } from './meter.ts';
-export { costs, type CostOf } from './prices.ts';
+export { costs, type CostOf, pricing } from './prices.ts';
 export { estimateTokens, jsonUsage } from './tokens.ts';

@@ -12,8 +12,6 @@ import { tee } from '../../lib/telemetry/events.ts';
 import { HeimdallError } from '../../lib/errors.ts';
 import type { Clock, ConfigInput } from '../../lib/index.ts';
 import { InFlight } from '../../lib/request/in-flight.ts';
-import type { Context } from '../../lib/request/context.ts';
-import { Deadlines } from '../../lib/request/deadlines.ts';
 import type { JournalStats } from '../../types/journal.d.ts';
 import type { QueueControl } from '../../types/queue.d.ts';
 import type { Ban, KeyView, Registry } from '../../types/registry.d.ts';
@@ -106,12 +104,11 @@ export async function startDesk(t: TestContext, config: ConfigInput = {}, { cloc
   const log = recorder();
   const hub = new Hub(clock.now());
   const resolved = resolveConfig({ ...config, admin: { token, ...config.admin } }, {});
-  const inFlight = new InFlight<Context>();
   const core = {
-    config: resolved, log: tee(log, hub.listeners(clock.now, resolved)), clock, observe: false, draining: false, closed: false, inFlight,
-    deadlines: new Deadlines({ config: resolved, clock, inFlight }), connections: null, heads: { every: [], own: [], proxied: [] }, finishers: [],
+    config: resolved, log: tee(log, hub.listeners(clock.now, resolved)), clock, observe: false, draining: false, closed: false,
+    inFlight: new InFlight(resolved, clock),
+    connections: null, heads: { every: [], own: [], proxied: [] }, finishers: [],
   } as Core;
-  core.finishers.push((context) => context.exchange?.abort(), (context) => hub.request(context));
   const made = fakes(clock);
   Object.assign(made.registry, registry);
   Object.assign(made.queue, queue);

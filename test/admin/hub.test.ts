@@ -185,9 +185,14 @@ describe('the event stream', () => {
 
   it('costs nothing while nobody reads', async (t) => {
     const desk = await startDesk(t);
-    const context = new Proxy({}, { get: () => assert.fail('looked at') });
-    desk.hub.request(context as Parameters<Desk['hub']['request']>[0]);
-    await reading(t, desk);
-    assert.throws(() => desk.hub.request(context as Parameters<Desk['hub']['request']>[0]), /looked at/);
+    const finishers = (): number => desk.core.finishers.length;
+    const before = finishers();
+    const [one, other] = [await reading(t, desk), await reading(t, desk)];
+    assert.equal(finishers(), before + 1);
+    one.abort();
+    await until(() => desk.hub.readers === 1);
+    assert.equal(finishers(), before + 1);
+    other.abort();
+    await until(() => finishers() === before);
   });
 });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import type { Core } from '../../lib/request/context.ts';
 import type { Context } from '../../lib/request/context.ts';
-import { insidesOf } from '../../lib/gateway.ts';
+import { internalsOf } from '../../lib/gateway.ts';
 import { loadConfig, type ConfigInput } from '../../lib/index.ts';
 import { closing, request, until, type Answer, type SentHeaders } from '../support/client.ts';
 import { startGate, temporary, type RunningGate } from '../support/gate.ts';
@@ -22,7 +22,7 @@ async function start(t: TestContext, config: ConfigInput): Promise<Scene> {
   const newapi = closing(t, await startNewapi());
   const gate = await startGate(t, { newapi: { baseUrl: newapi.url }, ...config });
   const seen: Context[] = [];
-  (insidesOf(gate.gate).core as Core).finishers.push((context) => void seen.push(context));
+  (internalsOf(gate.gate).core as Core).finishers.push((context) => void seen.push(context));
   return { ...gate, seen, ask: (headers = bearer(DEMO_KEY)) => request(`${gate.url}/v1/chat/completions`, { headers, body: chat }) };
 }
 

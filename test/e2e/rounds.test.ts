@@ -27,7 +27,7 @@ test('a target alone that refuses is asked again with growing waits, then the an
   assert.deepEqual([(await answer).status, code(await answer)], [502, 'upstream_unreachable']);
   assert.equal(ring.gate.log.named('upstream.failed').length, 4);
   ring.clock.tick(200);
-  assert.deepEqual([ring.clock.armedBy('upstream/forward.ts'), ring.clock.armedBy('lib/request/deadlines.ts')], [0, 0]);
+  assert.deepEqual([ring.clock.armedBy('upstream/forward.ts'), ring.clock.armedBy('lib/request/in-flight.ts')], [0, 0]);
 });
 
 test('a target that comes back between rounds answers, and the caller never knew', async (t) => {
@@ -180,7 +180,7 @@ test('a client that leaves between two rounds leaves no timer and no later attem
   await left;
   await until(() => ring.clock.armedBy('upstream/forward.ts') === 0);
   ring.clock.tick(60_000);
-  assert.deepEqual([ring.clock.armedBy('lib/request/deadlines.ts'), ring.calls()], [0, [1]]);
+  assert.deepEqual([ring.clock.armedBy('lib/request/in-flight.ts'), ring.calls()], [0, [1]]);
 });
 
 test('our key refused by one target does not hide what another said', async (t) => {

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { request as open, type IncomingMessage } from 'node:http';
 import { describe, it, type TestContext } from 'node:test';
 import type { Core } from '../../lib/request/context.ts';
-import { insidesOf } from '../../lib/gateway.ts';
+import { internalsOf } from '../../lib/gateway.ts';
 import type { ConfigInput } from '../../lib/index.ts';
 import { closing, until } from '../support/client.ts';
 import { startGate } from '../support/gate.ts';
@@ -35,7 +35,7 @@ async function start(t: TestContext, config: ConfigInput): Promise<Scene> {
   const records = accessRecords(t);
   const { port, gate } = await startGate(t, { newapi: { baseUrl: newapi.url }, logging: records.logging, ...config });
   const chains: string[] = [];
-  (insidesOf(gate).core as Core).finishers.push(({ forwardedFor }) => void chains.push(forwardedFor));
+  (internalsOf(gate).core as Core).finishers.push(({ forwardedFor }) => void chains.push(forwardedFor));
   return { newapi, records, gate: port, chains };
 }
 

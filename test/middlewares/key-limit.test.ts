@@ -4,7 +4,7 @@ import type { RequestListener } from 'node:http';
 import { keyLimit } from '../../lib/middlewares/key-limit.ts';
 import { heimdall, type ConfigInput } from '../../lib/index.ts';
 import { Limits } from '../../lib/limits/limits.ts';
-import { insidesOf } from '../../lib/gateway.ts';
+import { internalsOf } from '../../lib/gateway.ts';
 import type { Deps } from '../../lib/middlewares/middleware.ts';
 import { fakeClock } from '../support/clock.ts';
 import { openStream, until, type Answer } from '../support/client.ts';
@@ -46,7 +46,7 @@ describe('key_limit without a limit', () => {
   it('is not there', (t) => {
     const gate = heimdall({ newapi: { baseUrl: 'http://127.0.0.1:9' } }, { log: recorder() });
     t.after(() => gate.close());
-    const { core } = insidesOf(gate);
+    const { core } = internalsOf(gate);
     const limits = new Limits(core, {} as never);
     assert.deepEqual(keyLimit.create(core, { limits } as Deps), {});
   });

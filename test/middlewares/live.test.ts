@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { insidesOf } from '../../lib/gateway.ts';
+import { internalsOf } from '../../lib/gateway.ts';
 import { request } from '../support/client.ts';
 import { startGate } from '../support/gate.ts';
 import { nowhere } from '../support/upstream.ts';
@@ -24,7 +24,7 @@ describe('live', () => {
     const { ask, gate } = await behind(t);
     const ready = await ask('/health/ready');
     assert.deepEqual([ready.status, ready.json()], [200, { status: 'ready' }]);
-    insidesOf(gate).core.draining = true;
+    internalsOf(gate).core.draining = true;
     assert.equal((await ask('/health/ready')).status, 503);
     assert.equal((await ask('/health')).status, 200);
   });

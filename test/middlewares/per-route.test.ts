@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { chain, optional, ordered } from '../../lib/chain.ts';
-import type { Context } from '../../lib/request/context.ts';
-import type { Core, GateRequest } from '../../lib/request/context.ts';
+import type { Context, Core } from '../../lib/request/context.ts';
 import { onRoutes } from '../../lib/middlewares/per-route.ts';
 import type { Deps, Middleware, Part } from '../../lib/middlewares/middleware.ts';
 import { routeOf, routeTable } from '../../lib/upstream/routes.ts';
@@ -45,7 +44,7 @@ describe('such a part', () => {
   const probe: Middleware = {
     name: 'cors',
     create: (): Part => ({
-      handle: (_req, _res, next) => (said.push('handle'), next()),
+      handle: (_context, next) => (said.push('handle'), next()),
       every: say('every'), own: say('own'), proxied: say('proxied'),
       finish: { settle: say('settle'), record: say('record') },
       close: say('close'),
@@ -58,7 +57,7 @@ describe('such a part', () => {
   function run(method: string, path: string): string[] {
     said.length = 0;
     const context = { route: of(method, path) } as unknown as Context;
-    part.handle?.({ heimdall: context } as GateRequest, {} as never, say('next'));
+    part.handle?.(context, say('next'));
     for (const head of [part.every, part.own, part.proxied]) head?.(context, []);
     part.finish?.settle?.(context);
     part.finish?.record?.(context);

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { describe, it } from 'node:test';
 import { WebSocketServer } from 'ws';
-import { insidesOf } from '../../lib/gateway.ts';
+import { internalsOf } from '../../lib/gateway.ts';
 import type { ConfigInput } from '../../lib/index.ts';
 import { openStream, until, type Answer } from '../support/client.ts';
 import { fakeClock } from '../support/clock.ts';
@@ -191,7 +191,7 @@ describe('a websocket that one side has ended', () => {
       const upstream = await startUpstream(t);
       const server = once(upstream.server, 'upgrade') as Promise<[unknown, Socket]>;
       const gate = await startGate(t, { newapi: { baseUrl: upstream.url } }, { clock });
-      const { core } = insidesOf(gate.gate);
+      const { core } = internalsOf(gate.gate);
       const client = connect({ port: gate.port, host: '127.0.0.1', allowHalfOpen: true }).on('error', () => undefined);
       t.after(() => client.destroy());
       client.write(handshake('/v1/realtime?model=m', `Authorization: ${bearer.Authorization}`));

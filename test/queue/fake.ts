@@ -48,7 +48,7 @@ export function desk(config: ConfigInput['queue'] = {}, { clock = fakeClock(), .
   const live = new Set<Context>();
   const whole = { config: resolveConfig({ ...rest, queue: config }, {}), log, clock, observe: false, draining: false, inFlight: live, ...core } as unknown as Core;
   const accepted = new Set<string>();
-  const admitted = admission(whole, (token) => accepted.has(token));
+  const admitted = admission(whole, accepted);
   const started: Asked[] = [];
   let ids = 0;
   const arrive = (fairnessKey: string, token?: string): Asked => {

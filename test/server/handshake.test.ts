@@ -9,7 +9,7 @@ import { test, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import type { Core } from '../../lib/request/context.ts';
 import { helloIn, ja4Of } from '../../lib/identity/ja4.ts';
-import { insidesOf } from '../../lib/gateway.ts';
+import { internalsOf } from '../../lib/gateway.ts';
 import type { ConfigInput } from '../../lib/index.ts';
 import { closing, until } from '../support/client.ts';
 import { startGate, temporary, type RunningGate } from '../support/gate.ts';
@@ -33,7 +33,7 @@ async function start(t: TestContext, config: ConfigInput = {}): Promise<Scene> {
   const newapi = closing(t, await startNewapi());
   const gate = await startGate(t, { newapi: { baseUrl: newapi.url }, ...config, server: { tls: { certPath, keyPath }, ...config.server } });
   const seen: (string | null)[] = [];
-  (insidesOf(gate.gate).core as Core).finishers.push(({ ja4 }) => void seen.push(ja4));
+  (internalsOf(gate.gate).core as Core).finishers.push(({ ja4 }) => void seen.push(ja4));
   return { ...gate, seen };
 }
 

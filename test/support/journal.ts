@@ -3,7 +3,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { basename, dirname, join } from 'node:path';
 import type { Journal } from '../../types/journal.d.ts';
 import type { Gate } from '../../lib/index.ts';
-import { insidesOf } from '../../lib/gateway.ts';
+import { internalsOf } from '../../lib/gateway.ts';
 import { secretFileOf } from '../../lib/identity/secret.ts';
 import { signerOf, verifierOf } from '../../lib/journal/hash-chain.ts';
 import { headFileOf, readHead } from '../../lib/journal/store.ts';
@@ -13,7 +13,7 @@ import { verifyJournal, type Verdict } from '../../lib/journal/verify.ts';
 export type JournalRow = Readonly<Record<string, string | number | null>>;
 
 /** The journal of a gate that runs. */
-export const journalOf = (gate: Gate): Journal => insidesOf(gate).journal;
+export const journalOf = (gate: Gate): Journal => internalsOf(gate).journal;
 
 /** What a gate has recorded so far, everything handed in committed. */
 export async function recorded(gate: Gate): Promise<JournalRow[]> {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import { insidesOf } from '../../../lib/gateway.ts';
+import { internalsOf } from '../../../lib/gateway.ts';
 import type { Clock, ConfigInput, LlmInput, Timer } from '../../../lib/index.ts';
 import { request, until, type TestLike } from '../../support/client.ts';
 import { startGate, type RunningGate } from '../../support/gate.ts';
@@ -70,7 +70,7 @@ export async function startWorld(setting: Setting, options: WorldOptions = {}): 
   const headers = bearer(setting.first === 'ours' ? KEY : CALLER);
   return {
     setting, primary, backup, gate, clock, headers,
-    live: () => insidesOf(gate.gate).core.inFlight.size,
+    live: () => internalsOf(gate.gate).core.inFlight.size,
     exchanges: () => exchanges(gate.url),
     async verify(kept) {
       await primary.script([{ kind: 'ok', close: !kept }]);
@@ -119,7 +119,7 @@ export const isOver = ({ finished, aborted }: Call): boolean => finished || abor
 
 /** What a gate still holds when its work is done. */
 export async function leftIn({ gate, server, url }: RunningGate, clock: CountingClock, providers: readonly Provider[]): Promise<Left> {
-  const { core } = insidesOf(gate);
+  const { core } = internalsOf(gate);
   const inbound = (): Promise<number> => new Promise((resolve) => server.getConnections((_, count) => resolve(count)));
   const busy = (): number => providers.flatMap(({ calls }) => calls).filter((call) => !isOver(call)).length;
   const slots = (await outlasting(() => core.inFlight.size)) + (await outlasting(() => exchanges(url)));
