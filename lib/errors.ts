@@ -5,91 +5,91 @@ interface ErrorRow {
   /** The `type` of OpenAI's error object. */
   readonly type: string;
   readonly message: string;
-  /** What the reader can do about it; appended to the message. */
+  /** How to fix the request. Appended to the message. */
   readonly hint?: string;
-  /** False: the official SDKs are told not to try again (`x-should-retry`). */
+  /** False: the answer carries `x-should-retry: false`, so that the official SDKs do not retry. */
   readonly retryable: boolean;
 }
 
-const invalid = 'invalid_request_error';
-const denied = 'authentication_error';
-const broken = 'server_error';
+const invalidRequest = 'invalid_request_error';
+const unauthenticated = 'authentication_error';
+const serverError = 'server_error';
 
-/** Every error the gate itself answers with. */
+/** Every error that the gate itself answers with. */
 export const errors = {
-  invalid_target: { status: 400, type: invalid, message: 'The request target is not one this gateway serves.', hint: 'Send an origin-form target such as /v1/models.', retryable: false },
-  invalid_path: { status: 400, type: invalid, message: 'The path holds bytes that are not allowed.', hint: 'Encode it as UTF-8 without NUL.', retryable: false },
-  invalid_host: { status: 400, type: invalid, message: 'The request must carry exactly one Host header, equal to its target.', retryable: false },
-  invalid_content_type: { status: 415, type: invalid, message: 'The body has the wrong content type.', retryable: false },
-  missing_header: { status: 400, type: invalid, message: 'A header that this route asks for is missing.', retryable: false },
-  invalid_json: { status: 400, type: invalid, message: 'The body is not a JSON object.', retryable: false },
-  ambiguous_body: { status: 400, type: invalid, message: 'What the body asks for cannot be told for certain, and a rule for this key depends on it.', hint: 'Name each member once, in lower case, in a body that is not too large or packed in an unknown way to be looked into.', retryable: false },
-  body_too_large: { status: 413, type: invalid, message: 'The body is larger than this gateway accepts.', retryable: false },
-  headers_too_large: { status: 431, type: invalid, message: 'The headers are larger than this gateway accepts.', retryable: false },
-  malformed_request: { status: 400, type: invalid, message: 'The request is not valid HTTP/1.1.', retryable: false },
-  request_timeout: { status: 408, type: invalid, message: 'The request did not arrive in time.', retryable: true },
-  missing_credential: { status: 401, type: denied, message: 'No API key was given.', hint: 'Send it as "Authorization: Bearer YOUR_KEY".', retryable: false },
-  invalid_credential: { status: 401, type: denied, message: 'The API key is not valid.', retryable: false },
-  auth_unavailable: { status: 503, type: broken, message: 'Nobody can tell at the moment whether the token is good.', retryable: true },
-  address_not_allowed: { status: 403, type: 'permission_error', message: 'This API key may not be used from this address.', retryable: false },
-  address_denied: { status: 403, type: 'permission_error', message: 'This address may not use this gateway.', retryable: false },
+  invalid_target: { status: 400, type: invalidRequest, message: 'The gateway does not serve this request target.', hint: 'Send an origin-form target such as /v1/models.', retryable: false },
+  invalid_path: { status: 400, type: invalidRequest, message: 'The path contains bytes that are not allowed.', hint: 'Encode it as UTF-8 without NUL.', retryable: false },
+  invalid_host: { status: 400, type: invalidRequest, message: 'The request must carry exactly one Host header, equal to its target.', retryable: false },
+  invalid_content_type: { status: 415, type: invalidRequest, message: 'The body has the wrong content type.', retryable: false },
+  missing_header: { status: 400, type: invalidRequest, message: 'A header that this route requires is missing.', retryable: false },
+  invalid_json: { status: 400, type: invalidRequest, message: 'The body is not a JSON object.', retryable: false },
+  ambiguous_body: { status: 400, type: invalidRequest, message: 'The body can be read in more than one way, and a rule of this API key depends on it.', hint: 'Send each member once, in lower case, in a body without an unknown encoding and within the size limit.', retryable: false },
+  body_too_large: { status: 413, type: invalidRequest, message: 'The body is too large.', retryable: false },
+  headers_too_large: { status: 431, type: invalidRequest, message: 'The headers are too large.', retryable: false },
+  malformed_request: { status: 400, type: invalidRequest, message: 'The request is not valid HTTP/1.1.', retryable: false },
+  request_timeout: { status: 408, type: invalidRequest, message: 'The request did not arrive in time.', retryable: true },
+  missing_credential: { status: 401, type: unauthenticated, message: 'No API key was given.', hint: 'Send it as "Authorization: Bearer YOUR_KEY".', retryable: false },
+  invalid_credential: { status: 401, type: unauthenticated, message: 'The API key is not valid.', retryable: false },
+  auth_unavailable: { status: 503, type: serverError, message: 'The token cannot be checked at the moment.', retryable: true },
+  address_not_allowed: { status: 403, type: 'permission_error', message: 'This API key is not allowed from this address.', retryable: false },
+  address_denied: { status: 403, type: 'permission_error', message: 'This address is not allowed to use this gateway.', retryable: false },
   banned: { status: 403, type: 'permission_error', message: 'Access has been blocked.', retryable: false },
-  too_many_connections: { status: 429, type: 'rate_limit_error', message: 'This address holds too many connections open.', retryable: true },
-  model_not_allowed: { status: 403, type: 'permission_error', message: 'This API key may not use this model.', retryable: false },
+  too_many_connections: { status: 429, type: 'rate_limit_error', message: 'This address has too many open connections.', retryable: true },
+  model_not_allowed: { status: 403, type: 'permission_error', message: 'This API key is not allowed to use this model.', retryable: false },
   no_upstream_credential: { status: 403, type: 'permission_error', message: 'This API key has no access to this route.', retryable: false },
-  not_verified: { status: 401, type: denied, message: 'The API key could not be verified.', retryable: false },
-  too_many_bytes: { status: 429, type: 'rate_limit_error', message: 'The bodies of this caller\'s requests in hand are too large together.', retryable: true },
+  not_verified: { status: 401, type: unauthenticated, message: 'The API key could not be verified.', retryable: false },
+  too_many_bytes: { status: 429, type: 'rate_limit_error', message: 'The request bodies of this caller in progress are too large in total.', retryable: true },
   too_many_failures: { status: 429, type: 'rate_limit_error', message: 'Too many requests from this address.', retryable: false },
   rate_limit_requests: { status: 429, type: 'rate_limit_error', message: 'This API key has made too many requests.', retryable: true },
   rate_limit_tokens: { status: 429, type: 'rate_limit_error', message: 'This API key has used too many tokens.', retryable: true },
-  rate_limit_concurrency: { status: 429, type: 'rate_limit_error', message: 'This API key has too many requests in hand.', retryable: true },
-  budget_exceeded: { status: 429, type: 'insufficient_quota', message: 'The budget of this API key is spent.', retryable: false },
-  limits_unavailable: { status: 503, type: broken, message: 'The limits of this API key cannot be checked at the moment.', retryable: true },
-  upstream_unreachable: { status: 502, type: broken, message: 'The upstream cannot be reached.', retryable: true },
-  upstream_invalid: { status: 502, type: broken, message: 'The upstream sent an answer that could not be used.', retryable: true },
-  upstream_refused: { status: 502, type: broken, message: 'The upstream did not accept the gateway.', retryable: false },
-  upstream_error: { status: 502, type: broken, message: 'The upstream failed.', retryable: true },
-  upstream_timeout: { status: 504, type: broken, message: 'The upstream did not answer in time.', retryable: true },
-  upstream_interrupted: { status: 502, type: broken, message: 'The upstream ended the answer before it was complete.', retryable: true },
-  no_target: { status: 503, type: broken, message: 'No upstream can serve this request.', retryable: true },
-  too_many_records: { status: 429, type: 'rate_limit_error', message: 'More records came than audit.ingest.max_rate allows.', retryable: true },
-  overloaded: { status: 503, type: broken, message: 'The gateway has no resources left for new work.', retryable: true },
-  route_unhealthy: { status: 503, type: broken, message: 'Nothing that can serve this route answers at the moment.', retryable: true },
-  registry_unavailable: { status: 503, type: broken, message: 'The store of keys and bans cannot be written.', retryable: true },
-  queue_full: { status: 503, type: broken, message: 'Too many requests are waiting for their turn.', retryable: true },
-  queue_timeout: { status: 503, type: broken, message: 'The request did not get its turn in time.', retryable: true },
-  too_many_websockets: { status: 503, type: broken, message: 'Too many WebSockets are open.', retryable: true },
-  shutting_down: { status: 503, type: broken, message: 'The gateway is shutting down.', retryable: true },
-  journal_unavailable: { status: 503, type: broken, message: 'The request cannot be recorded, and this gateway serves none unrecorded.', retryable: true },
-  body_already_read: { status: 500, type: broken, message: 'The host application read the body before the gateway.', hint: 'Mount heimdall() before express.json(), or pass keepRawBody as its "verify" option.', retryable: false },
-  unauthorized: { status: 401, type: denied, message: 'A valid token is needed here.', retryable: false },
-  not_found: { status: 404, type: invalid, message: 'There is no such thing here.', retryable: false },
-  invalid_value: { status: 400, type: invalid, message: 'A field has a value that cannot be used.', retryable: false },
-  conflict: { status: 409, type: invalid, message: 'The request does not fit what is there.', retryable: false },
-  cross_site: { status: 403, type: 'permission_error', message: 'Another site\'s page may not ask for this.', retryable: false },
-  too_many_readers: { status: 503, type: broken, message: 'Too many others read this stream already.', retryable: true },
-  method_not_allowed: { status: 405, type: invalid, message: 'This path does not know that method.', retryable: false },
-  internal_error: { status: 500, type: broken, message: 'The gateway failed.', hint: 'The request id finds it in the log.', retryable: true },
+  rate_limit_concurrency: { status: 429, type: 'rate_limit_error', message: 'This API key has too many concurrent requests.', retryable: true },
+  budget_exceeded: { status: 429, type: 'insufficient_quota', message: 'The budget of this API key is used up.', retryable: false },
+  limits_unavailable: { status: 503, type: serverError, message: 'The limits of this API key cannot be checked at the moment.', retryable: true },
+  upstream_unreachable: { status: 502, type: serverError, message: 'The upstream cannot be reached.', retryable: true },
+  upstream_invalid: { status: 502, type: serverError, message: 'The upstream sent an invalid answer.', retryable: true },
+  upstream_refused: { status: 502, type: serverError, message: 'The upstream did not accept the gateway.', retryable: false },
+  upstream_error: { status: 502, type: serverError, message: 'The upstream failed.', retryable: true },
+  upstream_timeout: { status: 504, type: serverError, message: 'The upstream did not answer in time.', retryable: true },
+  upstream_interrupted: { status: 502, type: serverError, message: 'The upstream ended the answer before it was complete.', retryable: true },
+  no_target: { status: 503, type: serverError, message: 'No upstream can serve this request.', retryable: true },
+  too_many_records: { status: 429, type: 'rate_limit_error', message: 'The rate of records exceeds audit.ingest.max_rate.', retryable: true },
+  overloaded: { status: 503, type: serverError, message: 'The gateway is overloaded.', retryable: true },
+  route_unhealthy: { status: 503, type: serverError, message: 'No upstream of this route is healthy at the moment.', retryable: true },
+  registry_unavailable: { status: 503, type: serverError, message: 'The store of keys and bans cannot be written.', retryable: true },
+  queue_full: { status: 503, type: serverError, message: 'Too many requests are waiting in the queue.', retryable: true },
+  queue_timeout: { status: 503, type: serverError, message: 'The request waited too long in the queue.', retryable: true },
+  too_many_websockets: { status: 503, type: serverError, message: 'Too many WebSockets are open.', retryable: true },
+  shutting_down: { status: 503, type: serverError, message: 'The gateway is shutting down.', retryable: true },
+  journal_unavailable: { status: 503, type: serverError, message: 'The request cannot be recorded, and this gateway does not serve unrecorded requests.', retryable: true },
+  body_already_read: { status: 500, type: serverError, message: 'The host application read the body before the gateway.', hint: 'Mount heimdall() before express.json(), or pass keepRawBody as its "verify" option.', retryable: false },
+  unauthorized: { status: 401, type: unauthenticated, message: 'A valid token is required.', retryable: false },
+  not_found: { status: 404, type: invalidRequest, message: 'The resource does not exist.', retryable: false },
+  invalid_value: { status: 400, type: invalidRequest, message: 'A field has an invalid value.', retryable: false },
+  conflict: { status: 409, type: invalidRequest, message: 'The request conflicts with the current state.', retryable: false },
+  cross_site: { status: 403, type: 'permission_error', message: 'A page of another site is not allowed to make this request.', retryable: false },
+  too_many_readers: { status: 503, type: serverError, message: 'This stream has too many readers.', retryable: true },
+  method_not_allowed: { status: 405, type: invalidRequest, message: 'The path does not support this method.', retryable: false },
+  internal_error: { status: 500, type: serverError, message: 'The gateway failed.', hint: 'The log contains the cause under the request id.', retryable: true },
 } as const satisfies Record<string, ErrorRow>;
 
-/** Names an error: stable, and the `code` that OpenAI's dialect shows. */
+/** The code of an error. Codes are stable; OpenAI's error shape shows them as `code`. */
 export type ErrorCode = keyof typeof errors;
 
 interface Details {
-  /** Overrides the row's status, for an upstream's own. */
+  /** Overrides the status of the row, to pass an upstream's status. */
   readonly status?: number;
-  /** Names the field, what was expected and what came; replaces the row's message. Never holds a secret. */
+  /** Replaces the message of the row. Names the field, the expected and the actual value. Never holds a secret. */
   readonly message?: string;
-  /** What of the request is wrong, for `param` of OpenAI's dialect. */
+  /** The invalid field of the request, for `param` of OpenAI's error shape. */
   readonly field?: string;
-  /** Seconds, for `Retry-After`. */
+  /** Value of `Retry-After`, in seconds. */
   readonly retryAfter?: number;
-  /** False where trying again cannot help this time. */
+  /** False when a retry of this request cannot succeed. */
   readonly retryable?: false;
   readonly cause?: unknown;
 }
 
-/** The one error class. What is shown to a client comes from the table and from `details.message`, never from `cause`. */
+/** The error class of the gate. Text for clients comes from the table and from `details.message`, never from `cause`. */
 export class HeimdallError extends Error {
   readonly code: ErrorCode;
   readonly status: number;
@@ -134,26 +134,26 @@ const shapes: Readonly<Record<ErrorShape, (error: HeimdallError, id: string) => 
 };
 
 /**
- * The body of an error in the dialect of a route.
- * @param id the request id, for dialects that carry it.
+ * The body of an error in the error shape of a route.
+ * @param id the request id, for shapes that carry it.
  */
 export function render(error: HeimdallError, shape: ErrorShape, id: string): string {
   return JSON.stringify(shapes[shape](error, id));
 }
 
-/** The same error as the last event of a stream; OpenAI's dialect has a bare `data:` line, Anthropic's names the event. */
+/** The error as the last event of a stream. OpenAI's shape is a `data:` line; Anthropic's names the event. */
 export function renderEvent(error: HeimdallError, shape: ErrorShape, id: string): string {
   const name = shape === 'claude' ? 'event: error\n' : '';
   return `${name}data: ${render(error, shape, id)}\n\n`;
 }
 
-/** One thing wrong with the configuration: where (as the user wrote it: file key, variable or code key) and what. */
+/** A problem of the configuration: its path as the user wrote it (file key, variable or code key), and a message. */
 export interface Problem {
   readonly path: string;
   readonly message: string;
 }
 
-/** Everything wrong with a configuration at once; the message has one line per problem. Secrets are never quoted. */
+/** All problems of a configuration. The message has one line per problem. Secrets are never quoted. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
   readonly problems: readonly Problem[];

@@ -2,14 +2,14 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { z } from 'zod';
 import { VARIABLES } from '../lib/config/environment.ts';
 import type { Meta } from '../lib/config/fields.ts';
-import { LATER } from '../lib/config/planned-keys.ts';
-import type { Later, LaterSection } from '../lib/config/planned-keys.ts';
+import { PLANNED_KEYS } from '../lib/config/planned-keys.ts';
+import type { PlannedKey, PlannedSection } from '../lib/config/planned-keys.ts';
 import { writePath } from '../lib/config/paths.ts';
 import { schema } from '../lib/config/schema.ts';
-import { SECOND_PLACES, toSnake } from '../lib/config/schema-tree.ts';
+import { ALIASES, toSnake } from '../lib/config/schema-tree.ts';
 import { rowOf as seriesRow, seriesNames } from '../lib/config/series.ts';
 
-/** A place of the schema as zod describes it, with what every key carries. */
+/** A node of zod's JSON Schema, with the facts that every key carries. */
 interface Node extends Partial<Meta> {
   readonly description?: string;
   readonly properties?: Readonly<Record<string, Node>>;
@@ -23,15 +23,15 @@ interface Node extends Partial<Meta> {
 type Json = Readonly<Record<string, unknown>>;
 
 const ROOT = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as Node;
-const LATER_TEXT = 'known; takes effect in a later release';
+const PLANNED_TEXT = 'known; takes effect in a later release';
 const GENERATED = 'Generated from lib/config/schema.ts by test/generate.ts: change the schema, not this file.';
 const BLOCK = /(<!-- config:start -->\n)[^]*(<!-- config:end -->)/;
 const METRICS = /(<!-- metrics:start -->\n)[^]*(<!-- metrics:end -->)/;
 
 /** The JSON Schema (draft 2020-12) of a configuration file, for editors. */
 export function schemaJson(): string {
-  const { properties, ...root } = sectionJson(ROOT, LATER);
-  const places = SECOND_PLACES.reduceRight((all, { from, to }) => withPlace(all, from.map(String), jsonAt(all, to)), properties as Json);
+  const { properties, ...root } = sectionJson(ROOT, PLANNED_KEYS);
+  const places = ALIASES.reduceRight((all, { from, to }) => withPlace(all, from.map(String), jsonAt(all, to)), properties as Json);
   const metrics = places['metrics'] as Json;
   const aliased = { ...places, metrics: { anyOf: [metrics, (metrics['properties'] as Json)['series']] } };
   const variable = { type: 'string', pattern: String.raw`\$\{.+\}`, description: 'A text with a variable' };
@@ -39,7 +39,7 @@ export function schemaJson(): string {
   return `${JSON.stringify({ ...head, ...root, properties: aliased, $defs: { variable } }, null, 2)}\n`;
 }
 
-/** The properties with one more, which takes in the later keys that are there already. */
+/** The properties with one added at `at`. Planned keys that stand there already are kept. */
 function withPlace(properties: Json, [step = '', ...rest]: readonly string[], added: Json): Json {
   const snake = toSnake(step);
   const there = properties[snake] as Json | undefined;
@@ -56,14 +56,14 @@ function jsonAt(properties: Json, at: readonly (string | number)[]): Json {
   );
 }
 
-function sectionJson(node: Node, later: LaterSection): Json {
+function sectionJson(node: Node, planned: PlannedSection): Json {
   const properties: Record<string, Json> = {};
   for (const [name, each] of Object.entries(node.properties ?? {})) {
     const snake = toSnake(name);
-    properties[snake] = placeJson(inner(each), each.default, later[snake]);
+    properties[snake] = placeJson(inner(each), each.default, planned[snake]);
     if (inner(each).file) properties[`${snake}_file`] = { type: 'string', description: `Path of a file that holds ${snake}.` };
   }
-  for (const [snake, each] of Object.entries(later)) properties[snake] ??= laterJson(each);
+  for (const [snake, each] of Object.entries(planned)) properties[snake] ??= plannedJson(each);
   const required = (node.required ?? []).map(toSnake);
   return {
     type: 'object',
@@ -74,12 +74,12 @@ function sectionJson(node: Node, later: LaterSection): Json {
   };
 }
 
-function placeJson(node: Node, fallback: unknown, later: Later | undefined): Json {
+function placeJson(node: Node, fallback: unknown, planned: PlannedKey | undefined): Json {
   const { description } = node;
   const preset = fallback === null || fallback === undefined ? {} : { default: fallback };
-  // `server:` with nothing below it is null in YAML.
-  if (node.properties) return { ...sectionJson(node, (later ?? {}) as LaterSection), type: ['object', 'null'] };
-  if (node.items) return { type: ['array', 'null'], description, items: itemJson(node.items, later), ...preset };
+  // In YAML a section header without keys (`server:`) is null.
+  if (node.properties) return { ...sectionJson(node, (planned ?? {}) as PlannedSection), type: ['object', 'null'] };
+  if (node.items) return { type: ['array', 'null'], description, items: itemJson(node.items, planned), ...preset };
   if (node.additionalProperties)
     return {
       type: ['object', 'null'],
@@ -95,26 +95,26 @@ function placeJson(node: Node, fallback: unknown, later: Later | undefined): Jso
   };
 }
 
-function itemJson(node: Node, later: Later | undefined): Json {
-  const inside = later !== undefined && isList(later) ? later[0] : {};
-  return node.properties ? sectionJson(node, inside as LaterSection) : placeJson(node, null, undefined);
+function itemJson(node: Node, planned: PlannedKey | undefined): Json {
+  const inside = planned !== undefined && isList(planned) ? planned[0] : {};
+  return node.properties ? sectionJson(node, inside as PlannedSection) : placeJson(node, null, undefined);
 }
 
-/** Where not every text is allowed, one with a variable still is. */
+/** Allows a text with a variable where the type does not allow every text. */
 function orVariable(json: Json): Json {
   const forms = (json['anyOf'] ?? [json]) as readonly Json[];
   const anyText = forms.some((form) => form['type'] === 'string' && form['pattern'] === undefined);
   return anyText ? json : { anyOf: [...forms, { $ref: '#/$defs/variable' }] };
 }
 
-function laterJson(later: Later): Json {
-  if (later === true) return { description: LATER_TEXT };
-  if (isList(later)) return { description: LATER_TEXT, type: 'array', items: laterJson(later[0]) };
-  const properties = Object.fromEntries(Object.entries(later).map(([name, each]) => [name, laterJson(each)]));
-  return { description: LATER_TEXT, type: ['object', 'null'], properties, additionalProperties: false };
+function plannedJson(planned: PlannedKey): Json {
+  if (planned === true) return { description: PLANNED_TEXT };
+  if (isList(planned)) return { description: PLANNED_TEXT, type: 'array', items: plannedJson(planned[0]) };
+  const properties = Object.fromEntries(Object.entries(planned).map(([name, each]) => [name, plannedJson(each)]));
+  return { description: PLANNED_TEXT, type: ['object', 'null'], properties, additionalProperties: false };
 }
 
-/** `types/config.d.ts`: what the configuration is, and what is accepted in code. */
+/** `types/config.d.ts`: the type of the configuration, and the type that code may pass. */
 export function configTypes(): string {
   const types = new Map<string, string>();
   declare(ROOT, 'config', types);
@@ -132,15 +132,15 @@ function declare(node: Node, side: Side, types: Map<string, string>): string {
     ...memberLines(key, each, node.required?.includes(key) ?? false, side, types),
     ...(side === 'input' ? extraLines(`${name}.${key}`, key, inner(each)) : []),
   ]);
-  const doc = side === 'config' ? rootNote(node) : `\`${node.title}\` as code may give it; what is left out keeps its default.`;
+  const doc = side === 'config' ? rootNote(node) : `\`${node.title}\` as code may pass it. A missing key takes its default.`;
   types.set(name, `/** ${doc} */\nexport interface ${name} {\n${lines.join('\n')}\n}\n`);
   return name;
 }
 
 function rootNote(node: Node): string {
   return node === ROOT
-    ? `${node.what}: complete and deep-frozen. Durations in milliseconds, sizes in bytes, null for what is absent.`
-    : `${node.what}.`;
+    ? `${node.summary}: complete and deep-frozen. Durations are in milliseconds, sizes in bytes. An absent value is null.`
+    : `${node.summary}.`;
 }
 
 function memberLines(key: string, node: Node, required: boolean, side: Side, types: Map<string, string>): string[] {
@@ -153,22 +153,22 @@ function memberLines(key: string, node: Node, required: boolean, side: Side, typ
   return [`  /** ${inner(node).description} */`, `  readonly ${list};`];
 }
 
-/** Second places, by the key after which they are told. */
-const SECOND: Readonly<Record<string, readonly string[]>> = {
-  'ServerInput.host': ['  /** The same as middleware at the top. */', "  readonly middleware?: ConfigInput['middleware'];"],
-  'HealthCheckInput.failureThreshold': ['  /** The same as failureThreshold. */', '  readonly threshold?: number | undefined;'],
+/** Aliases, by the key after which they are declared. */
+const ALIAS_LINES: Readonly<Record<string, readonly string[]>> = {
+  'ServerInput.host': ['  /** Alias of the top-level middleware. */', "  readonly middleware?: ConfigInput['middleware'];"],
+  'HealthCheckInput.failureThreshold': ['  /** Alias of failureThreshold. */', '  readonly threshold?: number | undefined;'],
   'ConfigInput.llm': [
-    '  /** The same as llm.retry. */',
+    '  /** Alias of llm.retry. */',
     '  readonly retry?: RetryInput | undefined;',
-    '  /** The same as llm.healthCheck. */',
+    '  /** Alias of llm.healthCheck. */',
     '  readonly healthCheck?: HealthCheckInput | undefined;',
   ],
 };
 
-/** Keys that are accepted but do not stay: the file of a secret, and second places. */
+/** Keys that the input accepts and the configuration does not keep: files of secrets, and aliases. */
 function extraLines(place: string, key: string, node: Node): readonly string[] {
   if (node.file) return [`  /** Path of a file that holds ${key}. */`, `  readonly ${key}File?: string | null | undefined;`];
-  return SECOND[place] ?? [];
+  return ALIAS_LINES[place] ?? [];
 }
 
 function typeOf(node: Node, side: Side, types: Map<string, string>): string {
@@ -176,7 +176,7 @@ function typeOf(node: Node, side: Side, types: Map<string, string>): string {
   if (node.items) return `readonly ${grouped(typeOf(node.items, side, types))}[]`;
   if (node.additionalProperties) return `Readonly<Record<string, ${typeOf(node.additionalProperties, side, types)}>>`;
   if (node.title === undefined) return node[side === 'config' ? 'output' : 'input'] ?? 'unknown';
-  if (!types.has(node.title)) types.set(node.title, `/** ${node.what}: one name. */\nexport type ${node.title} = ${node.output};\n`);
+  if (!types.has(node.title)) types.set(node.title, `/** ${node.summary}: one name. */\nexport type ${node.title} = ${node.output};\n`);
   return side === 'config' ? node.title : (node.input ?? node.title);
 }
 
@@ -191,9 +191,9 @@ export function readmeTable(): string {
 
 /** The README's table of the environment's variables. */
 export function envTable(): string {
-  const rows = VARIABLES.map(({ name, at, what }): Row => {
+  const rows = VARIABLES.map(({ name, at, summary }): Row => {
     const node = at && nodeAt(at);
-    return { name, shown: node?.shown ?? 'none', what: node ? `${node.what} (\`${writePath(at, 'snake')}\`)` : (what ?? '') };
+    return { name, defaultText: node?.defaultText ?? 'none', summary: node ? `${node.summary} (\`${writePath(at, 'snake')}\`)` : (summary ?? '') };
   });
   return table('variable', rows);
 }
@@ -204,13 +204,13 @@ export function metricsTable(): string {
     const { type, labels, help } = seriesRow(name);
     return `| \`${name}\` | ${type} | ${labels.map((label) => `\`${label}\``).join(', ')} | ${help} |`;
   });
-  return ['| metric | type | labels | what it says |', '|---|---|---|---|', ...rows, ''].join('\n');
+  return ['| metric | type | labels | description |', '|---|---|---|---|', ...rows, ''].join('\n');
 }
 
 interface Row {
   readonly name: string;
-  readonly shown: string;
-  readonly what: string;
+  readonly defaultText: string;
+  readonly summary: string;
 }
 
 function rowsOf(section: Node, prefix: string): Row[] {
@@ -218,48 +218,48 @@ function rowsOf(section: Node, prefix: string): Row[] {
     const node = inner(each);
     const name = prefix + toSnake(key);
     if (node.properties)
-      return [...(isNullable(each) ? [rowOf(name, { ...node, shown: 'none' })] : []), ...rowsOf(node, `${name}.`)];
-    // Keys that are those of the section around the list need no second row.
+      return [...(isNullable(each) ? [rowOf(name, { ...node, defaultText: 'none' })] : []), ...rowsOf(node, `${name}.`)];
+    // A list item with the same keys as the section around it gets no rows of its own.
     const repeated = Object.keys(node.items?.properties ?? {}).every((item) => Object.hasOwn(section.properties ?? {}, item));
     const named = node.additionalProperties ? rowsOf(node.additionalProperties, `${name}.<name>.`) : [];
     return [rowOf(name, node), ...(node.items && !repeated ? rowsOf(node.items, `${name}[].`) : []), ...named];
   });
 }
 
-function rowOf(name: string, { shown = 'required', what = '', file }: Node): Row {
-  return { name, shown, what: file ? `${what}; also as \`${name.replace(/^.*\./, '')}_file\`` : what };
+function rowOf(name: string, { defaultText = 'required', summary = '', file }: Node): Row {
+  return { name, defaultText, summary: file ? `${summary}. Also as \`${name.replace(/^.*\./, '')}_file\`` : summary };
 }
 
 function table(first: string, rows: readonly Row[]): string {
   const lines = rows.map(
-    ({ name, shown, what }) => `| \`${name}\` | ${isLiteral(shown) ? `\`${shown}\`` : shown} | ${what.replaceAll('|', '\\|')} |`,
+    ({ name, defaultText, summary }) => `| \`${name}\` | ${isLiteral(defaultText) ? `\`${defaultText}\`` : defaultText} | ${summary.replaceAll('|', '\\|')} |`,
   );
-  return [`| ${first} | default | what it does |`, '|---|---|---|', ...lines, ''].join('\n');
+  return [`| ${first} | default | description |`, '|---|---|---|', ...lines, ''].join('\n');
 }
 
-/** Whether a default is written as a file would, not explained in words. */
-function isLiteral(shown: string): boolean {
-  return /^(\[.*|\S+)$/.test(shown) && !['none', 'required', 'all'].includes(shown);
+/** Whether a default is a literal value, not an explanation in words. */
+function isLiteral(defaultText: string): boolean {
+  return /^(\[.*|\S+)$/.test(defaultText) && !['none', 'required', 'all'].includes(defaultText);
 }
 
 function nodeAt(at: readonly (string | number)[]): Node {
   return at.reduce<Node>((node, step) => inner(node).properties?.[step] ?? {}, ROOT);
 }
 
-/** A nullable place is described as either its own form or null. */
+/** The node itself, where a nullable node is a union with null. */
 function inner(node: Node): Node {
   return isNullable(node) ? (node.anyOf?.[0] ?? node) : node;
 }
 
 function isNullable(node: Node): boolean {
-  return node.anyOf !== undefined && node.what === undefined;
+  return node.anyOf !== undefined && node.summary === undefined;
 }
 
-function isList(later: Later): later is readonly [Later] {
-  return Array.isArray(later);
+function isList(planned: PlannedKey): planned is readonly [PlannedKey] {
+  return Array.isArray(planned);
 }
 
-/** A README whose blocks between the `config` and `metrics` markers, if it has them, hold the tables. */
+/** Fills the tables into the README's blocks between the `config` and `metrics` markers, where it has them. */
 export function fillReadme(text: string): string {
   return text
     .replace(BLOCK, (_, start: string, end: string) => `${start}\n${envTable()}\n${readmeTable()}\n${end}`)

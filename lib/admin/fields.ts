@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import { type Complaint, date, type Kind, readDuration, show, showLength, suggestion } from '../config/config.ts';
+import { type Mismatch, date, type ValueType, readDuration, show, showLength, suggestion } from '../config/config.ts';
 import { HeimdallError } from '../errors.ts';
 import { invalid } from '../registry/registry.ts';
 
@@ -23,7 +23,7 @@ function problemOf(issue: z.core.$ZodIssue, value: unknown, fields: Fields): Hei
   if (at.length === 0) return invalid('body', 'an object of fields', kindOf(value));
   const got = at.reduce<unknown>((inside, step) => (inside as Record<string, unknown> | undefined)?.[step], value);
   if (issue.code !== 'custom') return invalid(nameOf(at), issue.code === 'invalid_type' && issue.expected === 'array' ? 'a list' : 'an object of fields', kindOf(got));
-  const { expected, example, unit } = issue.params as Complaint;
+  const { expected, example, unit } = issue.params as Mismatch;
   // SECURITY: what is sent as a secret is not shown again, not even where it is wrong.
   if (unit === 'secret') return invalid(nameOf(at), expected, showLength(got));
   return invalid(nameOf(at), expected, show(got), example);
@@ -45,7 +45,7 @@ function kindOf(value: unknown): string {
 }
 
 /** Unix milliseconds, written as a date, a date and time with an offset, or a duration from now. */
-export function moment(now: () => number): Kind<number> {
+export function moment(now: () => number): ValueType<number> {
   const absolute = date('2027-01-31T12:00:00Z');
   const relative = (value: unknown): number | undefined => (typeof value === 'string' && /[a-z]$/.test(value) ? readDuration(value) : undefined);
   return {
@@ -59,7 +59,7 @@ export function moment(now: () => number): Kind<number> {
 }
 
 /** JSON has numbers and booleans of its own: text that looks like one is refused. */
-export function strictly<T>(kind: Kind<T>, type: 'number' | 'boolean' | 'string'): Kind<T> {
+export function strictly<T>(kind: ValueType<T>, type: 'number' | 'boolean' | 'string'): ValueType<T> {
   return { ...kind, read: (value) => (value === null || typeof value === type ? kind.read(value) : undefined) };
 }
 

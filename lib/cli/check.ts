@@ -1,32 +1,32 @@
 import type { Config } from '../../types/config.d.ts';
-import { textOf, type Command, type Say } from './command.ts';
+import { textOf, type Command, type Output } from './command.ts';
 
-/** Says whether a configuration is valid and what it comes to. */
+/** The command `check`: validates the configuration and prints the effective one. */
 export const check: Command = {
   name: 'check',
-  wants: [],
-  what: 'validate the configuration and print what is in force, secrets masked',
+  args: [],
+  summary: 'validate and print the configuration, secrets masked',
   options: {},
-  run: async (given) => {
+  run: async (invocation) => {
     const { loadConfig, printable, warningsOf } = await import('../config/config.ts');
     const { stringify } = await import('yaml');
-    const config = loadConfig(textOf(given, 'config'));
-    given.say.out(stringify(printable(config)));
-    const warnings = [...warningsOf(config), ...(await aboutKeys(config, given.say))];
-    for (const warning of warnings) given.say.err(`warning: ${warning}\n`);
-    given.say.err(`The configuration is valid${warnings.length === 0 ? '' : `, with ${warnings.length} warning${warnings.length === 1 ? '' : 's'}`}.\n`);
+    const config = loadConfig(textOf(invocation, 'config'));
+    invocation.output.out(stringify(printable(config)));
+    const warnings = [...warningsOf(config), ...(await keyWarnings(config, invocation.output))];
+    for (const warning of warnings) invocation.output.err(`warning: ${warning}\n`);
+    invocation.output.err(`The configuration is valid${warnings.length === 0 ? '' : `, with ${warnings.length} warning${warnings.length === 1 ? '' : 's'}`}.\n`);
     return 0;
   },
 };
 
-/** A check needs no network: what is in Redis is not asked. */
-async function aboutKeys(config: Config, say: Say): Promise<string[]> {
+/** Warnings about keys. Keys in Redis are not read, because a check uses no network. */
+async function keyWarnings(config: Config, output: Output): Promise<string[]> {
   const { auth, rateLimit } = config;
   if (auth.mode !== 'keys' || auth.keys.length > 0 || rateLimit.redisUrl !== null) return [];
   const { openRegistry } = await import('./registry.ts');
-  const { registry, close } = await openRegistry(config, say);
+  const { registry, close } = await openRegistry(config, output);
   const found = registry.keys().length;
   await close();
-  if (registry.problem !== null) return [`auth.keys: there are none, and those made by heimdall keys cannot be read: ${registry.problem}`];
-  return found > 0 ? [] : ['auth.keys: there are none yet, so every request that needs a key is answered with 401. Example: heimdall keys create team-a'];
+  if (registry.problem !== null) return [`auth.keys: there are none, and the keys of heimdall keys cannot be read: ${registry.problem}`];
+  return found > 0 ? [] : ['auth.keys: there are none yet, so every request that requires a key is answered with 401. Example: heimdall keys create team-a'];
 }

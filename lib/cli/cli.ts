@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util';
 import { suggestion } from '../config/config.ts';
 import { banCommands } from './bans.ts';
 import { check } from './check.ts';
-import { common, UsageError, type Command, type Given, type Say } from './command.ts';
+import { common, UsageError, type Command, type Invocation, type Output } from './command.ts';
 import { journalCommands } from './journal.ts';
 import { keyCommands } from './keys.ts';
 import { logs } from './logs.ts';
@@ -13,23 +13,23 @@ import { usageOf, usageOfAll } from './usage.ts';
 
 const help: Command = {
   name: 'help',
-  wants: [],
-  what: 'this text; with a command behind it, its options',
+  args: [],
+  summary: 'show this help, or the options of a command',
   options: {},
-  run: async ({ say }) => {
-    say.out(usageOfAll(commands));
+  run: async ({ output }) => {
+    output.out(usageOfAll(commands));
     return 0;
   },
 };
 
 const version: Command = {
   name: 'version',
-  wants: [],
-  what: 'the version',
+  args: [],
+  summary: 'show the version',
   options: {},
-  run: async ({ say }) => {
+  run: async ({ output }) => {
     const { default: manifest } = await import('../../package.json', { with: { type: 'json' } }) as { default: { version: string } };
-    say.out(`${manifest.version}\n`);
+    output.out(`${manifest.version}\n`);
     return 0;
   },
 };
@@ -38,48 +38,48 @@ const commands: readonly Command[] = [start, check, ...keyCommands, ...banComman
 
 /**
  * Runs the command that the arguments name.
- * @returns the exit code: 0, 1 for what failed, 2 for what makes no sense; null to keep the process running.
+ * @returns the exit code: 0 for success, 1 for a failure, 2 for wrong usage; null to keep the process running.
  */
-export async function main(args: readonly string[], say: Say): Promise<number | null> {
+export async function main(args: readonly string[], output: Output): Promise<number | null> {
   try {
-    return await run(read(args, say));
+    return await run(read(args, output));
   } catch (error) {
-    say.err(`${error instanceof Error ? error.message.trimEnd() : String(error)}\n`);
+    output.err(`${error instanceof Error ? error.message.trimEnd() : String(error)}\n`);
     return error instanceof UsageError ? 2 : 1;
   }
 }
 
-async function run(given: Given): Promise<number | null> {
-  const { values, names } = given;
-  if (values['version']) return version.run(given);
+async function run(invocation: Invocation): Promise<number | null> {
+  const { values, names } = invocation;
+  if (values['version']) return version.run(invocation);
   const wantsHelp = values['help'] === true || names[0] === 'help' || names.length === 0;
   const asked = names[0] === 'help' ? names.slice(1) : names;
   const command = commands.find(({ name }) => name === asked.slice(0, 2).join(' ')) ?? commands.find(({ name }) => name === asked[0]);
-  if (wantsHelp && asked.length === 0) return help.run(given);
+  if (wantsHelp && asked.length === 0) return help.run(invocation);
   if (command === undefined) throw new UsageError(unknown(asked));
-  if (wantsHelp) given.say.out(usageOf(command));
-  else return command.run(fitting(command, { ...given, names: names.slice(command.name.split(' ').length) }));
+  if (wantsHelp) invocation.output.out(usageOf(command));
+  else return command.run(validated(command, { ...invocation, names: names.slice(command.name.split(' ').length) }));
   return 0;
 }
 
-/** Options may stand before the command too, so all of them are known at once. */
-function read(args: readonly string[], say: Say): Given {
+/** Parses the arguments. Options may stand before the command, so the options of all commands are known here. */
+function read(args: readonly string[], output: Output): Invocation {
   const options = Object.assign({ version: { type: 'boolean', short: 'v' } }, common, ...commands.map((command) => command.options));
   try {
     const { values, positionals } = parseArgs({ args: [...args], allowPositionals: true, options });
-    return { values: values as Given['values'], names: positionals, say };
+    return { values: values as Invocation['values'], names: positionals, output };
   } catch (error) {
     const [first = ''] = String(error instanceof Error ? error.message : error).split('. ');
-    throw new UsageError(`heimdall: ${first.replace(/\.?$/, '.')} \`heimdall help COMMAND\` tells the options there are.`);
+    throw new UsageError(`heimdall: ${first.replace(/\.?$/, '.')} \`heimdall help COMMAND\` lists the options.`);
   }
 }
 
-function fitting(command: Command, given: Given): Given {
-  const { values, names } = given;
-  const stranger = Object.keys(values).find((option) => !Object.hasOwn(command.options, option) && !Object.hasOwn(common, option));
-  if (stranger !== undefined) throw new UsageError(`heimdall ${command.name}: --${stranger} is an option of other commands.\n\n${usageOf(command)}`);
-  if (names.length === command.wants.length) return given;
-  const wanted = command.wants.join(' ') || 'nothing behind it';
+function validated(command: Command, invocation: Invocation): Invocation {
+  const { values, names } = invocation;
+  const unknownOption = Object.keys(values).find((option) => !Object.hasOwn(command.options, option) && !Object.hasOwn(common, option));
+  if (unknownOption !== undefined) throw new UsageError(`heimdall ${command.name}: --${unknownOption} is not an option of this command.\n\n${usageOf(command)}`);
+  if (names.length === command.args.length) return invocation;
+  const wanted = command.args.join(' ') || 'no argument';
   throw new UsageError(`heimdall ${command.name}: expected ${wanted}, got ${names.length === 0 ? 'nothing' : names.join(' ')}.\n\n${usageOf(command)}`);
 }
 

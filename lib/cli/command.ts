@@ -1,50 +1,50 @@
-/** What a command was given. */
-export interface Given {
-  /** Options by their long names; those that were not given are absent. */
+/** The options and arguments of a command. */
+export interface Invocation {
+  /** Options by their long names. Options that were not given are absent. */
   readonly values: Readonly<Record<string, string | boolean | undefined>>;
-  /** What follows the command's name. */
+  /** Arguments after the command's name. */
   readonly names: readonly string[];
-  readonly say: Say;
+  readonly output: Output;
 }
 
-/** Where a command speaks: what is asked for on the one, what people should know on the other. */
-export interface Say {
+/** Output of a command: results go to standard output, messages for people to standard error. */
+export interface Output {
   out(text: string): void;
   err(text: string): void;
 }
 
-/** An option as `parseArgs` knows it, and how the usage shows its value. */
+/** An option in the form of `parseArgs`, with its text in the help. */
 export interface Option {
   readonly type: 'string' | 'boolean';
   readonly short?: string;
-  /** Left out for a switch. */
+  /** Placeholder of the value in the help. Absent for a flag. */
   readonly value?: string;
-  readonly what: string;
+  readonly summary: string;
 }
 
-/** One command: its place in the usage, what it takes, and what it does. */
+/** A command: its help, its options and arguments, and its action. */
 export interface Command {
-  /** One word, or two. */
+  /** One or two words. */
   readonly name: string;
-  /** Names it wants behind its own, as the usage shows them. */
-  readonly wants: readonly string[];
-  readonly what: string;
+  /** Placeholders of the arguments in the help. Their number is exact. */
+  readonly args: readonly string[];
+  readonly summary: string;
   readonly options: Readonly<Record<string, Option>>;
   /** @returns the exit code, or null to keep the process running. */
-  run(given: Given): Promise<number | null>;
+  run(invocation: Invocation): Promise<number | null>;
 }
 
-/** Every command has these. */
+/** Options of every command. */
 export const common = {
-  config: { type: 'string', short: 'c', value: 'FILE', what: 'the configuration; else what HEIMDALL_CONFIG names' },
-  help: { type: 'boolean', short: 'h', what: 'how the command is used' },
+  config: { type: 'string', short: 'c', value: 'FILE', summary: 'configuration file (default: HEIMDALL_CONFIG)' },
+  help: { type: 'boolean', short: 'h', summary: 'show the help of the command' },
 } as const satisfies Record<string, Option>;
 
-/** Something the caller wrote makes no sense: exit code 2. */
+/** Wrong usage of a command: exit code 2. */
 export class UsageError extends Error {}
 
-/** A text option, or undefined. */
-export function textOf({ values }: Given, name: string): string | undefined {
+/** The value of a text option, or undefined. */
+export function textOf({ values }: Invocation, name: string): string | undefined {
   const value = values[name];
   return typeof value === 'string' ? value : undefined;
 }

@@ -8,55 +8,55 @@ import { expectation } from '../errors.ts';
 import { parseAddress, secretFileOf } from '../identity/identity.ts';
 import { forget as erase, headFileOf, readHead, schemaVersion, signerOf, verifierOf, type Verdict, verifyJournal } from '../journal/journal.ts';
 import { statePath } from '../registry/registry.ts';
-import { textOf, UsageError, type Given } from './command.ts';
+import { textOf, UsageError, type Invocation } from './command.ts';
 
-/** How long the gate may hold the journal's write lock, milliseconds. */
-const busy = 10_000;
+/** How long a command waits for the journal's write lock, in milliseconds. */
+const lockTimeout = 10_000;
 
-/** Tells whether a journal is what was written. @returns the exit code. */
-export async function verify(given: Given): Promise<number> {
-  const { file, secrets } = await journalOf(given);
-  // The head first: a gate that runs may sign while we read.
+/** Checks the integrity of a journal. @returns the exit code. */
+export async function verify(invocation: Invocation): Promise<number> {
+  const { file, secrets } = await journalOf(invocation);
+  // The head is read first, because a running gate may sign while the journal is read.
   const head = readHead(headFileOf(file));
-  const anchors = [...(head === null ? [] : [head]), ...checkpointsOf(given)];
+  const anchors = [...(head === null ? [] : [head]), ...checkpointsOf(invocation)];
   const db = open(file, true);
   try {
     const verdict = verifyJournal(db, verifierOf(secrets.map((secret) => signerOf(secret).key)), anchors);
-    given.say.out(told(file, verdict, anchors.length));
+    invocation.output.out(reportOf(file, verdict, anchors.length));
     return verdict.broken === null ? 0 : 1;
   } finally {
     db.close();
   }
 }
 
-function told(file: string, { records, batches, checkpoints, erased, last, broken }: Verdict, anchors: number): string {
+function reportOf(file: string, { records, batches, checkpoints, erased, last, broken }: Verdict, anchors: number): string {
   const until = last === null ? '' : ` until ${new Date(last.time).toISOString()}`;
   const read = `${file}: ${records} records in ${batches} batches${until}, ${erased} of them erased on demand, ${checkpoints} checkpoints.\n`;
   if (broken !== null) return `${read}BROKEN: ${broken.what}.\n`;
-  return `${read}${anchors === 0 ? 'No checkpoint is kept elsewhere: whether its end was cut cannot be told. Give --events FILE.\n' : ''}Whole.\n`;
+  return `${read}${anchors === 0 ? 'There is no checkpoint outside the journal, so a cut at its end cannot be detected. Use --events FILE.\n' : ''}Whole.\n`;
 }
 
-/** Erases somebody from a journal. @returns the exit code. */
-export async function forget(given: Given): Promise<number> {
-  const what = whatOf(given);
-  const { file, secrets } = await journalOf(given);
+/** Erases personal data from a journal. @returns the exit code. */
+export async function forget(invocation: Invocation): Promise<number> {
+  const what = requestOf(invocation);
+  const { file, secrets } = await journalOf(invocation);
   const db = open(file, false);
   try {
     db.exec('PRAGMA secure_delete = ON');
     const erased = erase(db, signerOf(secrets[0] as string), secrets, what, Date.now());
-    given.say.out(`${erased} record${erased === 1 ? '' : 's'} erased.\n`);
-    given.say.err('Access logs, backups and what sinks have been sent are not reached from here.\n');
+    invocation.output.out(`${erased} record${erased === 1 ? '' : 's'} erased.\n`);
+    invocation.output.err('Access logs, backups and data at sinks are not changed.\n');
     return 0;
   } finally {
     db.close();
   }
 }
 
-function whatOf(given: Given): Forgetting {
-  const kinds = (['key', 'address', 'device'] as const).filter((kind) => textOf(given, kind) !== undefined);
+function requestOf(invocation: Invocation): Forgetting {
+  const kinds = (['key', 'address', 'device'] as const).filter((kind) => textOf(invocation, kind) !== undefined);
   const [kind] = kinds;
   if (kind === undefined || kinds.length > 1) throw new UsageError(`heimdall forget: ${expectation('one of --key, --address and --device', kinds.length === 0 ? 'none' : 'several', 'heimdall forget --address 192.0.2.7')}`);
-  const value = textOf(given, kind) as string;
+  const value = textOf(invocation, kind) as string;
   if (kind === 'address') {
     const address = parseAddress(value);
     if (address === null) throw new UsageError(`--address: ${expectation('an IP address', show(value), '192.0.2.7')}`);
@@ -66,26 +66,26 @@ function whatOf(given: Given): Forgetting {
   return { kind, value };
 }
 
-/** Copies a journal, and the keys and bans that rest beside it. @returns the exit code. */
-export async function backup(given: Given): Promise<number> {
-  const { file } = await journalOf(given, false);
+/** Copies a journal, and the keys and bans in the same directory. @returns the exit code. */
+export async function backup(invocation: Invocation): Promise<number> {
+  const { file } = await journalOf(invocation, false);
   const state = statePath(file);
-  const to = given.names[0] as string;
+  const to = invocation.names[0] as string;
   const copies = [[file, to], ...(existsSync(state) ? [[state, `${to.replace(/\.db$/, '')}.state.db`]] : [])] as [from: string, to: string][];
   for (const [, copy] of copies) if (existsSync(copy)) throw new Error(`FILE: ${expectation('the name of a file that does not exist yet', show(copy), 'heimdall-2026-01-31.db')}`);
   open(file, true).close();
   for (const [from, copy] of copies) {
     copyDatabase(from, copy);
-    given.say.out(`${copy} is a copy of ${from}.\n`);
+    invocation.output.out(`${copy} is a copy of ${from}.\n`);
   }
-  given.say.err('The install secret is not part of it: the journal is verified with it, and upstream credentials of keys are read with it.\n');
+  invocation.output.err('The install secret is not copied. It is required to verify the journal and to decrypt upstream credentials of keys.\n');
   return 0;
 }
 
-/** Copies what is committed, while others write. */
+/** Copies the committed state of a database that other processes may write to. */
 function copyDatabase(from: string, to: string): void {
   const before = process.umask(0o077);
-  const db = new DatabaseSync(from, { readOnly: true, timeout: busy });
+  const db = new DatabaseSync(from, { readOnly: true, timeout: lockTimeout });
   try {
     db.prepare('VACUUM INTO ?').run(to);
     chmodSync(to, 0o600);
@@ -95,18 +95,18 @@ function copyDatabase(from: string, to: string): void {
   }
 }
 
-/** @throws Error when there is no journal, or no secret where one is needed. */
-async function journalOf(given: Given, needsSecret = true): Promise<{ file: string; secrets: readonly string[] }> {
+/** The journal and its secrets. @throws Error when there is no journal, or no secret where one is required. */
+async function journalOf(invocation: Invocation, needsSecret = true): Promise<{ file: string; secrets: readonly string[] }> {
   const { loadConfig } = await import('../config/config.ts');
-  const config = loadConfig(textOf(given, 'config'));
-  const file = textOf(given, 'path') ?? config.audit.path;
-  if (!existsSync(file)) throw new Error(`audit.path: ${expectation('a journal', `${show(file)}, where there is none`, `heimdall ${needsSecret ? 'verify' : 'backup'} --path data/heimdall.db`)}`);
+  const config = loadConfig(textOf(invocation, 'config'));
+  const file = textOf(invocation, 'path') ?? config.audit.path;
+  if (!existsSync(file)) throw new Error(`audit.path: ${expectation('a journal', `${show(file)} (no such file)`, `heimdall ${needsSecret ? 'verify' : 'backup'} --path data/heimdall.db`)}`);
   const secrets = secretsOf(config, file);
   if (needsSecret && secrets.length === 0) throw new Error(`secret: ${expectation('the install secret the journal was signed with', 'none', 'HEIMDALL_SECRET, or heimdall.secret beside the journal')}`);
   return { file, secrets };
 }
 
-/** The configured secret, or the generated one beside the journal or beside that of the configuration. */
+/** The configured secret, else the generated one in the directory of the journal or of `audit.path`. */
 function secretsOf({ secret, previousSecrets, audit }: Config, file: string): readonly string[] {
   const generated = [file, audit.path].map(secretFileOf).find(existsSync);
   const own = secret ?? (generated === undefined ? null : readFileSync(generated, 'utf8').trim());
@@ -114,7 +114,7 @@ function secretsOf({ secret, previousSecrets, audit }: Config, file: string): re
 }
 
 function open(file: string, readOnly: boolean): DatabaseSync {
-  const db = new DatabaseSync(file, { readOnly, timeout: busy });
+  const db = new DatabaseSync(file, { readOnly, timeout: lockTimeout });
   try {
     const { user_version: version } = db.prepare('PRAGMA user_version').get() as { user_version: number };
     if (version === schemaVersion) return db;
@@ -125,13 +125,13 @@ function open(file: string, readOnly: boolean): DatabaseSync {
   }
 }
 
-/** Every checkpoint an event log holds. */
-function checkpointsOf(given: Given): Checkpoint[] {
-  const file = textOf(given, 'events');
+/** Every checkpoint in an event log. */
+function checkpointsOf(invocation: Invocation): Checkpoint[] {
+  const file = textOf(invocation, 'events');
   if (file === undefined) return [];
   try {
     return readFileSync(file, 'utf8').split('\n').filter((line) => line.includes('journal.checkpoint')).map((line) => (JSON.parse(line.slice(line.indexOf('{'))) as { heimdall: Checkpoint }).heimdall);
   } catch (error) {
-    throw new UsageError(`--events: ${expectation('an event log in JSON lines', `${show(file)} (${error instanceof SyntaxError ? 'it is none' : whyUnreadable(error)})`)}`);
+    throw new UsageError(`--events: ${expectation('an event log in JSON lines', `${show(file)} (${error instanceof SyntaxError ? 'invalid JSON' : whyUnreadable(error)})`)}`);
   }
 }

@@ -7,43 +7,43 @@ import type { Core } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 import { installSecret } from '../identity/identity.ts';
 import { KeyRegistry, statePath } from '../registry/registry.ts';
-import { textOf, type Given, type Say } from './command.ts';
+import { textOf, type Invocation, type Output } from './command.ts';
 
-/** Scripts that change keys at the same moment wait for each other this long, milliseconds. */
-const patience = 5000;
+/** How long a command waits for another command that writes at the same time, in milliseconds. */
+const lockTimeout = 5000;
 
-/** The command says these itself. */
-const saidElsewhere = /^(?:registry\.unreadable|redis\.|auth\.no_keys)/;
+/** Events that the command reports itself. */
+const reportedElsewhere = /^(?:registry\.unreadable|redis\.|auth\.no_keys)/;
 
-/** What the gates say in their event log is theirs to say; here only what is wrong matters. */
-function complaints({ err }: Say): Logger {
-  const complain = (fields: object, event: string): void => {
-    if (!saidElsewhere.test(event)) err(`${event}: ${JSON.stringify(fields)}\n`);
+/** A logger that prints warnings and errors only. */
+function problemLogger({ err }: Output): Logger {
+  const print = (fields: object, event: string): void => {
+    if (!reportedElsewhere.test(event)) err(`${event}: ${JSON.stringify(fields)}\n`);
   };
-  return { debug: () => undefined, info: () => undefined, warn: complain, error: complain };
+  return { debug: () => undefined, info: () => undefined, warn: print, error: print };
 }
 
-/** A command's way to the store. */
+/** The opened registry of a command. */
 export interface Opened {
   readonly registry: KeyRegistry;
   readonly config: Config;
-  /** Where keys and bans rest, as people may read it. */
+  /** Place of the store for messages. Holds no secret. */
   readonly place: string;
 }
 
-/** SECURITY: what a secret seals that dies with this process, no gate could open. */
-function keptOrNot(fields: object, event: string, log: Logger): void {
-  if (event === 'secret.in_memory') throw new Error(`The install secret cannot be kept: ${JSON.stringify(fields)}. Give it by HEIMDALL_SECRET, or run as the user the gate runs as.`);
+/** SECURITY: a secret that exists in memory only would encrypt credentials that no gate can decrypt. */
+function failWhenInMemory(fields: object, event: string, log: Logger): void {
+  if (event === 'secret.in_memory') throw new Error(`The install secret cannot be stored: ${JSON.stringify(fields)}. Set HEIMDALL_SECRET, or run this command as the user of the gateway.`);
   log.warn(fields, event);
 }
 
-/** The registry of the gates with this configuration, as it is now; `problem` says why it could not be read. */
-export async function openRegistry(config: Config, say: Say): Promise<{ readonly registry: KeyRegistry; close(): Promise<void> }> {
-  const log = complaints(say);
+/** The registry of the gates with this configuration. Its `problem` is the reason when it cannot be read. */
+export async function openRegistry(config: Config, output: Output): Promise<{ readonly registry: KeyRegistry; close(): Promise<void> }> {
+  const log = problemLogger(output);
   const core = { config, clock: systemClock, log } as Core;
   const redis = redisOf(core.config, core.log);
-  const secrets = (): string[] => [installSecret(config, { ...log, warn: (fields, event) => keptOrNot(fields, event, log) }), ...config.previousSecrets];
-  const registry = new KeyRegistry({ core, redis, keys: { size: config.auth.keys.length, register: () => undefined }, secrets, patience });
+  const secrets = (): string[] => [installSecret(config, { ...log, warn: (fields, event) => failWhenInMemory(fields, event, log) }), ...config.previousSecrets];
+  const registry = new KeyRegistry({ core, redis, keys: { size: config.auth.keys.length, register: () => undefined }, secrets, patience: lockTimeout });
   await registry.ready();
   const close = async (): Promise<void> => {
     await registry.close();
@@ -53,12 +53,12 @@ export async function openRegistry(config: Config, say: Say): Promise<{ readonly
 }
 
 /**
- * Lets a command use the keys and bans that the gates with the same configuration use.
- * @throws an error that says why the store cannot be used.
+ * Runs a command on the keys and bans of the gates with the same configuration.
+ * @throws Error with the reason when the store cannot be used.
  */
-export async function withRegistry(given: Given, use: (opened: Opened) => Promise<void>): Promise<number> {
-  const config = loadConfig(textOf(given, 'config'));
-  const { registry, close } = await openRegistry(config, given.say);
+export async function withRegistry(invocation: Invocation, use: (opened: Opened) => Promise<void>): Promise<number> {
+  const config = loadConfig(textOf(invocation, 'config'));
+  const { registry, close } = await openRegistry(config, invocation.output);
   const place = placeOf(config);
   try {
     if (registry.problem !== null) throw new Error(`The keys and bans in ${place} cannot be read: ${registry.problem}`);

@@ -1,24 +1,24 @@
 import { textOf, type Command } from './command.ts';
 
-/** Runs the gate. */
+/** The command `start`: runs the gate. */
 export const start: Command = {
   name: 'start',
-  wants: [],
-  what: 'run the gate',
-  options: { demo: { type: 'boolean', what: 'with a stand-in upstream; needs a checkout of the repository' } },
-  run: async (given) => {
-    if (given.values['demo']) {
+  args: [],
+  summary: 'run the gateway',
+  options: { demo: { type: 'boolean', summary: 'use a demo upstream; requires a checkout of the repository' } },
+  run: async (invocation) => {
+    if (invocation.values['demo']) {
       await demonstration();
       return null;
     }
     const { loadConfig } = await import('../config/config.ts');
     const { serve } = await import('../server/server.ts');
-    await serve(loadConfig(textOf(given, 'config')));
+    await serve(loadConfig(textOf(invocation, 'config')));
     return null;
   },
 };
 
-/** The stand-in belongs to the tests, which a published package does not carry. */
+/** The demo upstream belongs to the tests, which the published package does not contain. */
 async function demonstration(): Promise<void> {
   const path = new URL('../../examples/standalone/demo.ts', import.meta.url).href;
   const found = await import(path).catch((error: NodeJS.ErrnoException) => {

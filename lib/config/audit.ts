@@ -1,38 +1,38 @@
 import { key, section } from './fields.ts';
 import { choice, duration, size, text } from './value-types.ts';
 
-/** Ten years: no timer waits for it. */
-const longest = 3650 * 86_400_000;
-const age = (example: string) => duration(example, 1_000, longest);
+/** Ten years in milliseconds. No timer uses a retention age, so Node's limit of 24 days does not apply. */
+const maxAge = 3650 * 86_400_000;
+const age = (example: string) => duration(example, 1_000, maxAge);
 
-/** What is kept of a request beside its facts. */
-const capture = section('CaptureConfig', 'What of headers and of model routes\' bodies is kept; credentials never are', {
+/** What the journal keeps of headers and bodies. */
+const capture = section('CaptureConfig', 'Headers and bodies of model routes that a record keeps. Credentials are never kept', {
   headers: key(
     choice(['safe', 'all', 'off'], undefined, (word) => (word === 'false' ? 'off' : word)),
     'safe',
-    'safe keeps a fixed list of headers, all every one that carries no credential, off none',
+    'Headers kept: safe is a fixed list, all is every header without a credential, off is none',
   ),
-  body: key(size('10KB', 0), '10KB', "Bytes kept of a model route's request, masked; 0 keeps none"),
-  response: key(size('10KB', 0), 0, "Bytes kept of a model route's answer, masked; 0 keeps none"),
+  body: key(size('10KB', 0), '10KB', 'Bytes of a model request body to keep, masked. 0 keeps none'),
+  response: key(size('10KB', 0), 0, 'Bytes of a model response body to keep, masked. 0 keeps none'),
 });
 
-/** The journal of requests. */
+/** The section `audit` without the sinks: the journal of requests. */
 export const audit = {
-  path: key(text('a path', 'data/heimdall.db'), 'data/heimdall.db', 'Database file; the generated install secret lies beside it'),
-  retention: section('RetentionConfig', 'How long the journal keeps what', {
-    records: key(age('30d'), '30d', 'Age at which records are removed'),
-    bodies: key(age('7d'), '7d', 'Age at which bodies of requests and answers are removed from their records'),
+  path: key(text('a path', 'data/heimdall.db'), 'data/heimdall.db', 'SQLite file of the journal. A generated install secret is stored in the same directory'),
+  retention: section('RetentionConfig', 'How long the journal keeps records and bodies', {
+    records: key(age('30d'), '30d', 'Age at which a record is deleted'),
+    bodies: key(age('7d'), '7d', 'Age at which the bodies are deleted from a record'),
   }),
-  maxSize: key(size('10GB', 1024 ** 2), '10GB', 'Size of the database at which the oldest records are removed'),
+  maxSize: key(size('10GB', 1024 ** 2), '10GB', 'Size of the database at which the oldest records are deleted'),
   durability: key(
     choice(['batched', 'strict']),
     'batched',
-    'batched writes some fifty milliseconds of records at a time; strict commits the intent of a model request before it is forwarded, and does not start without the database',
+    'batched commits records about every 50 ms. strict commits the intent of a model request before it is forwarded, and does not start without the database',
   ),
   capture,
   onFull: key(
     choice(['drop', 'refuse']),
     'drop',
-    'While nothing can be written: drop serves on and counts what is lost, refuse answers model routes with 503 and does not start without the database',
+    'What happens while the journal cannot be written. drop serves requests and counts lost records. refuse answers model routes with 503, and does not start without the database',
   ),
 };

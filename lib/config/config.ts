@@ -1,7 +1,7 @@
 // From text to a frozen `Config`: the schema, file and environment, and every problem at once.
 
 export { INFLIGHT_SHARES } from './derive.ts';
-export { key, list, required, type Complaint } from './fields.ts';
+export { key, list, required, type Mismatch } from './fields.ts';
 export { hasLimits, keyLimits } from './limits.ts';
 export { modelName } from './llm.ts';
 export { loadConfig, printable, resolveConfig, warningsOf } from './load.ts';
@@ -13,4 +13,4 @@ export { toSnake, type Tree } from './schema-tree.ts';
 export { secretsOf } from './secrets.ts';
 export { rowOf, type SeriesName } from './series.ts';
 export { readDuration, writeDuration } from './units.ts';
-export { choice, credential, date, duration, flag, integer, isNetwork, network, orNull, text, type Kind } from './value-types.ts';
+export { choice, credential, date, duration, flag, integer, isNetwork, network, orNull, text, type ValueType } from './value-types.ts';

@@ -6,14 +6,14 @@ import { type Path, whyUnreadable } from './problems.ts';
 import type { Report } from './report.ts';
 import type { Tree } from './schema-tree.ts';
 
-/** A variable of the environment: the key it sets, if any, and what it does when the key's description does not say it. */
+/** An environment variable: the key that it sets, or a description of its own. */
 export interface Variable {
   readonly name: string;
   readonly at?: Path;
-  readonly what?: string;
+  readonly summary?: string;
 }
 
-/** Every variable that is looked at. An empty one counts as unset. */
+/** Every environment variable that is read. An empty variable counts as unset. */
 export const VARIABLES: readonly Variable[] = [
   { name: 'NEWAPI_BASE_URL', at: ['newapi', 'baseUrl'] },
   { name: 'HEIMDALL_PORT', at: ['server', 'port'] },
@@ -21,15 +21,15 @@ export const VARIABLES: readonly Variable[] = [
   { name: 'TLS_CERT_PATH', at: ['server', 'tls', 'certPath'] },
   { name: 'TLS_KEY_PATH', at: ['server', 'tls', 'keyPath'] },
   { name: 'HEIMDALL_SECRET', at: ['secret'] },
-  { name: 'HEIMDALL_CONFIG', what: 'Path of the configuration file' },
+  { name: 'HEIMDALL_CONFIG', summary: 'Path of the configuration file' },
   { name: 'HEIMDALL_ADMIN_TOKEN', at: ['admin', 'token'] },
   { name: 'REDIS_URL', at: ['rateLimit', 'redisUrl'] },
   { name: 'DATABASE_URL', at: ['audit', 'postgres', 'url'] },
 ];
 
 /**
- * The process's variables, with those of a `.env` file in the working directory below them.
- * Works on copies: nothing is written into `process.env`.
+ * The variables of the process, above those of a `.env` file in the working directory.
+ * `process.env` is not changed.
  */
 export function readVariables(report: Report): Variables {
   try {
@@ -43,18 +43,18 @@ export function readVariables(report: Report): Variables {
   }
 }
 
-/** The settings the variables make, as a tree of camelCase keys. */
+/** The settings of the variables as a tree of camelCase keys. */
 export function variablesTree(variables: Variables): Tree {
   const tree: Branch = {};
   for (const { name, at } of VARIABLES) {
     const value = given(variables, name);
     if (value === undefined) continue;
-    if (at) plant(tree, at, value);
+    if (at) setAt(tree, at, value);
   }
   return tree;
 }
 
-/** A variable's value; undefined when it is unset or empty. */
+/** The value of a variable, or undefined when it is unset or empty. */
 export function given(variables: Variables, name: string): string | undefined {
   return variables[name] === '' ? undefined : variables[name];
 }
@@ -63,9 +63,9 @@ interface Branch {
   [key: string]: unknown;
 }
 
-function plant(tree: Branch, at: Path, value: string): void {
+function setAt(tree: Branch, at: Path, value: string): void {
   const [step, ...rest] = at;
   if (step === undefined) return;
   if (rest.length === 0) tree[step] = value;
-  else plant((tree[step] ??= {}) as Branch, rest, value);
+  else setAt((tree[step] ??= {}) as Branch, rest, value);
 }

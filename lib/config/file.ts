@@ -7,16 +7,16 @@ import type { Report } from './report.ts';
 import { isSection, type Tree } from './schema-tree.ts';
 
 /**
- * Reads a YAML (or JSON) file as a tree, keys as written; an empty file is an empty tree. `asked` is what named the file:
- * the path itself or `HEIMDALL_CONFIG`. What cannot be read or parsed is reported, syntax errors and duplicate keys with
- * their line; the lines themselves are never quoted, they may hold secrets.
+ * Reads a YAML or JSON file as a tree with the keys as written. An empty file is an empty tree. `asked` is the source of
+ * the path: the path itself or `HEIMDALL_CONFIG`. Syntax errors and duplicate keys are reported with their line number.
+ * SECURITY: the lines are never quoted, because they may hold secrets.
  */
 export function readTree(path: string, asked: string, report: Report): Tree {
   const text = readText(path, asked, report);
   if (text === undefined) return {};
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
-  for (const { pos, message } of worthSaying(document.errors)) {
+  for (const { pos, message } of relevantErrors(document.errors)) {
     const { line } = lines.linePos(pos[0]);
     const hint = text.split('\n')[line - 1]?.includes('${') ? '; inside { } and [ ] a text with ${NAME} needs quotes' : '';
     report.problem(null, `${path}:${line}`, message.replace(/:? ".*/s, '') + hint);
@@ -24,15 +24,15 @@ export function readTree(path: string, asked: string, report: Report): Tree {
   return document.errors.length > 0 ? {} : toTree(document, path, report);
 }
 
-/** Whether anyone on the machine may read a file. */
+/** Whether every user of the machine may read a file. */
 export function isWorldReadable(path: string): boolean {
   return (statSync(path, { throwIfNoEntry: false })?.mode ?? 0) % 8 >= 4;
 }
 
-/** Every duplicate key, but of the rest the first alone: one slip makes the parser stumble over all that follows. */
-function worthSaying(errors: readonly YAMLParseError[]): YAMLParseError[] {
-  const slip = errors.find(({ code }) => code !== 'DUPLICATE_KEY');
-  return errors.filter((error) => error === slip || (error.code === 'DUPLICATE_KEY' && !(slip && slip.pos[0] < error.pos[0])));
+/** Every duplicate key, and only the first of other errors, because a syntax error causes more errors after it. */
+function relevantErrors(errors: readonly YAMLParseError[]): YAMLParseError[] {
+  const syntaxError = errors.find(({ code }) => code !== 'DUPLICATE_KEY');
+  return errors.filter((error) => error === syntaxError || (error.code === 'DUPLICATE_KEY' && !(syntaxError && syntaxError.pos[0] < error.pos[0])));
 }
 
 function readText(path: string, asked: string, report: Report): string | undefined {
@@ -51,7 +51,7 @@ function toTree(document: ReturnType<typeof parseDocument>, path: string, report
     if (isSection(tree)) return tree;
     report.problem(null, path, expectation('sections of keys', Array.isArray(tree) ? 'a list' : 'a single value', 'server:'));
   } catch (error) {
-    // An alias that is not defined, or so many that the tree would not fit in memory.
+    // An undefined YAML alias, or so many aliases that the tree would not fit in memory.
     report.problem(null, path, error instanceof Error ? error.message : String(error));
   }
   return {};

@@ -1,28 +1,28 @@
 import { VARIABLES, variablesTree } from './environment.ts';
 import type { Variables } from './expand.ts';
 import { isWorldReadable, readTree } from './file.ts';
-import { enter } from './keys.ts';
+import { normalizeKeys } from './key-names.ts';
 import { type Style, writePath } from './paths.ts';
 import type { Path } from './problems.ts';
 import type { Report } from './report.ts';
-import { moveHome } from './aliases.ts';
-import { settle, type Settling } from './resolve-values.ts';
+import { resolveAliases } from './aliases.ts';
+import { resolveValues, type ResolveContext } from './resolve-values.ts';
 import type { Tree } from './schema-tree.ts';
 
-/** One source of settings, settled and in camelCase, and how it calls its places. */
+/** One source of settings, with resolved values and camelCase keys. */
 export interface Layer {
   readonly tree: Tree;
-  /** What the user calls a place: `rate_limit.address.window`, `rateLimit.address.window` or `HEIMDALL_PORT`. */
+  /** A path as the user wrote it: `rate_limit.address.window`, `rateLimit.address.window` or `HEIMDALL_PORT`. */
   readonly name: (at: Path) => string;
-  /** Texts with variables, as the user wrote them, by the name of their place. */
+  /** Texts with variables as the user wrote them, by their written path. */
   readonly written: ReadonlyMap<string, string>;
-  /** Whether it knows single values only, not the sections around them. */
+  /** Set when the source names single values only, and no sections. */
   readonly single?: true;
-  /** Whether it came as an object of a program, which may hold functions. */
+  /** Set when the source is an object of code, which may hold functions. */
   readonly code?: true;
 }
 
-/** The layer of a file; `asked` is what named it. Secrets written into it are warned about. */
+/** The layer of a file. `asked` is the source of its path. Literal secrets in the file cause a warning. */
 export function fileLayer(path: string, asked: string, variables: Variables, report: Report): Layer {
   const literals: string[] = [];
   const layer = read(readTree(path, asked, report), 'snake', { report, variables, literals, written: new Map() });
@@ -30,28 +30,28 @@ export function fileLayer(path: string, asked: string, variables: Variables, rep
     report.warn(name, `a secret is written into ${path}; use a variable like \${NAME}, or ${name.replace(/^.*\./, '')}_file`);
   }
   if (literals.length > 0 && isWorldReadable(path))
-    report.warn(path, `holds secrets and everyone on this machine may read it; chmod 600 ${path}`);
+    report.warn(path, `holds secrets and every user of this machine may read it; run chmod 600 ${path}`);
   return layer;
 }
 
-/** The layer of the object given in code, whose texts are taken as they are. */
+/** The layer of an object given in code. Its texts are not expanded. */
 export function codeLayer(code: Tree, report: Report): Layer {
   return { ...read(code, 'camel', { report, variables: null, literals: [], written: new Map() }), code: true };
 }
 
-/** The layer of the variables that set a key each. */
+/** The layer of the environment variables. */
 export function environmentLayer(variables: Variables): Layer {
   const name = (at: Path): string =>
     VARIABLES.find((variable) => variable.at?.join() === at.join())?.name ?? writePath(at, 'snake');
   return { tree: variablesTree(variables), name, written: new Map(), single: true };
 }
 
-/** A list at `metrics` is `metrics.series`. */
-function read(raw: Tree, style: Style, settling: Omit<Settling, 'name'>): Layer {
+/** Reads a tree. A list at `metrics` means `metrics.series`. */
+function read(raw: Tree, style: Style, context: Omit<ResolveContext, 'name'>): Layer {
   const listed = Array.isArray(raw['metrics']);
-  const entered = enter(listed ? { ...raw, metrics: { enabled: true, series: raw['metrics'] } } : raw, style, settling.report);
-  const { tree, origin } = moveHome(entered, style, settling.report);
+  const normalized = normalizeKeys(listed ? { ...raw, metrics: { enabled: true, series: raw['metrics'] } } : raw, style, context.report);
+  const { tree, origin } = resolveAliases(normalized, style, context.report);
   const name = (at: Path): string =>
     writePath(listed && at[0] === 'metrics' ? ['metrics', ...at.slice(2)] : origin(at), style);
-  return { tree: settle(tree, { ...settling, name }), name, written: settling.written };
+  return { tree: resolveValues(tree, { ...context, name }), name, written: context.written };
 }

@@ -1,13 +1,13 @@
 import type { Path } from './problems.ts';
-import { isSection, type Shape, SHAPE, toSnake, type Tree } from './schema-tree.ts';
+import { isSection, type SchemaNode, SCHEMA_TREE, toSnake, type Tree } from './schema-tree.ts';
 
-/** How the user writes keys: files in snake_case, code in camelCase. */
+/** The case of keys: snake_case in files, camelCase in code. */
 export type Style = 'snake' | 'camel';
 
-/** A place as the user writes it: `llm.backup_providers[0].api_key`. A map's own keys stay as they are. */
+/** A path as the user writes it: `llm.backup_providers[0].api_key`. The keys of a map stay as they are. */
 export function writePath(at: Path, style: Style): string {
   let text = '';
-  let shape: Shape | undefined = SHAPE;
+  let shape: SchemaNode | undefined = SCHEMA_TREE;
   for (const step of at) {
     const own: boolean = shape?.kind === 'map';
     text += writeStep(own || style === 'camel' ? step : toSnake(String(step)), typeof step === 'number', text === '');
@@ -16,7 +16,7 @@ export function writePath(at: Path, style: Style): string {
   return text;
 }
 
-/** The value at a place, or undefined where the tree does not reach. */
+/** The value at a path, or undefined where there is none. */
 export function valueAt(tree: Tree, at: Path): unknown {
   let value: unknown = tree;
   for (const step of at) {
@@ -27,7 +27,7 @@ export function valueAt(tree: Tree, at: Path): unknown {
   return value;
 }
 
-/** The tree without the value at a place. Lists go as a whole: without one item the others would move. */
+/** The tree without the value at a path. A list is removed as a whole, because the indices of its items would change. */
 export function without(tree: Tree, at: Path): Tree {
   const [step, next] = at;
   if (step === undefined || !Object.hasOwn(tree, step)) return tree;
@@ -35,7 +35,7 @@ export function without(tree: Tree, at: Path): Tree {
   return next === undefined || !isSection(value) ? rest : { ...tree, [step]: without(value, at.slice(1)) };
 }
 
-/** Two trees as one; where both say something the upper wins. Sections merge, lists and values do not. */
+/** Merges two trees. Sections are merged; for lists and values the upper one wins. */
 export function merge(lower: Tree, upper: Tree): Tree {
   const result: Record<string, unknown> = { ...lower };
   for (const [key, value] of Object.entries(upper)) {
@@ -45,14 +45,14 @@ export function merge(lower: Tree, upper: Tree): Tree {
   return result;
 }
 
-/** One step of a place as it follows the steps before it. */
+/** One step of a written path. */
 export function writeStep(step: string | number, index: boolean, first: boolean): string {
   if (index) return `[${step}]`;
   if (!/^[\w-]+$/.test(String(step))) return `[${JSON.stringify(step)}]`;
   return first ? String(step) : `.${step}`;
 }
 
-function inside(shape: Shape, step: string | number): Shape | undefined {
+function inside(shape: SchemaNode, step: string | number): SchemaNode | undefined {
   if (shape.kind === 'list' || shape.kind === 'map') return shape.item;
   return shape.kind === 'section' ? shape.keys.find(({ camel }) => camel === step)?.shape : undefined;
 }

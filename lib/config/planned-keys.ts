@@ -1,16 +1,16 @@
 /**
- * A place in the tree of keys that are known but do not take effect yet: `true` is a value of any form, `[…]` a list of
- * sections, an object a section. A section the schema has too (`server`) adds its later keys to it.
+ * A node in the tree of keys that are known but do not take effect yet: `true` is a value of any form, `[…]` a list of
+ * sections, an object a section. A section that the schema has too (`server`) gets these keys in addition.
  */
-export type Later = true | readonly [Later] | LaterSection;
+export type PlannedKey = true | readonly [PlannedKey] | PlannedSection;
 
-/** A section of later keys. */
-export interface LaterSection {
-  readonly [key: string]: Later;
+/** A section of planned keys. */
+export interface PlannedSection {
+  readonly [key: string]: PlannedKey;
 }
 
-/** Every key that is known and takes effect in a later release, as files write it. Using one warns; it is never an error. */
-export const LATER = {
+/** Every planned key, in snake_case. Using one causes a warning, never an error. */
+export const PLANNED_KEYS = {
   server: {
     workers: true,
     http3: {
@@ -30,4 +30,4 @@ export const LATER = {
     },
   },
   anomaly: { mode: true, rules: true, api: true },
-} as const satisfies LaterSection;
+} as const satisfies PlannedSection;

@@ -1,15 +1,15 @@
 import type { Config } from '../../types/config.d.ts';
 import type { Meta } from './fields.ts';
 import { maskUserinfo } from './problems.ts';
-import { type Entry, isSection, type Shape, SHAPE } from './schema-tree.ts';
+import { type KeyEntry, isSection, type SchemaNode, SCHEMA_TREE } from './schema-tree.ts';
 import { writeDuration, writeShare, writeSize } from './units.ts';
 
-/** A configuration as a file would say it: snake_case, units as text, secrets as `***` (null stays null). */
+/** A configuration in the form of a file: snake_case, units as text, secrets as `***`. Null stays null. */
 export function printable(config: Config): object {
-  return print(config, SHAPE) as object;
+  return print(config, SCHEMA_TREE) as object;
 }
 
-function print(value: unknown, shape: Shape): unknown {
+function print(value: unknown, shape: SchemaNode): unknown {
   if (value === null) return null;
   switch (shape.kind) {
     case 'section':
@@ -24,7 +24,7 @@ function print(value: unknown, shape: Shape): unknown {
   }
 }
 
-function printSection(value: unknown, keys: readonly Entry[]): unknown {
+function printSection(value: unknown, keys: readonly KeyEntry[]): unknown {
   if (!isSection(value)) return value;
   return Object.fromEntries(
     keys.filter(({ camel }) => Object.hasOwn(value, camel)).map(({ camel, snake, shape }) => [snake, print(value[camel], shape)]),
@@ -34,7 +34,7 @@ function printSection(value: unknown, keys: readonly Entry[]): unknown {
 function printValue(value: unknown, unit: Meta['unit']): unknown {
   if (unit === 'secret' || (unit === 'token' && isWholeToken(value))) return '***';
   if (typeof value === 'string') return maskUserinfo(value);
-  // A provider of code's own has no other form that a file could hold.
+  // A provider object of code is printed by its name, because a file cannot hold the object.
   if (isSection(value)) return value['name'];
   if (typeof value !== 'number') return value;
   switch (unit) {
@@ -55,5 +55,5 @@ function printValue(value: unknown, unit: Meta['unit']): unknown {
   }
 }
 
-/** What names a token may be one. */
+/** Whether a value may be a whole NewAPI token. */
 const isWholeToken = (value: unknown): boolean => typeof value === 'string' && value.startsWith('sk-');

@@ -1,9 +1,9 @@
-/** A place in the configuration tree, in camelCase: `['llm', 'backupProviders', 0, 'apiKey']`. */
+/** A path in the configuration tree, in camelCase: `['llm', 'backupProviders', 0, 'apiKey']`. */
 export type Path = readonly (string | number)[];
 
 /**
- * A value as an error may show it: short, quoted, and without the user and password of a URL.
- * SECURITY: of several lines only the length: they are no setting, but may be a private key where its path belongs.
+ * A value in the form an error may show: shortened, quoted, and without the user and password of a URL.
+ * SECURITY: a text of several lines is shown by its length, because it may be a private key in place of its path.
  */
 export function show(value: unknown): string {
   if (value === undefined || value === null) return 'nothing';
@@ -12,7 +12,7 @@ export function show(value: unknown): string {
   return typeof value === 'object' ? 'a section of keys' : String(value);
 }
 
-/** What an error may say about a secret, or about text that came out of a variable: its length. */
+/** The length of a value, for secrets and texts from variables, whose values must not be shown. */
 export function showLength(value: unknown): string {
   if (typeof value !== 'string')
     return value === undefined || value === null ? 'nothing' : `a ${Array.isArray(value) ? 'list' : typeof value}`;
@@ -24,7 +24,7 @@ export function maskUserinfo(text: string): string {
   return text.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/?#]*@/i, '$1***@');
 }
 
-/** The candidate nearest to a mistyped name, or undefined when none is close. */
+/** The candidate closest to a misspelled name, or undefined when none is close. */
 export function nearest(name: string, candidates: Iterable<string>): string | undefined {
   const wanted = bare(name);
   let best: string | undefined;
@@ -36,13 +36,13 @@ export function nearest(name: string, candidates: Iterable<string>): string | un
   return best;
 }
 
-/** ` Did you mean rate_limit?`, or nothing when no candidate is near. */
+/** ` Did you mean rate_limit?`, or an empty text when no candidate is close. */
 export function suggestion(name: string, candidates: Iterable<string>): string {
   const guess = nearest(name, candidates);
   return guess === undefined ? '' : ` Did you mean ${guess}?`;
 }
 
-/** Why a file could not be read, in words. */
+/** The reason why a file cannot be read, in words. */
 export function whyUnreadable(error: unknown): string {
   const code = error instanceof Error && 'code' in error ? String(error.code) : String(error);
   return { ENOENT: 'no such file', ENOTDIR: 'no such file', EACCES: 'permission denied', EISDIR: 'a directory' }[code] ?? code;

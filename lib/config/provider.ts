@@ -1,16 +1,16 @@
 import type { Provider } from '../../types/provider.d.ts';
-import type { Complaint } from './fields.ts';
-import { type Kind, text, url } from './value-types.ts';
+import type { Mismatch } from './fields.ts';
+import { type ValueType, text, url } from './value-types.ts';
 import { type Path, show } from './problems.ts';
 
-/** Providers known by name; any other name needs an `endpoint`. */
+/** Providers known by name. Any other name requires an `endpoint`. */
 export const PROVIDERS = ['newapi', 'openai', 'anthropic', 'ollama'] as const;
 
 const name = text('the name of a provider', 'openai', /^[\w.-]+$/, (written) => written.toLowerCase());
 const base = url('https://api.openai.com/v1');
 
-/** A provider's name, or in code an object, whose fields {@link checkProvider} looks at. */
-export const provider: Kind<string | Provider> = {
+/** A provider's name, or in code an object. {@link checkProvider} checks the fields of the object. */
+export const provider: ValueType<string | Provider> = {
   ...name,
   read: (value) => (isObject(value) ? (value as Provider) : name.read(value)),
   input: 'string | Provider',
@@ -18,11 +18,11 @@ export const provider: Kind<string | Provider> = {
   words: PROVIDERS,
 };
 
-/** What a target's provider is called. */
+/** The name of a target's provider. */
 export const providerName = (given: string | Provider): string => (typeof given === 'string' ? given : given.name);
 
-/** A copy with what was given and nothing else: nothing of the caller's is frozen, and methods stay with their object. */
-export function heldProvider(given: string | Provider): string | Provider {
+/** A copy of a provider's known fields, so that the caller's object is not frozen. Methods stay bound to their object. */
+export function copyProvider(given: string | Provider): string | Provider {
   if (typeof given === 'string') return given;
   const { endpoint, speaks, credential, probe, errorStatus } = given;
   return {
@@ -35,11 +35,11 @@ export function heldProvider(given: string | Provider): string | Provider {
   };
 }
 
-/** Where the problems of an object go. */
-interface Refusals {
-  /** Whether the value at a path came from code. */
+/** Receives the problems of a provider object. */
+interface ProblemReceiver {
+  /** Whether the value at a path was given in code. */
   isCode(at: Path): boolean;
-  refuse(at: Path, complaint: Complaint, got?: string): void;
+  refuse(at: Path, mismatch: Mismatch, got?: string): void;
 }
 
 interface Field {
@@ -59,25 +59,25 @@ const FIELDS: Readonly<Record<keyof Provider, Field>> = {
   errorStatus: { ...FUNCTION, expected: 'a function that gives an HTTP status from 400 to 599', example: '(error, status) => status' },
 };
 
-/** Refuses an object that is no provider, field by field; its functions are tried with a key that is none. */
-export function checkProvider(given: string | Provider, at: Path, sources: Refusals): void {
+/** Checks a provider object field by field. Its functions are called once with a placeholder key. */
+export function checkProvider(given: string | Provider, at: Path, sources: ProblemReceiver): void {
   if (typeof given === 'string') return;
-  if (!sources.isCode(at)) return sources.refuse(at, { expected: 'the name of a provider; an object can be given in code alone', example: 'openai' });
-  const sound = (Object.keys(FIELDS) as (keyof Provider)[]).filter((field) => {
+  if (!sources.isCode(at)) return sources.refuse(at, { expected: 'the name of a provider; an object is accepted in code only', example: 'openai' });
+  const validFields = (Object.keys(FIELDS) as (keyof Provider)[]).filter((field) => {
     const { expected, example, fits } = FIELDS[field];
     const value: unknown = given[field];
     if ((value === undefined && field !== 'name') || fits(value)) return true;
     sources.refuse([...at, field], { expected, example }, typeof value === 'function' ? 'a function' : show(value));
     return false;
   });
-  for (const field of sound) {
-    const wrong = tried(given, field);
+  for (const field of validFields) {
+    const wrong = wrongResultOf(given, field);
     if (wrong !== null) sources.refuse([...at, field], FIELDS[field], wrong);
   }
 }
 
-/** What a function gave instead of what it should, or null. */
-function tried(given: Provider, field: keyof Provider): string | null {
+/** The wrong result of a provider's function, or null when the result is valid. */
+function wrongResultOf(given: Provider, field: keyof Provider): string | null {
   const { credential, probe, errorStatus } = given;
   try {
     if (field === 'credential' && credential) return firstOf(templatesOf(given), (template) => headersProblem(credential.call(given, 'key', template)));
@@ -102,17 +102,17 @@ function firstOf<T>(list: readonly T[], problem: (item: T) => string | null): st
 const templatesOf = ({ speaks }: Provider): readonly string[] => (isTexts(speaks) ? speaks : ['/v1/chat/completions']);
 
 function headersProblem(given: unknown): string | null {
-  if (!isTexts(given)) return Array.isArray(given) ? 'a list that holds something else than text' : show(given);
+  if (!isTexts(given)) return Array.isArray(given) ? 'a list with an item that is not text' : show(given);
   if (given.length % 2 === 1) return `a list of ${given.length}`;
   const wrong = given.findIndex((part, index) => !(index % 2 === 0 ? /^[\w!#$%&'*+.^`|~-]+$/ : /^[\t\x20-\x7e\x80-\xff]*$/).test(part));
-  return wrong === -1 ? null : `a ${wrong % 2 === 0 ? 'name' : 'value'} at ${wrong} that no header can have`;
+  return wrong === -1 ? null : `an invalid header ${wrong % 2 === 0 ? 'name' : 'value'} at ${wrong}`;
 }
 
 const pathProblem = (given: unknown): string | null => (typeof given === 'string' && /^\/[\x21-\x7e]*$/.test(given) ? null : show(given));
 
 const statusProblem = (given: unknown): string | null => (isStatus(given) ? null : show(given));
 
-/** Whether a number is the status of an error. */
+/** Whether a value is an HTTP status of an error, 400 to 599. */
 export const isStatus = (given: unknown): given is number => typeof given === 'number' && Number.isInteger(given) && given >= 400 && given <= 599;
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -1,23 +1,27 @@
 import type { Path } from './problems.ts';
 import type { Problem } from '../errors.ts';
 
-/** Gathers what is wrong and what is worth a warning, so that everything is said at once. */
+/** Collects problems and warnings, so that all are reported at once. */
 export class Report {
   readonly problems: Problem[] = [];
   readonly warnings: string[] = [];
-  readonly #broken: Path[] = [];
-  #whole = true;
+  readonly #invalid: Path[] = [];
+  #complete = true;
 
-  /** Adds a problem; `at` is the place whose value is now unknown (null: any may be), `path` what the user calls it. */
+  /**
+   * Adds a problem.
+   * @param at path of the value that is now unknown; null when any value may be.
+   * @param path the path as the user wrote it.
+   */
   problem(at: Path | null, path: string, message: string): void {
     this.problems.push({ path, message });
-    if (at === null) this.#whole = false;
-    else this.#broken.push(at);
+    if (at === null) this.#complete = false;
+    else this.#invalid.push(at);
   }
 
-  /** Whether every source could be read: without one, rules about the rest would guess. */
-  get whole(): boolean {
-    return this.#whole;
+  /** Whether every source could be read. Otherwise rules over several keys cannot be checked. */
+  get complete(): boolean {
+    return this.#complete;
   }
 
   /** Adds a warning. */
@@ -25,8 +29,8 @@ export class Report {
     this.warnings.push(`${path}: ${message}`);
   }
 
-  /** Whether nothing at, above or below a place is in doubt, so that what is said about it is true. */
-  sound(at: Path): boolean {
-    return !this.#broken.some((path) => path.every((step, index) => index >= at.length || step === at[index]));
+  /** Whether no value at, above or below a path has a problem, so that a rule can rely on it. */
+  isValid(at: Path): boolean {
+    return !this.#invalid.some((path) => path.every((step, index) => index >= at.length || step === at[index]));
   }
 }

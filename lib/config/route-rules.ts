@@ -1,32 +1,32 @@
 import type { RouteConfig } from '../../types/config.d.ts';
 import { type Path, show } from './problems.ts';
 import { HANDLERS, handlerOf, METHODS, pathOf } from './routes.ts';
-import type { Draft } from './schema.ts';
+import type { ParsedConfig } from './schema.ts';
 import type { Sources } from './sources.ts';
 
-/** Headers that carry a credential: what they must hold is for `auth` to say, and no value of theirs is printed. */
+/** Headers that carry a credential. Only `auth` checks their values, and no value of them is printed. */
 const CREDENTIALS: ReadonlySet<string> = new Set(['authorization', 'cookie', 'proxy-authorization', 'x-api-key', 'x-goog-api-key', 'mj-api-secret']);
 
-/** What the keys of a row, and rows among each other, must agree on. */
-export function checkRoutes(draft: Draft, sources: Sources): void {
-  const paths = draft.routes.map(pathOf);
-  for (const [index, row] of draft.routes.entries()) {
+/** Checks the keys of each row against each other, and the rows against each other. */
+export function checkRoutes(parsed: ParsedConfig, sources: Sources): void {
+  const paths = parsed.routes.map(pathOf);
+  for (const [index, row] of parsed.routes.entries()) {
     const at: Path = ['routes', index];
     const whole = paths[index] as string;
     const first = paths.indexOf(whole);
     if (first < index) sources.refuse([...at, 'path'], { expected: `another path than route ${first}, ${whole}` });
-    checkPlace(draft, whole, handlerOf(row, draft.endpoints), at, sources);
-    checkMethods(row.methods, handlerOf(row, draft.endpoints), at, sources);
+    checkPlace(parsed, whole, handlerOf(row, parsed.endpoints), at, sources);
+    checkMethods(row.methods, handlerOf(row, parsed.endpoints), at, sources);
     checkHeaders(row.headers, at, sources);
     row.middleware.forEach((name, place) => {
       if (row.middleware.indexOf(name) < place) sources.refuse([...at, 'middleware', place], { expected: 'each part once' }, `${show(name)} again`);
     });
-    checkOwn(draft, row, handlerOf(row, draft.endpoints), at, sources);
+    checkOwn(parsed, row, handlerOf(row, parsed.endpoints), at, sources);
   }
 }
 
-/** Where the gate has an endpoint of its own, nothing else can answer. */
-function checkPlace({ endpoints, admin }: Draft, whole: string, handler: RouteConfig['handler'], at: Path, sources: Sources): void {
+/** A route cannot take the path of an endpoint of the gate. */
+function checkPlace({ endpoints, admin }: ParsedConfig, whole: string, handler: RouteConfig['handler'], at: Path, sources: Sources): void {
   const within = (base: string | false): boolean => base !== false && (whole === base || whole.startsWith(`${base}/`));
   if (within(admin.path)) sources.refuse([...at, 'path'], { expected: `a path outside admin.path, ${admin.path}` });
   for (const [name, taken] of Object.entries(endpoints)) {
@@ -52,16 +52,16 @@ function checkHeaders(headers: Readonly<Record<string, string>>, at: Path, sourc
     const place = [...at, 'headers', name];
     if (!/^[\w!#$%&'*+.^`|~-]+$/.test(name)) sources.refuse(place, { expected: 'the name of a header', example: 'x-api-version' }, show(name));
     else if (seen.has(lower)) sources.refuse(place, { expected: 'each header once' }, `${show(name)} again`);
-    else if (CREDENTIALS.has(lower) && value !== '*') sources.refuse(place, { expected: '*, since auth judges credentials', example: '*', unit: 'secret' });
+    else if (CREDENTIALS.has(lower) && value !== '*') sources.refuse(place, { expected: '*, because auth checks credentials', example: '*', unit: 'secret' });
     seen.add(lower);
   }
 }
 
-function checkOwn({ metrics }: Draft, { healthCheck: check, middleware }: Draft['routes'][number], handler: RouteConfig['handler'], at: Path, sources: Sources): void {
-  if (HANDLERS[handler].own && check?.enabled) sources.refuse([...at, 'healthCheck'], { expected: `none on a route that the gateway answers itself (${handler})` });
+function checkOwn({ metrics }: ParsedConfig, { healthCheck: check, middleware }: ParsedConfig['routes'][number], handler: RouteConfig['handler'], at: Path, sources: Sources): void {
+  if (HANDLERS[handler].own && check?.enabled) sources.refuse([...at, 'healthCheck'], { expected: `no health check on a route that the gateway answers itself (${handler})` });
   if (handler !== 'metrics') return;
   if (!metrics.enabled) sources.refuse([...at, 'handler'], { expected: 'another one while metrics.enabled is false', example: 'proxy' }, show(handler));
   if (metrics.token === null && !(middleware as readonly unknown[]).includes('auth')) {
-    sources.refuse([...at, 'middleware'], { expected: 'auth, or metrics.token beside it: else anyone could read the metrics', example: ['auth'] });
+    sources.refuse([...at, 'middleware'], { expected: 'auth, or metrics.token, because otherwise every caller could read the metrics', example: ['auth'] });
   }
 }

@@ -6,17 +6,18 @@ import { valueAt } from './paths.ts';
 import { type Path, show, whyUnreadable } from './problems.ts';
 import { checkProvider, providerName, PROVIDERS } from './provider.ts';
 import { checkRoutes } from './route-rules.ts';
-import type { Draft } from './schema.ts';
+import type { ParsedConfig } from './schema.ts';
 import type { Sources } from './sources.ts';
 import { writeDuration, writeSize } from './units.ts';
 
-/** What one key alone cannot say. It is asked only when nothing it reads is in doubt. */
+/** A check over several keys, or against the machine. It runs only when none of the values it reads has a problem. */
 interface Rule {
+  /** Paths of the values that the check reads. */
   readonly reads: readonly string[];
-  readonly check: (draft: Draft, sources: Sources) => void;
+  readonly check: (parsed: ParsedConfig, sources: Sources) => void;
 }
 
-/** Everything that several keys, or the machine, must agree on. */
+/** All rules, in the order of their checks. */
 const RULES: readonly Rule[] = [
   { reads: ['server.tls'], check: bothTlsPaths },
   { reads: ['server.tls'], check: readableTlsFiles },
@@ -25,54 +26,54 @@ const RULES: readonly Rule[] = [
   { reads: ['endpoints'], check: differentEndpoints },
   { reads: ['llm.provider', 'llm.endpoint', 'llm.backupProviders'], check: knownProviders },
   { reads: ['routes', 'endpoints', 'admin', 'metrics'], check: checkRoutes },
-  { reads: ['llm.prices'], check: namesOfPrices },
-  { reads: ['llm.retry.initialDelay', 'llm.retry.maxDelay'], check: growingDelay },
+  { reads: ['llm.prices'], check: validPriceNames },
+  { reads: ['llm.retry.initialDelay', 'llm.retry.maxDelay'], check: initialDelayBelowMax },
   { reads: ['llm.retry.retryableErrors'], check: errorsOnce },
   { reads: ['auth.mode', 'llm.provider', 'llm.apiKey'], check: noOpenRelay },
   { reads: ['auth.keys'], check: uniqueKeys },
-  { reads: ['auth.mode', 'auth.jwt'], check: wholeJwt },
-  { reads: ['auth', 'llm'], check: jwtReachesSomebody },
+  { reads: ['auth.mode', 'auth.jwt'], check: completeJwt },
+  { reads: ['auth', 'llm'], check: jwtHasTarget },
   { reads: ['secret', 'rateLimit.redisUrl', 'audit.postgres.url'], check: sharedSecret },
-  { reads: ['rateLimit.store', 'rateLimit.redisUrl'], check: redisHasPlace },
-  { reads: ['admin', 'endpoints'], check: adminApart },
+  { reads: ['rateLimit.store', 'rateLimit.redisUrl'], check: redisHasUrl },
+  { reads: ['admin', 'endpoints'], check: adminPathSeparate },
   { reads: ['admin', 'server.tls'], check: adminAddress },
   { reads: ['server.healthCheck.checks'], check: knownChecks },
   { reads: ['cors'], check: noWildcardCredentials },
   { reads: ['middleware'], check: partsOnce },
   { reads: ['middleware', 'llm'], check: authWhereNeeded },
-  { reads: ['middleware'], check: harmlessOrder },
-  { reads: ['middleware', 'audit.durability', 'audit.onFull'], check: recordsAreMade },
+  { reads: ['middleware'], check: safeOrder },
+  { reads: ['middleware', 'audit.durability', 'audit.onFull'], check: recordsAreWritten },
   { reads: ['middleware', 'routes', 'rateLimit', 'auth.keys'], check: limitsAreChecked },
-  { reads: ['rateLimit.policies'], check: policiesLimit },
+  { reads: ['rateLimit.policies'], check: policiesHaveEffect },
 ];
 
-/** Applies every rule whose keys could be read. */
-export function checkRules(draft: Draft, sources: Sources): void {
-  if (!sources.report.whole) return;
+/** Checks every rule whose values could be read. */
+export function checkRules(parsed: ParsedConfig, sources: Sources): void {
+  if (!sources.report.complete) return;
   for (const { reads, check } of RULES) {
-    if (reads.every((place) => sources.report.sound(place.split('.')))) check(draft, sources);
+    if (reads.every((place) => sources.report.isValid(place.split('.')))) check(parsed, sources);
   }
 }
 
-function bothTlsPaths({ server: { tls } }: Draft, sources: Sources): void {
+function bothTlsPaths({ server: { tls } }: ParsedConfig, sources: Sources): void {
   if (!tls || (tls.certPath === null) === (tls.keyPath === null)) return;
   const [given, missing, example] =
     tls.keyPath === null
       ? ['certPath', 'key_path (or TLS_KEY_PATH)', '/certs/server.key']
       : ['keyPath', 'cert_path (or TLS_CERT_PATH)', '/certs/server.crt'];
-  sources.refuse(['server', 'tls', given], { expected: `${missing} beside it`, example }, 'nothing');
+  sources.refuse(['server', 'tls', given], { expected: `${missing} as well`, example }, 'nothing');
 }
 
-function readableTlsFiles({ server: { tls } }: Draft, sources: Sources): void {
+function readableTlsFiles({ server: { tls } }: ParsedConfig, sources: Sources): void {
   for (const at of ['certPath', 'keyPath'] as const) {
     const path = tls?.[at] ?? null;
-    const why = path === null ? null : whyNot(path);
+    const why = path === null ? null : reasonUnreadable(path);
     const place = ['server', 'tls', at];
     if (why !== null) sources.refuse(place, { expected: 'a readable file' }, `${sources.got(place)} (${why})`);
   }
 }
 
-function whyNot(path: string): string | null {
+function reasonUnreadable(path: string): string | null {
   try {
     readFileSync(path);
     return null;
@@ -81,19 +82,19 @@ function whyNot(path: string): string | null {
   }
 }
 
-function bufferWithinBody({ server: { bufferBodyBytes, maxBodyBytes } }: Draft, sources: Sources): void {
+function bufferWithinBody({ server: { bufferBodyBytes, maxBodyBytes } }: ParsedConfig, sources: Sources): void {
   if (bufferBodyBytes === null || bufferBodyBytes <= maxBodyBytes) return;
   sources.refuse(['server', 'bufferBodyBytes'], { expected: `at most max_body_bytes (${writeSize(maxBodyBytes)})` });
 }
 
-function bodyWithinShare({ server: { bufferBodyBytes, maxBodyBytes, maxInflightBytes } }: Draft, sources: Sources): void {
+function bodyWithinShare({ server: { bufferBodyBytes, maxBodyBytes, maxInflightBytes } }: ParsedConfig, sources: Sources): void {
   const largest = Math.min(bufferBodyBytes ?? BUFFER_BODY_BYTES, maxBodyBytes);
   const share = Math.floor(maxInflightBytes / INFLIGHT_SHARES);
   if (largest <= share) return;
-  sources.warn(['server', 'maxInflightBytes'], `a body above ${writeSize(share)}, a caller's share of it, is refused, though buffer_body_bytes allows ${writeSize(largest)}`);
+  sources.warn(['server', 'maxInflightBytes'], `a body above ${writeSize(share)}, the share of one caller, is refused, although buffer_body_bytes allows ${writeSize(largest)}`);
 }
 
-function differentEndpoints({ endpoints }: Draft, sources: Sources): void {
+function differentEndpoints({ endpoints }: ParsedConfig, sources: Sources): void {
   const names = ['health', 'metrics', 'log'] as const;
   for (const [at, name] of names.entries()) {
     const first = names.slice(0, at).find((other) => endpoints[other] !== false && endpoints[other] === endpoints[name]);
@@ -101,7 +102,7 @@ function differentEndpoints({ endpoints }: Draft, sources: Sources): void {
   }
 }
 
-function knownProviders({ llm }: Draft, sources: Sources): void {
+function knownProviders({ llm }: ParsedConfig, sources: Sources): void {
   for (const [at, { provider, endpoint }] of targets(llm)) {
     checkProvider(provider, [...at, 'provider'], sources);
     const its = typeof provider === 'string' ? null : (provider.endpoint ?? null);
@@ -115,34 +116,34 @@ function knownProviders({ llm }: Draft, sources: Sources): void {
   }
 }
 
-function namesOfPrices({ llm: { prices } }: Draft, sources: Sources): void {
+function validPriceNames({ llm: { prices } }: ParsedConfig, sources: Sources): void {
   for (const name of Object.keys(prices)) {
     if (/^[^*]*[^]$/.test(name)) continue;
-    const expected = 'the name of a model, or what names begin with and one * at the end';
+    const expected = 'the name of a model, or a prefix with one * at the end';
     sources.refuse(['llm', 'prices', name], { expected, example: 'gpt-5*' }, show(name));
   }
 }
 
-function growingDelay({ llm: { retry } }: Draft, sources: Sources): void {
+function initialDelayBelowMax({ llm: { retry } }: ParsedConfig, sources: Sources): void {
   const { initialDelay, maxDelay } = retry;
   const at = ['llm', 'retry', 'initialDelay'];
   if (initialDelay <= maxDelay || valueAt(sources.tree, at) === undefined) return;
-  sources.warn(at, `no wait is longer than max_delay (${writeDuration(maxDelay)}), the first included`);
+  sources.warn(at, `is limited by max_delay (${writeDuration(maxDelay)})`);
 }
 
-function errorsOnce({ llm: { retry } }: Draft, sources: Sources): void {
+function errorsOnce({ llm: { retry } }: ParsedConfig, sources: Sources): void {
   once(retry.retryableErrors, 'error', ['llm', 'retry', 'retryableErrors'], sources);
 }
 
-function noOpenRelay({ auth, llm }: Draft, sources: Sources): void {
+function noOpenRelay({ auth, llm }: ParsedConfig, sources: Sources): void {
   if (auth.mode !== 'passthrough' || !isOwn(llm)) return;
   const at = ['llm', llm.provider === 'newapi' ? 'apiKey' : 'provider'];
   const why = `${sources.name(at)} is ${llm.provider === 'newapi' ? 'set' : providerName(llm.provider)}`;
-  const expected = `keys, since ${why} and anyone would be let in to spend that credential`;
+  const expected = `keys, because ${why} and every caller could use that credential`;
   sources.refuse(['auth', 'mode'], { expected, example: 'keys' });
 }
 
-function uniqueKeys({ auth: { keys } }: Draft, sources: Sources): void {
+function uniqueKeys({ auth: { keys } }: ParsedConfig, sources: Sources): void {
   for (const field of ['name', 'sha256'] as const) {
     keys.forEach((key, index) => {
       const first = keys.findIndex((other) => other[field] === key[field]);
@@ -152,59 +153,59 @@ function uniqueKeys({ auth: { keys } }: Draft, sources: Sources): void {
   }
 }
 
-function wholeJwt({ auth: { mode, jwt } }: Draft, sources: Sources): void {
+function completeJwt({ auth: { mode, jwt } }: ParsedConfig, sources: Sources): void {
   if (mode !== 'jwt') return;
   const missing = (['issuer', 'audience', 'jwksUri'] as const).filter((field) => (jwt?.[field] ?? null) === null);
   for (const field of missing) sources.refuse(['auth', 'jwt', field], { expected: 'a value while auth.mode is jwt', example: examples[field] }, 'nothing');
 }
 
-/** NewAPI takes no token of another issuer. */
-function jwtReachesSomebody({ auth: { mode, jwt }, llm }: Draft, sources: Sources): void {
+/** NewAPI does not accept tokens of another issuer, so a JWT caller needs a credential for some target. */
+function jwtHasTarget({ auth: { mode, jwt }, llm }: ParsedConfig, sources: Sources): void {
   if (mode !== 'jwt' || jwt === null || jwt.upstreamCredential !== null || targets(llm).some(([, target]) => isOwn(target))) return;
-  sources.warn(['auth', 'jwt'], 'its callers reach nobody: give them upstream_credential, a token of NewAPI, or llm an api_key');
+  sources.warn(['auth', 'jwt'], 'JWT callers reach no target; set upstream_credential, a token of NewAPI, or an api_key of llm');
 }
 
 const examples = { issuer: 'https://login.example.com/', audience: 'heimdall', jwksUri: 'https://login.example.com/.well-known/jwks.json' };
 
-/** Each instance would generate its own, and none would know the identities of another. */
-function sharedSecret({ secret, rateLimit: { redisUrl }, audit: { postgres } }: Draft, sources: Sources): void {
+/** Without a configured secret each instance would generate its own, and token identities would differ between instances. */
+function sharedSecret({ secret, rateLimit: { redisUrl }, audit: { postgres } }: ParsedConfig, sources: Sources): void {
   const shared = redisUrl !== null ? ['rateLimit', 'redisUrl'] : postgres.url !== null ? ['audit', 'postgres', 'url'] : null;
   if (shared === null || secret !== null) return;
   sources.refuse(['secret'], { expected: `the same text on every instance while ${sources.name(shared)} is set`, example: '${HEIMDALL_SECRET}' }, 'nothing');
 }
 
-function redisHasPlace({ rateLimit: { store, redisUrl } }: Draft, sources: Sources): void {
+function redisHasUrl({ rateLimit: { store, redisUrl } }: ParsedConfig, sources: Sources): void {
   if (store !== 'redis' || redisUrl !== null) return;
   sources.refuse(['rateLimit', 'redisUrl'], { expected: 'a URL while rate_limit.store is redis', example: 'redis://127.0.0.1:6379' }, 'nothing');
 }
 
-function adminApart({ admin, endpoints: { health, metrics, log } }: Draft, sources: Sources): void {
+function adminPathSeparate({ admin, endpoints: { health, metrics, log } }: ParsedConfig, sources: Sources): void {
   const other = [health, metrics, log].find((path) => path !== false && (path === admin.path || path.startsWith(`${admin.path}/`)));
   if (other === undefined) return;
   sources.refuse(['admin', 'path'], { expected: `a path that does not hold ${String(other)}`, example: '/heimdall' });
 }
 
-function adminAddress({ admin: { token, listen }, server: { tls } }: Draft, sources: Sources): void {
+function adminAddress({ admin: { token, listen }, server: { tls } }: ParsedConfig, sources: Sources): void {
   if (listen === null || listen === false) return;
-  if (token === null) return sources.warn(['admin', 'listen'], 'does nothing without admin.token');
+  if (token === null) return sources.warn(['admin', 'listen'], 'has no effect without admin.token');
   if (tls !== null || /^(?:127\.|localhost:|\[::1\]:)/.test(listen)) return;
-  sources.warn(['admin', 'listen'], 'the admin token crosses the network in clear; set server.tls, or listen on 127.0.0.1');
+  sources.warn(['admin', 'listen'], 'the admin token crosses the network in clear text; set server.tls, or listen on 127.0.0.1');
 }
 
-function knownChecks({ server: { healthCheck } }: Draft, sources: Sources): void {
+function knownChecks({ server: { healthCheck } }: ParsedConfig, sources: Sources): void {
   for (const name of Object.keys(healthCheck?.checks ?? {})) {
     if ((CHECKS as readonly string[]).includes(name)) continue;
     sources.refuse(['server', 'healthCheck', 'checks', name], { expected: `one of ${CHECKS.join(', ')}`, example: 'memory: system', words: CHECKS }, show(name));
   }
 }
 
-function noWildcardCredentials({ cors }: Draft, sources: Sources): void {
+function noWildcardCredentials({ cors }: ParsedConfig, sources: Sources): void {
   if (!cors?.credentials || !cors.allowOrigins.includes('*')) return;
-  const expected = 'false while allow_origins holds *, which browsers refuse together';
+  const expected = 'false while allow_origins holds *, because browsers refuse the combination';
   sources.refuse(['cors', 'credentials'], { expected, example: 'allow_origins: ["https://app.example.com"]' });
 }
 
-function partsOnce({ middleware }: Draft, sources: Sources): void {
+function partsOnce({ middleware }: ParsedConfig, sources: Sources): void {
   once(middleware ?? [], 'part', ['middleware'], sources);
 }
 
@@ -215,24 +216,24 @@ function once(names: readonly string[], what: string, at: Path, sources: Sources
   });
 }
 
-function authWhereNeeded({ middleware, llm }: Draft, sources: Sources): void {
+function authWhereNeeded({ middleware, llm }: ParsedConfig, sources: Sources): void {
   if (!middleware || middleware.includes('auth')) return;
   const [at] = targets(llm).find(([, target]) => isOwn(target)) ?? [];
   if (!at) {
-    sources.warn(['middleware'], 'auth is left out, so only NewAPI asks for a key; refused keys still cost it the work');
+    sources.warn(['middleware'], 'auth is left out, so only NewAPI checks keys, and requests with a wrong key reach it');
     return;
   }
-  const expected = `auth among the parts, since ${sources.name(at)} is reached with the gateway's own credential`;
+  const expected = `auth among the parts, because ${sources.name(at)} is reached with the gateway's own credential`;
   sources.refuse(['middleware'], { expected, example: [...middleware, 'auth'] }, middleware.join(', ') || 'an empty list');
 }
 
-function recordsAreMade({ middleware, audit }: Draft, sources: Sources): void {
+function recordsAreWritten({ middleware, audit }: ParsedConfig, sources: Sources): void {
   if (!middleware || middleware.includes('logging')) return;
   const asked = audit.durability === 'strict' ? 'durability' : audit.onFull === 'refuse' ? 'onFull' : null;
   if (asked !== null) sources.warn(['middleware'], `logging is left out, so no request is recorded and ${sources.name(['audit', asked])} has no effect`);
 }
 
-function harmlessOrder({ middleware }: Draft, sources: Sources): void {
+function safeOrder({ middleware }: ParsedConfig, sources: Sources): void {
   if (!middleware?.includes('auth')) return;
   const auth = middleware.indexOf('auth');
   const rateLimit = middleware.indexOf('rate_limit');
@@ -240,25 +241,25 @@ function harmlessOrder({ middleware }: Draft, sources: Sources): void {
   if (rateLimit > auth)
     sources.warn(['middleware'], 'auth stands before rate_limit, so guessing keys is not limited; put rate_limit first');
   if (middleware.indexOf('cors') > auth)
-    sources.warn(['middleware'], 'cors stands after auth, but preflights carry no key and would be refused; put cors first');
+    sources.warn(['middleware'], 'cors stands after auth, so preflights, which carry no key, are refused; put cors first');
 }
 
-function limitsAreChecked({ middleware, routes, rateLimit, auth }: Draft, sources: Sources): void {
+function limitsAreChecked({ middleware, routes, rateLimit, auth }: ParsedConfig, sources: Sources): void {
   if (middleware?.includes('key_limit') !== false || routes.some((route) => (route.middleware as readonly string[]).includes('key_limit'))) return;
   if (!hasLimits(rateLimit.key) && rateLimit.policies.length === 0 && !auth.keys.some(hasLimits)) return;
   sources.warn(['middleware'], 'key_limit is left out, so the limits of keys and policies have no effect');
 }
 
-function policiesLimit({ rateLimit: { policies } }: Draft, sources: Sources): void {
+function policiesHaveEffect({ rateLimit: { policies } }: ParsedConfig, sources: Sources): void {
   policies.forEach((policy, at) => {
-    if (!hasLimits(policy) && policy.cidrs.length === 0) sources.warn(['rateLimit', 'policies', at], 'has neither a limit nor cidrs, so it does nothing');
+    if (!hasLimits(policy) && policy.cidrs.length === 0) sources.warn(['rateLimit', 'policies', at], 'has neither a limit nor cidrs, so it has no effect');
   });
 }
 
-type Target = Draft['llm']['backupProviders'][number];
+type Target = ParsedConfig['llm']['backupProviders'][number];
 
-/** Every target and its place, the primary first. */
-function targets(llm: Draft['llm']): [Path, Target][] {
+/** Every target with its path, the primary first. */
+function targets(llm: ParsedConfig['llm']): [Path, Target][] {
   return [
     [['llm'], llm],
     ...llm.backupProviders.map((target, index): [Path, Target] => [['llm', 'backupProviders', index], target]),

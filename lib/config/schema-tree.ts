@@ -1,41 +1,41 @@
 import type { Meta } from './fields.ts';
 import { SERVER_HEALTH } from './health.ts';
-import { type Later, LATER, type LaterSection } from './planned-keys.ts';
+import { type PlannedKey, PLANNED_KEYS, type PlannedSection } from './planned-keys.ts';
 import type { Path } from './problems.ts';
 import { schema } from './schema.ts';
 
-/** The form of a place in the configuration: the schema's and the later keys' in one tree. */
-export type Shape =
+/** A node of the configuration tree: the keys of the schema and the planned keys. */
+export type SchemaNode =
   | Section
-  | { readonly kind: 'list'; readonly later: boolean; readonly item: Shape; readonly example: unknown }
-  | { readonly kind: 'map'; readonly later: boolean; readonly item: Shape }
-  | { readonly kind: 'value'; readonly later: boolean; readonly meta: Meta | undefined };
+  | { readonly kind: 'list'; readonly planned: boolean; readonly item: SchemaNode; readonly example: unknown }
+  | { readonly kind: 'map'; readonly planned: boolean; readonly item: SchemaNode }
+  | { readonly kind: 'value'; readonly planned: boolean; readonly meta: Meta | undefined };
 
 /** A section and its keys. */
 export interface Section {
   readonly kind: 'section';
-  readonly later: boolean;
-  readonly keys: readonly Entry[];
+  readonly planned: boolean;
+  readonly keys: readonly KeyEntry[];
 }
 
-/** A key of a section under both of its names. `fileOf` is the secret whose file this key points to. */
-export interface Entry {
+/** A key of a section with both of its names. `fileOf` is the secret that this key gives the file of. */
+export interface KeyEntry {
   readonly camel: string;
   readonly snake: string;
-  readonly shape: Shape;
-  readonly fileOf?: Entry;
+  readonly shape: SchemaNode;
+  readonly fileOf?: KeyEntry;
 }
 
-/** A place where a setting may stand beside its own. */
-export interface SecondPlace {
+/** An alternative path of a key. */
+export interface Alias {
   readonly from: Path;
   readonly to: Path;
-  /** Keys of which one must be given; without, the place is always one. */
+  /** The alias applies only when one of these keys is given. Without the list it always applies. */
   readonly having?: readonly string[];
 }
 
-/** Every second place, in the order in which what stands there is moved to the first one. */
-export const SECOND_PLACES: readonly SecondPlace[] = [
+/** Every alias, in the order in which values are moved. */
+export const ALIASES: readonly Alias[] = [
   { from: ['server', 'middleware'], to: ['middleware'] },
   { from: ['retry'], to: ['llm', 'retry'] },
   { from: ['healthCheck'], to: ['server', 'healthCheck'], having: SERVER_HEALTH },
@@ -44,7 +44,7 @@ export const SECOND_PLACES: readonly SecondPlace[] = [
   { from: ['llm', 'healthCheck', 'threshold'], to: ['llm', 'healthCheck', 'failureThreshold'] },
 ];
 
-/** A tree of settings, keys in camelCase once it is inside. */
+/** A tree of settings. Keys are in camelCase, except in a tree that was just read from a file. */
 export type Tree = { readonly [key: string]: unknown };
 
 /** `baseUrl` as files write it: `base_url`. */
@@ -57,14 +57,14 @@ export function toCamel(snake: string): string {
   return snake.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 }
 
-/** Whether a value is a plain object, the only thing that counts as a section. */
+/** Whether a value is a section: a plain object. */
 export function isSection(value: unknown): value is Tree {
   if (typeof value !== 'object' || value === null) return false;
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === Object.prototype || prototype === null;
 }
 
-/** What the walk needs to know of zod's own objects. */
+/** The part of zod's objects that is read. */
 interface Node {
   readonly def: {
     readonly innerType?: Node;
@@ -75,46 +75,46 @@ interface Node {
   meta(): object | undefined;
 }
 
-/** The form of the whole configuration. */
-export const SHAPE: Section = widened(sectionOf(schema.def.innerType.shape as unknown as Readonly<Record<string, Node>>));
+/** The tree of the whole configuration. */
+export const SCHEMA_TREE: Section = extended(sectionOf(schema.def.innerType.shape as unknown as Readonly<Record<string, Node>>));
 
-function shapeOf(node: Node): Shape {
+function nodeOf(node: Node): SchemaNode {
   const { innerType, element, valueType, shape } = node.def;
   if (shape) return sectionOf(shape);
-  if (element) return listOf(shapeOf(element));
-  if (valueType) return { kind: 'map', later: false, item: shapeOf(valueType) };
-  if (innerType) return shapeOf(innerType);
-  return { kind: 'value', later: false, meta: node.meta() as Meta };
+  if (element) return listOf(nodeOf(element));
+  if (valueType) return { kind: 'map', planned: false, item: nodeOf(valueType) };
+  if (innerType) return nodeOf(innerType);
+  return { kind: 'value', planned: false, meta: node.meta() as Meta };
 }
 
 function sectionOf(shape: Readonly<Record<string, Node>>): Section {
-  return { kind: 'section', later: false, keys: Object.entries(shape).flatMap(([name, each]) => entriesOf(name, shapeOf(each))) };
+  return { kind: 'section', planned: false, keys: Object.entries(shape).flatMap(([name, each]) => keyEntriesOf(name, nodeOf(each))) };
 }
 
-/** The second places and the later keys join. What is moved twice needs the place between, so the last come first. */
-function widened(root: Section): Section {
-  const wider = SECOND_PLACES.reduceRight((section, { from, to }) => withKey(section, from, shapeAt(section, to)), root);
-  return { ...wider, keys: overlayKeys(wider.keys, LATER) };
+/** Adds aliases and planned keys. The last aliases come first, because a value that is moved twice needs the path between. */
+function extended(root: Section): Section {
+  const wider = ALIASES.reduceRight((section, { from, to }) => withKey(section, from, nodeAtPath(section, to)), root);
+  return { ...wider, keys: overlayKeys(wider.keys, PLANNED_KEYS) };
 }
 
-function withKey(section: Section, [step, ...rest]: Path, added: Shape): Section {
+function withKey(section: Section, [step, ...rest]: Path, added: SchemaNode): Section {
   const camel = String(step);
-  if (rest.length === 0) return { ...section, keys: joined(section.keys, entriesOf(camel, added)) };
-  const widen = (entry: Entry): Entry =>
+  if (rest.length === 0) return { ...section, keys: merged(section.keys, keyEntriesOf(camel, added)) };
+  const widen = (entry: KeyEntry): KeyEntry =>
     entry.camel === camel && entry.shape.kind === 'section' ? { ...entry, shape: withKey(entry.shape, rest, added) } : entry;
   return { ...section, keys: section.keys.map(widen) };
 }
 
-function shapeAt(section: Section, at: Path): Shape {
-  return at.reduce<Shape>((shape, step) => {
+function nodeAtPath(section: Section, at: Path): SchemaNode {
+  return at.reduce<SchemaNode>((shape, step) => {
     const entry = shape.kind === 'section' ? shape.keys.find(({ camel }) => camel === step) : undefined;
     if (!entry) throw new Error(`expected a key of the schema, got ${at.join('.')}`);
     return entry.shape;
   }, section);
 }
 
-/** A place that is second to two sections takes the keys of both. */
-function joined(keys: readonly Entry[], added: readonly Entry[]): Entry[] {
+/** An alias of two sections takes the keys of both. */
+function merged(keys: readonly KeyEntry[], added: readonly KeyEntry[]): KeyEntry[] {
   const [entry] = added;
   const found = keys.find(({ camel }) => camel === entry?.camel);
   if (entry === undefined || found?.shape.kind !== 'section' || entry.shape.kind !== 'section') return [...keys, ...added];
@@ -123,41 +123,41 @@ function joined(keys: readonly Entry[], added: readonly Entry[]): Entry[] {
   return keys.map((each) => (each === found ? { ...found, shape: both } : each));
 }
 
-function listOf(item: Shape): Shape {
+function listOf(item: SchemaNode): SchemaNode {
   const example = item.kind === 'value' ? [item.meta?.example] : undefined;
-  return { kind: 'list', later: false, item, example };
+  return { kind: 'list', planned: false, item, example };
 }
 
-function entriesOf(camel: string, shape: Shape): Entry[] {
+function keyEntriesOf(camel: string, shape: SchemaNode): KeyEntry[] {
   const entry = { camel, snake: toSnake(camel), shape };
   if (shape.kind !== 'value' || !shape.meta?.file) return [entry];
-  const path: Shape = { kind: 'value', later: false, meta: undefined };
+  const path: SchemaNode = { kind: 'value', planned: false, meta: undefined };
   return [entry, { camel: `${camel}File`, snake: `${entry.snake}_file`, shape: path, fileOf: entry }];
 }
 
-function overlay(shape: Shape, later: Later | undefined): Shape {
-  if (later === undefined || later === true) return shape;
-  if (isList(later)) return shape.kind === 'list' ? { ...shape, item: overlay(shape.item, later[0]) } : shape;
-  return shape.kind === 'section' ? { ...shape, keys: overlayKeys(shape.keys, later) } : shape;
+function overlay(shape: SchemaNode, planned: PlannedKey | undefined): SchemaNode {
+  if (planned === undefined || planned === true) return shape;
+  if (isList(planned)) return shape.kind === 'list' ? { ...shape, item: overlay(shape.item, planned[0]) } : shape;
+  return shape.kind === 'section' ? { ...shape, keys: overlayKeys(shape.keys, planned) } : shape;
 }
 
-function overlayKeys(keys: readonly Entry[], later: LaterSection): Entry[] {
+function overlayKeys(keys: readonly KeyEntry[], planned: PlannedSection): KeyEntry[] {
   const known = new Set(keys.map(({ snake }) => snake));
-  const overlaid = keys.map((entry) => ({ ...entry, shape: overlay(entry.shape, later[entry.snake]) }));
-  return [...overlaid, ...laterKeys(later).filter(({ snake }) => !known.has(snake))];
+  const overlaid = keys.map((entry) => ({ ...entry, shape: overlay(entry.shape, planned[entry.snake]) }));
+  return [...overlaid, ...plannedEntries(planned).filter(({ snake }) => !known.has(snake))];
 }
 
-function laterShape(later: Later): Shape {
-  if (later === true) return { kind: 'value', later: true, meta: undefined };
-  if (isList(later)) return { kind: 'list', later: true, item: laterShape(later[0]), example: undefined };
-  return { kind: 'section', later: true, keys: laterKeys(later) };
+function plannedNode(planned: PlannedKey): SchemaNode {
+  if (planned === true) return { kind: 'value', planned: true, meta: undefined };
+  if (isList(planned)) return { kind: 'list', planned: true, item: plannedNode(planned[0]), example: undefined };
+  return { kind: 'section', planned: true, keys: plannedEntries(planned) };
 }
 
-function laterKeys(later: LaterSection): Entry[] {
-  return Object.entries(later).map(([snake, inner]) => ({ snake, camel: toCamel(snake), shape: laterShape(inner) }));
+function plannedEntries(planned: PlannedSection): KeyEntry[] {
+  return Object.entries(planned).map(([snake, inner]) => ({ snake, camel: toCamel(snake), shape: plannedNode(inner) }));
 }
 
-/** `Array.isArray` does not narrow read-only lists. */
-function isList(later: Later): later is readonly [Later] {
-  return Array.isArray(later);
+/** A type guard, because `Array.isArray` does not narrow read-only lists. */
+function isList(planned: PlannedKey): planned is readonly [PlannedKey] {
+  return Array.isArray(planned);
 }

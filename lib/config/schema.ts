@@ -25,15 +25,15 @@ import { sinks } from './sinks.ts';
 import { routes } from './routes.ts';
 import { seriesNames } from './series.ts';
 
-/** The optional parts of the chain. Without a list they run in the order of the chain, which is not this one. */
+/** The optional parts of the chain. The default order is that of the chain, not of this list. */
 export const PARTS = ['request_timer', 'security_headers', 'cors', 'rate_limit', 'key_limit', 'queue', 'auth', 'logging'] as const;
-/** Accepted anywhere in a list: it always runs, as the last. */
+/** A part that is accepted anywhere in the list. It always runs last. */
 export const ALWAYS_LAST = 'panic_recovery';
 
-/** Series `metrics` can switch on by name. */
+/** Metrics that `metrics.series` can name. */
 export const SERIES = seriesNames;
 
-/** Names for groups of addresses in `trust_proxy`. */
+/** Names of address groups in `trust_proxy`. */
 export const TRUST_PRESETS = ['loopback', 'private', 'cloudflare'] as const;
 
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
@@ -43,7 +43,7 @@ const file = (example: string) => text('a path', example);
 const ownPath = (example: string) => text('a path that starts with / and does not end with one', example, /^(\/[^\s/?#]+)+$/);
 const header = text('the name of a header', 'cf-connecting-ip', /^[\w!#$%&'*+.^`|~-]+$/, (name) => name.toLowerCase());
 const origin = text('an origin or *', 'https://app.example.com', /^(\*|null|[a-z][a-z0-9+.-]*:\/\/[^\s/?#]+)$/i);
-const token = (what: string, example: string) => text(what, example, /^(\*|[\w!#$%&'*+.^`|~-]+)$/);
+const token = (expected: string, example: string) => text(expected, example, /^(\*|[\w!#$%&'*+.^`|~-]+)$/);
 
 const part = {
   ...choice([...PARTS, ALWAYS_LAST], 'MiddlewareName', (name) => name.replaceAll('-', '_')),
@@ -60,42 +60,42 @@ const series = {
   json: { type: 'string', pattern: `^(${SERIES.join('|')})(\\{.*\\})?$` },
 };
 
-const server = section('ServerConfig', 'The listener of the standalone server, its timeouts and its bounds', {
-  host: key(text('an address or host name', '127.0.0.1'), '0.0.0.0', 'Address to listen on'),
-  port: key(integer(8000, 0, 65535), 8000, 'Port to listen on; 0 takes any free one'),
-  tls: sectionOrNull('TlsConfig', 'Certificate to serve HTTPS with; without both paths the server speaks HTTP', {
+const server = section('ServerConfig', 'Listener, timeouts and bounds of the standalone server', {
+  host: key(text('an address or host name', '127.0.0.1'), '0.0.0.0', 'Address or host name to listen on'),
+  port: key(integer(8000, 0, 65535), 8000, 'Port to listen on. 0 takes a free port'),
+  tls: sectionOrNull('TlsConfig', 'TLS of the server. Without a certificate and a key the server uses HTTP', {
     certPath: key(
       { ...orNull(file('/certs/server.crt')), output: 'string' },
       null,
-      'PEM file with the certificate and its chain',
+      'PEM file of the certificate and its chain',
     ),
-    keyPath: key({ ...orNull(file('/certs/server.key')), output: 'string' }, null, 'PEM file with the private key'),
+    keyPath: key({ ...orNull(file('/certs/server.key')), output: 'string' }, null, 'PEM file of the private key'),
     minVersion: key(
       { ...choice(['1.2', '1.3']), json: { enum: ['1.2', '1.3', 1.2, 1.3] } },
       '1.2',
-      'Oldest TLS version accepted',
+      'Lowest accepted TLS version',
     ),
     serverName: key(
       orNull(text('a host name', 'api.example.com')),
       null,
-      'Only host name served; handshakes for others are refused',
+      'The only accepted host name (SNI). A handshake for another name is refused',
     ),
   }),
-  readTimeout: key(duration(), '30s', "How long a request's headers may take; a body may take longer while it keeps coming"),
-  writeTimeout: key(duration('45s'), '45s', 'Longest stall of a write; a stream that moves may last any time'),
-  idleTimeout: key(duration('72s'), '72s', 'How long a connection may idle between two requests'),
-  maxHeaderBytes: key(size('1MB', 1024), '1MB', 'Largest head of a request'),
+  readTimeout: key(duration(), '30s', 'Longest time to receive the headers of a request. A body may take longer while data keeps arriving'),
+  writeTimeout: key(duration('45s'), '45s', 'Longest stall of a write. Does not limit the length of a stream'),
+  idleTimeout: key(duration('72s'), '72s', 'Longest idle time of a connection between two requests'),
+  maxHeaderBytes: key(size('1MB', 1024), '1MB', 'Largest size of the headers of a request'),
   bufferBodyBytes: key(
     { ...orNull(size('32MB', 1024)), output: 'number' },
     null,
-    'Largest body kept for failover; a larger one streams to the first target; never above max_body_bytes',
+    'Largest body that is buffered for failover. A larger body streams to the first target without failover. At most max_body_bytes',
     '32MB',
   ),
-  maxBodyBytes: key(size('128MB', 1024), '128MB', 'Largest body accepted'),
-  maxInflightBytes: key(size('512MB', 1024), '512MB', 'Bodies in hand at a time; a key or an address may hold an eighth of it'),
-  maxConnections: key(orNull(integer(10_000, 1)), null, 'Most connections open at a time'),
+  maxBodyBytes: key(size('128MB', 1024), '128MB', 'Largest accepted body'),
+  maxInflightBytes: key(size('512MB', 1024), '512MB', 'Highest total size of buffered bodies. A key or an address may hold an eighth of it'),
+  maxConnections: key(orNull(integer(10_000, 1)), null, 'Highest number of open connections'),
   healthCheck: serverHealth,
-  shutdownTimeout: key(duration(), '30s', 'How long requests may take to finish when the server stops'),
+  shutdownTimeout: key(duration(), '30s', 'Time for running requests to finish when the server stops'),
 });
 
 const sha256 = {
@@ -107,94 +107,94 @@ const sha256 = {
 
 const gatewayKey = {
   name: required(text('a name that does not begin with jwt:', 'team-a', /^(?!jwt:)/), 'Unique name of the key in records and metrics'),
-  sha256: required(sha256, 'Hex SHA-256 of the key exactly as clients send it, sk- included'),
-  expires: key(orNull(date('2027-01-31')), null, 'When the key ends; a bare date at its first moment in UTC'),
-  disabled: key(flag(), false, 'Refuses the key without forgetting it'),
-  models: list(modelName, [], 'Models the key may use; empty means all'),
-  cidrs: list(network('10.0.0.0/8'), [], 'Addresses the key may come from; empty means all'),
-  upstreamCredential: key(orNull(credential()), null, 'NewAPI token sent in place of the key to routes only NewAPI answers'),
+  sha256: required(sha256, 'SHA-256 in hex of the key exactly as clients send it, including sk-'),
+  expires: key(orNull(date('2027-01-31')), null, 'Time at which the key expires. A date without a time means 00:00 UTC'),
+  disabled: key(flag(), false, 'Refuses the key and keeps its entry'),
+  models: list(modelName, [], 'Models that the key may use. Empty allows all'),
+  cidrs: list(network('10.0.0.0/8'), [], 'Client addresses that may use the key. Empty allows all'),
+  upstreamCredential: key(orNull(credential()), null, 'NewAPI token that replaces the key on routes that only NewAPI answers'),
   ...keyLimits,
 };
 
-const auth = section('AuthConfig', 'Who may call', {
+const auth = section('AuthConfig', 'Authentication of callers', {
   mode: key(
     {
       ...orNull(choice(['passthrough', 'keys', 'jwt'])),
       output: "'passthrough' | 'keys' | 'jwt'",
     },
     null,
-    'passthrough lets NewAPI judge its own tokens; keys accepts the keys listed here and those made by `heimdall keys`; jwt accepts those and the tokens of an issuer',
-    "passthrough while llm uses the caller's token, else keys",
+    'passthrough lets NewAPI check its own tokens. keys accepts the keys of this list and of `heimdall keys`. jwt accepts these keys and the tokens of an issuer',
+    "passthrough when llm uses the caller's token, else keys",
   ),
-  verifiedTtl: key(duration('1h'), '1h', 'How long a token NewAPI accepted counts as verified'),
-  keys: sections('GatewayKey', 'A key the gateway accepts', 'Keys the gateway accepts', gatewayKey),
+  verifiedTtl: key(duration('1h'), '1h', 'Time for which a token that NewAPI accepted counts as verified'),
+  keys: sections('GatewayKey', 'A gateway key', 'Gateway keys', gatewayKey),
   jwt,
 });
 
-const cors = sectionOrNull('CorsConfig', "The gateway's own CORS answers; left out, those of NewAPI pass", {
-  allowOrigins: list(origin, [], 'Origins that may call from a browser; * means any'),
-  allowMethods: list(token('an HTTP method', 'POST'), METHODS, 'Methods they may use'),
+const cors = sectionOrNull('CorsConfig', "CORS answers of the gateway. Without this section, NewAPI's CORS headers pass unchanged", {
+  allowOrigins: list(origin, [], 'Origins that may call from a browser. * allows all'),
+  allowMethods: list(token('an HTTP method', 'POST'), METHODS, 'Allowed methods'),
   allowHeaders: listOrNull(
     token('the name of a header', 'authorization'),
-    'Request headers they may send',
-    'those the preflight asks for',
+    'Allowed request headers',
+    'those that the preflight requests',
   ),
-  exposeHeaders: list(token('the name of a header', 'x-request-id'), [], 'Answer headers they may read'),
-  credentials: key(flag(), false, 'Lets them send cookies; not together with the origin *'),
-  maxAge: key(orNull(seconds('600s')), null, "How long browsers may keep a preflight's answer, in seconds"),
+  exposeHeaders: list(token('the name of a header', 'x-request-id'), [], 'Response headers that a page may read'),
+  credentials: key(flag(), false, 'Allows cookies. Not allowed together with the origin *'),
+  maxAge: key(orNull(seconds('600s')), null, 'Time for which browsers may cache a preflight answer, in seconds'),
 });
 
-const logging = section('LoggingConfig', 'The event log and the access log', {
-  level: key(choice(LEVELS), 'info', 'Least severe event that is logged'),
-  format: key(choice(['json', 'combined']), 'json', 'Form of an access line'),
-  file: key(orFalse(file('heimdall.log')), 'heimdall.log', 'File of the access log, beside the console; false for none'),
+const logging = section('LoggingConfig', 'Event log and access log', {
+  level: key(choice(LEVELS), 'info', 'Lowest level of logged events'),
+  format: key(choice(['json', 'combined']), 'json', 'Format of the access log'),
+  file: key(orFalse(file('heimdall.log')), 'heimdall.log', 'File of the access log, in addition to the console. false writes no file'),
   maxSize: key(size('100MB', 1024), '100MB', 'Size at which the file is rotated'),
-  maxFiles: key(integer(7, 1), 7, 'Rotated files kept: heimdall.1.log is the latest'),
+  maxFiles: key(integer(7, 1), 7, 'Number of rotated files to keep. heimdall.1.log is the latest'),
   queryAllow: list(
     text('the name of a query parameter', 'page'),
     [],
-    'Query parameters whose values may be logged; of others only the name is',
+    'Query parameters that are logged with their values. Other parameters are logged by name only',
   ),
 });
 
-const metrics = section('MetricsConfig', 'Prometheus metrics; a list of names switches those on', {
-  enabled: key(flag(), true, 'Whether anything is measured'),
+const metrics = section('MetricsConfig', 'Prometheus metrics. A list of names in place of the section sets series', {
+  enabled: key(flag(), true, 'Collects metrics'),
   prefix: key(
     text('a prefix of letters, digits, _ and :', 'heimdall_', /^[a-zA-Z_:][\w:]*$/),
     'heimdall_',
-    'What every name begins with',
+    'Prefix of every metric name, except those of OpenTelemetry',
   ),
-  token: key(orNull(credential()), null, 'Bearer token that may read the metrics; without one their path does not exist'),
-  series: listOrNull(series, 'Series that are exposed', 'all'),
+  token: key(orNull(credential()), null, 'Bearer token of the metrics endpoint. Without a token the endpoint does not exist'),
+  series: listOrNull(series, 'Metrics to expose', 'all'),
 });
 
 /**
- * The configuration: every key that takes effect, with its kind, default, bounds and description.
- * `llm.ts` has what is about targets, `later.ts` the known keys of later releases. What one key alone cannot say is in `rules.ts`.
+ * The schema of the configuration: every key that takes effect, with its type, default, bounds and description.
+ * `llm.ts` holds the sections about targets, `planned-keys.ts` the keys of later releases, `rules.ts` the checks over several keys.
  */
 export const schema = section('Config', 'Configuration of the gateway', {
-  mode: key(choice(['enforce', 'observe']), 'enforce', 'observe decides and records everything but refuses nothing'),
-  newapi: section('NewapiConfig', 'The NewAPI behind the gate', {
-    baseUrl: key(url('http://localhost:3000'), 'http://localhost:3000', 'Where NewAPI answers'),
-    timeout: key(duration('300s'), '300s', 'How long NewAPI may be silent'),
+  mode: key(choice(['enforce', 'observe']), 'enforce', 'enforce applies every decision. observe decides and records, but refuses no request by a rule'),
+  newapi: section('NewapiConfig', 'The NewAPI behind the gateway', {
+    baseUrl: key(url('http://localhost:3000'), 'http://localhost:3000', 'Base URL of NewAPI'),
+    timeout: key(duration('300s'), '300s', 'Longest silence of NewAPI'),
   }),
   secret: key(
     orNull(secret(16)),
     null,
-    'Install secret of the keyed hashes that stand for tokens and cookies',
-    'generated beside audit.path',
+    'Install secret, the key of the hashes of tokens and cookies',
+    'generated in the directory of audit.path',
   ),
-  previousSecrets: list(secret(16), [], 'Install secrets of before, under which hashes made then are still known'),
-  middleware: listOrNull(part, 'Optional parts of the chain, in order', "all, in the chain's order"),
-  endpoints: section('EndpointsConfig', 'Paths the gateway answers itself', {
-    health: key(orFalse(ownPath('/health')), '/health', 'Path of the health checks; false for none'),
-    metrics: key(orFalse(ownPath('/metrics')), '/metrics', 'Path of the Prometheus metrics; false for none'),
-    log: key(orFalse(ownPath('/api/log')), '/api/log', 'Path at which records are handed in; false for none'),
+  previousSecrets: list(secret(16), [], 'Earlier install secrets. Hashes made with them are still found'),
+  middleware: listOrNull(part, 'Optional parts of the chain, in order', 'all, in the order of the chain'),
+  endpoints: section('EndpointsConfig', 'Paths that the gateway answers itself', {
+    health: key(orFalse(ownPath('/health')), '/health', 'Path of the health checks. false turns them off'),
+    metrics: key(orFalse(ownPath('/metrics')), '/metrics', 'Path of the Prometheus metrics. false turns it off'),
+    log: key(orFalse(ownPath('/api/log')), '/api/log', 'Path of the record ingestion. false turns it off'),
   }),
   server,
-  trustProxy: list(network('10.0.0.0/8', TRUST_PRESETS), ['loopback'], "Peers whose forwarded headers tell the client's address"),
-  clientIpHeader: key(orNull(header), null, 'Header in which a trusted peer names the client, looked at before X-Forwarded-For'),
-  ja4Header: key(orNull(header), null, "Header in which a trusted peer names the client's JA4 fingerprint"),
+  trustProxy: list(network('10.0.0.0/8', TRUST_PRESETS), ['loopback'], 'Peers whose forwarding headers are trusted for the client address'),
+  clientIpHeader: key(orNull(header), null, 'Header with the client address from a trusted peer. Takes precedence over X-Forwarded-For'),
+  ja4Header: key(orNull(header), null, "Header with the client's JA4 fingerprint from a trusted peer"),
   guard,
   llm,
   circuitBreaker,
@@ -203,7 +203,7 @@ export const schema = section('Config', 'Configuration of the gateway', {
   cors,
   rateLimit,
   logging,
-  audit: section('AuditConfig', 'The journal of requests', {
+  audit: section('AuditConfig', 'Journal of requests, its sinks, ingestion and alerts', {
     ...audit,
     ...sinks,
   }),
@@ -212,5 +212,5 @@ export const schema = section('Config', 'Configuration of the gateway', {
   admin,
 });
 
-/** A tree the schema accepted, before `complete` works out what depends on several keys. */
-export type Draft = z.output<typeof schema>;
+/** A tree that the schema accepted, before `derive` computes the values that depend on several keys. */
+export type ParsedConfig = z.output<typeof schema>;

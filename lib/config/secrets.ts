@@ -1,24 +1,24 @@
 import type { Config } from '../../types/config.d.ts';
-import { isSection, type Shape, SHAPE } from './schema-tree.ts';
+import { isSection, type SchemaNode, SCHEMA_TREE } from './schema-tree.ts';
 
-/** Shorter texts would be found in innocent words. */
+/** Shortest secret that is searched for, in characters. Shorter texts would match ordinary words. */
 const shortest = 8;
 
-/** Every secret of a configuration, so that it can be hidden wherever an upstream or a caller repeats it. */
+/** Every secret of a configuration, so that it can be masked where an upstream or a caller repeats it. */
 export function secretsOf(config: Config): string[] {
   const found = new Set<string>();
-  collect(config, SHAPE, found);
+  collect(config, SCHEMA_TREE, found);
   return [...found].filter((secret) => secret.length >= shortest);
 }
 
-function collect(value: unknown, shape: Shape, found: Set<string>): void {
+function collect(value: unknown, shape: SchemaNode, found: Set<string>): void {
   if (shape.kind === 'value') {
     if (typeof value === 'string' && shape.meta?.unit === 'secret') found.add(value);
   } else if (shape.kind === 'list') {
     if (Array.isArray(value)) for (const item of value) collect(item, shape.item, found);
   } else if (isSection(value)) {
     if (shape.kind === 'map') for (const item of Object.values(value)) collect(item, shape.item, found);
-    // The digest of a key is no secret to whom it is shown.
+    // The SHA-256 of a key is not a secret.
     else for (const { camel, shape: inner } of shape.keys) if (camel !== 'sha256') collect(value[camel], inner, found);
   }
 }

@@ -1,28 +1,28 @@
 import { key, list, section } from './fields.ts';
 import { choice, credential, flag, orNull, rate, secret, secretUrl, url } from './value-types.ts';
 
-/** What follows the journal, what may be handed in, and who is told at once. */
+/** The sinks that follow the journal, ingestion of foreign records, and alerts. */
 export const sinks = {
-  newapi: section('AuditNewapiConfig', "NewAPI's own log, for NebulaGate and other builds that have its receiver", {
-    enabled: key(flag(), false, 'Whether records are sent there'),
-    url: key(orNull(url('http://localhost:3000')), null, 'NewAPI with the receiver', 'newapi.base_url'),
-    select: key(choice(['all', 'flagged', 'sample']), 'all', 'Which records: all, those the gate refused or would have, or one in ten'),
+  newapi: section('AuditNewapiConfig', "Sink: the log receiver of NewAPI, in NebulaGate and other builds that have it", {
+    enabled: key(flag(), false, 'Sends records to the receiver'),
+    url: key(orNull(url('http://localhost:3000')), null, 'Base URL of the NewAPI with the receiver', 'newapi.base_url'),
+    select: key(choice(['all', 'flagged', 'sample']), 'all', 'Records to send: all, flagged (refused, or would have been refused), or sample (one in ten)'),
     token: key(
       choice(['masked', 'raw']),
       'masked',
-      'masked cannot be resolved to a user there; raw sends the key itself, without sk-, of callers seen since the start',
+      'masked sends a masked token, which the receiver cannot map to a user. raw sends the token itself, without sk-, for callers seen since the start',
     ),
-    maxRate: key(rate('0.8/s'), '0.8/s', 'Most records a time; the receiver shares a limit of 180 calls in 180 s'),
+    maxRate: key(rate('0.8/s'), '0.8/s', 'Highest number of records per time. The receiver shares a limit of 180 calls in 180 s'),
   }),
-  postgres: section('AuditPostgresConfig', 'A table in PostgreSQL that several gateways share', {
-    url: key(orNull(secretUrl(['postgres', 'postgresql'], 'postgresql://heimdall@127.0.0.1/heimdall')), null, 'Database; also DATABASE_URL'),
+  postgres: section('AuditPostgresConfig', 'Sink: a PostgreSQL table that several gateways share', {
+    url: key(orNull(secretUrl(['postgres', 'postgresql'], 'postgresql://heimdall@127.0.0.1/heimdall')), null, 'URL of the database. Also set by DATABASE_URL'),
   }),
-  ingest: section('AuditIngestConfig', 'Records that others hand in at endpoints.log', {
-    tokens: list(credential(), [], 'Bearer tokens that may; without one nobody may'),
-    maxRate: key(rate('100/s'), '100/s', 'Most records a time for each token'),
+  ingest: section('AuditIngestConfig', 'Ingestion of records from other gateways at endpoints.log', {
+    tokens: list(credential(), [], 'Bearer tokens that may send records. Without a token the endpoint accepts none'),
+    maxRate: key(rate('100/s'), '100/s', 'Highest number of records per time for each token'),
   }),
-  alerts: section('AlertsConfig', 'Who is told at once: target open, machine short, Redis lost, disk full, sink lagging, certificate ending', {
-    webhook: key(orNull(secretUrl(['http', 'https'], 'https://hooks.example.com/heimdall')), null, 'URL the alerts are posted to'),
-    secret: key(orNull(secret(16)), null, 'Signs them: X-Heimdall-Signature'),
+  alerts: section('AlertsConfig', 'Webhook alerts: target open, machine short of resources, Redis lost, disk full, sink lagging, certificate about to expire', {
+    webhook: key(orNull(secretUrl(['http', 'https'], 'https://hooks.example.com/heimdall')), null, 'URL that receives the alerts by POST'),
+    secret: key(orNull(secret(16)), null, 'Secret that signs the alerts, in the header X-Heimdall-Signature'),
   }),
 };

@@ -1,4 +1,4 @@
-import type { Complaint } from './fields.ts';
+import type { Mismatch } from './fields.ts';
 import type { Layer } from './layers.ts';
 import { merge, valueAt, writePath } from './paths.ts';
 import { type Path, show, showLength, suggestion } from './problems.ts';
@@ -6,7 +6,7 @@ import { expectation } from '../errors.ts';
 import type { Report } from './report.ts';
 import type { Tree } from './schema-tree.ts';
 
-/** All layers, the highest last, as one tree; knows for every place who set it and what they call it. */
+/** All layers as one tree, the layer with the highest precedence last. Knows the layer that set a value, and its written path. */
 export class Sources {
   readonly tree: Tree;
   readonly report: Report;
@@ -18,8 +18,8 @@ export class Sources {
     this.tree = layers.reduce((tree, layer) => merge(tree, layer.tree), {});
   }
 
-  /** Reports that the value at a place is not what was expected there. */
-  refuse(at: Path, { expected, example, unit, words = [] }: Complaint, got = this.got(at, unit)): void {
+  /** Reports that the value at a path is not what was expected. */
+  refuse(at: Path, { expected, example, unit, words = [] }: Mismatch, got = this.got(at, unit)): void {
     const value = valueAt(this.tree, at);
     const guess = typeof value === 'string' && unit !== 'secret' ? suggestion(value, words) : '';
     this.report.problem(
@@ -29,12 +29,12 @@ export class Sources {
     );
   }
 
-  /** Adds a warning about a place. */
+  /** Adds a warning about a path. */
   warn(at: Path, message: string): void {
     this.report.warn(this.name(at), message);
   }
 
-  /** What the user who set the value at a place, or one near it, calls the place. */
+  /** The path as written by the user who set the value at the path, or at the nearest path above it. */
   name(at: Path): string {
     let setter = this.#setter(at, true);
     for (let length = at.length - 1; length > 0; length -= 1) setter ??= this.#setter(at.slice(0, length), false);
@@ -42,10 +42,10 @@ export class Sources {
   }
 
   /**
-   * The value at a place as an error may tell it.
-   * SECURITY: of secrets, and of texts that came out of a file's variables, that is the length alone.
+   * The value at a path in the form an error may show.
+   * SECURITY: secrets, and texts from variables of a file, are shown by their length only.
    */
-  got(at: Path, unit?: Complaint['unit']): string {
+  got(at: Path, unit?: Mismatch['unit']): string {
     const value = valueAt(this.tree, at);
     if (unit === 'secret' || unit === 'token') return showLength(value);
     const setter = this.#setter(at, true);
@@ -53,7 +53,7 @@ export class Sources {
     return written === undefined ? show(value) : `${showLength(value)} from ${show(written)}`;
   }
 
-  /** Whether a program set the value at a place. */
+  /** Whether the value at a path was given in code. */
   isCode(at: Path): boolean {
     return this.#setter(at, true)?.code ?? false;
   }

@@ -58,7 +58,7 @@ function split(value: unknown, form: RegExp): { amount: number; unit: string | u
   return match ? { amount: Number(match[1]), unit: match[2] } : undefined;
 }
 
-/** `1.1s` is 1100.0000000000002 in floating point. */
+/** Rounds, because `1.1s` is 1100.0000000000002 in floating point. */
 function whole(amount: number | undefined): number | undefined {
   const rounded = Math.round(amount ?? NaN);
   return Number.isSafeInteger(rounded) ? rounded : undefined;

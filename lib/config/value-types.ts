@@ -1,40 +1,40 @@
 import { isIP } from 'node:net';
 import { readDuration, readRate, readShare, readSize, writeDuration, writeSize } from './units.ts';
 
-/** How one kind of value is read, named in errors, typed in code and checked by editors. */
-export interface Kind<T> {
-  /** Completes "expected …"; `expectedOf` narrows it to what is wrong with a value. */
+/** A type of value: how it is read, described in errors, typed in code and checked by editors. */
+export interface ValueType<T> {
+  /** The text after "expected …". `expectedOf` returns a more specific text for a wrong value. */
   readonly expected: string;
   readonly expectedOf?: (value: unknown) => string;
   readonly example: unknown;
-  /** The value, or undefined when it is not of this kind. Numbers and booleans may come as text: variables are text. */
+  /** The value, or undefined when it is not of this type. Numbers and booleans are accepted as text, because variables are text. */
   readonly read: (value: unknown) => T | undefined;
-  /** TypeScript of what is accepted, and of what `Config` holds. */
+  /** TypeScript types of accepted values (`input`) and of the value in `Config` (`output`). */
   readonly input: string;
   readonly output: string;
-  /** JSON Schema of what a file may say. */
+  /** JSON Schema of accepted values in a file. */
   readonly json: Readonly<Record<string, unknown>>;
-  /** How a value is printed, when not as it is. */
+  /** Unit that decides how a value is printed. Absent: as it is. */
   readonly unit?: 'duration' | 'size' | 'seconds' | 'rate' | 'share' | 'date' | 'secret' | 'token';
-  /** A secret that may also be given as `<key>_file`. */
+  /** Set for a secret that may also be given as `<key>_file`. */
   readonly file?: true;
-  /** The words it may be, for "Did you mean …?". */
+  /** The allowed words, for "Did you mean …?". */
   readonly words?: readonly string[];
-  /** Name of the exported type, when `output` deserves one. */
+  /** Name of the exported TypeScript type, when `output` gets one. */
   readonly title?: string;
 }
 
 const TEXT = { input: 'string', output: 'string', json: { type: 'string', minLength: 1 } } as const;
 const VARIABLE = '${NAME_OF_A_VARIABLE}';
-/** Node's timers hold 31 bits of milliseconds. */
-const LONGEST = 24 * 86_400_000;
-/** Epoch milliseconds of 1973: a number below it is a year, or counts seconds. */
-const EARLIEST = 1e11;
-/** The last moment a Date can hold. */
-const LATEST = 8.64e15;
+/** Longest duration in milliseconds, below the 31 bits that Node's timers hold. */
+const MAX_DURATION = 24 * 86_400_000;
+/** Lowest accepted epoch milliseconds (1973). A lower number is a year, or seconds. */
+const MIN_TIME = 1e11;
+/** Highest epoch milliseconds that a Date can hold. */
+const MAX_TIME = 8.64e15;
 
-/** One of a few words; `normal` brings other spellings to the word's. */
-export function choice<const T extends string>(words: readonly T[], title?: string, normal = (word: string) => word): Kind<T> {
+/** One of a list of words. `normal` maps other spellings to a word. */
+export function choice<const T extends string>(words: readonly T[], title?: string, normal = (word: string) => word): ValueType<T> {
   const union = words.map((word) => `'${word}'`).join(' | ');
   return {
     expected: words.length > 2 ? `one of ${words.join(', ')}` : words.join(' or '),
@@ -48,8 +48,8 @@ export function choice<const T extends string>(words: readonly T[], title?: stri
   };
 }
 
-/** Text that is not empty; `form` narrows it, `normal` brings it to its normal form. */
-export function text(expected: string, example: string, form = /[^]/, normal = (value: string) => value): Kind<string> {
+/** Non-empty text that matches `form`. `normal` brings it to its normal form. */
+export function text(expected: string, example: string, form = /[^]/, normal = (value: string) => value): ValueType<string> {
   return {
     ...TEXT,
     expected,
@@ -60,7 +60,7 @@ export function text(expected: string, example: string, form = /[^]/, normal = (
 }
 
 /** `true` or `false`. */
-export function flag(): Kind<boolean> {
+export function flag(): ValueType<boolean> {
   return {
     expected: 'true or false',
     example: true,
@@ -72,7 +72,7 @@ export function flag(): Kind<boolean> {
 }
 
 /** A whole number within bounds. */
-export function integer(example: number, least: number, most = Number.MAX_SAFE_INTEGER): Kind<number> {
+export function integer(example: number, least: number, most = Number.MAX_SAFE_INTEGER): ValueType<number> {
   const bounded = most !== Number.MAX_SAFE_INTEGER;
   return {
     expected: bounded ? `a whole number from ${least} to ${most}` : `a whole number of at least ${least}`,
@@ -84,8 +84,8 @@ export function integer(example: number, least: number, most = Number.MAX_SAFE_I
   };
 }
 
-/** A number within bounds, not only a whole one. */
-export function number(example: number, least: number, most = Number.MAX_VALUE): Kind<number> {
+/** A number within bounds. */
+export function number(example: number, least: number, most = Number.MAX_VALUE): ValueType<number> {
   const bounded = most !== Number.MAX_VALUE;
   return {
     expected: bounded ? `a number from ${least} to ${most}` : `a number of at least ${least}`,
@@ -100,8 +100,8 @@ export function number(example: number, least: number, most = Number.MAX_VALUE):
   };
 }
 
-/** Milliseconds from `least` to `most`, 24 days unless it is for no timer. */
-export function duration(example = '30s', least = 1, most = LONGEST): Kind<number> {
+/** A duration in milliseconds from `least` to `most`. The default of `most` is 24 days, the limit of timers. */
+export function duration(example = '30s', least = 1, most = MAX_DURATION): ValueType<number> {
   const named = least === 1 ? 'a duration above 0' : least === 0 ? 'a duration' : `a duration of at least ${writeDuration(least)}`;
   return {
     expected: `${named}${least === 0 ? ' of' : ','} at most ${writeDuration(most)}`,
@@ -119,21 +119,21 @@ export function duration(example = '30s', least = 1, most = LONGEST): Kind<numbe
   };
 }
 
-/** Whole seconds, written like a duration; a bare number counts seconds, as in the header it ends up in. */
-export function seconds(example: string): Kind<number> {
+/** A duration in whole seconds. A bare number counts seconds, as in the header that the value is sent in. */
+export function seconds(example: string): ValueType<number> {
   const { expectedOf: _, ...base } = duration(example);
   const inSeconds = (value: unknown): unknown => (typeof value === 'number' || /^\d+$/.test(plain(value)) ? `${value}s` : value);
   return {
     ...base,
     expected: 'a duration of whole seconds, at most 24d',
-    read: (value) => within((readDuration(inSeconds(value)) ?? NaN) / 1_000, 0, LONGEST / 1_000),
+    read: (value) => within((readDuration(inSeconds(value)) ?? NaN) / 1_000, 0, MAX_DURATION / 1_000),
     json: { type: ['string', 'number'], pattern: String.raw`^\d+(\.\d+)?(ms|s|m|h|d)?$`, minimum: 0 },
     unit: 'seconds',
   };
 }
 
-/** Bytes, at least `least`. */
-export function size(example: string, least = 1): Kind<number> {
+/** A size in bytes, at least `least`. */
+export function size(example: string, least = 1): ValueType<number> {
   return {
     expected: `a size of at least ${writeSize(least)}`,
     example,
@@ -145,8 +145,8 @@ export function size(example: string, least = 1): Kind<number> {
   };
 }
 
-/** Events a second. */
-export function rate(example: string): Kind<number> {
+/** A rate in events per second. */
+export function rate(example: string): ValueType<number> {
   return {
     expected: 'a rate above 0',
     example,
@@ -159,11 +159,11 @@ export function rate(example: string): Kind<number> {
 }
 
 /** A share from 0 to 1. */
-export function share(example: string): Kind<number> {
+export function share(example: string): ValueType<number> {
   return {
     expected: 'a share above 0% and at most 100%',
     example,
-    // Undefined is not above 0 either.
+    // An unreadable value counts as 0, which is not accepted.
     read: (value) => ((readShare(value) ?? 0) > 0 ? readShare(value) : undefined),
     input: 'number | string',
     output: 'number',
@@ -172,8 +172,8 @@ export function share(example: string): Kind<number> {
   };
 }
 
-/** A base URL: http or https, without user, query or fragment; its trailing slashes are dropped. */
-export function url(example: string): Kind<string> {
+/** A base URL: http or https, without user, query or fragment. Trailing slashes are removed. */
+export function url(example: string): ValueType<string> {
   return {
     ...TEXT,
     expected: 'an http or https URL without user, query or fragment',
@@ -183,8 +183,8 @@ export function url(example: string): Kind<string> {
   };
 }
 
-/** A date, or a date and time with its offset; a bare date begins at midnight UTC. In code also epoch milliseconds or a Date. */
-export function date(example: string): Kind<number> {
+/** A date, or a date and time with an offset. A date without a time means 00:00 UTC. In code also epoch milliseconds or a Date. */
+export function date(example: string): ValueType<number> {
   return {
     expected: 'an ISO date, or a date and time with Z or an offset',
     example,
@@ -196,27 +196,27 @@ export function date(example: string): Kind<number> {
   };
 }
 
-/** A secret text of at least `least` characters; errors show its length, printing `***`. */
-export function secret(least: number): Kind<string> {
-  const kind = text(`a secret text of at least ${least} characters`, VARIABLE, new RegExp(`^[^]{${least},}$`));
-  return { ...kind, json: { type: 'string', minLength: least }, unit: 'secret', file: true };
+/** A secret text of at least `least` characters. Errors show its length; it is printed as `***`. */
+export function secret(least: number): ValueType<string> {
+  const type = text(`a secret text of at least ${least} characters`, VARIABLE, new RegExp(`^[^]{${least},}$`));
+  return { ...type, json: { type: 'string', minLength: least }, unit: 'secret', file: true };
 }
 
-/** A secret that travels in a header, so without spaces, line breaks and letters beyond ASCII. */
-export function credential(): Kind<string> {
-  const kind = text('a secret text of visible ASCII characters', VARIABLE, /^[\x21-\x7e]+$/);
-  return { ...kind, json: TEXT.json, unit: 'secret', file: true };
+/** A secret that is sent in a header: visible ASCII characters only. */
+export function credential(): ValueType<string> {
+  const type = text('a secret text of visible ASCII characters', VARIABLE, /^[\x21-\x7e]+$/);
+  return { ...type, json: TEXT.json, unit: 'secret', file: true };
 }
 
-/** A URL that may hold a password, so it is printed as a secret. */
-export function secretUrl(schemes: readonly string[], example: string): Kind<string> {
+/** A URL that may hold a password, printed as a secret. */
+export function secretUrl(schemes: readonly string[], example: string): ValueType<string> {
   const form = new RegExp(String.raw`^(?:${schemes.join('|')})://\S+$`);
-  const kind = text(`a URL that begins with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`, example, form);
-  return { ...kind, read: (value) => (URL.canParse(String(value)) ? kind.read(value) : undefined), unit: 'secret', file: true };
+  const type = text(`a URL that begins with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`, example, form);
+  return { ...type, read: (value) => (URL.canParse(String(value)) ? type.read(value) : undefined), unit: 'secret', file: true };
 }
 
-/** An address or a CIDR; with `words`, also one of them. */
-export function network(example: string, words: readonly string[] = []): Kind<string> {
+/** An IP address or a CIDR, or one of `words`. */
+export function network(example: string, words: readonly string[] = []): ValueType<string> {
   const names = words.length > 0 ? `, or one of ${words.join(', ')}` : '';
   return {
     ...TEXT,
@@ -235,44 +235,44 @@ export function isNetwork(value: string): boolean {
   return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (family === 4 ? 32 : 128));
 }
 
-/** The kind, or null; empty text (`${VAR:-}`) means null too. */
-export function orNull<T>(kind: Kind<T>): Kind<T | null> {
+/** The type, or null. Empty text (`${VAR:-}`) means null. */
+export function orNull<T>(type: ValueType<T>): ValueType<T | null> {
   return {
-    ...kind,
-    read: (value) => (value === null || value === '' ? null : kind.read(value)),
-    input: `${kind.input} | null`,
-    output: `${kind.output} | null`,
-    json: { anyOf: [kind.json, { type: 'null' }] },
+    ...type,
+    read: (value) => (value === null || value === '' ? null : type.read(value)),
+    input: `${type.input} | null`,
+    output: `${type.output} | null`,
+    json: { anyOf: [type.json, { type: 'null' }] },
   };
 }
 
-/** The kind, or `false` to switch it off. */
-export function orFalse<T>(kind: Kind<T>): Kind<T | false> {
+/** The type, or `false` to turn it off. */
+export function orFalse<T>(type: ValueType<T>): ValueType<T | false> {
   return {
-    ...kind,
-    expected: `${kind.expected}, or false`,
-    read: (value) => (value === false || value === 'false' ? false : kind.read(value)),
-    input: `${kind.input} | false`,
-    output: `${kind.output} | false`,
-    json: { anyOf: [kind.json, { const: false }] },
+    ...type,
+    expected: `${type.expected}, or false`,
+    read: (value) => (value === false || value === 'false' ? false : type.read(value)),
+    input: `${type.input} | false`,
+    output: `${type.output} | false`,
+    json: { anyOf: [type.json, { const: false }] },
   };
 }
 
-/** The kind, or null for `off`, false or nothing. */
-export function orOff<T>(kind: Kind<T>): Kind<T | null> {
-  const { expectedOf } = kind;
+/** The type, or null for `off`, false or an empty value. */
+export function orOff<T>(type: ValueType<T>): ValueType<T | null> {
+  const { expectedOf } = type;
   return {
-    ...kind,
-    expected: `${kind.expected}, or off`,
+    ...type,
+    expected: `${type.expected}, or off`,
     ...(expectedOf ? { expectedOf: (value: unknown) => `${expectedOf(value)}, or off` } : {}),
-    read: (value) => (value === null || ['', 'off', 'false'].includes(plain(value)) ? null : kind.read(value)),
-    input: `${kind.input} | false | null`,
-    output: `${kind.output} | null`,
-    json: { anyOf: [kind.json, { enum: ['off', false, null] }] },
+    read: (value) => (value === null || ['', 'off', 'false'].includes(plain(value)) ? null : type.read(value)),
+    input: `${type.input} | false | null`,
+    output: `${type.output} | null`,
+    json: { anyOf: [type.json, { enum: ['off', false, null] }] },
   };
 }
 
-/** Text of a plain value; lists and sections have none. */
+/** The text of a value. Lists and sections give an empty text. */
 function plain(value: unknown): string {
   return typeof value === 'object' ? '' : String(value);
 }
@@ -288,10 +288,10 @@ function readUrl(value: unknown): string | undefined {
 }
 
 function readDate(value: unknown): number | undefined {
-  if (value instanceof Date) return within(value.getTime(), EARLIEST, LATEST);
-  if (typeof value !== 'string') return within(value, EARLIEST, LATEST);
+  if (value instanceof Date) return within(value.getTime(), MIN_TIME, MAX_TIME);
+  if (typeof value !== 'string') return within(value, MIN_TIME, MAX_TIME);
   const day = /^(\d{4}-\d\d-\d\d)(?:T\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:\d\d))?$/.exec(value)?.[1];
-  // Date.parse takes 30 February for 2 March.
+  // Date.parse reads 30 February as 2 March.
   const exists = day !== undefined && Number.isFinite(Date.parse(day)) && new Date(day).toISOString().startsWith(day);
-  return exists ? within(Date.parse(value), EARLIEST, LATEST) : undefined;
+  return exists ? within(Date.parse(value), MIN_TIME, MAX_TIME) : undefined;
 }

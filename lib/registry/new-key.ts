@@ -2,7 +2,7 @@ import { hash, randomBytes } from 'node:crypto';
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import type { NewKey, OwnLimits } from '../../types/registry.d.ts';
-import { type Complaint, credential, date, key, keyLimits, list, modelName, network, orNull, type Path, required, show, showLength, text, toSnake, type Tree, valueAt } from '../config/config.ts';
+import { type Mismatch, credential, date, key, keyLimits, list, modelName, network, orNull, type Path, required, show, showLength, text, toSnake, type Tree, valueAt } from '../config/config.ts';
 import { invalid } from './invalid.ts';
 
 /** Of a key, bytes: as hard to guess as its digest. */
@@ -58,7 +58,7 @@ function complaint(issue: z.core.$ZodIssue, input: NewKey): Error {
   const field = at.map((step, index) => (typeof step === 'number' ? `[${step}]` : `${index === 0 ? '' : '.'}${toSnake(step)}`)).join('');
   const got = valueAt(input as unknown as Tree, at);
   if (unknown.length > 0) return invalid(field, `one of ${Object.keys(shape.shape).map(toSnake).join(', ')}`, 'an unknown field');
-  const { expected = issue.code === 'invalid_type' && issue.expected === 'array' ? 'a list' : 'a section of keys', example, unit } = (issue.code === 'custom' ? issue.params : {}) as Partial<Complaint>;
+  const { expected = issue.code === 'invalid_type' && issue.expected === 'array' ? 'a list' : 'a section of keys', example, unit } = (issue.code === 'custom' ? issue.params : {}) as Partial<Mismatch>;
   return invalid(field, expected, unit === 'secret' ? showLength(got) : show(got), example);
 }
 

@@ -50,7 +50,7 @@ describe('heimdall keys', () => {
     assert.match((JSON.parse(old) as { key: string }).key, /^sk-/);
     const rotated = await heimdall(cwd, ['keys', 'rotate', 'team', '--overlap', '2h']);
     assert.match(rotated.stdout, /^sk-[\w-]{43}\n$/);
-    assert.match(rotated.stderr, /stays good until \d{4}-/);
+    assert.match(rotated.stderr, /stays valid until \d{4}-/);
     const states: [string[], RegExp][] = [
       [['keys', 'disable', 'team'], /team {2}disabled/],
       [['keys', 'enable', 'team'], /team {2}good, old one until/],
@@ -85,7 +85,7 @@ describe('heimdall keys', () => {
       [['keys', 'creat', 'x'], 2, /Did you mean keys create\?/],
       [['keys', 'create'], 2, /expected NAME, got nothing.*--expires/s],
       [['keys', 'create', 'a', 'b'], 2, /expected NAME, got a b/],
-      [['keys', 'create', 'a', '--overlap', '1h'], 2, /--overlap is an option of other commands/],
+      [['keys', 'create', 'a', '--overlap', '1h'], 2, /--overlap is not an option of this command/],
       [['keys', 'create', 'a', '--forever'], 2, /Unknown option '--forever'/],
       [['keys', 'create', 'a', '--expires', 'soon'], 2, /--expires: expected a date.* got "soon"\. Example: 30d/],
       [['keys', 'create', 'a', '--expires', '2001-01-01'], 1, /^expires: expected a moment to come/],
@@ -119,16 +119,16 @@ describe('heimdall ban', () => {
     assert.match(made.stderr, /The address 203\.0\.113\.0\/24 is banned until .*heimdall unban [0-9a-f]{8}/);
     await heimdall(cwd, ['ban', '0123456789abcdef']);
     const table = (await heimdall(cwd, ['bans'])).stdout.split('\n');
-    assert.match(table[0] ?? '', /^ID {8}KIND {5}WHO {15}SINCE/);
+    assert.match(table[0] ?? '', /^ID {8}KIND {5}VALUE {13}SINCE/);
     assert.match(table[1] ?? '', /^[0-9a-f]{8} {2}address {2}203\.0\.113\.0\/24 .*扫描 scans$/);
-    assert.match(table[2] ?? '', /token {4}0123456789abcdef .*taken back$/);
+    assert.match(table[2] ?? '', /token {4}0123456789abcdef .*no end$/);
     const [ban] = JSON.parse((await heimdall(cwd, ['bans', '--json'])).stdout) as { id: string; expires: string; reason: string }[];
     assert.ok(Math.abs(Date.parse(ban?.expires ?? '') - Date.now() - 7_200_000) < 60_000);
     assert.equal((await heimdall(cwd, ['unban', ban?.id ?? ''])).code, 0);
     const again = await heimdall(cwd, ['unban', '203.0.113.0/24']);
-    assert.deepEqual([again.code, again.stderr], [1, 'Nothing is banned by the name of "203.0.113.0/24". All bans: heimdall bans\n']);
+    assert.deepEqual([again.code, again.stderr], [1, 'There is no ban of "203.0.113.0/24". To list all bans: heimdall bans\n']);
     assert.equal((await heimdall(cwd, ['unban', '0123456789abcdef'])).code, 0);
-    assert.equal((await heimdall(cwd, ['bans'])).stderr, 'Nobody is banned.\n');
+    assert.equal((await heimdall(cwd, ['bans'])).stderr, 'There are no bans.\n');
   });
 
   it('asks twice before it bans everybody, this machine or nobody', async (t) => {
@@ -176,6 +176,18 @@ describe('the usage', () => {
     for (const { code, stdout: help } of asked) {
       assert.equal(code, 0);
       assert.match(help, /^Usage: heimdall keys create NAME \[options\]\n.*--upstream-credential-file FILE/s);
+    }
+  });
+
+  it('fits 100 columns', async (t) => {
+    const cwd = temporary(t);
+    const { stdout } = await heimdall(cwd, []);
+    const names = [...stdout.matchAll(/^ {2}([a-z]+(?: (?!FILE)[a-z]+)?)/gm)].map(([, name = '']) => name);
+    assert.ok(names.length > 15, names.join());
+    for (const name of names) {
+      const help = await heimdall(cwd, ['help', ...name.split(' ')]);
+      assert.equal(help.code, 0, name);
+      for (const line of `${stdout}${help.stdout}`.split('\n')) assert.ok(line.length <= 100, line);
     }
   });
 

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { parse } from 'yaml';
 import { z } from 'zod';
-import type { complete } from '../../lib/config/derive.ts';
+import type { derive } from '../../lib/config/derive.ts';
 import { PARTS, SERIES } from '../../lib/config/schema.ts';
 import type { Config, ConfigInput, MiddlewareName, SeriesName } from '../../types/config.d.ts';
 import { configTypes, envTable, fillReadme, readmeTable, schemaJson } from '../generate.ts';
@@ -19,7 +19,7 @@ type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : false) : false;
 
 /** The compiler holds the written types to the schema's. */
 const held: [
-  Same<Frozen<ReturnType<typeof complete>>, Config>,
+  Same<Frozen<ReturnType<typeof derive>>, Config>,
   Same<(typeof PARTS)[number], MiddlewareName>,
   Same<(typeof SERIES)[number], SeriesName>,
   [Config] extends [ConfigInput] ? true : false,
@@ -47,7 +47,7 @@ describe('what is generated from the schema', () => {
         filled.endsWith('\n<!-- config:end -->\nb') &&
         !filled.includes('what was there'),
     );
-    assert.ok(envTable().includes('| `HEIMDALL_PORT` | `8000` | Port to listen on; 0 takes any free one (`server.port`) |'));
+    assert.ok(envTable().includes('| `HEIMDALL_PORT` | `8000` | Port to listen on. 0 takes a free port (`server.port`) |'));
   });
 
   it('describes every key', () => {

@@ -25,5 +25,5 @@ it('limits that no part checks are warned about', (t) => {
 
 it('a policy that does nothing is warned about', (t) => {
   const policies = 'rate_limit: { policies: [{ match: { model: a }, cidrs: [10.0.0.0/8] }, { match: { model: b } }, { match: { model: c }, budget: {} }] }';
-  assert.deepEqual(warnings(t, policies), [1, 2].map((at) => `rate_limit.policies[${at}]: has neither a limit nor cidrs, so it does nothing`));
+  assert.deepEqual(warnings(t, policies), [1, 2].map((at) => `rate_limit.policies[${at}]: has neither a limit nor cidrs, so it has no effect`));
 });

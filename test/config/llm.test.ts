@@ -80,7 +80,7 @@ describe('the care for targets', () => {
 
   it('warns of a first delay that is cut to the longest', () => {
     assert.deepEqual(warningsOf(load('llm: { retry: { initial_delay: 10s } }')), [
-      'llm.retry.initial_delay: no wait is longer than max_delay (5s), the first included',
+      'llm.retry.initial_delay: is limited by max_delay (5s)',
     ]);
     assert.deepEqual(warningsOf(load('llm: { retry: { max_delay: 10ms } }')), []);
   });
@@ -128,9 +128,9 @@ describe('prices', () => {
       '{ "a.b": }': 'llm.prices["a.b"]: expected a section of keys, got nothing.',
       '{ "a.b": { inputs: 5, input: 1, output: 1 } }': 'llm.prices["a.b"].inputs: unknown key. Did you mean input?',
       '{ "g*t": { input: 1, output: 1 } }':
-        'llm.prices["g*t"]: expected the name of a model, or what names begin with and one * at the end, got "g*t". Example: gpt-5*',
+        'llm.prices["g*t"]: expected the name of a model, or a prefix with one * at the end, got "g*t". Example: gpt-5*',
       '{ "a**": { input: 1, output: 1 } }':
-        'llm.prices["a**"]: expected the name of a model, or what names begin with and one * at the end, got "a**". Example: gpt-5*',
+        'llm.prices["a**"]: expected the name of a model, or a prefix with one * at the end, got "a**". Example: gpt-5*',
     };
     for (const [prices, line] of Object.entries(samples)) assert.deepEqual(problems(`llm: { prices: ${prices} }`), [line]);
     assert.equal(problems('llm: { prices: { "": { input: 1, output: 1 } } }').length, 1);

@@ -201,7 +201,7 @@ describe('secrets', () => {
     chmodSync(path, 0o644);
     assert.deepEqual(warningsOf(loadConfig(path, {})), [
       literal,
-      `${path}: holds secrets and everyone on this machine may read it; chmod 600 ${path}`,
+      `${path}: holds secrets and every user of this machine may read it; run chmod 600 ${path}`,
     ]);
     assert.deepEqual(
       warningsOf(resolveConfig({ llm: { provider: 'openai', apiKey: 'in-code' } }, {})).filter((line) => line.includes('secret')),

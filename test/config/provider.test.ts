@@ -41,7 +41,7 @@ describe('a provider of code\'s own', () => {
     const config = resolveConfig({ llm: { provider: { name: 'mine' }, endpoint } }, {});
     assert.deepEqual([config.auth.mode, config.llm.provider], ['keys', { name: 'mine' }]);
     assert.deepEqual(refusals(() => resolveConfig({ auth: { mode: 'passthrough' }, llm: { provider: { name: 'mine', endpoint } } }, {})), [
-      'auth.mode: expected keys, since llm.provider is mine and anyone would be let in to spend that credential, got "passthrough". Example: keys',
+      'auth.mode: expected keys, because llm.provider is mine and every caller could use that credential, got "passthrough". Example: keys',
     ]);
   });
 
@@ -67,9 +67,9 @@ describe('a provider of code\'s own', () => {
     const wrong: [Partial<Record<keyof Provider, unknown>>, string][] = [
       [{ credential: () => 'Bearer k' }, 'got "Bearer k"'],
       [{ credential: () => ['X-Key'] }, 'got a list of 1'],
-      [{ credential: () => ['X-Key', 1] }, 'got a list that holds something else than text'],
-      [{ credential: (key: string) => ['X Key', key] }, 'got a name at 0 that no header can have'],
-      [{ credential: (key: string) => ['X-Key', `${key}\r\nX-Evil: 1`] }, 'got a value at 1 that no header can have'],
+      [{ credential: () => ['X-Key', 1] }, 'got a list with an item that is not text'],
+      [{ credential: (key: string) => ['X Key', key] }, 'got an invalid header name at 0'],
+      [{ credential: (key: string) => ['X-Key', `${key}\r\nX-Evil: 1`] }, 'got an invalid header value at 1'],
       [{ speaks: ['/v1/models', '/v1/messages'], credential: (_key: string, template: string) => (template === '/v1/messages' ? null : []) }, 'got nothing'],
       [{ credential: () => { throw new Error('no clock'); } }, 'got an error: "no clock"'],
       [{ probe: () => 'status' }, 'got "status"'],
@@ -92,7 +92,7 @@ describe('a provider of code\'s own', () => {
   });
 
   it('is for code alone', () => {
-    assert.deepEqual(problems('llm: { provider: { name: mine, endpoint: "http://h/v1" } }'), ['llm.provider: expected the name of a provider; an object can be given in code alone, got a section of keys. Example: openai']);
+    assert.deepEqual(problems('llm: { provider: { name: mine, endpoint: "http://h/v1" } }'), ['llm.provider: expected the name of a provider; an object is accepted in code only, got a section of keys. Example: openai']);
   });
 
   it('hides no other problem', () => {

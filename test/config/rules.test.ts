@@ -24,10 +24,10 @@ describe('the list of parts', () => {
       '[rate_limit, auth]': [],
       '[auth, rate_limit]': ['middleware: auth stands before rate_limit, so guessing keys is not limited; put rate_limit first'],
       '[rate_limit, auth, cors]': [
-        'middleware: cors stands after auth, but preflights carry no key and would be refused; put cors first',
+        'middleware: cors stands after auth, so preflights, which carry no key, are refused; put cors first',
       ],
       '[auth]': ['middleware: rate_limit is left out, so guessing keys is not limited'],
-      '[]': ['middleware: auth is left out, so only NewAPI asks for a key; refused keys still cost it the work'],
+      '[]': ['middleware: auth is left out, so only NewAPI checks keys, and requests with a wrong key reach it'],
       '[key_limit, rate_limit, auth, queue]': [],
       // The queue has its place behind auth whatever the list says.
       '[queue, rate_limit, auth]': [],
@@ -37,7 +37,7 @@ describe('the list of parts', () => {
   });
 
   it("cannot leave auth out where the gateway's own credential can be reached", () => {
-    const line = /^middleware: expected auth among the parts, since llm\S* is reached with the gateway's own credential/;
+    const line = /^middleware: expected auth among the parts, because llm\S* is reached with the gateway's own credential/;
     for (const llm of ['{ provider: openai }', '{ api_key: "${K}" }', '{ backup_providers: [{ provider: ollama }] }']) {
       assert.match(problems(`middleware: [rate_limit]\nllm: ${llm}`, { K: 'k' }).join(), line, llm);
     }
@@ -55,11 +55,11 @@ describe('auth', () => {
 
   it("refuses passthrough to a target with the gateway's own credential", () => {
     assert.deepEqual(problems('auth: { mode: passthrough }\nllm: { provider: ollama }'), [
-      'auth.mode: expected keys, since llm.provider is ollama and anyone would be let in to spend that credential, got "passthrough". Example: keys',
+      'auth.mode: expected keys, because llm.provider is ollama and every caller could use that credential, got "passthrough". Example: keys',
     ]);
     assert.match(
       problems('auth: { mode: passthrough }\nllm: { api_key: "${K}" }', { K: 'k' }).join(),
-      /since llm\.api_key is set/,
+      /because llm\.api_key is set/,
     );
   });
 
@@ -111,10 +111,10 @@ describe('tls', () => {
     );
     assert.equal(load('server: { tls: { min_version: "1.3" } }').server.tls, null);
     assert.deepEqual(problems(`server: { tls: { cert_path: ${pem} } }`), [
-      'server.tls.cert_path: expected key_path (or TLS_KEY_PATH) beside it, got nothing. Example: /certs/server.key',
+      'server.tls.cert_path: expected key_path (or TLS_KEY_PATH) as well, got nothing. Example: /certs/server.key',
     ]);
     assert.deepEqual(problems('', { TLS_KEY_PATH: pem }), [
-      'TLS_KEY_PATH: expected cert_path (or TLS_CERT_PATH) beside it, got nothing. Example: /certs/server.crt',
+      'TLS_KEY_PATH: expected cert_path (or TLS_CERT_PATH) as well, got nothing. Example: /certs/server.crt',
     ]);
     assert.deepEqual(problems('', { TLS_KEY_PATH: pem, TLS_CERT_PATH: '/no/such.pem' }), [
       'TLS_CERT_PATH: expected a readable file, got "/no/such.pem" (no such file).',
@@ -142,7 +142,7 @@ describe('bounds', () => {
   it('of bodies in hand leave a caller room for one', () => {
     assert.deepEqual(warningsOf(load('server: { max_inflight_bytes: 256MB }')), []);
     assert.deepEqual(warningsOf(load('server: { max_inflight_bytes: 128MB }')), [
-      "server.max_inflight_bytes: a body above 16MB, a caller's share of it, is refused, though buffer_body_bytes allows 32MB",
+      "server.max_inflight_bytes: a body above 16MB, the share of one caller, is refused, although buffer_body_bytes allows 32MB",
     ]);
     assert.deepEqual(warningsOf(load('server: { max_inflight_bytes: 128MB, max_body_bytes: 16MB }')), []);
   });
@@ -230,8 +230,8 @@ describe('the admin path', () => {
   it('is warned about an address that does nothing, or that others can listen to', () => {
     const said = (yaml: string): readonly string[] => warningsOf(load(yaml)).filter((line) => line.startsWith('admin.listen'));
     const token = `token: ${'t'.repeat(32)}`;
-    assert.deepEqual(said('admin: { listen: "127.0.0.1:1" }'), ['admin.listen: does nothing without admin.token']);
-    assert.deepEqual(said(`admin: { ${token}, listen: "0.0.0.0:1" }`), ['admin.listen: the admin token crosses the network in clear; set server.tls, or listen on 127.0.0.1']);
+    assert.deepEqual(said('admin: { listen: "127.0.0.1:1" }'), ['admin.listen: has no effect without admin.token']);
+    assert.deepEqual(said(`admin: { ${token}, listen: "0.0.0.0:1" }`), ['admin.listen: the admin token crosses the network in clear text; set server.tls, or listen on 127.0.0.1']);
     for (const listen of ['127.0.0.1:1', '[::1]:1', 'localhost:1']) assert.deepEqual(said(`admin: { ${token}, listen: "${listen}" }`), []);
   });
 });

@@ -17,7 +17,7 @@ const ROUTE_CHECKS = { enabled: true, interval: 30_000, timeout: 5_000, threshol
 
 interface Snippet {
   /** What is known but not built. */
-  readonly later?: readonly string[];
+  readonly planned?: readonly string[];
   readonly warnings?: readonly string[];
   /** Variables it cannot do without. */
   readonly unset?: readonly string[];
@@ -26,7 +26,7 @@ interface Snippet {
 
 const SNIPPETS: Readonly<Record<string, Snippet>> = {
   overview: {
-    later: ['server.http3'],
+    planned: ['server.http3'],
     warnings: [],
     unset: ['llm.api_key: variable LLM_API_KEY is not set'],
     takesEffect: ({ server, llm, auth }) => {
@@ -67,7 +67,7 @@ const SNIPPETS: Readonly<Record<string, Snippet>> = {
         retryableErrors: ['rate_limit', 'timeout', 'server_error'],
       }),
   },
-  http3: { later: ['server.http3'], takesEffect: ({ server }) => assert.equal(server.tls, null) },
+  http3: { planned: ['server.http3'], takesEffect: ({ server }) => assert.equal(server.tls, null) },
   middleware: {
     takesEffect: ({ middleware }) =>
       assert.deepEqual(middleware, ['request_timer', 'cors', 'queue', 'rate_limit', 'auth', 'logging']),
@@ -121,7 +121,7 @@ const SNIPPETS: Readonly<Record<string, Snippet>> = {
     },
   },
   production: {
-    later: ['server.http3'],
+    planned: ['server.http3'],
     warnings: [],
     unset: [
       'llm.api_key: variable OLLAMA_API_KEY is not set',
@@ -156,13 +156,13 @@ const SNIPPETS: Readonly<Record<string, Snippet>> = {
 };
 
 describe("the security guide's snippets", () => {
-  for (const [name, { later = [], warnings = [], unset = [], takesEffect }] of Object.entries(SNIPPETS)) {
+  for (const [name, { planned = [], warnings = [], unset = [], takesEffect }] of Object.entries(SNIPPETS)) {
     const path = new URL(`fixtures/${name}.yaml`, import.meta.url).pathname;
 
     it(`${name} loads as printed`, () => {
       const config = loadConfig(path, KEYS);
       assert.deepEqual(warningsOf(config), [
-        ...later.map((key) => `${key}: known, takes effect in a later release; ignored`),
+        ...planned.map((key) => `${key}: known, takes effect in a later release; ignored`),
         ...warnings,
       ]);
       takesEffect(config);
