@@ -170,7 +170,7 @@ function recording(core: Core, metrics: Metrics, deps: RecordingDeps): Recording
     journal,
     isRefusing: () => isOn && journal.refusing,
     record: raw === null ? record : (context) => {
-      raw.hear(context);
+      raw.remember(context);
       record(context);
     },
     tap: isOn ? tap : () => null,

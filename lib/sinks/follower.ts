@@ -5,50 +5,51 @@ import type { Checkpoint, Delivery, Sink, SinkState, SinkView } from '../../type
 import type { Core } from '../request/request.ts';
 import { codeOf, describe } from '../platform/platform.ts';
 
-/** Waits after a failure without a wait of its own, milliseconds; they double between the two. */
+/** Waits after a failure that names no wait, milliseconds; they double from the first to the second value. */
 const firstWait = 1000;
-const longestWait = 10_000;
-/** No sink is asked again sooner after a failure, whatever it says. */
-const leastWait = 100;
-/** A call that takes longer is given up, and its records come again, milliseconds. */
-const patience = 30_000;
-/** So many records behind, or held for so long, a sink counts as lagging. */
-const mayLag = 10_000;
-const mayHold = 30_000;
-/** How often a sink that is left alone is looked at, milliseconds. */
-const lookEvery = 10_000;
-/** How often it is said that records are set aside, milliseconds. */
-const tellEvery = 60_000;
-/** Most records read at a time where few are wanted. */
-const longestLook = 200;
-/** What is under way, and what was written last, may be delivered before the end; nothing is waited for longer, milliseconds. */
+const maxWait = 10_000;
+/** Shortest wait after a failure, whatever the sink asks for, milliseconds. */
+const minWait = 100;
+/** A longer call is given up, and its records are delivered again, milliseconds. */
+const callTimeout = 30_000;
+/** A sink counts as lagging when it is so many records behind, or held for so many milliseconds. */
+const maxLag = 10_000;
+const maxHold = 30_000;
+/** How often the lag of a pausing sink is judged, milliseconds. */
+const judgeEvery = 10_000;
+/** Least interval between two events about refused records, milliseconds. */
+const refusalEventEvery = 60_000;
+/** Records read at a time, at most, where the sink wants few of them. */
+const maxRead = 200;
+/** How long a close waits for the deliveries under way and for the last records, milliseconds. */
 const grace = 1000;
 
-/** Leads one sink along the journal with a cursor: at least once, in order, one call at a time. */
+/** Delivers the journal to one sink, by a cursor: every record at least once, in order, one call at a time. */
 export class Follower {
   readonly #core: Core;
   readonly #journal: Journal;
   readonly #sink: Sink;
   readonly #ends: readonly (() => void)[];
   #state: SinkState = { kind: 'working' };
-  /** Null until the journal has told it. */
+  /** Null until it was read from the journal. */
   #cursor: number | null = null;
   #wait = firstWait;
   #timer: Timer | null = null;
   #busy: Promise<void> | null = null;
-  #call: AbortController | null = null;
+  #aborter: AbortController | null = null;
   #closing = false;
   #lagging = false;
-  /** It was said that something is wrong, and not yet that it is over. */
+  /** A problem was reported as an event, and its end was not. */
   #troubled = false;
   #delivered = 0;
   #refused = 0;
-  #refusedTold = 0;
-  #toldAt = Number.NEGATIVE_INFINITY;
+  #refusedReported = 0;
+  #reportedAt = Number.NEGATIVE_INFINITY;
   #errors = 0;
-  /** What was refused in one piece is tried in halves until the one record is found. */
+  /** Records of one call. Refused records are delivered again in halves until the refused one is found. */
   #atOnce: number;
-  #look: number;
+  /** Records read at a time. */
+  #readSize: number;
   #checkpoint: Checkpoint | null = null;
 
   constructor(core: Core, journal: Journal, sink: Sink) {
@@ -56,7 +57,7 @@ export class Follower {
     this.#journal = journal;
     this.#sink = sink;
     this.#atOnce = sink.batch;
-    this.#look = sink.batch;
+    this.#readSize = sink.batch;
     this.#ends = [journal.onWritten(() => this.wake()), journal.onCheckpoint((checkpoint) => this.#signed(checkpoint))];
   }
 
@@ -69,30 +70,30 @@ export class Follower {
     return { name: this.name, state: this.#state, lag, lagging: this.#lagging, delivered: this.#delivered, refused: this.#refused, errors: this.#errors };
   }
 
-  /** Goes on where the sink was left, if it is not going already. */
+  /** Continues at the cursor, unless a delivery is under way. */
   wake(): void {
     if (this.#cursor !== null) this.#judgeLag();
     if (this.#busy !== null || this.#timer !== null || this.#state.kind === 'off' || this.#closing) return;
     this.#busy = this.#follow().catch((error: unknown) => this.#hold('the journal could not be read', 0, error)).finally(() => {
       this.#busy = null;
-      // What was written while the last look came back empty has called in vain.
+      // Records may have been written while the last read returned none; their wake-up was ignored.
       if (this.#cursor !== null && this.#journal.stats().lastId > this.#cursor) this.wake();
     });
   }
 
-  /** What is under way gets a moment, as does what was written last; what was not delivered comes after the next start. */
+  /** Waits shortly for deliveries under way and for the last records. The rest is delivered after the next start. */
   async close(): Promise<void> {
     if (this.#closing) return;
-    if (this.#state.kind === 'working' && this.#timer === null && this.#cursor !== null) await briefly(this.#last());
+    if (this.#state.kind === 'working' && this.#timer === null && this.#cursor !== null) await briefly(this.#deliverLast());
     this.#closing = true;
-    this.#call?.abort();
+    this.#aborter?.abort();
     for (const end of this.#ends) end();
     if (this.#timer !== null) this.#core.clock.clearTimeout(this.#timer);
     await briefly(this.#busy);
     await briefly(this.#sink.close?.());
   }
 
-  async #last(): Promise<void> {
+  async #deliverLast(): Promise<void> {
     await this.#journal.flush();
     this.wake();
     await this.#busy;
@@ -101,19 +102,19 @@ export class Follower {
   async #follow(): Promise<void> {
     if (this.#cursor === null) {
       this.#cursor = await this.#journal.cursor(this.name);
-      // From now on retention waits for it.
+      // From now on retention waits for this cursor.
       this.#journal.advance(this.name, this.#cursor);
     }
     while (!this.#closing) {
       const { lastId } = this.#journal.stats();
-      const records = await this.#journal.read(this.#cursor, Math.max(this.#atOnce, this.#look));
+      const records = await this.#journal.read(this.#cursor, Math.max(this.#atOnce, this.#readSize));
       if (this.#closing) return;
       if (records.length === 0) return this.#atTheEnd(lastId);
       if (!(await this.#pass(records))) return;
     }
   }
 
-  /** Delivers the first of these records that are wanted, as many as go at once. @returns whether to go on. */
+  /** Delivers the first wanted records, as many as one call takes. @returns whether to continue. */
   async #pass(records: readonly AuditRecord[]): Promise<boolean> {
     const wanted: AuditRecord[] = [];
     let seen = 0;
@@ -123,15 +124,15 @@ export class Follower {
       if (this.#isWanted(record)) wanted.push(record);
     }
     if (wanted.length > 0) {
-      this.#look = Math.max(this.#sink.batch, this.#look >> 1);
+      this.#readSize = Math.max(this.#sink.batch, this.#readSize >> 1);
       return this.#deliver(wanted, seen);
     }
-    this.#look = Math.min(longestLook, this.#look * 2);
+    this.#readSize = Math.min(maxRead, this.#readSize * 2);
     this.#moveTo(seen);
     return true;
   }
 
-  /** One that throws over a record gets it: what becomes of it is then its own word. */
+  /** A sink that throws here gets the record; its `deliver` decides. */
   #isWanted(record: AuditRecord): boolean {
     try {
       return this.#sink.wants?.(record) ?? true;
@@ -141,16 +142,16 @@ export class Follower {
   }
 
   async #deliver(records: readonly AuditRecord[], seen: number): Promise<boolean> {
-    const delivery = await this.#ask(records);
+    const delivery = await this.#callSink(records);
     switch (delivery.kind) {
       case 'delivered':
         this.#delivered += records.length;
         this.#atOnce = Math.min(this.#sink.batch, this.#atOnce * 2);
         return this.#passed(seen, delivery.wait);
       case 'refused':
-        if (records.length === 1) return this.#setAside(records[0] as AuditRecord, seen, delivery);
+        if (records.length === 1) return this.#skip(records[0] as AuditRecord, seen, delivery);
         this.#atOnce = Math.ceil(records.length / 2);
-        return !this.#rests(delivery.wait);
+        return !this.#pauses(delivery.wait);
       case 'held':
         if (!this.#closing) this.#hold(delivery.reason, delivery.wait ?? 0);
         return false;
@@ -160,8 +161,8 @@ export class Follower {
     }
   }
 
-  /** SECURITY: what somebody else's error says is not logged: it may quote the record, or a URL with a password. */
-  async #ask(records: readonly AuditRecord[]): Promise<Delivery> {
+  /** SECURITY: the message of a sink's error is not logged: it may quote the record, or a URL with a password. */
+  async #callSink(records: readonly AuditRecord[]): Promise<Delivery> {
     try {
       const delivery = await this.#within((signal) => this.#sink.deliver(records, signal));
       return kinds.has((delivery as Delivery | undefined)?.kind) ? delivery : { kind: 'held', reason: 'the sink did not say what became of the records' };
@@ -170,29 +171,29 @@ export class Follower {
     }
   }
 
-  /** Gives a call its time: one that does not heed the signal is left behind. */
+  /** Limits the duration of a call. A call that ignores the signal is abandoned. */
   async #within<T>(call: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const controller = new AbortController();
     const { promise, reject } = Promise.withResolvers<never>();
     controller.signal.addEventListener('abort', () => reject(controller.signal.reason as Error), { once: true });
-    const timer = setTimeout(() => controller.abort(new DOMException('it took too long', 'TimeoutError')), patience);
+    const timer = setTimeout(() => controller.abort(new DOMException('it took too long', 'TimeoutError')), callTimeout);
     timer.unref();
-    this.#call = controller;
+    this.#aborter = controller;
     try {
       return await Promise.race([call(controller.signal), promise]);
     } finally {
       clearTimeout(timer);
-      this.#call = null;
+      this.#aborter = null;
     }
   }
 
-  /** The cursor is on the disk before the next call: a crash repeats no more than one. */
+  /** Commits the cursor before the next call, so that a crash repeats at most one call. */
   async #passed(seen: number, wait: number | undefined): Promise<boolean> {
     this.#moveTo(seen);
     this.#wait = firstWait;
     if (this.#state.kind === 'held') this.#state = { kind: 'working' };
     await this.#journal.flush();
-    return !this.#rests(wait);
+    return !this.#pauses(wait);
   }
 
   #moveTo(seen: number): void {
@@ -201,33 +202,33 @@ export class Follower {
     this.#judgeLag();
   }
 
-  #setAside(record: AuditRecord, seen: number, { reason, wait }: Extract<Delivery, { kind: 'refused' }>): Promise<boolean> {
+  #skip(record: AuditRecord, seen: number, { reason, wait }: Extract<Delivery, { kind: 'refused' }>): Promise<boolean> {
     this.#refused++;
     const now = this.#core.clock.now();
-    if (now - this.#toldAt >= tellEvery) {
-      this.#core.log.error({ sink: this.name, record: record.request_id, reason, records: this.#refused - this.#refusedTold }, 'sink.refused');
-      this.#toldAt = now;
-      this.#refusedTold = this.#refused;
+    if (now - this.#reportedAt >= refusalEventEvery) {
+      this.#core.log.error({ sink: this.name, record: record.request_id, reason, records: this.#refused - this.#refusedReported }, 'sink.refused');
+      this.#reportedAt = now;
+      this.#refusedReported = this.#refused;
     }
     return this.#passed(seen, wait);
   }
 
-  /** @returns whether the sink is left alone now. */
-  #rests(wait: number | undefined): boolean {
+  /** Pauses when the sink asked for a wait. @returns whether it did. */
+  #pauses(wait: number | undefined): boolean {
     if (wait === undefined || !(wait > 0) || this.#closing) return false;
-    this.#rest(wait);
+    this.#pause(wait);
     return true;
   }
 
-  #rest(wait: number): void {
-    const turn = Math.min(wait, lookEvery);
+  #pause(wait: number): void {
+    const step = Math.min(wait, judgeEvery);
     this.#timer = this.#core.clock.setTimeout(() => {
       this.#timer = null;
-      if (wait > turn) {
+      if (wait > step) {
         this.#judgeLag();
-        this.#rest(wait - turn);
+        this.#pause(wait - step);
       } else this.wake();
-    }, turn);
+    }, step);
     this.#timer.unref();
   }
 
@@ -240,11 +241,11 @@ export class Follower {
       this.#troubled = true;
     } else this.#state = { ...this.#state, reason };
     if (this.#closing) return;
-    this.#rest(wait > 0 ? Math.max(wait, leastWait) : this.#wait);
-    if (!(wait > 0)) this.#wait = Math.min(longestWait, this.#wait * 2);
+    this.#pause(wait > 0 ? Math.max(wait, minWait) : this.#wait);
+    if (!(wait > 0)) this.#wait = Math.min(maxWait, this.#wait * 2);
   }
 
-  /** Nothing waits for it any more: what is recorded meanwhile is not for it. */
+  /** Ends the deliveries for good. Retention does not wait for this sink any more. */
   #switchOff(reason: string): void {
     this.#state = { kind: 'off', reason };
     this.#moveTo(this.#journal.stats().lastId);
@@ -257,7 +258,7 @@ export class Follower {
     this.wake();
   }
 
-  /** @param lastId what was there before the look: where nothing is left of it, retention has removed it. */
+  /** @param lastId last position before the read. Records up to it that were not found were removed by retention. */
   async #atTheEnd(lastId: number): Promise<void> {
     if (lastId > (this.#cursor as number)) this.#moveTo(lastId);
     if (this.#state.kind === 'held') this.#state = { kind: 'working' };
@@ -273,8 +274,8 @@ export class Follower {
 
   #judgeLag(atTheEnd = false): void {
     const lag = atTheEnd ? 0 : this.view().lag;
-    const late = this.#state.kind === 'held' && lag > 0 && this.#core.clock.now() - this.#state.since >= mayHold;
-    const lagging = late || lag > (this.#lagging ? mayLag / 2 : mayLag);
+    const late = this.#state.kind === 'held' && lag > 0 && this.#core.clock.now() - this.#state.since >= maxHold;
+    const lagging = late || lag > (this.#lagging ? maxLag / 2 : maxLag);
     if (lagging && !this.#lagging) this.#core.log.error({ sink: this.name, lag, state: this.#state.kind }, 'sink.lagging');
     const over = this.#lagging ? !lagging : lag === 0;
     this.#lagging = lagging;
@@ -285,7 +286,7 @@ export class Follower {
   }
 }
 
-/** Waits for what may never come, and for nothing it says. */
+/** Waits for a promise for a bounded time, and ignores its result. */
 async function briefly(work: Promise<unknown> | null | undefined): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const timer = setTimeout(resolve, grace);

@@ -4,32 +4,32 @@ import type { Core } from '../request/request.ts';
 import type { Exposed } from '../telemetry/telemetry.ts';
 import { Follower } from './follower.ts';
 
-/** All that follows the journal of a gate. */
+/** All sinks that follow the journal. */
 export class Followers {
   readonly #all: readonly Follower[];
 
-  /** Nothing is asked before the journal's first commit, or {@link start}. */
+  /** Nothing is delivered before the journal's first commit, or {@link start}. */
   constructor(core: Core, journal: Journal, sinks: readonly Sink[]) {
     this.#all = sinks.map((sink) => new Follower(core, journal, sink));
   }
 
-  /** Begins with what is left of the run before. */
+  /** Continues with the records that the previous run left. */
   start(): void {
     for (const follower of this.#all) follower.wake();
   }
 
-  /** Every sink in numbers. */
+  /** State and counters of every sink. */
   views(): readonly SinkView[] {
     return this.#all.map((follower) => follower.view());
   }
 
-  /** Comes before the end of the journal. */
+  /** Ends the deliveries; called before the journal is closed. */
   async close(): Promise<void> {
     await Promise.all(this.#all.map((follower) => follower.close()));
   }
 }
 
-/** The metrics of sinks, asked for at a scrape. */
+/** The metrics of sinks, read at each scrape. */
 export function sinkSeries(views: () => readonly SinkView[]): Exposed[] {
   const of = (value: (view: SinkView) => number) => () => views().map((view) => ({ labels: { sink: view.name }, value: value(view) }));
   return [

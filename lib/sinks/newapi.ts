@@ -5,28 +5,28 @@ import { codeOf } from '../platform/platform.ts';
 import { WebhookClient, type WebhookAnswer } from '../telemetry/telemetry.ts';
 import { retryAfterOf } from './retry-after.ts';
 
-/** What the sink needs to know. */
+/** The options of the NewAPI sink. */
 export interface NewapiSinkOptions {
-  /** Base URL of the NewAPI that has the receiver. */
+  /** Base URL of the NewAPI with the receiver. */
   readonly url: string;
-  /** Which records NewAPI gets: all, those the gate refused or would have, or one in ten. */
+  /** The records NewAPI gets: all; those the gate refused, or would refuse outside `observe`; or one in ten. */
   readonly select: 'all' | 'flagged' | 'sample';
-  /** The raw key behind an identity, where the operator has allowed it to be sent; null when it is not known. */
+  /** Finds the raw key of a token id, where `audit.newapi.token` is `raw`; null for an unknown one. */
   readonly rawToken: ((tokenId: string) => string | null) | null;
-  /** Records a second; the receiver shares NewAPI's limit of 180 requests in 180 s. */
+  /** Records a second. The receiver counts towards NewAPI's limit of 180 requests in 180 s. */
   readonly maxRate: number;
   readonly clock: Clock;
 }
 
-/** As long as the original waited, milliseconds. */
-const patience = 5000;
+/** Timeout of a call, as in the original gateway, milliseconds. */
+const callTimeout = 5000;
 
 /**
- * NewAPI's receiver: one record a call, in the original's fields and types. 429 and failures hold the record, a 400 sets
- * it aside, a 404 means that this NewAPI has no receiver. Records that were handed in from elsewhere are not relayed.
+ * Delivers to NewAPI's receiver: one record a call, with the original gateway's fields and types. 429 and failures hold the
+ * record, 400 skips it, 404 switches the sink off because this NewAPI has no receiver. Records from elsewhere are not relayed.
  */
 export function newapiSink({ url, select, rawToken, maxRate, clock }: NewapiSinkOptions): Sink {
-  const client = new WebhookClient(`${url}/api/heimdall/log`, patience);
+  const client = new WebhookClient(`${url}/api/heimdall/log`, callTimeout);
   const space = 1000 / maxRate;
   return {
     name: 'newapi',
@@ -44,7 +44,7 @@ export function newapiSink({ url, select, rawToken, maxRate, clock }: NewapiSink
   };
 }
 
-/** Keeps the distance to the next call; a failure without a word of its own has a longer one anyway. */
+/** Adds the wait that `max_rate` demands before the next call. A failure that names no wait gets a longer one anyway. */
 function spaced(delivery: Exclude<Delivery, { kind: 'off' }>, rest: number): Delivery {
   if (delivery.kind === 'held' && delivery.wait === undefined) return delivery;
   return { ...delivery, wait: Math.max(delivery.wait ?? 0, Math.ceil(rest)) };
@@ -56,7 +56,7 @@ function isSelected({ outcome, would_refuse, request_id }: AuditRecord, select: 
   return Number.parseInt(request_id.slice(-8), 16) % 10 === 0;
 }
 
-/** The original's fields, by their names and types. A raw key is sent as NewAPI stores it: without `sk-`. */
+/** The original gateway's fields. A raw key is sent as NewAPI stores it, without `sk-`. */
 function payloadOf(record: AuditRecord, rawToken: NewapiSinkOptions['rawToken']): object {
   const raw = record.token_id === null ? null : (rawToken?.(record.token_id) ?? null);
   return {
@@ -85,7 +85,7 @@ function deliveryOf({ status, retryAfter, text }: WebhookAnswer, now: number): D
   return { kind: 'held', reason: `the receiver answered ${status}${status < 300 ? ' without success' : ''}`, ...(wait > 0 ? { wait } : {}) };
 }
 
-/** NewAPI says 200 to what it refuses, too; and whatever stands in its place may say anything. */
+/** NewAPI answers 200 to refused records too, and another server in its place may answer anything. */
 function saysSuccess(text: string): boolean {
   try {
     return (JSON.parse(text) as { success?: unknown } | null)?.success === true;

@@ -1,4 +1,4 @@
-// What follows the journal with a cursor: NewAPI, PostgreSQL and sinks of a program.
+// Sinks that follow the journal with a cursor: NewAPI, PostgreSQL and those of the embedding program.
 
 import type { AuditConfig } from '../../types/config.d.ts';
 import type { Sink } from '../../types/sink.d.ts';
@@ -10,7 +10,7 @@ import { postgresSink } from './postgres.ts';
 export { Followers, sinkSeries } from './followers.ts';
 export { RawTokens } from './raw-tokens.ts';
 
-/** What the sinks of the configuration are made of. */
+/** The dependencies of configured sinks. */
 export interface SinkNeeds {
   readonly core: Core;
   readonly rawToken: ((tokenId: string) => string | null) | null;
@@ -18,18 +18,19 @@ export interface SinkNeeds {
 
 type Maker = (audit: AuditConfig, needs: SinkNeeds) => Sink | null;
 
-/** Every sink the configuration can switch on. */
+/** Every sink that the configuration can enable. */
 const makers: Readonly<Record<string, Maker>> = {
   newapi: ({ newapi }, { core, rawToken }) =>
     newapi.enabled ? newapiSink({ url: newapi.url ?? core.config.newapi.baseUrl, select: newapi.select, maxRate: newapi.maxRate, rawToken, clock: core.clock }) : null,
   postgres: ({ postgres }) => (postgres.url === null ? null : postgresSink(postgres.url)),
 };
 
-const mostAtOnce = 1000;
+/** Records of one call at most. */
+const maxBatch = 1000;
 
 /**
- * The sinks that are switched on, and those a program brought.
- * @throws ConfigError naming what is wrong with those.
+ * The enabled sinks, and those of the embedding program.
+ * @throws ConfigError with the problems of the latter.
  */
 export function sinksOf(needs: SinkNeeds, own: readonly Sink[]): readonly Sink[] {
   const problems = own.flatMap((sink, at) => problemOf(sink, own.slice(0, at)).map((message) => ({ path: `options.sinks[${at}]`, message })));
@@ -41,6 +42,6 @@ function problemOf(sink: Sink, before: readonly Sink[]): string[] {
   const { name, batch } = sink;
   if (typeof name !== 'string' || !/^[a-z0-9_-]{1,64}$/.test(name)) return ['expected a name of a-z, 0-9, _ and -. Example: { name: "archive", … }'];
   if (Object.hasOwn(makers, name) || before.some((other) => other.name === name)) return [`expected a name of its own, got ${JSON.stringify(name)}, which is taken`];
-  if (!Number.isInteger(batch) || batch < 1 || batch > mostAtOnce) return [`expected a batch from 1 to ${mostAtOnce}, got ${String(batch)}. Example: { batch: 100, … }`];
+  if (!Number.isInteger(batch) || batch < 1 || batch > maxBatch) return [`expected a batch from 1 to ${maxBatch}, got ${String(batch)}. Example: { batch: 100, … }`];
   return typeof sink.deliver === 'function' ? [] : ['expected a function deliver(records, signal)'];
 }
