@@ -50,7 +50,7 @@ export function wire(core: Core, hub: Hub, sinks: readonly Sink[]): Wired {
   metrics.watchResources(() => resources.usage());
   const lines = accessLog(core, isVerbose(config) ? process.stdout : null);
   const recorded = recording(core, metrics, { secret: callers.secret, routeOf: upstream.routeOf, accessLog: lines, identify, interrupted: () => queue.interrupted(), sinks });
-  const limits = new Limits(core, { redis, identify, appraiser: { tokens: estimateTokens, worth: upstream.worth } });
+  const limits = new Limits(core, { redis, identify, costs: { tokens: estimateTokens, price: upstream.worth } });
   metrics.expose(limits.series());
   const admin = adminOf({
     core, hub, registry, queue, identify, resources,

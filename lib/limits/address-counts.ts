@@ -4,25 +4,25 @@ import type { RateLimitConfig } from '../../types/config.d.ts';
 import type { Core } from '../request/request.ts';
 import { describe, type Redis } from '../platform/platform.ts';
 
-/** What has been counted of an address, itself included. */
+/** The count of an address, the current request included. */
 export interface Counted {
   readonly hits: number;
-  /** What it may count to; alone, this instance's share. */
+  /** Its limit; this instance's share of it where the count is this instance's own. */
   readonly limit: number;
-  /** When its window ends, Unix milliseconds. */
+  /** End of its window, Unix milliseconds. */
   readonly until: number;
 }
 
-/** Nobody could be asked: the address passes uncounted, or nothing may pass. */
+/** Redis could not be reached: the address passes uncounted, or nothing may pass. */
 export type Uncounted = 'open' | 'closed';
 
-/** After Redis failed it is left alone this long, milliseconds: a request may wait for it. */
-const rest = 1000;
+/** After a failure Redis is not asked again for so long, milliseconds, since a request waits for its answer. */
+const pause = 1000;
 
 /**
  * Counts addresses in express-rate-limit's own stores: in memory, or with `rate_limit.store: redis` in Redis by
- * rate-limit-redis, and there by `rate_limit.on_store_error` while it cannot be asked. Opened by the first count: a gate
- * nobody attacks runs no timer.
+ * rate-limit-redis. While Redis cannot be reached, `rate_limit.on_store_error` decides. The first count opens the store, so
+ * that a gate without failures runs no timer.
  */
 export class AddressCounts {
   readonly #core: Core;
@@ -50,8 +50,8 @@ export class AddressCounts {
     if (this.#redis === null) return this.#alone(key);
     const now = this.#core.clock.now();
     if (now >= this.#downUntil) {
-      // One request finds out for all.
-      if (this.#downUntil > 0) this.#downUntil = now + rest;
+      // Only one request tries.
+      if (this.#downUntil > 0) this.#downUntil = now + pause;
       try {
         return await this.#together(this.#redis, key);
       } catch (error) {
@@ -61,7 +61,7 @@ export class AddressCounts {
     return this.#onError === 'local' ? this.#alone(key) : this.#onError;
   }
 
-  /** What cannot be counted together is counted here: for failures, which are known only when all is over. */
+  /** Counts here if Redis cannot be reached: for failures, which are known only when the request is over. */
   async hitSomewhere(key: string): Promise<Counted> {
     const found = await this.hit(key);
     return typeof found === 'string' ? this.#alone(key) : found;
@@ -91,7 +91,7 @@ export class AddressCounts {
     return found;
   }
 
-  /** Its scripts are loaded once; a store for which that failed stays broken and is made anew. */
+  /** A store loads its scripts once; one for which that failed stays broken, so a new one is made. */
   async #open(redis: Redis): Promise<RedisStore> {
     const { RedisStore: Store } = await import('rate-limit-redis').catch((cause: unknown) => {
       throw new Error('rate_limit.store: expected the package rate-limit-redis beside this one. Example: npm install rate-limit-redis', { cause });
@@ -104,7 +104,7 @@ export class AddressCounts {
   #lost(error: unknown): void {
     if (this.#downUntil === 0) this.#core.log.error({ limit: 'address', error: describe(error), on_store_error: this.#onError }, 'limits.store_down');
     this.#shared = null;
-    this.#downUntil = this.#core.clock.now() + rest;
+    this.#downUntil = this.#core.clock.now() + pause;
   }
 }
 

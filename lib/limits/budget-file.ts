@@ -4,27 +4,27 @@ import type { Timer } from '../../types/clock.d.ts';
 import { describe, makeDirectory } from '../platform/platform.ts';
 import type { Core } from '../request/request.ts';
 
-/** A day or month of somebody's spending, nano-dollars. */
+/** The spending of one caller in a day or month, nano-dollars. */
 export interface Budget {
   spent: number;
   /** Reserved by requests in hand. */
   held: number;
-  /** What others were known to have spent when they could be asked last. */
+  /** What all other instances had spent when Redis could last be reached. */
   elsewhere: number;
-  /** When it ends, Unix milliseconds. */
+  /** End of the day or month, Unix milliseconds. */
   readonly until: number;
 }
 
-/** How soon after a change it is written, milliseconds; later where writing takes long: it may take a hundredth of the time. */
+/** The file is written so long after a change, milliseconds; later where writing takes long, so that it takes at most a hundredth of the time. */
 const delay = 2000;
 const pause = 100;
 
 const version = 1;
 
 /**
- * Spending that outlives a restart: read when it is first asked for, written two seconds after a change and at the end, to a
- * file beside it that takes its place (0600). Holds whose budget and how much, no secret. What cannot be read or written is
- * warned about once; limits hold all the same.
+ * Spending that outlives a restart. Read at the first request, written two seconds after a change and at the end, to a new
+ * file that replaces the old one (0600). Holds names of counters and amounts, no secret. A failure to read or write is
+ * logged once; limits hold all the same.
  */
 export class BudgetFile {
   readonly #core: Core;

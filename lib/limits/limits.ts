@@ -2,218 +2,366 @@
 
 import { dirname, join } from 'node:path';
 import type { TokenIdentity } from '../../types/context.d.ts';
+import type { Usage } from '../../types/usage.d.ts';
 import { hasLimits } from '../config/config.ts';
 import type { Context, Core } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 import type { Redis } from '../platform/platform.ts';
 import { BudgetFile } from './budget-file.ts';
-import { RuleBook, type RuleSet } from './book.ts';
-import { LimitCounters, type Held } from './counters.ts';
-import { amountOf, estimateOf, nothing, type Appraiser } from './estimate.ts';
-import { limitLines, limitNames, withoutLimits } from './head.ts';
+import type { Charge, ChargeSet, Counter, Rule, Store, Verdict } from './charge.ts';
+import { LimitMetrics, type Held } from './limit-metrics.ts';
 import { MemoryStore } from './memory-store.ts';
-import { Pages } from './page.ts';
+import { CounterCache, PolicyIndex, type RuleSet } from './policy-index.ts';
+import { remaining, withoutLimits } from './rate-limit-headers.ts';
 import { RedisStore } from './redis-store.ts';
 import { refusalOf } from './refusal.ts';
-import { Reservation, type Till } from './reservation.ts';
-import { Ask, type Rule, type Store, type Verdict } from './rule.ts';
 import { SharedStore } from './shared-store.ts';
 
 export { AddressCounts } from './address-counts.ts';
+
+/** Knows models and prices; handed in, since they belong to higher rooms. */
+export interface CostEstimator {
+  /** Estimates the tokens of a body. */
+  tokens(bytes: Buffer): number;
+  /** US dollars; null without a known price. */
+  price(model: string, usage: Usage): number | null;
+}
 
 /** What limits are made of. */
 export interface LimitsDeps {
   /** Null without `rate_limit.redis_url`. */
   readonly redis: Redis | null;
   readonly identify: (credential: string) => TokenIdentity;
-  readonly appraiser: Appraiser;
+  readonly costs: CostEstimator;
 }
 
 type Next = (error?: unknown) => void;
 
-/** Beside the journal, what budgets have spent. */
+/** The charges of a request, kept at its context until its end. */
+interface Reservation extends ChargeSet {
+  readonly context: Context;
+  readonly estimate: Estimate;
+  /** The largest amount of a rule of the kind, since several rules count the same; null without one. */
+  readonly tokens: number | null;
+  readonly nanoDollars: number | null;
+  /** Some charges count for an address until the token is accepted. */
+  provisional: boolean;
+  state: 'asking' | 'held' | 'over';
+}
+
+/** Budgets are saved beside the journal. */
 const fileName = 'heimdall.limits.json';
 
 /**
- * The limits of keys, policies and whoever has none of its own: checks all that hold for a request, takes from all or from
- * none, and corrects what was taken by what was used. Opens nothing before the first request that is limited.
+ * The limits of keys and policies, and the default limits of all other callers. Checks all that apply to a request, takes
+ * from all of them or from none, and at the end replaces the estimate by what was used. Opens nothing before the first
+ * limited request.
  */
 export class Limits {
   readonly #core: Core;
   readonly #deps: LimitsDeps;
-  readonly #counters = new LimitCounters();
-  readonly #pages = new Pages();
-  #book: RuleBook | null = null;
-  #till: Till | null = null;
+  readonly #metrics = new LimitMetrics();
+  readonly #counters = new CounterCache();
+  #index: PolicyIndex | null = null;
+  #store: Store | null = null;
 
   constructor(core: Core, deps: LimitsDeps) {
     this.#core = core;
     this.#deps = deps;
   }
 
-  /** Whether anything can ever be limited: by the configuration, or by keys that are made while the gate runs. */
+  /** Whether a limit can ever apply: one of the configuration, or one of a key made while the gate runs. */
   get possible(): boolean {
     const { rateLimit, auth } = this.#core.config;
     return auth.mode !== 'passthrough' || hasLimits(rateLimit.key) || rateLimit.policies.length > 0 || auth.keys.some(hasLimits);
   }
 
-  /** What the requests in hand have taken and not yet settled: all zero when none is. */
+  /** What the requests in hand have reserved; all zero without requests. */
   held(): Held {
-    return this.#counters.held();
+    return this.#metrics.held();
   }
 
   /** For the metrics. */
-  series(): ReturnType<LimitCounters['series']> {
-    return this.#counters.series();
+  series(): ReturnType<LimitMetrics['series']> {
+    return this.#metrics.series();
   }
 
   /** Begins to connect, so that the first request need not wait for it. */
   start(): void {
-    const { rateLimit } = this.#core.config;
-    if (this.possible && rateLimit.store === 'redis') this.#open().store.start();
+    if (this.possible && this.#core.config.rateLimit.store === 'redis') (this.#store ??= this.#open()).start();
   }
 
-  /** Lets a request in or refuses it; calls `next` once it may go on, at once where the counters are this process's own. */
+  /** Lets a request in or refuses it. Calls `next` once it may go on, at once where the counters are in memory. */
   admit(context: Context, next: Next): void {
-    const book = (this.#book ??= this.#read());
-    const closed = book.closedTo(context);
-    if (closed !== null && this.#refuse(context, closed.rule, closed.observe, new HeimdallError('address_not_allowed'))) return;
-    const set = book.find(context);
-    if (isUnclear(context) && (set?.measured || book.asksForModel(context)) && context.refuse('key_limit.body', new HeimdallError('ambiguous_body'))) return;
+    const index = (this.#index ??= new PolicyIndex(this.#core.config.rateLimit, this.#deps.identify, this.#core.observe));
+    if (index.hasPolicies && this.#isRefusedByAddress(context, index)) return;
+    const set = index.find(context);
+    // A body too large to be read here is estimated; receivers may read any other ambiguous body in two ways.
+    if (context.bodyAmbiguous && context.bodyStream === null && (set?.measured || index.asksForModel(context)) && context.refuse('key_limit.body', new HeimdallError('ambiguous_body'))) return;
     const chosen = context.route.free && set !== null ? set.unmeasured : set;
     if (chosen === null || chosen.rules.length === 0) return next();
-    this.#take(context, chosen, next);
+    const reservation = this.#reserve(context, chosen);
+    const verdict = (this.#store ??= this.#open()).take(reservation);
+    if (typeof verdict === 'string') this.#decided(reservation, chosen, verdict, next);
+    else void this.#decideLater(reservation, chosen, verdict, next);
   }
 
-  /** Gives back what a request has taken, and counts what it has used. */
-  readonly settle = (context: Context): void => context.reservation?.release();
-
-  /** An upstream's answer begins: our numbers stand in place of those it sends of its own limits. */
-  readonly answered = (context: Context, head: string[]): void => {
-    // Nobody else makes one.
+  /** At the end of a request: gives back what it has taken, and counts what it has used. */
+  readonly settle = (context: Context): void => {
     const reservation = context.reservation as Reservation | null;
     if (reservation === null) return;
-    reservation.answered();
-    withoutLimits(head, limitNames);
+    const held = reservation.state === 'held';
+    reservation.state = 'over';
+    if (!held) return;
+    const { charges, estimate, tokens, nanoDollars } = reservation;
+    const metrics = this.#metrics;
+    let used = 0;
+    for (let at = 0; at < charges.length; at++) {
+      const charge = charges[at] as Charge;
+      charge.actual = actualOf(charge.counter.rule, estimate, context, this.#deps.costs);
+      if (charge.counter.rule.kind === 'tokens') used = charge.actual;
+      // The token is known by now, and has counted for itself.
+      if (charge.provisional && isProven(context)) charge.actual = 0;
+    }
+    context.tokensSettled = used;
+    metrics.requestsHeld--;
+    metrics.tokensHeld -= tokens ?? 0;
+    metrics.nanoDollarsHeld -= nanoDollars ?? 0;
+    metrics.tokensSettled += used;
+    metrics.tokensReleased += Math.max(0, (tokens ?? 0) - used);
+    this.#store?.settle(reservation);
+  };
+
+  /**
+   * An upstream's answer begins: the fields of the gate replace those that the upstream sends of its own limits. The answer
+   * proves the token, so what its address took for it is given back, however long the answer lasts.
+   */
+  readonly answered = (context: Context, head: string[]): void => {
+    const reservation = context.reservation as Reservation | null;
+    if (reservation === null) return;
+    withoutLimits(head);
+    if (!reservation.provisional || reservation.state !== 'held' || !isProven(context)) return;
+    reservation.provisional = false;
+    const proven = { id: reservation.id, charges: reservation.charges.filter(({ provisional }) => provisional), holder: reservation.holder };
+    reservation.charges = reservation.charges.filter(({ provisional }) => !provisional);
+    for (const charge of proven.charges) charge.actual = 0;
+    this.#store?.settle(proven);
   };
 
   async close(): Promise<void> {
-    await this.#till?.store.close();
+    await this.#store?.close();
   }
 
-  #take(context: Context, set: RuleSet, next: Next): void {
-    const till = (this.#till ??= this.#open());
-    const { fairnessKey, time } = context;
-    const { rules } = set;
-    const estimate = set.measured ? estimateOf(context, till.appraiser) : nothing;
-    const page = this.#pages.of(rules, fairnessKey, time);
-    const unproven = unprovenKey(context);
-    const own = unproven === null ? null : this.#pages.of(rules, unproven, time);
-    const asks: Ask[] = [];
+  /**
+   * Makes the charges. A token that is not accepted yet counts for itself and for its address: made-up tokens gain nothing,
+   * and all requests of a good one have counted by the time it is accepted. Then its address is given back what it took.
+   */
+  #reserve(context: Context, { rules, measured }: RuleSet): Reservation {
+    const { fairnessKey, key, token, time } = context;
+    const { costs } = this.#deps;
+    const provisional = !context.verified && key === null && token !== null;
+    const estimate = measured ? estimateOf(context, costs) : nothing;
+    const counters = this.#counters.of(rules, fairnessKey, time);
+    const own = provisional ? this.#counters.of(rules, `token:${token.id}`, time) : counters;
+    const charges: Charge[] = [];
+    let tokens: number | null = null;
+    let nanoDollars: number | null = null;
     for (let at = 0; at < rules.length; at++) {
-      const amount = amountOf(rules[at] as Rule, estimate, context, till.appraiser);
-      if (own !== null) asks.push(new Ask(own.account(at, time), amount));
-      asks.push(new Ask(page.account(at, time), amount, own !== null));
+      const rule = rules[at] as Rule;
+      const amount = amountOf(rule, estimate, context, costs);
+      if (rule.kind === 'tokens') tokens = Math.max(tokens ?? 0, amount);
+      else if (rule.kind === 'budget') nanoDollars = Math.max(nanoDollars ?? 0, amount);
+      charges.push(chargeOf(own[at] as Counter, amount, false));
+      if (provisional) charges.push(chargeOf(counters[at] as Counter, amount, true));
     }
-    const reservation = new Reservation(context, asks, estimate, till);
+    const reservation: Reservation = { id: context.id, charges, holder: null, context, estimate, tokens, nanoDollars, provisional, state: 'asking' };
     context.reservation = reservation;
-    till.store.take(reservation, (verdict) => {
-      try {
-        this.#decided(reservation, set, verdict, next);
-      } catch (error) {
-        next(error);
-      }
-    });
+    return reservation;
+  }
+
+  async #decideLater(reservation: Reservation, set: RuleSet, verdict: Promise<Verdict>, next: Next): Promise<void> {
+    try {
+      this.#decided(reservation, set, await verdict, next);
+    } catch (error) {
+      next(error);
+    }
   }
 
   #decided(reservation: Reservation, set: RuleSet, verdict: Verdict, next: Next): void {
     const { context } = reservation;
-    switch (verdict) {
-      case 'taken':
-        if (!reservation.keep()) return;
-        this.#taken(reservation, set);
-        return next();
-      case 'refused':
-        if (!reservation.drop()) return;
-        return this.#refused(reservation);
-      case 'unchecked':
-        if (!reservation.drop()) return;
-        context.reservation = null;
-        this.#counters.checked('unchecked');
-        return next();
-      case 'unavailable':
-        if (!reservation.drop()) return;
-        context.reservation = null;
-        this.#counters.checked('unavailable');
-        if (!context.refuse('key_limit.store', new HeimdallError('limits_unavailable', { retryAfter: 1 }))) next();
+    const over = reservation.state === 'over';
+    if (verdict === 'taken') {
+      const { tokens, nanoDollars } = reservation;
+      const metrics = this.#metrics;
+      reservation.state = 'held';
+      metrics.requestsHeld++;
+      metrics.tokensHeld += tokens ?? 0;
+      metrics.tokensReserved += tokens ?? 0;
+      metrics.nanoDollarsHeld += nanoDollars ?? 0;
+      if (tokens !== null) context.tokensReserved = tokens;
+      // The client left while the store was asked.
+      if (over) return this.settle(context);
+      this.#letIn(reservation, set);
+      return next();
     }
+    reservation.state = 'over';
+    if (over) return;
+    this.#metrics.checks[verdict]++;
+    if (verdict === 'refused') return this.#refuse(reservation, set);
+    context.reservation = null;
+    if (verdict === 'unchecked' || !context.refuse('key_limit.store', new HeimdallError('limits_unavailable', { retryAfter: 1 }))) next();
   }
 
-  /** What only observes has counted it in all the same. */
-  #taken({ context, asks, provisional }: Reservation, { measured, notice }: RuleSet): void {
+  /** A rule that only observes may have had no room. */
+  #letIn({ context, charges, provisional }: Reservation, { measured, headers }: RuleSet): void {
     let fits = true;
-    for (let at = 0; at < asks.length; at++) {
-      const ask = asks[at] as Ask;
-      if (ask.fits) continue;
-      this.#note(context, ask.rule.name);
+    for (let at = 0; at < charges.length; at++) {
+      const charge = charges[at] as Charge;
+      if (charge.fits) continue;
+      this.#note(context, charge.counter.rule.name);
       fits = false;
     }
-    this.#counters.checked(fits ? 'allowed' : 'observed');
+    this.#metrics.checks[fits ? 'allowed' : 'observed']++;
     context.measured = measured;
-    if (fits && !provisional) context.headLines = notice.lines(asks);
-    else context.headLines = limitLines(provisional ? tighter(asks, true) : asks, true);
+    headers.add((context.extraHead ??= []), provisional ? tighter(charges, true) : charges, true);
   }
 
-  #refused({ context, asks, provisional }: Reservation): void {
-    const refusing = asks.filter(({ fits, rule }) => !fits && !rule.observe);
-    for (const { rule } of refusing) this.#counters.hit(rule.name);
-    this.#counters.checked('refused');
-    context.headLines = limitLines(provisional ? tighter(asks, false) : asks, false);
+  #refuse({ context, charges, provisional }: Reservation, { headers }: RuleSet): void {
+    const refusing = charges.filter(({ fits, counter }) => !fits && !counter.rule.observe);
+    for (const { counter } of refusing) this.#metrics.hit(counter.rule.name);
+    headers.add((context.extraHead ??= []), provisional ? tighter(charges, false) : charges, false);
     context.fail(refusalOf(refusing));
   }
 
-  /** @returns true when the request was answered. */
-  #refuse(context: Context, rule: string, observe: boolean, error: HeimdallError): boolean {
-    if (observe) this.#note(context, rule);
-    else this.#counters.hit(rule);
-    return !observe && context.refuse(rule, error);
+  /** @returns true when a policy refused the caller's address, and the request was answered. */
+  #isRefusedByAddress(context: Context, index: PolicyIndex): boolean {
+    const refusal = index.refusalOf(context);
+    if (refusal === null) return false;
+    if (refusal.observe) this.#note(context, refusal.rule);
+    else this.#metrics.hit(refusal.rule);
+    return !refusal.observe && context.refuse(refusal.rule, new HeimdallError('address_not_allowed'));
   }
 
   #note(context: Context, rule: string): void {
     (context.rules ??= []).push(rule);
-    this.#counters.hit(rule);
+    this.#metrics.hit(rule);
   }
 
-  #read(): RuleBook {
-    return new RuleBook(this.#core.config.rateLimit, this.#deps.identify, this.#core.observe);
-  }
-
-  #open(): Till {
-    return (this.#till ??= { store: this.#store(), appraiser: this.#deps.appraiser, counters: this.#counters });
-  }
-
-  #store(): Store {
+  #open(): Store {
     const { config, clock } = this.#core;
     const { redis } = this.#deps;
     if (config.rateLimit.store === 'memory' || redis === null) return new MemoryStore(clock, new BudgetFile(this.#core, join(dirname(config.audit.path), fileName)));
-    return new SharedStore(this.#core, new RedisStore(redis, clock), new MemoryStore(clock, null), this.#counters.storeFailed);
+    return new SharedStore(this.#core, new RedisStore(redis, clock), new MemoryStore(clock, null), () => this.#metrics.storeErrors++);
   }
 }
 
-/** What is too large to be looked into is guessed at; anything else that readers may differ in was made so. */
-const isUnclear = ({ bodyAmbiguous, bodyStream }: Context): boolean => bodyAmbiguous && bodyStream === null;
+function chargeOf(counter: Counter, amount: number, provisional: boolean): Charge {
+  return { counter, amount, provisional, actual: amount, limit: 0, used: 0, fits: true, wait: 0, reset: 0, place: 0 };
+}
 
-/**
- * A token that has not proved itself counts for itself and for its address: made-up ones gain nothing, and of a good one
- * every request has counted when it is known to be good. Then its address is given back what it took.
- * @returns null for everybody else.
- */
-const unprovenKey = ({ key, token, verified }: Context): string | null => (verified || key !== null || token === null ? null : `token:${token.id}`);
+/** An answer of a model proves the token. On carried routes only the usage in an answer of Gemini's API does. */
+const isProven = ({ vouched, route, usage }: Context): boolean => vouched === 'accepted' || (route.errors === 'gemini' && usage !== null);
 
-/** Of two that count the same rule the one with less room. */
-function tighter(asks: readonly Ask[], taken: boolean): readonly Ask[] {
-  return asks.filter((ask, at) => {
-    const other = asks[ask.provisional ? at - 1 : at + 1] as Ask;
-    return ask.provisional ? ask.remaining(taken) < other.remaining(taken) : ask.remaining(taken) <= other.remaining(taken);
+/** Of each two charges of a rule, the token's own and its address's, the one with less room. */
+function tighter(charges: readonly Charge[], taken: boolean): readonly Charge[] {
+  return charges.filter((charge, at) => {
+    const other = charges[charge.provisional ? at - 1 : at + 1] as Charge;
+    return charge.provisional ? remaining(charge, taken) < remaining(other, taken) : remaining(charge, taken) <= remaining(other, taken);
   });
+}
+
+/** What a request may use, as far as it is known before it is sent. */
+interface Estimate {
+  readonly prompt: number;
+  /** The bound of the answer that the body names; null when it names none. */
+  readonly declared: number | null;
+  /** Assumed for an answer without a bound; 0 on routes that write none. */
+  readonly guess: number;
+}
+
+/** For a request that uses no tokens, or to which no rule on tokens or money applies. */
+const nothing: Estimate = { prompt: 0, declared: 0, guess: 0 };
+
+/** Routes whose answer is written token by token. */
+const writing: ReadonlySet<string> = new Set(['/v1/chat/completions', '/v1/completions', '/v1/responses', '/v1/messages']);
+
+/** Assumed for a request that does not bound its answer, tokens. */
+const guessedCompletion = 1024;
+/** Such a guess takes at most a tenth of a limit, so that small limits stay usable. */
+const guessedShare = 10;
+
+/** Pictures, sound and bodies too large to be read here: bytes a token. */
+const mediaBytes = 256;
+const textBytes = 4;
+/** A larger body is assumed to contain pictures, bytes. */
+const mostText = 262_144;
+const billion = 1_000_000_000;
+
+/** A body may ask for any number of tokens; counters are whole numbers of 63 bits. */
+const mostAmount = 2 ** 50;
+
+/** Estimates the tokens of a request. On carried routes, where the body is not read, Gemini's are estimated by their length and all others are 0. */
+function estimateOf({ route, maxTokens, path, req, body, bodyStream }: Context, costs: CostEstimator): Estimate {
+  const length = Number(req.headers['content-length'] ?? 0);
+  if (route.class !== 'model') {
+    // Gemini's own API writes text too, by `:generateContent` and `:streamGenerateContent`.
+    if (route.errors !== 'gemini' || !path.endsWith('enerateContent')) return nothing;
+    return { prompt: Math.ceil(length / (length > mostText ? mediaBytes : textBytes)), declared: null, guess: guessedCompletion };
+  }
+  let prompt = 0;
+  if (bodyStream !== null) prompt = Math.ceil(length / mediaBytes);
+  else if (body !== null && route.body === 'form') prompt = Math.ceil(body.length / mediaBytes);
+  // Compressed text is about a quarter of its size, and a token about four bytes.
+  else if (body !== null) prompt = (req.headers['content-encoding'] ?? '') === '' ? costs.tokens(body) : body.length;
+  return { prompt, declared: maxTokens, guess: writing.has(route.api) ? guessedCompletion : 0 };
+}
+
+/** The amount that a request takes from a rule before it is sent. */
+function amountOf({ kind, share }: Rule, { prompt, declared, guess }: Estimate, context: Context, costs: CostEstimator): number {
+  switch (kind) {
+    case 'requests':
+    case 'concurrency':
+      return 1;
+    case 'tokens':
+      return Math.min(mostAmount, prompt + (declared ?? Math.min(guess, Math.ceil(share / guessedShare))));
+    case 'budget': {
+      if (declared !== null) return Math.min(mostAmount, nanoDollars(context, prompt, declared, costs));
+      const least = nanoDollars(context, prompt, 0, costs);
+      return Math.min(mostAmount, least + Math.min(nanoDollars(context, prompt, guess, costs) - least, Math.ceil(share / guessedShare)));
+    }
+  }
+}
+
+/** The amount that a request has used of a rule in the end. */
+function actualOf({ kind }: Rule, estimate: Estimate, context: Context, costs: CostEstimator): number {
+  switch (kind) {
+    case 'requests':
+      // A request that the gate itself refused further down does not count.
+      return context.outcome === 'refused' && context.sentAt === null ? 0 : 1;
+    case 'concurrency':
+      return 0;
+    case 'tokens':
+      return context.usage === null ? unreportedTokens(context, estimate) : context.usage.prompt + context.usage.completion;
+    case 'budget': {
+      if (context.cost !== null) return Math.ceil(context.cost * billion);
+      if (context.usage !== null) return 0;
+      const tokens = unreportedTokens(context, estimate);
+      const prompt = Math.min(tokens, estimate.prompt);
+      return nanoDollars(context, prompt, tokens - prompt, costs);
+    }
+  }
+}
+
+/** Tokens of an answer that reports no usage: 0 of one that failed, the prompt where the client left, else the prompt and what was written. */
+function unreportedTokens({ sentAt, outcome, status, route, bytesOut }: Context, { prompt }: Estimate): number {
+  if (sentAt === null) return 0;
+  if (outcome === 'aborted') return prompt;
+  const isAnswer = status >= 200 && status < 300 && route.class === 'model' && !route.free;
+  if (!isAnswer) return 0;
+  return prompt + (writing.has(route.api) ? Math.ceil(bytesOut / textBytes) : 0);
+}
+
+function nanoDollars({ model }: Context, prompt: number, completion: number, costs: CostEstimator): number {
+  if (model === null || prompt + completion === 0) return 0;
+  return Math.ceil((costs.price(model, { prompt, completion, cached: 0, reasoning: 0, estimated: true }) ?? 0) * billion);
 }

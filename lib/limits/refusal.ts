@@ -1,6 +1,6 @@
 import { writeDuration } from '../config/config.ts';
 import { HeimdallError, type ErrorCode } from '../errors.ts';
-import type { Ask, Kind } from './rule.ts';
+import type { Charge, Kind } from './charge.ts';
 
 const codes: Readonly<Record<Kind, ErrorCode>> = {
   requests: 'rate_limit_requests',
@@ -13,21 +13,20 @@ const second = 1000;
 const billion = 1_000_000_000;
 
 /**
- * The error for a request that does not fit: names the limit that takes longest to have room, how much of it is used and
- * when to come back. Where coming back does not help, because the request is larger than the limit or money is spent, the
- * official SDKs are told not to.
- * @param asks those that refuse, at least one.
+ * The error for a request that does not fit. It names the limit with the longest wait, how much of it is used and when to
+ * come back. Where coming back does not help, because the request is larger than the limit or the money is spent, it tells
+ * the official SDKs not to retry.
+ * @param charges those that refuse, at least one.
  */
-export function refusalOf(asks: readonly Ask[]): HeimdallError {
-  const worst = asks.reduce((longest, ask) => (ask.wait > longest.wait ? ask : longest));
+export function refusalOf(charges: readonly Charge[]): HeimdallError {
+  const worst = charges.reduce((longest, charge) => (charge.wait > longest.wait ? charge : longest));
   const never = !Number.isFinite(worst.wait);
   const retryAfter = never ? {} : { retryAfter: Math.max(1, Math.ceil(worst.wait / second)) };
-  const lasting = never || asks.some(({ rule }) => rule.kind === 'budget');
-  return new HeimdallError(codes[worst.rule.kind], { message: messageOf(worst, never), ...retryAfter, ...(lasting ? { retryable: false } : {}) });
+  const lasting = never || charges.some(({ counter }) => counter.rule.kind === 'budget');
+  return new HeimdallError(codes[worst.counter.rule.kind], { message: messageOf(worst, never), ...retryAfter, ...(lasting ? { retryable: false } : {}) });
 }
 
-function messageOf(ask: Ask, never: boolean): string {
-  const { rule, limit, used, amount, wait } = ask;
+function messageOf({ counter: { rule }, limit, used, amount, wait }: Charge, never: boolean): string {
   switch (rule.kind) {
     case 'requests':
       return `The limit is ${limit} requests in ${writeDuration(rule.window)}, and ${used} were made. Try again in ${seconds(wait)}.`;

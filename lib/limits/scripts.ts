@@ -1,10 +1,10 @@
 import { scriptOf } from '../platform/platform.ts';
 
 /**
- * What all scripts begin with. `ARGV[1]`: the time in Unix milliseconds, 0 for Redis's own, which all instances share.
- * A window is an array of first, latest and count, packed, oldest first: what `WindowLog` does, step by step. Slots and
- * reserved budgets are leases: sorted by when they end, so that those of an instance that died come back. Numbers leave as
- * text: Lua writes only 14 digits, Redis cuts fractions.
+ * The beginning of all scripts. `ARGV[1]`: the time in Unix milliseconds, 0 for Redis's own, which all instances share.
+ * A window is a packed array of first time, latest time and count, oldest first, as in `WindowLog`. Slots and reserved
+ * budgets are leases, sorted by their end, so that those of an instance that died come back. Numbers leave as text, since
+ * Lua writes only 14 digits and Redis cuts fractions.
  */
 const common = `
 local now = tonumber(ARGV[1])
@@ -115,7 +115,7 @@ return found`);
 
 /**
  * Corrects what was taken. `KEYS`: a counter each. `ARGV`: time, id, then kind, window or end, place, amount, actual and
- * whether what comes late still counts, of each. A budget's lease that has ended was given back already.
+ * whether a late correction still counts, of each. A budget's lease that has ended was given back already.
  */
 export const settleScript = scriptOf(`${common}
 local id = ARGV[2]

@@ -4,12 +4,12 @@ import type { Core } from '../request/request.ts';
 import { describe } from '../platform/platform.ts';
 import type { MemoryStore } from './memory-store.ts';
 import type { RedisStore } from './redis-store.ts';
-import type { Store, Taking, Verdict } from './rule.ts';
+import type { ChargeSet, Store, Verdict } from './charge.ts';
 
-/** Between two looks at a Redis that is away, milliseconds. */
-const lookEvery = 250;
+/** Between two probes of a Redis that is away, milliseconds. */
+const probeEvery = 250;
 
-/** A Redis that fails again so soon after it was back is not looked at at once, milliseconds. */
+/** A Redis that fails again so soon after it was back is not probed at once, milliseconds. */
 const fresh = 1000;
 
 /** Unix milliseconds. */
@@ -19,8 +19,8 @@ interface State {
 }
 
 /**
- * Counters in Redis, and what `rate_limit.on_store_error` says while it cannot be asked. One failure is enough: from then on
- * no request waits for Redis until it answers again, which is asked four times a second.
+ * Counters in Redis. While Redis cannot be reached, `rate_limit.on_store_error` decides. One failure is enough: from then on
+ * no request waits for Redis until it answers a probe, four times a second.
  */
 export class SharedStore implements Store {
   readonly #core: Core;
@@ -34,7 +34,7 @@ export class SharedStore implements Store {
 
   /**
    * @param local decides by this instance's share, for `local`.
-   * @param failed is told of every failure.
+   * @param failed is called at every failure.
    */
   constructor(core: Core, redis: RedisStore, local: MemoryStore, failed: () => void) {
     this.#core = core;
@@ -44,27 +44,26 @@ export class SharedStore implements Store {
     this.#failed = failed;
   }
 
-  take(taking: Taking, done: (verdict: Verdict) => void): void {
-    if (this.#state.kind === 'down') return this.#alone(taking, done);
-    void this.#together(taking, done);
+  take(set: ChargeSet): Verdict | Promise<Verdict> {
+    return this.#state.kind === 'down' ? this.#alone(set) : this.#together(set);
   }
 
-  async #together(taking: Taking, done: (verdict: Verdict) => void): Promise<void> {
+  async #together(set: ChargeSet): Promise<Verdict> {
     let taken: boolean;
     try {
-      taken = await this.#redis.take(taking);
+      taken = await this.#redis.take(set);
     } catch (error) {
       this.#lost(error);
-      return this.#alone(taking, done);
+      return this.#alone(set);
     }
-    this.#learn(taking);
-    done(taken ? 'taken' : 'refused');
+    this.#learn(set);
+    return taken ? 'taken' : 'refused';
   }
 
-  /** What was taken knows who holds it. What was taken here is told to Redis, should it be back by now. */
-  settle(taking: Taking): void {
-    const { holder } = taking;
-    holder?.settle(taking);
+  /** Settles where it was taken. What was taken here is reported to Redis, if it is back by now. */
+  settle(set: ChargeSet): void {
+    const { holder } = set;
+    holder?.settle(set);
     if (holder === this.#local && this.#state.kind === 'up') this.#handOver().catch((error: unknown) => this.#lost(error));
   }
 
@@ -80,21 +79,21 @@ export class SharedStore implements Store {
     await this.#local.close();
   }
 
-  #alone(taking: Taking, done: (verdict: Verdict) => void): void {
+  #alone(set: ChargeSet): Verdict {
     switch (this.#onError) {
       case 'local':
-        return this.#local.take(taking, done);
+        return this.#local.take(set);
       case 'open':
-        return done('unchecked');
+        return 'unchecked';
       case 'closed':
-        return done('unavailable');
+        return 'unavailable';
     }
   }
 
-  /** A budget that was used up must not be there again because Redis is not. */
-  #learn({ asks }: Taking): void {
+  /** A budget that is used up must stay so while Redis is away. */
+  #learn({ charges }: ChargeSet): void {
     if (this.#onError !== 'local') return;
-    for (const { rule, key, used, until } of asks) if (rule.kind === 'budget') this.#local.learn(key, used, until);
+    for (const { counter, used } of charges) if (counter.rule.kind === 'budget') this.#local.learn(counter.key, used, counter.until);
   }
 
   #lost(error: unknown): void {
@@ -104,16 +103,16 @@ export class SharedStore implements Store {
     const again = now - this.#state.since < fresh;
     this.#state = { kind: 'down', since: now };
     this.#core.log.error({ error: describe(error), on_store_error: this.#onError }, 'limits.store_down');
-    if (again) this.#lookLater();
-    else void this.#look();
+    if (again) this.#probeLater();
+    else void this.#probe();
   }
 
-  async #look(): Promise<void> {
+  async #probe(): Promise<void> {
     try {
       await this.#redis.probe();
       await this.#handOver();
     } catch {
-      if (!this.#closed) this.#lookLater();
+      if (!this.#closed) this.#probeLater();
       return;
     }
     if (this.#state.kind !== 'down') return;
@@ -123,7 +122,7 @@ export class SharedStore implements Store {
     await this.#redis.recover();
   }
 
-  /** What was spent alone belongs to everybody's sum before anybody asks for it again. */
+  /** What was spent alone is added to the common sum before the next request asks for it. */
   async #handOver(): Promise<void> {
     for (const [key, spent, until] of this.#local.handOver()) {
       try {
@@ -135,11 +134,11 @@ export class SharedStore implements Store {
     }
   }
 
-  #lookLater(): void {
+  #probeLater(): void {
     this.#timer = this.#core.clock.setTimeout(() => {
       this.#timer = null;
-      void this.#look();
-    }, lookEvery);
+      void this.#probe();
+    }, probeEvery);
     this.#timer.unref();
   }
 }

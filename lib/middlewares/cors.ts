@@ -64,7 +64,7 @@ class Recorder implements Pick<ServerResponse, 'statusCode'> {
 
   constructor(context: Context) {
     this.#context = context;
-    context.extraHead = [];
+    context.extraHead ??= [];
   }
 
   getHeader(name: string): string | undefined {

@@ -9,7 +9,6 @@ import type { Route } from '../../types/route.d.ts';
 import type { Usage } from '../../types/usage.d.ts';
 import { describe } from '../platform/platform.ts';
 import { HeimdallError, render, renderEvent, type ErrorCode } from '../errors.ts';
-import { writeHead } from '../http/http.ts';
 import { clientOf, deviceFingerprint, networkOf } from '../identity/identity.ts';
 import type { Connections } from './connections.ts';
 
@@ -165,8 +164,8 @@ export class Context implements RequestInfo {
   /** The upstream was asked for usage in the caller's place, so the chunk that tells it is not for the caller. */
   usageAdded = false;
 
-  /** What limits have taken for this request, until its end settles it. */
-  reservation: Holding | null = null;
+  /** The charges of this request against its limits, until its end settles them; belongs to the room of limits. */
+  reservation: object | null = null;
   /** Tokens limits had reserved for it, and what it used of them, once it is settled; null without a limit on tokens. */
   tokensReserved: number | null = null;
   tokensSettled = 0;
@@ -206,8 +205,6 @@ export class Context implements RequestInfo {
   tap: Tap | null = null;
   /** Fields a part wants in the head whatever the answer is; flat. */
   extraHead: string[] | null = null;
-  /** More of them, ready to be sent: see {@link writeHead}. */
-  headLines: string | null = null;
 
   #fairnessKey: string | null = null;
   #device: string | null = null;
@@ -334,7 +331,7 @@ export class Context implements RequestInfo {
       head.push('Connection', 'close');
       this.res.shouldKeepAlive = false;
     }
-    writeHead(this.res, status, head, this.headLines);
+    this.res.writeHead(status, head);
   }
 
   /** Ends an answer that has begun and cannot be completed. A clean end would pass for success. */

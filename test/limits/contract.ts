@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import type { Rule, Taking } from '../../lib/limits/rule.ts';
+import type { Rule, ChargeSet } from '../../lib/limits/charge.ts';
 import type { FakeClock } from '../support/clock.ts';
-import { ruleOf, said, takingOf, window, type Driven } from './both.ts';
+import { chargesOf, found, ruleOf, window, type Driven } from './charges.ts';
 
 /** A store that begins empty, on a clock of the test's own. */
 export interface Bench {
@@ -18,9 +18,9 @@ export interface Promised {
 }
 
 /** Ends a request. @param actual what it used of each rule; as much as it took where nothing is said. */
-export const finish = (store: Driven, taking: Taking, ...actual: readonly number[]): void => {
-  for (const [at, ask] of taking.asks.entries()) ask.actual = actual[at] ?? ask.amount;
-  store.settle(taking);
+export const finish = (store: Driven, set: ChargeSet, ...actual: readonly number[]): void => {
+  for (const [at, charge] of set.charges.entries()) charge.actual = actual[at] ?? charge.amount;
+  store.settle(set);
 };
 
 export const requests = ruleOf({ kind: 'requests', limit: 3 });
@@ -34,15 +34,15 @@ export const contract: readonly Promised[] = [
     what: 'lets exactly the limit pass, and says when there is room again',
     async holds(make) {
       const { clock, store } = await make();
-      const ask = async (): Promise<Taking | null> => {
-        const taking = takingOf('a', [[requests, 1]]);
-        return (await store.take(taking)) ? null : taking;
+      const ask = async (): Promise<ChargeSet | null> => {
+        const set = chargesOf('a', [[requests, 1]]);
+        return (await store.take(set)) ? null : set;
       };
       assert.equal(await ask(), null);
       clock.tick(1000);
       assert.deepEqual([await ask(), await ask()], [null, null]);
-      const refused = (await ask()) as Taking;
-      assert.deepEqual(said(refused), [{ used: 3, fits: false, wait: window - 1000, reset: window }]);
+      const refused = (await ask()) as ChargeSet;
+      assert.deepEqual(found(refused), [{ used: 3, fits: false, wait: window - 1000, reset: window }]);
       clock.tick(window - 1001);
       assert.notEqual(await ask(), null);
       clock.tick(1);
@@ -55,13 +55,13 @@ export const contract: readonly Promised[] = [
     async holds(make) {
       for (const [passed, used] of [[99, 2], [100, 1]] as const) {
         const { clock, store } = await make();
-        await store.take(takingOf('a', [[requests, 1]]));
+        await store.take(chargesOf('a', [[requests, 1]]));
         clock.tick(passed);
-        await store.take(takingOf('a', [[requests, 1]]));
+        await store.take(chargesOf('a', [[requests, 1]]));
         clock.tick(window - passed);
-        const third = takingOf('a', [[requests, 1]]);
+        const third = chargesOf('a', [[requests, 1]]);
         await store.take(third);
-        assert.equal(third.asks[0]?.used, used);
+        assert.equal(third.charges[0]?.used, used);
       }
     },
   },
@@ -69,21 +69,21 @@ export const contract: readonly Promised[] = [
     what: 'takes from all rules or from none',
     async holds(make) {
       const { store } = await make();
-      const both = takingOf('a', [[requests, 1], [slots, 1], [budget, 100], [tokens, 101]]);
+      const both = chargesOf('a', [[requests, 1], [slots, 1], [budget, 100], [tokens, 101]]);
       assert.equal(await store.take(both), false);
-      assert.deepEqual(both.asks.map(({ fits }) => fits), [true, true, true, false]);
-      const again = takingOf('a', [[requests, 1], [slots, 1], [budget, 100], [tokens, 100]]);
+      assert.deepEqual(both.charges.map(({ fits }) => fits), [true, true, true, false]);
+      const again = chargesOf('a', [[requests, 1], [slots, 1], [budget, 100], [tokens, 100]]);
       assert.equal(await store.take(again), true);
-      assert.deepEqual(again.asks.map(({ used }) => used), [0, 0, 0, 0]);
+      assert.deepEqual(again.charges.map(({ used }) => used), [0, 0, 0, 0]);
     },
   },
   {
     what: 'says never to what is larger than the limit',
     async holds(make) {
       const { store } = await make();
-      const taking = takingOf('a', [[tokens, 101]]);
-      await store.take(taking);
-      assert.equal(taking.asks[0]?.wait, Infinity);
+      const set = chargesOf('a', [[tokens, 101]]);
+      await store.take(set);
+      assert.equal(set.charges[0]?.wait, Infinity);
     },
   },
   {
@@ -92,64 +92,64 @@ export const contract: readonly Promised[] = [
       const { store } = await make();
       const rule: Rule = { ...requests, limit: 1, share: 1, observe: true };
       for (const fits of [true, false, false]) {
-        const taking = takingOf('a', [[rule, 1]]);
-        assert.equal(await store.take(taking), true);
-        assert.equal(taking.asks[0]?.fits, fits);
+        const set = chargesOf('a', [[rule, 1]]);
+        assert.equal(await store.take(set), true);
+        assert.equal(set.charges[0]?.fits, fits);
       }
-      const strict = takingOf('a', [[{ ...rule, limit: 3, share: 3, observe: false }, 1]]);
+      const strict = chargesOf('a', [[{ ...rule, limit: 3, share: 3, observe: false }, 1]]);
       assert.equal(await store.take(strict), false);
-      assert.equal(strict.asks[0]?.used, 3);
+      assert.equal(strict.charges[0]?.used, 3);
     },
   },
   {
     what: 'settles tokens and money by what was used, and gives back what was not',
     async holds(make) {
       const { store } = await make();
-      const first = takingOf('a', [[tokens, 60], [budget, 600], [requests, 1]]);
+      const first = chargesOf('a', [[tokens, 60], [budget, 600], [requests, 1]]);
       await store.take(first);
       finish(store, first, 10, 1000, 0);
-      const second = takingOf('a', [[tokens, 90], [budget, 0], [requests, 1]]);
+      const second = chargesOf('a', [[tokens, 90], [budget, 0], [requests, 1]]);
       assert.equal(await store.take(second), false);
-      assert.deepEqual(second.asks.map(({ used, fits }) => [used, fits]), [[10, true], [1000, false], [0, true]]);
+      assert.deepEqual(second.charges.map(({ used, fits }) => [used, fits]), [[10, true], [1000, false], [0, true]]);
     },
   },
   {
     what: 'counts the tokens of an answer that took longer than the window when it ends',
     async holds(make) {
       const { clock, store } = await make();
-      const long = takingOf('a', [[tokens, 60]]);
+      const long = chargesOf('a', [[tokens, 60]]);
       await store.take(long);
       clock.tick(window + 1);
       finish(store, long, 80);
-      const next = takingOf('a', [[tokens, 30]]);
+      const next = chargesOf('a', [[tokens, 30]]);
       assert.equal(await store.take(next), false);
-      assert.equal(next.asks[0]?.used, 80);
+      assert.equal(next.charges[0]?.used, 80);
     },
   },
   {
     what: 'gives slots back, each once',
     async holds(make) {
       const { store } = await make();
-      const held = [takingOf('a', [[slots, 1]]), takingOf('a', [[slots, 1]])] as const;
-      for (const taking of held) assert.equal(await store.take(taking), true);
-      assert.equal(await store.take(takingOf('a', [[slots, 1]])), false);
-      assert.equal(await store.take(takingOf('b', [[slots, 1]])), true);
+      const held = [chargesOf('a', [[slots, 1]]), chargesOf('a', [[slots, 1]])] as const;
+      for (const set of held) assert.equal(await store.take(set), true);
+      assert.equal(await store.take(chargesOf('a', [[slots, 1]])), false);
+      assert.equal(await store.take(chargesOf('b', [[slots, 1]])), true);
       finish(store, held[0], 0);
-      assert.equal(await store.take(takingOf('a', [[slots, 1]])), true);
-      assert.equal(await store.take(takingOf('a', [[slots, 1]])), false);
+      assert.equal(await store.take(chargesOf('a', [[slots, 1]])), true);
+      assert.equal(await store.take(chargesOf('a', [[slots, 1]])), false);
     },
   },
   {
     what: 'has no room in a spent budget, not even for what costs nothing',
     async holds(make) {
       const { store } = await make();
-      const all = takingOf('a', [[budget, 1000]]);
+      const all = chargesOf('a', [[budget, 1000]]);
       assert.equal(await store.take(all), true);
-      const free = takingOf('a', [[budget, 0]]);
+      const free = chargesOf('a', [[budget, 0]]);
       assert.equal(await store.take(free), false);
       finish(store, all, 999);
-      assert.equal(await store.take(takingOf('a', [[budget, 0]])), true);
-      assert.equal(await store.take(takingOf('a', [[budget, 2]])), false);
+      assert.equal(await store.take(chargesOf('a', [[budget, 0]])), true);
+      assert.equal(await store.take(chargesOf('a', [[budget, 2]])), false);
     },
   },
 ];

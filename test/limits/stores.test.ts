@@ -4,13 +4,13 @@ import { after, before, describe, it } from 'node:test';
 import fc from 'fast-check';
 import { MemoryStore } from '../../lib/limits/memory-store.ts';
 import { RedisStore } from '../../lib/limits/redis-store.ts';
-import type { Taking } from '../../lib/limits/rule.ts';
+import type { ChargeSet } from '../../lib/limits/charge.ts';
 import { resolveConfig } from '../../lib/config/load.ts';
 import { redisOf, type Redis } from '../../lib/platform/redis.ts';
 import { fakeClock } from '../support/clock.ts';
 import { recorder } from '../support/gate.ts';
 import { startRedis, withoutRedis, type TestRedis } from '../support/redis.ts';
-import { ruleOf, said, takingOf, window } from './both.ts';
+import { chargesOf, found, ruleOf, window } from './charges.ts';
 import { budget, contract, finish, requests, slots, tokens, type Bench, type Make } from './contract.ts';
 
 const lease = 30_000;
@@ -20,7 +20,7 @@ const begin = Date.UTC(2100, 0, 1);
 const inMemory: Make = async () => {
   const clock = fakeClock(begin);
   const store = new MemoryStore(clock, null);
-  return { clock, store: { take: (taking) => new Promise((resolve) => store.take(taking, (verdict) => resolve(verdict === 'taken'))), settle: (taking) => store.settle(taking) } };
+  return { clock, store: { take: async (set) => store.take(set) === 'taken', settle: (set) => store.settle(set) } };
 };
 
 let server: TestRedis;
@@ -53,10 +53,10 @@ it('the memory store remembers nobody who has used nothing', async () => {
   const clock = fakeClock();
   const store = new MemoryStore(clock, null);
   for (let n = 0; n < 100; n++) {
-    const taking = takingOf(`stranger ${n}`, [[budget, 7]]);
-    store.take(taking, () => undefined);
-    for (const ask of taking.asks) ask.actual = 0;
-    store.settle(taking);
+    const set = chargesOf(`stranger ${n}`, [[budget, 7]]);
+    store.take(set);
+    for (const charge of set.charges) charge.actual = 0;
+    store.settle(set);
     store.learn(`other ${n}`, 0, 1);
   }
   assert.equal(store.budgets.size, 0);
@@ -67,36 +67,36 @@ describe('the Redis store', { skip: withoutRedis }, () => {
 
   it('takes back what an instance held that is not heard of any more', async () => {
     const { clock, store } = await inRedis();
-    for (let n = 0; n < 2; n++) await store.take(takingOf('a', [[slots, 1], [budget, 500]]));
-    // The clock of the store that renews is the test's, too: another instance asks, with time of its own.
+    for (let n = 0; n < 2; n++) await store.take(chargesOf('a', [[slots, 1], [budget, 500]]));
+    // The clock of the store that renews is the test's, too: another instance charges, with time of its own.
     const other = new RedisStore(redis, fakeClock(), () => clock.now() + lease);
     const early = new RedisStore(redis, fakeClock(), () => clock.now() + lease - 1);
-    assert.equal(await early.take(takingOf('a', [[slots, 1], [budget, 1]])), false);
-    const late = takingOf('a', [[slots, 1], [budget, 1]]);
+    assert.equal(await early.take(chargesOf('a', [[slots, 1], [budget, 1]])), false);
+    const late = chargesOf('a', [[slots, 1], [budget, 1]]);
     assert.equal(await other.take(late), true);
-    assert.deepEqual(late.asks.map(({ used }) => used), [0, 0]);
+    assert.deepEqual(late.charges.map(({ used }) => used), [0, 0]);
   });
 
   it('renews what is still in hand, and settles what it renewed', async () => {
     const { clock, store } = await inRedis();
-    const long = takingOf('a', [[slots, 1], [budget, 500]]);
+    const long = chargesOf('a', [[slots, 1], [budget, 500]]);
     await store.take(long);
     for (let n = 0; n < 6; n++) {
       clock.tick(10_000);
       await redis.send('PING');
     }
-    const during = takingOf('a', [[slots, 1], [budget, 1]]);
+    const during = chargesOf('a', [[slots, 1], [budget, 1]]);
     await store.take(during);
-    assert.deepEqual(during.asks.map(({ used }) => used), [1, 500]);
+    assert.deepEqual(during.charges.map(({ used }) => used), [1, 500]);
     finish(store, long, 0, 300);
-    const afterwards = takingOf('a', [[slots, 1], [budget, 1]]);
+    const afterwards = chargesOf('a', [[slots, 1], [budget, 1]]);
     await store.take(afterwards);
-    assert.deepEqual(afterwards.asks.map(({ used }) => used), [1, 301]);
+    assert.deepEqual(afterwards.charges.map(({ used }) => used), [1, 301]);
   });
 
   it('leaves nothing in Redis that has no end', async () => {
     const { store } = await inRedis();
-    await store.take(takingOf('a', [[requests, 1], [tokens, 5], [slots, 1], [budget, 7]]));
+    await store.take(chargesOf('a', [[requests, 1], [tokens, 5], [slots, 1], [budget, 7]]));
     const keys = (await redis.send('KEYS', '*')) as string[];
     assert.deepEqual(keys.sort(), ['heimdall:held:heimdall:limit:key.budget:a', ...['budget', 'concurrency', 'requests', 'tokens'].map((name) => `heimdall:limit:key.${name}:a`)].sort());
     for (const key of keys) assert.ok(((await redis.send('PTTL', key)) as number) > 0, key);
@@ -104,19 +104,19 @@ describe('the Redis store', { skip: withoutRedis }, () => {
 
   it('forgets a budget of which nothing was spent', async () => {
     const { store } = await inRedis();
-    const taking = takingOf('a', [[budget, 7]]);
-    await store.take(taking);
-    finish(store, taking, 0);
+    const set = chargesOf('a', [[budget, 7]]);
+    await store.take(set);
+    finish(store, set, 0);
     await redis.send('PING');
     assert.deepEqual(await redis.send('KEYS', '*'), []);
   });
 
   it('uses one command for all rules, and its script is known from then on', async () => {
     const { store } = await inRedis();
-    await store.take(takingOf('a', [[requests, 1], [tokens, 5], [slots, 1], [budget, 7]]));
+    await store.take(chargesOf('a', [[requests, 1], [tokens, 5], [slots, 1], [budget, 7]]));
     const calls = async (name: string): Promise<number> => Number(new RegExp(`cmdstat_${name}:calls=(\\d+)`).exec(await server.command('INFO', 'commandstats'))?.[1] ?? 0);
     const earlier = [await calls('evalsha'), await calls('eval')];
-    await store.take(takingOf('b', [[requests, 1], [tokens, 5], [slots, 1], [budget, 7]]));
+    await store.take(chargesOf('b', [[requests, 1], [tokens, 5], [slots, 1], [budget, 7]]));
     assert.deepEqual([(await calls('evalsha')) - (earlier[0] as number), (await calls('eval')) - (earlier[1] as number)], [1, 0]);
   });
 });
@@ -142,17 +142,17 @@ const everything = [ruleOf({ kind: 'requests', limit: 6 }), ruleOf({ kind: 'toke
 /** Plays the steps. @returns all that the store said. */
 async function play({ clock, store }: Bench, script: readonly Step[]): Promise<unknown[]> {
   const heard: unknown[] = [];
-  const held: Taking[] = [];
+  const held: ChargeSet[] = [];
   for (const step of script) {
     clock.tick(step.passed);
     if (step.kind === 'ask') {
-      const taking = takingOf(step.fairnessKey, everything.map((rule, at) => [rule, step.amounts[at] as number] as const));
-      const taken = await store.take(taking);
-      if (taken) held.push(taking);
-      heard.push([taken, said(taking)]);
+      const set = chargesOf(step.fairnessKey, everything.map((rule, at) => [rule, step.amounts[at] as number] as const));
+      const taken = await store.take(set);
+      if (taken) held.push(set);
+      heard.push([taken, found(set)]);
     } else if (held.length > 0) {
-      const [taking] = held.splice(step.nth % held.length, 1);
-      finish(store, taking as Taking, ...step.actual);
+      const [set] = held.splice(step.nth % held.length, 1);
+      finish(store, set as ChargeSet, ...step.actual);
     }
   }
   return heard;

@@ -2,7 +2,7 @@ import '../support/node.ts';
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { grainOf, WindowLog } from '../../lib/limits/window.ts';
+import { grainOf, WindowLog } from '../../lib/limits/memory-store.ts';
 
 const window = 6000;
 
@@ -38,7 +38,10 @@ describe('a window', () => {
 
   it('keeps some sixty entries however often it is used', () => {
     const log = new WindowLog(window);
-    for (let now = 0; now < 60_000; now++) log.add(1, now);
+    for (let now = 0; now < 60_000; now++) {
+      log.total(now);
+      log.add(1, now);
+    }
     const total = log.total(60_000);
     assert.ok(total >= window && total < window + grainOf(window), String(total));
     const leaving = new Set(Array.from({ length: total }, (_, surplus) => log.untilLeft(surplus + 1, 60_000)));

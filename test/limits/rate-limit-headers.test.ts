@@ -1,19 +1,30 @@
 import '../support/node.ts';
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { describe, it } from 'node:test';
+import express from 'express';
 import fc from 'fast-check';
-import { fieldsOf } from '../../lib/http/head.ts';
-import { goDuration, limitLines, limitNames, withoutLimits } from '../../lib/limits/head.ts';
+import type { Charge } from '../../lib/limits/charge.ts';
+import { spanOf } from '../../lib/limits/policy-index.ts';
+import { goDuration, RateLimitHeaders, withoutLimits } from '../../lib/limits/rate-limit-headers.ts';
 import { refusalOf } from '../../lib/limits/refusal.ts';
-import { Account, Ask, spanOf } from '../../lib/limits/rule.ts';
-import { ruleOf } from './both.ts';
+import { heimdall } from '../../lib/index.ts';
+import { closing, request } from '../support/client.ts';
+import { recorder } from '../support/gate.ts';
+import { startUpstream } from '../support/upstream.ts';
+import { chargeOf, counterOf, ruleOf } from './charges.ts';
 
-function found(kind: 'requests' | 'tokens' | 'concurrency' | 'budget', over: Partial<Ask>, amount = 1, name = `key_limit.${kind}`): Ask {
-  const ask = new Ask(new Account(ruleOf({ kind, limit: over.limit ?? 10, name }), 'key', 0), amount);
-  return Object.assign(ask, { limit: 10, ...over });
+function found(kind: 'requests' | 'tokens' | 'concurrency' | 'budget', over: Partial<Charge>, amount = 1, name = `key_limit.${kind}`): Charge {
+  return Object.assign(chargeOf(counterOf(ruleOf({ kind, limit: over.limit ?? 10, name }), 'key'), amount), { limit: 10, ...over });
 }
 
-const limitHead = (asks: readonly Ask[], taken: boolean): string[] => fieldsOf(limitLines(asks, taken));
+function limitHead(charges: readonly Charge[], taken: boolean, headers = new RateLimitHeaders(charges.map(({ counter }) => counter.rule))): string[] {
+  const head: string[] = [];
+  headers.add(head, charges, taken);
+  return head;
+}
 
 describe('what a client is told of its limits', () => {
   it('is written as the draft and OpenAI write it, the tightest of a kind in OpenAI\'s words', () => {
@@ -40,9 +51,30 @@ describe('what a client is told of its limits', () => {
     assert.equal(refusalOf([refusing]).retryAfter, 5);
   });
 
+  it('describes the limits that hold now, also where they change', () => {
+    const of = (limit: number): Charge => found('budget', { limit, used: 0, reset: 1000 }, 0);
+    const headers = new RateLimitHeaders([of(1).counter.rule]);
+    assert.deepEqual([5_000_000, 7_000_000, 7_000_000, 5_000_000].map((limit) => limitHead([of(limit)], true, headers)[1]), [5000, 7000, 7000, 5000].map((limit) => `"budget";q=${limit};qu="micro-usd";w=86400`));
+  });
+
+  it('says nothing twice that a host of the gate has said before', async (t) => {
+    const upstream = await startUpstream(t, (_req, res) => void res.writeHead(200, { 'Content-Type': 'application/json', RateLimit: 'of the upstream' }).end('{}'));
+    const gate = heimdall({ newapi: { baseUrl: upstream.url }, rateLimit: { key: { requests: { limit: 3 } } } }, { log: recorder() });
+    t.after(() => gate.close({ timeout: 0 }));
+    const app = express().use((_req, res, next) => {
+      res.set({ 'X-Powered-By': 'host', RateLimit: 'of the host' });
+      next();
+    }, gate);
+    const host = closing(t, createServer(app));
+    await once(host.listen(0, '127.0.0.1'), 'listening');
+    const answer = await request(`http://127.0.0.1:${(host.address() as AddressInfo).port}/v1/chat/completions`, { body: { model: 'm', messages: [] }, headers: { Authorization: 'Bearer sk-a' } });
+    const said = answer.rawHeaders.filter((_, at) => at % 2 === 0 && answer.rawHeaders[at]?.toLowerCase() === 'ratelimit');
+    assert.deepEqual([said.length, answer.headers['ratelimit'], answer.headers['x-powered-by']], [1, '"requests";r=2;t=60', 'host']);
+  });
+
   it('takes the place of what the upstream says of its own', () => {
     const head = ['Content-Type', 'a', 'X-RateLimit-Remaining-Requests', '9', 'x-request-cost', '1', 'RateLimit', 'x', 'retry-after', '3', 'x-ratelimit-limit-tokens', '5'];
-    withoutLimits(head, limitNames);
+    withoutLimits(head);
     assert.deepEqual(head, ['Content-Type', 'a', 'x-request-cost', '1', 'retry-after', '3']);
   });
 
