@@ -1,4 +1,4 @@
-// The admin API: what an administrator sees and changes while the gate runs.
+// The admin API: administrators read and change the state of the running gate through it.
 
 import type { ServerResponse } from 'node:http';
 import { Router } from 'express';
@@ -16,25 +16,25 @@ export { Hub } from './hub.ts';
 
 const loopback = new AddressSet(['loopback']);
 
-/** The admin API inside the chain. */
+/** The paths of the admin API inside the chain. */
 export interface AdminPaths {
-  /** Whether the request is for it; to others than this machine it may not be there. */
+  /** Whether the request is for the admin API. With a server of its own, the chain serves it to this machine only. */
   owns(context: Context): boolean;
   answer(context: Context): void;
 }
 
-/** The admin API, mounted three ways. */
+/** The admin API in its three mounts. */
 export interface Admin {
   /** Inside the gate's chain, below `admin.path`; null without a token. */
   readonly paths: AdminPaths | null;
-  /** For an application of the host's, below any path: demands the token unless `admin.auth` is `host`. */
+  /** For a host application, below any path: requires the token unless `admin.auth` is `host`. */
   readonly router: Router;
-  /** For a server of its own, below `admin.path`, which from now on the chain answers to this machine alone. */
+  /** For a server of its own, below `admin.path`. From then on the chain serves the admin API to this machine only. */
   alone(): RequestHandler;
   close(): void;
 }
 
-/** The admin API of one gate. What it looks at and changes is handed in. */
+/** Creates the admin API of one gate. @param services what it reads and changes. */
 export function adminOf(services: AdminServices): Admin {
   return new Api(services);
 }
@@ -45,7 +45,7 @@ class Api implements Admin, AdminPaths {
   readonly #services: AdminServices;
   readonly #guard: BearerGuard | null;
   readonly #trust: AddressSet;
-  /** Of `admin.path`, and `api`. */
+  /** Segments of `admin.path`, and `api`. */
   readonly #base: readonly string[];
   readonly #root: string;
   readonly #routes: ReadonlyMap<Resource | null, Route>;
@@ -101,7 +101,7 @@ class Api implements Admin, AdminPaths {
     void this.#serve(this.#arrived(req, res), segments, this.#hostVouches);
   }
 
-  /** Outside the chain nobody has looked at the request yet. */
+  /** Builds the context that the chain would have built. */
   #arrived(req: GateRequest, res: ServerResponse): Context {
     const { core } = this.#services;
     const context = new Context(core, req, res);
@@ -115,9 +115,9 @@ class Api implements Admin, AdminPaths {
     return context;
   }
 
-  /** @param vouched the host application knows who calls. */
+  /** @param vouched whether the host application has authenticated the caller. */
   async #serve(context: Context, segments: readonly string[] | null, vouched: boolean): Promise<void> {
-    // Not the CORS answers of the gate either: no other origin's page may read this.
+    // The gate's CORS headers are left out too: pages of other origins must not read this.
     context.extraHead = ['Cache-Control', 'no-store'];
     const found = segments === null ? null : resourceFor(segments);
     context.route = this.#routes.get(found?.resource ?? null) as Route;
@@ -139,7 +139,7 @@ class Api implements Admin, AdminPaths {
     return { ip: context.ip, token: () => this.#services.identify(bearer(context.req.headers.authorization) ?? '').id };
   }
 
-  /** SECURITY: a host's login may be a cookie, which a browser sends along with what another site's page asks for. */
+  /** SECURITY: the host's login may be a cookie, which a browser also sends with requests of other sites' pages. */
   #vouched(context: Context): Caller {
     const { method, headers } = context.req;
     const reads = method === 'GET' || method === 'HEAD' || method === 'OPTIONS';
@@ -172,7 +172,7 @@ function send(context: Context, { status, body, head = [] }: Reply): void {
   context.answer(status, ['Content-Type', 'application/json', ...head], JSON.stringify(body));
 }
 
-/** The decoded segments of a path below a base, or null when it is elsewhere or cannot be read. */
+/** The decoded segments of a path below a base, or null when the path is elsewhere or cannot be decoded. */
 function below(base: readonly string[], url = '/'): string[] | null {
   try {
     const segments = (url.split('?', 1)[0] as string).split('/').filter(Boolean).map(decodeURIComponent);

@@ -16,51 +16,51 @@ import type { z } from 'zod';
 /** Largest body of a request, bytes. */
 const longestBody = 65_536;
 
-/** What the resources look at and change. */
+/** What the resources read and change. */
 export interface AdminServices {
   readonly core: Core;
-  /** `ready` resolves when it knows what there is; `problem` says why it cannot be read. */
+  /** `ready` resolves after the first reading; `problem` is the reason why it cannot be read. */
   readonly registry: Registry & { ready(): Promise<void>; readonly problem: string | null };
   readonly queue: QueueControl;
   readonly hub: Hub;
   readonly targets: () => readonly TargetStatus[];
-  /** What the machine has left, and what it needs. */
+  /** The resources of the machine. */
   readonly resources: { usage(): readonly { readonly short: boolean }[] };
   /** Configured routes that are checked. */
   readonly routes: { shown(): readonly CheckedRoute[] };
   readonly journal: () => JournalStats;
-  /** What follows the journal. */
+  /** The state of the sinks. */
   readonly sinks: () => readonly SinkView[];
   readonly identify: (credential: string) => TokenIdentity;
   readonly logs: LogReader;
 }
 
-/** The journal, to be read. */
+/** Read access to the journal. */
 export interface LogReader {
   /** The columns of a record, for a SELECT. */
   readonly columns: string;
-  /** A row of those columns as the record it is. */
+  /** Converts a row of those columns to a record. */
   readonly recordOf: (row: SqlRow) => AuditRecord;
-  /** SECURITY: the text never holds anything a caller wrote. */
+  /** SECURITY: the SQL text contains nothing that a caller wrote. */
   readonly query: (sql: string, values: readonly SqlValue[]) => Promise<readonly SqlRow[]>;
 }
 
-/** Who asks, as the event log names them. */
+/** The caller as the event log names it. */
 export interface Caller {
   readonly ip: string;
-  /** Identity of the token that let them in, when it is asked for; null where the host application did. */
+  /** Identity of the admin token, computed when called; null where the host application has authenticated the caller. */
   readonly token: () => string | null;
 }
 
-/** One request of the API, let in already. */
+/** One authenticated request of the API. */
 export interface Call {
   readonly context: Context;
-  /** What stands in the path in the place of a `:name`. */
+  /** The part of the path at the place of `:name`. */
   readonly name: string;
   readonly caller: Caller;
 }
 
-/** What is answered: JSON, or nothing with a 204. Null when the resource has answered by itself. */
+/** An answer: JSON, or no body with a 204. Null when the resource has answered by itself. */
 export interface Reply {
   readonly status: number;
   readonly body?: object;
@@ -71,8 +71,8 @@ export interface Reply {
 export type Method = (call: Call, services: AdminServices) => Promise<Reply | null> | Reply | null;
 
 /**
- * Reads the body as an object of fields; without a body as one without fields.
- * @throws HeimdallError that names what is wrong.
+ * Reads the body as an object of fields; an absent body is an empty object.
+ * @throws HeimdallError that names the problem.
  */
 export async function fieldsOf<F extends Fields>({ context }: Call, fields: F): Promise<z.output<F>> {
   const bytes = await readBody(context.req, context.res, context.core.log, longestBody);
@@ -81,16 +81,16 @@ export async function fieldsOf<F extends Fields>({ context }: Call, fields: F): 
   return readFields(parsed(bytes), fields);
 }
 
-/** Records what an administrator has changed. `before` and `after` hold no secret. */
+/** Logs a change by an administrator. `before` and `after` contain no secret. */
 export function changed({ context, caller }: Call, action: string, subject: string, before: object | null, after: object | null): void {
   const { core, id } = context;
   core.log.info({ requestId: id, ip: caller.ip, token: caller.token(), action, subject, before, after }, 'admin.change');
 }
 
-/** Whether the body says it is JSON, and nothing is wrapped around it. */
+/** Whether the content type is JSON and there is no content coding. */
 export const isJson = ({ req: { headers } }: Context): boolean => /^application\/json\b/i.test(headers['content-type'] ?? '') && headers['content-encoding'] === undefined;
 
-/** SECURITY: what cannot be read is not quoted, it may hold a secret. */
+/** SECURITY: an unreadable body is not quoted, since it may contain a secret. */
 function parsed(bytes: Buffer): unknown {
   try {
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));

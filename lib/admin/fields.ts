@@ -3,12 +3,12 @@ import { type Mismatch, date, type ValueType, readDuration, show, showLength, su
 import { HeimdallError } from '../errors.ts';
 import { invalid } from '../registry/registry.ts';
 
-/** An object of fields, as zod describes it. */
+/** The schema of an object of fields. */
 export type Fields = z.ZodObject<z.ZodRawShape, z.core.$strict>;
 
 /**
  * Reads an object of fields.
- * @throws HeimdallError that names the first field that is wrong, what was expected there, what came, and an example.
+ * @throws HeimdallError that names the first invalid field, the expected and the actual value, and an example.
  */
 export function readFields<F extends Fields>(value: unknown, fields: F): z.output<F> {
   const result = fields.safeParse(value);
@@ -24,7 +24,7 @@ function problemOf(issue: z.core.$ZodIssue, value: unknown, fields: Fields): Hei
   const got = at.reduce<unknown>((inside, step) => (inside as Record<string, unknown> | undefined)?.[step], value);
   if (issue.code !== 'custom') return invalid(nameOf(at), issue.code === 'invalid_type' && issue.expected === 'array' ? 'a list' : 'an object of fields', kindOf(got));
   const { expected, example, unit } = issue.params as Mismatch;
-  // SECURITY: what is sent as a secret is not shown again, not even where it is wrong.
+  // SECURITY: a secret is not quoted, not even an invalid one.
   if (unit === 'secret') return invalid(nameOf(at), expected, showLength(got));
   return invalid(nameOf(at), expected, show(got), example);
 }
@@ -35,7 +35,7 @@ function unknownField(name: string, at: readonly (string | number)[], fields: Fi
   return new HeimdallError('invalid_value', { message: `${field}: unknown field.${guess}`, field });
 }
 
-/** A place as JavaScript would write it: `requests.limit`, `cidrs[0]`. */
+/** The path of a field as in JavaScript: `requests.limit`, `cidrs[0]`. */
 const nameOf = (at: readonly (string | number)[]): string => at.map((step) => (typeof step === 'number' ? `[${step}]` : `.${step}`)).join('').replace(/^\./, '');
 
 function kindOf(value: unknown): string {
@@ -58,10 +58,10 @@ export function moment(now: () => number): ValueType<number> {
   };
 }
 
-/** JSON has numbers and booleans of its own: text that looks like one is refused. */
+/** Restricts a kind to one JSON type, so that text that looks like a number or a boolean is refused. */
 export function strictly<T>(kind: ValueType<T>, type: 'number' | 'boolean' | 'string'): ValueType<T> {
   return { ...kind, read: (value) => (value === null || typeof value === type ? kind.read(value) : undefined) };
 }
 
-/** An instant as the API writes it. */
+/** A time in the format of the API, ISO 8601. */
 export const iso = (time: number | null): string | null => (time === null ? null : new Date(time).toISOString());

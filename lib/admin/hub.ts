@@ -4,24 +4,24 @@ import type { Context, Exchange, Finisher } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 import type { Level, Listener } from '../telemetry/telemetry.ts';
 
-/** Events kept for readers that come back. */
+/** Most events kept for readers that reconnect. */
 const remembered = 500;
-/** Characters of an event that are kept; a longer one loses its fields. */
+/** Longest event in characters; a longer one is kept without its fields. */
 const longestEvent = 4096;
 const maxReaders = 32;
-/** Bytes a reader may be behind before it is dropped; all that is kept fits in. */
+/** Most unsent bytes of a reader before it is disconnected; more than all kept events. */
 const mayLag = 4_194_304;
-/** A comment goes out after so much silence, milliseconds, or something on the way would cut the stream. */
+/** A comment is sent after this time without events, milliseconds, so that proxies keep the connection open. */
 const keepAlive = 15_000;
-/** What a client is told to wait before it comes back, milliseconds. */
+/** Reconnection time that clients are told, milliseconds. */
 const comeBackAfter = 3000;
 const maxName = 256;
 
-/** What happens in the gate, for those who watch: the event log, the last of it kept, and the requests as they end. */
+/** Distributes the event log and finished requests to the readers of the event stream, and keeps the latest events. */
 export class Hub {
   readonly #readers = new Set<Reader>();
   readonly #ring: string[] = [];
-  /** Tells this process's numbers from those of the one before. */
+  /** Prefix of event ids, which differs between processes. */
   readonly #run: string;
   #last = 0;
 
@@ -29,7 +29,7 @@ export class Hub {
     this.#run = now.toString(36);
   }
 
-  /** Hears the event log, where the configuration lets anybody read; events of level `debug` only if it has them logged. */
+  /** Listeners for the event log; none where the admin API has no readers. Events of level `debug` only where they are logged. */
   listeners(now: () => number, { admin, logging: { level: least } }: Config): Listener[] {
     if (admin.token === null && admin.auth === 'token') return [];
     const debug = least === 'debug' || least === 'trace';
@@ -39,11 +39,11 @@ export class Hub {
   }
 
   /** A finisher, in the gate's list only while there are readers. */
-  readonly #request = (context: Context): void => this.#tell(`event: request\ndata: ${JSON.stringify(summaryOf(context))}\n\n`);
+  readonly #request = (context: Context): void => this.#broadcast(`event: request\ndata: ${JSON.stringify(summaryOf(context))}\n\n`);
 
   /**
-   * Answers with the stream. With `Last-Event-ID` it begins behind that event, or with the oldest kept where that is gone.
-   * @throws HeimdallError when enough read already.
+   * Answers with the event stream. With `Last-Event-ID` it begins after that event, or with the oldest kept event.
+   * @throws HeimdallError when the number of readers is at its limit.
    */
   read(context: Context): void {
     const { core, req } = context;
@@ -71,14 +71,14 @@ export class Hub {
     const text = `id: ${id}\nevent: log\ndata: ${dataOf(now, level, fields, event)}\n\n`;
     this.#ring.push(text);
     if (this.#ring.length > remembered) this.#ring.shift();
-    this.#tell(text);
+    this.#broadcast(text);
   }
 
-  #tell(text: string): void {
+  #broadcast(text: string): void {
     for (const reader of this.#readers) reader.write(text);
   }
 
-  /** Who has seen nothing gets the number to come back with, who has seen something what came after it. */
+  /** Events after the last one seen; without `Last-Event-ID` only the current id, to reconnect with. */
   #since(last: string | string[] | undefined): string {
     if (last === undefined) return `id: ${this.#run}-${this.#last}\n\n`;
     const [run, number] = String(last).split('-');
@@ -87,7 +87,7 @@ export class Hub {
   }
 }
 
-/** One who watches. It belongs to its request, which ends it, and whose clock keeps it alive. */
+/** One reader of the event stream. Its request ends it and triggers its keep-alive comments. */
 class Reader implements Exchange {
   readonly #context: Context;
   readonly #left: () => void;
@@ -119,7 +119,7 @@ class Reader implements Exchange {
     this.#left();
   }
 
-  /** What it has not taken would grow for as long as it takes nothing. */
+  /** Disconnects a reader that is too slow, since its unsent events would grow without bound. */
   #drop(): void {
     this.#left();
     this.#context.res.destroy();

@@ -6,7 +6,7 @@ import { invalid, keyJson } from '../registry/registry.ts';
 import { changed, fieldsOf, type Call, type AdminServices, type Method, type Reply } from './call.ts';
 import { moment, strictly } from './fields.ts';
 
-/** All keys of the gate, those of the configuration too. */
+/** `GET keys`: all keys, those of the configuration included. */
 export const listKeys: Method = (_call, { registry }) => ({ status: 200, body: { keys: registry.keys().map(keyJson) } });
 
 export const showKey: Method = (call, services) => {
@@ -15,7 +15,7 @@ export const showKey: Method = (call, services) => {
   return { status: 200, body: keyJson(view) };
 };
 
-/** Answers with the key itself: nobody can read it again. */
+/** `POST keys`: answers with the key itself, which cannot be read later. */
 export const createKey: Method = async (call, { core, registry }) => {
   const { upstream_credential: upstreamCredential, ...fields } = await fieldsOf(call, newKey(core.clock.now));
   if (registry.keys().some(({ name }) => name === fields.name)) throw new HeimdallError('conflict', { message: `name: expected a name that is free, got ${JSON.stringify(fields.name)}, which another key has.`, field: 'name' });
@@ -50,7 +50,7 @@ export const removeKey: Method = async (call, services) => {
 
 const find = ({ name }: Call, { registry }: AdminServices): KeyView | undefined => registry.keys().find((view) => view.name === name);
 
-/** @returns the key as it was, for the record; null when another instance has just made it, which the registry knows. */
+/** Checks that a key can be changed. @returns the key before the change; null when another instance has created it a moment ago. */
 function changeable(call: Call, services: AdminServices): object | null {
   const view = find(call, services);
   if (view?.source === 'config') throw new HeimdallError('conflict', { message: 'This key stands in the configuration and is changed there.' });
@@ -58,8 +58,6 @@ function changeable(call: Call, services: AdminServices): object | null {
 }
 
 const issuedReply = ({ key: plain, view }: IssuedKey): Reply => ({ status: 201, body: { key: plain, ...keyJson(view) } });
-
-/** As the API writes a key: never the key itself. */
 
 const sealed = { ...credential(), example: 'sk-…' };
 

@@ -8,7 +8,7 @@ import { changed, type Call, type AdminServices, type Method } from './call.ts';
 const mostRecords = 1000;
 const defaultRecords = 100;
 
-/** `GET logs`: records without what was said; filters by name, `limit`, `cursor`, `order`, `count`. */
+/** `GET logs`: records without headers and bodies; filters by name, `limit`, `cursor`, `order`, `count`. */
 export const listLogs: Method = async (call, services) => {
   const { wanted, rest } = asked(call, ['limit', 'cursor', 'order', 'count']);
   const limit = integer(rest, 'limit', defaultRecords, 1, mostRecords);
@@ -17,10 +17,10 @@ export const listLogs: Method = async (call, services) => {
   const now = services.core.clock.now();
   const logs = (await run(services, () => pageOf({ wanted, limit, cursor, order, now }, services.logs.columns))).map(services.logs.recordOf);
   const count = rest.get('count') === 'true' ? { count: Number((await run(services, () => countOf(wanted, now)))[0]?.['records'] ?? 0) } : {};
-  return { status: 200, body: { logs: logs.map(unsaid), next: logs.length === limit ? (logs.at(-1)?.id ?? null) : null, ...count } };
+  return { status: 200, body: { logs: logs.map(withoutBodies), next: logs.length === limit ? (logs.at(-1)?.id ?? null) : null, ...count } };
 };
 
-/** `GET logs/:request_id`: one record with its headers and bodies; that it was read is recorded. */
+/** `GET logs/:request_id`: one record with its headers and bodies; the access is logged. */
 export const showLog: Method = async (call, services) => {
   const [row] = await services.logs.query(`SELECT ${services.logs.columns} FROM heimdall_logs WHERE request_id = ? AND deleted_at IS NULL`, [call.name]);
   if (row === undefined) throw new HeimdallError('not_found', { message: 'There is no record of that request id.' });
@@ -28,7 +28,7 @@ export const showLog: Method = async (call, services) => {
   return { status: 200, body: services.logs.recordOf(row) };
 };
 
-/** `GET logs/aggregate?by=…`: groups of records with what is known of each. */
+/** `GET logs/aggregate?by=…`: groups of records with their sums. */
 export const aggregateLogs: Method = async (call, services) => {
   const { wanted, rest } = asked(call, ['by', 'sort', 'least', 'page', 'page_size']);
   const by = word(rest, 'by', Object.keys(groups) as (keyof typeof groups)[], 'key');
@@ -41,7 +41,7 @@ export const aggregateLogs: Method = async (call, services) => {
   return { status: 200, body: { by, groups: rows, page, page_size: pageSize } };
 };
 
-/** `GET logs/frequency?interval=60&by=…`: requests in each stretch of so many seconds. */
+/** `GET logs/frequency?interval=60&by=…`: requests per interval of that many seconds. */
 export const frequencyOfLogs: Method = async (call, services) => {
   const { wanted, rest } = asked(call, ['by', 'interval', 'limit']);
   const by = rest.get('by') === undefined ? null : word(rest, 'by', Object.keys(groups) as (keyof typeof groups)[], 'key');
@@ -51,7 +51,7 @@ export const frequencyOfLogs: Method = async (call, services) => {
   return { status: 200, body: { by, interval, frequency: rows.map(({ time, ...row }) => ({ time: new Date(Number(time) * 1000).toISOString(), ...row })) } };
 };
 
-/** Both kinds of parameters of the query: filters, and those the resource knows itself. */
+/** Splits the parameters of the query into filters and the resource's own parameters. */
 function asked({ context }: Call, own: readonly string[]): { wanted: Wanted; rest: ReadonlyMap<string, string> } {
   const wanted: Record<string, string> = {};
   const rest = new Map<string, string>();
@@ -89,7 +89,7 @@ function word<T extends string>(rest: ReadonlyMap<string, string>, name: string,
   return found;
 }
 
-/** A page tells that something was said, not what. */
-function unsaid({ request_headers: _headers, request_body: _body, response_body: _answer, cookies: _cookies, timestamp, ...rest }: AuditRecord): object {
+/** A record without headers, bodies and cookies, for lists. */
+function withoutBodies({ request_headers: _headers, request_body: _body, response_body: _answer, cookies: _cookies, timestamp, ...rest }: AuditRecord): object {
   return { ...rest, time: new Date(timestamp * 1000).toISOString(), timestamp };
 }

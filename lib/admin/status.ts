@@ -8,7 +8,7 @@ import { HeimdallError } from '../errors.ts';
 import { changed, fieldsOf, type AdminServices, type Method } from './call.ts';
 import { iso, strictly } from './fields.ts';
 
-/** More requests at a time than this no process carries. */
+/** Largest accepted concurrency. */
 const mostAtOnce = 1_000_000;
 
 export const showTargets: Method = (_call, { targets }) => ({ status: 200, body: { targets: targets().map(targetJson) } });
@@ -24,10 +24,10 @@ export const resizeQueue: Method = async (call, { queue }) => {
   return { status: 200, body: queueJson(queue.view()) };
 };
 
-/** The effective configuration as a file would say it. */
+/** The effective configuration in the form of a file, secrets masked. */
 export const showConfig: Method = (_call, { core }) => ({ status: 200, body: printable(core.config) });
 
-/** Everything that says at one look how the gate does. */
+/** `GET health`: a summary of the gate's state. */
 export const showHealth: Method = async (_call, services) => {
   const { core, registry, targets, queue, hub, resources, routes, journal, sinks } = services;
   const views = targets();
@@ -55,7 +55,7 @@ export const showHealth: Method = async (_call, services) => {
   return { status: 200, body };
 };
 
-/** `draining`; `unavailable`: no target takes requests; `degraded`: something is short or not as it should be; else `healthy`. */
+/** `draining`; `unavailable`: no target takes requests; `degraded`: a resource is exhausted or a part has a problem; else `healthy`. */
 function conditionOf({ core, registry, resources, routes, journal, sinks }: AdminServices, targets: readonly TargetStatus[]): string {
   if (core.draining) return 'draining';
   const usable = targets.filter(({ state }) => state === 'up' || state === 'probing');

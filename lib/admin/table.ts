@@ -4,7 +4,7 @@ import { aggregateLogs, frequencyOfLogs, listLogs, showLog } from './logs.ts';
 import { changeKey, createKey, listKeys, removeKey, rotateKey, showKey } from './keys.ts';
 import { resizeQueue, showConfig, showHealth, showQueue, showTargets } from './status.ts';
 
-/** A resource: what each method does with it. HEAD is answered as GET, OPTIONS with the methods. */
+/** A resource with its methods. HEAD is answered like GET, OPTIONS with the list of methods. */
 export interface Resource {
   readonly path: string;
   readonly methods: Readonly<Partial<Record<'GET' | 'POST' | 'PATCH' | 'DELETE', Method>>>;
@@ -16,13 +16,13 @@ const readEvents: Method = ({ context }, { hub }) => {
   return null;
 };
 
-/** Keys and bans are not known before the registry has looked for them. */
+/** Waits for the registry's first reading. */
 const known = (method: Method): Method => async (call, services) => {
   await services.registry.ready();
   return method(call, services);
 };
 
-/** Every resource below `<admin.path>/api`. `:name` is one segment, `:name*` the rest, since a CIDR holds a slash. */
+/** Every resource below `<admin.path>/api`. `:name` is one segment, `:name*` the rest, since a CIDR contains a slash. */
 export const resources: readonly Resource[] = [
   { path: 'keys', methods: { GET: known(listKeys), POST: known(createKey) } },
   { path: 'keys/:name', methods: { GET: known(showKey), PATCH: known(changeKey), DELETE: known(removeKey) } },
@@ -40,16 +40,16 @@ export const resources: readonly Resource[] = [
   { path: 'events', methods: { GET: readEvents } },
 ];
 
-/** @returns the resource and what stands in the place of its name, or null. */
+/** @returns the resource and the part of the path at the place of its name, or null. */
 export function resourceFor(segments: readonly string[]): { readonly resource: Resource; readonly name: string } | null {
   for (const resource of resources) {
-    const name = matched(resource.path.split('/'), segments);
+    const name = nameIn(resource.path.split('/'), segments);
     if (name !== null) return { resource, name };
   }
   return null;
 }
 
-function matched(pattern: readonly string[], segments: readonly string[]): string | null {
+function nameIn(pattern: readonly string[], segments: readonly string[]): string | null {
   const rest = pattern.at(-1)?.endsWith('*') ?? false;
   if (rest ? segments.length < pattern.length : segments.length !== pattern.length) return null;
   let name = '';

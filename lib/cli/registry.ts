@@ -43,7 +43,7 @@ export async function openRegistry(config: Config, output: Output): Promise<{ re
   const core = { config, clock: systemClock, log } as Core;
   const redis = redisOf(core.config, core.log);
   const secrets = (): string[] => [installSecret(config, { ...log, warn: (fields, event) => failWhenInMemory(fields, event, log) }), ...config.previousSecrets];
-  const registry = new KeyRegistry({ core, redis, keys: { size: config.auth.keys.length, register: () => undefined }, secrets, patience: lockTimeout });
+  const registry = new KeyRegistry({ core, redis, keys: { size: config.auth.keys.length, register: () => undefined }, secrets, lockTimeout });
   await registry.ready();
   const close = async (): Promise<void> => {
     await registry.close();

@@ -1,4 +1,4 @@
-// Who is calling, as a request shows it: address, device, client, token and TLS handshake.
+// The caller as a request shows it: address, device, client, token and TLS handshake.
 
 export { AddressSet, clientAddress, networkOf, parseAddress, UntrustedProxyDetector, type ClientAddress } from './address.ts';
 export { bareToken, carriersOf, clientOf, credentialOf, deviceFingerprint, familyOf, keyedHash, tokenIdentifier } from './caller.ts';

@@ -6,7 +6,7 @@ import { AddressSet } from '../identity/identity.ts';
 import { invalid } from './invalid.ts';
 import { networkText, prefixOf } from './network.ts';
 
-/** A shorter prefix bans a large part of the internet, and is a typing error more often than not. */
+/** Shortest accepted prefixes: a shorter one bans a large part of the internet and is usually a typing error. */
 const shortestPrefix = { 4: 8, 6: 16 } as const;
 const longestReason = 500;
 const tokenIdentity = /^[0-9a-f]{16}$/;
@@ -14,8 +14,8 @@ const anything = 'an address, a CIDR, the name of a key or the 16 hex digits of 
 const known = `${anything} (a name that is not among the keys needs the kind "key")`;
 
 /**
- * Reads what somebody wants banned.
- * @param knows whether there is a key of that name; one that is not known must be called a key by `kind`.
+ * Reads and checks a new ban.
+ * @param knows whether a key of that name exists; an unknown name needs `kind: 'key'`.
  * @param now Unix milliseconds.
  * @throws HeimdallError `invalid_value` naming the field.
  */
@@ -30,7 +30,7 @@ export function readBan(input: NewBan, knows: (name: string) => boolean, now: nu
   return { id: randomBytes(4).toString('hex'), kind, value: normal(named, kind, force), reason, created: now, expires };
 }
 
-/** One spelling for what is banned; as it stands when it makes no sense. */
+/** The canonical spelling of a banned value; the value itself where it is not an address. */
 export function spelling(value: string): string {
   return networkText(value) ?? value;
 }

@@ -2,7 +2,7 @@ import type { Ban } from '../../types/registry.d.ts';
 import type { Logger } from '../../types/logger.d.ts';
 import type { Contents, StoredKey } from './contents.ts';
 
-/** Says in the event log what a look at the store brought, whoever changed it. Without secrets. */
+/** Logs the differences between two readings of the store as events, without secrets. */
 export function logChanges(log: Logger, before: Contents, after: Contents): void {
   for (const [name, key] of after.keys) logKeyChange(log, before.keys.get(name), key);
   for (const name of before.keys.keys()) if (!after.keys.has(name)) log.info({ key: name }, 'key.revoked');
@@ -10,7 +10,7 @@ export function logChanges(log: Logger, before: Contents, after: Contents): void
   for (const [id, ban] of before.bans) if (!after.bans.has(id)) log.info(banFields(ban), 'ban.removed');
 }
 
-/** What the event log says of a ban. */
+/** The fields of a ban in the event log. */
 export function banFields({ id, kind, value, reason, expires }: Ban): object {
   return { ban: id, kind, value, reason, expires: moment(expires) };
 }
@@ -19,7 +19,7 @@ const moment = (time: number | null): string | null => (time === null ? null : n
 
 function logKeyChange(log: Logger, before: StoredKey | undefined, after: StoredKey): void {
   const key = after.name;
-  // Taken away and made again between two looks.
+  // Removed and created again between two readings.
   if (before !== undefined && before.created !== after.created) log.info({ key }, 'key.revoked');
   if (before?.created !== after.created) return log.info({ key, expires: moment(after.expires) }, 'key.created');
   if (before.digest !== after.digest) log.info({ key, previousUntil: moment(after.previous?.until ?? null) }, 'key.rotated');

@@ -1,69 +1,69 @@
 import type { Ban, OwnLimits } from '../../types/registry.d.ts';
 import { networkText } from './network.ts';
 
-/** A gateway key as it rests: its digests, and its upstream credential sealed. Times are Unix milliseconds. */
+/** A gateway key as it is stored: its digests, and its upstream credential encrypted. Times are Unix milliseconds. */
 export interface StoredKey extends OwnLimits {
   readonly name: string;
   /** Hex SHA-256 of the key. */
   readonly digest: string;
-  /** The key before the last rotation, while it is still good. */
+  /** The key before the last rotation, while it is still valid. */
   readonly previous: { readonly digest: string; readonly until: number } | null;
   readonly created: number;
   readonly expires: number | null;
   readonly disabled: boolean;
   readonly models: readonly string[];
   readonly cidrs: readonly string[];
-  /** As {@link CredentialVault} sealed it. */
+  /** Encrypted by {@link CredentialVault}. */
   readonly credential: string | null;
 }
 
-/** All that a store holds. */
+/** The contents of a store. */
 export interface Contents {
   /** By name. */
   readonly keys: ReadonlyMap<string, StoredKey>;
   /** By id. */
   readonly bans: ReadonlyMap<string, Ban>;
-  /** Entries that could not be read; they count as absent. */
+  /** Number of unreadable entries, which are ignored. */
   readonly damaged: number;
 }
 
-/** What is to be written; null takes an entry away. */
+/** The entries to write; null removes an entry. */
 export interface Change {
   readonly keys?: readonly (readonly [name: string, key: StoredKey | null])[];
   readonly bans?: readonly (readonly [id: string, ban: Ban | null])[];
 }
 
-/** Where keys and bans rest, shared by all instances. */
+/** A store of keys and bans, shared by all instances. */
 export interface Store {
-  /** It takes a moment until it can be read at all. */
+  /** The store needs a connection, which takes a moment. */
   readonly connects: boolean;
   /**
-   * @returns null when nothing has changed since the last look.
+   * @returns null when nothing has changed since the last reading.
    * @throws when the store cannot be read.
    */
   read(): Promise<Contents | null>;
   /**
-   * Writes what `edit` makes of the present contents, all of it or nothing; nobody else writes in between.
-   * @returns the contents after it.
+   * Writes the changes that `edit` returns for the present contents, in one transaction.
+   * @returns the contents after the change.
    * @throws what `edit` throws, or when the store cannot be written.
    */
   change(edit: (contents: Contents) => Change): Promise<Contents>;
   close(): Promise<void> | void;
 }
 
-/** Names and their values as text, as a store keeps them. */
+/** Stored entries: name and JSON text. */
 export type Rows = readonly (readonly [name: string, value: string])[];
 
 export const emptyContents: Contents = { keys: new Map(), bans: new Map(), damaged: 0 };
 
-/** Reads what a store holds. An entry that makes no sense is left out and counted. */
+/** Parses the entries of a store. An invalid entry is left out and counted. */
 export function parseContents(keyRows: Rows, banRows: Rows): Contents {
   const keys = entries(keyRows, isKey);
   const bans = entries(banRows, isBan);
   return { keys, bans, damaged: keyRows.length + banRows.length - keys.size - bans.size };
 }
 
-/** The oldest first: Redis keeps no order. */
+/** The oldest entry first, since Redis keeps no order. */
 function entries<T extends { readonly created: number }>(rows: Rows, fits: (value: Partial<T>) => boolean): Map<string, T> {
   const found: [string, T][] = [];
   for (const [name, text] of rows) {
@@ -83,7 +83,7 @@ function parse(text: string): unknown {
 
 const isTime = (value: unknown): boolean => value === null || typeof value === 'number';
 
-/** SECURITY: a field whose absence would widen what a key may do must be there. */
+/** SECURITY: fields whose absence would widen the rights of a key are required. */
 function isKey(key: Partial<StoredKey>): boolean {
   const texts = typeof key.name === 'string' && /^[0-9a-f]{64}$/.test(String(key.digest));
   const bounds = Array.isArray(key.models) && Array.isArray(key.cidrs) && isTime(key.expires) && typeof key.disabled === 'boolean';

@@ -4,19 +4,19 @@ const nonceLength = 12;
 const tagLength = 16;
 
 /**
- * Seals upstream credentials at rest: AES-256-GCM (NIST SP 800-38D) under a key that HKDF (RFC 5869) derives from the
- * install secret, bound to the name they belong to. What an earlier secret sealed is still opened.
+ * Encrypts stored upstream credentials: AES-256-GCM (NIST SP 800-38D) under a key that HKDF (RFC 5869) derives from the
+ * install secret, bound to the name of their key. Credentials encrypted under an earlier secret can still be decrypted.
  */
 export class CredentialVault {
   readonly #secrets: () => readonly string[];
   #keys: readonly Buffer[] | null = null;
 
-  /** @param secrets the install secret, then previous ones; asked for when something is sealed or opened first. */
+  /** @param secrets the install secret, then previous ones; called at the first use. */
   constructor(secrets: () => readonly string[]) {
     this.#secrets = secrets;
   }
 
-  /** @param owner name of the key it belongs to. */
+  /** @param owner name of the gateway key that the credential belongs to. */
   seal(credential: string, owner: string): string {
     const [key] = this.#derived();
     const nonce = randomBytes(nonceLength);
@@ -25,7 +25,7 @@ export class CredentialVault {
     return Buffer.concat([nonce, cipher.getAuthTag(), sealed]).toString('base64url');
   }
 
-  /** @returns null when none of the secrets opens it. */
+  /** @returns null when none of the secrets decrypts it. */
   open(sealed: string, owner: string): string | null {
     const bytes = Buffer.from(sealed, 'base64url');
     for (const key of this.#derived()) {

@@ -4,34 +4,34 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { chownToDirectoryOwner, makeDirectory } from '../platform/platform.ts';
 import { parseContents, emptyContents, type Change, type Contents, type Rows, type Store } from './contents.ts';
 
-/** Of the tables; a later release may make others. */
+/** Version of the tables. */
 const layout = 1;
 
 /**
- * Keys and bans in an SQLite file that the gate, its siblings on the same machine and the command line share. Opened when it
- * exists or something is written; a file put in its place is opened instead.
+ * Keys and bans in an SQLite file that all gates of a machine and the command line share. The file is opened when it exists or
+ * at the first change, and again when another file has replaced it.
  */
 export class FileStore implements Store {
   readonly connects = false;
   readonly #path: string;
-  readonly #patience: number;
+  readonly #lockTimeout: number;
   #open: Database | null = null;
 
-  /** @param patience milliseconds for which another process may hold the file; the event loop waits as long. */
-  constructor(path: string, patience: number) {
+  /** @param lockTimeout milliseconds to wait for another process that locks the file; the event loop is blocked meanwhile. */
+  constructor(path: string, lockTimeout: number) {
     this.#path = path;
-    this.#patience = patience;
+    this.#lockTimeout = lockTimeout;
   }
 
   async read(): Promise<Contents | null> {
     const file = inodeOf(this.#path);
     if (this.#open !== null && this.#open.file !== file) {
-      // SECURITY: without its file the last known keys and bans stay in force, and the caller hears of it.
+      // SECURITY: while the file is missing, the last known keys and bans stay in force.
       if (file === null) throw new Error(`${this.#path} is gone`);
       this.close();
     }
     if (file === null) return null;
-    this.#open ??= new Database(this.#path, file, this.#patience);
+    this.#open ??= new Database(this.#path, file, this.#lockTimeout);
     return this.#open.readChanged();
   }
 
@@ -39,7 +39,7 @@ export class FileStore implements Store {
     if (this.#open === null || this.#open.file !== inodeOf(this.#path)) {
       this.close();
       create(this.#path);
-      this.#open = new Database(this.#path, inodeOf(this.#path) as number, this.#patience);
+      this.#open = new Database(this.#path, inodeOf(this.#path) as number, this.#lockTimeout);
     }
     return this.#open.change(edit);
   }
@@ -54,7 +54,7 @@ function inodeOf(path: string): number | null {
   return statSync(path, { throwIfNoEntry: false })?.ino ?? null;
 }
 
-/** SQLite gives its side files the owner and the mode of the file. */
+/** SQLite creates its side files with the owner and the mode of the file. */
 function create(path: string): void {
   if (existsSync(path)) return;
   makeDirectory(dirname(path));
@@ -68,10 +68,10 @@ class Database {
   readonly #version: StatementSync;
   #seen: number | null = null;
 
-  /** @param file which file it was when it was opened. */
-  constructor(path: string, file: number, patience: number) {
+  /** @param file inode of the opened file. */
+  constructor(path: string, file: number, lockTimeout: number) {
     this.file = file;
-    this.#db = new DatabaseSync(path, { timeout: patience });
+    this.#db = new DatabaseSync(path, { timeout: lockTimeout });
     try {
       this.#version = this.#db.prepare('PRAGMA data_version');
     } catch (error) {
@@ -80,7 +80,7 @@ class Database {
     }
   }
 
-  /** The pragma's value changes with every commit of another connection. */
+  /** The contents, or null when no other connection has committed since the last reading. */
   readChanged(): Contents | null {
     const version = this.#changes();
     return version === this.#seen ? null : this.#look(version);
@@ -106,7 +106,7 @@ class Database {
     return (this.#version.get() as { data_version: number }).data_version;
   }
 
-  /** What is committed between the two is seen twice, never missed. */
+  /** The version is read first: a commit in between is read twice, never missed. */
   #look(version: number): Contents {
     const contents = this.#contents();
     this.#seen = version;
@@ -120,7 +120,7 @@ class Database {
     this.#db.exec(`PRAGMA user_version = ${layout}`);
   }
 
-  /** @throws when a later release made the file. */
+  /** @throws when a later release has created the file. */
   #layout(): number {
     const { user_version: found } = this.#db.prepare('PRAGMA user_version').get() as { user_version: number };
     if (found > layout) throw new Error(`Expected a file of layout ${layout}, got ${found}, made by a later release`);

@@ -6,7 +6,7 @@ import type { CredentialVault } from './credential-vault.ts';
 /** Digits of a digest that are shown. */
 const shownDigits = 12;
 
-/** A key of the configuration, as it may be shown. */
+/** The public view of a key of the configuration. */
 export function viewOfConfigured(key: GatewayKey): KeyView {
   const { name, sha256, expires, disabled, models, cidrs, upstreamCredential, requests, tokens, concurrency, budget } = key;
   return {
@@ -16,7 +16,7 @@ export function viewOfConfigured(key: GatewayKey): KeyView {
 }
 
 /**
- * A key of the registry, as it may be shown.
+ * The public view of a key of the registry.
  * @param now Unix milliseconds.
  */
 export function viewOfStored(key: StoredKey, now: number): KeyView {
@@ -27,10 +27,10 @@ export function viewOfStored(key: StoredKey, now: number): KeyView {
   };
 }
 
-/** A key as callers are judged by it: once for itself, once more for the one it replaced, while that is good. */
+/** The keys that callers may present for a stored key: the key itself and, after a rotation, the previous one with its own expiry. */
 export function grantedKeys(stored: StoredKey, vault: CredentialVault): readonly [GatewayKey, ...GatewayKey[]] {
   const { name, digest, previous, expires, disabled, models, cidrs, credential, requests, tokens, concurrency, budget } = stored;
-  // SECURITY: a credential that cannot be opened is none, and a key without one has no access to NewAPI.
+  // SECURITY: a credential that cannot be decrypted counts as absent, and a key without one has no access to NewAPI.
   const upstreamCredential = credential === null ? null : vault.open(credential, name);
   const key: GatewayKey = { name, sha256: digest, expires, disabled, models, cidrs, upstreamCredential, requests, tokens, concurrency, budget };
   return previous === null ? [key] : [key, { ...key, sha256: previous.digest, expires: Math.min(previous.until, expires ?? previous.until) }];

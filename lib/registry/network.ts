@@ -4,27 +4,27 @@ import { isNetwork } from '../config/config.ts';
 import { parseAddress } from '../identity/identity.ts';
 
 /**
- * One spelling for an address or a network: bits behind the prefix cleared, a network of one address as that address, IPv4
- * never as IPv6; null when it is neither.
+ * The canonical spelling of an address or a network: bits behind the prefix cleared, a network of one address as that address,
+ * IPv4 never as IPv6; null for any other text.
  */
 export function networkText(value: string): string | null {
   const [text = '', bits, more] = value.split('/');
   const address = parseAddress(text);
   if (address === null || more !== undefined || (bits !== undefined && !isNetwork(value))) return null;
   const size = isIP(address) === 4 ? 32 : 128;
-  // A mapped IPv4 address is written behind 96 bits that say so.
+  // An IPv4-mapped IPv6 address has a prefix of 96 bits.
   const prefix = bits === undefined ? size : Number(bits) - (size === 32 && text.includes(':') ? 96 : 0);
   if (prefix < 0) return null;
   return prefix === size ? address : `${first(address, prefix)}/${prefix}`;
 }
 
-/** The prefix of a network; an address is one of its whole length. */
+/** The prefix length of a network; of an address its full length. */
 export function prefixOf(network: string): number {
   const [address = '', bits] = network.split('/');
   return bits === undefined ? (isIP(address) === 4 ? 32 : 128) : Number(bits);
 }
 
-/** `::1.2.3.4` is an IPv6 address like any other (RFC 4291 §2.5.5.1 is deprecated). */
+/** `::1.2.3.4` in hexadecimal; it is an ordinary IPv6 address (RFC 4291 §2.5.5.1 is deprecated). */
 function inHex(address: string): string {
   return address.replace(/(\d+)\.(\d+)\.(\d+)\.(\d+)$/, (_, a: string, b: string, c: string, d: string) => `${hex(a, b)}:${hex(c, d)}`);
 }

@@ -5,12 +5,12 @@ import type { NewKey, OwnLimits } from '../../types/registry.d.ts';
 import { type Mismatch, credential, date, key, keyLimits, list, modelName, network, orNull, type Path, required, show, showLength, text, toSnake, type Tree, valueAt } from '../config/config.ts';
 import { invalid } from './invalid.ts';
 
-/** Of a key, bytes: as hard to guess as its digest. */
+/** Random bytes of a key, as many as its digest has. */
 const keyLength = 32;
 
 const nameForm = /^[\p{L}\p{N}][\p{L}\p{N}._@+-]{0,63}$/u;
 
-/** Neither an address nor a token identity, from which bans could not tell it. */
+/** A name must not look like an address or a token identity, since a ban takes any of the three. */
 const name = {
   ...text('a name of letters, digits and ._@+-, at most 64, that is no address and no token identity', 'team-a'),
   read: (value: unknown) => (typeof value === 'string' && nameForm.test(value) && isIP(value) === 0 && !/^[0-9a-f]{16}$/.test(value) ? value : undefined),
@@ -25,7 +25,7 @@ const shape = z.strictObject({
   ...keyLimits,
 });
 
-/** A new key with everything said. */
+/** A new key with all fields set. */
 export interface KeyDraft extends OwnLimits {
   readonly name: string;
   readonly expires: number | null;
@@ -35,7 +35,7 @@ export interface KeyDraft extends OwnLimits {
 }
 
 /**
- * Reads what a new key is to be; values may be written as in the configuration.
+ * Reads and checks a new key; values may be written as in the configuration.
  * @param now Unix milliseconds.
  * @throws HeimdallError `invalid_value` naming the field.
  */
@@ -46,7 +46,7 @@ export function readNewKey(input: NewKey, now: number): KeyDraft {
   return result.data;
 }
 
-/** @throws HeimdallError `invalid_value` for a moment that is over, or none at all. */
+/** Checks an expiry. @throws HeimdallError `invalid_value` unless it is null or in the future. */
 export function checkExpiry(expires: number | null, now: number): void {
   if (expires === null || (Number.isSafeInteger(expires) && expires > now)) return;
   throw invalid('expires', 'a moment to come', Number.isSafeInteger(expires) && Math.abs(expires) <= 8.64e15 ? new Date(expires).toISOString() : show(expires), '2027-01-31');
@@ -62,8 +62,8 @@ function complaint(issue: z.core.$ZodIssue, input: NewKey): Error {
   return invalid(field, expected, unit === 'secret' ? showLength(got) : show(got), example);
 }
 
-/** A key nobody can guess. */
+/** Creates a random key. */
 export const makeKey = (): string => `sk-${randomBytes(keyLength).toString('base64url')}`;
 
-/** What is kept of a key. */
+/** The digest under which a key is stored. */
 export const digestOf = (key: string): string => hash('sha256', key);

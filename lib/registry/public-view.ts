@@ -3,7 +3,7 @@ import { writeDuration } from '../config/config.ts';
 
 const iso = (time: number | null): string | null => (time === null ? null : new Date(time).toISOString());
 
-/** A key as JSON for machines: names as in the configuration, times as ISO 8601. */
+/** A key as JSON: names as in the configuration, times in ISO 8601. */
 export function keyJson({ name, source, digest, created, expires, disabled, models, cidrs, hasUpstreamCredential, previousUntil, requests, tokens, concurrency, budget }: KeyView): object {
   return {
     name, source, digest, created: iso(created), expires: iso(expires), disabled, models, cidrs,
@@ -14,5 +14,5 @@ export function keyJson({ name, source, digest, created, expires, disabled, mode
   };
 }
 
-/** A ban in the same form. */
+/** A ban as JSON, in the same form. */
 export const banJson = ({ created, expires, ...rest }: Ban): object => ({ ...rest, created: iso(created), expires: iso(expires) });

@@ -5,12 +5,12 @@ import { parseContents, emptyContents, type Change, type Contents, type Rows, ty
 
 const places = ['heimdall:{registry}:version', 'heimdall:{registry}:keys', 'heimdall:{registry}:bans'] as const;
 
-/** Writers that meet at one moment; each round one of them wins. */
+/** Most attempts at a change: of concurrent writers, one succeeds in each round. */
 const mostRounds = 20;
 
 const load = scriptOf("return {redis.call('GET', KEYS[1]), redis.call('HGETALL', KEYS[2]), redis.call('HGETALL', KEYS[3])}");
 
-/** ARGV: the version the change was made from, its own, then place, name and value of each entry. */
+/** ARGV: the version that the change is based on, the new version, then hash, name and value of each entry. */
 const commit = scriptOf(`
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
 for at = 3, #ARGV, 3 do
@@ -21,7 +21,7 @@ redis.call('SET', KEYS[1], ARGV[2])
 return 1`);
 
 interface Known {
-  /** A number that grows with every change, and an id of its own; empty while nothing was ever written. */
+  /** A number that grows with every change, and a random id; empty before the first change. */
   readonly version: string;
   readonly contents: Contents;
 }
@@ -29,9 +29,9 @@ interface Known {
 const numberOf = (version: string): number => Number.parseInt(version, 10) || 0;
 
 /**
- * Keys and bans in Redis, one hash each, and a version that every change renews: by it instances see at once that there is
- * something new. A Redis that lost its memory, or went back to an older one, gets back what this instance knows; of several
- * instances the one that knows the latest has the last word, or a revoked key could return.
+ * Keys and bans in Redis, one hash each, with a version that every change renews, so that instances see at once whether
+ * something has changed. When Redis has lost its data, or was restored to an older state, this instance writes its own contents
+ * back. Of several instances the one with the latest version prevails; otherwise a revoked key could return.
  */
 export class RedisStore implements Store {
   readonly connects = true;
@@ -60,11 +60,11 @@ export class RedisStore implements Store {
     throw new Error('Expected a moment without other writers, found none');
   }
 
-  /** SECURITY: bans must outlive a Redis that was started anew without its data. */
+  /** SECURITY: bans must survive a restart of Redis without its data. */
   async #restore(): Promise<Contents> {
     const { version, contents: { keys, bans } } = this.#known as Known;
     const there = await this.#load();
-    // Somebody else was quicker.
+    // Another instance has restored it meanwhile.
     if (!this.#isOlder(there.version)) return (this.#known = there).contents;
     const change = { keys: [...without(there.contents.keys, keys), ...keys], bans: [...without(there.contents.bans, bans), ...bans] };
     if (await this.#commit(there.version, numberOf(version), change)) this.#log.warn({ keys: keys.size, bans: bans.size }, 'registry.restored');
@@ -80,7 +80,7 @@ export class RedisStore implements Store {
     return version === null ? { version: '', contents: emptyContents } : { version, contents: parseContents(pairs(keys), pairs(bans)) };
   }
 
-  /** @param from the version the change was made from. @param number of the version after it. */
+  /** @param from the version that the change is based on. @param number of the new version. */
   async #commit(from: string, number: number, { keys = [], bans = [] }: Change): Promise<boolean> {
     const args = [from, `${number} ${randomUUID()}`];
     for (const [name, key] of keys) args.push('2', name, key === null ? '' : JSON.stringify(key));
@@ -88,13 +88,13 @@ export class RedisStore implements Store {
     return (await this.#redis.run(commit, places, args)) === 1;
   }
 
-  /** The connection is shared, and closed by who made it. */
+  /** The connection is shared; its creator closes it. */
   close(): void {
     this.#known = null;
   }
 }
 
-/** Takes away what is there and not known. */
+/** Removals of all entries that are not known. */
 const without = (there: ReadonlyMap<string, unknown>, known: ReadonlyMap<string, unknown>): [string, null][] => [...there.keys()].filter((name) => !known.has(name)).map((name) => [name, null]);
 
 function pairs(flat: readonly string[]): Rows {

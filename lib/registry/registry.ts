@@ -24,32 +24,32 @@ export { banJson, keyJson } from './public-view.ts';
 
 const mostBans = 50_000;
 
-/** Where a caller's key is looked for. */
+/** The index in which the keys of callers are looked up. */
 export interface KeyIndex {
-  /** Keys of the configuration and registered ones. */
+  /** Number of keys, configured and registered. */
   readonly size: number;
-  /** Takes the place of all that was registered before. */
+  /** Replaces all registered keys. */
   register(keys: readonly GatewayKey[]): void;
 }
 
-/** What a registry is made of. */
+/** Dependencies of a registry. */
 export interface RegistryOptions {
   readonly core: Pick<Core, 'config' | 'clock' | 'log'>;
-  /** Null: keys and bans rest in a file beside the journal. */
+  /** Null: keys and bans are stored in a file beside the journal. */
   readonly redis: Redis | null;
   readonly keys: KeyIndex;
   /** The install secret, then previous ones. */
   readonly secrets: () => readonly string[];
-  /** Milliseconds for which another process may hold the file; default 250. */
-  readonly patience?: number;
+  /** Milliseconds to wait for another process that locks the file; default 250. */
+  readonly lockTimeout?: number;
 }
 
-/** The file that holds keys and bans where there is no Redis. */
+/** The file of keys and bans where there is no Redis. */
 export const statePath = (auditPath: string): string => join(dirname(auditPath), 'heimdall.state.db');
 
 /**
- * Keys and bans that change while the gate runs. The store is looked at every second; while it cannot be read, what is known
- * stays in force: bans hold, and keys nobody has read are unknown.
+ * Keys and bans that change while the gate runs. The store is read every second. While it cannot be read, the known keys and
+ * bans stay in force.
  */
 export class KeyRegistry implements Registry {
   readonly #core: RegistryOptions['core'];
@@ -58,48 +58,48 @@ export class KeyRegistry implements Registry {
   readonly #replica: Replica;
   readonly #configured: ReadonlySet<string>;
   readonly #listeners: (() => void)[] = [];
-  /** By name, with the text each was made of. */
+  /** Accepted keys by name, with the stored text of each. */
   #granted = new Map<string, { readonly text: string; readonly keys: readonly GatewayKey[] }>();
   #banned = new BanIndex([], 0);
-  /** Unix milliseconds at which the next key or ban ends. */
+  /** Unix milliseconds at which the next key or ban expires. */
   #until: number;
-  /** Of the last look, Unix milliseconds. */
+  /** Time of the last reading, Unix milliseconds. */
   #looked: number;
 
-  constructor({ core, redis, keys, secrets, patience = 250 }: RegistryOptions) {
+  constructor({ core, redis, keys, secrets, lockTimeout = 250 }: RegistryOptions) {
     this.#core = core;
     this.#index = keys;
     this.#vault = new CredentialVault(secrets);
     this.#configured = new Set(core.config.auth.keys.map(({ name }) => name));
-    const store = redis === null ? new FileStore(statePath(core.config.audit.path), patience) : new RedisStore(redis, core.log);
-    this.#replica = new Replica(core, store, { changed: (before, after, first) => this.#changed(before, after, first), looked: () => this.#passed() });
+    const store = redis === null ? new FileStore(statePath(core.config.audit.path), lockTimeout) : new RedisStore(redis, core.log);
+    this.#replica = new Replica(core, store, { changed: (before, after, first) => this.#changed(before, after, first), readDone: () => this.#reportExpired() });
     this.#looked = core.clock.now();
     this.#until = Number.NEGATIVE_INFINITY;
   }
 
-  /** Starts looking at the store, and resolves when the first look is over. */
+  /** Starts reading the store, and resolves when the first reading is done. */
   ready(): Promise<void> {
     return this.#replica.ready();
   }
 
-  /** The first look is over, whatever it found. */
+  /** The first reading is done, successful or not. */
   get settled(): boolean {
     return this.#replica.settled;
   }
 
-  /** Why the store could not be read at the last look; null when it could. */
+  /** Why the last reading of the store failed; null when it succeeded. */
   get problem(): string | null {
     return this.#replica.problem;
   }
 
-  /** @param listener called when a key or a ban came, went, changed or ended. */
+  /** Registers a listener. @param listener called when a key or a ban was added, removed, changed or has expired. */
   watch(listener: () => void): void {
     this.#listeners.push(listener);
   }
 
   /**
-   * The bans in force at a moment.
-   * @param now Unix milliseconds, not before the last moment asked for.
+   * The bans in force at one moment.
+   * @param now Unix milliseconds, never earlier than in the call before.
    */
   bannedAt(now: number): BanIndex {
     if (now >= this.#banned.until) this.#banned = new BanIndex(this.#replica.contents.bans.values(), now);
@@ -192,7 +192,7 @@ export class KeyRegistry implements Registry {
     throw new HeimdallError('not_found', { message: `There is no key named ${JSON.stringify(name)}.` });
   }
 
-  /** So that a previous secret can be forgotten one day. */
+  /** Encrypts the credential under the current secret, so that a previous secret can be retired. */
   #sealedAnew(stored: StoredKey): StoredKey {
     const opened = stored.credential === null ? null : this.#vault.open(stored.credential, stored.name);
     return opened === null ? stored : { ...stored, credential: this.#vault.seal(opened, stored.name) };
@@ -204,7 +204,7 @@ export class KeyRegistry implements Registry {
     if (!first) logChanges(log, before, after);
     else if (after.keys.size + after.bans.size > 0) log.info({ keys: after.keys.size, bans: after.bans.size }, 'registry.loaded');
     if (first && config.auth.mode === 'keys' && this.#index.size === 0) log.warn({ effect: 'every credentialed request is answered 401', fix: 'heimdall keys create NAME, or auth.keys' }, 'auth.no_keys');
-    this.#reckon();
+    this.#findNextExpiry();
     for (const listener of this.#listeners) listener();
   }
 
@@ -213,7 +213,7 @@ export class KeyRegistry implements Registry {
     this.#granted = new Map();
     for (const stored of keys.values()) {
       const text = JSON.stringify(stored);
-      // The same objects for what has not changed: limits remember what they know of a key by them.
+      // An unchanged key keeps its object, since limits attach their state to it.
       const known = before.get(stored.name);
       this.#granted.set(stored.name, known?.text === text ? known : { text, keys: this.#grant(stored) });
     }
@@ -231,8 +231,8 @@ export class KeyRegistry implements Registry {
     return keys;
   }
 
-  /** Looks for the moment at which something ends next; what ended since the last look has not been told yet. */
-  #reckon(): void {
+  /** Finds the next expiry, from the last reading on: expiries since then are not reported yet. */
+  #findNextExpiry(): void {
     const { bans } = this.#replica.contents;
     this.#banned = new BanIndex(bans.values(), this.#core.clock.now());
     this.#until = Number.POSITIVE_INFINITY;
@@ -244,8 +244,8 @@ export class KeyRegistry implements Registry {
     return [...this.#core.config.auth.keys, ...this.#replica.contents.keys.values(), ...previous];
   }
 
-  /** Time ends bans and keys too, and whoever watches wants to know. */
-  #passed(): void {
+  /** Reports bans and keys that have expired since the last reading. */
+  #reportExpired(): void {
     const { clock, log } = this.#core;
     const now = clock.now();
     const since = this.#looked;
@@ -254,12 +254,12 @@ export class KeyRegistry implements Registry {
     const over = ({ expires }: { readonly expires: number | null }): boolean => expires !== null && expires > since && expires <= now;
     for (const ban of this.#replica.contents.bans.values()) if (over(ban)) log.info(banFields(ban), 'ban.expired');
     for (const key of this.#ending()) if (over(key)) log.info({ key: key.name }, 'key.expired');
-    this.#reckon();
+    this.#findNextExpiry();
     for (const listener of this.#listeners) listener();
   }
 }
 
-/** When a key, or the one it replaced, ends. */
+/** The expiry of a key, or of the previous key of a rotation. */
 interface GatewayKeyEnd {
   readonly name: string;
   readonly expires: number | null;

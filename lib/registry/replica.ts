@@ -4,33 +4,33 @@ import { describe } from '../platform/platform.ts';
 import { HeimdallError } from '../errors.ts';
 import { emptyContents, type Change, type Contents, type Store } from './contents.ts';
 
-/** Time between two looks at the store, milliseconds: changes are in force on every instance within two seconds. */
-const lookEvery = 1000;
-/** How long the very first look is repeated where a connection takes a moment to be made, and how often, milliseconds. */
-const firstPatience = 1000;
-const firstLookEvery = 50;
+/** Interval between two readings of the store, milliseconds: changes take effect on every instance within two seconds. */
+const readEvery = 1000;
+/** How long, and how often, the first reading is repeated while the connection is being established, milliseconds. */
+const firstTimeout = 1000;
+const firstReadEvery = 50;
 
-/** Who is told what the looks bring. */
+/** Receives the results of readings. */
 export interface Follower {
-  /** The contents is another one. @param first it is the first that could be read. */
+  /** The contents have changed. @param first whether this is the first successful reading. */
   changed(before: Contents, after: Contents, first: boolean): void;
-  /** A look is over, whatever it found. */
-  looked(): void;
+  /** A reading is done, successful or not. */
+  readDone(): void;
 }
 
-/** What this instance knows of the store: read again every second, kept while the store cannot be read. */
+/** This instance's copy of the store: read every second, kept while the store cannot be read. */
 export class Replica {
   contents: Contents = emptyContents;
-  /** The first look is over, whatever it found. */
+  /** The first reading is done, successful or not. */
   settled = false;
-  /** Why the store could not be read at the last look. */
+  /** Why the last reading failed; null when it succeeded. */
   problem: string | null = null;
   readonly #core: Pick<Core, 'clock' | 'log'>;
   readonly #store: Store;
   readonly #follower: Follower;
   #read = false;
   #first: Promise<void> | null = null;
-  /** Looks and changes follow each other, or an older look could come after a newer change. */
+  /** Readings and changes run one after another; otherwise an older reading could replace a newer change. */
   #turn: Promise<unknown> = Promise.resolve();
   #timer: Timer | null = null;
   #closed = false;
@@ -41,19 +41,19 @@ export class Replica {
     this.#follower = follower;
   }
 
-  /** Starts looking, and resolves when the first look is over. */
+  /** Starts reading, and resolves when the first reading is done. */
   ready(): Promise<void> {
     return (this.#first ??= this.#start());
   }
 
-  /** @throws HeimdallError what `edit` throws, or `registry_unavailable`. */
+  /** Changes the store. @throws HeimdallError what `edit` throws, or `registry_unavailable`. */
   async change(edit: (contents: Contents) => Change): Promise<Contents> {
     const contents = await this.#inTurn(() => this.#store.change(edit)).catch((error: unknown) => {
       if (error instanceof HeimdallError) throw error;
       throw new HeimdallError('registry_unavailable', { cause: error });
     });
     this.#take(contents);
-    this.#follower.looked();
+    this.#follower.readDone();
     return contents;
   }
 
@@ -67,9 +67,9 @@ export class Replica {
 
   async #start(): Promise<void> {
     const { clock } = this.#core;
-    const until = clock.now() + (this.#store.connects ? firstPatience : 0);
-    while (!(await this.#look(clock.now() >= until)) && clock.now() < until && !this.#closed) {
-      await new Promise<void>((resolve) => clock.setTimeout(resolve, firstLookEvery));
+    const until = clock.now() + (this.#store.connects ? firstTimeout : 0);
+    while (!(await this.#readOnce(clock.now() >= until)) && clock.now() < until && !this.#closed) {
+      await new Promise<void>((resolve) => clock.setTimeout(resolve, firstReadEvery));
     }
     this.settled = true;
     this.#arm();
@@ -77,12 +77,12 @@ export class Replica {
 
   #arm(): void {
     if (this.#closed) return;
-    this.#timer = this.#core.clock.setTimeout(() => void this.#look(true).then(() => this.#arm()), lookEvery);
+    this.#timer = this.#core.clock.setTimeout(() => void this.#readOnce(true).then(() => this.#arm()), readEvery);
     this.#timer.unref();
   }
 
-  /** @param last whether a failure is to be told. */
-  async #look(last: boolean): Promise<boolean> {
+  /** @param last whether a failure is reported. */
+  async #readOnce(last: boolean): Promise<boolean> {
     try {
       const contents = await this.#inTurn(() => this.#store.read());
       if (this.problem !== null) this.#core.log.info({}, 'registry.back');
@@ -91,7 +91,7 @@ export class Replica {
     } catch (error) {
       if (last) this.#lost(error);
     }
-    this.#follower.looked();
+    this.#follower.readDone();
     return this.#read;
   }
 

@@ -8,7 +8,7 @@ import { Context } from '../../lib/request/context.ts';
 import { ownRoute } from '../../lib/request/own-route.ts';
 import { rawRequest, request } from '../support/client.ts';
 import { realClock } from '../support/clock.ts';
-import { bearer, listening, messageOf, problem, startDesk, token, type Desk } from './desk.ts';
+import { bearer, listening, messageOf, problem, startAdmin, token, type AdminHarness } from './harness.ts';
 
 /** The listener of its own, as the standalone opens it. */
 const apart = (t: Parameters<typeof listening>[0], admin: Admin): Promise<string> => {
@@ -20,7 +20,7 @@ const paths = resources.map(({ path }) => path.replace(/:\w+\*?/, 'alice'));
 
 describe('the admin API', () => {
   it('shows nobody anything without the token, whatever is asked', async (t) => {
-    const { ask, log, asked } = await startDesk(t);
+    const { ask, log, asked } = await startAdmin(t);
     const wrong = [{}, { Authorization: token }, { Authorization: `Basic ${token}` }, { Authorization: `Bearer ${token.slice(1)}` }, { Authorization: `Bearer ${token}x` }, { 'X-Api-Key': token }, { Cookie: `token=${token}` }];
     for (const headers of wrong) {
       const answer = await ask(`keys?token=${token}`, { headers });
@@ -36,7 +36,7 @@ describe('the admin API', () => {
   });
 
   it('asks for the token on every path and method, those it does not know too', async (t) => {
-    const { ask } = await startDesk(t, { rateLimit: { address: { limit: 1000 } } });
+    const { ask } = await startAdmin(t, { rateLimit: { address: { limit: 1000 } } });
     for (const path of [...paths, 'nothing', 'keys/x/y/z', '']) {
       for (const method of ['GET', 'POST', 'PATCH', 'DELETE', 'PUT', 'OPTIONS', 'HEAD']) assert.equal((await ask(path, { method, headers: {} })).status, 401, `${method} ${path}`);
     }
@@ -44,7 +44,7 @@ describe('the admin API', () => {
 
   it('limits those who guess, in mode observe and where the address limit is off or exempts, and lets nobody in from there', async (t) => {
     for (const config of [{ rateLimit: { address: { limit: 3 } } }, { mode: 'observe', rateLimit: { address: { limit: 3 }, exempt: ['127.0.0.0/8'] } }] as const) {
-      const { ask } = await startDesk(t, config);
+      const { ask } = await startAdmin(t, config);
       const statuses: number[] = [];
       for (let n = 0; n < 4; n++) statuses.push((await ask('keys', { headers: {} })).status);
       assert.deepEqual(statuses, [401, 401, 401, 429]);
@@ -52,13 +52,13 @@ describe('the admin API', () => {
       assert.deepEqual(problem(answer), [429, 'too_many_failures', null]);
       assert.match(String(answer.headers['retry-after']), /^\d+$/);
     }
-    const { ask } = await startDesk(t, { rateLimit: { address: { limit: 0 } } });
+    const { ask } = await startAdmin(t, { rateLimit: { address: { limit: 0 } } });
     const statuses = await Promise.all(Array.from({ length: 70 }, async () => (await ask('keys', { headers: {} })).status));
     assert.equal(statuses.filter((status) => status === 401).length, 60);
   });
 
   it('tells callers apart by their verified address', async (t) => {
-    const { ask, log } = await startDesk(t, { rateLimit: { address: { limit: 1 } } });
+    const { ask, log } = await startAdmin(t, { rateLimit: { address: { limit: 1 } } });
     assert.equal((await ask('keys', { headers: { 'X-Forwarded-For': '192.0.2.1' } })).status, 401);
     assert.equal((await ask('keys', { headers: { 'X-Forwarded-For': '192.0.2.1', ...bearer } })).status, 429);
     assert.equal((await ask('keys')).status, 200);
@@ -66,7 +66,7 @@ describe('the admin API', () => {
   });
 
   it('answers HEAD and OPTIONS, and says which methods a resource knows', async (t) => {
-    const { ask } = await startDesk(t);
+    const { ask } = await startAdmin(t);
     const head = await ask('keys', { method: 'HEAD' });
     assert.deepEqual([head.status, head.text, head.headers['content-type']], [200, '', 'application/json']);
     const options = await ask('keys', { method: 'OPTIONS' });
@@ -81,7 +81,7 @@ describe('the admin API', () => {
   });
 
   it('is never cached and marked for no other origin', async (t) => {
-    const { ask } = await startDesk(t, { cors: { allowOrigins: ['*'] } });
+    const { ask } = await startAdmin(t, { cors: { allowOrigins: ['*'] } });
     for (const [path, options] of [['keys', {}], ['nothing', {}], ['keys', { headers: {} }], ['keys', { method: 'PUT' }], ['keys', { method: 'OPTIONS' }]] as const) {
       const { headers } = await ask(path, { ...options, headers: { Origin: 'https://a.example.com', ...('headers' in options ? {} : bearer) } });
       assert.equal(headers['cache-control'], 'no-store');
@@ -91,7 +91,7 @@ describe('the admin API', () => {
   });
 
   it('answers what a resource throws without saying what', async (t) => {
-    const { ask, log } = await startDesk(t, {}, { registry: { keys: () => assert.fail('a secret of the store') } });
+    const { ask, log } = await startAdmin(t, {}, { registry: { keys: () => assert.fail('a secret of the store') } });
     const answer = await ask('keys');
     assert.deepEqual(problem(answer), [500, 'internal_error', null]);
     assert.ok(!answer.text.includes('secret'));
@@ -99,7 +99,7 @@ describe('the admin API', () => {
   });
 
   it('is gone once the gate is closed', async (t) => {
-    const { ask, core } = await startDesk(t);
+    const { ask, core } = await startAdmin(t);
     core.closed = true;
     assert.deepEqual(problem(await ask('health')), [503, 'shutting_down', null]);
   });
@@ -107,7 +107,7 @@ describe('the admin API', () => {
 
 describe('the admin router', () => {
   it('leaves a host every path but its own, below any mount', async (t) => {
-    const { url, admin } = await startDesk(t);
+    const { url, admin } = await startAdmin(t);
     for (const path of ['/ops', '/ops/', '/ops/apis', '/ops/other', '/api/keys', '/ops/%E0%A4%A']) assert.match((await request(url + path, { headers: bearer })).text, /the host's 404|Bad Request|URIError/, path);
     const app = express().use('/a/b/c', express.Router().use('/d', admin.router));
     const deep = await listening(t, createServer(app));
@@ -115,7 +115,7 @@ describe('the admin router', () => {
   });
 
   it('does not exist without a token', async (t) => {
-    const { ask, admin, core, hub, log } = await startDesk(t, { admin: { token: null } });
+    const { ask, admin, core, hub, log } = await startAdmin(t, { admin: { token: null } });
     for (const path of ['keys', 'queue']) assert.equal((await ask(path)).text, 'the host\'s 404');
     assert.equal(admin.paths, null);
     assert.equal(log.named('admin.closed').length, 1);
@@ -124,7 +124,7 @@ describe('the admin router', () => {
 
   it('with auth host asks the host alone, with or without a token', async (t) => {
     for (const own of [token, null]) {
-      const { ask, log } = await startDesk(t, { admin: { token: own, auth: 'host' } });
+      const { ask, log } = await startAdmin(t, { admin: { token: own, auth: 'host' } });
       assert.equal((await ask('keys', { headers: {} })).status, 200);
       assert.equal((await ask('keys', { headers: { 'Content-Type': 'application/json' }, body: '{"name":"x"}' })).status, 201);
       assert.equal(log.named('admin.change')[0]?.['token'], null);
@@ -132,7 +132,7 @@ describe('the admin router', () => {
   });
 
   it('with auth host does nothing for another site\'s page', async (t) => {
-    const { ask, keys, asked } = await startDesk(t, { admin: { auth: 'host' } });
+    const { ask, keys, asked } = await startAdmin(t, { admin: { auth: 'host' } });
     const json = { 'Content-Type': 'application/json' };
     for (const site of ['cross-site', 'same-site']) {
       assert.deepEqual(problem(await ask('keys', { body: '{"name":"x"}', headers: { ...json, 'Sec-Fetch-Site': site } })), [403, 'cross_site', null]);
@@ -148,7 +148,7 @@ describe('the admin router', () => {
   });
 
   it('reads a body the host has read before', async (t) => {
-    const { ask, asked } = await startDesk(t, {}, { before: (app) => app.use(express.json()) });
+    const { ask, asked } = await startAdmin(t, {}, { before: (app) => app.use(express.json()) });
     assert.equal((await ask('keys', { headers: { ...bearer, 'Content-Type': 'application/json' }, body: '{"name":"x"}' })).status, 201);
     assert.equal((asked[0] as { name: string }).name, 'x');
   });
@@ -156,7 +156,7 @@ describe('the admin router', () => {
 
 describe('an address of its own', () => {
   it('has the API below admin.path and nothing else, behind the token even with auth host', async (t) => {
-    const { admin } = await startDesk(t, { admin: { path: '/a/b', auth: 'host' } });
+    const { admin } = await startAdmin(t, { admin: { path: '/a/b', auth: 'host' } });
     const url = await apart(t, admin);
     assert.equal((await request(`${url}/a/b/api/keys`, { headers: bearer })).status, 200);
     assert.equal((await request(`${url}/a/b/api/keys`)).status, 401);
@@ -164,7 +164,7 @@ describe('an address of its own', () => {
   });
 
   it('reads a body that waits to be asked for, after the token', async (t) => {
-    const { admin } = await startDesk(t);
+    const { admin } = await startAdmin(t);
     const handle = admin.alone();
     const server = createServer();
     server.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => handle(req, res, () => undefined));
@@ -178,34 +178,34 @@ describe('an address of its own', () => {
 });
 
 describe('the admin paths of the chain', () => {
-  const owned = ({ core, admin }: Desk, path: string, ip = '192.0.2.1', peer = ip): boolean | undefined => {
+  const owned = ({ core, admin }: AdminHarness, path: string, ip = '192.0.2.1', peer = ip): boolean | undefined => {
     const context = Object.assign(Object.create(Context.prototype) as Context, { core, path, ip, peer, route: ownRoute('x') });
     return admin.paths?.owns(context);
   };
 
   it('are those below admin.path and api', async (t) => {
-    const desk = await startDesk(t, { admin: { path: '/ops' } });
-    for (const path of ['/ops/api', '/ops/api/', '/ops/api/keys', '/ops/api/x/y']) assert.equal(owned(desk, path), true, path);
-    for (const path of ['/ops', '/ops/', '/ops/apis', '/ops/api2/keys', '/opsx/api', '/', '/api/ops/api']) assert.equal(owned(desk, path), false, path);
+    const harness = await startAdmin(t, { admin: { path: '/ops' } });
+    for (const path of ['/ops/api', '/ops/api/', '/ops/api/keys', '/ops/api/x/y']) assert.equal(owned(harness, path), true, path);
+    for (const path of ['/ops', '/ops/', '/ops/apis', '/ops/api2/keys', '/opsx/api', '/', '/api/ops/api']) assert.equal(owned(harness, path), false, path);
   });
 
   it('are there for callers on this machine alone once the API has an address of its own', async (t) => {
-    const desk = await startDesk(t);
-    assert.equal(owned(desk, '/heimdall/api/keys'), true);
-    desk.admin.alone();
-    assert.equal(owned(desk, '/heimdall/api/keys'), false);
-    for (const ip of ['127.0.0.1', '127.9.9.9', '::1']) assert.equal(owned(desk, '/heimdall/api/keys', ip), true, ip);
-    assert.equal(owned(desk, '/heimdall/api/keys', '127.0.0.1', '203.0.113.9'), false, 'what a proxy elsewhere calls this machine is another');
-    assert.equal(owned(desk, '/heimdall/api/keys', '203.0.113.9', '127.0.0.1'), false);
+    const harness = await startAdmin(t);
+    assert.equal(owned(harness, '/heimdall/api/keys'), true);
+    harness.admin.alone();
+    assert.equal(owned(harness, '/heimdall/api/keys'), false);
+    for (const ip of ['127.0.0.1', '127.9.9.9', '::1']) assert.equal(owned(harness, '/heimdall/api/keys', ip), true, ip);
+    assert.equal(owned(harness, '/heimdall/api/keys', '127.0.0.1', '203.0.113.9'), false, 'what a proxy elsewhere calls this machine is another');
+    assert.equal(owned(harness, '/heimdall/api/keys', '203.0.113.9', '127.0.0.1'), false);
   });
 });
 
 it('a request is counted and recorded under its template', async (t) => {
-  const desk = await startDesk(t, {}, { clock: realClock });
+  const harness = await startAdmin(t, {}, { clock: realClock });
   const seen: string[] = [];
-  desk.core.finishers.push(({ route, status }) => void seen.push(`${status} ${route.template}`));
-  for (const path of ['keys', 'keys/alice', 'keys/somebody', 'bans/10.0.0.0/8', 'x/y', 'queue']) await desk.ask(path);
+  harness.core.finishers.push(({ route, status }) => void seen.push(`${status} ${route.template}`));
+  for (const path of ['keys', 'keys/alice', 'keys/somebody', 'bans/10.0.0.0/8', 'x/y', 'queue']) await harness.ask(path);
   assert.deepEqual(seen, ['200 /heimdall/api/keys', '200 /heimdall/api/keys/:name', '404 /heimdall/api/keys/:name', '405 /heimdall/api/bans/:which', '404 /heimdall/api/*', '200 /heimdall/api/queue']);
-  assert.equal(desk.core.inFlight.size, 0);
-  assert.equal(messageOf(await desk.ask('keys/somebody')), 'There is no key of that name.');
+  assert.equal(harness.core.inFlight.size, 0);
+  assert.equal(messageOf(await harness.ask('keys/somebody')), 'There is no key of that name.');
 });

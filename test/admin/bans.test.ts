@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { messageOf, problem, startDesk } from './desk.ts';
+import { messageOf, problem, startAdmin } from './harness.ts';
 
 describe('bans', () => {
   it('are made, listed, and taken back by id or value', async (t) => {
-    const { ask, asked, core, log } = await startDesk(t);
+    const { ask, asked, core, log } = await startAdmin(t);
     const made = await ask('bans', { body: { value: '203.0.113.0/24', reason: 'scans', expires: '24h' } });
     const until = new Date(core.clock.now() + 86_400_000).toISOString();
     const shown = { id: 'b1', kind: 'address', value: '203.0.113.0/24', reason: 'scans', created: new Date(core.clock.now()).toISOString(), expires: until };
@@ -24,7 +24,7 @@ describe('bans', () => {
   });
 
   it('are refused with the field that is wrong', async (t) => {
-    const { ask, asked } = await startDesk(t);
+    const { ask, asked } = await startAdmin(t);
     const wrong = [
       [{}, 'value'], [{ value: 5 }, 'value'], [{ value: 'x', kind: 'ip' }, 'kind'], [{ value: 'x', reason: 7 }, 'reason'], [{ value: 'x', expires: '2020-01-01' }, 'expires'], [{ value: 'x', force: 'yes' }, 'force'],
       [{ value: 'x', until: '1h' }, 'until'],

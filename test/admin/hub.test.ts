@@ -3,7 +3,7 @@ import { connect } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
 import { openStream, until, type LiveStream, type SentHeaders } from '../support/client.ts';
 import { fakeClock } from '../support/clock.ts';
-import { bearer, problem, startDesk, token, type Desk } from './desk.ts';
+import { bearer, problem, startAdmin, token, type AdminHarness } from './harness.ts';
 
 interface Said {
   readonly event: string;
@@ -13,7 +13,7 @@ interface Said {
 /** Everything of one kind a stream has said. */
 const said = (stream: LiveStream, kind: 'log' | 'request'): Said[] => stream.events.filter(({ event }) => event === kind).map(({ data = '' }) => JSON.parse(data) as Said);
 
-async function reading(t: TestContext, { url, hub }: Desk, headers: SentHeaders = bearer): Promise<LiveStream> {
+async function reading(t: TestContext, { url, hub }: AdminHarness, headers: SentHeaders = bearer): Promise<LiveStream> {
   const before = hub.readers;
   const stream = await openStream(`${url}/ops/api/events`, { headers });
   t.after(() => stream.abort());
@@ -25,34 +25,34 @@ const lastId = (stream: LiveStream): string => stream.text.match(/^id: (.+)$/gm)
 
 describe('the event stream', () => {
   it('tells what the event log is told, as it happens', async (t) => {
-    const desk = await startDesk(t);
-    desk.core.log.warn({ early: true }, 'before');
-    const stream = await reading(t, desk);
+    const harness = await startAdmin(t);
+    harness.core.log.warn({ early: true }, 'before');
+    const stream = await reading(t, harness);
     assert.deepEqual([stream.status, stream.headers['content-type'], stream.headers['cache-control'], stream.headers['x-accel-buffering']], [200, 'text/event-stream', 'no-store', 'no']);
-    desk.core.log.warn({ requestId: 'r', ip: '192.0.2.1' }, 'auth.failed');
-    desk.core.log.error({ error: { name: 'Error' } }, 'request.panic');
-    desk.core.log.info({}, 'admin.change');
-    desk.core.log.debug({}, 'detail');
+    harness.core.log.warn({ requestId: 'r', ip: '192.0.2.1' }, 'auth.failed');
+    harness.core.log.error({ error: { name: 'Error' } }, 'request.panic');
+    harness.core.log.info({}, 'admin.change');
+    harness.core.log.debug({}, 'detail');
     await until(() => said(stream, 'log').length === 3);
     assert.deepEqual(said(stream, 'log'), [
       { time: '2026-01-05T00:00:00.000Z', level: 'warn', event: 'auth.failed', request_id: 'r', ip: '192.0.2.1' },
       { time: '2026-01-05T00:00:00.000Z', level: 'error', event: 'request.panic', error: { name: 'Error' } },
       { time: '2026-01-05T00:00:00.000Z', level: 'info', event: 'admin.change' },
     ]);
-    assert.deepEqual(desk.log.events.map(({ level, event }) => `${level} ${event}`), ['warn before', 'warn auth.failed', 'error request.panic', 'info admin.change', 'debug detail']);
+    assert.deepEqual(harness.log.events.map(({ level, event }) => `${level} ${event}`), ['warn before', 'warn auth.failed', 'error request.panic', 'info admin.change', 'debug detail']);
   });
 
   it('has the details where they are logged', async (t) => {
-    const desk = await startDesk(t, { logging: { level: 'debug' } });
-    const stream = await reading(t, desk);
-    desk.core.log.debug({ n: 1 }, 'detail');
+    const harness = await startAdmin(t, { logging: { level: 'debug' } });
+    const stream = await reading(t, harness);
+    harness.core.log.debug({ n: 1 }, 'detail');
     assert.equal((await until(() => said(stream, 'log')[0])).event, 'detail');
   });
 
   it('tells of every request as it ends, masked, while somebody reads', async (t) => {
-    const desk = await startDesk(t);
-    const stream = await reading(t, desk);
-    await desk.ask('keys/nobody');
+    const harness = await startAdmin(t);
+    const stream = await reading(t, harness);
+    await harness.ask('keys/nobody');
     const [request] = await until(() => (said(stream, 'request').length > 0 ? said(stream, 'request') : undefined));
     const { id, duration, ...rest } = request as Said & { duration: number };
     assert.match(String(id), /^[0-9a-f-]{36}$/);
@@ -65,75 +65,75 @@ describe('the event stream', () => {
   });
 
   it('goes on where a reader was before', async (t) => {
-    const desk = await startDesk(t);
-    desk.core.log.warn({ n: 0 }, 'seen');
-    const first = await reading(t, desk);
-    desk.core.log.warn({ n: 1 }, 'seen');
+    const harness = await startAdmin(t);
+    harness.core.log.warn({ n: 0 }, 'seen');
+    const first = await reading(t, harness);
+    harness.core.log.warn({ n: 1 }, 'seen');
     await until(() => said(first, 'log').length === 1);
     const id = lastId(first);
     first.abort();
-    await until(() => desk.hub.readers === 0);
-    for (const n of [2, 3]) desk.core.log.warn({ n }, 'missed');
-    const second = await reading(t, desk, { ...bearer, 'Last-Event-ID': id });
+    await until(() => harness.hub.readers === 0);
+    for (const n of [2, 3]) harness.core.log.warn({ n }, 'missed');
+    const second = await reading(t, harness, { ...bearer, 'Last-Event-ID': id });
     assert.deepEqual((await until(() => (said(second, 'log').length === 2 ? said(second, 'log') : undefined))).map(({ n }) => n), [2, 3]);
-    const third = await reading(t, desk, { ...bearer, 'Last-Event-ID': lastId(second) });
-    desk.core.log.warn({ n: 4 }, 'live');
+    const third = await reading(t, harness, { ...bearer, 'Last-Event-ID': lastId(second) });
+    harness.core.log.warn({ n: 4 }, 'live');
     assert.deepEqual((await until(() => (said(third, 'log').length === 1 ? said(third, 'log') : undefined))).map(({ n }) => n), [4]);
   });
 
   it('gives a reader that saw nothing a number to come back with', async (t) => {
-    const desk = await startDesk(t);
-    desk.core.log.warn({ n: 1 }, 'old');
-    const first = await reading(t, desk);
+    const harness = await startAdmin(t);
+    harness.core.log.warn({ n: 1 }, 'old');
+    const first = await reading(t, harness);
     await until(() => lastId(first) !== '');
     const id = lastId(first);
     first.abort();
-    await until(() => desk.hub.readers === 0);
-    desk.core.log.warn({ n: 2 }, 'missed');
-    const second = await reading(t, desk, { ...bearer, 'Last-Event-ID': id });
+    await until(() => harness.hub.readers === 0);
+    harness.core.log.warn({ n: 2 }, 'missed');
+    const second = await reading(t, harness, { ...bearer, 'Last-Event-ID': id });
     assert.deepEqual((await until(() => (said(second, 'log').length > 0 ? said(second, 'log') : undefined))).map(({ n }) => n), [2]);
   });
 
   it('gives all it has kept to who comes back, and does not take them for slow', async (t) => {
-    const desk = await startDesk(t);
-    for (let n = 1; n <= 500; n++) desk.core.log.info({ n, filler: 'x'.repeat(3900) }, 'many');
-    const stream = await reading(t, desk, { ...bearer, 'Last-Event-ID': '0' });
+    const harness = await startAdmin(t);
+    for (let n = 1; n <= 500; n++) harness.core.log.info({ n, filler: 'x'.repeat(3900) }, 'many');
+    const stream = await reading(t, harness, { ...bearer, 'Last-Event-ID': '0' });
     await until(() => said(stream, 'log').length === 500);
-    assert.deepEqual(desk.log.named('admin.reader_dropped'), []);
+    assert.deepEqual(harness.log.named('admin.reader_dropped'), []);
   });
 
   it('keeps the last five hundred events for who comes from another run, or makes up a number', async (t) => {
-    const desk = await startDesk(t);
-    for (let n = 1; n <= 510; n++) desk.core.log.info({ n }, 'many');
-    for (const id of ['0', 'another-7', '', `${desk.core.clock.now().toString(36)}-x`, `${desk.core.clock.now().toString(36)}-3`]) {
-      const stream = await reading(t, desk, { ...bearer, 'Last-Event-ID': id });
+    const harness = await startAdmin(t);
+    for (let n = 1; n <= 510; n++) harness.core.log.info({ n }, 'many');
+    for (const id of ['0', 'another-7', '', `${harness.core.clock.now().toString(36)}-x`, `${harness.core.clock.now().toString(36)}-3`]) {
+      const stream = await reading(t, harness, { ...bearer, 'Last-Event-ID': id });
       const told = await until(() => (said(stream, 'log').length === 500 ? said(stream, 'log') : undefined), 2000, `500 events for ${JSON.stringify(id)}`);
       assert.deepEqual([told[0]?.['n'], told.at(-1)?.['n']], [11, 510]);
       stream.abort();
-      await until(() => desk.hub.readers === 0);
+      await until(() => harness.hub.readers === 0);
     }
-    const ahead = await reading(t, desk, { ...bearer, 'Last-Event-ID': `${desk.core.clock.now().toString(36)}-9999` });
-    desk.core.log.info({ n: 511 }, 'many');
+    const ahead = await reading(t, harness, { ...bearer, 'Last-Event-ID': `${harness.core.clock.now().toString(36)}-9999` });
+    harness.core.log.info({ n: 511 }, 'many');
     assert.deepEqual((await until(() => (said(ahead, 'log').length > 0 ? said(ahead, 'log') : undefined))).map(({ n }) => n), [511]);
   });
 
   it('bounds an event', async (t) => {
-    const desk = await startDesk(t);
-    const stream = await reading(t, desk);
-    desk.core.log.warn({ long: 'x'.repeat(5000) }, 'huge');
+    const harness = await startAdmin(t);
+    const stream = await reading(t, harness);
+    harness.core.log.warn({ long: 'x'.repeat(5000) }, 'huge');
     const [event] = await until(() => (said(stream, 'log').length > 0 ? said(stream, 'log') : undefined));
     assert.deepEqual(event, { time: '2026-01-05T00:00:00.000Z', level: 'warn', event: 'huge', truncated: true });
   });
 
   it('says something into every long silence', async (t) => {
     const clock = fakeClock();
-    const desk = await startDesk(t, {}, { clock });
-    const stream = await reading(t, desk);
+    const harness = await startAdmin(t, {}, { clock });
+    const stream = await reading(t, harness);
     const comments = (): number => stream.events.filter(({ comment }) => comment === 'keep-alive').length;
     clock.tick(14_000);
-    desk.core.log.warn({}, 'a sign of life');
+    harness.core.log.warn({}, 'a sign of life');
     clock.tick(14_000);
-    desk.core.log.warn({}, 'another');
+    harness.core.log.warn({}, 'another');
     await until(() => said(stream, 'log').length === 2);
     assert.equal(comments(), 0);
     clock.tick(31_000);
@@ -141,56 +141,56 @@ describe('the event stream', () => {
   });
 
   it('has thirty-two readers at a time, and room again when one leaves', async (t) => {
-    const desk = await startDesk(t);
+    const harness = await startAdmin(t);
     const streams: LiveStream[] = [];
-    for (let n = 0; n < 32; n++) streams.push(await reading(t, desk));
-    const answer = await desk.ask('events');
+    for (let n = 0; n < 32; n++) streams.push(await reading(t, harness));
+    const answer = await harness.ask('events');
     assert.deepEqual(problem(answer), [503, 'too_many_readers', null]);
     assert.equal(answer.headers['retry-after'], '3');
     streams[0]?.abort();
-    await until(() => desk.hub.readers === 31);
-    await reading(t, desk);
+    await until(() => harness.hub.readers === 31);
+    await reading(t, harness);
   });
 
   it('drops a reader that takes nothing, and no other', async (t) => {
-    const desk = await startDesk(t);
-    const well = await reading(t, desk);
-    const slow = connect(Number(new URL(desk.url).port), '127.0.0.1');
+    const harness = await startAdmin(t);
+    const well = await reading(t, harness);
+    const slow = connect(Number(new URL(harness.url).port), '127.0.0.1');
     slow.write(`GET /ops/api/events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${token}\r\n\r\n`);
     t.after(() => slow.destroy());
-    await until(() => desk.hub.readers === 2);
+    await until(() => harness.hub.readers === 2);
     slow.pause();
     const filler = 'x'.repeat(3900);
     let sent = 0;
     await until(() => {
-      for (let n = 0; n < 50; n++, sent++) desk.core.log.info({ filler }, 'flood');
-      return desk.hub.readers === 1;
+      for (let n = 0; n < 50; n++, sent++) harness.core.log.info({ filler }, 'flood');
+      return harness.hub.readers === 1;
     }, 10_000);
-    assert.equal(desk.log.named('admin.reader_dropped').length, 1);
+    assert.equal(harness.log.named('admin.reader_dropped').length, 1);
     await until(() => said(well, 'log').filter(({ event }) => event === 'flood').length === sent, 5000);
-    assert.equal(desk.core.inFlight.size, 1);
+    assert.equal(harness.core.inFlight.size, 1);
   });
 
   it('ends when the gate drains, and begins no more', async (t) => {
     const clock = fakeClock();
-    const desk = await startDesk(t, {}, { clock });
-    const stream = await reading(t, desk);
-    desk.core.draining = true;
+    const harness = await startAdmin(t, {}, { clock });
+    const stream = await reading(t, harness);
+    harness.core.draining = true;
     clock.tick(200);
     await stream.done;
     assert.equal(stream.complete, true);
-    await until(() => desk.core.inFlight.size === 0 && desk.hub.readers === 0);
-    assert.deepEqual(problem(await desk.ask('events')), [503, 'shutting_down', null]);
+    await until(() => harness.core.inFlight.size === 0 && harness.hub.readers === 0);
+    assert.deepEqual(problem(await harness.ask('events')), [503, 'shutting_down', null]);
   });
 
   it('costs nothing while nobody reads', async (t) => {
-    const desk = await startDesk(t);
-    const finishers = (): number => desk.core.finishers.length;
+    const harness = await startAdmin(t);
+    const finishers = (): number => harness.core.finishers.length;
     const before = finishers();
-    const [one, other] = [await reading(t, desk), await reading(t, desk)];
+    const [one, other] = [await reading(t, harness), await reading(t, harness)];
     assert.equal(finishers(), before + 1);
     one.abort();
-    await until(() => desk.hub.readers === 1);
+    await until(() => harness.hub.readers === 1);
     assert.equal(finishers(), before + 1);
     other.abort();
     await until(() => finishers() === before);

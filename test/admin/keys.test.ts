@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { connect } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { until } from '../support/client.ts';
-import { bearer, messageOf, problem, startDesk } from './desk.ts';
+import { bearer, messageOf, problem, startAdmin } from './harness.ts';
 
 const shown = {
   name: 'alice', source: 'registry', digest: '0123456789ab', created: '2026-01-01T00:00:00.000Z', expires: null, disabled: false, models: ['gpt-4o'], cidrs: [],
@@ -12,7 +12,7 @@ const shown = {
 
 describe('keys', () => {
   it('are listed and shown without themselves', async (t) => {
-    const { ask } = await startDesk(t);
+    const { ask } = await startAdmin(t);
     const { keys } = (await ask('keys')).json<{ keys: { name: string }[] }>();
     assert.deepEqual([keys[0], keys.map(({ name }) => name)], [shown, ['alice', 'fixed']]);
     assert.deepEqual((await ask('keys/alice')).json(), shown);
@@ -20,7 +20,7 @@ describe('keys', () => {
   });
 
   it('are made of what is asked for, and shown once', async (t) => {
-    const { ask, asked, log } = await startDesk(t);
+    const { ask, asked, log } = await startAdmin(t);
     const answer = await ask('keys', {
       body: { name: 'Zoë / 1', expires: '2026-03-01T12:00:00+01:00', models: ['gpt-5'], cidrs: ['10.0.0.0/8'], upstream_credential: 'sk-at-newapi', requests: { limit: 60 }, tokens: { limit: 1000, window: '1h' }, concurrency: 3, budget: { day: 2.5 } },
     });
@@ -39,7 +39,7 @@ describe('keys', () => {
   });
 
   it('have no bound that is not asked for, and may end after a while', async (t) => {
-    const { ask, asked, core } = await startDesk(t);
+    const { ask, asked, core } = await startAdmin(t);
     await ask('keys', { body: { name: 'bob', expires: '90d' } });
     assert.deepEqual(asked, [{ name: 'bob', expires: core.clock.now() + 90 * 86_400_000, models: [], cidrs: [], upstreamCredential: null, requests: null, tokens: null, concurrency: null, budget: null }]);
   });
@@ -64,7 +64,7 @@ describe('keys', () => {
   ];
 
   it('are refused with the field, what was expected, what came and an example', async (t) => {
-    const { ask, asked, log } = await startDesk(t);
+    const { ask, asked, log } = await startAdmin(t);
     for (const [body, field, message] of wrong) {
       const answer = await ask('keys', { body: JSON.stringify(body), headers: { ...bearer, 'Content-Type': 'application/json' } });
       assert.deepEqual([problem(answer), messageOf(answer)], [[400, 'invalid_value', field], message]);
@@ -73,13 +73,13 @@ describe('keys', () => {
   });
 
   it('are refused when the name is taken', async (t) => {
-    const { ask, asked } = await startDesk(t);
+    const { ask, asked } = await startAdmin(t);
     for (const name of ['alice', 'fixed']) assert.deepEqual(problem(await ask('keys', { body: { name } })), [409, 'conflict', 'name']);
     assert.deepEqual(asked, []);
   });
 
   it('are rotated, with an overlap or none', async (t) => {
-    const { ask, core, log } = await startDesk(t);
+    const { ask, core, log } = await startAdmin(t);
     const answer = await ask('keys/alice/rotate', { body: { overlap: '2h' } });
     assert.deepEqual([answer.status, answer.json<{ key: string }>().key, answer.headers['cache-control']], [201, 'sk-a-rotated-key', 'no-store']);
     assert.equal(answer.json<{ previous_until: string }>().previous_until, new Date(core.clock.now() + 7_200_000).toISOString());
@@ -91,7 +91,7 @@ describe('keys', () => {
   });
 
   it('are disabled, enabled and given an end, and the change is recorded', async (t) => {
-    const { ask, log } = await startDesk(t);
+    const { ask, log } = await startAdmin(t);
     const patch = (body: unknown) => ask('keys/alice', { method: 'PATCH', body });
     assert.equal((await patch({ disabled: true })).json<{ disabled: boolean }>().disabled, true);
     assert.deepEqual((await patch({ expires: '2026-06-01' })).json(), { ...shown, disabled: true, expires: '2026-06-01T00:00:00.000Z' });
@@ -101,7 +101,7 @@ describe('keys', () => {
   });
 
   it('are changed by what can change alone', async (t) => {
-    const { ask, log } = await startDesk(t);
+    const { ask, log } = await startAdmin(t);
     const patch = async (body: unknown, name = 'alice') => problem(await ask(`keys/${name}`, { method: 'PATCH', body }));
     assert.deepEqual(await patch({}), [400, 'invalid_value', 'body']);
     for (const disabled of ['true', 1, null]) assert.deepEqual(await patch({ disabled }), [400, 'invalid_value', 'disabled']);
@@ -114,7 +114,7 @@ describe('keys', () => {
   });
 
   it('are removed', async (t) => {
-    const { ask, keys, log } = await startDesk(t);
+    const { ask, keys, log } = await startAdmin(t);
     const answer = await ask('keys/alice', { method: 'DELETE' });
     assert.deepEqual([answer.status, answer.text, keys.has('alice')], [204, '', false]);
     assert.deepEqual(problem(await ask('keys/alice', { method: 'DELETE' })), [404, 'not_found', null]);
@@ -127,7 +127,7 @@ describe('a body', () => {
   const json = { ...bearer, 'Content-Type': 'application/json' };
 
   it('is JSON of at most 64 KB, plain and in UTF-8, and is not quoted', async (t) => {
-    const { ask, asked } = await startDesk(t);
+    const { ask, asked } = await startAdmin(t);
     const secret = 'a-secret-in-a-broken-body';
     for (const body of [`{"name":"${secret}`, `name=${secret}`, Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x7d]), '{"name":"x"}}']) {
       const answer = await ask('keys', { body, headers: json });
@@ -142,7 +142,7 @@ describe('a body', () => {
   });
 
   it('that is longer is refused, announced or not', async (t) => {
-    const { ask, asked } = await startDesk(t);
+    const { ask, asked } = await startAdmin(t);
     const body = `{"name":"x"}${' '.repeat(65_525)}`;
     assert.deepEqual(problem(await ask('keys', { body, headers: json })), [413, 'body_too_large', null]);
     assert.deepEqual(problem(await ask('keys', { body, headers: { ...json, 'Transfer-Encoding': 'chunked' } })), [413, 'body_too_large', null]);
@@ -150,7 +150,7 @@ describe('a body', () => {
   });
 
   it('that breaks off is nobody\'s mistake here', async (t) => {
-    const { url, core, asked, log } = await startDesk(t);
+    const { url, core, asked, log } = await startAdmin(t);
     const socket = connect(Number(new URL(url).port), '127.0.0.1');
     socket.write(`POST /ops/api/keys HTTP/1.1\r\nHost: a\r\nAuthorization: ${bearer.Authorization}\r\nContent-Type: application/json\r\nContent-Length: 50\r\n\r\n{"name":`);
     await until(() => core.inFlight.size === 1);
@@ -160,7 +160,7 @@ describe('a body', () => {
   });
 
   it('of somebody without the token is not read', async (t) => {
-    const { ask } = await startDesk(t);
+    const { ask } = await startAdmin(t);
     const answer = await ask('keys', { body: ' '.repeat(200_000), headers: { 'Content-Type': 'application/json' } });
     assert.deepEqual([answer.status, answer.headers.connection], [401, 'close']);
   });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import type { TargetStatus } from '../../types/target.d.ts';
-import { aTarget, messageOf, problem, startDesk, token } from './desk.ts';
+import { aTarget, messageOf, problem, startAdmin, token } from './harness.ts';
 
 const time = Date.UTC(2026, 0, 5);
 const iso = (ms: number): string => new Date(ms).toISOString();
@@ -13,9 +13,9 @@ const down: TargetStatus = {
 
 describe('targets', () => {
   it('are shown with their states, times as ISO 8601', async (t) => {
-    const desk = await startDesk(t);
-    desk.targets = [aTarget, down];
-    assert.deepEqual((await desk.ask('targets')).json(), {
+    const harness = await startAdmin(t);
+    harness.targets = [aTarget, down];
+    assert.deepEqual((await harness.ask('targets')).json(), {
       targets: [
         { name: 'newapi', provider: 'newapi', credential: 'caller', host: '127.0.0.1:3000', weight: 1, state: 'up', by: null, until: null, in_hand: 0, last_probe: null, models: [] },
         {
@@ -31,7 +31,7 @@ describe('the queue', () => {
   const view = { enabled: true, concurrency: 10, active: 1, places: 4, waiting: 2, lanes: 2, websockets: { active: 0, limit: 7 }, service_time: 12.5 };
 
   it('is shown and resized, and the change is recorded', async (t) => {
-    const { ask, log } = await startDesk(t);
+    const { ask, log } = await startAdmin(t);
     assert.deepEqual((await ask('queue')).json(), view);
     const answer = await ask('queue', { method: 'PATCH', body: { concurrency: 25 } });
     assert.deepEqual([answer.status, answer.json()], [200, { ...view, concurrency: 25 }]);
@@ -40,7 +40,7 @@ describe('the queue', () => {
   });
 
   it('takes a whole number of at least 1 alone', async (t) => {
-    const { ask, log } = await startDesk(t);
+    const { ask, log } = await startAdmin(t);
     for (const concurrency of [0, -1, 1.5, '5', null, true, [5], 1e9]) assert.deepEqual(problem(await ask('queue', { method: 'PATCH', body: { concurrency } })), [400, 'invalid_value', 'concurrency']);
     for (const body of [{}, undefined]) assert.equal(messageOf(await ask('queue', { method: 'PATCH', body })), 'concurrency: expected a whole number from 1 to 1000000, got nothing. Example: 200');
     assert.deepEqual(problem(await ask('queue', { method: 'PATCH', body: { concurrency: 5, places: 5 } })), [400, 'invalid_value', 'places']);
@@ -50,14 +50,14 @@ describe('the queue', () => {
 
   it('is not resized while it is switched off', async (t) => {
     const off = { enabled: false, concurrency: 10, active: 1, places: 0, waiting: 0, lanes: 0, serviceTime: null, websockets: { active: 0, limit: 1 } };
-    const { ask } = await startDesk(t, {}, { queue: { view: () => off, resize: () => assert.fail('resized') } });
+    const { ask } = await startAdmin(t, {}, { queue: { view: () => off, resize: () => assert.fail('resized') } });
     assert.deepEqual(problem(await ask('queue', { method: 'PATCH', body: { concurrency: 5 } })), [409, 'conflict', null]);
   });
 });
 
 describe('health', () => {
   it('says everything at one look', async (t) => {
-    const { ask, core } = await startDesk(t);
+    const { ask, core } = await startAdmin(t);
     const health = (await ask('health')).json<Record<string, unknown> & { memory: Record<string, number>; uptime: number }>();
     const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string };
     const { memory, uptime, journal, ...rest } = health;
@@ -70,42 +70,42 @@ describe('health', () => {
   });
 
   it('says how the journal does, and what follows it', async (t) => {
-    const desk = await startDesk(t);
-    const { clock } = desk.core;
-    const health = async (): Promise<Record<'status' | 'journal' | 'sinks', unknown>> => (await desk.ask('health')).json();
+    const harness = await startAdmin(t);
+    const { clock } = harness.core;
+    const health = async (): Promise<Record<'status' | 'journal' | 'sinks', unknown>> => (await harness.ask('health')).json();
     const numbers = { lag: 3, delivered: 2, refused: 1, errors: 4 };
-    desk.sinks = [
+    harness.sinks = [
       { name: 'one', state: { kind: 'working' }, lagging: false, ...numbers },
       { name: 'two', state: { kind: 'held', reason: 'it rains', since: clock.now() }, lagging: false, ...numbers },
     ];
     const { status, sinks } = await health();
     assert.deepEqual([status, sinks], ['healthy', [{ name: 'one', state: 'working', reason: null, since: null, lagging: false, ...numbers }, { name: 'two', state: 'held', reason: 'it rains', since: iso(clock.now()), lagging: false, ...numbers }]]);
     for (const sink of [{ state: { kind: 'off', reason: 'nobody' }, lagging: false }, { state: { kind: 'working' }, lagging: true }] as const) {
-      desk.sinks = [{ name: 'one', ...numbers, ...sink }];
+      harness.sinks = [{ name: 'one', ...numbers, ...sink }];
       assert.equal((await health()).status, 'degraded');
     }
-    desk.sinks = [];
-    desk.journal = { ...desk.journal, state: { kind: 'full', reason: 'the disk is full', since: clock.now() } };
+    harness.sinks = [];
+    harness.journal = { ...harness.journal, state: { kind: 'full', reason: 'the disk is full', since: clock.now() } };
     const full = await health();
     const { state, reason, since } = full.journal as Record<string, unknown>;
     assert.deepEqual([full.status, state, reason, since], ['degraded', 'full', 'the disk is full', iso(clock.now())]);
   });
 
   it('says in one word how the gate does', async (t) => {
-    const desk = await startDesk(t);
-    const status = async (): Promise<string> => (await desk.ask('health')).json<{ status: string }>().status;
+    const harness = await startAdmin(t);
+    const status = async (): Promise<string> => (await harness.ask('health')).json<{ status: string }>().status;
     const cases: readonly (readonly [TargetStatus[], string])[] = [[[aTarget], 'healthy'], [[aTarget, down], 'degraded'], [[{ ...aTarget, state: 'probing' }], 'degraded'], [[down], 'unavailable'], [[{ ...aTarget, models: down.models }], 'degraded']];
     for (const [targets, word] of cases) {
-      desk.targets = targets;
+      harness.targets = targets;
       assert.equal(await status(), word);
     }
-    desk.core.draining = true;
+    harness.core.draining = true;
     assert.equal(await status(), 'draining');
   });
 });
 
 it('the configuration is shown as a file would say it, secrets masked', async (t) => {
-  const { ask } = await startDesk(t, {
+  const { ask } = await startAdmin(t, {
     secret: 'install-secret-of-some-length', previousSecrets: ['an-earlier-install-secret'], metrics: { token: 'metrics-token' },
     llm: { apiKey: 'the-own-key', backupProviders: [{ provider: 'openai', apiKey: 'the-backup-key' }] },
     auth: { keys: [{ name: 'a', sha256: 'ab'.repeat(32), upstreamCredential: 'sk-upstream' }] }, rateLimit: { redisUrl: 'redis://:the-password@127.0.0.1:6379' },

@@ -37,7 +37,7 @@ export interface Fakes {
 }
 
 /** The API below `/ops` of an application, without a gate around it. */
-export interface Desk extends Fakes {
+export interface AdminHarness extends Fakes {
   readonly core: Core;
   readonly log: Recorder;
   readonly hub: Hub;
@@ -100,7 +100,7 @@ export interface DeskOptions {
   readonly queue?: Partial<QueueControl>;
 }
 
-export async function startDesk(t: TestContext, config: ConfigInput = {}, { clock = fakeClock(), before, registry, queue }: DeskOptions = {}): Promise<Desk> {
+export async function startAdmin(t: TestContext, config: ConfigInput = {}, { clock = fakeClock(), before, registry, queue }: DeskOptions = {}): Promise<AdminHarness> {
   const log = recorder();
   const hub = new Hub(clock.now());
   const resolved = resolveConfig({ ...config, admin: { token, ...config.admin } }, {});
@@ -119,7 +119,7 @@ export async function startDesk(t: TestContext, config: ConfigInput = {}, { cloc
   app.use('/ops', admin.router);
   app.use((_req, res) => void res.status(404).send('the host\'s 404'));
   const url = await listening(t, createServer(app));
-  const ask: Desk['ask'] = (path, options = {}) => request(`${url}/ops/api/${path}`, { headers: bearer, ...options });
+  const ask: AdminHarness['ask'] = (path, options = {}) => request(`${url}/ops/api/${path}`, { headers: bearer, ...options });
   return Object.assign(made, { core, log, hub, admin, url, ask });
 }
 
