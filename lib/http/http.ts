@@ -1,5 +1,6 @@
 // Headers and bodies of HTTP messages: reading, writing, decompressing. Independent of the gate's rules, apart from its error table.
 
-export { headerOf, withoutField } from './head.ts';
+export { BodyDecoder } from './content-coding.ts';
+export { codingsOf, headerOf, mediaTypeOf, withoutField } from './head.ts';
 export { endOfValue, skipSpace } from './json-scan.ts';
 export { BodyInspector, bodyTaken, keepRawBody, readBody } from './request-body.ts';

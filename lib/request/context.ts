@@ -51,6 +51,11 @@ export interface RequestList extends Iterable<Context> {
 /** An exchange with an upstream that must end when the client leaves. */
 export interface Exchange {
   abort(): void;
+  /**
+   * Asked when the client's connection has closed, however the answer ended.
+   * @returns true when something of the answer is still to be learnt: then the exchange calls `context.finish` at its own end.
+   */
+  outlives?(): boolean;
   /** Ends itself when one of its time limits is over. */
   look(now: number): void;
 }
@@ -163,6 +168,8 @@ export class Context implements RequestInfo {
   measured = false;
   /** The upstream was asked for usage in the caller's place, so the chunk that tells it is not for the caller. */
   usageAdded = false;
+  /** An upstream refused the request because it asked for usage: it is not asked again. */
+  usageRefused = false;
 
   /** The charges of this request against its limits, until its end settles them; belongs to the room of limits. */
   reservation: object | null = null;
@@ -371,8 +378,9 @@ export class Context implements RequestInfo {
   /** Puts the request away, once: ends its exchange, then runs the finishers in the order of {@link stages}. */
   finish(): void {
     if (this.finished) return;
+    if (this.duration === 0) this.duration = performance.now() - this.startedAt;
+    if (this.exchange?.outlives?.()) return;
     this.finished = true;
-    this.duration = performance.now() - this.startedAt;
     if (!this.res.writableFinished && (this.status === 0 || !this.req.heimdallUpgrade) && this.outcome === 'served') {
       // The client left first. 499 is nginx's status for it.
       this.outcome = 'aborted';

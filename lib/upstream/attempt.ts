@@ -1,12 +1,12 @@
 import type { Dispatcher } from 'undici';
 import type { Context } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import { endOfValue, headerOf, skipSpace, withoutField } from '../http/http.ts';
+import { codingsOf, endOfValue, headerOf, mediaTypeOf, skipSpace, withoutField } from '../http/http.ts';
 import { answerHead } from './headers.ts';
 import { deliver, noteAnswer } from './answer.ts';
 import { neverSent, type AttemptListener, type Failure } from './failure.ts';
-import { ExtraChunkFilter, jsonUsage, meterFor, type UsageTap } from '../usage/usage.ts';
-import { StreamPeek } from './sse.ts';
+import { estimateJson, ExtraChunkFilter, jsonUsage, meterFor, type UsageMeter } from '../usage/usage.ts';
+import { StreamStart } from './stream-start.ts';
 import { requestFor, type Connection, type ConnectionAware, type Target } from './targets.ts';
 
 /** How long the body of an error, or the end of a stream behind its last event, may take, milliseconds: nothing is lost without it. */
@@ -16,7 +16,7 @@ const holdLimit = 262_144;
 
 /**
  * When an answer is committed, that is: passed on from then on. `head`: at its head. `event`: at its first event that is no
- * error. `complete`: when the JSON document is complete. `never`: it is an error, which is judged when it is complete.
+ * error, or at its first value when it is JSON value by value. `complete`: when the JSON document is complete. `never`: it is an error, which is judged when it is complete.
  */
 export type CommitRule = 'head' | 'event' | 'complete' | 'never';
 
@@ -27,7 +27,9 @@ interface Peeking {
   readonly status: number;
   readonly head: string[];
   readonly held: Buffer[];
-  readonly peek: StreamPeek | null;
+  /** Content codings of the body. */
+  readonly codings: readonly string[];
+  readonly start: StreamStart | null;
   size: number;
 }
 
@@ -68,7 +70,11 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   #commentedAt = 0;
   #atBoundary = false;
   #atLineEnd = false;
-  #meter: UsageTap | null = null;
+  #meter: UsageMeter | null = null;
+  /** The answer is over, and its meter still decompresses the end. */
+  #metering: UsageMeter | null = null;
+  /** The client's connection has closed, and the exchange goes on without it. */
+  #left = false;
   #filter: ExtraChunkFilter | null = null;
 
   constructor(context: Context, target: Target, listener: AttemptListener) {
@@ -92,9 +98,23 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   /** Ends the exchange in any phase without telling the listener. While it connects, `onRequestStart` ends it. */
   abort(): void {
     const state = this.#state;
-    this.#measured(false);
+    const meter = this.#meter ?? this.#metering;
+    this.#meter = this.#metering = null;
+    if (meter !== null) this.#context.usage = meter.stop();
     this.#end();
     if ('controller' in state) state.controller.abort(over);
+  }
+
+  /** See {@link Exchange}: what a compressed answer used is known when its end is decompressed. */
+  outlives(): boolean {
+    const state = this.#state;
+    if (state.phase === 'committed' && this.#meter?.isCompressed) {
+      this.#measured(false);
+      this.#end();
+      state.controller.abort(over);
+    }
+    this.#left = this.#metering !== null;
+    return this.#left;
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -112,9 +132,10 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
     if (status < 200 || this.#state.phase !== 'waiting') return;
     const head = answerHead((controller.rawHeaders ?? []) as Buffer[], this.target.credential === 'own');
-    const rule = commitRuleOf(status, head, this.#context);
-    if (rule === 'head') return this.#commit(controller, status, head, nothing);
-    this.#state = { phase: 'peeking', controller, rule, status, head, held: [], size: 0, peek: rule === 'event' ? new StreamPeek() : null };
+    const codings = codingsOf(head);
+    const rule = commitRuleOf(status, head, codings, this.#context);
+    if (rule === 'head') return this.#commit({ controller, status, head, codings, start: null }, nothing);
+    this.#state = { phase: 'peeking', controller, rule, status, head, codings, held: [], size: 0, start: rule === 'event' ? new StreamStart() : null };
     if (rule === 'never') this.#due = this.#context.core.clock.now() + grace;
   }
 
@@ -155,11 +176,11 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   #hold(state: Peeking, chunk: Buffer): void {
     state.held.push(chunk);
     state.size += chunk.length;
-    const beginning = state.peek?.push(chunk);
+    const beginning = state.start?.push(chunk);
     if (beginning?.kind === 'error') return this.#fail({ kind: 'error_event', error: beginning.error, head: state.head });
     if (beginning?.kind !== 'event' && state.size <= holdLimit) return;
     if (state.rule === 'never') return this.#fail({ kind: 'reply', reply: { status: state.status, head: state.head, body: null } });
-    this.#commit(state.controller, state.status, state.head, whole(state.held));
+    this.#commit(state, whole(state.held));
     if (this.#state.phase !== 'committed') return;
     for (const bytes of state.held) this.#relay(state.controller, bytes);
   }
@@ -167,19 +188,31 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   #complete(state: Peeking): void {
     const body = whole(state.held);
     if (state.rule === 'never') return this.#fail({ kind: 'reply', reply: { status: state.status, head: state.head, body } }, true);
-    if (state.rule === 'event' || !isWhole(body, state.head)) return this.#fail({ kind: 'cut', cause: null, head: state.head }, true);
+    if ((state.rule === 'event' && !state.start?.isJson) || !isWhole(body, state.codings)) return this.#fail({ kind: 'cut', cause: null, head: state.head }, true);
     this.#end();
-    this.#context.exchange = null;
-    this.#context.usage = jsonUsage(body);
+    this.#readJson(state, body);
     this.#listener.committed(this.target, body);
     this.#listener.completed(this.target);
     deliver(this.#context, this.target, { status: state.status, head: state.head, body });
   }
 
-  #commit(controller: Dispatcher.DispatchController, status: number, head: string[], bytes: Buffer): void {
+  #readJson({ status, head, codings }: Peeking, body: Buffer): void {
     const context = this.#context;
-    const isStream = headerOf(head, 'content-type')?.startsWith('text/event-stream') ?? false;
-    const isReadable = isStream && headerOf(head, 'content-encoding') === null;
+    if (codings.length > 0) {
+      this.#meter = meterFor(context, status, head);
+      this.#meter?.push(body);
+      return void this.#measured(true);
+    }
+    context.exchange = null;
+    const told = jsonUsage(body);
+    context.usage = told !== null && told.prompt > 0 ? told : estimateJson(context, told, body.length);
+  }
+
+  /** @param bytes that have arrived of the body. */
+  #commit({ controller, status, head, codings, start }: Pick<Peeking, 'controller' | 'status' | 'head' | 'codings' | 'start'>, bytes: Buffer): void {
+    const context = this.#context;
+    const isStream = start === null ? mediaTypeOf(head) === eventStream : start.isEvents || start.isJson;
+    const isReadable = start === null ? isStream && codings.length === 0 : start.isEvents;
     // A client that has been sent the head of a stream cannot read anything else.
     if (context.prelude && !isReadable) return this.#fail({ kind: 'cut', cause: null, head });
     this.#state = { phase: 'committed', controller };
@@ -188,12 +221,12 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     noteAnswer(context, this.target, status, head);
     if (isStream) {
       context.eventStream = isReadable;
-      // The gate may add to the stream, for example an error at its end.
-      if (isReadable) withoutField(head, 'content-length');
+      // The gate may add to the stream, for example an error at its end, and leave a chunk out.
+      if (codings.length === 0) withoutField(head, 'content-length');
       if (headerOf(head, 'x-accel-buffering') === null) head.push('X-Accel-Buffering', 'no');
     }
-    this.#meter = meterFor(context, head);
-    if (isReadable && context.usageAdded) this.#filter = new ExtraChunkFilter();
+    this.#meter = meterFor(context, status, head);
+    if (isStream && codings.length === 0 && context.usageAdded) this.#filter = new ExtraChunkFilter();
     context.writeProxied(status, head);
   }
 
@@ -205,8 +238,13 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     this.#heard();
     const bytes = this.#filter === null ? chunk : whole(this.#filter.push(chunk));
     if (this.#comments !== null && bytes.length > 0) this.#atBoundary = endsEvent(bytes, this.#atLineEnd);
-    this.#atLineEnd = chunk[chunk.length - 1] === lineFeed;
+    const last = chunk[chunk.length - 1];
+    this.#atLineEnd = last === lineFeed || last === carriageReturn;
     this.#context.bytesOut += bytes.length;
+    if (this.#meter?.behind) {
+      controller.pause();
+      this.#meter.whenCaughtUp(() => controller.resume());
+    }
     if (bytes.length === 0 || res.write(bytes)) return;
     controller.pause();
     res.once('drain', () => {
@@ -236,7 +274,12 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     const meter = this.#meter;
     if (meter === null) return false;
     this.#meter = null;
-    this.#context.usage = meter.end(complete || meter.over);
+    this.#metering = meter;
+    meter.end(complete || meter.over, (usage) => {
+      this.#metering = null;
+      this.#context.usage = usage;
+      if (this.#left) this.#context.finish();
+    });
     return meter.over;
   }
 
@@ -304,15 +347,17 @@ function cut(state: Peeking, cause: unknown): Failure {
 }
 
 /** How an answer is committed. */
-export function commitRuleOf(status: number, head: readonly string[], context: Context): CommitRule {
+export function commitRuleOf(status: number, head: readonly string[], codings: readonly string[], context: Context): CommitRule {
   if (status >= 400) return 'never';
   if (status === 204 || status === 304 || context.req.method === 'HEAD') return 'head';
-  const type = headerOf(head, 'content-type') ?? '';
-  if (type.startsWith('text/event-stream')) return headerOf(head, 'content-encoding') === null ? 'event' : 'head';
+  const type = mediaTypeOf(head);
+  // A compressed stream cannot be looked into before it is passed on.
+  if (type === eventStream || context.stream) return codings.length === 0 ? 'event' : 'head';
   if (!type.includes('json')) return 'head';
   return Number(headerOf(head, 'content-length') ?? 0) > holdLimit ? 'head' : 'complete';
 }
 
+const eventStream = 'text/event-stream';
 const lineFeed = 0x0a;
 const carriageReturn = 0x0d;
 const closeBrace = 0x7d;
@@ -327,8 +372,8 @@ export function endsEvent(chunk: Buffer, afterLineEnd: boolean): boolean {
 }
 
 /** Whether a JSON document is complete: framing that ends cleanly can carry half a document. A compressed one is known by its framing alone. */
-export function isWhole(body: Buffer, head: readonly string[]): boolean {
-  if (headerOf(head, 'content-encoding') !== null) return body.length > 0;
+export function isWhole(body: Buffer, codings: readonly string[]): boolean {
+  if (codings.length > 0) return body.length > 0;
   let last = body.length - 1;
   while (last >= 0 && (body[last] as number) <= 0x20) last--;
   return (body[last] === closeBrace || body[last] === closeBracket) && endOfValue(body, skipSpace(body, 0)) !== -1;

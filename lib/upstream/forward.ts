@@ -101,6 +101,10 @@ class Forward implements Exchange, AttemptListener {
     this.#attempt?.abort();
   }
 
+  outlives(): boolean {
+    return this.#attempt?.outlives() ?? false;
+  }
+
   look(now: number): void {
     this.#prelude?.look(now);
     this.#attempt?.look(now);
@@ -131,6 +135,7 @@ class Forward implements Exchange, AttemptListener {
   failed(failure: Failure, target: Target): void {
     const { core, metrics } = this.#shared;
     const now = core.clock.now();
+    if (this.#refusesUsage(failure)) return this.#askWithoutUsage(target, now);
     const judgement = judge(failure, { context: this.#context, target, retry: core.config.llm.retry, resent: this.#resent, now });
     this.#settle(judgement, target, now);
     this.#last = { failure, target };
@@ -145,6 +150,21 @@ class Forward implements Exchange, AttemptListener {
     if (judgement.verdict === 'return') return this.#giveUp(this.#last);
     if (now >= this.#deadline) return this.#giveUp();
     this.#next();
+  }
+
+  /** The upstream does not know the `stream_options` that the gate has added to the request. */
+  #refusesUsage(failure: Failure): boolean {
+    if (!this.#context.usageAdded) return false;
+    if (failure.kind === 'error_event') return JSON.stringify(failure.error)?.includes('stream_options') ?? false;
+    if (failure.kind !== 'reply') return false;
+    const { status, body } = failure.reply;
+    return (status === 400 || status === 422) && body !== null && body.includes('stream_options');
+  }
+
+  #askWithoutUsage(target: Target, now: number): void {
+    this.#context.usageRefused = true;
+    this.#settle(unasked, target, now);
+    this.#ask(target);
   }
 
   /** Asks the next target of this round that admits the request. */
@@ -256,6 +276,9 @@ class Forward implements Exchange, AttemptListener {
     return new HeimdallError(verified ? 'no_target' : 'not_verified');
   }
 }
+
+/** A refusal of what the gate added itself: the same target is asked once more, and nothing is wrong with it. */
+const unasked: Judgement = { verdict: 'same', again: false, result: 'ok', rest: null };
 
 const breakerOf = (target: Target, context: Context): Breaker => target.state.breaker(targetModel(target, context));
 

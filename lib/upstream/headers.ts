@@ -49,7 +49,7 @@ export function outgoingCredential(context: Context, receiver: Receiver): Outgoi
 }
 
 /** What happens to a header on its way; a header without a rule passes. */
-type HeaderRule = 'keep' | 'drop' | 'credential' | 'message' | 'own';
+type HeaderRule = 'keep' | 'drop' | 'credential' | 'message' | 'coding' | 'own';
 
 /** RFC 9110 §7.6.1 and RFC 9113's upgrade leftovers. */
 const hopByHop = ['connection', 'keep-alive', 'proxy-connection', 'proxy-authenticate', 'proxy-authorization', 'te', 'trailer', 'upgrade', 'http2-settings'];
@@ -76,10 +76,11 @@ const requestRules = new Map<string, HeaderRule>([
   ...forwarded.map((name) => [name, 'drop'] as const),
   ...credentials.map((name) => [name, 'credential'] as const),
   ...message.map((name) => [name, 'message'] as const),
+  ['accept-encoding', 'coding'],
 ]);
 
 /** The only request headers that a target with our own key is sent. */
-const ownAllowed = /^(?:accept|accept-encoding|content-type|content-encoding|user-agent|anthropic-version|anthropic-beta|openai-beta|idempotency-key|x-stainless-[a-z-]+)$/;
+const ownAllowed = /^(?:accept|content-type|content-encoding|user-agent|anthropic-version|anthropic-beta|openai-beta|idempotency-key|x-stainless-[a-z-]+)$/;
 
 const answerRules = new Map<string, HeaderRule>([
   ...hopByHop.map((name) => [name, 'drop'] as const),
@@ -126,7 +127,7 @@ function callerRulesOf(config: Config): HeaderRules {
   return rules;
 }
 
-const ownRules = new HeaderRules((name) => (ownAllowed.test(name) ? 'keep' : 'drop'));
+const ownRules = new HeaderRules((name) => (name === 'accept-encoding' ? 'coding' : ownAllowed.test(name) ? 'keep' : 'drop'));
 const knownAnswerRules = new HeaderRules((name) => (name.startsWith('x-heimdall-') ? 'drop' : (answerRules.get(name) ?? 'keep')));
 
 /** The gate has judged the request by these: the upstream must see the same. */
@@ -139,7 +140,11 @@ function connectionOptions(connection: string | undefined): ReadonlySet<string> 
   return new Set(names.filter((name) => !judgedBy.has(name)));
 }
 
-/** The headers for a target that is asked with the caller's own credential: flat, duplicates and case kept. */
+/**
+ * The headers for a target that is asked with the caller's own credential: flat, duplicates and case kept. Where limits count the
+ * usage of the answer, the answer is asked for without a coding, so that its usage can be read and, where the gate has asked for
+ * it, left out.
+ */
 export function callerHeaders(context: Context): string[] {
   const { rawHeaders, headers } = context.req;
   const oneHop = connectionOptions(headers.connection);
@@ -149,12 +154,13 @@ export function callerHeaders(context: Context): string[] {
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] as string;
     const rule = rules.of(name);
-    if (rule === 'drop' || rule === 'message' || (rule === 'credential' && credential !== 'caller')) continue;
+    if (rule === 'drop' || rule === 'message' || (rule === 'credential' && credential !== 'caller') || (rule === 'coding' && context.measured)) continue;
     if (oneHop?.has(name.toLowerCase())) continue;
     flat.push(name, rawHeaders[at + 1] as string);
   }
   if (credential === 'granted') flat.push('Authorization', `Bearer ${context.upstreamCredential}`);
-  const { ip, host, proto, id } = context;
+  const { ip, host, proto, id, measured } = context;
+  if (measured) flat.push('Accept-Encoding', 'identity');
   const port = /:(\d+)$/.exec(host)?.[1] ?? (proto === 'https' ? '443' : '80');
   flat.push('X-Forwarded-For', ip, 'X-Real-IP', ip, 'X-Forwarded-Proto', proto, 'X-Forwarded-Host', host, 'X-Forwarded-Port', port, 'X-Request-Id', id);
   return flat;
@@ -169,8 +175,10 @@ export function ownHeaders(context: Context, host: string, credential: readonly 
   const flat = ['Host', host, ...credential];
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] as string;
-    if (ownRules.of(name) === 'keep') flat.push(name, rawHeaders[at + 1] as string);
+    const rule = ownRules.of(name);
+    if (rule === 'keep' || (rule === 'coding' && !context.measured)) flat.push(name, rawHeaders[at + 1] as string);
   }
+  if (context.measured) flat.push('Accept-Encoding', 'identity');
   return flat;
 }
 

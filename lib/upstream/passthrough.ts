@@ -4,11 +4,12 @@ import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { createProxyMiddleware, type Options, type Plugin, type RequestHandler } from 'http-proxy-middleware';
-import type { Context, Core, GateRequest } from '../request/request.ts';
+import type { Usage } from '../../types/usage.d.ts';
+import type { Context, Core, Exchange, GateRequest } from '../request/request.ts';
 import { describe } from '../platform/platform.ts';
 import { HeimdallError } from '../errors.ts';
-import { headerOf } from '../http/http.ts';
-import { carriedTap } from '../usage/usage.ts';
+import { headerOf, mediaTypeOf } from '../http/http.ts';
+import { meterFor, type UsageMeter } from '../usage/usage.ts';
 import { answerHead, proxyHeaders, queryFor } from './headers.ts';
 
 /** How long one side of a WebSocket may continue after the other has ended, milliseconds. */
@@ -118,7 +119,7 @@ function follow(request: ClientRequest, context: Context): void {
 function relay(core: Core, answer: IncomingMessage, context: Context): void {
   const head = answerHead(answer.rawHeaders, false);
   note(context, answer.statusCode ?? 502, head);
-  if (headerOf(head, 'content-type')?.startsWith('text/event-stream') && headerOf(head, 'x-accel-buffering') === null) head.push('X-Accel-Buffering', 'no');
+  if (mediaTypeOf(head) === 'text/event-stream' && headerOf(head, 'x-accel-buffering') === null) head.push('X-Accel-Buffering', 'no');
   measure(context, answer, head);
   context.writeProxied(answer.statusCode ?? 502, head);
   answer.on('data', (chunk: Buffer) => {
@@ -131,18 +132,57 @@ function relay(core: Core, answer: IncomingMessage, context: Context): void {
 
 /** Measures what an answer used; the result is known at its end, whichever way it ends. */
 function measure(context: Context, answer: IncomingMessage, head: readonly string[]): void {
-  const tap = carriedTap(context, answer.statusCode ?? 502, head);
-  if (tap === null) return;
-  const { exchange } = context;
+  const meter = meterFor(context, answer.statusCode ?? 502, head);
+  if (meter === null) return;
   context.servedModel = context.model;
-  answer.on('data', (chunk: Buffer) => tap.push(chunk));
-  context.exchange = {
-    abort() {
-      context.usage ??= tap.end(answer.complete);
-      exchange?.abort();
-    },
-    look: () => undefined,
-  };
+  context.exchange = new MeteredAnswer(context, answer, meter, context.exchange);
+  answer.on('data', (chunk: Buffer) => {
+    meter.push(chunk);
+    if (!meter.behind) return;
+    answer.pause();
+    meter.whenCaughtUp(() => answer.resume());
+  });
+}
+
+/** An answer that is carried and metered. */
+class MeteredAnswer implements Exchange {
+  readonly #context: Context;
+  readonly #answer: IncomingMessage;
+  readonly #exchange: Exchange | null;
+  /** Null once the usage is known. */
+  #meter: UsageMeter | null;
+
+  /** @param exchange the same exchange before it had an answer. */
+  constructor(context: Context, answer: IncomingMessage, meter: UsageMeter, exchange: Exchange | null) {
+    this.#context = context;
+    this.#answer = answer;
+    this.#meter = meter;
+    this.#exchange = exchange;
+  }
+
+  outlives(): boolean {
+    const meter = this.#meter;
+    if (meter === null) return false;
+    let waits = false;
+    meter.end(this.#answer.complete || meter.over, (usage) => {
+      this.#known(usage);
+      if (waits) this.#context.finish();
+    });
+    waits = this.#meter !== null;
+    return waits;
+  }
+
+  abort(): void {
+    if (this.#meter !== null) this.#known(this.#meter.stop());
+    this.#exchange?.abort();
+  }
+
+  look(): void {}
+
+  #known(usage: Usage | null): void {
+    this.#meter = null;
+    this.#context.usage = usage;
+  }
 }
 
 function interrupted(core: Core, error: Error, context: Context): void {

@@ -196,7 +196,7 @@ function bodyFor(target: Target, context: Context): Buffer | null {
   if (body !== null && modelSpan !== null && model !== context.model) {
     body = Buffer.concat([body.subarray(0, modelSpan[0]), Buffer.from(JSON.stringify(model)), body.subarray(modelSpan[1])]);
   }
-  const asking = body !== null && context.measured && context.stream && reports.has(context.route.api) ? withUsage(body) : null;
+  const asking = body !== null && context.measured && !context.usageRefused && context.stream && reports.has(context.route.api) ? withUsage(body) : null;
   context.usageAdded = asking !== null;
   return asking ?? body;
 }

@@ -26,10 +26,10 @@ const letterT = 0x74;
 const asked = '{"include_usage":true}';
 
 /**
- * A body of a chat or completions stream that asks for usage in place of its client; every other byte stays as it is.
+ * The body of a chat or completions request for a stream, changed so that it asks for usage; every other byte stays as it is.
  * Behind a change of an existing `stream_options` offsets into the body move; a new one is added at the end.
- * @returns null when the client asks itself, or when nobody can tell what another reader would take the body for: names
- *   twice, or in other letters, which NewAPI's Go takes for the same.
+ * @returns null when the client asks itself, or when readers differ in what they take the body for: names that stand twice, or in
+ *   other letters, which NewAPI's Go takes for the same.
  */
 export function withUsage(body: Buffer): Buffer | null {
   const top = readObject(body, skipSpace(body, 0));
@@ -45,7 +45,7 @@ export function withUsage(body: Buffer): Buffer | null {
   return body[include.from] === letterT ? null : splice(body, include.from, include.to, 'true');
 }
 
-/** The members of the object that begins at `at`; null when none does. */
+/** The members of the object that begins at `at`; null when no object begins there. */
 function readObject(body: Buffer, at: number): ObjectSpan | null {
   if (body[at] !== openBrace) return null;
   const members: Member[] = [];
@@ -97,9 +97,10 @@ function splice(body: Buffer, from: number, to: number, put: string): Buffer {
 const longestLine = 65_536;
 
 /**
- * Leaves the usage chunk (`"choices": []` and a `usage`) out of a stream whose client did not ask for it. Every other byte
- * passes, each line with the piece that completes it. `"usage":null` in the other chunks stays: every client ignores members
- * it does not know, and taking it out would mean to write every event anew.
+ * Leaves the usage chunk (`"choices": []` and a `usage`) out of a stream whose client did not ask for it, be it an event or a
+ * line of JSON. Every other byte passes, each line with the piece that completes it; lines end with LF, CR LF or CR.
+ * `"usage":null` in the other chunks stays: clients ignore members they do not know, and to take it out every event would have to
+ * be written anew.
  */
 export class ExtraChunkFilter {
   /** A line that has not ended and may be the chunk. */
@@ -111,11 +112,19 @@ export class ExtraChunkFilter {
   #afterBlank = true;
   /** The chunk was a whole event, and the blank line that ends it goes with it. */
   #dropBlank = false;
+  /** The last piece ended with CR; a LF at the beginning of the next one belongs to it. */
+  #afterReturn = false;
+  /** The line that ended so was left out. */
+  #dropFeed = false;
 
   push(chunk: Buffer): Buffer[] {
-    if (this.#held.length > 0 && !chunk.includes(newline)) return this.#hold(chunk);
-    const bytes = this.#held.length === 0 ? chunk : Buffer.concat([...this.#release(), chunk]);
     const passed: Buffer[] = [];
+    const piece = this.#afterReturn ? this.#endReturn(chunk, passed) : chunk;
+    if (this.#held.length > 0 && lineEnd(piece, 0) === -1) {
+      passed.push(...this.#hold(piece));
+      return passed;
+    }
+    const bytes = this.#held.length === 0 ? piece : Buffer.concat([...this.#release(), piece]);
     const suspect = this.#dropBlank || nextReport(bytes, 0) !== -1;
     const rest = suspect ? this.#sift(bytes, passed) : this.#skip(bytes);
     if (rest > 0 && !suspect) passed.push(rest === bytes.length ? bytes : bytes.subarray(0, rest));
@@ -129,13 +138,22 @@ export class ExtraChunkFilter {
     return held.length === 0 || isExtra(held) ? [] : [held];
   }
 
+  #endReturn(chunk: Buffer, passed: Buffer[]): Buffer {
+    this.#afterReturn = false;
+    if (chunk[0] !== newline) return chunk;
+    if (!this.#dropFeed) passed.push(chunk.subarray(0, 1));
+    return chunk.subarray(1);
+  }
+
   /** Lines of which none is the chunk. @returns the offset of the line that has not ended. */
   #skip(bytes: Buffer): number {
-    const last = bytes.lastIndexOf(newline);
+    const last = lastLineEnd(bytes, bytes.length - 1);
     if (last === -1) return 0;
-    const start = last === 0 ? 0 : bytes.lastIndexOf(newline, last - 1) + 1;
-    this.#afterBlank = isBlank(bytes, start, last) && (start > 0 || !this.#inLongLine);
+    const end = bytes[last] === newline && bytes[last - 1] === carriageReturn ? last - 1 : last;
+    const start = end === 0 ? 0 : lastLineEnd(bytes, end - 1) + 1;
+    this.#afterBlank = start === end && (start > 0 || !this.#inLongLine);
     this.#inLongLine = false;
+    this.#noteReturn(bytes, last, false);
     return last + 1;
   }
 
@@ -143,19 +161,27 @@ export class ExtraChunkFilter {
   #sift(bytes: Buffer, passed: Buffer[]): number {
     let kept = 0;
     let at = 0;
-    for (let end = bytes.indexOf(newline); end !== -1; end = bytes.indexOf(newline, at)) {
-      if (this.#drops(bytes, at, end)) {
+    for (let end = lineEnd(bytes, 0); end !== -1; end = lineEnd(bytes, at)) {
+      const drops = this.#drops(bytes, at, end);
+      const next = bytes[end] === carriageReturn && bytes[end + 1] === newline ? end + 2 : end + 1;
+      if (drops) {
         if (at > kept) passed.push(bytes.subarray(kept, at));
-        kept = end + 1;
+        kept = next;
       }
-      at = end + 1;
+      this.#noteReturn(bytes, next - 1, drops);
+      at = next;
     }
     if (at > kept) passed.push(bytes.subarray(kept, at));
     return at;
   }
 
+  #noteReturn(bytes: Buffer, last: number, dropped: boolean): void {
+    this.#afterReturn = last === bytes.length - 1 && bytes[last] === carriageReturn;
+    this.#dropFeed = dropped;
+  }
+
   #drops(bytes: Buffer, from: number, end: number): boolean {
-    const blank = isBlank(bytes, from, end) && !this.#inLongLine;
+    const blank = from === end && !this.#inLongLine;
     const dropBlank = this.#dropBlank;
     this.#dropBlank = false;
     if (dropBlank && blank) return true;
@@ -169,6 +195,7 @@ export class ExtraChunkFilter {
   }
 
   #hold(piece: Buffer): Buffer[] {
+    if (piece.length === 0) return [];
     if (this.#inLongLine) return [piece];
     this.#held.push(piece);
     this.#heldBytes += piece.length;
@@ -185,13 +212,21 @@ export class ExtraChunkFilter {
   }
 }
 
-const isBlank = (bytes: Buffer, from: number, end: number): boolean => from === end || (from === end - 1 && bytes[from] === carriageReturn);
+/** The offset of the next LF or CR at or behind `at`, or -1. */
+function lineEnd(bytes: Buffer, at: number): number {
+  const feed = bytes.indexOf(newline, at);
+  const back = bytes.indexOf(carriageReturn, at);
+  return back === -1 || (feed !== -1 && feed < back) ? feed : back;
+}
+
+const lastLineEnd = (bytes: Buffer, at: number): number => Math.max(bytes.lastIndexOf(newline, at), bytes.lastIndexOf(carriageReturn, at));
 
 const noChoices = /"choices"\s*:\s*\[\s*\]/;
 
 function isExtra(line: Buffer): boolean {
-  if (line.length > longestLine || line.toString('latin1', 0, 5) !== 'data:' || nextReport(line, 0) === -1) return false;
-  const data = line.toString('utf8', 5);
+  const isEvent = line.toString('latin1', 0, 5) === 'data:';
+  if (line.length > longestLine || (!isEvent && line[0] !== openBrace) || nextReport(line, 0) === -1) return false;
+  const data = line.toString('utf8', isEvent ? 5 : 0);
   if (!noChoices.test(data)) return false;
   try {
     const { choices, usage, error } = JSON.parse(data) as Readonly<Record<string, unknown>>;

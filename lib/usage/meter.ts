@@ -1,13 +1,14 @@
 import type { Usage } from '../../types/usage.d.ts';
 import type { Context } from '../request/request.ts';
-import { headerOf } from '../http/http.ts';
+import { BodyDecoder, codingsOf, endOfValue } from '../http/http.ts';
+import { ReportFinder } from './report-finder.ts';
 import { Tail } from './tail.ts';
-import { estimateTokens, jsonUsage, lastReport, merge, nextReport, saysNumber, tokensOf, usageOf, weighDelta, type Report } from './tokens.ts';
+import { estimateTokens, lastReport, merge, nextReport, saysNumber, tokensOf, usageOf, weighDelta, type Report } from './tokens.ts';
 
-/** Looks at an answer's bytes as they pass; keeps a bounded few and changes none. */
-export interface UsageTap {
+/** Reads what an answer used while its bytes pass. */
+interface Reader {
   push(chunk: Buffer): void;
-  /** The event that ends a stream has passed: whatever breaks off now, nothing is missing. */
+  /** The event that ends a stream has passed: nothing is missing, whatever breaks off now. */
   readonly over: boolean;
   /**
    * What the answer used.
@@ -17,59 +18,258 @@ export interface UsageTap {
   end(complete: boolean): Usage | null;
 }
 
-/** Bytes kept of a line that does not end, or of a document: what stands behind a report is far shorter. */
+/** What is known of a request when its answer has to be estimated. */
+export interface Asked {
+  /** The request's body, or its size in bytes: the prompt is estimated by it when the answer does not tell. Null where bytes tell nothing. */
+  readonly body: Buffer | number | null;
+  /** The answer is text of a model, so that its bytes tell how much was written. */
+  readonly writes: boolean;
+}
+
+/** Bytes kept of a line that does not end, or of a beginning that may be a line. */
 const keptBytes = 65_536;
 
+/** Routes whose answer is written token by token. */
+const writing: ReadonlySet<string> = new Set(['/v1/chat/completions', '/v1/completions', '/v1/responses', '/v1/messages']);
+
+/** Whether the answer of a request is text of a model. Gemini's own API writes, too: `:generateContent` and `:streamGenerateContent`. */
+export const writesText = ({ route, path }: Context): boolean => writing.has(route.api) || (route.errors === 'gemini' && path.endsWith('enerateContent'));
+
 /**
- * A tap for an SSE answer of the chat, completions, responses or messages API.
- * @param request the request's body, or its size in bytes: the prompt is estimated by it when the answer does not tell.
+ * The meter of an answer, whatever its head says its body is; null for one that costs no tokens. Answers that are carried, not
+ * judged, are metered on Gemini's own API and on what else NewAPI relays below `/v1`.
  */
-export function streamTap(request: Buffer | number): UsageTap {
-  return new StreamTap(request);
+export function meterFor(context: Context, status: number, head: readonly string[]): UsageMeter | null {
+  const { req } = context;
+  if (status >= 300 || status === 204 || req.method !== 'POST' || !isMetered(context)) return null;
+  return new UsageMeter(askedOf(context), codingsOf(head));
 }
 
-/** A tap for a JSON answer that is passed on before it is complete, as embeddings are. */
-export function documentTap(request: Buffer | number): UsageTap {
-  return new DocumentTap(request);
+const isMetered = ({ route }: Context): boolean => (route.class === 'model' ? !route.free : route.class === 'task' && (route.errors === 'gemini' || route.errors === 'openai'));
+
+function askedOf(context: Context): Asked {
+  const { route, body, req } = context;
+  return { body: route.media ? null : (body ?? Number(req.headers['content-length'] ?? 0)), writes: writesText(context) };
 }
 
-/** The tap for an answer that is passed on as it comes; null for one that holds no tokens or cannot be read. */
-export function meterFor(context: Context, head: readonly string[]): UsageTap | null {
-  const { route, body, eventStream } = context;
-  if (route.free || route.media || headerOf(head, 'content-encoding') !== null) return null;
-  if (eventStream) return streamTap(body ?? 0);
-  return headerOf(head, 'content-type')?.includes('json') ? documentTap(body ?? 0) : null;
+/**
+ * Completes what a whole JSON answer says it used.
+ * @param told its own report; null without one that can be believed.
+ * @param bytes of the answer.
+ */
+export function estimateJson(context: Context, told: Usage | null, bytes: number): Usage | null {
+  if (!isMetered(context)) return told;
+  const asked = askedOf(context);
+  return told === null ? untold(asked, bytes, true) : withPrompt(asked, told);
 }
 
-/** An answer that does not tell: the prompt by the request's bytes, the completion by the text seen. */
-function estimate(request: Buffer | number, completion: number): Usage {
-  return { prompt: promptOf(request), completion, cached: 0, reasoning: 0, estimated: true };
-}
+/**
+ * Looks at the bytes of one answer as they pass; keeps a bounded few and changes none. A compressed answer is decompressed
+ * beside the stream, in the thread pool.
+ */
+export class UsageMeter {
+  readonly #asked: Asked;
+  readonly #decoder: BodyDecoder | null;
+  #reader: Reader | null = null;
+  /** The beginning, until it tells what the answer is. */
+  readonly #start = new Tail(keptBytes);
+  #startBytes = 0;
+  #ended = false;
+  #stopped = false;
 
-const promptOf = (request: Buffer | number): number => (typeof request === 'number' ? tokensOf(request) : estimateTokens(request));
+  /** @param codings content codings of the answer, in the order in which they were applied. */
+  constructor(asked: Asked, codings: readonly string[]) {
+    this.#asked = asked;
+    this.#decoder = codings.length === 0 ? null : new BodyDecoder(codings, (bytes) => this.#read(bytes));
+  }
 
-class DocumentTap implements UsageTap {
-  readonly over = false;
-  readonly #request: Buffer | number;
-  readonly #tail = new Tail(keptBytes);
+  /** The event that ends a stream has passed: nothing is missing, whatever breaks off now. */
+  get over(): boolean {
+    return this.#reader?.over ?? false;
+  }
 
-  constructor(request: Buffer | number) {
-    this.#request = request;
+  get isCompressed(): boolean {
+    return this.#decoder !== null;
+  }
+
+  /** The decompressor has so much to do that the answer should pause until {@link whenCaughtUp}. */
+  get behind(): boolean {
+    return this.#decoder?.behind ?? false;
   }
 
   push(chunk: Buffer): void {
-    this.#tail.append(chunk);
+    if (this.#decoder !== null) this.#decoder.push(chunk);
+    else if (this.#reader !== null) this.#reader.push(chunk);
+    else this.#read(chunk);
   }
 
-  end(complete: boolean): Usage | null {
-    const usage = jsonUsage(this.#tail.take());
-    if (usage !== null || complete) return usage;
-    return estimate(this.#request, 0);
+  whenCaughtUp(then: () => void): void {
+    this.#decoder?.whenCaughtUp(then);
+  }
+
+  /**
+   * The answer is over.
+   * @param complete false when it was cut or aborted.
+   * @param known gets what it used: at once, or when the rest is decompressed, unless {@link stop} is called before.
+   */
+  end(complete: boolean, known: (usage: Usage | null) => void): void {
+    if (this.#decoder === null) return known(this.#result(complete));
+    this.#decoder.end(() => {
+      if (!this.#stopped) known(this.#result(complete));
+    });
+  }
+
+  /** What the answer used as far as it was read. */
+  stop(): Usage | null {
+    this.#stopped = true;
+    this.#decoder?.stop();
+    return this.#result(false);
+  }
+
+  #result(complete: boolean): Usage | null {
+    this.#ended = true;
+    if (this.#reader === null) this.#begin(this.#start.take(), true);
+    const lost = this.#decoder?.lost ?? 0;
+    const usage = (this.#reader as Reader).end(complete && lost === 0);
+    // Compressed text is about a quarter of itself, and a token about four bytes.
+    return usage === null || lost === 0 || !this.#asked.writes ? usage : { ...usage, completion: usage.completion + lost, estimated: true };
+  }
+
+  #read(bytes: Buffer): void {
+    if (this.#ended) return;
+    if (this.#reader !== null) return this.#reader.push(bytes);
+    const isLong = this.#startBytes + bytes.length > keptBytes;
+    if (this.#startBytes > 0 && !isLong && !endsLine(bytes)) return this.#keep(bytes);
+    const start = this.#startBytes === 0 ? bytes : Buffer.concat([this.#start.take(), bytes]);
+    if (!this.#begin(start, isLong) && contentStart(start) < start.length) this.#keep(start);
+  }
+
+  #keep(bytes: Buffer): void {
+    this.#start.append(bytes);
+    this.#startBytes += bytes.length;
+  }
+
+  /** @param forced no more is waited for. @returns whether the beginning tells what the answer is. */
+  #begin(start: Buffer, forced: boolean): boolean {
+    const from = contentStart(start);
+    const kind = kindOf(start, from, forced);
+    if (kind === null) return false;
+    this.#reader = kind === 'document' ? new DocumentReader(this.#asked) : kind === 'stream' ? new StreamReader(this.#asked) : new BytesReader(this.#asked);
+    if (from < start.length) this.#reader.push(start.subarray(from));
+    return true;
   }
 }
 
 const newline = 0x0a;
 const carriageReturn = 0x0d;
+const space = 0x20;
+const colon = 0x3a;
+const openBrace = 0x7b;
+const openBracket = 0x5b;
+/** The byte order mark of UTF-8, which may stand before a document or a stream. */
+const mark = Buffer.from([0xef, 0xbb, 0xbf]);
+/** The first bytes of the lines of an event stream: `data`, `event`, `id`, `retry`. */
+const fieldStarts: ReadonlySet<number> = new Set([0x64, 0x65, 0x69, 0x72]);
+
+/** The offset of the first byte that is neither the byte order mark nor white space. */
+function contentStart(bytes: Buffer): number {
+  let at = bytes[0] === mark[0] && bytes.indexOf(mark) === 0 ? mark.length : 0;
+  while (at < bytes.length && (bytes[at] as number) <= space) at++;
+  return at;
+}
+
+/**
+ * What an answer is, whatever its head says: an event stream or JSON line by line, one JSON document, or other bytes.
+ * @param at where its content starts.
+ * @returns null while the beginning does not tell.
+ */
+function kindOf(start: Buffer, at: number, forced: boolean): 'stream' | 'document' | 'bytes' | null {
+  const byte = start[at];
+  if (byte === undefined) return forced ? 'stream' : null;
+  if (byte === openBracket) return 'document';
+  if (byte === mark[0] && start.length < mark.length && !forced) return null;
+  if (byte !== openBrace) return byte === colon || fieldStarts.has(byte) ? 'stream' : 'bytes';
+  let end = start.indexOf(newline, at);
+  if (end === -1) end = start.indexOf(carriageReturn, at);
+  if (end === -1) return forced ? 'document' : null;
+  const line = start.subarray(at, end);
+  return endOfValue(line, 0) >= line.length - 1 ? 'stream' : 'document';
+}
+
+const endsLine = (bytes: Buffer): boolean => bytes.includes(newline) || bytes.includes(carriageReturn);
+
+/** An answer that does not tell: the prompt by the request's bytes, the completion by the text seen. */
+const estimate = ({ body }: Asked, completion: number): Usage | null => (body === null ? null : { prompt: promptOf(body), completion, cached: 0, reasoning: 0, estimated: true });
+
+const promptOf = (body: Buffer | number): number => (typeof body === 'number' ? tokensOf(body) : estimateTokens(body));
+
+/** An upstream that reports a completion and no prompt has still read one. */
+const withPrompt = ({ body }: Asked, usage: Usage): Usage => (body === null || usage.prompt > 0 ? usage : { ...usage, prompt: promptOf(body), estimated: true });
+
+/** A document without a report that can be believed. @param bytes of it. */
+function untold(asked: Asked, bytes: number, complete: boolean): Usage | null {
+  if (asked.writes) return estimate(asked, tokensOf(bytes));
+  return complete ? null : estimate(asked, 0);
+}
+
+/** Sound, pictures, pages and whatever else holds no report. */
+class BytesReader implements Reader {
+  readonly over = false;
+  readonly #asked: Asked;
+  #bytes = 0;
+
+  constructor(asked: Asked) {
+    this.#asked = asked;
+  }
+
+  push(chunk: Buffer): void {
+    this.#bytes += chunk.length;
+  }
+
+  end(complete: boolean): Usage | null {
+    return untold(this.#asked, this.#bytes, complete);
+  }
+}
+
+/** A JSON document, in which the report may stand anywhere. */
+export class DocumentReader implements Reader {
+  readonly over = false;
+  readonly #asked: Asked;
+  readonly #finder = new ReportFinder();
+  #bytes = 0;
+  /** Where the report lies: Gemini's may be in the last element of an array. */
+  #level = 0;
+
+  constructor(asked: Asked) {
+    this.#asked = asked;
+  }
+
+  push(chunk: Buffer): void {
+    if (this.#level === 0) this.#level = chunk[chunk.findIndex((byte) => byte === openBrace || byte === openBracket)] === openBracket ? 2 : 1;
+    this.#bytes += chunk.length;
+    this.#finder.push(chunk);
+  }
+
+  end(complete: boolean): Usage | null {
+    const found = this.#finder.end();
+    const usage = found === null ? null : usageOfText(found.json);
+    const estimated = untold(this.#asked, this.#bytes, complete);
+    if (usage === null) return estimated;
+    if (complete && found?.level === this.#level) return withPrompt(this.#asked, usage);
+    // How deep it lay is unknown, so it may be another's: it counts where it is more.
+    if (complete || estimated === null) return estimated;
+    return { ...usage, prompt: Math.max(usage.prompt, estimated.prompt), completion: Math.max(usage.completion, estimated.completion), estimated: true };
+  }
+}
+
+function usageOfText(json: Buffer): Usage | null {
+  try {
+    return usageOf(JSON.parse(json.toString()) as Report);
+  } catch {
+    return null;
+  }
+}
+
 /** First byte of a `data` line. */
 const d = 0x64;
 /** First byte of an `event` line. */
@@ -78,24 +278,33 @@ const e = 0x65;
 const done = /^data: ?\[DONE\]/;
 /** `data: [DONE]` and a carriage return. */
 const longestDone = 13;
-/** What Anthropic's streams and those of the Responses API end with. */
+/** The names of the events that end Anthropic's streams and those of the Responses API. */
 const lastEvents: ReadonlySet<string> = new Set(['message_stop', 'response.completed', 'response.incomplete', 'response.failed']);
 /** The longest of them and a carriage return. */
 const longestName = 20;
-/** What they begin with. */
+/** Their first bytes. */
 const [m, r] = [0x6d, 0x72];
-const space = 0x20;
 
 /** So many events at the beginning are weighed each; later every seventh, for seven. A prime: events may come in a rhythm. */
 const weighedEvents = 8;
 const stride = 7;
 
-class StreamTap implements UsageTap {
+/** A report in a line lies in the event, in its `response` or `message`, or in one of its `choices`. */
+const deepestReport = 3;
+
+/** An event stream, or JSON line by line. Lines end with LF, CR LF or CR. */
+export class StreamReader implements Reader {
   over = false;
-  readonly #request: Buffer | number;
-  /** A line that has not ended. */
+  readonly #asked: Asked;
+  /** A line that has not ended, up to {@link keptBytes}. */
   readonly #line = new Tail(keptBytes);
+  #lineBytes = 0;
   #lineIsData = false;
+  /** Reads on in a line that is longer; its text is weighed by its beginning. */
+  #finder: ReportFinder | null = null;
+  #weightPerByte = 0;
+  /** The last piece ended with CR: a LF at the beginning of the next one belongs to it. */
+  #afterReturn = false;
   /** A line of the last event has passed. */
   #isLast = false;
   #events = 0;
@@ -103,63 +312,83 @@ class StreamTap implements UsageTap {
   #weight = 0;
   #first: Report | null = null;
   #weightAtFirst = 0;
-  /** From the latest report to its line's end. Some upstreams report with every event: only the last is worth parsing. */
+  /** From the latest report to the end of its line. Some upstreams report with every event: only the last is worth parsing. */
   #latest: Buffer | null = null;
   #weightAtLatest = 0;
 
-  constructor(request: Buffer | number) {
-    this.#request = request;
+  constructor(asked: Asked) {
+    this.#asked = asked;
   }
 
   push(chunk: Buffer): void {
-    let at = this.#line.empty ? 0 : this.#continueLine(chunk);
+    let at = 0;
+    if (this.#afterReturn) {
+      this.#afterReturn = false;
+      if (chunk[0] === newline) at = 1;
+    }
+    let feed = chunk.indexOf(newline, at);
+    let back = chunk.indexOf(carriageReturn, at);
     let report = nextReport(chunk, at);
     while (at < chunk.length) {
-      if (chunk[at] === newline) {
-        this.over = this.#isLast;
-        at++;
-        continue;
-      }
-      const end = chunk.indexOf(newline, at);
-      if (end === -1) return this.#beginLine(chunk, at);
-      if (chunk[at] === d) this.#event(chunk, at, end);
-      else if (chunk[at] === e) this.#name(chunk, at, end);
-      else if (chunk[at] === carriageReturn) this.over = this.#isLast;
-      if (report !== -1 && report < end) {
-        if (chunk[at] === d && saysNumber(chunk, report, end)) this.#report(chunk.subarray(report, end));
-        report = nextReport(chunk, end);
-      }
+      const end = back !== -1 && (feed === -1 || back < feed) ? back : feed;
+      if (end === -1) return this.#continue(chunk, at, chunk.length);
+      if (this.#lineBytes > 0) {
+        this.#continue(chunk, at, end);
+        this.#endLine();
+      } else if (end === at) this.over = this.#isLast;
+      else this.#whole(chunk, at, end, report);
       at = end + 1;
+      if (end === back) {
+        if (chunk[at] === newline) at++;
+        else if (at === chunk.length) this.#afterReturn = true;
+        back = chunk.indexOf(carriageReturn, at);
+      }
+      if (feed !== -1 && feed < at) feed = chunk.indexOf(newline, at);
+      if (report !== -1 && report < at) report = nextReport(chunk, at);
     }
   }
 
   end(complete: boolean): Usage | null {
-    if (!this.#line.empty) this.#endLine();
+    if (this.#lineBytes > 0) this.#endLine();
     if (complete) this.over = this.#isLast;
     const latest = this.#latest === null ? null : spoken(this.#latest);
     const usage = usageOf(merge(this.#first, latest));
-    const written = tokensOf(this.#weight - (latest === null ? this.#weightAtFirst : this.#weightAtLatest));
-    if (usage === null) return complete && written === 0 ? null : estimate(this.#request, written);
-    const prompt = usage.prompt === 0 ? promptOf(this.#request) : usage.prompt;
-    const estimated = !complete || written > 0 || usage.prompt === 0;
-    return { ...usage, prompt, completion: usage.completion + written, estimated };
+    // A report of nothing written beside text is one that came before it.
+    const reported = usage === null || usage.completion === 0 ? 0 : latest === null ? this.#weightAtFirst : this.#weightAtLatest;
+    const written = tokensOf(this.#weight - reported);
+    if (usage === null) return complete && written === 0 ? null : estimate(this.#asked, written);
+    const whole = withPrompt(this.#asked, usage);
+    return { ...whole, completion: usage.completion + written, estimated: whole.estimated || !complete || written > 0 };
   }
 
-  #beginLine(chunk: Buffer, from: number): void {
-    this.#lineIsData = chunk[from] === d;
-    this.#line.append(chunk, from);
+  /** A line that stands as a whole in one piece. @param report the next one in the piece, or -1. */
+  #whole(chunk: Buffer, from: number, end: number, report: number): void {
+    const first = chunk[from] as number;
+    if (isData(first)) {
+      this.#event(chunk, from, end);
+      if (report !== -1 && report < end && saysNumber(chunk, report, end)) this.#report(chunk.subarray(report, end));
+    } else if (first === e) this.#name(chunk, from, end);
   }
 
-  /** @returns the offset behind its end, or the chunk's. */
-  #continueLine(chunk: Buffer): number {
-    const end = chunk.indexOf(newline);
-    this.#line.append(chunk, 0, end === -1 ? chunk.length : end);
-    if (end === -1) return chunk.length;
-    this.#endLine();
-    return end + 1;
+  /** A part of a line that began or goes on in another piece. */
+  #continue(chunk: Buffer, from: number, to: number): void {
+    if (from === to) return;
+    if (this.#lineBytes === 0) this.#lineIsData = isData(chunk[from] as number);
+    this.#lineBytes += to - from;
+    if (this.#finder === null && this.#lineBytes <= keptBytes) return this.#line.append(chunk, from, to);
+    if (this.#finder === null) {
+      const begun = this.#line.take();
+      this.#finder = new ReportFinder();
+      this.#finder.push(begun);
+      this.#weightPerByte = begun.length === 0 ? 0 : weighDelta(begun) / begun.length;
+    }
+    this.#finder.push(chunk.subarray(from, to));
   }
 
   #endLine(): void {
+    const bytes = this.#lineBytes;
+    this.#lineBytes = 0;
+    if (this.#finder !== null) return this.#endLongLine(this.#finder, bytes);
     const line = this.#line.take();
     if (!this.#lineIsData) return this.#name(line, 0, line.length);
     this.#event(line, 0, line.length);
@@ -167,10 +396,19 @@ class StreamTap implements UsageTap {
     if (report !== -1 && saysNumber(line, report, line.length)) this.#report(Buffer.from(line.subarray(report)));
   }
 
+  #endLongLine(finder: ReportFinder, bytes: number): void {
+    this.#finder = null;
+    if (!this.#lineIsData) return;
+    this.#events++;
+    this.#weight += Math.trunc(this.#weightPerByte * bytes);
+    const found = finder.end();
+    if (found !== null && found.level > 0 && found.level <= deepestReport) this.#report(Buffer.concat([Buffer.from('"usage":'), found.json, Buffer.from('}')]));
+  }
+
   #name(bytes: Buffer, from: number, to: number): void {
     const at = bytes[from + 6] === space ? from + 7 : from + 6;
     if ((bytes[at] !== m && bytes[at] !== r) || to - at > longestName) return;
-    if (lastEvents.has(bytes.toString('latin1', at, bytes[to - 1] === carriageReturn ? to - 1 : to))) this.#isLast = true;
+    if (lastEvents.has(bytes.toString('latin1', at, to))) this.#isLast = true;
   }
 
   #event(bytes: Buffer, from: number, to: number): void {
@@ -190,6 +428,8 @@ class StreamTap implements UsageTap {
     if (this.#first !== null) this.#weightAtFirst = this.#weight;
   }
 }
+
+const isData = (byte: number): boolean => byte === d || byte === openBrace;
 
 function spoken(rest: Buffer): Report | null {
   const report = lastReport(rest, 'event');

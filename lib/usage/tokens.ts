@@ -17,8 +17,10 @@ const places = {
 };
 const deepest = 3;
 
-/** The search leaves out the first quote and so runs along a rarer byte: a third of the time. */
-const name = Buffer.from('usage"');
+/** The search leaves out the quote and so runs along a rarer byte: a third of the time. */
+const name = Buffer.from('usage');
+/** Gemini calls it `usageMetadata`. */
+const geminiRest = 'Metadata';
 /** Most objects of that name that are looked at in one document. Each may cost a walk to the end. */
 const mostTries = 16;
 
@@ -37,6 +39,7 @@ const comma = 0x2c;
 const openBrace = 0x7b;
 const closeBrace = 0x7d;
 const closeBracket = 0x5d;
+const letterM = 0x4d;
 const space = 0x20;
 
 /** The usage of a complete JSON answer of any model route; null when the answer names none. Only the end of the answer is read. */
@@ -70,7 +73,7 @@ export function lastReport(document: Buffer, kind: keyof typeof places): Report 
   return null;
 }
 
-/** The offset, at or behind `at`, of the next `"usage"` whose value is an object, or -1. Within a string the quotes are escaped. */
+/** The offset, at or behind `at`, of the next `"usage"` or `"usageMetadata"` whose value is an object, or -1. Within a string the quotes are escaped. */
 export function nextReport(bytes: Buffer, at: number): number {
   let found = bytes.indexOf(name, at);
   while (found !== -1 && valueAt(bytes, found) === -1) found = bytes.indexOf(name, found + name.length);
@@ -90,10 +93,16 @@ export function saysNumber(bytes: Buffer, at: number, end: number): boolean {
   return false;
 }
 
-/** The offset of the object that is the value of the member `usage"` at `at`; -1 when there is no such object. */
+/**
+ * The offset of the object that is the value of the member `usage"` or `usageMetadata"` whose name begins at `at`; -1 when it is
+ * another word, or within a string.
+ */
 function valueAt(bytes: Buffer, at: number): number {
   if (bytes[at - 1] !== quote || bytes[at - 2] === backslash) return -1;
-  let next = skipSpace(bytes, at + name.length);
+  let next = at + name.length;
+  if (bytes[next] === letterM && bytes.toString('latin1', next, next + geminiRest.length) === geminiRest) next += geminiRest.length;
+  if (bytes[next] !== quote) return -1;
+  next = skipSpace(bytes, next + 1);
   if (bytes[next] !== colon) return -1;
   next = skipSpace(bytes, next + 1);
   return bytes[next] === openBrace ? next : -1;
@@ -127,10 +136,16 @@ export function merge(earlier: Report | null, later: Report | null): Report {
 }
 
 /**
- * Reads a report of the chat, completions, embeddings, responses or messages API, and of those like them; null when it has no
- * number above zero. Claude counts what its cache read and wrote apart from the input, the others count it within.
+ * Reads a report of the chat, completions, embeddings, responses, messages or Gemini API, and of those like them. Claude counts
+ * what its cache read and wrote apart from the input, the others count it within.
+ * @returns null when no number is above zero, or one of them cannot be a number of tokens: such a report is not believed.
  */
 export function usageOf(report: Report): Usage | null {
+  for (let at = 0; at < charged.length; at++) {
+    const value = report[charged[at] as string];
+    if (value !== undefined && value !== null && !(typeof value === 'number' && value >= 0 && value <= mostTokens)) return null;
+  }
+  if (report['promptTokenCount'] !== undefined || report['totalTokenCount'] !== undefined) return geminiUsageOf(report);
   const cacheRead = count(report['cache_read_input_tokens']);
   let prompt = count(report['prompt_tokens']) || count(report['input_tokens']) + cacheRead + count(report['cache_creation_input_tokens']);
   let completion = count(report['completion_tokens']) || count(report['output_tokens']);
@@ -144,14 +159,33 @@ export function usageOf(report: Report): Usage | null {
   return { prompt, completion, cached: Math.min(cached, prompt), reasoning: Math.min(reasoning, completion), estimated: false };
 }
 
+/** The members by which an answer is charged. */
+const charged = [
+  'prompt_tokens', 'completion_tokens', 'total_tokens', 'input_tokens', 'output_tokens', 'cache_read_input_tokens', 'cache_creation_input_tokens',
+  'promptTokenCount', 'candidatesTokenCount', 'thoughtsTokenCount', 'toolUsePromptTokenCount', 'totalTokenCount',
+];
+
+/** More tokens than any model reads or writes for one request. */
+const mostTokens = 2 ** 25;
+
+/** Gemini counts thinking apart from the completion, and what its tools were asked with apart from the prompt. */
+function geminiUsageOf(report: Report): Usage | null {
+  const reasoning = count(report['thoughtsTokenCount']);
+  const prompt = count(report['promptTokenCount']) + count(report['toolUsePromptTokenCount']);
+  const completion = count(report['candidatesTokenCount']) + reasoning;
+  const total = Math.max(prompt + completion, count(report['totalTokenCount']));
+  if (total === 0) return null;
+  return { prompt, completion: Math.max(completion, total - prompt), cached: Math.min(prompt, count(report['cachedContentTokenCount'])), reasoning, estimated: false };
+}
+
 /** A number one level deeper, under the name of the chat API or that of the Responses API. */
 function detail(report: Report, chat: string, responses: string, key: string): number {
   return count((report[chat] as Report | null | undefined)?.[key]) || count((report[responses] as Report | null | undefined)?.[key]);
 }
 
 /** A number of tokens as an upstream wrote it; 0 for anything that is no such number. */
-export function count(value: unknown): number {
-  return typeof value === 'number' && value > 0 && value <= Number.MAX_SAFE_INTEGER ? Math.trunc(value) : 0;
+function count(value: unknown): number {
+  return typeof value === 'number' && value > 0 && value <= mostTokens ? Math.trunc(value) : 0;
 }
 
 /**
@@ -196,13 +230,15 @@ function isMedia(bytes: Buffer, from: number, to: number): boolean {
 const texts = new Set(['delta', 'content', 'reasoning_content', 'reasoning', 'refusal', 'arguments', 'text', 'thinking', 'partial_json']);
 /** The Responses API repeats as a whole, in events without a delta, what it has sent in deltas. */
 const delta = Buffer.from('"delta"');
-/** Completions have no delta. */
+/** Completions have no delta, Gemini has neither. */
 const choices = Buffer.from('"choices"');
+const candidates = Buffer.from('"candidates"');
 
 /** Quarters of a token that the line of an event adds to the answer; 0 when it holds no text of the model. */
 export function weighDelta(line: Buffer): number {
   let at = line.indexOf(delta);
   if (at === -1) at = line.indexOf(choices);
+  if (at === -1) at = line.indexOf(candidates);
   if (at === -1) return 0;
   let weight = 0;
   let member = '';

@@ -102,11 +102,17 @@ function filteredAnyhow(stream: string): string {
   return expected;
 }
 
+const cr = (text: string): string => text.replaceAll('\n', '\r');
+const lines = (text: string): string => text.replaceAll('data: ', '').replaceAll('\n\n', '\n');
 const crlf = (text: string): string => text.replaceAll('\n', '\r\n');
 const streams: readonly (readonly [what: string, stream: string, passed: string])[] = [
   ['the last chunk but one', piece('a') + extra + done, piece('a') + done],
   ['the first chunk', extra + piece('a'), piece('a')],
   ['a chunk of CRLF lines', crlf(piece('a') + extra + done), crlf(piece('a') + done)],
+  ['a chunk of CR lines', cr(piece('a') + extra + done), cr(piece('a') + done)],
+  ['a chunk of lines that end each in another way', `${crlf(piece('a'))}${cr(extra)}${done}`, crlf(piece('a')) + done],
+  ['a line of JSON', lines(piece('a') + extra), lines(piece('a'))],
+  ['a line of JSON that ends with CR', cr(lines(piece('a') + extra + piece('b'))), cr(lines(piece('a') + piece('b')))],
   ['several', extra + piece('a') + extra + extra + done, piece('a') + done],
   ['a chunk without its blank line at the end', piece('a') + extra.trimEnd(), piece('a')],
   ['a chunk without any blank line', `${piece('a').trimEnd()}\n${extra.trimEnd()}\n${done}`, `${piece('a').trimEnd()}\n${done}`],

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { documentTap, streamTap, type UsageTap } from '../../lib/usage/meter.ts';
+import { DocumentReader, StreamReader } from '../../lib/usage/meter.ts';
 import { jsonUsage } from '../../lib/usage/tokens.ts';
 import type { Usage } from '../../types/usage.d.ts';
 import { embeddings, images, modelList, moderation, rerank, textAnswer, transcription } from '../support/content/answers.ts';
@@ -15,19 +15,23 @@ const words = 'The quick brown fox said "usage": {"prompt_tokens": 7} and \\ jum
 
 const tokens = (prompt: number, completion: number, cached = 0, reasoning = 0, estimated = false): Usage => ({ prompt, completion, cached, reasoning, estimated });
 
-function feed(tap: UsageTap, bytes: Buffer, size: number): UsageTap {
+const asked = { body: 400, writes: false };
+const streamTap = (): StreamReader => new StreamReader(asked);
+const documentTap = (): DocumentReader => new DocumentReader(asked);
+
+function feed<T extends { push(chunk: Buffer): void }>(tap: T, bytes: Buffer, size: number): T {
   for (let at = 0; at < bytes.length; at += size) tap.push(bytes.subarray(at, at + size));
   return tap;
 }
 
-const read = (text: string | Buffer, complete = true, size = Number.POSITIVE_INFINITY): Usage | null => feed(streamTap(400), Buffer.from(text), size).end(complete);
+const read = (text: string | Buffer, complete = true, size = Number.POSITIVE_INFINITY): Usage | null => feed(streamTap(), Buffer.from(text), size).end(complete);
 
 /** Read in one piece, in two cut at every byte, and in small ones, with the same result. */
 function readAnyhow(text: string, complete = true): Usage | null {
   const bytes = Buffer.from(text);
   const expected = read(bytes, complete);
   for (let cut = 1; cut < bytes.length; cut++) {
-    const tap = streamTap(400);
+    const tap = streamTap();
     tap.push(bytes.subarray(0, cut));
     tap.push(bytes.subarray(cut));
     assert.deepEqual(tap.end(complete), expected, `cut at ${cut}`);
@@ -94,7 +98,7 @@ describe('streamTap', () => {
   it('leaves the bytes alone', () => {
     const bytes = Buffer.from(textFrames(askFor('chat', words), mark).join(''));
     const copy = Buffer.from(bytes);
-    feed(streamTap(1), bytes, 50).end(true);
+    feed(streamTap(), bytes, 50).end(true);
     assert.ok(bytes.equals(copy));
   });
 
@@ -245,19 +249,19 @@ describe('the end of a stream', () => {
   for (const ending of endings) {
     it(`has passed with the blank line behind ${JSON.stringify(ending)}, in pieces of any size, and not a byte before`, () => {
       const bytes = Buffer.from(`${before}${ending}\n\n`);
-      for (const size of [1, 2, 3, 7, 64, Number.POSITIVE_INFINITY]) assert.ok(feed(streamTap(400), bytes, size).over, `in pieces of ${size}`);
-      for (let cut = 0; cut < bytes.length; cut++) assert.ok(!feed(streamTap(400), bytes.subarray(0, cut), 50).over, `cut at ${cut}`);
+      for (const size of [1, 2, 3, 7, 64, Number.POSITIVE_INFINITY]) assert.ok(feed(streamTap(), bytes, size).over, `in pieces of ${size}`);
+      for (let cut = 0; cut < bytes.length; cut++) assert.ok(!feed(streamTap(), bytes.subarray(0, cut), 50).over, `cut at ${cut}`);
     });
   }
 
   it('has passed with carriage returns, too', () => {
-    assert.ok(feed(streamTap(400), Buffer.from(`${before}data: [DONE]\r\n\r\n`), Number.POSITIVE_INFINITY).over);
+    assert.ok(feed(streamTap(), Buffer.from(`${before}data: [DONE]\r\n\r\n`), Number.POSITIVE_INFINITY).over);
   });
 
   it('has passed without the blank line when the answer says it is complete', () => {
     for (const ending of ['data: [DONE]', 'data: [DONE]\n']) {
       for (const complete of [true, false]) {
-        const tap = feed(streamTap(400), Buffer.from(before + ending), 20);
+        const tap = feed(streamTap(), Buffer.from(before + ending), 20);
         tap.end(complete);
         assert.equal(tap.over, complete, `${JSON.stringify(ending)} ${complete}`);
       }
@@ -266,7 +270,7 @@ describe('the end of a stream', () => {
 
   it('is not what an event only says, nor another event', () => {
     for (const text of [before, 'event: message_start\ndata: {}\n\n', 'event: response.created\ndata: {}\n\n', ': [DONE]\n\n', 'data: [DONE] or not\n\n', 'event: response.output_text.delta\ndata: {"delta":"message_stop"}\n\n']) {
-      const tap = feed(streamTap(400), Buffer.from(text), 5);
+      const tap = feed(streamTap(), Buffer.from(text), 5);
       tap.end(true);
       assert.ok(!tap.over, text);
     }
@@ -277,11 +281,11 @@ describe('documentTap', () => {
   const answer = Buffer.from(JSON.stringify({ object: 'list', data: [{ embedding: Array.from({ length: 20_000 }, (_, at) => at / 7) }], usage: { prompt_tokens: 8, total_tokens: 8 } }));
 
   it('reads the end of an answer of any size, in pieces of any size', () => {
-    for (const size of [1, 1000, 65_536, Number.POSITIVE_INFINITY]) assert.deepEqual(feed(documentTap(400), answer, size).end(true), tokens(8, 0));
+    for (const size of [1, 1000, 65_536, Number.POSITIVE_INFINITY]) assert.deepEqual(feed(documentTap(), answer, size).end(true), tokens(8, 0));
   });
 
   it('estimates the prompt of one that was cut', () => {
-    assert.deepEqual(feed(documentTap(400), answer.subarray(0, -20), 1000).end(false), tokens(100, 0, 0, 0, true));
-    assert.equal(feed(documentTap(400), Buffer.from('{"data":[]}'), 1000).end(true), null);
+    assert.deepEqual(feed(documentTap(), answer.subarray(0, -20), 1000).end(false), tokens(100, 0, 0, 0, true));
+    assert.equal(feed(documentTap(), Buffer.from('{"data":[]}'), 1000).end(true), null);
   });
 });
