@@ -1,11 +1,11 @@
 /** A running timer. */
 export interface Timer {
-  /** Starts the full delay again. */
+  /** Restarts the full delay. */
   refresh(): unknown;
   unref(): unknown;
 }
 
-/** Where the gate reads time; tests give their own. */
+/** The source of time. Tests pass a fake clock. */
 export interface Clock {
   /** Unix time in milliseconds. */
   now(): number;

@@ -1,44 +1,44 @@
 import type { Route } from './route.d.ts';
 import type { Usage } from './usage.d.ts';
 
-/** The caller's credential as the gate knows it: never the credential itself. */
+/** The identity of the caller's credential. Never holds the credential itself. */
 export interface TokenIdentity {
-  /** HMAC-SHA256 under the install secret, 16 hex digits; stable across requests, useless without the secret. */
+  /** HMAC-SHA256 under the install secret, 16 hex digits. Stable across requests. */
   readonly id: string;
-  /** For people: `sk-…` and the last four characters. */
+  /** Masked form for people: `sk-…` and the last four characters. */
   readonly mask: string;
-  /** The same under each of `previous_secrets`, so that what was written down before is still found; empty where there are none. */
+  /** Identities under each of `previous_secrets`, so that earlier entries are still found. */
   readonly former: readonly string[];
 }
 
-/** What a handler behind the gate may read of a request: `req.heimdall`. */
+/** Facts about a request for handlers behind the gate: `req.heimdall`. */
 export interface RequestInfo {
   /** UUIDv7; also the `X-Request-Id` of the answer. */
   readonly id: string;
   /** Verified client address: no `::ffff:` prefix, no zone. */
   readonly ip: string;
-  /** The whole forwarded chain as it came, peer last; for records, not for decisions. */
+  /** The forwarding chain as received, peer last. For records only, not for decisions. */
   readonly forwardedFor: string;
   /** Hex SHA-256 of `User-Agent|Accept|Accept-Language|Accept-Encoding`. */
   readonly device: string;
-  /** Family and major version of the caller's program by its own word, `openai-python/1` or `chrome/131`; null when it has none. */
+  /** Family and major version of the client program from its headers, for example `openai-python/1`. Null when unknown. */
   readonly client: string | null;
-  /** Hex MD5 of a model route's body; null without one. */
+  /** MD5 in hex of the body of a model request. Null without a body. */
   readonly contentFingerprint: string | null;
-  /** JA4 of the caller's TLS handshake, where the gate or a trusted proxy saw it; else null. */
+  /** JA4 fingerprint of the client's TLS handshake, from the gate or a trusted proxy. Null when unknown. */
   readonly ja4: string | null;
   readonly route: Route;
   readonly token: TokenIdentity | null;
-  /** Name of the gateway key that let the caller in, or null. */
+  /** Name of the gateway key that authenticated the caller, or null. */
   readonly key: string | null;
-  /** The caller proved its credential: a gateway key, or a token NewAPI accepted within `auth.verified_ttl`. */
+  /** Whether the credential is verified: a gateway key, or a token that NewAPI accepted within `auth.verified_ttl`. */
   readonly verified: boolean;
   readonly model: string | null;
-  /** Tokens the answer used, once they are known. */
+  /** Tokens that the answer used. Null until they are known. */
   readonly usage: Usage | null;
-  /** Rules that would have refused the request, in `mode: observe`. */
+  /** Rules that would have refused the request in `mode: enforce`. */
   readonly wouldRefuse: readonly string[];
-  /** Milliseconds since the request arrived; null while it has not happened. */
+  /** Milliseconds since the request arrived. `firstByte` is null until the head of the answer is sent. */
   readonly timings: { readonly elapsed: number; readonly firstByte: number | null };
 }
 
@@ -47,7 +47,7 @@ declare global {
     interface Request {
       /** Set by the gate's `fingerprint` part. */
       heimdall?: RequestInfo;
-      /** The body as it came, when the host's parser keeps it with `keepRawBody`. */
+      /** The body as received, when the host's parser keeps it with `keepRawBody`. */
       rawBody?: Buffer;
     }
   }

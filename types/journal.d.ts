@@ -5,8 +5,9 @@ export type SqlValue = string | number | null | Uint8Array;
 export type SqlRow = Readonly<Record<string, SqlValue>>;
 
 /**
- * Where records go. `memory`: only the latest records, in memory, since the file cannot be used. `full`: nothing can be
- * written just now; what arrives waits within bounds. `failed`: it cannot be used and must not be done without.
+ * The state of the journal. `memory`: the file cannot be used, so only the latest records are kept, in memory. `full`: the
+ * file cannot be written at the moment, so new records wait within bounds. `failed`: the file cannot be used, and the
+ * configuration requires it.
  */
 export type JournalState =
   | { readonly kind: 'idle' }
@@ -16,13 +17,13 @@ export type JournalState =
   | { readonly kind: 'failed'; readonly reason: string };
 
 /**
- * Why records were lost, or removed before their time. `queue`: the writing could not keep up. `full`: nothing could be
- * written for too long. `invalid`: the database did not take it. `size`: `audit.max_size`. `memory`: only the latest fit.
- * `undelivered`: removed before a sink had it; counted beside the reason of its removal.
+ * Reason why records were lost, or removed before their time. `queue`: writing was too slow. `full`: the file could not be
+ * written for too long. `invalid`: the database rejected the record. `size`: `audit.max_size`. `memory`: only the latest
+ * records fit. `undelivered`: removed before a sink received it; counted in addition to the reason of its removal.
  */
 export type DropReason = 'queue' | 'full' | 'invalid' | 'size' | 'memory' | 'undelivered';
 
-/** The journal in numbers, since the start of the gate. */
+/** Statistics of the journal since the start of the gate. */
 export interface JournalStats {
   readonly state: JournalState;
   /** Position of the last record written. */
@@ -33,15 +34,15 @@ export interface JournalStats {
   readonly waiting: number;
   /** Bytes not yet written. */
   readonly waitingBytes: number;
-  /** Bytes of the database, its write-ahead log included; what removed records left free is not counted. */
+  /** Bytes of the database and its write-ahead log, without free pages. */
   readonly bytes: number;
-  /** Commits, and the seconds they took, in buckets bounded by `writeBounds`. */
+  /** Number of commits by duration, in buckets bounded by `writeBounds`. `writeSum` is the total in seconds. */
   readonly writeCounts: Readonly<Float64Array>;
   readonly writeSum: number;
   readonly checkpoint: Checkpoint | null;
 }
 
-/** What is to be forgotten: all records of a token or gateway key, of an address, or of a device. */
+/** The subject of an erasure: a token or gateway key, an address, or a device. */
 export interface Forgetting {
   readonly kind: 'key' | 'address' | 'device';
   /** `key`: name of a gateway key, 16 hex digits of a token's identity, or the token itself. */
@@ -49,31 +50,31 @@ export interface Forgetting {
 }
 
 /**
- * The local log of requests, kept by a worker thread. Everything else follows it. Nothing here blocks the main thread, and
- * reading runs in a thread of its own beside the writing.
+ * The local log of requests, which all sinks follow. A worker thread writes it and another one reads it, so that no method
+ * blocks the main thread.
  */
 export interface Journal {
-  /** Opens the database; rejects where `strict` or `on_full: refuse` cannot do without it. Called by whatever needs it, once. */
+  /** Opens the database. Rejects when that fails and `durability: strict` or `on_full: refuse` requires it. */
   open(): Promise<void>;
-  /** Adds records from elsewhere. Resolves when they are committed. */
+  /** Adds records of other sources. Resolves when they are committed. */
   append(records: readonly NewRecord[]): Promise<void>;
-  /** Records after a position, in the journal's order. @param limit at most 1000. */
+  /** Records after a position, in the order of the journal. @param limit at most 1000. */
   read(after: number, limit: number): Promise<readonly AuditRecord[]>;
-  /** Runs one SELECT of ours beside the writing, read-only. SECURITY: the text never holds anything a caller wrote. */
+  /** Runs one SELECT, read-only. SECURITY: `sql` never contains text from a caller; use `values`. */
   query(sql: string, values?: readonly SqlValue[]): Promise<readonly SqlRow[]>;
-  /** Position of the last record a sink has taken; 0 for a new one. */
+  /** Position of the last record that a sink received. 0 for a new sink. */
   cursor(sink: string): Promise<number>;
-  /** Moves a sink's cursor; kept with the next commit. Retention waits for cursors, up to a bound. */
+  /** Moves a sink's cursor, stored with the next commit. Retention waits for cursors, up to a bound. */
   advance(sink: string, id: number): void;
-  /** Forgets a sink's cursor, so that retention no longer waits for it. */
+  /** Deletes a sink's cursor, so that retention no longer waits for it. */
   abandon(sink: string): void;
-  /** Calls after every commit, with the position of the last record. @returns what ends it. */
+  /** Calls `listener` after every commit with the position of the last record. @returns a function that removes the listener. */
   onWritten(listener: (lastId: number) => void): () => void;
-  /** Calls with every signed checkpoint. @returns what ends it. */
+  /** Calls `listener` with every signed checkpoint. @returns a function that removes the listener. */
   onCheckpoint(listener: (checkpoint: Checkpoint) => void): () => void;
-  /** Erases what tells who it was in all matching records; the chain still verifies. @returns how many. */
+  /** Erases the personal data of all matching records. The chain still verifies. @returns the number of records. */
   forget(what: Forgetting): Promise<number>;
-  /** Resolves when everything handed in before is committed, dropped or cannot be written. */
+  /** Resolves when every record added before is committed, dropped, or cannot be written. */
   flush(): Promise<void>;
   stats(): JournalStats;
   /** Flushes, signs a checkpoint and closes. */

@@ -1,4 +1,4 @@
-/** The event log: one method a level, an object of safe fields and a name. pino and console-like loggers fit. */
+/** The event log: one method per level, with an object of fields without secrets and the name of the event. Compatible with pino. */
 export interface Logger {
   debug(fields: object, event: string): void;
   info(fields: object, event: string): void;

@@ -1,15 +1,15 @@
-/** The queue as it stands. */
+/** The current state of the queue. */
 export interface QueueView {
   readonly enabled: boolean;
-  /** Model requests that may run at a time. */
+  /** Highest number of concurrent model requests. */
   readonly concurrency: number;
   readonly active: number;
-  /** Places to wait. */
+  /** Highest number of waiting requests. */
   readonly places: number;
   readonly waiting: number;
   /** Callers with waiting requests. */
   readonly lanes: number;
-  /** Milliseconds a request holds its slot, the recent mean; null before the first. */
+  /** Recent mean time for which a request holds its slot, in milliseconds. Null before the first request. */
   readonly serviceTime: number | null;
   readonly websockets: { readonly active: number; readonly limit: number };
 }
@@ -18,16 +18,16 @@ export interface QueueView {
 export interface QueueControl {
   view(): QueueView;
   /**
-   * Changes the capacity at once; kept over a restart when there is a `queue.state_path`.
+   * Changes the capacity immediately. With `queue.state_path` the value is kept over a restart.
    * @param concurrency at least 1.
    */
   resize(concurrency: number): void;
 }
 
-/** A request that was in hand when the process before this one ended without closing. Nothing else is known of it. */
+/** A request that was running when the previous process ended without closing. */
 export interface InterruptedRequest {
   readonly id: string;
-  /** When it arrived, Unix milliseconds. */
+  /** Time of arrival, Unix milliseconds. */
   readonly time: number;
   /** Its caller: `key:` and a name, `token:` and an identity, or `address:` and an address. */
   readonly fairnessKey: string;

@@ -1,41 +1,41 @@
 /**
- * How a request ended: `served`; `refused:<error code>` by the gate; `upstream_error`; `aborted` by the client (499);
- * `interrupted` when the gate itself ended before the answer did.
+ * How a request ended: `served`; `refused:<error code>` by the gate; `upstream_error`; `aborted` by the client (status
+ * 499); `interrupted` by the end of the gate's process.
  */
 export type RecordedOutcome = 'served' | `refused:${string}` | 'upstream_error' | 'aborted' | 'interrupted';
 
 /**
- * One request as the journal keeps it: a row of the table `heimdall_logs`, whose columns have these names. The first group
- * is the original's, so that its readers work on the table. Nothing in it is a secret: bodies are masked and only of model
- * routes, credentials and cookie values are keyed hashes, of a query only the names are kept.
+ * The record of a request in the journal: a row of the table `heimdall_logs`, with these column names. The first group has
+ * the columns of the original gateway, so that its readers work on the table. A record holds no secret: bodies are kept for
+ * model routes only and masked, credentials and cookie values are keyed hashes, and of a query only the names are kept.
  */
 export interface AuditRecord {
-  /** Position in the journal: grows by one with every record, in the order of their ends. What cursors count. */
+  /** Position in the journal, used by cursors. Increases by one with every record, in the order in which requests end. */
   readonly id: number;
-  /** NewAPI's user; only what an ingested record said. */
+  /** Id of NewAPI's user, from ingested records only. */
   readonly user_id: number | null;
-  /** The caller's token for people: `sk-…` and its last four characters. */
+  /** Masked token: `sk-…` and the last four characters. */
   readonly token_key: string | null;
-  /** Path without query, as it came, at most 512 characters; masked. */
+  /** Path without query as received, masked, at most 512 characters. */
   readonly request_path: string;
   readonly request_method: string;
   /** Verified client address. */
   readonly real_ip: string;
-  /** The forwarded chain as it came, peer last; empty without one. At most 255 characters. */
+  /** The forwarding chain as received, peer last, at most 255 characters. Empty without one. */
   readonly forwarded_for: string;
-  /** At most 512 characters; null without one. */
+  /** At most 512 characters. Null without the header. */
   readonly user_agent: string | null;
-  /** JSON object of the headers that `audit.capture.headers` lets through; null on other than credentialed routes. */
+  /** JSON object of the headers that `audit.capture.headers` allows. Null on routes that require no credential. */
   readonly request_headers: string | null;
-  /** What `audit.capture.body` lets through of a model route's body, masked, or a description in brackets. */
+  /** The first `audit.capture.body` bytes of a model request body, masked, or a description in brackets. */
   readonly request_body: string | null;
-  /** Hex MD5 of a model route's whole body. */
+  /** MD5 in hex of the whole body of a model request. */
   readonly content_fingerprint: string | null;
   /** Hex SHA-256 of `User-Agent|Accept|Accept-Language|Accept-Encoding`. */
   readonly device_fingerprint: string;
   /** JSON object of cookie names to keyed hashes of their values, 16 hex digits. */
   readonly cookies: string | null;
-  /** 499 when the client left first, 0 when nothing was answered. */
+  /** 499 when the client aborted, 0 without an answer. */
   readonly response_status: number;
   /** Milliseconds from arrival to the end of the answer. */
   readonly response_time: number;
@@ -44,78 +44,78 @@ export interface AuditRecord {
 
   /** UUIDv7 of the arrival; also the answer's `X-Request-Id`. Unique. */
   readonly request_id: string;
-  /** NewAPI's own id of the request. */
+  /** NewAPI's id of the request. */
   readonly upstream_request_id: string | null;
-  /** HMAC-SHA256 of the token under the install secret, 16 hex digits: what tells tokens apart. */
+  /** Token identity: HMAC-SHA256 under the install secret, 16 hex digits. */
   readonly token_id: string | null;
-  /** Name of the gateway key, or the subject of the JWT, that let the caller in. */
+  /** Name of the gateway key, or subject of the JWT, that authenticated the caller. */
   readonly key_id: string | null;
-  /** Keyed hash, 16 hex digits, of the session cookie, else of token, device and address together. */
+  /** Keyed hash of the session cookie, else of token, device and address together; 16 hex digits. */
   readonly session: string;
-  /** Program and major version that sent the request, by its own word, for example `openai-python/1`. */
+  /** Client program and major version from its headers, for example `openai-python/1`. */
   readonly client: string | null;
   /** Template of the route. */
   readonly route: string;
-  /** Names of the query's parameters; values where `logging.query_allow` lists the name. */
+  /** Names of the query parameters, with values of the names in `logging.query_allow`. */
   readonly query: string | null;
   readonly model: string | null;
   readonly stream: boolean;
-  /** Who answered. */
+  /** Name of the target that answered. */
   readonly target: string | null;
-  /** Exchanges with targets. */
+  /** Number of attempts at targets. */
   readonly attempts: number;
   readonly outcome: RecordedOutcome;
   /** Rules that would have refused the request, in `mode: observe`. */
   readonly would_refuse: readonly string[];
-  /** Milliseconds waited for a slot. */
+  /** Time waited for a slot, in milliseconds. */
   readonly queue_wait: number;
-  /** Milliseconds until the head of the answer went out. */
+  /** Time until the head of the answer was sent, in milliseconds. */
   readonly first_byte: number | null;
-  /** Milliseconds the gate itself added until then. */
+  /** Time that the gate itself added until then, in milliseconds. */
   readonly overhead: number | null;
   readonly prompt_tokens: number | null;
   readonly completion_tokens: number | null;
-  /** Tokens that limits reserved, settled by what was used, and gave back (negative: took in addition); null without such a limit. */
+  /** Tokens that limits reserved, settled by actual usage, and released (negative: taken in addition). Null without such a limit. */
   readonly tokens_reserved: number | null;
   readonly tokens_settled: number | null;
   readonly tokens_released: number | null;
-  /** US dollars, where a price is known. */
+  /** Cost in US dollars. Null without a known price. */
   readonly cost: number | null;
-  /** Bytes of the request's body, where the gate has read it. */
+  /** Bytes of the request body that the gate read. */
   readonly bytes_in: number;
-  /** Bytes of the answer's body. */
+  /** Bytes of the response body. */
   readonly bytes_out: number;
   readonly ja4: string | null;
-  /** ISO 3166 code that a trusted peer named (`cf-ipcountry`). */
+  /** ISO 3166 country code from a trusted peer (`cf-ipcountry`). */
   readonly country: string | null;
-  /** `gate`, or who handed the record in. */
+  /** `gate`, or the source of an ingested record. */
   readonly source: string;
-  /** What `audit.capture.response` lets through of a model route's answer, masked. */
+  /** The first `audit.capture.response` bytes of a model response body, masked. */
   readonly response_body: string | null;
 }
 
 /**
- * A record from elsewhere (ingestion, requests in hand at a crash), before it is masked and hashed. What is left out is
+ * A record of another source (ingestion, requests running at a crash), before it is masked and hashed. A missing field is
  * unknown. Bodies and content fingerprints are kept for paths of model routes only.
  */
 export interface NewRecord {
-  /** UUIDv7; made from `time` when absent. */
+  /** UUIDv7. Default: created from `time`. */
   readonly request_id?: string;
-  /** Arrival, Unix milliseconds. */
+  /** Time of arrival, Unix milliseconds. */
   readonly time: number;
   readonly request_method: string;
   /** With or without a query. */
   readonly request_path: string;
   readonly real_ip: string;
   readonly response_status: number;
-  /** Milliseconds. */
+  /** Milliseconds from arrival to the end of the answer. */
   readonly response_time: number;
   readonly source: string;
   readonly outcome?: RecordedOutcome;
   readonly user_id?: number | null;
-  /** The raw token: masked and hashed before it is kept. */
+  /** The raw token, masked and hashed before it is stored. */
   readonly token_key?: string | null;
-  /** Identity and mask, for who has no raw token. */
+  /** Identity and mask, when the raw token is not known. */
   readonly token_id?: string | null;
   readonly token_mask?: string | null;
   readonly key_id?: string | null;

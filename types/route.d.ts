@@ -1,42 +1,42 @@
 /**
- * What a path is to the gate; decides who must show a credential, which engine carries it and what is recorded.
+ * The class of a path. It decides whether a credential is required, which engine forwards the request and what is recorded.
  * `model`: an inference call or the model list. `realtime`: a WebSocket session. `task`: NewAPI's other relay routes.
- * `webhook`: signed by somebody else. `api`: NewAPI's own dashboard API. `ui`: the rest.
+ * `webhook`: a callback signed by a third party. `api`: NewAPI's dashboard API. `ui`: every other path.
  */
 export type RouteClass = 'model' | 'realtime' | 'task' | 'webhook' | 'api' | 'ui';
 
-/** The error dialect a client of the route understands. */
+/** The error shape that clients of a route expect. */
 export type ErrorShape = 'openai' | 'claude' | 'gemini' | 'midjourney' | 'task' | 'newapi';
 
 /** One row of the route table. */
 export interface Route {
-  /** Stable label for metrics and records, for example `/v1/chat/completions`. Never holds anything a caller wrote. */
+  /** Stable label for metrics and records, for example `/v1/chat/completions`. Never contains text from a caller. */
   readonly template: string;
   /**
-   * Template of the gate's own list by which targets, key limits and policies know it. Differs from `template` where the
-   * configuration gives a call another path.
+   * Template in the gate's route table, used by targets, key limits and policies. Differs from `template` where the
+   * configuration gives an API call another path.
    */
   readonly api: string;
-  /** Path that is judged and sent in place of the caller's; null: as it came. */
+  /** Path that is checked and sent instead of the received path. Null: the received path. */
   readonly upstream: string | null;
   readonly class: RouteClass;
-  /** How the request's body is read. `none`: streamed, never looked at. */
+  /** How the request body is read. `none`: streamed and not inspected. */
   readonly body: 'json' | 'form' | 'none';
-  /** The dialect of errors that the gate itself answers with. */
+  /** Shape of errors that the gate itself answers with. */
   readonly errors: ErrorShape;
-  /** The caller must show a credential. */
+  /** Whether the route requires a credential. */
   readonly credential: boolean;
-  /** Asking twice costs nothing, so an unclear failure may go to the next target. */
+  /** Whether a repeated request costs nothing, so that failover is allowed after an unclear failure. */
   readonly free: boolean;
-  /** Images, audio and video: never sent again once bytes went out. */
+  /** Images, audio and video. Such a request is never sent again after its first byte was sent. */
   readonly media: boolean;
 }
 
-/** A configured route as its health checks find it. */
+/** The health of a configured route. */
 export interface CheckedRoute {
   readonly path: string;
-  /** `degraded`: it answers, but too slowly. `unhealthy`: nothing that can serve it answers, so it is answered with 503. */
+  /** `degraded`: the answers are too slow. `unhealthy`: no target of the route answers, so requests are answered with 503. */
   readonly status: 'healthy' | 'degraded' | 'unhealthy';
-  /** Every check by its name: whether it has not failed too often in a row. */
+  /** Result of every check by name. False after `threshold` consecutive failures. */
   readonly checks: Readonly<Record<string, boolean>>;
 }

@@ -1,10 +1,10 @@
 import type { AuditRecord } from './record.d.ts';
 
 /**
- * What became of a delivery. `held`: nothing was lost, the same records come again (without a `wait` after a growing one, 1
- * to 10 s). `refused`: these records can never be taken; in one piece they are tried in halves, a single one is set aside
- * and counted. `off`: there is no receiver and will not be one; the sink is not asked again before the next start.
- * `wait`: milliseconds for which the sink is to be left alone.
+ * The result of a delivery. `held`: a temporary failure; the same records are delivered again, after `wait`, or after a
+ * growing delay of 1 to 10 s. `refused`: a permanent failure; several records are retried in halves, a single record is set
+ * aside and counted. `off`: there is no receiver; the sink is not called again before the next start.
+ * `wait`: time before the next call, in milliseconds.
  */
 export type Delivery =
   | { readonly kind: 'delivered'; readonly wait?: number }
@@ -12,15 +12,15 @@ export type Delivery =
   | { readonly kind: 'refused'; readonly reason: string; readonly wait?: number }
   | { readonly kind: 'off'; readonly reason: string };
 
-/** A signed state of the journal: what is anchored elsewhere cannot be rewritten or cut here unseen. */
+/** A signed state of the journal. A copy outside the journal reveals a later change or cut. */
 export interface Checkpoint {
-  /** Number of the last batch it covers. */
+  /** Number of the last covered batch. */
   readonly batch: number;
   /** Position of that batch's last record. */
   readonly record: number;
   /** Unix milliseconds. */
   readonly time: number;
-  /** Hex SHA-256 of the chain up to there. */
+  /** SHA-256 in hex of the chain up to that batch. */
   readonly hash: string;
   /** Base64 of the Ed25519 public key, 32 bytes. */
   readonly key: string;
@@ -29,39 +29,39 @@ export interface Checkpoint {
 }
 
 /**
- * A place that follows the journal: at least once, in the journal's order, one call at a time; after a crash at most the
- * records of one call come again. A promise that rejects counts as `held`; its error's name and code are logged, never its
- * message. The signal aborts when the gate closes or the call takes longer than 30 s.
+ * A receiver of records that follows the journal. Delivery is at least once, in the order of the journal, one call at a
+ * time. After a crash at most the records of one call are delivered again. A rejected promise counts as `held`; the name and
+ * code of its error are logged, never the message. The signal aborts when the gate closes or the call exceeds 30 s.
  */
 export interface Sink {
-  /** Names its cursor and its metrics: stable over restarts, `[a-z0-9_-]`, at most 64 characters. `newapi` and `postgres` are taken. */
+  /** Name of the cursor and of the metrics' label. Stable over restarts, `[a-z0-9_-]`, at most 64 characters. `newapi` and `postgres` are reserved. */
   readonly name: string;
-  /** Most records a call takes, 1 to 1000. */
+  /** Highest number of records per call, 1 to 1000. */
   readonly batch: number;
-  /** Whether a record is for it; without this every one is. Those that are not are passed over. */
+  /** Whether the sink receives a record. Default: every record. */
   wants?(record: AuditRecord): boolean;
   deliver(records: readonly AuditRecord[], signal: AbortSignal): Promise<Delivery>;
-  /** A signed state of the journal, given once all that it covers was delivered; sinks that have no place for it leave this out. */
+  /** Receives a signed state of the journal, after all covered records were delivered. Optional. */
   checkpoint?(checkpoint: Checkpoint, signal: AbortSignal): Promise<void>;
   close?(): Promise<void>;
 }
 
-/** How a sink stands. `working` delivers or has nothing to do; `held` waits to try again; `off` is not asked any more. */
+/** The state of a sink. `working`: delivering or idle. `held`: waiting for a retry. `off`: not called any more. */
 export type SinkState =
   | { readonly kind: 'working' }
   | { readonly kind: 'held'; readonly reason: string; readonly since: number }
   | { readonly kind: 'off'; readonly reason: string };
 
-/** A sink in numbers, since the start of the gate. */
+/** Statistics of a sink since the start of the gate. */
 export interface SinkView {
   readonly name: string;
   readonly state: SinkState;
-  /** Records it has not seen yet. */
+  /** Records that the sink has not received yet. */
   readonly lag: number;
-  /** It is behind by so much, or for so long, that somebody should know. */
+  /** Whether the lag is large or old enough for an alert. */
   readonly lagging: boolean;
   readonly delivered: number;
-  /** Records it can never take, set aside. */
+  /** Records that the sink refused for good. */
   readonly refused: number;
   readonly errors: number;
 }

@@ -1,37 +1,37 @@
-/** What a target, or one model of it, is expected to do. Times are Unix milliseconds. */
+/** The breaker state of a target, or of one model of it. Times are Unix milliseconds. */
 export interface BreakerView {
   /**
-   * `up`: asked. `resting`: it asked to be left alone. `open`: it failed too often, or its probes say it is down.
-   * `probing`: a few requests try it out.
+   * `up`: gets requests. `resting`: the target asked for a pause. `open`: failed too often, or its probes failed.
+   * `probing`: a few requests test it.
    */
   readonly state: 'up' | 'resting' | 'open' | 'probing';
-  /** When it is asked again; null when it is now, or when only its next probe knows. */
+  /** Time of the next request. Null when that is now, or when the next probe decides. */
   readonly until: number | null;
-  /** Who opened it; null unless it is open. */
+  /** Cause of the open state. Null unless it is open. */
   readonly by: 'traffic' | 'probes' | null;
 }
 
-/** What the last probe of a target found. */
+/** The result of the last probe of a target. */
 export interface ProbeView {
   /** Unix milliseconds. */
   readonly time: number;
   readonly alive: boolean;
-  /** Null when there was no answer. */
+  /** Null without an answer. */
   readonly status: number | null;
   /** Milliseconds. */
   readonly duration: number;
 }
 
-/** A target as an operator may see it: no key, no path, no query. */
+/** A target for display, without key, path and query. */
 export interface TargetStatus extends BreakerView {
   readonly name: string;
   readonly provider: string;
   readonly credential: 'caller' | 'own';
   readonly host: string;
   readonly weight: number;
-  /** Requests it is working on. */
+  /** Requests in progress at the target. */
   readonly inHand: number;
   readonly lastProbe: ProbeView | null;
-  /** Models with a breaker of their own that is not `up`. */
+  /** Models whose own breaker is not `up`. */
   readonly models: readonly (BreakerView & { readonly model: string })[];
 }

@@ -1,13 +1,13 @@
-/** Numbers of tokens; 0 where nothing was said. */
+/** Token counts of an answer. 0 where the answer reports none. */
 export interface Usage {
-  /** What was read, the part from a cache included. */
+  /** Prompt tokens, including cached ones. */
   readonly prompt: number;
-  /** What was written, reasoning included. */
+  /** Completion tokens, including reasoning. */
   readonly completion: number;
-  /** The part of `prompt` that came from a cache. */
+  /** Part of `prompt` that was read from a cache. */
   readonly cached: number;
-  /** The part of `completion` that was thought and not said. */
+  /** Part of `completion` that was used for reasoning. */
   readonly reasoning: number;
-  /** At least one of the numbers is a guess, made of bytes. */
+  /** Whether at least one count is an estimate from bytes. */
   readonly estimated: boolean;
 }
