@@ -1,35 +1,34 @@
 import { auth, body, cors, endpoints, fingerprint, guard, keyLimit, live, logging, type Middleware, openai, panicRecovery, passthrough, queue, rateLimit, requestTimer, routes, securityHeaders } from './middlewares/middlewares.ts';
 
-/** The life of a request, top to bottom. Every position has its reason. */
+/** The life of a request, from top to bottom, with the reason for each position. */
 export const chain: readonly Middleware[] = [
-  requestTimer,    // first: every exit is timed
-  fingerprint,     // an id and a record before anyone may refuse
-  logging,         // must see refusals and aborts: it waits in the finish list
-  live,            // answers when everything else is full
-  guard,           // cheapest refusal
-  securityHeaders, // on everything the gate says itself
-  cors,            // preflights end here: no slot, no quota, no key
-  rateLimit,       // before any credential is looked at, or guessing would be free
-  endpoints,       // each with its own token; guessing is limited above
-  auth,            // who is calling
-  routes,          // what a configured path asks for, once it is known who asks
-  body,            // nothing is buffered for strangers
-  keyLimit,        // needs the key and the body
-  queue,           // only work that may run waits
+  requestTimer,    // first: every answer tells its time
+  fingerprint,     // address, route and token, before a part may refuse
+  logging,         // above all that refuse: its finisher sees refusals and aborts
+  live,            // answers even when everything below is full
+  guard,           // the cheapest refusal comes first
+  securityHeaders, // on all answers of the parts below
+  cors,            // preflights end here: they need no slot, limit or key
+  rateLimit,       // before a credential is checked, or guessing would be free
+  endpoints,       // the gate's own paths have their own tokens; guessing is limited above
+  auth,            // identifies the caller
+  routes,          // checks what a configured path asks for; needs the caller
+  body,            // after auth: bodies of unknown callers are not buffered
+  keyLimit,        // needs the caller and the body
+  queue,           // only requests within their limits wait
   openai,          // model routes: attempt, judge, fail over
-  passthrough,     // everything else, and WebSockets, to NewAPI
-  panicRecovery,   // last: catches whatever anything above throws
+  passthrough,     // all other requests, and WebSockets, to NewAPI
+  panicRecovery,   // last: catches every error of the parts above
 ];
 
-/** Parts that a configuration may leave out or put in another order; the others always run at their place. */
+/** Parts that a configuration may leave out or reorder; the others always run at their place. */
 export const optional: ReadonlySet<string> = new Set(['request_timer', 'security_headers', 'cors', 'rate_limit', 'key_limit', 'queue', 'auth', 'logging']);
 
 const fixed: ReadonlySet<string> = new Set([requestTimer.name, keyLimit.name, queue.name]);
 
 /**
- * The chain as configured: the listed parts take the places of the optional ones in the order given. Three keep their
- * place whatever the list says: what stood in the timer's would come before the context it works on, and limits and the
- * queue need the caller and the body.
+ * The chain as configured: the listed parts take the places of the optional ones in the order given. Three keep their place
+ * whatever the list says: the timer is first, and limits and the queue need the caller and the body.
  * @param names `middleware` of the configuration, or null for the order above.
  */
 export function ordered(names: readonly string[] | null): readonly Middleware[] {

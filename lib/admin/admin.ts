@@ -109,7 +109,7 @@ class Api implements Admin, AdminPaths {
     const { ip, peer } = clientAddress(req.socket.remoteAddress, req.headers, this.#trust, core.config.clientIpHeader);
     context.ip = ip;
     context.peer = peer;
-    context.outside = true;
+    context.viaAdminListener = true;
     context.path = (req.url ?? '/').split('?', 1)[0] as string;
     context.route = this.#routes.get(null) as Route;
     return context;

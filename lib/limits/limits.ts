@@ -260,7 +260,7 @@ function chargeOf(counter: Counter, amount: number, provisional: boolean): Charg
 }
 
 /** An answer of a model proves the token. On carried routes only the usage in an answer of Gemini's API does. */
-const isProven = ({ vouched, route, usage }: Context): boolean => vouched === 'accepted' || (route.errors === 'gemini' && usage !== null);
+const isProven = ({ newapiVerdict, route, usage }: Context): boolean => newapiVerdict === 'accepted' || (route.errors === 'gemini' && usage !== null);
 
 /** Of each two charges of a rule, the token's own and its address's, the one with less room. */
 function tighter(charges: readonly Charge[], taken: boolean): readonly Charge[] {

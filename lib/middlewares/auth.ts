@@ -33,9 +33,9 @@ function passthrough(deps: Deps): Handler {
 /** NewAPI's answer to a model route proves a caller's own token; its 401 withdraws the proof. */
 function learn(core: Core, { verified }: Deps): Finisher {
   return function learnVerdict(context) {
-    const { token, vouched, key } = context;
-    if (token === null || vouched === null || key !== null) return;
-    if (vouched === 'accepted') return verified.accept(token.id);
+    const { token, newapiVerdict, key } = context;
+    if (token === null || newapiVerdict === null || key !== null) return;
+    if (newapiVerdict === 'accepted') return verified.accept(token.id);
     verified.drop(token.id);
     logFailure(context, core, 'refused_by_newapi');
   };

@@ -4,7 +4,7 @@ import type { CorsConfig } from '../../types/config.d.ts';
 import type { Context } from '../request/request.ts';
 import type { Middleware } from './middleware.ts';
 
-/** Answers preflights and marks answers for browsers. Without a `cors` section NewAPI's own CORS passes untouched. */
+/** Answers preflights and adds CORS fields to answers. Without a `cors` section NewAPI's own CORS fields pass unchanged. */
 export const cors: Middleware = {
   name: 'cors',
   create(core, { admin }) {
@@ -13,7 +13,7 @@ export const cors: Middleware = {
     const apply = corsMiddleware(optionsOf(config));
     return {
       handle: function corsHandler(context, next) {
-        // No other origin's page may use the admin API.
+        // Pages of other origins may not use the admin API.
         if (admin !== null && admin.owns(context)) return next();
         const recorder = new Recorder(context);
         apply(context.req as Parameters<typeof apply>[0], recorder as unknown as Parameters<typeof apply>[1], next);
@@ -39,12 +39,12 @@ function optionsOf(config: CorsConfig): CorsOptions {
   };
 }
 
-/** The upstream's own CORS ends where ours begins. */
+/** The upstream's own CORS fields are replaced by those of the configuration. */
 function removeTheirs(head: string[]): void {
   for (let at = head.length - 2; at >= 0; at -= 2) if (/^access-control-/i.test(head[at] as string)) head.splice(at, 2);
 }
 
-/** The upstream's `Vary` takes ours in, each name once: of two lines some caches read one. */
+/** Joins `Vary` into the upstream's field, each name once: some caches read only one of two lines. */
 function joinVary({ extraHead }: Context, head: string[]): void {
   const ours = extraHead === null ? -1 : fieldIn(extraHead, 'vary');
   const theirs = fieldIn(head, 'vary');
@@ -54,10 +54,10 @@ function joinVary({ extraHead }: Context, head: string[]): void {
   if (!listed.includes('*') && !listed.includes(name.toLowerCase())) head[theirs + 1] += `, ${name}`;
 }
 
-/** Where a field of that name stands in a flat head, or -1. */
+/** @returns the index of a field in a flat head, or -1. */
 const fieldIn = (head: readonly string[], lower: string): number => head.findIndex((field, index) => index % 2 === 0 && field.toLowerCase() === lower);
 
-/** Stands in for the response, so that the answer's head can still be written once and flat. */
+/** Takes the place of the response for the `cors` package, so that the head is still written once, as one flat list. */
 class Recorder implements Pick<ServerResponse, 'statusCode'> {
   statusCode = 200;
   readonly #context: Context;

@@ -7,12 +7,12 @@ import type { GuardReason } from '../telemetry/telemetry.ts';
 import type { Deps, Middleware } from './middleware.ts';
 import type { BanIndex } from '../registry/registry.ts';
 
-/** How long somebody who is cut off may take to read why, milliseconds. */
+/** Time in which a client that is cut off may read the reason, milliseconds. */
 const grace = 500;
-/** One ban, and one list, is heard of once in this time, however often it refuses, milliseconds. */
+/** The event log gets one line for each ban and list in this time, however often it refuses, milliseconds. */
 const quiet = 60_000;
 
-/** Bans, lists of addresses, shares of connections, and new work while the machine is short of something: the cheapest refusal. */
+/** Refuses by bans, address lists and connection limits, and new work while the machine is short of a resource. */
 export const guard: Middleware = {
   name: 'guard',
   create(core, deps) {
@@ -90,12 +90,12 @@ class CallerRules {
   }
 }
 
-/** What a model, a session or a task is asked to do. Looking after a task that runs already is no new work. */
+/** Requests to a model, new sessions and new tasks. Polling for a task that runs already is no new work. */
 function isNewWork({ route: { class: kind }, req: { method } }: Context): boolean {
   return kind === 'model' || kind === 'realtime' || (kind === 'task' && method !== 'GET' && method !== 'HEAD');
 }
 
-/** The connection stays: a client that has to open another would cost more than its refusal. */
+/** Keeps the connection open: a client that has to open another costs more than its refusal. */
 function shed(context: Context, { resources, metrics }: Deps): boolean {
   if (!context.refuse('resources', new HeimdallError('overloaded', { retryAfter: resources.retryAfter }))) return false;
   metrics.refusedByGuard('resources');
@@ -105,7 +105,7 @@ function shed(context: Context, { resources, metrics }: Deps): boolean {
 const banning = (reason: Verdict['reason'], by: Ban): Verdict => ({ rule: 'ban', reason, code: 'banned', by });
 
 /**
- * Refuses a banned key, once it is known whose it is.
+ * Refuses a banned gateway key. Called by `auth`, which knows the key.
  * @returns true when the request was answered.
  */
 export function refusesKey(context: Context, deps: Deps): boolean {
@@ -117,7 +117,7 @@ const heard = new WeakMap<object, number>();
 
 function refuse(context: Context, deps: Deps, { rule, reason, code, by }: Verdict): boolean {
   const { core, ip, peer, key, token, time, res } = context;
-  // A proxy keeps its connections, they carry others too.
+  // The connections of a proxy carry other clients too.
   if (!core.observe && peer === ip) res.shouldKeepAlive = false;
   if (!context.refuse(rule, new HeimdallError(code))) return false;
   deps.metrics.refusedByGuard(reason);
@@ -129,7 +129,7 @@ function refuse(context: Context, deps: Deps, { rule, reason, code, by }: Verdic
   return true;
 }
 
-/** Ends what is under way for whom a ban concerns by now, or whose key is good no longer. A gate that observes refuses nothing. */
+/** Ends the requests in hand of callers that are banned by now, or whose key is no longer valid. Not with `mode: observe`. */
 function cutOff(core: Core, deps: Deps): void {
   if (core.observe || core.closed) return;
   const told: Context[] = [];
@@ -137,11 +137,11 @@ function cutOff(core: Core, deps: Deps): void {
   for (const context of core.inFlight) {
     const ban = banOf(context, banned);
     const problem = ban === null && context.grant !== null ? deps.keys.problemOf(context.grant) : null;
-    if ((ban === null && problem === null) || context.finished || context.outside) continue;
+    if ((ban === null && problem === null) || context.finished || context.viaAdminListener) continue;
     const { id: requestId, ip, key, token, route } = context;
-    const who = { requestId, ip, key, token: token?.id ?? null, route: route.template };
-    if (ban === null) core.log.warn({ ...who, reason: problem }, 'key.cut');
-    else core.log.warn({ ...who, ban: ban.id, reason: ban.reason }, 'ban.cut');
+    const caller = { requestId, ip, key, token: token?.id ?? null, route: route.template };
+    if (ban === null) core.log.warn({ ...caller, reason: problem }, 'key.cut');
+    else core.log.warn({ ...caller, ban: ban.id, reason: ban.reason }, 'ban.cut');
     const error = new HeimdallError(ban === null ? 'invalid_credential' : 'banned');
     context.errorCode ??= error.code;
     if (context.outcome === 'served') context.outcome = 'refused';

@@ -5,9 +5,9 @@ import { type Deps, type Middleware, servedBeside } from './middleware.ts';
 const json = ['Content-Type', 'application/json', 'Cache-Control', 'no-store'];
 
 /**
- * Health, as the original gateway answers it: `/health` and `/health/live` while the process serves, NewAPI down included;
- * `/health/ready` says 503 while draining or when no target can be expected to answer, and how configured routes that have
- * checks are. Needs no slot, key or upstream.
+ * Health, in the form of the original gateway. `/health` and `/health/live` answer 200 while the process serves, also when NewAPI
+ * is down. `/health/ready` answers 503 while draining or when no target can be expected to answer, and lists configured routes
+ * with health checks. Needs no slot, key or upstream.
  */
 export const live: Middleware = {
   name: 'live',
@@ -47,7 +47,7 @@ function routesShown({ routeHealth }: Deps): object {
   return shown.length === 0 ? {} : { routes: Object.fromEntries(shown.map(({ path, status }) => [path, status])) };
 }
 
-/** The answer of `/health`. */
+/** Answers `/health`. */
 export function alive(context: Context): void {
   const timestamp = Math.floor(context.time / 1000);
   context.answer(200, [...json], JSON.stringify({ status: 'healthy', service: 'Heimdall Security Gateway', timestamp }));

@@ -1,6 +1,6 @@
 import type { Middleware } from './middleware.ts';
 
-/** One access line and one record for every request, however it ended; written off the request's path. */
+/** Writes one access line and one record for every request, however it ended; after the answer. */
 export const logging: Middleware = {
   name: 'logging',
   create(core, deps) {

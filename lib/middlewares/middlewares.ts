@@ -1,4 +1,4 @@
-// The parts of the chain, one file each, and the contract they fulfil.
+// The parts of the chain, one file each, and their contract.
 
 export { auth } from './auth.ts';
 export { body } from './body.ts';

@@ -2,37 +2,37 @@ import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import { AddressSet, networkOf, parseAddress } from '../identity/identity.ts';
 
-/** A server may have accepted this many times what an address may hold before its sockets are closed unheard. */
-const unheard = 2;
+/** A peer with this many times its share of connections has further ones closed before they are read. */
+const closedUnread = 2;
 
 /**
- * Counts the connections each peer holds open (IPv6 by its /56), from their first packet to their end, whatever is spoken on
- * them. Peers in `trust_proxy` carry many clients and are not counted.
+ * Counts the open connections of each peer (IPv6 by its /56), whatever protocol they carry. Peers in `trust_proxy` carry many
+ * clients and are not counted.
  */
 export class Connections {
   readonly #limit: number;
   readonly #trust: AddressSet;
-  readonly #closeUnheard: boolean;
+  readonly #closeUnread: boolean;
   readonly #watched = new WeakSet<Server>();
   readonly #open = new Map<string, number>();
-  /** By both ends, since TLS shows requests another socket than the server. True for one beyond the limit. */
+  /** By the addresses of both ends, since with TLS requests have another socket than the server. True: beyond the limit. */
   readonly #sockets = new Map<string, boolean>();
 
   /** @param limit `guard.connections_per_address`. @param trustProxy peers that are not counted. */
   constructor(limit: number, trustProxy: readonly string[], observe: boolean) {
     this.#limit = limit;
     this.#trust = new AddressSet(trustProxy);
-    this.#closeUnheard = !observe;
+    this.#closeUnread = !observe;
   }
 
-  /** Counts from now on; without it a connection counts from its first request. */
+  /** Counts the connections of a server from their start; without it a connection counts from its first request. */
   watch(server: Server): void {
     if (this.#watched.has(server)) return;
     this.#watched.add(server);
     server.on('connection', (socket: Socket) => {
       this.exceeds(socket);
-      // One that never says anything would otherwise cost a place until its head is overdue.
-      if (this.#closeUnheard && this.#held(socket) > unheard * this.#limit) socket.destroy();
+      // A connection that stays silent would otherwise be held until its head is overdue.
+      if (this.#closeUnread && this.#held(socket) > closedUnread * this.#limit) socket.destroy();
     });
   }
 
@@ -64,7 +64,7 @@ export class Connections {
   }
 }
 
-/** Null for a socket that is over, or no TCP. */
+/** Null for a closed socket, or one that is not TCP. */
 function endsOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): string | null {
   return remotePort === undefined ? null : `${remoteAddress ?? ''} ${remotePort} ${localAddress ?? ''} ${localPort ?? ''}`;
 }

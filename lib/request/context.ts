@@ -12,13 +12,14 @@ import { HeimdallError, render, renderEvent, type ErrorCode } from '../errors.ts
 import { clientOf, deviceFingerprint, networkOf } from '../identity/identity.ts';
 import type { Connections } from './connections.ts';
 
-/** The order in which a finished request is put away. */
+/** The stages of putting away a finished request, in their order. */
 export const stages = ['settle', 'release', 'record', 'metrics'] as const;
-/** A step of putting a request away. */
+/** One of them. */
 export type Stage = (typeof stages)[number];
 
-/** Adds fields to an answer's one head, a flat name, value list. */
+/** Adds fields to the head of an answer, a flat list of names and values. */
 export type HeadPart = (context: Context, head: string[]) => void;
+/** Runs once for a finished request. */
 export type Finisher = (context: Context) => void;
 
 /** What all requests of one gate share. */
@@ -26,11 +27,11 @@ export interface Core {
   readonly config: Config;
   readonly clock: Clock;
   readonly log: Logger;
-  /** `mode: observe`: rules decide and are recorded, nothing is refused. */
+  /** `mode: observe`: decisions are recorded, and no rule refuses a request. */
   readonly observe: boolean;
   /** Set once by `close()`; readiness fails and answers close their connections. */
   draining: boolean;
-  /** Set once the drain is over: what a host still sends here is refused. */
+  /** Set when the drain is over: requests that a host still sends are refused. */
   closed: boolean;
   readonly inFlight: RequestList;
   /** Null without `guard.connections_per_address`. */
@@ -60,26 +61,28 @@ export interface Exchange {
   look(now: number): void;
 }
 
-/** Looks at bytes on their way, for the record. */
+/** Sees bytes that pass, for the record. */
 export interface Tap {
-  /** A piece of a request's body that streams. */
+  /** Takes a chunk of a streaming request body. */
   body(chunk: Buffer): void;
-  /** The head of the answer that is to come. */
+  /** Takes the head of the answer. */
   head(head: readonly string[]): void;
+  /** Takes a chunk of the answer's body. */
   answer(chunk: Buffer): void;
 }
 
-/** Something taken for a request that must be given back once, whatever happens to it. */
+/** A share taken for a request. It is given back once, however the request ends. */
 export interface Holding {
   release(): void;
 }
 
-/** A WebSocket handshake on its way through the chain. */
+/** A WebSocket handshake: its socket and the bytes that came behind its head. */
 export interface Upgrade {
   readonly socket: Duplex;
   readonly head: Buffer;
 }
 
+/** A request with what the gate and its host put on it. */
 export type GateRequest = IncomingMessage & {
   heimdall?: Context;
   heimdallUpgrade?: Upgrade;
@@ -89,8 +92,10 @@ export type GateRequest = IncomingMessage & {
   rawBody?: unknown;
 };
 
+/** How a request ended, for its record. */
 export type Outcome = 'served' | 'refused' | 'upstream_error' | 'aborted' | 'interrupted';
 
+/** Goes on with the next part, or, with an error, with the error handler. */
 export type Next = (error?: unknown) => void;
 /** An Express handler. */
 export type RequestHandler = (req: GateRequest, res: ServerResponse, next: Next) => void;
@@ -100,8 +105,8 @@ export type ErrorHandler = (error: unknown, req: GateRequest, res: ServerRespons
 const noRules: readonly string[] = [];
 
 /**
- * One request on its way through the gate: identity, decisions, times, and the only way to answer.
- * It owns the one `close` listener, so that finishers run once and in order on every exit.
+ * One request on its way through the gate: identity, decisions, times, and the only methods that answer it. It has the only
+ * `close` listener, so that finishers run once and in order however the request ends.
  */
 export class Context implements RequestInfo {
   readonly core: Core;
@@ -112,47 +117,54 @@ export class Context implements RequestInfo {
   readonly id: string;
   /** Unix milliseconds. */
   readonly time: number;
+  /** Monotonic, milliseconds. */
   readonly startedAt: number;
-  /** Where the list of requests in hand keeps it. */
+  /** Its index in the list of requests in hand. */
   place = 0;
 
+  /** The client's address, as far as trusted peers name it. */
   ip = '';
+  /** The address at the other end of the socket. */
   peer = '';
+  /** The forwarded chain as received, with the peer at its end. */
   forwardedFor = '';
-  /** Most of the gate's callers share this address: a proxy in front is not trusted. */
+  /** Most callers share this address: it is that of a proxy which `trust_proxy` does not name. */
   collapsed = false;
   proto = 'http';
   host = '';
+  /** The path by which the request is judged: decoded, without empty and dot segments. */
   path = '';
-  /** The query as it came, with its `?`, or empty. */
+  /** The query as received, with its `?`, or empty. */
   query = '';
-  /** Path and query as they leave for NewAPI by the proxy. */
+  /** Path and query that the proxy sends to NewAPI. */
   forwardPath = '';
-  /** Gives the request its own URL and headers back, once the proxy has its copy of ours. */
+  /** Puts the URL and headers as received back on `req`, after the proxy has copied those to send. */
   restore: (() => void) | null = null;
   route!: Route;
-  /** It came to the admin API's own door, not through the chain: bans and lists say nothing of it. */
-  outside = false;
-  /** JA4 fingerprint of the TLS handshake, where somebody saw it. */
+  /** Came by the admin API's own listener, not through the chain: bans and address lists do not apply. */
+  viaAdminListener = false;
+  /** JA4 fingerprint of the TLS handshake, where the gate or a trusted peer saw it. */
   ja4: string | null = null;
-  /** ISO 3166 code that a trusted peer named. */
+  /** ISO 3166 code named by a trusted peer. */
   country: string | null = null;
   token: TokenIdentity | null = null;
-  /** Two carriers named different credentials, so NewAPI's verdict cannot be tied to `token`. */
+  /** The request carries two different credentials, so NewAPI's verdict cannot be tied to `token`. */
   ambiguous = false;
+  /** Name of the gateway key or JWT caller. */
   key: string | null = null;
-  /** The gateway key that let the caller in, with its limits; null for JWTs and NewAPI's own tokens. */
+  /** The gateway key of the caller, with its limits; null for JWTs and NewAPI's own tokens. */
   grant: GatewayKey | null = null;
-  /** Sent to NewAPI instead of the caller's own, when a gateway key has one. */
+  /** The credential sent to NewAPI in place of the caller's; null: the caller's own. */
   upstreamCredential: string | null = null;
-  /** It carries a credential of the gate's own where none is asked for, or a JWT nobody let in: neither is NewAPI's to see. */
+  /** Credentials are not forwarded: one of them is a gateway key on a route that needs none, or a JWT that was refused. */
   withheld = false;
+  /** The credential is proved: by the gate, or by an earlier answer of NewAPI. */
   verified = false;
 
   body: Buffer | null = null;
-  /** Set when the body is larger than `server.buffer_body_bytes`: it streams, and cannot be sent twice. */
+  /** A body larger than `server.buffer_body_bytes`: it streams, and cannot be sent again. */
   bodyStream: Readable | null = null;
-  /** Bytes of a body that count against `server.max_inflight_bytes`. */
+  /** Bytes of the body that count against `server.max_inflight_bytes`. */
   heldBytes = 0;
   /** Milliseconds spent waiting for the caller's body. */
   bodyWait = 0;
@@ -160,57 +172,61 @@ export class Context implements RequestInfo {
   /** Byte offsets of the model's JSON string in `body`, quotes included. */
   modelSpan: readonly [number, number] | null = null;
   stream = false;
-  /** Most completion tokens the body asks for, of all its choices together; null when it names no bound. */
+  /** The most completion tokens that the body asks for, of all its choices together; null without a bound. */
   maxTokens: number | null = null;
-  /** Readers may differ in what the body asks for: a control key twice or in other letters, a coding nobody here can read, or a body too large to be looked into. */
+  /** Readers may understand the body differently: a control key comes twice or in other letters, the coding is unknown, or the body is too large to be inspected. */
   bodyAmbiguous = false;
-  /** Limits count what the answer uses: an upstream has to be asked for it where the caller has not. */
+  /** Limits count the usage of the answer: the upstream is asked for it where the caller has not asked. */
   measured = false;
-  /** The upstream was asked for usage in the caller's place, so the chunk that tells it is not for the caller. */
+  /** The gate has asked the upstream for usage, so the chunk that holds it is not sent to the caller. */
   usageAdded = false;
   /** An upstream refused the request because it asked for usage: it is not asked again. */
   usageRefused = false;
 
   /** The charges of this request against its limits, until its end settles them; belongs to the room of limits. */
   reservation: object | null = null;
-  /** Tokens limits had reserved for it, and what it used of them, once it is settled; null without a limit on tokens. */
+  /** Tokens that limits reserved, and, once settled, tokens used; null without a limit on tokens. */
   tokensReserved: number | null = null;
   tokensSettled = 0;
   /** Its slot, or its place in the queue. */
   slot: Holding | null = null;
-  /** Place in the queue at arrival, 0 for who ran at once; null for who has not come through it. */
+  /** Place in the queue at arrival; 0: no wait; null: the request does not queue. */
   queuePosition: number | null = null;
   /** Milliseconds waited for a slot. */
   queueWait = 0;
 
   exchange: Exchange | null = null;
+  /** Name of the target that was asked last. */
   target: string | null = null;
   attempts = 0;
-  /** The model the answering target was asked for. */
+  /** The model that the answering target was asked for. */
   servedModel: string | null = null;
   usage: Usage | null = null;
   /** US dollars, where a price is known. */
   cost: number | null = null;
   upstreamRequestId: string | null = null;
-  /** What NewAPI's answer says of the caller's own token. */
-  vouched: 'accepted' | 'refused' | null = null;
+  /** What NewAPI's answer says about the caller's own token. */
+  newapiVerdict: 'accepted' | 'refused' | null = null;
 
   status = 0;
   outcome: Outcome = 'served';
   errorCode: ErrorCode | null = null;
+  /** Rules that would have refused the request with `mode: enforce`. */
   rules: string[] | null = null;
   bytesIn = 0;
   bytesOut = 0;
-  /** Milliseconds since the start at which the request left for the upstream it was answered by. */
+  /** Milliseconds from the start until the request was sent to the upstream that answered it. */
   sentAt: number | null = null;
-  /** Milliseconds since the start of the upstream's first byte that counted. */
+  /** Milliseconds from the start until the first byte of the upstream's answer that counted. */
   answeredAt: number | null = null;
+  /** Milliseconds from the start until the head of the answer was written. */
   headAt: number | null = null;
+  /** Milliseconds from the start to the end. */
   duration = 0;
   finished = false;
-  /** What the record wants to see of bytes that pass; null when nothing. */
+  /** Sees the bytes that pass, for the record; null when none are recorded. */
   tap: Tap | null = null;
-  /** Fields a part wants in the head whatever the answer is; flat. */
+  /** Fields that parts add to the head of any answer; a flat list. */
   extraHead: string[] | null = null;
 
   #fairnessKey: string | null = null;
@@ -264,8 +280,8 @@ export class Context implements RequestInfo {
   }
 
   /**
-   * Milliseconds the gate itself added until the head of an upstream's answer went out, without the time in which it waited for
-   * the caller's body or for the upstream. Null without an upstream's answer.
+   * Milliseconds that the gate itself added until the head of an upstream's answer was written, without the time in which it
+   * waited for the caller's body or for the upstream. Null without an upstream's answer.
    */
   get overhead(): number | null {
     const { sentAt, answeredAt, headAt, bodyWait } = this;
@@ -279,7 +295,7 @@ export class Context implements RequestInfo {
   }
 
   /**
-   * Refuses the request by a rule, unless the gate only observes: then the rule is recorded and the caller goes on.
+   * Refuses the request by a rule. With `mode: observe` the rule is recorded and the request goes on.
    * @returns true when the request was answered and the part must stop.
    */
   refuse(rule: string, error: HeimdallError): boolean {
@@ -296,7 +312,7 @@ export class Context implements RequestInfo {
     const shape = this.route?.errors ?? 'openai';
     const head = ['Content-Type', 'application/json'];
     if (error.retryAfter !== null) head.push('Retry-After', String(error.retryAfter));
-    // An SDK's own retries would multiply ours.
+    // Retries of an SDK would multiply those of the gate.
     if (!error.retryable || this.attempts > 1) head.push('x-should-retry', 'false');
     this.answer(error.status, head, render(error, shape, this.id));
   }
@@ -341,24 +357,24 @@ export class Context implements RequestInfo {
     this.res.writeHead(status, head);
   }
 
-  /** Ends an answer that has begun and cannot be completed. A clean end would pass for success. */
+  /** Ends an answer that has begun and cannot be completed. A clean end would look like success. */
   interrupt(error: HeimdallError): void {
     this.outcome = error.code === 'upstream_interrupted' ? 'upstream_error' : this.outcome;
     if (this.res.writableEnded || this.res.destroyed) return;
     if (!this.eventStream) return void this.res.destroy();
-    // The upstream may have died within a line: a blank one ends it, or it would swallow the error.
+    // The upstream may have died within a line. A blank line ends that line, or it would swallow the error.
     this.res.end(`\n\n${renderEvent(error, this.route.errors, this.id)}`);
   }
 
-  /** The answer is an SSE stream, so an error can still be said inside it. */
+  /** The answer is an SSE stream, so an error can still be sent inside it. */
   eventStream = false;
-  /** A stream's head went out before any upstream had answered. */
+  /** The head of a stream was sent before any upstream had answered. */
   prelude = false;
 
-  /** The socket is no longer ours to answer on: the upstream speaks on it. */
+  /** The socket belongs to the upstream's side of a WebSocket: the gate must not answer on it. */
   handedOver = false;
 
-  /** A later `close` of the handed-over socket ends the request; `res` stays silent after a hand-over. */
+  /** Gives the socket to the proxy. Its `close` ends the request: `res` emits nothing any more. */
   handOver(socket: Duplex): void {
     this.handedOver = true;
     this.res.detachSocket(this.req.socket);

@@ -1,14 +1,13 @@
 import type { Server } from 'node:http';
-import type { Context } from './context.ts';
-import type { Core } from './context.ts';
+import type { Context, Core } from './context.ts';
 import { HeimdallError } from '../errors.ts';
 
-/** How often a drain looks again, milliseconds. */
+/** Time between two looks of a drain, milliseconds. */
 const lookEvery = 50;
 
 /**
- * Waits until no request is in hand, WebSockets included, then cuts what is left.
- * @param servers stop listening at once; their idle connections are closed as they become idle.
+ * Waits until no request is in hand, WebSockets included, then cuts off those that remain.
+ * @param servers stop listening at once; their connections are closed as they become idle.
  * @param timeout milliseconds.
  */
 export async function drained(core: Core, servers: ReadonlySet<Server>, timeout: number): Promise<void> {
@@ -18,14 +17,14 @@ export async function drained(core: Core, servers: ReadonlySet<Server>, timeout:
     for (const server of servers) server.closeIdleConnections();
     await new Promise<void>((resolve) => core.clock.setTimeout(resolve, lookEvery));
   }
-  if (core.inFlight.size > 0) await cutAll(core);
+  if (core.inFlight.size > 0) await cutOffAll(core);
   for (const server of servers) server.closeAllConnections();
 }
 
-/** Who waits is told so, who reads sees a broken answer; all are put away before the logs close. */
-async function cutAll({ inFlight, log }: Core): Promise<void> {
+/** Waiting clients get the error, reading clients a broken answer. All requests finish before the logs close. */
+async function cutOffAll({ inFlight, log }: Core): Promise<void> {
   log.warn({ requests: inFlight.size }, 'drain.cut');
-  for (const context of inFlight) tell(context);
+  for (const context of inFlight) cutOff(context);
   await new Promise((resolve) => setImmediate(resolve));
   for (const context of inFlight) {
     context.req.socket.destroy();
@@ -33,7 +32,7 @@ async function cutAll({ inFlight, log }: Core): Promise<void> {
   }
 }
 
-function tell(context: Context): void {
+function cutOff(context: Context): void {
   if (context.res.headersSent && !context.handedOver && context.outcome === 'served') context.outcome = 'interrupted';
   context.cutOff(new HeimdallError('shutting_down'));
 }

@@ -1,4 +1,4 @@
-// One request on its way through the gate, and all requests in hand.
+// One request on its way through the gate, all requests in hand, and the server's events that bring requests.
 
 export { attach, refuse } from './attach.ts';
 export { Connections } from './connections.ts';

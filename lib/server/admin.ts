@@ -8,13 +8,13 @@ import { tlsOptions } from './tls.ts';
 
 const loopback = new AddressSet(['loopback']);
 const maxConnections = 256;
-/** A request's headers and body together, milliseconds. */
+/** Time for the headers and body of a request, milliseconds. */
 const patience = 30_000;
 
 const configured = new WeakMap<Gate, Promise<string | null>>();
 
 /**
- * Opens the admin API at `admin.listen`, once; the gate's own port then answers admin paths to callers on this machine alone.
+ * Opens the admin API at `admin.listen`, once. The gate's own port then answers admin paths only to callers on this machine.
  * `gate.close()` closes it.
  * @returns the API's URL, or null when no address or no token is configured.
  * @throws when the address cannot be listened on.
@@ -34,7 +34,7 @@ export function openConfigured(gate: Gate): Promise<string | null> {
 
 /**
  * Opens the admin API on this machine at the port after the gate's, unless `admin.listen` says otherwise.
- * @returns the API's URL, or null: without a token, with an `admin.listen`, or when the port cannot be had, which a warning says.
+ * @returns the API's URL. Null without a token, with an `admin.listen`, or when the port cannot be opened, which is logged.
  */
 export async function openBeside(gate: Gate, gatePort: number): Promise<string | null> {
   const { core } = internalsOf(gate);
@@ -52,7 +52,7 @@ export async function openBeside(gate: Gate, gatePort: number): Promise<string |
 
 async function open(gate: Gate, address: Address): Promise<string> {
   const { core, servers, admin } = internalsOf(gate);
-  // SECURITY: before it is known whether the address can be had: who wants one for the API does not want it in public.
+  // SECURITY: called before the address is opened: where the API has an address of its own it must not be public, even if that fails.
   const { server, scheme } = serverFor(core.config, address.host, admin.alone() as RequestListener);
   await listening(server, address);
   servers.add(server);
@@ -71,13 +71,13 @@ function addressOf(text: string): Address {
   return { host: text.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(text.slice(colon + 1)) };
 }
 
-/** The token must not cross a network in clear where there is a certificate; 127.0.0.1 has none of its own. */
+/** TLS where there is a certificate, so that the token does not cross a network in clear; not for loopback addresses. */
 function serverFor({ server: { tls, maxHeaderBytes, readTimeout } }: Config, host: string, handle: RequestListener): { server: Server; scheme: string } {
   const options = { maxHeaderSize: Math.min(maxHeaderBytes, 65_536), headersTimeout: Math.min(readTimeout, patience), requestTimeout: patience };
   const secure = tls !== null && host !== 'localhost' && !loopback.has(host);
   const server = secure ? createHttps({ ...options, ...tlsOptions(tls) }, handle) : createHttp(options, handle);
   server.maxConnections = maxConnections;
-  // The token is looked at before a body is asked for.
+  // The token is checked before the body is asked for.
   server.on('checkContinue', handle);
   return { server, scheme: secure ? 'https' : 'http' };
 }

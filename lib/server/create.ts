@@ -7,9 +7,8 @@ import { watchHandshakes } from './handshake.ts';
 import { tlsOptions, watchCertificate } from './tls.ts';
 
 /**
- * The server the standalone runs: HTTP, or HTTPS when `server.tls` is set, with every limit of the `server` section.
- * `gate.close()` closes it. With it the admin API's own address opens, where `admin.listen` names one; when that cannot be
- * had, the server emits an `error`.
+ * Makes the server of the standalone: HTTP, or HTTPS with `server.tls`, with every limit of the `server` section. `gate.close()`
+ * closes it. When it listens, the address of `admin.listen` opens too; if that fails, the server emits an `error`.
  * @throws when the certificate or its key cannot be used.
  */
 export function createServer(gate: Gate): Server {
@@ -18,15 +17,15 @@ export function createServer(gate: Gate): Server {
   const options: ServerOptions = {
     maxHeaderSize: limits.maxHeaderBytes,
     headersTimeout: limits.readTimeout,
-    // Node would answer without a host by itself, past the record.
+    // Node would answer a request without `Host` itself, and leave no record.
     requireHostHeader: false,
-    // Bodies have a pace instead of a deadline; `attach` watches it.
+    // A body has to keep a pace and has no deadline: `InFlight` checks it.
     requestTimeout: 0,
     keepAliveTimeout: limits.idleTimeout,
     connectionsCheckingInterval: Math.max(50, Math.min(5000, limits.readTimeout / 4)),
     noDelay: true,
   };
-  // Express passes by a target in which it finds no path, `x://y`.
+  // Express has no route for a target in which it finds no path, `x://y`.
   const handler = (req: IncomingMessage, res: ServerResponse): void => (gate as unknown as Handler)(req, res, () => refuse(core, req, res, 'invalid_target'));
   const server = limits.tls === null ? createHttp(options, handler) : createHttps({ ...options, handshakeTimeout: limits.readTimeout, ...tlsOptions(limits.tls) }, handler);
   if (limits.tls !== null) watchCertificate(core, limits.tls, server);

@@ -3,20 +3,20 @@ import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { helloIn, ja4Of, rememberHandshake } from '../identity/identity.ts';
 
-/** A real one comes in two or three; who sends it byte by byte only makes work. */
-const mostPieces = 50;
+/** A ClientHello comes in two or three chunks; a client that sends it byte by byte only causes work. */
+const maxChunks = 50;
 
 type Listener = (this: Server, socket: Socket) => void;
 
 /**
- * Looks at the ClientHello of every connection before TLS does, and remembers its JA4 for the requests that follow. Node
- * shows it to nobody: the first bytes are read from the plain socket and put back, which TLS takes for received.
- * @param server just made: nobody else listens for its connections yet.
+ * Reads the ClientHello of every connection before TLS does, and remembers its JA4 for the requests that follow. Node has no API
+ * for it: the first bytes are read from the plain socket and put back, and TLS reads them as just received.
+ * @param server just made: no other listener waits for its connections yet.
  * @param patience milliseconds within which the ClientHello must be there.
  */
 export function watchHandshakes(server: Server, patience: number): void {
   const [secure] = server.listeners('connection') as [Listener];
-  /** Until the handshake is done, by the client's end of the connection. */
+  /** JA4 by the client's end of the connection, until the handshake is done. */
   const pending = new Map<string, string>();
   server.removeListener('connection', secure);
   server.on('connection', (socket: Socket) => {
@@ -31,7 +31,7 @@ export function watchHandshakes(server: Server, patience: number): void {
       secure.call(server, socket);
     });
   });
-  // Ahead of HTTP's own listener: a request may come with the handshake's last bytes.
+  // Before HTTP's own listener: a request may come with the last bytes of the handshake.
   server.prependListener('secureConnection', (socket: TLSSocket) => {
     const ja4 = pending.get(endOf(socket));
     if (ja4 !== undefined) rememberHandshake(socket, ja4);
@@ -41,7 +41,7 @@ export function watchHandshakes(server: Server, patience: number): void {
 
 const endOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress ?? ''} ${remotePort ?? 0}`;
 
-/** Collects bytes until they are a ClientHello, or certainly none. */
+/** Collects bytes until they are a ClientHello, or cannot become one. */
 function readHello(socket: Socket, patience: number, done: (bytes: Buffer) => void): void {
   const chunks: Buffer[] = [];
   const leave = (): void => void socket.destroy();
@@ -51,7 +51,7 @@ function readHello(socket: Socket, patience: number, done: (bytes: Buffer) => vo
     if (chunk === null) return;
     chunks.push(chunk);
     const bytes = chunks.length === 1 ? chunk : Buffer.concat(chunks);
-    if (helloIn(bytes) === 'more' && chunks.length < mostPieces) return;
+    if (helloIn(bytes) === 'more' && chunks.length < maxChunks) return;
     stop();
     done(bytes);
   };

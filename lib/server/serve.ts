@@ -9,19 +9,19 @@ import { createServer } from './create.ts';
 export interface Serving {
   readonly gate: Gate;
   readonly server: Server;
-  /** Where it listens, for example `http://127.0.0.1:8000`. */
+  /** Its address, for example `http://127.0.0.1:8000`. */
   readonly url: string;
   /** The admin API's own URL, for example `http://127.0.0.1:8001/heimdall/api`; null when it has none. */
   readonly adminUrl: string | null;
 }
 
 /**
- * Runs a gate as a process of its own: listens, says where, and drains on SIGTERM and SIGINT. A second signal ends it at
+ * Runs a gate as a process of its own: listens, prints its address, and drains on SIGTERM and SIGINT. A second signal ends it at
  * once. NewAPI need not be up.
- * @throws ConfigError, or an error that says why nothing could be listened on.
+ * @throws ConfigError, or an error that says why the address could not be opened.
  */
 export async function serve(config?: ConfigInput | Config): Promise<Serving> {
-  // Nobody may read what is said here any more: a closed pipe must not end the process.
+  // A closed output pipe must not end the process.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   const gate = heimdall(config);
   const { server, adminUrl } = await open(gate);
@@ -31,11 +31,11 @@ export async function serve(config?: ConfigInput | Config): Promise<Serving> {
   if (adminUrl !== null) process.stderr.write(`The admin API is at ${adminUrl}\n`);
   else if (gate.config.admin.token !== null) process.stderr.write(`The admin API has no address of its own: it is at ${url}${gate.config.admin.path}/api${gate.config.admin.listen === false ? '' : ', for callers on this machine alone'}\n`);
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop(gate));
-  void look(gate);
+  void reportUpstream(gate);
   return { gate, server, url, adminUrl };
 }
 
-/** The admin API's address by configuration comes first: a gate without it should not serve. */
+/** Opens a configured admin address first: without it the gate should not serve. */
 async function open(gate: Gate): Promise<{ server: Server; adminUrl: string | null }> {
   try {
     await openJournal(gate);
@@ -49,14 +49,14 @@ async function open(gate: Gate): Promise<{ server: Server; adminUrl: string | nu
   }
 }
 
-/** Where requests may not be served unrecorded, there is nothing to listen for without the journal. */
+/** Where every request must be recorded, the gate does not listen without the journal. */
 async function openJournal(gate: Gate): Promise<void> {
   const { durability, onFull } = gate.config.audit;
   if (durability === 'strict' || onFull === 'refuse') await internalsOf(gate).journal.open();
 }
 
-/** Says plainly when NewAPI is down; it may be the one that starts later. */
-async function look(gate: Gate): Promise<void> {
+/** Prints when NewAPI is down; it may start later. */
+async function reportUpstream(gate: Gate): Promise<void> {
   if (await internalsOf(gate).hasTarget()) return;
   process.stderr.write(`Nothing answers at ${gate.config.newapi.baseUrl}: until it does, requests fail with 502. The gate itself is up and looks again at every request.\n`);
 }

@@ -22,10 +22,10 @@ export function tlsOptions(config: TlsConfig): TlsOptions {
 }
 
 const day = 86_400_000;
-/** Time left at which somebody should renew a certificate, milliseconds. */
+/** A certificate that ends within this time should be renewed, milliseconds. */
 const soon = 14 * day;
 
-/** Says once a day that the certificate ends within two weeks, until the server closes. */
+/** Logs once a day that the certificate ends within two weeks, until the server closes. */
 export function watchCertificate({ clock, log }: Core, { certPath }: TlsConfig, server: Server): void {
   let timer: Timer;
   const look = (): void => {
@@ -38,7 +38,7 @@ export function watchCertificate({ clock, log }: Core, { certPath }: TlsConfig, 
   server.once('close', () => clock.clearTimeout(timer));
 }
 
-/** Null for a file that is just being replaced; the server itself reads it at its start alone. */
+/** Null for a file that is being replaced at the moment; the server itself reads it only at its start. */
 function endOf(certPath: string): number | null {
   try {
     return Date.parse(new X509Certificate(readFileSync(certPath)).validTo);

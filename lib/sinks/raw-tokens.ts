@@ -31,8 +31,8 @@ export class RawTokens {
 }
 
 /** The credential that NewAPI got: the caller's own token, or the one configured for a gateway key. */
-function newapiCredential({ key, upstreamCredential, ambiguous, withheld, vouched, verified, req, path, query }: Context): string | null {
+function newapiCredential({ key, upstreamCredential, ambiguous, withheld, newapiVerdict, verified, req, path, query }: Context): string | null {
   if (key !== null) return upstreamCredential;
-  if (ambiguous || withheld || !(vouched === 'accepted' || (verified && vouched !== 'refused'))) return null;
+  if (ambiguous || withheld || !(newapiVerdict === 'accepted' || (verified && newapiVerdict !== 'refused'))) return null;
   return credentialOf(req.headers, path, query)?.value ?? null;
 }

@@ -195,7 +195,7 @@ function note(context: Context, status: number, head: readonly string[]): void {
   context.answeredAt = context.elapsed();
   context.target = 'newapi';
   context.upstreamRequestId = headerOf(head, 'x-oneapi-request-id');
-  if (status === 401 && context.route.credential && context.upstreamCredential === null) context.vouched = 'refused';
+  if (status === 401 && context.route.credential && context.upstreamCredential === null) context.newapiVerdict = 'refused';
 }
 
 /**
