@@ -44,7 +44,7 @@ export function wire(core: Core, hub: Hub, sinks: readonly Sink[]): Wired {
   const upstream = upstreamOf(core, metrics);
   const callers = callersOf(core);
   const { identify, verified, keys, redis, registry } = callers;
-  const { queue, bytes, series } = admission(core, verified);
+  const { queue, bodies, series } = admission(core, verified);
   metrics.expose(series);
   const resources = new Resources(core);
   metrics.watchResources(() => resources.usage());
@@ -72,7 +72,7 @@ export function wire(core: Core, hub: Hub, sinks: readonly Sink[]): Wired {
   const deps: Deps = {
     routeOf: upstream.routeOf, routes: upstream.routes, rows: upstream.rows, routeHealth: upstream.routeHealth, carry: upstream.carry, price: upstream.price,
     forward: recorded.admit(upstream.forward),
-    identify, keys, verified, registry, redis, limits, queue, bytes, resources, metrics, ready,
+    identify, keys, verified, registry, redis, limits, queue, bodies, resources, metrics, ready,
     inspector: new BodyInspector(config.server.bufferBodyBytes),
     admin: admin.paths,
     record: recorded.record, tap: recorded.tap, journal: recorded.journal, ingestion: recorded.ingestion,

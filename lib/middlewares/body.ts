@@ -16,14 +16,14 @@ export const body: Middleware = {
       if (route.body === 'none') return next();
       const taken = bodyTaken(req, core.log);
       if (taken instanceof HeimdallError) return context.fail(taken);
-      if (taken !== null) return deps.bytes.take(context, taken.length) ? inspect(context, taken, deps, next) : undefined;
+      if (taken !== null) return deps.bodies.take(context, taken.length) ? inspect(context, taken, deps, next) : undefined;
       if (context.headers['content-type'] !== 'application/json') {
         const wrongType = checkType(context);
         if (wrongType && context.refuse('body', wrongType)) return;
       }
       collect(context, core, deps, next);
     },
-    finish: { release: (context) => deps.bytes.give(context) },
+    finish: { release: (context) => deps.bodies.give(context) },
   }),
 };
 
@@ -36,7 +36,7 @@ function collect(context: Context, core: Core, deps: Deps, next: Next): void {
   const { bufferBodyBytes, maxBodyBytes } = core.config.server;
   const declared = Number(headers['content-length'] ?? 0);
   if (declared > maxBodyBytes) return context.fail(tooLarge(maxBodyBytes));
-  if (!deps.bytes.take(context, Math.min(declared, bufferBodyBytes))) return;
+  if (!deps.bodies.take(context, Math.min(declared, bufferBodyBytes))) return;
   if (headers.expect !== undefined) context.res.writeContinue();
   if (declared > bufferBodyBytes) return stream(context, [], maxBodyBytes, deps, next);
   const tap = declared > tapped ? deps.tap(context) : null;
@@ -44,7 +44,7 @@ function collect(context: Context, core: Core, deps: Deps, next: Next): void {
   const chunks: Buffer[] = [];
   let size = 0;
   const onData = (chunk: Buffer): void => {
-    if (declared === 0 && !deps.bytes.take(context, chunk.length)) return stop();
+    if (declared === 0 && !deps.bodies.take(context, chunk.length)) return stop();
     chunks.push(chunk);
     tap?.body(chunk);
     size += chunk.length;

@@ -9,7 +9,7 @@ import type { Context, Core, ErrorHandler, Finisher, HeadPart, Next, Stage, Tap 
 import type { BodyInspector } from '../http/http.ts';
 import type { Limits } from '../limits/limits.ts';
 import type { Metrics, Resources } from '../telemetry/telemetry.ts';
-import type { Bytes, Queue } from '../queue/queue.ts';
+import type { BodyBudget, Queue } from '../queue/queue.ts';
 import type { GatewayKeys, VerifiedTokens } from '../keys/keys.ts';
 import type { Redis } from '../platform/platform.ts';
 import type { KeyRegistry } from '../registry/registry.ts';
@@ -42,7 +42,7 @@ export interface Deps {
   readonly metrics: Metrics;
   readonly queue: Queue;
   /** Bodies in hand, in bytes. */
-  readonly bytes: Bytes;
+  readonly bodies: BodyBudget;
   /** Null without `admin.token`. */
   readonly admin: AdminPaths | null;
   readonly ingestion: Ingestion;

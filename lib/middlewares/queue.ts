@@ -22,7 +22,7 @@ export const queue: Middleware = {
         if (context.queuePosition === null) return;
         head.push('X-Queue-Position', String(context.queuePosition), 'X-Queue-Wait', String(context.queueWait));
       },
-      finish: { release: (context) => context.slot?.release() },
+      finish: { release: deps.queue.release },
     };
   },
 };

@@ -71,11 +71,6 @@ export interface Tap {
   answer(chunk: Buffer): void;
 }
 
-/** A share taken for a request. It is given back once, however the request ends. */
-export interface Holding {
-  release(): void;
-}
-
 /** A WebSocket handshake: its socket and the bytes that came behind its head. */
 export interface Upgrade {
   readonly socket: Duplex;
@@ -188,8 +183,8 @@ export class Context implements RequestInfo {
   /** Tokens that limits reserved, and, once settled, tokens used; null without a limit on tokens. */
   tokensReserved: number | null = null;
   tokensSettled = 0;
-  /** Its slot, or its place in the queue. */
-  slot: Holding | null = null;
+  /** Its slot, its place in the queue or its counted WebSocket; belongs to the room of the queue. */
+  slot: object | null = null;
   /** Place in the queue at arrival; 0: no wait; null: the request does not queue. */
   queuePosition: number | null = null;
   /** Milliseconds waited for a slot. */

@@ -1,8 +1,8 @@
 import { resolveConfig } from '../../lib/config/load.ts';
 import type { Context } from '../../lib/request/context.ts';
-import type { Core, Exchange, Holding } from '../../lib/request/context.ts';
+import type { Core, Exchange } from '../../lib/request/context.ts';
 import type { HeimdallError } from '../../lib/errors.ts';
-import { admission, type Admission } from '../../lib/queue/admission.ts';
+import { admission, type Admission } from '../../lib/queue/queue.ts';
 import type { ConfigInput } from '../../types/config.d.ts';
 import { fakeClock, type FakeClock } from '../support/clock.ts';
 import { recorder, type Recorder } from '../support/gate.ts';
@@ -37,7 +37,7 @@ export interface Desk extends Admission {
 }
 
 interface Loose {
-  slot: Holding | null;
+  slot: object | null;
   exchange: Exchange | null;
   queuePosition: number | null;
   queueWait: number;
@@ -78,7 +78,7 @@ export function desk(config: ConfigInput['queue'] = {}, { clock = fakeClock(), .
         live.delete(context);
         if (asked.state !== 'refused') asked.state = 'over';
         loose.exchange?.abort();
-        loose.slot?.release();
+        admitted.queue.release(context);
       },
     };
     live.add(context);

@@ -140,7 +140,7 @@ describe('the queue', () => {
     assert.equal(at.queue.view().active, 0);
   });
 
-  it('gives a stranger a lane of his own when NewAPI has accepted his token while he waits', () => {
+  it('gives a stranger a share of its own when NewAPI accepts its token while it waits', () => {
     const at = desk({ concurrency: 1 });
     const flood = Array.from({ length: 20 }, () => at.arrive('address:192.0.2.1', 'flood'));
     const other = at.arrive('address:192.0.2.1', 'other');

@@ -1,13 +1,13 @@
 import type { SeriesName } from '../config/config.ts';
 
-/** Why a request did not get a turn. `draining`: the gate shuts down; `websockets`: too many are open. */
+/** Why a request got no slot. `draining`: the gate shuts down; `websockets`: too many are open. */
 export const reasons = ['full', 'displaced', 'timeout', 'deadline', 'draining', 'websockets'] as const;
 export type Reason = (typeof reasons)[number];
 
 /** Upper bounds of the histogram of waits, seconds. */
 const bounds = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120];
 
-/** One metric as a scrape wants it, its names without the metrics' prefix. */
+/** One metric for a scrape, its names without the metrics' prefix. */
 export interface Series {
   readonly name: SeriesName;
   values(): { readonly metricName?: string; readonly labels: Readonly<Record<string, string | number>>; readonly value: number }[];
@@ -16,23 +16,23 @@ export interface Series {
 /** @param value read at a scrape. */
 export const gauge = (name: SeriesName, value: () => number): Series => ({ name, values: () => [{ labels: {}, value: value() }] });
 
-/** The counters as they are saved. */
+/** The counters in the state file. */
 export type Counters = Readonly<Record<'admitted' | 'waited' | 'left' | Reason, number>>;
 
-/** What has happened in a queue so far. */
-export class Tally {
+/** Counters of a queue. */
+export class QueueStats {
   admitted = 0;
-  /** Of those admitted, they had to wait. */
+  /** Admitted after a wait. */
   waited = 0;
-  /** Waiters whose client went away. */
+  /** Requests whose client left while they waited. */
   left = 0;
   readonly rejected = Object.fromEntries(reasons.map((reason) => [reason, 0])) as Record<Reason, number>;
   readonly #waits = new Float64Array(bounds.length);
   #waitSum = 0;
-  /** What earlier processes admitted. */
+  /** Admitted by earlier processes. */
   #before = { admitted: 0, waited: 0 };
 
-  /** Somebody has got a slot who had to wait for it. @param wait milliseconds. */
+  /** A request has got its slot after a wait. @param wait milliseconds. */
   admit(wait: number): void {
     this.admitted++;
     this.waited++;
@@ -40,7 +40,7 @@ export class Tally {
     for (let at = bounds.length - 1; at >= 0 && wait <= (bounds[at] as number) * 1000; at--) this.#waits[at] = (this.#waits[at] as number) + 1;
   }
 
-  /** Takes over the numbers of an earlier process; how long its requests waited is not among them. */
+  /** Takes over the counters of an earlier process; its waiting times are not saved. */
   restore(counters: Partial<Counters>): void {
     this.#before = { admitted: counters.admitted ?? 0, waited: counters.waited ?? 0 };
     this.left = counters.left ?? 0;

@@ -1,43 +1,43 @@
-/** The furthest a caller is sent away, seconds. */
+/** Longest `Retry-After`, seconds. */
 const horizon = 3600;
-/** Seconds of the calendar: more than the horizon, so that none is used twice at a time. */
+/** Seconds in the calendar: more than the horizon, so that no cell stands for two seconds at a time. */
 const seconds = 4096;
-/** A lane's first promise is of class 0, its second and third of 1, its next four of 2, and so on. */
+/** A caller's first promise is of class 0, its second and third of 1, its next four of 2, and so on. */
 const classes = 12;
-/** Part of what should come free that is promised: some of it goes to newcomers, and an upstream may slow down. */
+/** Share of the expected free slots that is promised: some go to newcomers, and an upstream may slow down. */
 const promised = 0.85;
-/** Callers taken in a second, where there are hardly any: a longer step would not fit into the calendar. */
+/** Least number of requests admitted a second: a longer step would not fit into the calendar. */
 const slowest = 0.01;
-/** Callers of a step, where less than as many come free a second: enough that rounding costs little. */
+/** Requests of a step where fewer come free a second: enough that rounding costs little. */
 const inStep = 4;
-/** Of those that can be taken in at one moment, so many are told to come at it. */
+/** Share of the requests admitted at one moment that may be told to come at it. */
 const together = 0.6;
-/** How early a client may be that comes as told, and how late, milliseconds. */
+/** How early a client that comes as told may be, and how late, milliseconds. */
 const early = 250;
 const late = 10_000;
-/** Promises and lanes remembered; beyond them a caller is still told when to come, but comes as anybody does. */
+/** Promises and callers remembered; beyond, a caller is still told when to come, but has no precedence then. */
 const maxPromises = 50_000;
-const maxLanes = 10_000;
+const maxCallers = 10_000;
 
-/** How fast callers can be taken in. */
+/** How fast requests can be admitted. */
 export interface Intake {
   /** Slots that come free a second. */
   readonly perSecond: number;
-  /** Callers that can be taken in at one moment. */
+  /** Requests that can be admitted at one moment. */
   readonly atOnce: number;
 }
 
 /**
- * When those that are sent away may come back: a calendar by the second, in which no second is given to more callers than
- * slots come free in it, so that who obeys `Retry-After` finds room. A caller's first promise looks past the second and
- * later ones of others: hundreds of refused requests push back nobody but their own sender.
+ * The times at which refused callers may come back: a calendar by the second that gives no second to more requests than slots
+ * come free in it, so that a client that obeys `Retry-After` finds room. A caller's first promise ignores the second and
+ * later promises of others: hundreds of refused requests delay their own caller only.
  */
-export class Returns {
+export class RetrySchedule {
   /** Promises by second and class. */
   readonly #calendar = new Uint16Array(seconds * classes);
-  /** By class, the first second that may have room; looked for anew every second. */
+  /** By class, the first second that may have room; searched again every second. */
   readonly #from = new Float64Array(classes);
-  /** By lane, Unix milliseconds of what it was promised, soonest first. */
+  /** Promises by caller, Unix milliseconds, soonest first. */
   readonly #due = new Map<string, number[]>();
   #promises = 0;
   #today = 0;
@@ -47,9 +47,9 @@ export class Returns {
    * @param earliest milliseconds from now before which there is certainly no room.
    * @returns seconds after which to come back, at least 1.
    */
-  book(lane: string, now: number, earliest: number, { perSecond, atOnce }: Intake): number {
+  book(caller: string, now: number, earliest: number, { perSecond, atOnce }: Intake): number {
     this.#turnTo(now);
-    const due = this.#dueOf(lane, now);
+    const due = this.#dueOf(caller, now);
     const kind = Math.min(classes - 1, 31 - Math.clz32((due?.length ?? 0) + 1));
     const rate = Math.max(perSecond * promised, slowest);
     const step = Math.max(1, Math.ceil(inStep / rate));
@@ -62,9 +62,9 @@ export class Returns {
     return second - this.#today;
   }
 
-  /** Whether somebody in that lane was told to come about now; the promise is then kept and gone. */
-  redeem(lane: string, now: number): boolean {
-    const due = this.#due.get(lane);
+  /** Whether a request of that caller was told to come about now; uses the promise up. */
+  redeem(caller: string, now: number): boolean {
+    const due = this.#due.get(caller);
     if (due === undefined) return false;
     this.#forget(due, now);
     const kept = due.length > 0 && (due[0] as number) <= now + early;
@@ -72,7 +72,7 @@ export class Returns {
       due.shift();
       this.#promises--;
     }
-    if (due.length === 0) this.#due.delete(lane);
+    if (due.length === 0) this.#due.delete(caller);
     return kept;
   }
 
@@ -101,16 +101,16 @@ export class Returns {
     return count;
   }
 
-  /** @returns null where no more lanes are remembered. */
-  #dueOf(lane: string, now: number): number[] | null {
-    const known = this.#due.get(lane);
+  /** @returns null where no more callers are remembered. */
+  #dueOf(caller: string, now: number): number[] | null {
+    const known = this.#due.get(caller);
     if (known !== undefined) {
       this.#forget(known, now);
       return known;
     }
-    if (this.#due.size >= maxLanes) return null;
+    if (this.#due.size >= maxCallers) return null;
     const due: number[] = [];
-    this.#due.set(lane, due);
+    this.#due.set(caller, due);
     return due;
   }
 
@@ -122,7 +122,7 @@ export class Returns {
     due.splice(place, 0, at);
   }
 
-  /** Drops what was not come for. */
+  /** Drops promises whose time is over. */
   #forget(due: number[], now: number): void {
     let gone = 0;
     while (gone < due.length && (due[gone] as number) < now - late) gone++;
@@ -131,13 +131,13 @@ export class Returns {
   }
 
   #forgetAll(now: number): void {
-    for (const [lane, due] of this.#due) {
+    for (const [caller, due] of this.#due) {
       this.#forget(due, now);
-      if (due.length === 0) this.#due.delete(lane);
+      if (due.length === 0) this.#due.delete(caller);
     }
   }
 
-  /** Empties the seconds gone by before they come round again. */
+  /** Clears the cells of past seconds before they are used again. */
   #turnTo(now: number): void {
     const today = Math.floor(now / 1000);
     if (today === this.#today) return;
@@ -147,6 +147,6 @@ export class Returns {
     }
     this.#today = today;
     this.#from.fill(0);
-    if (this.#promises >= maxPromises || this.#due.size >= maxLanes) this.#forgetAll(now);
+    if (this.#promises >= maxPromises || this.#due.size >= maxCallers) this.#forgetAll(now);
   }
 }

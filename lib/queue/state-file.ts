@@ -8,9 +8,9 @@ import type { Timer } from '../../types/clock.d.ts';
 import type { InterruptedRequest } from '../../types/queue.d.ts';
 import { describe, makeDirectory } from '../platform/platform.ts';
 import type { Core } from '../request/request.ts';
-import type { Counters } from './tally.ts';
+import type { Counters } from './queue-stats.ts';
 
-/** What a queue has to say of itself. */
+/** The state of a queue that is saved. */
 export interface Snapshot {
   readonly concurrency: number;
   /** Milliseconds, or null before the first measurement. */
@@ -20,7 +20,7 @@ export interface Snapshot {
   readonly inHand: readonly InterruptedRequest[];
 }
 
-/** What an earlier process left. */
+/** The state that an earlier process saved. */
 export type Saved = Omit<Snapshot, 'inHand' | 'counters'> & { readonly counters: Partial<Counters> };
 
 const count = z.int().min(0);
@@ -43,7 +43,7 @@ type Stored = z.output<typeof stored>;
 const owned = stored.pick({ instance: true, host: true, pid: true, saved: true, interval: true, closed: true });
 type Owned = z.output<typeof owned>;
 
-/** A larger file is not one of ours. */
+/** A larger file is no state of a queue. */
 const maxBytes = 67_108_864;
 const nameInDirectory = 'queue.json';
 
@@ -51,9 +51,9 @@ const nameInDirectory = 'queue.json';
 const here = new Set<string>();
 
 /**
- * What outlives the process: the capacity set at run time, counters, the measured service time, and which requests are in
- * hand, so that the next process can tell which ones were lost. Written beside its place and renamed into it; no other
- * process's state is overwritten while that process lives. Trouble is reported once and stops nothing.
+ * The state that outlives the process: the capacity set at run time, counters, the measured service time, and the requests in
+ * hand, so that the next process knows which ones were lost. Written to a new file that replaces the old one. The state of
+ * another process is not overwritten while that process lives. A failure is logged once and stops nothing.
  */
 export class StateFile {
   /** Requests that were in hand when the process before this one ended without closing. */
@@ -76,7 +76,7 @@ export class StateFile {
     this.#snapshot = snapshot;
   }
 
-  /** @returns what was saved, or null where that is nothing one could use. */
+  /** @returns the saved state, or null where there is none or it cannot be read. */
   open(): Saved | null {
     this.#opened = true;
     here.add(this.#instance);
@@ -154,13 +154,13 @@ export class StateFile {
     return `${JSON.stringify(state)}\n`;
   }
 
-  /** A directory, or what ends like one, gets a file of ours. */
+  /** In a directory, or a path that ends like one, a file with a name of the gate's. */
   #file(): string {
     const isDirectory = /[/\\]$/.test(this.#path) || (statSync(this.#path, { throwIfNoEntry: false })?.isDirectory() ?? false);
     return isDirectory ? join(this.#path, nameInDirectory) : this.#path;
   }
 
-  /** Whether a process that still lives keeps its state in the file. Of one on another host only the time of saving tells. */
+  /** Whether another process that still lives keeps its state in the file. For one on another host the time of the last save decides. */
   #isOthers({ instance, host, pid, saved, interval, closed }: Owned): boolean {
     if (closed || instance === this.#instance) return false;
     if (here.has(instance)) return true;
@@ -184,7 +184,7 @@ function isRunning(pid: number): boolean {
   }
 }
 
-/** Whose state the file holds now; null where nothing is worth keeping. */
+/** The process whose state the file holds; null where it holds none. */
 async function ownerOf(file: string): Promise<Owned | null> {
   try {
     return owned.parse(JSON.parse(await readFile(file, 'utf8')));
@@ -193,7 +193,7 @@ async function ownerOf(file: string): Promise<Owned | null> {
   }
 }
 
-/** Whoever reads the file finds the old text or the new one, whatever happens in between. */
+/** A reader of the file finds the old text or the new one, whatever happens in between. */
 async function replace(file: string, beside: string, text: string): Promise<void> {
   try {
     const handle = await open(beside, 'wx', 0o600);

@@ -9,7 +9,7 @@ const kilobyte = 1024;
 const start = (core: Parameters<typeof desk>[1] = {}): Desk => desk({}, core, { server: { maxInflightBytes: 8 * kilobyte } });
 const take = (at: Desk, fairnessKey: string, bytes: number): Asked => {
   const asked = at.arrive(fairnessKey);
-  at.bytes.take(asked.context, bytes);
+  at.bodies.take(asked.context, bytes);
   return asked;
 };
 
@@ -22,7 +22,7 @@ describe('bytes in hand', () => {
     assert.deepEqual([more.error?.code, more.error?.status], ['too_many_bytes', 429]);
     assert.ok((more.error?.retryAfter ?? 0) >= 1);
     assert.equal(take(at, 'b', kilobyte).error, null);
-    at.bytes.give(first.context);
+    at.bodies.give(first.context);
     assert.equal(take(at, 'a', 600).error, null);
   });
 
@@ -31,10 +31,10 @@ describe('bytes in hand', () => {
     const whole = take(at, 'a', kilobyte + 1);
     assert.deepEqual([whole.error?.code, whole.error?.status, whole.error?.retryAfter], ['body_too_large', 413, null]);
     const growing = take(at, 'a', kilobyte);
-    assert.equal(at.bytes.take(growing.context, 1), false);
+    assert.equal(at.bodies.take(growing.context, 1), false);
     assert.equal(growing.error?.code, 'body_too_large');
     assert.match(growing.error?.message ?? '', /at most 1024 bytes.*server\.max_inflight_bytes/);
-    assert.equal(at.bytes.held, kilobyte);
+    assert.equal(at.bodies.held, kilobyte);
   });
 
   it('are bounded for all together', () => {
@@ -48,20 +48,20 @@ describe('bytes in hand', () => {
   it('of one caller are only noted in a gate that observes, those of all are memory', () => {
     const at = start({ observe: true });
     const first = take(at, 'a', 5 * kilobyte);
-    at.bytes.take(first.context, kilobyte);
+    at.bodies.take(first.context, kilobyte);
     assert.deepEqual([first.error, first.rules], [null, ['inflight_bytes']]);
     assert.equal(take(at, 'b', 3 * kilobyte).error?.code, 'overloaded');
     assert.equal(take(at, 'b', 9 * kilobyte).error?.code, 'body_too_large');
-    at.bytes.give(first.context);
-    assert.equal(at.bytes.held, 0);
+    at.bodies.give(first.context);
+    assert.equal(at.bodies.held, 0);
   });
 
   it('are not taken for a request that is over', () => {
     const at = start();
     const asked = at.arrive('a');
     asked.context.finished = true;
-    assert.equal(at.bytes.take(asked.context, 10), false);
-    assert.deepEqual([at.bytes.held, asked.error], [0, null]);
+    assert.equal(at.bodies.take(asked.context, 10), false);
+    assert.deepEqual([at.bodies.held, asked.error], [0, null]);
   });
 
   it('come back whole, in whatever order', () => {
@@ -72,18 +72,18 @@ describe('bytes in hand', () => {
         const held = new Map<Asked, number>();
         for (const { fairnessKey, pieces, stays } of all) {
           const asked = at.arrive(fairnessKey);
-          held.set(asked, pieces.reduce((sum, bytes) => sum + (asked.error === null && at.bytes.take(asked.context, bytes) ? bytes : 0), 0));
+          held.set(asked, pieces.reduce((sum, bytes) => sum + (asked.error === null && at.bodies.take(asked.context, bytes) ? bytes : 0), 0));
           if (!stays) {
-            at.bytes.give(asked.context);
-            at.bytes.give(asked.context);
+            at.bodies.give(asked.context);
+            at.bodies.give(asked.context);
             held.delete(asked);
           }
           const sum = (of: (asked: Asked) => boolean): number => [...held].reduce((total, [each, bytes]) => total + (of(each) ? bytes : 0), 0);
-          assert.equal(at.bytes.held, sum(() => true));
+          assert.equal(at.bodies.held, sum(() => true));
           for (const each of ['a', 'b', 'c']) assert.ok(sum((other) => other.fairnessKey === each) <= kilobyte);
         }
-        for (const { context } of held.keys()) at.bytes.give(context);
-        assert.equal(at.bytes.held, 0);
+        for (const { context } of held.keys()) at.bodies.give(context);
+        assert.equal(at.bodies.held, 0);
       }),
     );
   });
