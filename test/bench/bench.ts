@@ -12,6 +12,8 @@ export interface Options {
   readonly rounds: number;
   readonly only: readonly Name[] | undefined;
   readonly quick: boolean;
+  /** Another checkout, measured beside this one as `before`. */
+  readonly before: string | undefined;
   readonly progress: (text: string) => void;
 }
 
@@ -65,11 +67,12 @@ export class Bench {
 
   /** Starts one contestant and sees that it answers; undefined, with the reason kept, when it does not. */
   async start(name: Name, changes: Partial<Setting> = {}): Promise<Contestant | undefined> {
-    if (this.options.only !== undefined && !this.options.only.includes(name)) return undefined;
+    const { only, before } = this.options;
+    if ((only !== undefined && !only.includes(name)) || (name === 'before' && before === undefined)) return undefined;
     let started: Contestant | undefined;
     try {
       const upstream = this.#upstream?.port ?? 0;
-      started = await CONTESTANTS[name]({ upstream, dir: this.dir, core: this.cores.gate, ...changes });
+      started = await CONTESTANTS[name]({ upstream, dir: this.dir, core: this.cores.gate, before, ...changes });
       if (started.child !== undefined) this.#pinned &&= isPinned(started.child.pid, this.cores.gate);
       if (changes.refused !== undefined) return started;
       if (started.child !== undefined) await usageOf(started.child);

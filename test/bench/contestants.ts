@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { Spec } from './contestants/serve.ts';
 import type { Endpoint } from './load/jobs.ts';
 import { freePort, launch, type Child } from './processes.ts';
@@ -16,6 +16,8 @@ export interface Setting {
   /** For Node's own flags, `--cpu-prof` for one. */
   readonly nodeFlags?: readonly string[];
   readonly refused?: number;
+  /** Another checkout of this repository. */
+  readonly before?: string | undefined;
 }
 
 /** A running contestant. `direct` has no process. */
@@ -30,6 +32,7 @@ const PORTKEY = '@portkey-ai/gateway@1.15.2';
 /** Everyone who can be compared, in the order of the tables. */
 export const CONTESTANTS = {
   heimdall: (setting) => ours('heimdall', setting),
+  before: (setting) => ours('before', setting, 'heimdall'),
   hpm: (setting) => ours('hpm', setting),
   assembled: (setting) => ours('assembled', setting),
   pipe: (setting) => ours('pipe', setting),
@@ -50,11 +53,15 @@ function endpoint(port: number): Endpoint {
   return { port, headers: {}, bytes: CHAT_ANSWER.length };
 }
 
-async function ours(name: string, { upstream, dir, core, nodeFlags = [], refused }: Setting): Promise<Contestant> {
+/** @param file whose script starts it; `before` starts another checkout's gate as `heimdall` starts this one's. */
+async function ours(name: string, { upstream, dir: parent, core, nodeFlags = [], refused, before }: Setting, file = name): Promise<Contestant> {
+  const dir = join(parent, name);
+  mkdirSync(dir, { recursive: true });
   const spec: Spec = { upstream, dir, ...(refused === undefined ? {} : { refused }) };
-  const entry = fileURLToPath(new URL(`./contestants/${name}.ts`, import.meta.url));
+  const entry = fileURLToPath(new URL(`./contestants/${file}.ts`, import.meta.url));
   const args = [...nodeFlags, '--disable-warning=ExperimentalWarning', entry, JSON.stringify(spec)];
-  const child = await launch({ name, command: process.execPath, args, dir, core });
+  const env = name === 'before' && before !== undefined ? { HEIMDALL_BENCH_ENTRY: pathToFileURL(join(before, 'lib/index.ts')).href } : {};
+  const child = await launch({ name, command: process.execPath, args, dir, core, env });
   return { name, child, to: endpoint(child.port) };
 }
 

@@ -1,4 +1,5 @@
 import { writeFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Bench, type Options, type SuiteResult, type Verdict } from './bench.ts';
 import { CONTESTANTS, isName, type Name } from './contestants.ts';
@@ -21,6 +22,7 @@ const USAGE = `npm run bench -- [options]
   --hops            files and functions of lib/ that one warm chat passes, then the two totals
   --profile NAME    one round under the CPU profiler, self time by function
   --rounds N        rounds (7; with --quick 3)
+  --before DIR      another checkout of this repository with its packages, side by side as "before"
   --only a,b        of ${Object.keys(CONTESTANTS).join(', ')}
   --quick           short rounds, below a minute
   --json FILE       raw numbers of every round
@@ -39,6 +41,7 @@ const { values } = parseArgs({
     only: { type: 'string' },
     profile: { type: 'string' },
     json: { type: 'string' },
+    before: { type: 'string' },
     quick: { type: 'boolean', default: false },
     streams: { type: 'boolean', default: false },
     'open-loop': { type: 'boolean', default: false },
@@ -84,6 +87,7 @@ function options(): Options {
   return {
     rounds,
     quick: values.quick,
+    before: values.before === undefined ? undefined : resolve(values.before),
     only: values.only?.split(',').map(contestantName),
     progress: (text) => {
       if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`);

@@ -14,7 +14,7 @@ interface Lane {
   rss: number;
 }
 
-const NAMES: readonly Name[] = ['heimdall', 'hpm', 'assembled', 'pipe', 'portkey', 'nginx'];
+const NAMES: readonly Name[] = ['heimdall', 'before', 'hpm', 'assembled', 'pipe', 'portkey', 'nginx'];
 const CONNECTIONS = 32;
 /** Above this share of its core a contestant was the slow side, and its rate is its own. */
 const SATURATED = 0.9;
@@ -119,6 +119,7 @@ function verdicts(find: (name: Name) => Lane | undefined): Verdict[] {
     bar('hpm, main-thread CPU', over(find('hpm')?.main, own?.main), 1.5),
     bar('assembled, total CPU', over(find('assembled')?.total, own?.total), 3),
     bar('portkey, total CPU', over(find('portkey')?.total, own?.total), 10),
+    ...(find('before') === undefined ? [] : [bar('before, total CPU', over(find('before')?.total, own?.total), 0.97), bar('before, main-thread CPU', over(find('before')?.main, own?.main), 0.97)]),
   ];
 }
 
