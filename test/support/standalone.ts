@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { bare } from './programs.ts';
 
-const entry = join(import.meta.dirname, '../../examples/standalone/server.ts');
+/** What is run; `PROVE_STANDALONE` names the same file of another checkout, for a proof of what was before. */
+export const standaloneEntry = process.env['PROVE_STANDALONE'] ?? join(import.meta.dirname, '../../examples/standalone/server.ts');
 
 /** A gate in a process of its own, as `npm start` runs it. */
 export interface Standalone {
@@ -27,7 +28,7 @@ export async function startStandalone(newapi: string, yaml: string): Promise<Sta
   const dir = mkdtempSync(join(tmpdir(), 'heimdall-standalone-'));
   const path = join(dir, 'heimdall.yaml');
   writeFileSync(path, yaml, { mode: 0o600 });
-  const child = spawn(process.execPath, [entry], {
+  const child = spawn(process.execPath, [standaloneEntry], {
     cwd: dir,
     env: { ...bare, NEWAPI_BASE_URL: newapi, HEIMDALL_PORT: '0', HEIMDALL_HOST: '127.0.0.1', HEIMDALL_CONFIG: path },
     stdio: ['ignore', 'pipe', 'pipe'],
