@@ -18,7 +18,7 @@ const serverError = 'server_error';
 /** Every error that the gate itself answers with. */
 export const errors = {
   invalid_target: { status: 400, type: invalidRequest, message: 'The gateway does not serve this request target.', hint: 'Send an origin-form target such as /v1/models.', retryable: false },
-  invalid_path: { status: 400, type: invalidRequest, message: 'The path contains bytes that are not allowed.', hint: 'Encode it as UTF-8 without NUL.', retryable: false },
+  invalid_path: { status: 400, type: invalidRequest, message: 'Receivers could read the path in different ways.', hint: 'Encode it once, as UTF-8, without backslashes, control characters, fragments and parameters of segments.', retryable: false },
   invalid_host: { status: 400, type: invalidRequest, message: 'The request must carry exactly one Host header, equal to its target.', retryable: false },
   invalid_content_type: { status: 415, type: invalidRequest, message: 'The body has the wrong content type.', retryable: false },
   missing_header: { status: 400, type: invalidRequest, message: 'A header that this route requires is missing.', retryable: false },

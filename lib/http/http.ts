@@ -2,5 +2,6 @@
 
 export { BodyDecoder } from './content-coding.ts';
 export { codingsOf, headerOf, mediaTypeOf, withoutField } from './head.ts';
+export { encodePath, readPath, type RequestPath } from './path.ts';
 export { endOfValue, skipSpace } from './json-scan.ts';
 export { BodyInspector, bodyTaken, keepRawBody, readBody } from './request-body.ts';

@@ -118,7 +118,7 @@ function refused(context: Context, problem: HeimdallError): boolean {
 }
 
 /** The model of Gemini's routes stands in the path, where NewAPI finds it: behind `/models/`, up to a colon. */
-const modelInPath = ({ path }: Context): string | null => /\/models\/([^:]+)/.exec(path)?.[1] ?? null;
+const modelInPath = ({ path }: Context): string | null => /^\/v1(?:beta)?\/models\/([^:]+)/.exec(path)?.[1] ?? null;
 
 /**
  * Holds a gateway key to its list of models on every route. An unknown model is in no list, and a body that readers may

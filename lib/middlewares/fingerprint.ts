@@ -2,7 +2,8 @@ import type { TLSSocket } from 'node:tls';
 import type { Context, GateRequest } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 import { AddressSet, clientAddress, credentialOf, handshakeOf, UntrustedProxyDetector } from '../identity/identity.ts';
-import type { Middleware } from './middleware.ts';
+import { readPath, type RequestPath } from '../http/http.ts';
+import type { Deps, Middleware } from './middleware.ts';
 
 /** Finds a request's client address, route and token, before any part may refuse it. */
 export const fingerprint: Middleware = {
@@ -15,10 +16,9 @@ export const fingerprint: Middleware = {
       handle: function fingerprintHandler(context, next) {
         const { req } = context;
         identifyPeer(context, trust, proxies);
-        const problem = readTarget(context) ?? checkHost(req);
-        context.route = deps.routeOf(req.method ?? 'GET', context.path);
+        const problem = readTarget(context, deps) ?? checkHost(req);
         // The route decides which credential is checked and where the request goes, so its own path is the one that is judged.
-        context.path = context.route.upstream ?? context.path;
+        if (context.route.upstream !== null) context.path = context.wirePath = context.route.upstream;
         // The client left while a middleware of the host was busy: no event will tell.
         if (context.res.destroyed) return context.finish();
         if (problem) return context.fail(problem);
@@ -74,47 +74,45 @@ const firstOf = (header: string | string[]): string => (String(header).split(','
  * Brings the target into origin-form, since the engines below disagree about the other forms: absolute-form loses its authority
  * (RFC 9112 §3.2.2), other forms are refused. The query is left as it is.
  */
-function readTarget(context: Context): HeimdallError | null {
+function readTarget(context: Context, deps: Deps): HeimdallError | null {
   const { req } = context;
   let url = req.url ?? '/';
   let problem: HeimdallError | null = null;
   if (url[0] !== '/') {
     const absolute = /^https?:\/\/([^/?#]*)(.*)$/is.exec(url);
-    if (!absolute) return new HeimdallError('invalid_target');
-    if (absolute[1]?.toLowerCase() !== req.headers.host?.toLowerCase()) problem = new HeimdallError('invalid_host');
-    url = absolute[2]?.startsWith('/') ? absolute[2] : `/${absolute[2] ?? ''}`;
-    req.url = url;
+    if (!absolute) problem = new HeimdallError('invalid_target');
+    else if (absolute[1]?.toLowerCase() !== req.headers.host?.toLowerCase()) problem = new HeimdallError('invalid_host');
+    const rest = absolute?.[2] ?? '';
+    url = rest.startsWith('/') ? rest : `/${rest}`;
+    if (absolute) req.url = url;
   }
   const mark = url.indexOf('?');
   context.query = mark === -1 ? '' : url.slice(mark);
   const raw = mark === -1 ? url : url.slice(0, mark);
-  const path = unusual.test(raw) ? canonical(raw) : raw;
-  // Even an unreadable path tells which dialect its sender speaks.
-  context.path = path ?? raw;
-  return problem ?? (path === null ? new HeimdallError('invalid_path') : null);
+  const path = context.query.includes('#') ? null : readPath(raw);
+  // The path of a refused request still decides the shape of the error.
+  context.path = path?.decoded ?? raw;
+  context.wirePath = raw;
+  context.route = deps.routeOf(req.method ?? 'GET', context.path);
+  if (path === null) return problem ?? new HeimdallError('invalid_path');
+  if (path.encoded !== raw || /[;?#]/.test(path.decoded)) problem ??= chooseSpelling(context, path, deps);
+  return problem;
 }
 
-const unusual = /%|\/\/|\/\.|[^\x21-\x7e]/;
-const control = /\p{Cc}/u;
-
 /**
- * The path by which a request is judged: decoded once, as Go's router does, without empty and dot segments, so that every
- * spelling of a model route is judged as one. The path is forwarded as it came. Null for a path that cannot be decoded.
+ * SECURITY: a request that needs a credential is sent in the one spelling that all receivers read alike. Any other request is
+ * sent as it came, unless a receiver could take its path for one that needs a credential, or for the log receiver of NewAPI.
  */
-function canonical(path: string): string | null {
-  let decoded: string;
-  try {
-    decoded = decodeURIComponent(path);
-  } catch {
-    return null;
+function chooseSpelling(context: Context, { decoded, encoded, otherwise }: RequestPath, { routeOf, ingestion }: Deps): HeimdallError | null {
+  const { route, req } = context;
+  const parts = /[;?#]/.test(decoded);
+  if (route.credential) {
+    context.wirePath = encoded;
+    return parts ? new HeimdallError('invalid_path') : null;
   }
-  if (control.test(decoded)) return null;
-  const segments: string[] = [];
-  for (const segment of decoded.split('/')) {
-    if (segment === '..') segments.pop();
-    else if (segment !== '' && segment !== '.') segments.push(segment);
-  }
-  return `/${segments.join('/')}${decoded.endsWith('/') && segments.length > 0 ? '/' : ''}`;
+  const cut = decoded.replace(/[?#].*/s, '');
+  const isProtected = [otherwise, cut].some((path) => routeOf(req.method ?? 'GET', path).credential || ingestion.receiver.test(path));
+  return isProtected ? new HeimdallError('invalid_path') : null;
 }
 
 /** Node takes the first of several Host headers, other servers the last. */

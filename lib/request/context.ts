@@ -129,6 +129,8 @@ export class Context implements RequestInfo {
   host = '';
   /** The path by which the request is judged: decoded, without empty and dot segments. */
   path = '';
+  /** The same path percent-encoded, as it is sent. */
+  wirePath = '';
   /** The query as received, with its `?`, or empty. */
   query = '';
   /** Path and query that the proxy sends to NewAPI. */

@@ -78,12 +78,9 @@ function upgrade(context: Context, handler: RequestHandler<GateRequest, ServerRe
 
 /** Puts the outgoing headers and URL on the request, from which the proxy copies them; {@link restore} removes them again. */
 function prepare(context: Context, prefix: string): void {
-  const { req, query } = context;
+  const { req, query, wirePath } = context;
   const url = req.url ?? '/';
-  const { upstream } = context.route;
-  const sent = upstream === null ? url : upstream + query;
-  const own = query === '' ? sent : sent.slice(0, -query.length) + queryFor(context);
-  context.forwardPath = prefix + own;
+  context.forwardPath = prefix + wirePath + (query === '' ? '' : queryFor(context));
   const received = { url, headers: req.headers };
   context.restore = () => void Object.assign(req, received);
   req.url = '/';

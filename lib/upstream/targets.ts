@@ -152,19 +152,18 @@ export function targetModel(target: Target, context: Pick<Context, 'model'>): st
 }
 
 /**
- * The request that asks a target. NewAPI gets path and query as the caller wrote them, since it reads credentials from both by
- * rules of its own.
+ * The request that asks a target, with the path by which it was judged. NewAPI gets the query as the caller wrote it, since it
+ * reads credentials there by rules of its own.
  */
 export function requestFor(target: Target, context: Context): Dispatcher.DispatchOptions {
   const caller = target.credential === 'caller';
-  const { req, path, query, route, bodyStream } = context;
+  const { req, wirePath, query, bodyStream } = context;
   const headers = caller ? callerHeaders(context) : ownHeaders(context, target.host, credentialFor(target, context));
   const length = req.headers['content-length'];
   if (bodyStream !== null && length !== undefined) headers.push('Content-Length', length);
-  const raw = req.url ?? '';
-  const rest = caller && route.upstream === null && raw.startsWith('/v1/') ? raw.slice(3, raw.length - query.length) : encoded(path);
   return {
-    path: target.base + rest + (caller ? queryFor(context) : anonymousQuery(query)),
+    // The endpoint ends with the version, so the path's own is left out.
+    path: target.base + wirePath.slice(3) + (caller ? queryFor(context) : anonymousQuery(query)),
     method: (req.method ?? 'GET') as Dispatcher.HttpMethod,
     headers,
     body: bodyStream ?? bodyFor(target, context),
@@ -181,9 +180,6 @@ function credentialFor({ name, key, provider }: Target, { core, route }: Context
     return [];
   }
 }
-
-/** The part of a canonical path behind `/v1`, encoded segment by segment, so that a decoded `?` or `#` stays part of the path. */
-const encoded = (path: string): string => path.slice(3).split('/').map(encodeURIComponent).join('/');
 
 /**
  * The caller's bytes, with two exceptions: the name of the model where this target knows it by another name, and a request for
