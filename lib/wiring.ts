@@ -20,7 +20,7 @@ import { type JournalDeps, journalSeries, WorkerJournal } from './journal/journa
 import { Followers, RawTokens, sinkSeries, sinksOf } from './sinks/sinks.ts';
 import { redisOf } from './platform/platform.ts';
 import { KeyRegistry } from './registry/registry.ts';
-import { forwarder, prober, proxy, routeHealth, routeTable, type Target, targetModel, targetStatuses, targetsOf } from './upstream/upstream.ts';
+import { forwarder, prober, proxy, routeHealth, routeTable, type Target, targetModel, targetStatuses, targetsOf, UnreadAnswers } from './upstream/upstream.ts';
 import { costs, estimateTokens, pricing } from './usage/usage.ts';
 
 /** Ends something that the gate has opened. */
@@ -87,7 +87,8 @@ export function wire(core: Core, hub: Hub, sinks: readonly Sink[]): Wired {
 /** Targets and their health, the two ways to an upstream, and prices. */
 function upstreamOf(core: Core, metrics: Metrics) {
   const targets = targetsOf(core);
-  const carrier = proxy(core);
+  const unread = new UnreadAnswers(core.config);
+  const carrier = proxy(core, unread);
   const { routeOf, routes, rows } = routeTable(core.config.routes);
   const checked = routeHealth(core, rows, targets);
   const health = prober(core, targets);
@@ -98,7 +99,7 @@ function upstreamOf(core: Core, metrics: Metrics) {
   const closers: Closer[] = [() => health.close(), () => checked.close(), () => carrier.close(), ...targets.map(({ pool }) => () => pool.destroy())];
   return {
     targets, routeOf, routes, rows, routeHealth: checked, health, closers,
-    forward: forwarder(core, targets, metrics, health.start),
+    forward: forwarder(core, targets, metrics, unread, health.start),
     carry: carrier.carry,
     price: pricing(new Map(targets.map(({ name, provider }) => [name, provider.name])), costOf),
     // By the price of the first target, which answers most requests.

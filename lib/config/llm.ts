@@ -81,6 +81,11 @@ export const llm = section('LlmConfig', 'Targets of model routes', {
     idle: key(duration('300s'), '300s', 'Longest silence within an answer'),
     total: key(duration('10m'), '10m', 'Longest time of all attempts together, until the first part of an answer is sent to the client'),
   }),
+  onClientAbort: key(
+    choice(['cancel', 'finish']),
+    'cancel',
+    'Answer of a client that has left: cancel ends it at once, finish reads it on without the client and counts the usage that the provider bills. Such an answer keeps its slot, is read for at most 5m and 32MB, and they have at most a quarter of queue.concurrency, one caller an eighth of that',
+  ),
   streamPreludeAfter: key(
     orOff(duration('15s')),
     null,

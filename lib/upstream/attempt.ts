@@ -5,9 +5,10 @@ import { codingsOf, endOfValue, headerOf, mediaTypeOf, skipSpace, withoutField }
 import { answerHead } from './headers.ts';
 import { deliver, noteAnswer } from './answer.ts';
 import { neverSent, type AttemptListener, type Failure } from './failure.ts';
-import { estimateJson, ExtraChunkFilter, jsonUsage, meterFor, type UsageMeter } from '../usage/usage.ts';
+import { ExtraChunkFilter, jsonUsage, meterFor, type UsageMeter } from '../usage/usage.ts';
 import { StreamStart } from './stream-start.ts';
 import { requestFor, type Connection, type ConnectionAware, type Target } from './targets.ts';
+import type { UnreadAnswer } from './unread-answers.ts';
 
 /** How long the body of an error, or the end of a stream behind its last event, may take, milliseconds: nothing is lost without it. */
 const grace = 2000;
@@ -73,8 +74,10 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   #meter: UsageMeter | null = null;
   /** The answer is over, and its meter still decompresses the end. */
   #metering: UsageMeter | null = null;
-  /** The client's connection has closed, and the exchange goes on without it. */
+  /** The client's connection has closed, and the request waits for the usage of its answer. */
   #left = false;
+  /** The client has left, and the answer is read without it. */
+  #unread: UnreadAnswer | null = null;
   #filter: ExtraChunkFilter | null = null;
 
   constructor(context: Context, target: Target, listener: AttemptListener) {
@@ -103,6 +106,19 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     if (meter !== null) this.#context.usage = meter.stop();
     this.#end();
     if ('controller' in state) state.controller.abort(over);
+  }
+
+  /** The request has been sent, and its answer is not over and no error. */
+  get isOpen(): boolean {
+    const { phase } = this.#state;
+    return phase === 'waiting' || phase === 'committed' || (phase === 'peeking' && (this.#state as Peeking).rule !== 'never');
+  }
+
+  /** The client has left: reads the rest of the answer without it, then finishes the request. */
+  readOn(unread: UnreadAnswer): void {
+    this.#unread = unread;
+    // The client may have been too slow for the answer.
+    if (this.#state.phase === 'committed') this.#state.controller.resume();
   }
 
   /** See {@link Exchange}: what a compressed answer used is known when its end is decompressed. */
@@ -193,19 +209,23 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     this.#readJson(state, body);
     this.#listener.committed(this.target, body);
     this.#listener.completed(this.target);
+    if (this.#unread !== null) {
+      noteAnswer(this.#context, this.target, state.status, state.head);
+      return this.#finishUnread();
+    }
     deliver(this.#context, this.target, { status: state.status, head: state.head, body });
   }
 
   #readJson({ status, head, codings }: Peeking, body: Buffer): void {
     const context = this.#context;
-    if (codings.length > 0) {
+    context.usage = codings.length === 0 ? jsonUsage(body) : null;
+    if (context.usage === null || context.usage.prompt === 0) {
+      // Compressed, or no document of this kind, or one that does not tell everything.
       this.#meter = meterFor(context, status, head);
       this.#meter?.push(body);
-      return void this.#measured(true);
+      this.#measured(true);
     }
-    context.exchange = null;
-    const told = jsonUsage(body);
-    context.usage = told !== null && told.prompt > 0 ? told : estimateJson(context, told, body.length);
+    if (this.#unread === null && this.#metering === null) context.exchange = null;
   }
 
   /** @param bytes that have arrived of the body. */
@@ -226,6 +246,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
       if (headerOf(head, 'x-accel-buffering') === null) head.push('X-Accel-Buffering', 'no');
     }
     this.#meter = meterFor(context, status, head);
+    if (this.#unread !== null) return;
     if (isStream && codings.length === 0 && context.usageAdded) this.#filter = new ExtraChunkFilter();
     context.writeProxied(status, head);
   }
@@ -236,6 +257,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     this.#meter?.push(chunk);
     this.#context.tap?.answer(chunk);
     this.#heard();
+    if (this.#unread !== null) return this.#skip(controller, this.#unread, chunk);
     const bytes = this.#filter === null ? chunk : whole(this.#filter.push(chunk));
     if (this.#comments !== null && bytes.length > 0) this.#atBoundary = endsEvent(bytes, this.#atLineEnd);
     const last = chunk[chunk.length - 1];
@@ -251,6 +273,20 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
       this.#heard();
       controller.resume();
     });
+  }
+
+  /** Bytes that only the meter reads. */
+  #skip(controller: Dispatcher.DispatchController, unread: UnreadAnswer, chunk: Buffer): void {
+    if (!unread.take(chunk.length)) return this.#giveUp();
+    if (!this.#meter?.behind) return;
+    controller.pause();
+    this.#meter.whenCaughtUp(() => controller.resume());
+  }
+
+  /** The answer is over without a client: the request is finished as soon as its usage is known. */
+  #finishUnread(): void {
+    this.#left = true;
+    if (this.#metering === null) this.#context.finish();
   }
 
   /** @param ended the exchange is complete, so its connection may serve again. */
@@ -288,6 +324,11 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     const context = this.#context;
     const over = this.#measured(cause === null);
     this.#end();
+    if (this.#unread !== null) {
+      if (over || cause === null) this.#listener.completed(this.target);
+      else this.#listener.broken(this.target, cause === silence);
+      return this.#finishUnread();
+    }
     const rest = this.#filter === null ? nothing : whole(this.#filter.end());
     context.bytesOut += rest.length;
     if (rest.length > 0) context.res.write(rest);
@@ -309,15 +350,25 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   look(now: number): void {
     const { phase } = this.#state;
     if (phase === 'done') return;
+    if (this.#unread?.isLate(now)) return this.#giveUp();
     if (now >= this.#due) return this.#late();
     if (phase === 'committed' && this.#comments !== null) this.#comment(now, this.#comments);
+  }
+
+  /** An answer without a client is too long. */
+  #giveUp(): void {
+    const state = this.#state;
+    this.#measured(false);
+    this.#end();
+    if ('controller' in state) state.controller.abort(over);
+    this.#finishUnread();
   }
 
   /** Sends a comment between two events: within an event it would become part of it. */
   #comment(now: number, every: number): void {
     const { res, eventStream, core } = this.#context;
     const silentSince = Math.max(this.#due - core.config.llm.timeouts.idle, this.#commentedAt);
-    if (!eventStream || !this.#atBoundary || this.#meter?.over || res.writableNeedDrain || now - silentSince < every) return;
+    if (!eventStream || this.#unread !== null || !this.#atBoundary || this.#meter?.over || res.writableNeedDrain || now - silentSince < every) return;
     this.#commentedAt = now;
     res.write(': keep-alive\n\n');
   }
@@ -334,7 +385,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
 
   /** While the client does not read, the upstream is not silent. */
   #silent(controller: Dispatcher.DispatchController): void {
-    if (this.#context.res.writableNeedDrain) return this.#heard();
+    if (this.#unread === null && this.#context.res.writableNeedDrain) return this.#heard();
     this.#finish(silence);
     controller.abort(over);
   }

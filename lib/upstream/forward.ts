@@ -12,14 +12,16 @@ import { isOurKeyRefused, judge, type Judgement } from './judge.ts';
 import { Prelude } from './prelude.ts';
 import { backoff, longestWait, RetryBudget } from './retry.ts';
 import { strategyOf, type Strategy } from './strategy.ts';
+import type { UnreadAnswer, UnreadAnswers } from './unread-answers.ts';
 import { eligible, targetModel, type Target } from './targets.ts';
 
 /**
  * Answers model routes: choose a target, ask it, judge its answer, again.
+ * @param unread places for answers whose client has left.
  * @param begin called by the first request.
  */
-export function forwarder(core: Core, targets: readonly Target[], metrics: Metrics, begin: () => void): (context: Context) => void {
-  const shared: Shared = { core, targets, strategy: strategyOf(core.config.llm.strategy), budget: new RetryBudget(), affinity: new Affinity(), metrics, requests: 0 };
+export function forwarder(core: Core, targets: readonly Target[], metrics: Metrics, unread: UnreadAnswers, begin: () => void): (context: Context) => void {
+  const shared: Shared = { core, targets, strategy: strategyOf(core.config.llm.strategy), budget: new RetryBudget(), affinity: new Affinity(), metrics, unread, requests: 0 };
   return (context) => {
     if (shared.requests++ === 0) begin();
     const forward = new Forward(shared, context);
@@ -35,6 +37,7 @@ interface Shared {
   readonly budget: RetryBudget;
   readonly affinity: Affinity;
   readonly metrics: Metrics;
+  readonly unread: UnreadAnswers;
   /** Requests so far, which pay for retries. */
   requests: number;
 }
@@ -72,6 +75,8 @@ class Forward implements Exchange, AttemptListener {
   #resent = false;
   #waiting: Timer | null = null;
   #prelude: Prelude | null = null;
+  /** The client has left, and the answer is read without it. */
+  #unread: UnreadAnswer | null = null;
   #last: FailedAttempt | null = null;
   /** The last failure for which an upstream gave an error of its own. */
   #lastReply: FailedAttempt | null = null;
@@ -102,7 +107,15 @@ class Forward implements Exchange, AttemptListener {
   }
 
   outlives(): boolean {
-    return this.#attempt?.outlives() ?? false;
+    const attempt = this.#attempt;
+    if (attempt === null) return false;
+    if (this.#unread === null && attempt.isOpen && (this.#context.bodyStream === null || this.#context.req.complete)) {
+      this.#unread = this.#shared.unread.admit(this.#context);
+      if (this.#unread !== null) attempt.readOn(this.#unread);
+    }
+    if (this.#unread !== null && attempt.isOpen) return true;
+    this.#unread?.release();
+    return attempt.outlives();
   }
 
   look(now: number): void {
@@ -135,11 +148,12 @@ class Forward implements Exchange, AttemptListener {
   failed(failure: Failure, target: Target): void {
     const { core, metrics } = this.#shared;
     const now = core.clock.now();
-    if (this.#refusesUsage(failure)) return this.#askWithoutUsage(target, now);
+    if (this.#unread === null && this.#refusesUsage(failure)) return this.#askWithoutUsage(target, now);
     const judgement = judge(failure, { context: this.#context, target, retry: core.config.llm.retry, resent: this.#resent, now });
     this.#settle(judgement, target, now);
     this.#last = { failure, target };
     metrics.failed(target.name, failure.kind);
+    if (this.#unread !== null) return this.#context.finish();
     if ((failure.kind === 'reply' || failure.kind === 'error_event') && (this.#lastReply === null || !isOurKeyRefused(failure, target, this.#context))) this.#lastReply = this.#last;
     if (judgement.verdict === 'same') {
       this.#resent = true;

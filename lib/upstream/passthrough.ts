@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events';
 import { Agent } from 'node:http';
 import { Agent as SecureAgent } from 'node:https';
 import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
@@ -9,8 +10,9 @@ import type { Context, Core, Exchange, GateRequest } from '../request/request.ts
 import { describe } from '../platform/platform.ts';
 import { HeimdallError } from '../errors.ts';
 import { headerOf, mediaTypeOf } from '../http/http.ts';
-import { meterFor, type UsageMeter } from '../usage/usage.ts';
+import { isMetered, meterFor, type UsageMeter } from '../usage/usage.ts';
 import { answerHead, proxyHeaders, queryFor } from './headers.ts';
+import type { UnreadAnswer, UnreadAnswers } from './unread-answers.ts';
 
 /** How long one side of a WebSocket may continue after the other has ended, milliseconds. */
 const goodbye = 10_000;
@@ -25,8 +27,9 @@ export interface Proxy {
 /**
  * The proxy to NewAPI. http-proxy-middleware moves the bytes; headers, errors and answers are handled here. SECURITY: `ws: true`
  * is never set: upgrades would bypass the chain.
+ * @param unread places for answers whose client has left.
  */
-export function proxy(core: Core): Proxy {
+export function proxy(core: Core, unread: UnreadAnswers): Proxy {
   const { baseUrl, timeout } = core.config.newapi;
   const { protocol, hostname, port, pathname } = new URL(baseUrl);
   const target = { protocol, hostname: hostname.replace(/^\[|\]$/g, ''), port };
@@ -41,14 +44,14 @@ export function proxy(core: Core): Proxy {
     proxyTimeout: timeout,
     selfHandleResponse: true,
     ejectPlugins: true,
-    plugins: [answers(core) as Plugin<GateRequest, ServerResponse>],
+    plugins: [answers(core, unread) as Plugin<GateRequest, ServerResponse>],
     router: ((req, _res, options) => destination(target, req.heimdall as Context, options)) as Router as never,
   });
   return {
     carry(context) {
       prepare(context, prefix);
       if (context.req.heimdallUpgrade) upgrade(context, handler);
-      else web(context, handler);
+      else web(context, handler, unread);
     },
     close: () => agent.destroy(),
   };
@@ -65,9 +68,10 @@ function destination(target: object, { body, forwardPath }: Context, options: Op
   return { ...target, pathname: forwardPath };
 }
 
-function web(context: Context, handler: RequestHandler<GateRequest, ServerResponse>): void {
+function web(context: Context, handler: RequestHandler<GateRequest, ServerResponse>, places: UnreadAnswers): void {
   context.sentAt = context.elapsed();
-  void handler(context.req, context.res, (error) => context.fail(new HeimdallError('internal_error', { cause: error })));
+  const output = places.possible && isMetered(context) ? (new Output(context) as unknown as ServerResponse) : context.res;
+  void handler(context.req, output, (error) => context.fail(new HeimdallError('internal_error', { cause: error })));
 }
 
 function upgrade(context: Context, handler: RequestHandler<GateRequest, ServerResponse>): void {
@@ -96,11 +100,11 @@ function restore({ heimdall }: GateRequest): void {
 /** The proxy emits errors of requests and of upgrades on one event; for an upgrade the output is a socket. */
 type Failed = (error: Error, req: GateRequest, output: ServerResponse | Socket) => void;
 
-function answers(core: Core): Plugin {
+function answers(core: Core, unread: UnreadAnswers): Plugin {
   return (server) => {
     // Emitted just before the proxy copies, in the same turn of the event loop.
     server.on('start', ((req: GateRequest) => queueMicrotask(() => restore(req))) as never);
-    server.on('proxyReq', ((request: ClientRequest, req: GateRequest) => follow(request, req.heimdall as Context)) as never);
+    server.on('proxyReq', ((request: ClientRequest, req: GateRequest) => follow(request, req.heimdall as Context, unread)) as never);
     server.on('proxyRes', ((answer: IncomingMessage, req: GateRequest) => relay(core, answer, req.heimdall as Context)) as never);
     server.on('proxyReqWs', ((request: ClientRequest, req: GateRequest) => watchUpgrade(core, request, req.heimdall as Context)) as never);
     server.on('error', ((error, req) => failed(core, error, req)) as Failed as never);
@@ -108,78 +112,151 @@ function answers(core: Core): Plugin {
   };
 }
 
-/** When the gate answers itself, the upstream must not wait for the rest of a body. */
-function follow(request: ClientRequest, context: Context): void {
-  context.exchange = { abort: () => void request.destroy(), look: () => undefined };
+function follow(request: ClientRequest, context: Context, unread: UnreadAnswers): void {
+  context.exchange = new CarriedExchange(context, request, unread);
 }
 
-function relay(core: Core, answer: IncomingMessage, context: Context): void {
-  const head = answerHead(answer.rawHeaders, false);
-  note(context, answer.statusCode ?? 502, head);
-  if (mediaTypeOf(head) === 'text/event-stream' && headerOf(head, 'x-accel-buffering') === null) head.push('X-Accel-Buffering', 'no');
-  measure(context, answer, head);
-  context.writeProxied(answer.statusCode ?? 502, head);
-  answer.on('data', (chunk: Buffer) => {
-    context.bytesOut += chunk.length;
-  });
-  // Runs before the proxy's own listener, which would take it for a client that left.
-  answer.on('error', (error) => interrupted(core, error, context));
-  answer.pipe(context.res);
-}
-
-/** Measures what an answer used; the result is known at its end, whichever way it ends. */
-function measure(context: Context, answer: IncomingMessage, head: readonly string[]): void {
-  const meter = meterFor(context, answer.statusCode ?? 502, head);
-  if (meter === null) return;
-  context.servedModel = context.model;
-  context.exchange = new MeteredAnswer(context, answer, meter, context.exchange);
-  answer.on('data', (chunk: Buffer) => {
-    meter.push(chunk);
-    if (!meter.behind) return;
-    answer.pause();
-    meter.whenCaughtUp(() => answer.resume());
-  });
-}
-
-/** An answer that is carried and metered. */
-class MeteredAnswer implements Exchange {
+/** The exchange of a request that is carried. When the gate answers itself, the upstream must not wait for the rest of a body. Its answer, once there is one, is metered where it costs tokens. */
+class CarriedExchange implements Exchange {
   readonly #context: Context;
-  readonly #answer: IncomingMessage;
-  readonly #exchange: Exchange | null;
-  /** Null once the usage is known. */
-  #meter: UsageMeter | null;
+  readonly #request: ClientRequest;
+  readonly #places: UnreadAnswers;
+  #answer: IncomingMessage | null = null;
+  /** Null before the answer, and again when its usage is known. */
+  #meter: UsageMeter | null = null;
+  /** The client has left, and the answer is read without it. */
+  #unread: UnreadAnswer | null = null;
+  #closed = false;
 
-  /** @param exchange the same exchange before it had an answer. */
-  constructor(context: Context, answer: IncomingMessage, meter: UsageMeter, exchange: Exchange | null) {
+  constructor(context: Context, request: ClientRequest, places: UnreadAnswers) {
     this.#context = context;
+    this.#request = request;
+    this.#places = places;
+    if (!places.possible || !isMetered(context)) return;
+    request.once('close', () => {
+      this.#closed = true;
+      if (this.#unread !== null) context.finish();
+    });
+  }
+
+  /** The client has left, and the exchange goes on. */
+  get readsOn(): boolean {
+    return this.#unread !== null;
+  }
+
+  /** @param head of the answer. */
+  begin(answer: IncomingMessage, head: readonly string[]): void {
     this.#answer = answer;
+    const meter = meterFor(this.#context, answer.statusCode ?? 502, head);
+    if (meter === null) return;
     this.#meter = meter;
-    this.#exchange = exchange;
+    this.#context.servedModel = this.#context.model;
+    answer.on('data', (chunk: Buffer) => this.#read(meter, answer, chunk));
   }
 
   outlives(): boolean {
+    if (this.#unread === null && this.#canReadOn()) {
+      this.#unread = this.#places.admit(this.#context);
+      if (this.#unread !== null) this.#answer?.unpipe(this.#context.res).resume();
+    }
+    if (this.#unread !== null && !this.#closed) return true;
+    this.#unread?.release();
+    return this.#measures();
+  }
+
+  abort(): void {
+    this.#closed = true;
+    if (this.#meter !== null) this.#know(this.#meter.stop());
+    this.#request.destroy();
+  }
+
+  look(now: number): void {
+    if (this.#unread?.isLate(now)) this.#request.destroy();
+  }
+
+  #canReadOn(): boolean {
+    const isOpen = !this.#closed && this.#context.req.complete && (this.#answer === null || (this.#meter !== null && !this.#answer.complete));
+    return isOpen && this.#places.possible && isMetered(this.#context);
+  }
+
+  #read(meter: UsageMeter, answer: IncomingMessage, chunk: Buffer): void {
+    meter.push(chunk);
+    if (this.#unread !== null && !this.#unread.take(chunk.length)) return void this.#request.destroy();
+    if (!meter.behind) return;
+    answer.pause();
+    meter.whenCaughtUp(() => answer.resume());
+  }
+
+  /** Ends the meter. @returns whether the usage is known later. */
+  #measures(): boolean {
     const meter = this.#meter;
     if (meter === null) return false;
     let waits = false;
-    meter.end(this.#answer.complete || meter.over, (usage) => {
-      this.#known(usage);
+    meter.end((this.#answer?.complete ?? false) || meter.over, (usage) => {
+      this.#know(usage);
       if (waits) this.#context.finish();
     });
     waits = this.#meter !== null;
     return waits;
   }
 
-  abort(): void {
-    if (this.#meter !== null) this.#known(this.#meter.stop());
-    this.#exchange?.abort();
-  }
-
-  look(): void {}
-
-  #known(usage: Usage | null): void {
+  #know(usage: Usage | null): void {
     this.#meter = null;
     this.#context.usage = usage;
   }
+}
+
+/** The proxy's view of the response: the proxy ends the upstream's request when it closes, which it does not while the answer is read without a client. */
+class Output extends EventEmitter {
+  readonly #context: Context;
+
+  constructor(context: Context) {
+    super();
+    this.#context = context;
+    context.res.once('close', () => {
+      const { exchange } = context;
+      if (!(exchange instanceof CarriedExchange && exchange.readsOn)) this.emit('close');
+    });
+  }
+
+  get writableFinished(): boolean {
+    return this.#context.res.writableFinished;
+  }
+
+  get headersSent(): boolean {
+    return this.#context.res.headersSent;
+  }
+
+  get finished(): boolean {
+    return this.#context.res.writableEnded;
+  }
+
+  get destroyed(): boolean {
+    return this.#context.res.destroyed;
+  }
+
+  destroy(error?: Error): void {
+    this.#context.res.destroy(error);
+  }
+}
+
+function relay(core: Core, answer: IncomingMessage, context: Context): void {
+  const head = answerHead(answer.rawHeaders, false);
+  const status = answer.statusCode ?? 502;
+  const { exchange } = context;
+  note(context, status, head);
+  if (mediaTypeOf(head) === 'text/event-stream' && headerOf(head, 'x-accel-buffering') === null) head.push('X-Accel-Buffering', 'no');
+  if (exchange instanceof CarriedExchange) {
+    exchange.begin(answer, head);
+    if (exchange.readsOn) return void answer.on('error', () => undefined).resume();
+  }
+  context.writeProxied(status, head);
+  answer.on('data', (chunk: Buffer) => {
+    if (!context.res.destroyed) context.bytesOut += chunk.length;
+  });
+  // Runs before the proxy's own listener, which would take it for a client that left.
+  answer.on('error', (error) => interrupted(core, error, context));
+  answer.pipe(context.res);
 }
 
 function interrupted(core: Core, error: Error, context: Context): void {

@@ -8,3 +8,4 @@ export { routeHealth, type RouteHealth } from './route-health.ts';
 export { routeTable } from './routes.ts';
 export { targetStatuses } from './status.ts';
 export { targetModel, targetsOf, type Target } from './targets.ts';
+export { UnreadAnswers } from './unread-answers.ts';

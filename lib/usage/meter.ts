@@ -45,22 +45,12 @@ export function meterFor(context: Context, status: number, head: readonly string
   return new UsageMeter(askedOf(context), codingsOf(head));
 }
 
-const isMetered = ({ route }: Context): boolean => (route.class === 'model' ? !route.free : route.class === 'task' && (route.errors === 'gemini' || route.errors === 'openai'));
+/** Whether the answer of a request costs tokens that its own words or its bytes tell. */
+export const isMetered = ({ route }: Context): boolean => (route.class === 'model' ? !route.free : route.class === 'task' && (route.errors === 'gemini' || route.errors === 'openai'));
 
 function askedOf(context: Context): Asked {
   const { route, body, req } = context;
   return { body: route.media ? null : (body ?? Number(req.headers['content-length'] ?? 0)), writes: writesText(context) };
-}
-
-/**
- * Completes what a whole JSON answer says it used.
- * @param told its own report; null without one that can be believed.
- * @param bytes of the answer.
- */
-export function estimateJson(context: Context, told: Usage | null, bytes: number): Usage | null {
-  if (!isMetered(context)) return told;
-  const asked = askedOf(context);
-  return told === null ? untold(asked, bytes, true) : withPrompt(asked, told);
 }
 
 /**
@@ -231,6 +221,12 @@ class BytesReader implements Reader {
   }
 }
 
+/** A report in a line lies in the event, in its `response` or `message`, or in one of its `choices`. */
+const deepestReport = 3;
+const nothing = Buffer.alloc(0);
+/** No string holds a line end, so these stand between two documents only. */
+const betweenLines = ['}\n{', '}\r\n{', '}\r{'].map((text) => Buffer.from(text));
+
 /** A JSON document, in which the report may stand anywhere. */
 export class DocumentReader implements Reader {
   readonly over = false;
@@ -239,6 +235,9 @@ export class DocumentReader implements Reader {
   #bytes = 0;
   /** Where the report lies: Gemini's may be in the last element of an array. */
   #level = 0;
+  /** It is JSON line by line, whose first line is long. */
+  #isLines = false;
+  #last: Buffer = nothing;
 
   constructor(asked: Asked) {
     this.#asked = asked;
@@ -248,6 +247,9 @@ export class DocumentReader implements Reader {
     if (this.#level === 0) this.#level = chunk[chunk.findIndex((byte) => byte === openBrace || byte === openBracket)] === openBracket ? 2 : 1;
     this.#bytes += chunk.length;
     this.#finder.push(chunk);
+    if (this.#isLines) return;
+    this.#isLines = betweenLines.some((between) => chunk.includes(between) || Buffer.concat([this.#last, chunk.subarray(0, 3)]).includes(between));
+    this.#last = Buffer.from(chunk.subarray(-3));
   }
 
   end(complete: boolean): Usage | null {
@@ -255,7 +257,7 @@ export class DocumentReader implements Reader {
     const usage = found === null ? null : usageOfText(found.json);
     const estimated = untold(this.#asked, this.#bytes, complete);
     if (usage === null) return estimated;
-    if (complete && found?.level === this.#level) return withPrompt(this.#asked, usage);
+    if (complete && (found?.level === this.#level || (this.#isLines && (found?.level as number) <= deepestReport))) return withPrompt(this.#asked, usage);
     // How deep it lay is unknown, so it may be another's: it counts where it is more.
     if (complete || estimated === null) return estimated;
     return { ...usage, prompt: Math.max(usage.prompt, estimated.prompt), completion: Math.max(usage.completion, estimated.completion), estimated: true };
@@ -288,9 +290,6 @@ const [m, r] = [0x6d, 0x72];
 /** So many events at the beginning are weighed each; later every seventh, for seven. A prime: events may come in a rhythm. */
 const weighedEvents = 8;
 const stride = 7;
-
-/** A report in a line lies in the event, in its `response` or `message`, or in one of its `choices`. */
-const deepestReport = 3;
 
 /** An event stream, or JSON line by line. Lines end with LF, CR LF or CR. */
 export class StreamReader implements Reader {

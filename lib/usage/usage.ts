@@ -1,6 +1,6 @@
 // What an answer used, in tokens, and what it cost, in US dollars.
 
 export { ExtraChunkFilter, withUsage } from './include-usage.ts';
-export { estimateJson, meterFor, type UsageMeter, writesText } from './meter.ts';
+export { isMetered, meterFor, type UsageMeter, writesText } from './meter.ts';
 export { costs, type CostOf, pricing } from './prices.ts';
 export { estimateTokens, jsonUsage } from './tokens.ts';
