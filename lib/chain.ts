@@ -9,8 +9,8 @@ export const chain: readonly Middleware[] = [
   guard,           // the cheapest refusal comes first
   securityHeaders, // on all answers of the parts below
   cors,            // preflights end here: they need no slot, limit or key
+  endpoints,       // the gate's own paths have their own tokens, and each its own limit on guesses
   rateLimit,       // before a credential is checked, or guessing would be free
-  endpoints,       // the gate's own paths have their own tokens; guessing is limited above
   auth,            // identifies the caller
   routes,          // checks what a configured path asks for; needs the caller
   body,            // after auth: bodies of unknown callers are not buffered

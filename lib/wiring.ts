@@ -9,7 +9,7 @@ import { type Admin, adminOf, type Hub } from './admin/admin.ts';
 import type { Context, Core, Finisher, Tap } from './request/request.ts';
 import { installSecret, tokenIdentifier } from './identity/identity.ts';
 import { BodyInspector } from './http/http.ts';
-import { GatewayKeys, VerifiedTokens } from './keys/keys.ts';
+import { GatewayKeys, jwtVerifierOf, VerifiedTokens } from './keys/keys.ts';
 import { Limits } from './limits/limits.ts';
 import { type Metrics, metricsOf, Resources } from './telemetry/telemetry.ts';
 import type { Deps } from './middlewares/middlewares.ts';
@@ -43,7 +43,7 @@ export function wire(core: Core, hub: Hub, sinks: readonly Sink[]): Wired {
   const metrics = metricsOf(core);
   const upstream = upstreamOf(core, metrics);
   const callers = callersOf(core);
-  const { identify, verified, keys, redis, registry } = callers;
+  const { identify, verified, keys, jwt, redis, registry } = callers;
   const { queue, bodies, series } = admission(core, verified);
   metrics.expose(series);
   const resources = new Resources(core);
@@ -72,13 +72,13 @@ export function wire(core: Core, hub: Hub, sinks: readonly Sink[]): Wired {
   const deps: Deps = {
     routeOf: upstream.routeOf, routes: upstream.routes, rows: upstream.rows, routeHealth: upstream.routeHealth, carry: upstream.carry, price: upstream.price,
     forward: recorded.admit(upstream.forward),
-    identify, keys, verified, registry, redis, limits, queue, bodies, resources, metrics, ready,
+    identify, keys, jwt, verified, registry, redis, limits, queue, bodies, resources, metrics, ready,
     inspector: new BodyInspector(config.server.bufferBodyBytes),
     admin: admin.paths,
     record: recorded.record, tap: recorded.tap, journal: recorded.journal, ingestion: recorded.ingestion,
   };
   const closers: Closer[] = [
-    () => lines.close(), () => recorded.close(), () => admin.close(), () => redis?.close(), () => limits.close(), () => queue.close(),
+    () => lines.close(), () => recorded.close(), () => redis?.close(), () => limits.close(), () => queue.close(),
     () => registry.close(), () => resources.close(), ...upstream.closers,
   ];
   return { deps, admin, closers };
@@ -116,7 +116,12 @@ function callersOf(core: Core) {
   const keys = new GatewayKeys(clock, config.auth.keys);
   const redis = redisOf(config, core.log);
   const registry = new KeyRegistry({ core, redis, keys, secrets: () => [secret(), ...config.previousSecrets] });
-  return { secret, identify: tokenIdentifier(secret, config.previousSecrets), keys, redis, registry, verified: new VerifiedTokens(clock, config.auth.verifiedTtl) };
+  return {
+    secret, keys, redis, registry,
+    identify: tokenIdentifier(secret, config.previousSecrets),
+    verified: new VerifiedTokens(clock, config.auth.verifiedTtl),
+    jwt: jwtVerifierOf(config, clock, core.log),
+  };
 }
 
 /** Access lines have level `info`: with a higher `logging.level` they leave the console, not the file. */
@@ -183,7 +188,6 @@ function recording(core: Core, metrics: Metrics, deps: RecordingDeps): Recording
       followers.start();
     },
     async close() {
-      taking.close();
       await followers.close();
       raw?.clear();
       await journal.close();

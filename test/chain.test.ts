@@ -7,7 +7,7 @@ import { PARTS } from '../lib/config/schema.ts';
 const names = (list: readonly string[] | null): string[] => ordered(list).map(({ name }) => name);
 
 const whole = [
-  'request_timer', 'fingerprint', 'logging', 'live', 'guard', 'security_headers', 'cors', 'rate_limit', 'endpoints', 'auth', 'routes', 'body', 'key_limit', 'queue', 'openai',
+  'request_timer', 'fingerprint', 'logging', 'live', 'guard', 'security_headers', 'cors', 'endpoints', 'rate_limit', 'auth', 'routes', 'body', 'key_limit', 'queue', 'openai',
   'passthrough', 'panic_recovery',
 ];
 /** What a list can move to another place. */
@@ -37,13 +37,13 @@ describe('the chain', () => {
   });
 
   it('leaves out what is not listed', () => {
-    assert.deepEqual(names(['rate_limit', 'auth']), ['fingerprint', 'live', 'guard', 'rate_limit', 'endpoints', 'auth', 'routes', 'body', 'openai', 'passthrough', 'panic_recovery']);
+    assert.deepEqual(names(['rate_limit', 'auth']), ['fingerprint', 'live', 'guard', 'endpoints', 'rate_limit', 'auth', 'routes', 'body', 'openai', 'passthrough', 'panic_recovery']);
   });
 
   it('runs what is listed in the order given, at the places of those parts', () => {
-    assert.deepEqual(names(['auth', 'rate_limit']), ['fingerprint', 'live', 'guard', 'auth', 'endpoints', 'rate_limit', 'routes', 'body', 'openai', 'passthrough', 'panic_recovery']);
+    assert.deepEqual(names(['auth', 'rate_limit']), ['fingerprint', 'live', 'guard', 'endpoints', 'auth', 'rate_limit', 'routes', 'body', 'openai', 'passthrough', 'panic_recovery']);
     assert.deepEqual(names(['logging', 'auth', 'cors', 'rate_limit', 'security_headers']), [
-      'fingerprint', 'logging', 'live', 'guard', 'auth', 'cors', 'rate_limit', 'endpoints', 'security_headers', 'routes', 'body', 'openai', 'passthrough', 'panic_recovery',
+      'fingerprint', 'logging', 'live', 'guard', 'auth', 'cors', 'endpoints', 'rate_limit', 'security_headers', 'routes', 'body', 'openai', 'passthrough', 'panic_recovery',
     ]);
   });
 

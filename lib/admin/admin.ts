@@ -31,7 +31,6 @@ export interface Admin {
   readonly router: Router;
   /** For a server of its own, below `admin.path`. From then on the chain serves the admin API to this machine only. */
   alone(): RequestHandler;
-  close(): void;
 }
 
 /** Creates the admin API of one gate. @param services what it reads and changes. */
@@ -86,10 +85,6 @@ class Api implements Admin, AdminPaths {
     };
   }
 
-  close(): void {
-    this.#guard?.close();
-  }
-
   #mounted(req: GateRequest, res: ServerResponse, next: () => void): void {
     const segments = below(['api'], req.url);
     if (segments === null) return next();
@@ -123,7 +118,7 @@ class Api implements Admin, AdminPaths {
     context.route = this.#routes.get(found?.resource ?? null) as Route;
     try {
       if (this.#services.core.closed) throw new HeimdallError('shutting_down');
-      const caller = vouched ? this.#vouched(context) : await this.#entering(context);
+      const caller = vouched ? this.#vouched(context) : this.#entering(context);
       if (found === null) throw new HeimdallError('not_found');
       const reply = await this.#ask(context, found, caller);
       if (reply !== null) send(context, reply);
@@ -132,8 +127,8 @@ class Api implements Admin, AdminPaths {
     }
   }
 
-  async #entering(context: Context): Promise<Caller> {
-    const refusal = await (this.#guard as BearerGuard).check(context);
+  #entering(context: Context): Caller {
+    const refusal = (this.#guard as BearerGuard).check(context);
     if (refusal?.status === 401) context.extraHead?.push('WWW-Authenticate', 'Bearer');
     if (refusal !== null) throw refusal;
     return { ip: context.ip, token: () => this.#services.identify(bearer(context.req.headers.authorization) ?? '').id };

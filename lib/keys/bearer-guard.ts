@@ -1,35 +1,46 @@
 import { hash, timingSafeEqual } from 'node:crypto';
-import { MemoryStore, type Options } from 'express-rate-limit';
+import { LRUCache } from 'lru-cache';
 import type { Context, Core } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 import { networkOf } from '../identity/identity.ts';
 
-/** Failures allowed per address and window in milliseconds, where the address limit does not count failures. */
+/** Failures allowed per peer and window in milliseconds, where the address limit does not count failures. */
 const defaultLimit = 60;
 const defaultWindow = 60_000;
+/** Peers whose failures are counted; beyond, the least recent are forgotten. By size: a `max` takes its memory at the start. */
+const peersCounted = { maxSize: 10_000, sizeCalculation: () => 1 };
+
+interface Failures {
+  count: number;
+  /** End of the window, Unix milliseconds. */
+  readonly until: number;
+}
 
 /**
- * Protects an endpoint with bearer tokens. Failures are logged and limited by address, without the exemptions of the
- * configuration; limit and window are those of `rate_limit.address` where it counts failures. `mode: observe` lifts nothing
- * here.
+ * Protects an endpoint with bearer tokens. A valid token is always accepted. Failures are logged and limited, each endpoint's
+ * for itself, without the exemptions of the configuration; limit and window are those of `rate_limit.address` where it counts
+ * failures. SECURITY: they count by the address of the peer, since a peer in `trust_proxy`, such as any program on this
+ * machine, may name another client with each request. `mode: observe` lifts nothing here.
  */
 export class BearerGuard {
   readonly #log: Core['log'];
+  readonly #clock: Core['clock'];
   readonly #expected: readonly Buffer[];
   readonly #event: string;
   readonly #allowed: number;
   readonly #window: number;
-  /** Created by the first failure, since it runs a timer. */
-  #failures: MemoryStore | null = null;
+  /** By network of the peer. */
+  readonly #failures = new LRUCache<string, Failures>(peersCounted);
 
   /**
    * @param tokens any of them is accepted; with none every request is refused.
    * @param event name of a failure in the event log.
    */
-  constructor({ config, log }: Core, tokens: readonly string[], event: string) {
+  constructor({ config, log, clock }: Core, tokens: readonly string[], event: string) {
     const { limit, window, count } = config.rateLimit.address;
     const counts = limit > 0 && count === 'failed';
     this.#log = log;
+    this.#clock = clock;
     this.#expected = tokens.map(digest);
     this.#event = event;
     this.#allowed = counts ? limit : defaultLimit;
@@ -37,21 +48,17 @@ export class BearerGuard {
   }
 
   /** @returns null for a request with a valid token; else the error to answer with. */
-  async check({ id, ip, route, req }: Context): Promise<HeimdallError | null> {
-    const address = networkOf(ip);
-    const failed = await this.#failures?.get(address);
-    if (failed !== undefined && failed.totalHits >= this.#allowed) {
-      const retryAfter = Math.max(1, Math.ceil(((failed.resetTime?.getTime() ?? 0) - Date.now()) / 1000));
-      return new HeimdallError('too_many_failures', { retryAfter });
-    }
+  check({ id, ip, peer, route, req }: Context): HeimdallError | null {
     if (this.#fits(req.headers.authorization)) return null;
-    await this.#open().increment(address);
+    const now = this.#clock.now();
+    const network = networkOf(peer);
+    const known = this.#failures.get(network);
+    const failures = known !== undefined && known.until > now ? known : { count: 0, until: now + this.#window };
+    if (failures.count >= this.#allowed) return new HeimdallError('too_many_failures', { retryAfter: Math.max(1, Math.ceil((failures.until - now) / 1000)) });
+    failures.count++;
+    this.#failures.set(network, failures);
     this.#log.warn({ requestId: id, ip, path: route.template }, this.#event);
     return new HeimdallError('unauthorized');
-  }
-
-  close(): void {
-    this.#failures?.shutdown();
   }
 
   /** Digests have equal lengths and every token is compared, so the time does not depend on what was sent. */
@@ -62,14 +69,6 @@ export class BearerGuard {
     let fits = false;
     for (const expected of this.#expected) fits = timingSafeEqual(sent, expected) || fits;
     return fits;
-  }
-
-  #open(): MemoryStore {
-    if (this.#failures === null) {
-      this.#failures = new MemoryStore();
-      this.#failures.init({ windowMs: this.#window } as Options);
-    }
-    return this.#failures;
   }
 }
 

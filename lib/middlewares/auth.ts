@@ -2,7 +2,7 @@ import type { GatewayKey } from '../../types/config.d.ts';
 import type { Context, Core, Finisher, Next } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 import { carriersOf, credentialOf } from '../identity/identity.ts';
-import { jwtVerifierOf, looksLikeJwt, type JwtVerdict, type JwtVerifier } from '../keys/keys.ts';
+import { looksLikeJwt, type JwtVerdict } from '../keys/keys.ts';
 import type { Deps, Handler, Middleware } from './middleware.ts';
 import { refusesKey } from './guard.ts';
 
@@ -12,7 +12,7 @@ export const auth: Middleware = {
   create(core, deps) {
     const { mode } = core.config.auth;
     return {
-      handle: mode === 'passthrough' ? passthrough(deps) : requireKey(core, deps, jwtVerifierOf(core.config, core.clock, core.log)),
+      handle: mode === 'passthrough' ? passthrough(deps) : requireKey(core, deps),
       finish: { settle: learn(core, deps) },
     };
   },
@@ -46,7 +46,8 @@ function logFailure(context: Context, { log }: Core, reason: string): void {
 }
 
 /** Admits callers with a gateway key or, in mode `jwt`, with a token of the issuer. */
-function requireKey(core: Core, deps: Deps, verifier: JwtVerifier | null): Handler {
+function requireKey(core: Core, deps: Deps): Handler {
+  const { jwt: verifier } = deps;
   return function keyHandler(context, next) {
     if (!context.route.credential) return withholdOurs(context, deps, next);
     const credential = credentialOf(context.headers, context.path, context.query);

@@ -1,4 +1,4 @@
-import { type Context, type Core, ownRoute } from '../request/request.ts';
+import { type Context, type Core, type Next, ownRoute } from '../request/request.ts';
 import { BearerGuard } from '../keys/keys.ts';
 import { HeimdallError } from '../errors.ts';
 import { receiver } from '../record/record.ts';
@@ -23,7 +23,6 @@ export const endpoints: Middleware = {
         if (metrics === null || context.path !== metrics.path || deps.rows.has(context.route)) return next();
         metrics.answer(context, next);
       },
-      ...(metrics && { close: metrics.close }),
     };
   },
 };
@@ -31,7 +30,6 @@ export const endpoints: Middleware = {
 interface Endpoint {
   readonly path: string;
   readonly answer: Handler;
-  readonly close: () => void;
 }
 
 /** Null without `metrics.token`. */
@@ -45,16 +43,21 @@ function metricsEndpoint(core: Core, deps: Deps): Endpoint | null {
     path,
     answer(context, next) {
       context.route = route;
-      guard.check(context).then((refusal) => expose(context, deps, refusal)).then(undefined, next);
+      void expose(context, deps, guard.check(context), next);
     },
-    close: () => guard.close(),
   };
 }
 
-async function expose(context: Context, { metrics }: Deps, refusal: HeimdallError | null): Promise<void> {
+async function expose(context: Context, { metrics }: Deps, refusal: HeimdallError | null, next: Next): Promise<void> {
   const { method } = context.req;
   if (refusal !== null) return context.fail(refusal);
-  if (method === 'GET' || method === 'HEAD') return context.answer(200, ['Content-Type', metrics.contentType], await metrics.exposition());
+  if (method === 'GET' || method === 'HEAD') {
+    try {
+      return context.answer(200, ['Content-Type', metrics.contentType], await metrics.exposition());
+    } catch (error) {
+      return next(error);
+    }
+  }
   (context.extraHead ??= []).push('Allow', 'GET, HEAD');
   context.fail(new HeimdallError('method_not_allowed'));
 }

@@ -1,8 +1,9 @@
 import { LRUCache } from 'lru-cache';
 import { isNetwork } from '../config/config.ts';
-import type { Context, Core } from '../request/request.ts';
+import type { Context, Core, Next } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import { AddressSet, networkOf } from '../identity/identity.ts';
+import { looksLikeJwt } from '../keys/keys.ts';
+import { AddressSet, credentialOf, networkOf } from '../identity/identity.ts';
 import { AddressCounts } from '../limits/limits.ts';
 import type { Deps, Middleware } from './middleware.ts';
 
@@ -11,7 +12,7 @@ const blockedRemembered = { maxSize: 10_000, sizeCalculation: () => 1 };
 
 /**
  * Limits an address. By default only refused credentials count, so that an office behind one address keeps working, and
- * verified callers pass even when their address is blocked. express-rate-limit's store keeps the counts; requests that do not
+ * callers with a good credential pass even when their address is blocked. express-rate-limit's store keeps the counts; requests that do not
  * count never touch it.
  */
 export const rateLimit: Middleware = {
@@ -23,12 +24,12 @@ export const rateLimit: Middleware = {
     return {
       handle: function rateLimitHandler(context, next) {
         if (count === 'failed' && counter.blocked.size === 0) return next();
-        if (count !== 'all' || !counts(context)) return pass(context, counter, deps, next);
+        if (count !== 'all' || !counts(context, deps)) return pass(context, counter, deps, next);
         counter.count(context).then((known) => context.finished || (known ? pass(context, counter, deps, next) : refuseUncounted(context, next)), next);
       },
       finish: {
         settle: (context) => {
-          if (count === 'failed' && context.status === 401 && !standsForMany(context)) void counter.countFailure(context);
+          if (count === 'failed' && context.status === 401 && isRefusedCredential(context) && !standsForMany(context)) void counter.countFailure(context);
         },
       },
       close: () => counter.close(),
@@ -36,12 +37,42 @@ export const rateLimit: Middleware = {
   },
 };
 
-function pass(context: Context, counter: Counter, deps: Deps, next: (error?: unknown) => void): void {
+function pass(context: Context, counter: Counter, deps: Deps, next: Next): void {
   const until = counter.blockedUntil(context);
-  if (until === null || standsForMany(context) || isExempt(context) || (counter.failuresOnly && context.token !== null && deps.verified.has(context.token.id))) return next();
-  const retryAfter = Math.max(1, Math.ceil((until - context.time) / 1000));
-  if (!context.refuse('rate_limit', new HeimdallError('too_many_failures', { retryAfter }))) next();
+  if (until === null || standsForMany(context) || isExempt(context, deps)) return next();
+  const refuse = (): void => {
+    const retryAfter = Math.max(1, Math.ceil((until - context.time) / 1000));
+    if (!context.refuse('rate_limit', new HeimdallError('too_many_failures', { retryAfter }))) next();
+  };
+  const good = counter.failuresOnly && isGood(context, deps);
+  if (good === true) next();
+  else if (good === false) refuse();
+  else void passLater(context, good, refuse, next);
 }
+
+async function passLater(context: Context, good: Promise<boolean>, refuse: () => void, next: Next): Promise<void> {
+  try {
+    const isLetIn = await good;
+    if (context.finished) return;
+    if (isLetIn) next();
+    else refuse();
+  } catch (error) {
+    next(error);
+  }
+}
+
+/** Whether the credential is one that `auth` accepts: what others guessed from an address closes it to no such caller. */
+function isGood(context: Context, { verified, keys, jwt }: Deps): boolean | Promise<boolean> {
+  if (context.verified || (context.token !== null && verified.has(context.token.id))) return true;
+  if (context.core.config.auth.mode === 'passthrough' || !context.route.credential) return false;
+  const credential = credentialOf(context.headers, context.path, context.query)?.value ?? '';
+  const found = keys.find(credential, context.ip);
+  if (typeof found !== 'string') return true;
+  return found === 'unknown' && jwt !== null && looksLikeJwt(credential) ? jwt.verify(credential).then(({ kind }) => kind === 'caller') : false;
+}
+
+/** The gate's own endpoints limit guesses of their tokens themselves. */
+const isRefusedCredential = ({ route, target }: Context): boolean => route.credential || target !== null;
 
 /** The store cannot be reached, and `on_store_error` is `closed`. */
 function refuseUncounted(context: Context, next: () => void): void {
@@ -49,14 +80,14 @@ function refuseUncounted(context: Context, next: () => void): void {
 }
 
 /** Assets of pages, calls of payment providers and polling for tasks are never limited by address. */
-function isExempt(context: Context): boolean {
-  // The metrics endpoint gets its own route only further below; here it looks like a page.
-  if (context.path === context.core.config.endpoints.metrics) return false;
+function isExempt(context: Context, { rows }: Deps): boolean {
   const { class: kind } = context.route;
+  // A configured route to the metrics limits guesses of their token as the gate's own endpoints do.
+  if (rows.get(context.route)?.handler === 'metrics') return true;
   return kind === 'ui' || kind === 'webhook' || (kind === 'task' && context.req.method === 'GET');
 }
 
-const counts = (context: Context): boolean => !isExempt(context) && !standsForMany(context);
+const counts = (context: Context, deps: Deps): boolean => !isExempt(context, deps) && !standsForMany(context);
 
 /** An address that most callers share is not held to one caller's limit, except for guessing passwords. */
 const standsForMany = ({ collapsed, path, req }: Context): boolean => collapsed && !(path === '/api/user/login' && req.method === 'POST');

@@ -39,7 +39,6 @@ export const routes: Middleware = {
         if (rule.answer === null) return next();
         rule.answer(context);
       },
-      ...(guard && { close: () => guard.close() }),
     };
   },
 };
@@ -56,7 +55,7 @@ function ruleOf(row: RouteConfig, { metrics }: Deps, guard: BearerGuard | null):
 function answerOf({ handler, middleware }: RouteConfig, metrics: Metrics, guard: BearerGuard | null): Answer | null {
   if (!HANDLERS[handler].own) return null;
   const demanded = middleware.includes('auth');
-  const mayRead = async (context: Context): Promise<HeimdallError | null> => (demanded && context.verified ? null : guard === null ? new HeimdallError('unauthorized') : guard.check(context));
+  const mayRead = (context: Context): HeimdallError | null => (demanded && context.verified ? null : guard === null ? new HeimdallError('unauthorized') : guard.check(context));
   if (handler === 'metrics') return (context) => void show(context, metrics, mayRead);
   return (context) => {
     if (demanded && !context.verified && context.refuse('auth', new HeimdallError('unauthorized'))) return;
@@ -64,9 +63,9 @@ function answerOf({ handler, middleware }: RouteConfig, metrics: Metrics, guard:
   };
 }
 
-async function show(context: Context, metrics: Metrics, mayRead: (context: Context) => Promise<HeimdallError | null>): Promise<void> {
+async function show(context: Context, metrics: Metrics, mayRead: (context: Context) => HeimdallError | null): Promise<void> {
   try {
-    const refusal = await mayRead(context);
+    const refusal = mayRead(context);
     if (refusal !== null) return context.fail(refusal);
     context.answer(200, ['Content-Type', metrics.contentType], await metrics.exposition());
   } catch (cause) {

@@ -13,7 +13,6 @@ export interface Ingestion {
   /** Every request to these paths is answered here, in every mode. */
   readonly receiver: RegExp;
   answer(context: Context): void;
-  close(): void;
 }
 
 /**
@@ -28,9 +27,6 @@ export function ingestion(core: Core, journal: Journal, identify: (credential: s
     receiver: new RegExp(`^${receiver}(?:/|$)`),
     answer(context) {
       (intake ??= load()).then((loaded) => loaded.answer(context)).catch((cause: unknown) => context.fail(new HeimdallError('internal_error', { cause })));
-    },
-    close() {
-      void intake?.then((loaded) => loaded.close());
     },
   };
 }

@@ -59,12 +59,8 @@ export class Intake {
     this.#take(context, dialect).catch((error: unknown) => context.fail(error instanceof HeimdallError ? error : new HeimdallError('internal_error', { cause: error })));
   }
 
-  close(): void {
-    this.#guard.close();
-  }
-
   async #take(context: Context, dialect: Dialect): Promise<void> {
-    const refusal = await this.#guard.check(context);
+    const refusal = this.#guard.check(context);
     if (refusal !== null) throw refusal;
     if (context.req.method !== 'POST') {
       (context.extraHead ??= []).push('Allow', 'POST');
