@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util';
 import { aborts } from './aborts.ts';
 import { attack } from './attack.ts';
 import { chaos } from './chaos.ts';
+import { fuzz } from './fuzz.ts';
 import { journal } from './journal.ts';
 import { limits } from './limits.ts';
 import { metrics } from './metrics.ts';
@@ -16,7 +17,7 @@ import { startup } from './startup.ts';
 import type { Proof } from './proof.ts';
 
 /** What takes too long for `npm test`; each prints its table and says whether it holds. */
-const proofs: Readonly<Record<string, Proof>> = { startup, chaos, 'slow-readers': slowReaders, outages, limits, sinks, metrics, queue, aborts, soak, journal, record, newapi, attack };
+const proofs: Readonly<Record<string, Proof>> = { startup, chaos, 'slow-readers': slowReaders, outages, limits, sinks, metrics, queue, aborts, soak, journal, record, newapi, attack, fuzz };
 
 const { values } = parseArgs({ options: { only: { type: 'string' } } });
 const chosen = values.only === undefined ? Object.keys(proofs) : values.only.split(',');
