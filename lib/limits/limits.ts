@@ -344,7 +344,8 @@ function actualOf({ kind }: Rule, estimate: Estimate, context: Context, costs: C
       return context.usage === null ? unreportedTokens(context, estimate) : context.usage.prompt + context.usage.completion;
     case 'budget': {
       if (context.cost !== null) return Math.ceil(context.cost * billion);
-      if (context.usage !== null) return 0;
+      // The target that answered has no price for its model: the price by which the request was let in counts.
+      if (context.usage !== null) return nanoDollars(context, context.usage.prompt, context.usage.completion, costs);
       const tokens = unreportedTokens(context, estimate);
       const prompt = Math.min(tokens, estimate.prompt);
       return nanoDollars(context, prompt, tokens - prompt, costs);

@@ -1,6 +1,6 @@
 /**
- * The end of something that arrives in pieces: its last `limit` bytes at least, twice as many at most. Copied, so that
- * pieces of any size cost the same memory, and linear in what arrives.
+ * Keeps the end of bytes that arrive in pieces: the last `limit` bytes at least, twice as many at most. Pieces are copied, so that
+ * pieces of any size cost the same memory; the work is linear in the bytes that arrive.
  */
 export class Tail {
   readonly #limit: number;
@@ -25,7 +25,7 @@ export class Tail {
     this.#length += added;
   }
 
-  /** What was kept; valid until more is appended. Begins anew. */
+  /** Takes the kept bytes out. They are valid until more is appended. */
   take(): Buffer {
     const taken = this.#bytes.subarray(0, this.#length);
     this.#length = 0;
@@ -46,5 +46,5 @@ export class Tail {
 
 const nothing = Buffer.alloc(0);
 const smallest = 512;
-/** Room kept for the next time; more is given back. */
+/** Largest buffer that is kept for the next bytes. */
 const kept = 16_384;

@@ -1,5 +1,6 @@
 import '../support/node.ts';
 import assert from 'node:assert/strict';
+import { hash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
@@ -207,6 +208,20 @@ describe('a budget holds', () => {
       assert.ok(asked.every(({ req }) => req.headers['accept-encoding'] === 'identity'));
     });
   }
+
+  test('when a backup answers with a model that has no price', async (t) => {
+    const own = 'sk-a-key-of-the-gate-that-is-long-enough';
+    const chat = dialects['chat'] as Dialect;
+    const upstream = await startUpstream(t, (req, res) => void req.resume().on('end', () => (req.url?.startsWith('/down') ? res.writeHead(500).end() : res.writeHead(200, { 'Content-Type': 'application/json' }).end(JSON.stringify(chat.json(words))))));
+    const gate = await startGate(t, {
+      auth: { mode: 'keys', keys: [{ name: 'team', sha256: hash('sha256', own), budget: { day: allowed } }] },
+      llm: { provider: 'openai', endpoint: `${upstream.url}/down/v1`, apiKey: 'one', prices: { m: { input: 100, output: 100 } }, retry: { maxRetries: 0 }, backupProviders: [{ provider: 'openai', endpoint: `${upstream.url}/v1`, apiKey: 'two', model: 'a-model-without-a-price' }] },
+      circuitBreaker: { failureThreshold: 1000 },
+    });
+    let count = 0;
+    while (count < 60 && (await ask(gate, { ...chat, body: { ...chat.body, max_tokens: 9 } }, false, { Authorization: `Bearer ${own}` })).status === 200) count++;
+    assert.ok(count * price > allowed / 2 && (count - 1) * price <= allowed, `${count * price}`);
+  });
 
   const lies = ['{"prompt_tokens":-1000000,"completion_tokens":-9}', '{"prompt_tokens":9e15,"completion_tokens":9e15}', '{"prompt_tokens":"20","completion_tokens":"9"}', '{"prompt_tokens":NaN}', '{"prompt_tokens":1e999}', '{"total_tokens":-5}', '{}', 'null', '[]', '"none"', '{"prompt_tokens":{"a":1},"completion_tokens":[1]}'];
   test('when the upstream lies about its usage, or says nothing: its bytes count', async (t) => {
