@@ -35,7 +35,9 @@ export async function smuggling(ledger: Ledger): Promise<void> {
 }
 
 async function through(front: Front, ledger: Ledger): Promise<void> {
-  const all = vectors().filter(({ name }) => !ledger.skips('smuggling', front, name));
+  // Behind a proxy each framing goes through one of the gate's engines, in turns.
+  const chosen = vectors().filter(({ name }, nth) => front === 'direct' || !/^(?:chat|api),/.test(name) || name.startsWith('chat,') === (nth % 2 === 0));
+  const all = chosen.filter(({ name }) => !ledger.skips('smuggling', front, name));
   if (all.length === 0) return;
   let scene = await openScene(yaml, { react });
   try {

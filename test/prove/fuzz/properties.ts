@@ -8,6 +8,7 @@ import { readDuration, readRate, readShare, readSize, writeDuration, writeSize }
 import { codingsOf, headerOf, mediaTypeOf } from '../../../lib/http/head.ts';
 import { endOfValue, scanMembers, skipSpace } from '../../../lib/http/json-scan.ts';
 import { formModel } from '../../../lib/http/multipart.ts';
+import { readPath } from '../../../lib/http/path.ts';
 import { StreamPeek } from '../../../lib/upstream/sse.ts';
 import { StreamStart } from '../../../lib/upstream/stream-start.ts';
 import { ReportFinder } from '../../../lib/usage/report-finder.ts';
@@ -178,6 +179,20 @@ const heads: readonly Property[] = [
   })),
 ];
 
+const segment = fc.constantFrom('v1', 'models', 'a:b', '..', '.', '', '%2e%2e', '%2E', '.%2e', '%2f', '%252e', 'é', '%C3%A9', '%c0%ae', ';x', 'a;b', '%3b', '\\', '%5c', '%00', '%20', '#', '%23', '%3f', '+', '~', '%', '%zz', '..;', '\u00ff', '@', '*', "'", '[', '|');
+const path = fc.oneof(fc.array(segment, { maxLength: 7 }).map((segments) => `/${segments.join('/')}`), fc.array(fc.oneof(segment, fc.constantFrom('/', '//', '/./', '/../')), { maxLength: 8 }).map((pieces) => `/${pieces.join('')}`));
+
+const targets: readonly Property[] = [
+  given('paths: one spelling, which every reader reads as it was judged', 'URL (WHATWG)', 100, fc.property(path, (raw) => {
+    const read = readPath(raw);
+    if (read === null) return;
+    const { decoded, encoded } = read;
+    assert.equal(decodeURIComponent(new URL(`http://h${encoded}`).pathname), decoded, raw);
+    assert.equal(readPath(encoded)?.decoded, decoded, raw);
+    assert.ok(!/\/\.{1,2}(?:\/|$)|\/\//.test(decoded) && decoded.startsWith('/'), raw);
+  })),
+];
+
 const units = fc.constantFrom('ms', 's', 'm', 'h', 'd', 'KB', 'MB', 'B', 'GB', '%', '/s', '/m', '', 'S', 'kb', ' s');
 const key = fc.constantFrom('mode', 'newapi', 'baseUrl', 'base_url', 'timeout', 'secret', 'server', 'port', 'host', 'auth', 'keys', 'name', 'sha256', 'models', 'rateLimit', 'rate_limit', 'key', 'requests', 'limit', 'window', 'policies', 'match', 'queue', 'concurrency', 'llm', 'backupProviders', 'provider', 'endpoint', 'apiKey', 'retry', 'routes', 'path', 'handler', 'audit', 'retention', 'cors', 'allowOrigins', 'metrics', 'logging', 'file', 'admin', 'token', 'health_check', 'trustProxy', 'guard', 'deny', '__proto__', 'constructor', 'unknown');
 const settings: fc.Arbitrary<unknown> = fc.letrec((tie) => ({
@@ -211,4 +226,4 @@ const configuration: readonly Property[] = [
 ];
 
 /** Every parser of what others send or write. */
-export const properties: readonly Property[] = [...streams, ...json, ...forms, ...heads, ...configuration];
+export const properties: readonly Property[] = [...streams, ...json, ...forms, ...heads, ...targets, ...configuration];
