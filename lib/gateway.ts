@@ -8,8 +8,8 @@ import type { Sink } from '../types/sink.d.ts';
 import { type Admin, Hub } from './admin/admin.ts';
 import { alertsOf, eventLog, type Listener, tee } from './telemetry/telemetry.ts';
 import { chain, ordered } from './chain.ts';
-import { systemClock } from './platform/platform.ts';
-import { resolveConfig, warningsOf } from './config/config.ts';
+import { OutboundProxy, systemClock } from './platform/platform.ts';
+import { proxyEnvironment, proxyWarnings, resolveConfig, warningsOf } from './config/config.ts';
 import { attach, Connections, Context, type Core, drained, type ErrorHandler, type GateRequest, InFlight, type Next, type RequestHandler, stages } from './request/request.ts';
 import { type Deps, onRoutes, type Part } from './middlewares/middlewares.ts';
 import { wire, type Closer, type Wired } from './wiring.ts';
@@ -22,6 +22,8 @@ export interface GateOptions {
   readonly clock?: Clock;
   /** Sinks that follow the journal beside those of the configuration. */
   readonly sinks?: readonly Sink[];
+  /** The process belongs to the gate, as with `serve`. Decides what `proxy` is when the configuration leaves it out. Default: false. */
+  readonly standalone?: boolean;
 }
 
 /** An Express router with a lifecycle. */
@@ -70,8 +72,11 @@ export function heimdall(input?: ConfigInput | Config, options: GateOptions = {}
     connections: connectionsPerAddress === null ? null : new Connections(connectionsPerAddress, config.trustProxy, observe),
     heads: { every: [], own: [], proxied: [] }, finishers: [],
   };
-  for (const warning of warningsOf(config)) log.warn({ warning }, 'config.warning');
-  const wired = wire(core, hub, options.sinks ?? []);
+  const environment = proxyEnvironment(config, options.standalone ?? false);
+  const proxies = environment === null ? null : new OutboundProxy(environment);
+  const warnings = proxies === null ? warningsOf(config) : [...warningsOf(config), ...proxyWarnings(config, (url) => proxies.hopTo(url) === null)];
+  for (const warning of warnings) log.warn({ warning }, 'config.warning');
+  const wired = wire(core, hub, options.sinks ?? [], proxies);
   const { router, closers } = assemble(core, wired.deps);
   return lifecycle(core, router, [() => alerts?.close(), ...wired.closers, ...closers], wired);
 }

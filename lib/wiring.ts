@@ -18,7 +18,7 @@ import { accessLog } from './access-log/access-log.ts';
 import { ingestion, type Ingestion, recordColumns, recorder, recordOf } from './record/record.ts';
 import { type JournalDeps, journalSeries, WorkerJournal } from './journal/journal.ts';
 import { Followers, RawTokens, sinkSeries, sinksOf } from './sinks/sinks.ts';
-import { redisOf } from './platform/platform.ts';
+import { redisOf, type OutboundProxy } from './platform/platform.ts';
 import { KeyRegistry } from './registry/registry.ts';
 import { forwarder, prober, proxy, routeHealth, routeTable, type Target, targetModel, targetStatuses, targetsOf, UnreadAnswers } from './upstream/upstream.ts';
 import { costs, estimateTokens, pricing } from './usage/usage.ts';
@@ -37,11 +37,12 @@ export interface Wired {
  * Makes everything the parts need, each group from the groups above it, and hands rooms to each other that may not import one
  * another. Opens no file and no connection yet.
  * @param sinks passed by the program.
+ * @param proxies proxies for connections to upstreams.
  */
-export function wire(core: Core, hub: Hub, sinks: readonly Sink[]): Wired {
+export function wire(core: Core, hub: Hub, sinks: readonly Sink[], proxies: OutboundProxy | null): Wired {
   const { config, clock } = core;
   const metrics = metricsOf(core);
-  const upstream = upstreamOf(core, metrics);
+  const upstream = upstreamOf(core, metrics, proxies);
   const callers = callersOf(core);
   const { identify, verified, keys, jwt, redis, registry } = callers;
   const { queue, bodies, series } = admission(core, verified);
@@ -85,12 +86,12 @@ export function wire(core: Core, hub: Hub, sinks: readonly Sink[]): Wired {
 }
 
 /** Targets and their health, the two ways to an upstream, and prices. */
-function upstreamOf(core: Core, metrics: Metrics) {
-  const targets = targetsOf(core);
+function upstreamOf(core: Core, metrics: Metrics, proxies: OutboundProxy | null) {
+  const targets = targetsOf(core, proxies);
   const unread = new UnreadAnswers(core.config);
-  const carrier = proxy(core, unread);
+  const carrier = proxy(core, unread, proxies);
   const { routeOf, routes, rows } = routeTable(core.config.routes);
-  const checked = routeHealth(core, rows, targets);
+  const checked = routeHealth(core, rows, targets, proxies);
   const health = prober(core, targets);
   metrics.watch(targets);
   metrics.watchRoutes(() => checked.shown());

@@ -16,6 +16,8 @@ export interface Config {
   readonly middleware: readonly MiddlewareName[] | null;
   /** Paths that the gateway answers itself. */
   readonly endpoints: EndpointsConfig;
+  /** Proxy for connections to upstreams: environment uses HTTP_PROXY, HTTPS_PROXY and NO_PROXY, off connects directly. Environment or off; default environment in the standalone, else off. */
+  readonly proxy: 'environment' | 'off' | null;
   /** Listener, timeouts and bounds of the standalone server. */
   readonly server: ServerConfig;
   /** Peers whose forwarding headers are trusted for the client address. Each an IP address or CIDR, or one of loopback, private, cloudflare; default ["loopback"]. */
@@ -56,6 +58,16 @@ export interface NewapiConfig {
   readonly baseUrl: string;
   /** Longest silence of NewAPI. A duration above 0, at most 24d; default 300s. */
   readonly timeout: number;
+  /** Host header sent to NewAPI: client is the client's, target is that of base_url. TLS always uses the host name of base_url or server_name. Client or target; default client. */
+  readonly host: 'client' | 'target';
+  /** PEM file of the certificate authorities that may sign the server certificate, in place of the public ones. A path; default none. */
+  readonly caPath: string | null;
+  /** PEM file of the client certificate and its chain, for servers that require one. A path; default none. */
+  readonly certPath: string | null;
+  /** PEM file of the private key of the client certificate. A path; default none. */
+  readonly keyPath: string | null;
+  /** Host name for TLS: sent as SNI and checked against the server certificate. A host name; default host name of the URL. */
+  readonly serverName: string | null;
 }
 
 /** Optional parts of the chain, in order: one name. */
@@ -161,6 +173,16 @@ export interface LlmConfig {
   readonly models: Readonly<Record<string, string>>;
   /** Weight of the target with strategy weighted. A whole number from 1 to 1000; default 1. */
   readonly weight: number;
+  /** Host header sent to the target: client is the client's, target is that of endpoint. TLS always uses the host name of endpoint or server_name. Client or target; default newapi.host for a newapi target without api_key, else target. */
+  readonly host: 'client' | 'target';
+  /** PEM file of the certificate authorities that may sign the server certificate, in place of the public ones. A path; default none. */
+  readonly caPath: string | null;
+  /** PEM file of the client certificate and its chain, for servers that require one. A path; default none. */
+  readonly certPath: string | null;
+  /** PEM file of the private key of the client certificate. A path; default none. */
+  readonly keyPath: string | null;
+  /** Host name for TLS: sent as SNI and checked against the server certificate. A host name; default host name of the URL. */
+  readonly serverName: string | null;
   /** Backup targets, tried in this order when the targets before them fail. Same keys as llm. Default []. */
   readonly backupProviders: readonly LlmTarget[];
   /** Choice of the first target: failover takes the first in the list, weighted chooses by weight, least_busy takes the one with the fewest concurrent requests. One of failover, weighted, least_busy; default failover. */
@@ -195,6 +217,16 @@ export interface LlmTarget {
   readonly models: Readonly<Record<string, string>>;
   /** Weight of the target with strategy weighted. A whole number from 1 to 1000; default 1. */
   readonly weight: number;
+  /** Host header sent to the target: client is the client's, target is that of endpoint. TLS always uses the host name of endpoint or server_name. Client or target; default newapi.host for a newapi target without api_key, else target. */
+  readonly host: 'client' | 'target';
+  /** PEM file of the certificate authorities that may sign the server certificate, in place of the public ones. A path; default none. */
+  readonly caPath: string | null;
+  /** PEM file of the client certificate and its chain, for servers that require one. A path; default none. */
+  readonly certPath: string | null;
+  /** PEM file of the private key of the client certificate. A path; default none. */
+  readonly keyPath: string | null;
+  /** Host name for TLS: sent as SNI and checked against the server certificate. A host name; default host name of the URL. */
+  readonly serverName: string | null;
 }
 
 /** Price of a model in US dollars per million tokens. */
@@ -612,6 +644,8 @@ export interface ConfigInput {
   readonly middleware?: readonly (MiddlewareName | (string & {}))[] | null | undefined;
   /** Paths that the gateway answers itself. */
   readonly endpoints?: EndpointsInput | undefined;
+  /** Proxy for connections to upstreams: environment uses HTTP_PROXY, HTTPS_PROXY and NO_PROXY, off connects directly. Environment or off; default environment in the standalone, else off. */
+  readonly proxy?: 'environment' | 'off' | null | undefined;
   /** Listener, timeouts and bounds of the standalone server. */
   readonly server?: ServerInput | undefined;
   /** Peers whose forwarding headers are trusted for the client address. Each an IP address or CIDR, or one of loopback, private, cloudflare; default ["loopback"]. */
@@ -656,6 +690,16 @@ export interface NewapiInput {
   readonly baseUrl?: string | undefined;
   /** Longest silence of NewAPI. A duration above 0, at most 24d; default 300s. */
   readonly timeout?: number | string | undefined;
+  /** Host header sent to NewAPI: client is the client's, target is that of base_url. TLS always uses the host name of base_url or server_name. Client or target; default client. */
+  readonly host?: 'client' | 'target' | undefined;
+  /** PEM file of the certificate authorities that may sign the server certificate, in place of the public ones. A path; default none. */
+  readonly caPath?: string | null | undefined;
+  /** PEM file of the client certificate and its chain, for servers that require one. A path; default none. */
+  readonly certPath?: string | null | undefined;
+  /** PEM file of the private key of the client certificate. A path; default none. */
+  readonly keyPath?: string | null | undefined;
+  /** Host name for TLS: sent as SNI and checked against the server certificate. A host name; default host name of the URL. */
+  readonly serverName?: string | null | undefined;
 }
 
 /** `EndpointsConfig` as code may pass it. A missing key takes its default. */
@@ -762,6 +806,16 @@ export interface LlmInput {
   readonly models?: Readonly<Record<string, string>> | undefined;
   /** Weight of the target with strategy weighted. A whole number from 1 to 1000; default 1. */
   readonly weight?: number | undefined;
+  /** Host header sent to the target: client is the client's, target is that of endpoint. TLS always uses the host name of endpoint or server_name. Client or target; default newapi.host for a newapi target without api_key, else target. */
+  readonly host?: 'client' | 'target' | null | undefined;
+  /** PEM file of the certificate authorities that may sign the server certificate, in place of the public ones. A path; default none. */
+  readonly caPath?: string | null | undefined;
+  /** PEM file of the client certificate and its chain, for servers that require one. A path; default none. */
+  readonly certPath?: string | null | undefined;
+  /** PEM file of the private key of the client certificate. A path; default none. */
+  readonly keyPath?: string | null | undefined;
+  /** Host name for TLS: sent as SNI and checked against the server certificate. A host name; default host name of the URL. */
+  readonly serverName?: string | null | undefined;
   /** Backup targets, tried in this order when the targets before them fail. Same keys as llm. Default []. */
   readonly backupProviders?: readonly LlmTargetInput[] | undefined;
   /** Choice of the first target: failover takes the first in the list, weighted chooses by weight, least_busy takes the one with the fewest concurrent requests. One of failover, weighted, least_busy; default failover. */
@@ -798,6 +852,16 @@ export interface LlmTargetInput {
   readonly models?: Readonly<Record<string, string>> | undefined;
   /** Weight of the target with strategy weighted. A whole number from 1 to 1000; default 1. */
   readonly weight?: number | undefined;
+  /** Host header sent to the target: client is the client's, target is that of endpoint. TLS always uses the host name of endpoint or server_name. Client or target; default newapi.host for a newapi target without api_key, else target. */
+  readonly host?: 'client' | 'target' | null | undefined;
+  /** PEM file of the certificate authorities that may sign the server certificate, in place of the public ones. A path; default none. */
+  readonly caPath?: string | null | undefined;
+  /** PEM file of the client certificate and its chain, for servers that require one. A path; default none. */
+  readonly certPath?: string | null | undefined;
+  /** PEM file of the private key of the client certificate. A path; default none. */
+  readonly keyPath?: string | null | undefined;
+  /** Host name for TLS: sent as SNI and checked against the server certificate. A host name; default host name of the URL. */
+  readonly serverName?: string | null | undefined;
 }
 
 /** `ModelPrice` as code may pass it. A missing key takes its default. */

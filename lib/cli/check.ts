@@ -1,4 +1,5 @@
 import type { Config } from '../../types/config.d.ts';
+import { OutboundProxy } from '../platform/platform.ts';
 import { textOf, type Command, type Output } from './command.ts';
 
 /** The command `check`: validates the configuration and prints the effective one. */
@@ -8,11 +9,14 @@ export const check: Command = {
   summary: 'validate and print the configuration, secrets masked',
   options: {},
   run: async (invocation) => {
-    const { loadConfig, printable, warningsOf } = await import('../config/config.ts');
+    const { loadConfig, printable, proxyEnvironment, proxyWarnings, warningsOf } = await import('../config/config.ts');
     const { stringify } = await import('yaml');
     const config = loadConfig(textOf(invocation, 'config'));
     invocation.output.out(stringify(printable(config)));
-    const warnings = [...warningsOf(config), ...(await keyWarnings(config, invocation.output))];
+    const environment = proxyEnvironment(config, true);
+    const proxies = environment === null ? null : new OutboundProxy(environment);
+    const proxied = proxies === null ? [] : proxyWarnings(config, (url) => proxies.hopTo(url) === null);
+    const warnings = [...warningsOf(config), ...proxied, ...(await keyWarnings(config, invocation.output))];
     for (const warning of warnings) invocation.output.err(`warning: ${warning}\n`);
     invocation.output.err(`The configuration is valid${warnings.length === 0 ? '' : `, with ${warnings.length} warning${warnings.length === 1 ? '' : 's'}`}.\n`);
     return 0;

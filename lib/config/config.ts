@@ -8,6 +8,7 @@ export { loadConfig, printable, resolveConfig, warningsOf } from './load.ts';
 export { valueAt } from './paths.ts';
 export { show, showLength, suggestion, whyUnreadable, type Path } from './problems.ts';
 export { isStatus } from './provider.ts';
+export { proxyEnvironment, proxyWarnings } from './proxy.ts';
 export { HANDLERS, METHODS, methodsOf, pathOf } from './routes.ts';
 export { toSnake, type Tree } from './schema-tree.ts';
 export { secretsOf } from './secrets.ts';

@@ -24,10 +24,11 @@ export function isOwn(target: Credentialed): boolean {
 export function derive(parsed: ParsedConfig) {
   const { server, auth } = parsed;
   const { certPath = null, keyPath = null } = server.tls ?? {};
+  const target = <T extends Target>(given: T) => withConnection(withProviderCopy(given), parsed.newapi);
   return {
     ...parsed,
     middleware: parsed.middleware?.filter(isOptionalPart) ?? null,
-    llm: { ...withProviderCopy(parsed.llm), backupProviders: parsed.llm.backupProviders.map(withProviderCopy) },
+    llm: { ...target(parsed.llm), backupProviders: parsed.llm.backupProviders.map(target) },
     routes: parsed.routes.map((row) => ({ ...row, handler: handlerOf(row, parsed.endpoints), middleware: row.middleware.filter(isOptionalPart) })),
     server: {
       ...server,
@@ -37,6 +38,25 @@ export function derive(parsed: ParsedConfig) {
     rateLimit: { ...parsed.rateLimit, store: parsed.rateLimit.store ?? (parsed.rateLimit.redisUrl === null ? 'memory' as const : 'redis' as const) },
     auth: { ...auth, mode: auth.mode ?? (isOwn(parsed.llm) ? 'keys' : 'passthrough') },
   } satisfies Config;
+}
+
+type Target = ParsedConfig['llm']['backupProviders'][number];
+
+/**
+ * The connection keys of a target. A newapi target without an endpoint of its own is the NewAPI of the section `newapi`, so a
+ * missing key is taken from there.
+ */
+function withConnection<T extends Target>(target: T, newapi: ParsedConfig['newapi']) {
+  const same = target.provider === 'newapi' && target.endpoint === null;
+  const own = target.certPath !== null || target.keyPath !== null;
+  return {
+    ...target,
+    host: target.host ?? (isOwn(target) ? 'target' as const : same ? newapi.host : 'client' as const),
+    caPath: target.caPath ?? (same ? newapi.caPath : null),
+    certPath: own || !same ? target.certPath : newapi.certPath,
+    keyPath: own || !same ? target.keyPath : newapi.keyPath,
+    serverName: target.serverName ?? (same ? newapi.serverName : null),
+  };
 }
 
 const withProviderCopy = <T extends { readonly provider: string | Provider }>(target: T): T => ({ ...target, provider: copyProvider(target.provider) });

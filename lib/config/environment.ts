@@ -25,6 +25,9 @@ export const VARIABLES: readonly Variable[] = [
   { name: 'HEIMDALL_ADMIN_TOKEN', at: ['admin', 'token'] },
   { name: 'REDIS_URL', at: ['rateLimit', 'redisUrl'] },
   { name: 'DATABASE_URL', at: ['audit', 'postgres', 'url'] },
+  { name: 'HTTPS_PROXY', summary: 'Proxy for connections to https upstreams, see `proxy`. Also in lower case' },
+  { name: 'HTTP_PROXY', summary: 'Proxy for connections to http upstreams, see `proxy`. Also in lower case' },
+  { name: 'NO_PROXY', summary: 'Hosts that are reached without a proxy: names with their subdomains, addresses, CIDRs, `host:port` or `*`. Also in lower case' },
 ];
 
 /**

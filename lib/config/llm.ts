@@ -1,5 +1,6 @@
 import { key, list, map, required, section, sectionMap, sections } from './fields.ts';
 import { choice, credential, duration, flag, integer, number, orNull, orOff, text, url } from './value-types.ts';
+import { targetConnection } from './peer.ts';
 import { provider } from './provider.ts';
 
 /** Failures that may be retried. A retry after `timeout` may bill a request twice, so it must be named. */
@@ -24,6 +25,7 @@ const target = {
   model: key(orNull(modelName), null, 'Model that replaces the requested model in every request to the target'),
   models: map(modelName, 'Models to rename for the target, as requested: sent'),
   weight: key(integer(3, 1, 1000), 1, 'Weight of the target with strategy weighted'),
+  ...targetConnection,
 };
 
 const perMillion = number(2.5, 0);

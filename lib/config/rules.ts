@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { BUFFER_BODY_BYTES, INFLIGHT_SHARES, isOwn } from './derive.ts';
 import { CHECKS } from './health.ts';
 import { hasLimits } from './limits.ts';
+import { checkPeers } from './peer-rules.ts';
 import { valueAt } from './paths.ts';
 import { type Path, show, whyUnreadable } from './problems.ts';
 import { checkProvider, providerName, PROVIDERS } from './provider.ts';
@@ -26,6 +27,7 @@ const RULES: readonly Rule[] = [
   { reads: ['endpoints'], check: differentEndpoints },
   { reads: ['llm.provider', 'llm.endpoint', 'llm.backupProviders'], check: knownProviders },
   { reads: ['routes', 'endpoints', 'admin', 'metrics'], check: checkRoutes },
+  { reads: ['newapi', 'llm'], check: checkPeers },
   { reads: ['llm.prices'], check: validPriceNames },
   { reads: ['llm.retry.initialDelay', 'llm.retry.maxDelay'], check: initialDelayBelowMax },
   { reads: ['llm.retry.retryableErrors'], check: errorsOnce },

@@ -21,6 +21,7 @@ import { admin, guard, jwt, queue } from './gate.ts';
 import { serverHealth } from './health.ts';
 import { keyLimits, rateLimit } from './limits.ts';
 import { circuitBreaker, llm, modelName } from './llm.ts';
+import { newapiConnection } from './peer.ts';
 import { sinks } from './sinks.ts';
 import { routes } from './routes.ts';
 import { seriesNames } from './series.ts';
@@ -177,6 +178,7 @@ export const schema = section('Config', 'Configuration of the gateway', {
   newapi: section('NewapiConfig', 'The NewAPI behind the gateway', {
     baseUrl: key(url('http://localhost:3000'), 'http://localhost:3000', 'Base URL of NewAPI'),
     timeout: key(duration('300s'), '300s', 'Longest silence of NewAPI'),
+    ...newapiConnection,
   }),
   secret: key(
     orNull(secret(16)),
@@ -191,6 +193,12 @@ export const schema = section('Config', 'Configuration of the gateway', {
     metrics: key(orFalse(ownPath('/metrics')), '/metrics', 'Path of the Prometheus metrics. false turns it off'),
     log: key(orFalse(ownPath('/api/log')), '/api/log', 'Path of the record ingestion. false turns it off'),
   }),
+  proxy: key(
+    { ...orNull(choice(['environment', 'off'])) },
+    null,
+    'Proxy for connections to upstreams: environment uses HTTP_PROXY, HTTPS_PROXY and NO_PROXY, off connects directly',
+    'environment in the standalone, else off',
+  ),
   server,
   trustProxy: list(network('10.0.0.0/8', TRUST_PRESETS), ['loopback'], 'Peers whose forwarding headers are trusted for the client address'),
   clientIpHeader: key(orNull(header), null, 'Header with the client address from a trusted peer. Takes precedence over X-Forwarded-For'),

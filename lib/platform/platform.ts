@@ -5,4 +5,5 @@ export { systemClock } from './clock.ts';
 export { codeOf, describe } from './describe.ts';
 export { makeDirectory } from './directory.ts';
 export { Memo, InternedTexts, Variants, ownText } from './memo.ts';
+export { OutboundProxy, openTunnel, type ProxyHop, type ProxyVariables } from './outbound-proxy.ts';
 export { redisOf, scriptOf, type Redis } from './redis.ts';

@@ -23,7 +23,7 @@ export interface Serving {
 export async function serve(config?: ConfigInput | Config): Promise<Serving> {
   // A closed output pipe must not end the process.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
-  const gate = heimdall(config);
+  const gate = heimdall(config, { standalone: true });
   const { server, adminUrl } = await open(gate);
   const url = addressOf(server, gate.config);
   process.stderr.write(`Heimdall listens on ${url} and guards ${gate.config.newapi.baseUrl}\n`);

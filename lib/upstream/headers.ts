@@ -49,7 +49,7 @@ export function outgoingCredential(context: Context, receiver: Receiver): Outgoi
 }
 
 /** What happens to a header on its way; a header without a rule passes. */
-type HeaderRule = 'keep' | 'drop' | 'credential' | 'message' | 'coding' | 'own';
+type HeaderRule = 'keep' | 'drop' | 'credential' | 'message' | 'coding' | 'own' | 'host';
 
 /** RFC 9110 §7.6.1 and RFC 9113's upgrade leftovers. */
 const hopByHop = ['connection', 'keep-alive', 'proxy-connection', 'proxy-authenticate', 'proxy-authorization', 'te', 'trailer', 'upgrade', 'http2-settings'];
@@ -76,7 +76,7 @@ const requestRules = new Map<string, HeaderRule>([
   ...forwarded.map((name) => [name, 'drop'] as const),
   ...credentials.map((name) => [name, 'credential'] as const),
   ...message.map((name) => [name, 'message'] as const),
-  ['accept-encoding', 'coding'],
+  ['accept-encoding', 'coding'], ['host', 'host'],
 ]);
 
 /** The only request headers that a target with our own key is sent. */
@@ -144,8 +144,9 @@ function connectionOptions(connection: string | undefined): ReadonlySet<string> 
  * The headers for a target that is asked with the caller's own credential: flat, duplicates and case kept. Where limits count the
  * usage of the answer, the answer is asked for without a coding, so that its usage can be read and, where the gate has asked for
  * it, left out.
+ * @param sentHost value of `Host`; null for the client's.
  */
-export function callerHeaders(context: Context): string[] {
+export function callerHeaders(context: Context, sentHost: string | null = null): string[] {
   const { rawHeaders, headers } = context.req;
   const oneHop = connectionOptions(headers.connection);
   const credential = outgoingCredential(context, 'newapi');
@@ -156,7 +157,7 @@ export function callerHeaders(context: Context): string[] {
     const rule = rules.of(name);
     if (rule === 'drop' || rule === 'message' || (rule === 'credential' && credential !== 'caller') || (rule === 'coding' && context.measured)) continue;
     if (oneHop?.has(name.toLowerCase())) continue;
-    flat.push(name, rawHeaders[at + 1] as string);
+    flat.push(name, rule === 'host' && sentHost !== null ? sentHost : (rawHeaders[at + 1] as string));
   }
   if (credential === 'granted') flat.push('Authorization', `Bearer ${context.upstreamCredential}`);
   const { ip, host, proto, id, measured } = context;
@@ -168,7 +169,7 @@ export function callerHeaders(context: Context): string[] {
 
 /**
  * The headers for a target that is asked with our own credential: the target's, then those of the caller's that the list allows.
- * @param host of the target.
+ * @param host value of `Host`.
  */
 export function ownHeaders(context: Context, host: string, credential: readonly string[]): string[] {
   const { rawHeaders } = context.req;
@@ -205,10 +206,10 @@ function decodeName(pair: string): string {
 const socketCredential = /(^|,\s*)openai-insecure-api-key\.[^,]*/g;
 
 /** The same headers as http-proxy-middleware wants them: by lower-case name, with the framing, which the proxy itself passes on. */
-export function proxyHeaders(context: Context, length: number | null): Record<string, string | string[]> {
+export function proxyHeaders(context: Context, length: number | null, sentHost: string | null = null): Record<string, string | string[]> {
   const { headers } = context.req;
   const bag: Record<string, string | string[]> = {};
-  const flat = callerHeaders(context);
+  const flat = callerHeaders(context, sentHost);
   for (let at = 0; at < flat.length; at += 2) add(bag, (flat[at] as string).toLowerCase(), flat[at + 1] as string);
   if (length !== null) bag['content-length'] = String(length);
   else if (headers['transfer-encoding'] !== undefined) bag['transfer-encoding'] = 'chunked';

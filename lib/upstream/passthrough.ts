@@ -1,17 +1,16 @@
 import { EventEmitter } from 'node:events';
-import { Agent } from 'node:http';
-import { Agent as SecureAgent } from 'node:https';
 import type { ClientRequest, IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { createProxyMiddleware, type Options, type Plugin, type RequestHandler } from 'http-proxy-middleware';
 import type { Usage } from '../../types/usage.d.ts';
 import type { Context, Core, Exchange, GateRequest } from '../request/request.ts';
-import { describe } from '../platform/platform.ts';
+import { describe, type OutboundProxy } from '../platform/platform.ts';
 import { HeimdallError } from '../errors.ts';
 import { headerOf, mediaTypeOf } from '../http/http.ts';
 import { isMetered, meterFor, type UsageMeter } from '../usage/usage.ts';
 import { answerHead, proxyHeaders, queryFor } from './headers.ts';
+import { agentsOf, peerOf, type Peer, type PeerAgents } from './peer.ts';
 import type { UnreadAnswer, UnreadAnswers } from './unread-answers.ts';
 
 /** How long one side of a WebSocket may continue after the other has ended, milliseconds. */
@@ -29,31 +28,36 @@ export interface Proxy {
  * is never set: upgrades would bypass the chain.
  * @param unread places for answers whose client has left.
  */
-export function proxy(core: Core, unread: UnreadAnswers): Proxy {
-  const { baseUrl, timeout } = core.config.newapi;
-  const { protocol, hostname, port, pathname } = new URL(baseUrl);
+export function proxy(core: Core, unread: UnreadAnswers, proxies: OutboundProxy | null = null): Proxy {
+  const { newapi } = core.config;
+  const { baseUrl, timeout } = newapi;
+  const peer = peerOf(new URL(baseUrl), newapi, proxies);
+  const { protocol, hostname, port, pathname } = peer.url;
   const target = { protocol, hostname: hostname.replace(/^\[|\]$/g, ''), port };
   const prefix = pathname.replace(/\/+$/, '');
-  const agent = new (baseUrl.startsWith('https:') ? SecureAgent : Agent)({ keepAlive: true, maxFreeSockets: 256, timeout });
+  const agents = agentsOf(peer, timeout);
   const handler = createProxyMiddleware<GateRequest, ServerResponse>({
     target: baseUrl,
     ignorePath: true,
-    agent,
+    agent: agents.requests,
     changeOrigin: false,
     xfwd: false,
     proxyTimeout: timeout,
     selfHandleResponse: true,
     ejectPlugins: true,
     plugins: [answers(core, unread) as Plugin<GateRequest, ServerResponse>],
-    router: ((req, _res, options) => destination(target, req.heimdall as Context, options)) as Router as never,
+    router: ((req, _res, options) => destination(target, agents, req.heimdall as Context, options)) as Router as never,
   });
   return {
     carry(context) {
-      prepare(context, prefix);
+      prepare(context, peer, prefix);
       if (context.req.heimdallUpgrade) upgrade(context, handler);
       else web(context, handler, unread);
     },
-    close: () => agent.destroy(),
+    close() {
+      agents.requests.destroy();
+      agents.upgrades.destroy();
+    },
   };
 }
 
@@ -63,7 +67,8 @@ type Router = (req: GateRequest, res: ServerResponse | undefined, options: Optio
  * The destination of one request. A body that has been read already is sent from memory. The path is set here as it came: the
  * proxy would parse it (`//x:y` is a bad port to it) and join it (`/` would lose its slash behind a prefix).
  */
-function destination(target: object, { body, forwardPath }: Context, options: Options & { buffer?: Readable }): object {
+function destination(target: object, agents: PeerAgents, { body, forwardPath, req }: Context, options: Options & { buffer?: Readable }): object {
+  if (req.heimdallUpgrade) options.agent = agents.upgrades;
   if (body) options.buffer = Readable.from([body]);
   return { ...target, pathname: forwardPath };
 }
@@ -81,14 +86,18 @@ function upgrade(context: Context, handler: RequestHandler<GateRequest, ServerRe
 }
 
 /** Puts the outgoing headers and URL on the request, from which the proxy copies them; {@link restore} removes them again. */
-function prepare(context: Context, prefix: string): void {
+function prepare(context: Context, { host, forwarded }: Peer, prefix: string): void {
   const { req, query, wirePath } = context;
   const url = req.url ?? '/';
   context.forwardPath = prefix + wirePath + (query === '' ? '' : queryFor(context));
   const received = { url, headers: req.headers };
   context.restore = () => void Object.assign(req, received);
   req.url = '/';
-  req.headers = proxyHeaders(context, context.body?.length ? context.body.length : null);
+  req.headers = proxyHeaders(context, context.body?.length ? context.body.length : null, host);
+  if (forwarded !== null && !req.heimdallUpgrade) {
+    context.forwardPath = forwarded.origin + context.forwardPath;
+    if (forwarded.authorization !== null) req.headers['proxy-authorization'] = forwarded.authorization;
+  }
   context.exchange = null;
 }
 

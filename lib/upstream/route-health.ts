@@ -1,12 +1,13 @@
-import { Pool } from 'undici';
 import type { Timer } from '../../types/clock.d.ts';
 import type { RouteConfig, RouteHealthCheck } from '../../types/config.d.ts';
 import type { CheckedRoute, Route } from '../../types/route.d.ts';
 import { pathOf } from '../config/config.ts';
 import type { Core } from '../request/request.ts';
+import type { OutboundProxy } from '../platform/platform.ts';
 import { providerOf } from '../providers/providers.ts';
+import { peerOf } from './peer.ts';
 import { probed, type Probed } from './probe.ts';
-import { speaks, type Target } from './targets.ts';
+import { poolOf, speaks, type Target } from './targets.ts';
 
 /** The health checks of configured routes. */
 export interface RouteHealth {
@@ -23,8 +24,8 @@ export interface RouteHealth {
  * The health checks of configured routes: each probes, at its own interval, the targets that can answer its route. Starts
  * nothing by itself, and opens no connection where no route is checked.
  */
-export function routeHealth(core: Core, rows: ReadonlyMap<Route, RouteConfig>, targets: readonly Target[]): RouteHealth {
-  const newapi = newapiOf(core, targets);
+export function routeHealth(core: Core, rows: ReadonlyMap<Route, RouteConfig>, targets: readonly Target[], proxies: OutboundProxy | null = null): RouteHealth {
+  const newapi = newapiOf(core, targets, proxies);
   const watched = new Map<RouteConfig, Checked>();
   for (const row of new Set(rows.values())) {
     if (row.healthCheck?.enabled) watched.set(row, new Checked(core, row, row.healthCheck, answering(row, rows, targets, newapi.place)));
@@ -49,12 +50,13 @@ function answering(row: RouteConfig, rows: ReadonlyMap<Route, RouteConfig>, targ
 }
 
 /** NewAPI as it answers all routes but model routes; the target that is this NewAPI, where there is one. */
-function newapiOf({ config }: Core, targets: readonly Target[]): { place: () => Probed; close: () => Promise<void> | void } {
-  const { origin, host, pathname } = new URL(config.newapi.baseUrl);
+function newapiOf({ config }: Core, targets: readonly Target[], proxies: OutboundProxy | null): { place: () => Probed; close: () => Promise<void> | void } {
+  const url = new URL(config.newapi.baseUrl);
+  const { host, pathname } = url;
   const base = `${pathname.replace(/\/+$/, '')}/v1`;
   const target = targets.find((each) => each.provider.name === 'newapi' && each.host === host && each.base === base);
   let made: Probed | null = null;
-  const make = (): Probed => ({ name: 'newapi', provider: providerOf('newapi'), credential: 'caller', pool: new Pool(origin), base, host, key: null });
+  const make = (): Probed => ({ name: 'newapi', provider: providerOf('newapi'), credential: 'caller', pool: poolOf(peerOf(url, config.newapi, proxies), config.llm.timeouts.connect), base, host, key: null });
   return { place: () => target ?? (made ??= make()), close: () => made?.pool.destroy() };
 }
 

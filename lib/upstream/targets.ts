@@ -5,9 +5,10 @@ import type { ProbeView } from '../../types/target.d.ts';
 import type { Context, Core } from '../request/request.ts';
 import { show } from '../config/config.ts';
 import { ConfigError, expectation } from '../errors.ts';
-import { describe } from '../platform/platform.ts';
+import { describe, type OutboundProxy } from '../platform/platform.ts';
 import { providerOf, type WholeProvider } from '../providers/providers.ts';
 import { anonymousQuery, callerHeaders, outgoingCredential, ownHeaders, queryFor } from './headers.ts';
+import { connectorOf, peerOf, type Peer } from './peer.ts';
 import { routes } from './routes.ts';
 import { withUsage } from '../usage/usage.ts';
 import { TargetState } from './breaker.ts';
@@ -23,6 +24,8 @@ export interface Target {
   /** Path of the endpoint; what follows `/v1` in a route is appended. */
   readonly base: string;
   readonly host: string;
+  /** `Host` that is sent; null for the client's. */
+  readonly sentHost: string | null;
   readonly key: string | null;
   readonly model: string | null;
   readonly models: Readonly<Record<string, string>>;
@@ -45,9 +48,11 @@ export interface ConnectionAware {
  */
 export class Connection extends Client {
   #served = 0;
+  readonly #peer: Peer;
 
-  constructor(origin: URL, options: Client.Options) {
+  constructor(origin: URL, options: Client.Options, peer: Peer) {
     super(origin, options);
+    this.#peer = peer;
     this.on('connect', () => {
       this.#served = 0;
     });
@@ -63,8 +68,20 @@ export class Connection extends Client {
 
   override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler & Partial<ConnectionAware>): boolean {
     handler.connection = this;
+    const { tls, forwarded } = this.#peer;
+    // Without it undici takes the server name from the `Host` header, and connects again when that changes.
+    if (tls !== null) (options as Named).servername = tls.name;
+    if (forwarded !== null) {
+      options.path = forwarded.origin + options.path;
+      if (forwarded.authorization !== null) (options.headers as string[]).push('Proxy-Authorization', forwarded.authorization);
+    }
     return super.dispatch(options, handler);
   }
+}
+
+/** An option of undici's requests that its types leave out. */
+interface Named extends Dispatcher.DispatchOptions {
+  servername?: string;
 }
 
 /** A larger head ends an attempt, bytes. undici's default of 16 KB is less than the cookies of some providers. */
@@ -73,23 +90,25 @@ const maxAnswerHead = 131_072;
 /**
  * No limit of connections, which would be a second, hidden queue. No HTTP/2, where one lost packet stalls every stream of a
  * target. No timers: undici's are coarse, so the gate uses its own.
+ * @param timeout of connecting, milliseconds.
  */
-function pool(endpoint: URL, connect: number): Pool {
-  return new Pool(endpoint.origin, {
+export function poolOf(peer: Peer, timeout: number): Pool {
+  return new Pool(peer.url.origin, {
     allowH2: false,
     connections: null,
     headersTimeout: 0,
     bodyTimeout: 0,
     maxHeaderSize: maxAnswerHead,
-    connect: { timeout: connect },
-    factory: (origin, options) => new Connection(origin, options as Client.Options),
+    connect: connectorOf(peer, timeout),
+    factory: (origin, options) => new Connection(origin, options as Client.Options, peer),
   });
 }
 
-function target({ config, clock, log }: Core, from: LlmTarget, taken: Set<string>): Target {
+function target({ config, clock, log }: Core, from: LlmTarget, taken: Set<string>, proxies: OutboundProxy | null): Target {
   const provider = providerOf(from.provider);
   const caller = from.provider === 'newapi' && from.apiKey === null;
   const endpoint = new URL(from.endpoint ?? provider.endpoint ?? `${config.newapi.baseUrl}/v1`);
+  const peer = peerOf(endpoint, from, proxies);
   let name = provider.name;
   for (let n = 2; taken.has(name); n++) name = `${provider.name}-${n}`;
   taken.add(name);
@@ -97,9 +116,10 @@ function target({ config, clock, log }: Core, from: LlmTarget, taken: Set<string
     name,
     provider,
     credential: caller ? 'caller' : 'own',
-    pool: pool(endpoint, config.llm.timeouts.connect),
+    pool: poolOf(peer, config.llm.timeouts.connect),
     base: endpoint.pathname.replace(/\/+$/, ''),
     host: endpoint.host,
+    sentHost: peer.host,
     key: from.apiKey,
     model: from.model,
     models: from.models,
@@ -114,13 +134,13 @@ function target({ config, clock, log }: Core, from: LlmTarget, taken: Set<string
  * The targets of a configuration in order of preference; opens no connection.
  * @throws ConfigError naming every unknown route in a provider's `speaks`.
  */
-export function targetsOf(core: Core): readonly Target[] {
+export function targetsOf(core: Core, proxies: OutboundProxy | null = null): readonly Target[] {
   const taken = new Set<string>();
   const { llm } = core.config;
   const configured = [llm, ...llm.backupProviders];
   const problems = configured.flatMap(({ provider }, at) => unknownRoutes(providerOf(provider), at === 0 ? 'llm' : `llm.backupProviders[${at - 1}]`));
   if (problems.length > 0) throw new ConfigError(problems);
-  return configured.map((from) => target(core, from, taken));
+  return configured.map((from) => target(core, from, taken, proxies));
 }
 
 const known: readonly string[] = routes.filter(({ class: kind }) => kind === 'model').map(({ api }) => api);
@@ -158,7 +178,7 @@ export function targetModel(target: Target, context: Pick<Context, 'model'>): st
 export function requestFor(target: Target, context: Context): Dispatcher.DispatchOptions {
   const caller = target.credential === 'caller';
   const { req, wirePath, query, bodyStream } = context;
-  const headers = caller ? callerHeaders(context) : ownHeaders(context, target.host, credentialFor(target, context));
+  const headers = caller ? callerHeaders(context, target.sentHost) : ownHeaders(context, target.sentHost ?? req.headers.host ?? target.host, credentialFor(target, context));
   const length = req.headers['content-length'];
   if (bodyStream !== null && length !== undefined) headers.push('Content-Length', length);
   return {

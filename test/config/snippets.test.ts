@@ -50,9 +50,10 @@ const SNIPPETS: Readonly<Record<string, Snippet>> = {
         [llm.provider, llm.apiKey, llm.endpoint],
         ['anthropic', 'key-of-anthropic', 'https://api.anthropic.com/v1'],
       );
+      const connection = { host: 'target', caPath: null, certPath: null, keyPath: null, serverName: null };
       assert.deepEqual(llm.backupProviders, [
-        { provider: 'openai', endpoint: null, apiKey: 'key-of-openai', model: 'gpt-3.5-turbo', models: {}, weight: 1 },
-        { provider: 'ollama', endpoint: null, apiKey: 'key-of-ollama', model: 'llama2', models: {}, weight: 1 },
+        { provider: 'openai', endpoint: null, apiKey: 'key-of-openai', model: 'gpt-3.5-turbo', models: {}, weight: 1, ...connection },
+        { provider: 'ollama', endpoint: null, apiKey: 'key-of-ollama', model: 'llama2', models: {}, weight: 1, ...connection },
       ]);
     },
   },
