@@ -303,7 +303,7 @@ export interface QueueConfig {
   readonly statePath: string | null;
   /** Time between two saves of the state. A duration of at least 100ms, at most 24d; default 30s. */
   readonly saveInterval: number;
-  /** Highest number of open WebSockets. Counted apart from concurrency. A whole number of at least 1; default 1000. */
+  /** Highest number of open WebSockets. Counted apart from concurrency. A key or an address may hold an eighth of it. A whole number of at least 1; default 1000. */
   readonly websockets: number;
 }
 
@@ -940,7 +940,7 @@ export interface QueueInput {
   readonly statePath?: string | null | undefined;
   /** Time between two saves of the state. A duration of at least 100ms, at most 24d; default 30s. */
   readonly saveInterval?: number | string | undefined;
-  /** Highest number of open WebSockets. Counted apart from concurrency. A whole number of at least 1; default 1000. */
+  /** Highest number of open WebSockets. Counted apart from concurrency. A key or an address may hold an eighth of it. A whole number of at least 1; default 1000. */
   readonly websockets?: number | undefined;
 }
 

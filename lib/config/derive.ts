@@ -8,6 +8,8 @@ import { ALWAYS_LAST, type ParsedConfig, type PARTS } from './schema.ts';
 export const BUFFER_BODY_BYTES = 32 * 1024 ** 2;
 /** Divisor of `server.max_inflight_bytes` that gives the share of one caller. */
 export const INFLIGHT_SHARES = 8;
+/** One caller may hold this part of `queue.websockets`. */
+export const WEBSOCKET_SHARES = 8;
 
 /** The fields of a target that decide which credential it gets. */
 export interface Credentialed {

@@ -23,7 +23,7 @@ export const queue = section('QueueConfig', 'Admission queue of model requests',
     'File or directory that keeps the state of the queue over a restart. Without a path no state is kept',
   ),
   saveInterval: key(duration('30s', 100), '30s', 'Time between two saves of the state'),
-  websockets: key(integer(1000, 1), 1000, 'Highest number of open WebSockets. Counted apart from concurrency'),
+  websockets: key(integer(1000, 1), 1000, 'Highest number of open WebSockets. Counted apart from concurrency. A key or an address may hold an eighth of it'),
 });
 
 /** The section `auth.jwt`: verification of tokens from an identity provider. */

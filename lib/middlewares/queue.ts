@@ -3,7 +3,7 @@ import type { Middleware } from './middleware.ts';
 /**
  * Runs as many model requests at a time as the upstream can take: each gets a slot at once, a fair and bounded wait, or a refusal
  * that says when to come back. Every answer of a model route carries `X-Queue-Position`, the place at arrival (0: no wait), and
- * `X-Queue-Wait` in milliseconds. WebSockets that need a credential have a count of their own.
+ * `X-Queue-Wait` in milliseconds. WebSockets have a count of their own; each caller may hold an eighth of `queue.websockets`.
  */
 export const queue: Middleware = {
   name: 'queue',
@@ -15,7 +15,7 @@ export const queue: Middleware = {
         // The client left while an earlier part was busy: a slot taken now would never be given back.
         if (context.finished) return;
         if (route.class === 'model' && route.body !== 'none') deps.queue.enter(context, next);
-        else if (req.heimdallUpgrade !== undefined && route.credential) deps.queue.enterSocket(context, next);
+        else if (req.heimdallUpgrade !== undefined) deps.queue.enterSocket(context, next);
         else next();
       },
       every: (context, head) => {

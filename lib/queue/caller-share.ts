@@ -19,8 +19,10 @@ export class CallerShare {
   readonly key: string;
   /** Requests that hold a slot. */
   active = 0;
-  /** Open WebSockets. */
+  /** Open WebSockets on routes that require a credential. */
   websockets = 0;
+  /** Open WebSockets on other routes. */
+  otherWebsockets = 0;
   /** Bytes of its bodies in hand. */
   bytes = 0;
   /** Unix milliseconds until which a free slot is reserved for it; 0: none is. */
@@ -61,8 +63,8 @@ export class CallerShares {
   }
 
   #sweep(): void {
-    for (const { key, active, waiting, websockets, bytes, reservedUntil } of this.#shares.values()) {
-      if (active === 0 && waiting === 0 && websockets === 0 && bytes === 0 && reservedUntil === 0) this.#shares.delete(key);
+    for (const { key, active, waiting, websockets, otherWebsockets, bytes, reservedUntil } of this.#shares.values()) {
+      if (active === 0 && waiting === 0 && websockets === 0 && otherWebsockets === 0 && bytes === 0 && reservedUntil === 0) this.#shares.delete(key);
     }
     this.#sweepAt = Math.max(sweepFrom, this.#shares.size * 2);
   }

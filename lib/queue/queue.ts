@@ -2,6 +2,7 @@
 
 import type { InterruptedRequest, QueueControl, QueueView } from '../../types/queue.d.ts';
 import { type Context, type Core, type Exchange, fairnessKeyOf } from '../request/request.ts';
+import { WEBSOCKET_SHARES } from '../config/config.ts';
 import { describe } from '../platform/platform.ts';
 import { HeimdallError } from '../errors.ts';
 import { BodyBudget, CallerShares, type CallerShare, type Waiter } from './caller-share.ts';
@@ -67,6 +68,8 @@ class Ticket implements Waiter, Exchange {
 /** An open WebSocket that is counted. */
 interface OpenSocket {
   readonly share: CallerShare;
+  /** Its route requires a credential. */
+  readonly credential: boolean;
 }
 
 /**
@@ -132,17 +135,24 @@ export class Queue implements QueueControl, TicketOwner, Load {
     next();
   }
 
-  /** Counts a WebSocket until its end, or answers it. They are counted apart: they stay for hours and would take every slot in the end. */
+  /**
+   * Counts a WebSocket until its end, or answers it. They are counted apart from requests: they stay for hours and would take
+   * every slot in the end. Those on routes without a credential count for their caller alone.
+   */
   enterSocket(context: Context, next: () => void): void {
+    const { credential } = context.route;
+    const { websockets: limit } = this.#core.config.queue;
     const share = this.#shares.of(context.fairnessKey);
-    if (this.#websockets >= this.#core.config.queue.websockets) {
+    const own = credential ? share.websockets : share.otherWebsockets;
+    if (own >= Math.ceil(limit / WEBSOCKET_SHARES) || (credential && this.#websockets >= limit)) {
       const { rejected } = this.#stats;
       if (!this.#core.observe) rejected.websockets++;
       if (context.refuse('queue', new HeimdallError('too_many_websockets', { retryAfter: 1 + (rejected.websockets % websocketSpread) }))) return;
     }
-    this.#websockets++;
-    share.websockets++;
-    context.slot = { share };
+    if (credential) this.#websockets++;
+    if (credential) share.websockets++;
+    else share.otherWebsockets++;
+    context.slot = { share, credential };
     next();
   }
 
@@ -254,10 +264,11 @@ export class Queue implements QueueControl, TicketOwner, Load {
     this.#turnAway(ticket, 'timeout', this.#estimate.timedOut(ticket.share, this.#core.clock.now()));
   }
 
-  #closeSocket(context: Context, { share }: OpenSocket): void {
+  #closeSocket(context: Context, { share, credential }: OpenSocket): void {
     context.slot = null;
-    this.#websockets--;
-    share.websockets--;
+    if (credential) this.#websockets--;
+    if (credential) share.websockets--;
+    else share.otherWebsockets--;
   }
 
   #wait(context: Context, share: CallerShare, next: () => void, now: number): void {

@@ -2,7 +2,7 @@ import { IncomingMessage, maxHeaderSize, ServerResponse, type Server } from 'nod
 import type { Duplex } from 'node:stream';
 import type { Socket } from 'node:net';
 import { Context } from './context.ts';
-import type { Core, GateRequest } from './context.ts';
+import type { Core, GateRequest, Upgrade } from './context.ts';
 import { HeimdallError, type ErrorCode } from '../errors.ts';
 import { ownRoute } from './own-route.ts';
 
@@ -53,13 +53,47 @@ const isRealtime = (req: IncomingMessage): boolean => /\/v1\/realtime\/?(?:\?|$)
 
 function asRequest(server: Server, req: GateRequest, socket: Duplex, head: Buffer): void {
   const res = new ServerResponse(req);
-  req.heimdallUpgrade = { socket, head };
   socket.on('error', () => socket.destroy());
+  req.heimdallUpgrade = new PendingUpgrade(socket, head);
   res.shouldKeepAlive = false;
   res.assignSocket(socket as Socket);
   // A client that keeps its side open after a refusal would stay for ever: no timeout of the server applies to it any more.
   res.on('finish', () => (socket as Socket).destroySoon());
   server.emit('request', req, res);
+}
+
+/** Most bytes that a client may send before its handshake is answered; RFC 6455 §4.1 allows none. */
+const mostEarly = 16_384;
+
+/**
+ * Reads the socket of a handshake while it is answered: behind unread bytes Node does not report that the client is gone, and
+ * what the request holds would not be given back.
+ */
+class PendingUpgrade implements Upgrade {
+  readonly socket: Duplex;
+  ended = false;
+  #early: Buffer;
+
+  constructor(socket: Duplex, head: Buffer) {
+    this.socket = socket;
+    this.#early = head;
+    socket.on('data', this.#read).once('end', this.#end);
+  }
+
+  release(): void {
+    const { socket } = this;
+    socket.off('data', this.#read).off('end', this.#end).pause();
+    if (this.#early.length > 0 && !this.ended) socket.unshift(this.#early);
+  }
+
+  readonly #read = (chunk: Buffer): void => {
+    this.#early = Buffer.concat([this.#early, chunk]);
+    if (this.#early.length > mostEarly) this.socket.destroy();
+  };
+
+  readonly #end = (): void => {
+    this.ended = true;
+  };
 }
 
 /** The gate asks for the body when it wants it; a host's own route that has not answered yet gets its go-ahead now. */

@@ -71,10 +71,13 @@ export interface Tap {
   answer(chunk: Buffer): void;
 }
 
-/** A WebSocket handshake: its socket and the bytes that came behind its head. */
+/** A WebSocket handshake that no upstream has answered yet. */
 export interface Upgrade {
   readonly socket: Duplex;
-  readonly head: Buffer;
+  /** The client has ended its side, as a client does that is gone. */
+  readonly ended: boolean;
+  /** Stops reading the socket, and puts back the bytes that came behind the head. */
+  release(): void;
 }
 
 /** A request with what the gate and its host put on it. */

@@ -13,6 +13,8 @@ import { answerHead, proxyHeaders, queryFor } from './headers.ts';
 import { agentsOf, peerOf, type Peer, type PeerAgents } from './peer.ts';
 import type { UnreadAnswer, UnreadAnswers } from './unread-answers.ts';
 
+const nothing = Buffer.alloc(0);
+
 /** How long one side of a WebSocket may continue after the other has ended, milliseconds. */
 const goodbye = 10_000;
 
@@ -80,9 +82,9 @@ function web(context: Context, handler: RequestHandler<GateRequest, ServerRespon
 }
 
 function upgrade(context: Context, handler: RequestHandler<GateRequest, ServerResponse>): void {
-  const { socket, head } = context.req.heimdallUpgrade as NonNullable<GateRequest['heimdallUpgrade']>;
+  const { socket } = context.req.heimdallUpgrade as NonNullable<GateRequest['heimdallUpgrade']>;
   context.sentAt = context.elapsed();
-  handler.upgrade(context.req, socket as Socket, head);
+  handler.upgrade(context.req, socket as Socket, nothing);
 }
 
 /** Puts the outgoing headers and URL on the request, from which the proxy copies them; {@link restore} removes them again. */
@@ -287,7 +289,8 @@ function note(context: Context, status: number, head: readonly string[]): void {
  */
 function watchUpgrade(core: Core, request: ClientRequest, context: Context): void {
   restore(context.req);
-  const socket = context.req.heimdallUpgrade?.socket as Socket;
+  const handshake = context.req.heimdallUpgrade as NonNullable<GateRequest['heimdallUpgrade']>;
+  const socket = handshake.socket as Socket;
   const leave = (): void => {
     socket.destroy();
     request.destroy();
@@ -298,9 +301,11 @@ function watchUpgrade(core: Core, request: ClientRequest, context: Context): voi
     context.headAt = context.elapsed();
     answer.headers['x-request-id'] = context.id;
     socket.off('end', leave);
+    handshake.release();
     context.handOver(socket);
   };
   socket.once('end', leave).once('close', leave);
+  if (handshake.ended) leave();
   request.setTimeout(core.config.newapi.timeout, () => request.destroy());
   request.once('upgrade', (answer: IncomingMessage, upstream: Socket) => {
     answered(answer);
@@ -312,7 +317,8 @@ function watchUpgrade(core: Core, request: ClientRequest, context: Context): voi
   });
   request.once('response', (answer: IncomingMessage) => {
     answered(answer);
-    socket.once('finish', () => socket.destroy());
+    // Discards what the client sends, so that its end is noticed.
+    socket.resume().once('finish', () => socket.destroy());
   });
 }
 

@@ -162,7 +162,7 @@ describe('queue', () => {
 });
 
 describe('websockets', () => {
-  it('are counted apart, and those that need no credential not at all', async (t) => {
+  it('are counted apart, and those that need no credential for their caller alone', async (t) => {
     const server = new WebSocketServer({ port: 0, host: '127.0.0.1' });
     await once(server, 'listening');
     t.after(() => server.close());
@@ -174,6 +174,7 @@ describe('websockets', () => {
     assert.match(second.text, /too_many_websockets/);
     assert.match(String(second.headers['retry-after']), /^[1-9]\d*$/);
     const page = await dial(`${at.url}/api/live`);
+    assert.equal((await refused(at.port, handshake('/api/live', 'X: y'))).status, 503);
     assert.equal(await active(), 1);
     first.socket.close();
     await until(async () => (await active()) === 0);
