@@ -1,0 +1,149 @@
+import '../support/node.ts';
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
+import { createServer, type AddressInfo, connect, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import type { ConfigInput } from '../../lib/index.ts';
+import { request, until, type Answer } from '../support/client.ts';
+import { startGate, temporary } from '../support/gate.ts';
+import { handshake } from '../support/websocket.ts';
+
+/** Addresses of this machine, each a caller of its own. */
+const stranger = '127.0.0.66';
+const other = '127.0.0.2';
+const metrics = { token: 'shares-field-test-metrics-token' };
+const bearer = 'Authorization: Bearer sk-a-token-that-nobody-has-seen';
+
+interface Scene {
+  readonly port: number;
+  /** Heads of the requests that reached the upstream. */
+  readonly arrived: readonly string[];
+  /** Bytes that reached the upstream behind its answers. */
+  readonly behind: readonly Buffer[];
+  /** Opens a connection from an address and writes to it. */
+  open(from: string, bytes?: string | Buffer): Promise<Socket>;
+  /** The status of the first answer on a connection of its own; null where it is closed without one. */
+  ask(from: string, bytes: string): Promise<number | null>;
+  scrape(name: string): Promise<number>;
+  get(path: string, headers?: Readonly<Record<string, string>>): Promise<Answer>;
+  /** Access lines by now. */
+  lines(): readonly { readonly status: number; readonly outcome: string; readonly path: string }[];
+}
+
+/** What an upstream sends for the head of a request; null for nothing at all. */
+type React = (head: string) => string | null;
+
+const switching = 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n';
+const silent: React = () => null;
+const upgrading: React = () => switching;
+
+async function scene(t: TestContext, react: React, config: ConfigInput = {}): Promise<Scene> {
+  const arrived: string[] = [];
+  const behind: Buffer[] = [];
+  const sockets = new Set<Socket>();
+  const upstream = createServer((socket) => {
+    sockets.add(socket);
+    let answered = false;
+    socket.on('error', () => undefined).on('close', () => sockets.delete(socket)).on('data', (chunk) => {
+      if (answered) return void behind.push(chunk);
+      answered = true;
+      arrived.push(chunk.toString('latin1'));
+      const answer = react(chunk.toString('latin1'));
+      if (answer !== null) socket.write(answer);
+    });
+  });
+  await once(upstream.listen(0, '127.0.0.1'), 'listening');
+  t.after(() => {
+    upstream.close();
+    for (const socket of [...sockets, ...clients]) socket.destroy();
+  });
+  const clients = new Set<Socket>();
+  const file = join(temporary(t), 'access.log');
+  const { port, url } = await startGate(t, { newapi: { baseUrl: `http://127.0.0.1:${(upstream.address() as AddressInfo).port}` }, metrics, rateLimit: { address: { limit: 0 } }, ...config, logging: { file } });
+  const open: Scene['open'] = async (from, bytes = '') => {
+    const socket = connect({ port, host: '127.0.0.1', localAddress: from }).on('error', () => undefined);
+    clients.add(socket);
+    await once(socket, 'connect');
+    if (bytes.length > 0) socket.write(bytes);
+    return socket;
+  };
+  const get: Scene['get'] = (path, headers = {}) => request(`${url}${path}`, { headers });
+  return {
+    port, arrived, behind, open, get,
+    async ask(from, bytes) {
+      const socket = await open(from, bytes);
+      const [chunk] = (await Promise.race([once(socket, 'data'), once(socket, 'close')])) as [Buffer | boolean];
+      return typeof chunk === 'boolean' ? null : Number(/^HTTP\/1\.1 (\d+)/.exec(chunk.toString('latin1'))?.[1]);
+    },
+    async scrape(name) {
+      const { text } = await get('/metrics', { Authorization: `Bearer ${metrics.token}` });
+      return Number(new RegExp(`^heimdall_${name} (\\S+)$`, 'm').exec(text)?.[1]);
+    },
+    lines: () => (existsSync(file) ? readFileSync(file, 'utf8') : '').split('\n').filter(Boolean).map((line) => JSON.parse(line) as ReturnType<Scene['lines']>[number]),
+  };
+}
+
+/** Something a caller takes and holds, and what is left for others. */
+interface Instance {
+  readonly what: string;
+  run(t: TestContext): Promise<void>;
+}
+
+const realtime = (head = bearer): string => handshake('/v1/realtime?model=m', head);
+const early = Buffer.from([0x81, 3, 1, 2, 3]);
+
+/** Upgrades with bytes behind their heads whose clients leave. */
+const leavingEarly = (what: string, react: React, path: string, more: (socket: Socket) => void = () => undefined): Instance => ({
+  what,
+  async run(t) {
+    const { open, ask, arrived, lines } = await scene(t, react, { queue: { websockets: 64 } });
+    const crowd = await Promise.all(Array.from({ length: 8 }, () => open(stranger, Buffer.concat([Buffer.from(handshake(path, bearer)), early]))));
+    await until(() => arrived.length === 8, 5000);
+    for (const socket of crowd) more(socket);
+    for (const socket of crowd) socket.destroy();
+    await until(() => lines().length === 8, 5000);
+    assert.equal(react === silent ? null : await ask(stranger, handshake(path, bearer)), react === silent ? null : 101);
+    assert.equal((await open(other, realtime())).destroyed, false);
+  },
+});
+
+const instances: readonly Instance[] = [
+  leavingEarly('early bytes in the packet of the handshake, before a silent upstream', silent, '/v1/realtime?model=m'),
+  leavingEarly('early bytes on a route without a credential', silent, '/ws'),
+  leavingEarly('early bytes behind the handshake', silent, '/v1/realtime?model=m', (socket) => socket.write(early)),
+  leavingEarly('early bytes before an upstream that upgrades', upgrading, '/v1/realtime?model=m'),
+  {
+    what: 'more early bytes than a handshake may have',
+    async run(t) {
+      const { open, lines } = await scene(t, silent);
+      const socket = await open(stranger, realtime());
+      socket.write(Buffer.alloc(100_000));
+      await once(socket.resume(), 'close');
+      await until(() => lines().length === 1, 5000);
+    },
+  },
+  {
+    what: 'early bytes reach the upstream behind its answer',
+    async run(t) {
+      const { open, behind } = await scene(t, upgrading);
+      const socket = await open(stranger, Buffer.concat([Buffer.from(realtime()), early]));
+      const [answer] = (await once(socket, 'data')) as [Buffer];
+      assert.match(answer.toString('latin1'), /^HTTP\/1\.1 101/);
+      await until(() => Buffer.concat(behind).equals(early));
+    },
+  },
+  ...['/v1/realtime?model=m', '/ws'].map((path): Instance => ({
+    what: `all WebSockets of one address at ${path}`,
+    async run(t) {
+      const { ask } = await scene(t, upgrading, { queue: { websockets: 40 } });
+      const statuses: (number | null)[] = [];
+      for (let nth = 0; nth < 8; nth++) statuses.push(await ask(stranger, handshake(path, bearer)));
+      assert.deepEqual(statuses, [101, 101, 101, 101, 101, 503, 503, 503]);
+      assert.equal(await ask(other, handshake(path, bearer)), 101);
+    },
+  })),
+];
+
+for (const { what, run } of instances) test(`nobody's share of another: ${what}`, run);
