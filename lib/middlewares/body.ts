@@ -10,7 +10,7 @@ export const body: Middleware = {
   create: (core, deps) => ({
     handle: function bodyHandler(context, next) {
       const { route, req } = context;
-      if (route.class === 'realtime') context.model = new URLSearchParams(context.query).get('model');
+      if (route.class === 'realtime') readQuery(context);
       else if (route.errors === 'gemini') context.model = modelInPath(context);
       if (route.class !== 'model') return checkModel(context, deps, next);
       if (route.body === 'none') return next();
@@ -115,6 +115,13 @@ function refused(context: Context, problem: HeimdallError): boolean {
   if (problem.code !== 'body_too_large') return context.refuse('body', problem);
   context.fail(problem);
   return true;
+}
+
+/** The model of a realtime call stands in the query. NewAPI takes the first of several, other servers the last: they are one or unknown. */
+function readQuery(context: Context): void {
+  const [model = null, ...others] = new URLSearchParams(context.query).getAll('model');
+  context.model = model;
+  context.bodyAmbiguous = others.some((other) => other !== model);
 }
 
 /** The model of Gemini's routes stands in the path, where NewAPI finds it: behind `/models/`, up to a colon. */
