@@ -49,6 +49,13 @@ export interface Forgetting {
   readonly value: string;
 }
 
+/** A fact about a request that was learnt after its record was written. */
+export interface LearntFact {
+  readonly requestId: string;
+  readonly name: string;
+  readonly value: string | number | boolean | null;
+}
+
 /**
  * The local log of requests, which all sinks follow. A worker thread writes it and another one reads it, so that no method
  * blocks the main thread.
@@ -72,6 +79,12 @@ export interface Journal {
   onWritten(listener: (lastId: number) => void): () => void;
   /** Calls `listener` with every signed checkpoint. @returns a function that removes the listener. */
   onCheckpoint(listener: (checkpoint: Checkpoint) => void): () => void;
+  /**
+   * Adds facts that were learnt about earlier records. A record never changes: facts are rows of their own, which the chain covers.
+   * Facts about unknown and erased records are left out.
+   * @returns the number of facts added.
+   */
+  learn(facts: readonly LearntFact[]): Promise<number>;
   /** Erases the personal data of all matching records. The chain still verifies. @returns the number of records. */
   forget(what: Forgetting): Promise<number>;
   /** Resolves when every record added before is committed, dropped, or cannot be written. */

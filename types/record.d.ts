@@ -42,6 +42,8 @@ export interface AuditRecord {
   /** Arrival, Unix seconds. */
   readonly timestamp: number;
 
+  /** Facts learnt after the record was written, by name; absent without any. */
+  readonly learnt?: Readonly<Record<string, string | number | boolean | null>>;
   /** UUIDv7 of the arrival; also the answer's `X-Request-Id`. Unique. */
   readonly request_id: string;
   /** NewAPI's id of the request. */

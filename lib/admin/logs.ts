@@ -1,7 +1,7 @@
 import type { AuditRecord } from '../../types/record.d.ts';
 import type { SqlRow } from '../../types/journal.d.ts';
 import { HeimdallError } from '../errors.ts';
-import { countOf, filters, frequencyOf, groups, groupsOf, measures, pageOf, SearchError, type Query, type Wanted } from '../journal/journal.ts';
+import { countOf, filters, frequencyOf, groups, groupsOf, measures, pageOf, requestOf, SearchError, type Query, type Wanted } from '../journal/journal.ts';
 import { invalid } from '../registry/registry.ts';
 import { changed, type Call, type AdminServices, type Method } from './call.ts';
 
@@ -22,7 +22,8 @@ export const listLogs: Method = async (call, services) => {
 
 /** `GET logs/:request_id`: one record with its headers and bodies; the access is logged. */
 export const showLog: Method = async (call, services) => {
-  const [row] = await services.logs.query(`SELECT ${services.logs.columns} FROM heimdall_logs WHERE request_id = ? AND deleted_at IS NULL`, [call.name]);
+  const { sql, values } = requestOf(call.name, services.logs.columns);
+  const [row] = await services.logs.query(sql, values);
   if (row === undefined) throw new HeimdallError('not_found', { message: 'There is no record of that request id.' });
   if (call.context.req.method !== 'HEAD') changed(call, 'log.read', call.name, null, null);
   return { status: 200, body: services.logs.recordOf(row) };

@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, readFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, readFileSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import type { Config } from '../../types/config.d.ts';
 import type { Forgetting } from '../../types/journal.d.ts';
@@ -6,34 +6,35 @@ import type { Checkpoint } from '../../types/sink.d.ts';
 import { show, whyUnreadable } from '../config/config.ts';
 import { expectation } from '../errors.ts';
 import { parseAddress, secretFileOf } from '../identity/identity.ts';
-import { forget as erase, headFileOf, readHead, schemaVersion, signerOf, verifierOf, type Verdict, verifyJournal } from '../journal/journal.ts';
+import { forget as erase, headFileOf, migrate, readHead, restoreJournal, schemaVersion, signerOf, verifierOf, type Verdict, verifyJournal, versionOf } from '../journal/journal.ts';
 import { statePath } from '../registry/registry.ts';
 import { textOf, UsageError, type Invocation } from './command.ts';
 
 /** How long a command waits for the journal's write lock, in milliseconds. */
 const lockTimeout = 10_000;
 
-/** Checks the integrity of a journal. @returns the exit code. */
+/** Checks the integrity of a journal. @returns the exit code: 0 whole, 1 broken, 3 when it cannot be told. */
 export async function verify(invocation: Invocation): Promise<number> {
   const { file, secrets } = await journalOf(invocation);
   // The head is read first, because a running gate may sign while the journal is read.
   const head = readHead(headFileOf(file));
-  const anchors = [...(head === null ? [] : [head]), ...checkpointsOf(invocation)];
+  const checkpoints = checkpointsOf(invocation);
   const db = open(file, true);
   try {
-    const verdict = verifyJournal(db, verifierOf(secrets.map((secret) => signerOf(secret).key)), anchors);
-    invocation.output.out(reportOf(file, verdict, anchors.length));
-    return verdict.broken === null ? 0 : 1;
+    const verdict = verifyJournal(db, verifierOf(secrets), { head, checkpoints });
+    invocation.output.out(reportOf(file, verdict));
+    return verdict.broken !== null ? 1 : verdict.uncertain !== null ? 3 : 0;
   } finally {
     db.close();
   }
 }
 
-function reportOf(file: string, { records, batches, checkpoints, erased, last, broken }: Verdict, anchors: number): string {
+function reportOf(file: string, { records, batches, checkpoints, erased, last, restored, broken, uncertain }: Verdict): string {
   const until = last === null ? '' : ` until ${new Date(last.time).toISOString()}`;
   const read = `${file}: ${records} records in ${batches} batches${until}, ${erased} of them erased on demand, ${checkpoints} checkpoints.\n`;
   if (broken !== null) return `${read}BROKEN: ${broken.what}.\n`;
-  return `${read}${anchors === 0 ? 'There is no checkpoint outside the journal, so a cut at its end cannot be detected. Use --events FILE.\n' : ''}Whole.\n`;
+  if (uncertain !== null) return `${read}CANNOT BE TOLD: what is there is whole, but ${uncertain}. Compare it with the checkpoints of an event log (--events FILE), or accept it (heimdall backup FILE, then heimdall restore FILE).\n`;
+  return `${read}Whole${restored === null ? '' : ` since ${new Date(restored).toISOString()}, when a backup was restored`}.\n`;
 }
 
 /** Erases personal data from a journal. @returns the exit code. */
@@ -42,8 +43,11 @@ export async function forget(invocation: Invocation): Promise<number> {
   const { file, secrets } = await journalOf(invocation);
   const db = open(file, false);
   try {
+    const signer = signerOf(secrets[0] as string);
+    const now = Date.now();
     db.exec('PRAGMA secure_delete = ON');
-    const erased = erase(db, signerOf(secrets[0] as string), secrets, what, Date.now());
+    migrate(db, signer, now);
+    const erased = erase(db, what, { signer, secrets, now });
     invocation.output.out(`${erased} record${erased === 1 ? '' : 's'} erased.\n`);
     invocation.output.err('Access logs, backups and data at sinks are not changed.\n');
     return 0;
@@ -74,11 +78,25 @@ export async function backup(invocation: Invocation): Promise<number> {
   const copies = [[file, to], ...(existsSync(state) ? [[state, `${to.replace(/\.db$/, '')}.state.db`]] : [])] as [from: string, to: string][];
   for (const [, copy] of copies) if (existsSync(copy)) throw new Error(`FILE: ${expectation('the name of a file that does not exist yet', show(copy), 'heimdall-2026-01-31.db')}`);
   open(file, true).close();
+  // The head file is copied first: the copy of the journal contains at least the state it describes.
+  if (existsSync(headFileOf(file))) copyFileSync(headFileOf(file), headFileOf(to));
   for (const [from, copy] of copies) {
     copyDatabase(from, copy);
     invocation.output.out(`${copy} is a copy of ${from}.\n`);
   }
   invocation.output.err('The install secret is not copied. It is required to verify the journal and to decrypt upstream credentials of keys.\n');
+  return 0;
+}
+
+/** Makes a backup the journal. @returns the exit code. */
+export async function restore(invocation: Invocation): Promise<number> {
+  const { file, secrets } = await journalOf(invocation, true, false);
+  const backupFile = invocation.names[0] as string;
+  if (!existsSync(backupFile)) throw new Error(`FILE: ${expectation('a backup', `${show(backupFile)} (no such file)`, 'heimdall restore heimdall-2026-01-31.db')}`);
+  open(backupFile, true).close();
+  const { lastId, replaced } = restoreJournal(backupFile, file, secrets, Date.now());
+  invocation.output.out(`${file} is a copy of ${backupFile}, up to record ${lastId}.\n${replaced === null ? '' : `The journal before it is ${replaced}.\n`}`);
+  invocation.output.err(`Keys and bans are not changed. To restore them too, copy ${backupFile.replace(/\.db$/, '')}.state.db to ${statePath(file)} while the gate is stopped.\n`);
   return 0;
 }
 
@@ -95,12 +113,12 @@ function copyDatabase(from: string, to: string): void {
   }
 }
 
-/** The journal and its secrets. @throws Error when there is no journal, or no secret where one is required. */
-async function journalOf(invocation: Invocation, needsSecret = true): Promise<{ file: string; secrets: readonly string[] }> {
+/** The journal and its secrets. @throws Error when there is no journal, or no secret, where they are required. */
+async function journalOf(invocation: Invocation, needsSecret = true, needsFile = true): Promise<{ file: string; secrets: readonly string[] }> {
   const { loadConfig } = await import('../config/config.ts');
   const config = loadConfig(textOf(invocation, 'config'));
   const file = textOf(invocation, 'path') ?? config.audit.path;
-  if (!existsSync(file)) throw new Error(`audit.path: ${expectation('a journal', `${show(file)} (no such file)`, `heimdall ${needsSecret ? 'verify' : 'backup'} --path data/heimdall.db`)}`);
+  if (needsFile && !existsSync(file)) throw new Error(`audit.path: ${expectation('a journal', `${show(file)} (no such file)`, `heimdall ${needsSecret ? 'verify' : 'backup'} --path data/heimdall.db`)}`);
   const secrets = secretsOf(config, file);
   if (needsSecret && secrets.length === 0) throw new Error(`secret: ${expectation('the install secret the journal was signed with', 'none', 'HEIMDALL_SECRET, or heimdall.secret beside the journal')}`);
   return { file, secrets };
@@ -116,9 +134,9 @@ function secretsOf({ secret, previousSecrets, audit }: Config, file: string): re
 function open(file: string, readOnly: boolean): DatabaseSync {
   const db = new DatabaseSync(file, { readOnly, timeout: lockTimeout });
   try {
-    const { user_version: version } = db.prepare('PRAGMA user_version').get() as { user_version: number };
-    if (version === schemaVersion) return db;
-    throw new Error(`a journal of schema ${schemaVersion}, got one of schema ${version}`);
+    const version = versionOf(db);
+    if (version > 0 && version <= schemaVersion) return db;
+    throw new Error(`a journal of schema 1 to ${schemaVersion}, got one of schema ${version}`);
   } catch (error) {
     db.close();
     throw new Error(`audit.path: expected ${error instanceof Error ? error.message : 'a journal'}`, { cause: error });

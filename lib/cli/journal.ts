@@ -10,7 +10,7 @@ export const journalCommands: readonly Command[] = [
   {
     name: 'verify',
     args: [],
-    summary: 'check the integrity of the journal',
+    summary: 'check the integrity of the journal (exit code 0: whole, 1: broken, 3: cannot be told)',
     options: { path, events: { type: 'string', value: 'FILE', summary: 'event log with checkpoints to compare the journal with' } },
     run: async (invocation) => (await work()).verify(invocation),
   },
@@ -32,5 +32,12 @@ export const journalCommands: readonly Command[] = [
     summary: 'copy the journal, keys and bans into new files',
     options: { path },
     run: async (invocation) => (await work()).backup(invocation),
+  },
+  {
+    name: 'restore',
+    args: ['FILE'],
+    summary: 'make a backup the journal, while the gate is stopped',
+    options: { path },
+    run: async (invocation) => (await work()).restore(invocation),
   },
 ];

@@ -4,7 +4,7 @@ import type { SqlRow, SqlValue } from '../../types/journal.d.ts';
 import { show } from '../config/config.ts';
 import { expectation } from '../errors.ts';
 import { csvLine, harmless, jsonLine, textOfCell, type Cell } from './record-format.ts';
-import { balanceOf, countOf, filters, groups, groupsOf, measures, pageOf, SearchError, type Query, type Wanted } from '../journal/journal.ts';
+import { balanceOf, countOf, filters, groups, groupsOf, measures, pageOf, SearchError, versionOf, type Query, type Wanted } from '../journal/journal.ts';
 import { recordColumns, recordOf } from '../record/record.ts';
 import { textOf, UsageError, type Command, type Invocation, type Option, type Output } from './command.ts';
 import { table } from './table.ts';
@@ -82,7 +82,7 @@ async function list(db: DatabaseSync, invocation: Invocation, wanted: Wanted): P
   const limit = numberOf(invocation, 'limit', '50') ?? 50;
   const follow = invocation.values['follow'] === true;
   const order = invocation.values['oldest'] === true ? 'oldest' : 'newest';
-  const rows = run(db, pageOf({ wanted, limit, cursor: null, order, now: Date.now() }, recordColumns));
+  const rows = run(db, pageOf({ wanted, limit, cursor: null, order, learnt: versionOf(db) > 1, now: Date.now() }, recordColumns));
   const printed = follow && order === 'newest' ? [...rows].reverse() : rows;
   print(printed, format, true, invocation.output);
   if (!follow) return 0;
@@ -96,7 +96,7 @@ const newest = (db: DatabaseSync): number => Number(run(db, { sql: 'SELECT coale
 function follower(db: DatabaseSync, wanted: Wanted, format: Format, output: Output, from: number): void {
   let last = from;
   const timer = setInterval(() => {
-    const rows = run(db, pageOf({ wanted, limit: pageSize, cursor: last, order: 'oldest', now: Date.now() }, recordColumns));
+    const rows = run(db, pageOf({ wanted, limit: pageSize, cursor: last, order: 'oldest', learnt: versionOf(db) > 1, now: Date.now() }, recordColumns));
     if (rows.length === 0) return;
     last = Number(rows.at(-1)?.['id']);
     print(rows, format === 'json' ? 'jsonl' : format, false, output);
@@ -156,7 +156,7 @@ function exportTo(db: DatabaseSync, invocation: Invocation, wanted: Wanted, path
   try {
     if (format === 'csv') writeSync(file, csvLine(names));
     for (let cursor: number | null = null; ; ) {
-      const rows = run(db, pageOf({ wanted, limit: pageSize, cursor, order: 'oldest', now }, recordColumns));
+      const rows = run(db, pageOf({ wanted, limit: pageSize, cursor, order: 'oldest', learnt: versionOf(db) > 1, now }, recordColumns));
       if (rows.length === 0) break;
       const records = rows.map((row) => recordOf(row) as unknown as Readonly<Record<string, Cell>>);
       writeSync(file, records.map((record) => (format === 'csv' ? csvLine(names.map((name) => record[name])) : jsonLine(record))).join(''));

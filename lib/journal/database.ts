@@ -1,6 +1,7 @@
 import { chmodSync, closeSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import type { Signer } from './hash-chain.ts';
 import { migrate } from './schema.ts';
 import { makeDirectory } from '../platform/platform.ts';
 
@@ -41,19 +42,20 @@ export function reasonOf(error: unknown): string {
  * mode 0700.
  * @param durable every commit is on the disk before it is acknowledged; otherwise a power cut may lose the last ones, a killed
  * process none.
+ * @param signer signs a migration of the schema. @param now Unix milliseconds.
  * @throws Error with the reason why the file cannot be used.
  */
-export function openFile(path: string, durable: boolean): Opened {
+export function openFile(path: string, durable: boolean, signer: Signer, now: number): Opened {
   makeDirectory(dirname(path));
   closeSync(openSync(path, 'a', 0o600));
   chmodSync(path, 0o600);
-  const lock = locked(`${path}.lock`);
+  const lock = lockFile(path);
   try {
     const db = new DatabaseSync(path, { timeout: busy });
     // A page holds four records of 2 KB. Erased pages are overwritten. Moving the log rarely means that hot pages are written once.
     db.exec(`PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = ${durable ? 'FULL' : 'NORMAL'}; PRAGMA wal_autocheckpoint = 2000; PRAGMA journal_size_limit = 67108864;
       PRAGMA cache_size = -16384; PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF`);
-    migrate(db);
+    migrate(db, signer, now);
     return {
       db,
       memory: null,
@@ -69,9 +71,9 @@ export function openFile(path: string, durable: boolean): Opened {
 }
 
 /** Opens a journal in memory; it ends with the process. */
-export function openMemory(reason: string): Opened {
+export function openMemory(reason: string, signer: Signer, now: number): Opened {
   const db = new DatabaseSync(':memory:');
-  migrate(db);
+  migrate(db, signer, now);
   return { db, memory: reason, close: () => db.close() };
 }
 
@@ -82,8 +84,13 @@ export function openReader(path: string): DatabaseSync {
   return db;
 }
 
-/** Holds a lock by a transaction that never ends. The system releases it however the process ends. */
-function locked(path: string): DatabaseSync {
+/**
+ * Locks a journal for this process, by a transaction that never ends. The system releases it however the process ends.
+ * @returns the lock; closing it releases it.
+ * @throws Error when another process has the journal open.
+ */
+export function lockFile(journal: string): DatabaseSync {
+  const path = `${journal}.lock`;
   closeSync(openSync(path, 'a', 0o600));
   const db = new DatabaseSync(path, { timeout: 0 });
   const until = Date.now() + lockTimeout;

@@ -3,43 +3,59 @@ import type { Forgetting } from '../../types/journal.d.ts';
 import { keyedHash, tokenIdentifier } from '../identity/identity.ts';
 import { signedText, type Signer } from './hash-chain.ts';
 import { transaction } from './database.ts';
+import { Ledger } from './ledger.ts';
 import { erasedValue, parts } from '../record/record.ts';
 
 /** Records erased in one transaction. */
 const chunk = 500;
 
-/** What is asked of the table for each kind. */
+/** The condition that finds the records of a subject. */
 interface Match {
   readonly where: string;
   readonly values: readonly string[];
 }
 
-/** The secrets under which identities of tokens and subjects are made, the one in force first. */
+/** The install secret and those before it: token ids are made with them. */
 export type Secrets = readonly string[];
 
+/** The chain of a journal that personal data is erased from. */
+export interface ForgetOptions {
+  readonly signer: Signer;
+  readonly secrets: Secrets;
+  /** Given by the gate that writes the journal at the same time. */
+  readonly ledger?: Ledger;
+  /** Unix milliseconds. */
+  readonly now: number;
+}
+
 /**
- * Erases from every matching record whatever tells who it was and what was said, and the salt without which the digests left
- * behind say nothing. What was erased is named by a signed entry, so that `verify` tells it from tampering.
- * @returns how many records.
+ * Erases the columns that identify a caller, and the bodies, from all matching records, and the salts without which the digests
+ * reveal nothing. The erasure is signed and part of the history, so that `verify` can tell it from tampering.
+ * @returns the number of records.
  */
-export function forget(db: DatabaseSync, signer: Signer, secrets: Secrets, what: Forgetting, now: number): number {
+export function forget(db: DatabaseSync, what: Forgetting, { signer, secrets, ledger = new Ledger(db, signer), now }: ForgetOptions): number {
   const { where, values } = matching(what, secrets);
   const subject = keyedHash(`heimdall forget ${secrets[0] ?? ''}`)(`${what.kind} ${what.value}`);
   const find = db.prepare(`SELECT id FROM heimdall_logs WHERE id > ? AND erasure IS NULL AND (${where}) ORDER BY id LIMIT ${chunk}`);
   let erased = 0;
-  for (let last = 0, count = chunk; count === chunk; erased += count) {
-    count = transaction(db, () => {
-      const found = find.all(last, ...values) as { id: number }[];
-      last = found.at(-1)?.id ?? last;
-      return eraseSome(db, signer, found, what.kind, subject, now);
-    });
+  try {
+    for (let last = 0, count = chunk; count === chunk; erased += count) {
+      count = transaction(db, () => {
+        const found = find.all(last, ...values) as { id: number }[];
+        last = found.at(-1)?.id ?? last;
+        return eraseSome(db, { signer, ledger, now }, found, what.kind, subject);
+      });
+    }
+  } catch (error) {
+    ledger.reload();
+    throw error;
   }
   forgetIntents(db, what, secrets);
   if (erased > 0) db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
   return erased;
 }
 
-function eraseSome(db: DatabaseSync, signer: Signer, found: readonly { id: number }[], kind: string, subject: string, now: number): number {
+function eraseSome(db: DatabaseSync, { signer, ledger, now }: { signer: Signer; ledger: Ledger; now: number }, found: readonly { id: number }[], kind: string, subject: string): number {
   if (found.length === 0) return 0;
   const erasure = ((db.prepare('SELECT max(erasure) AS last FROM heimdall_erasures').get() as { last: number | null }).last ?? 0) + 1;
   const ids = found.map(({ id }) => id).join(' ');
@@ -47,14 +63,20 @@ function eraseSome(db: DatabaseSync, signer: Signer, found: readonly { id: numbe
   db.prepare('INSERT INTO heimdall_erasures (erasure, time, kind, subject, records, ids, signature) VALUES (?, ?, ?, ?, ?, ?, ?)').run(erasure, now, kind, subject, found.length, ids, signature);
   const cleared = [...parts.private, ...parts.body].map((name) => `${name} = ${erasedValue(name) === null ? 'NULL' : "''"}`);
   const erase = db.prepare(`UPDATE heimdall_logs SET ${cleared.join(', ')}, salt = NULL, erasure = ? WHERE id = ?`);
-  for (const { id } of found) erase.run(erasure, id);
+  const eraseFacts = db.prepare('UPDATE heimdall_learnt SET value = NULL, salt = NULL WHERE record = ?');
+  for (const { id } of found) {
+    erase.run(erasure, id);
+    eraseFacts.run(id);
+  }
+  ledger.reload();
+  ledger.note('erased', `${erasure} ${signature}`, now);
   return found.length;
 }
 
-/** The entries of a forwarded chain, each between two commas. */
+/** The addresses of a forwarded chain, each between two commas. */
 const hops = "',' || replace(replace(replace(forwarded_for, ' ', ''), '[', ''), ']', '') || ','";
 
-/** The columns a value may stand in. An address in somebody else's forwarded chain is found too. */
+/** The columns that may hold a value. An address is also found in the forwarded chain of another caller. */
 function matching({ kind, value }: Forgetting, secrets: Secrets): Match {
   switch (kind) {
     case 'address':
@@ -68,13 +90,13 @@ function matching({ kind, value }: Forgetting, secrets: Secrets): Match {
   }
 }
 
-/** An identity stands for itself; a token is known by what each secret makes of it. */
+/** The ids of a token under each secret. The value may also be an id itself. */
 function identitiesOf(value: string, secrets: Secrets): string[] {
   const bare = value.replace(/^bearer +/i, '');
   return [value.toLowerCase(), ...secrets.map((secret) => tokenIdentifier(secret)(bare).id)];
 }
 
-/** Requests in hand at a crash that are not recorded yet. */
+/** Deletes intents of requests that are not recorded yet. */
 function forgetIntents(db: DatabaseSync, { kind, value }: Forgetting, secrets: Secrets): void {
   const of = { address: ['real_ip'], device: ['device_fingerprint'], key: ['key_id', 'token_id'] }[kind];
   const values = kind === 'key' ? [value, ...identitiesOf(value, secrets)] : [kind === 'device' ? value.toLowerCase() : value];

@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import type { Timer } from '../../types/clock.d.ts';
-import type { DropReason, Forgetting, Journal, JournalState, JournalStats, SqlRow, SqlValue } from '../../types/journal.d.ts';
+import type { DropReason, Forgetting, Journal, JournalState, JournalStats, LearntFact, SqlRow, SqlValue } from '../../types/journal.d.ts';
 import type { AuditRecord, NewRecord } from '../../types/record.d.ts';
 import type { Checkpoint } from '../../types/sink.d.ts';
 import type { Context, Core } from '../request/request.ts';
@@ -14,10 +14,11 @@ import { Thread, workerOptions, type JournalDeps } from './thread.ts';
 
 export { forget } from './forget.ts';
 export { signerOf, verifierOf } from './hash-chain.ts';
-export { schemaVersion } from './schema.ts';
-export { SearchError, balanceOf, countOf, filters, frequencyOf, groups, groupsOf, measures, pageOf, type Query, type Wanted } from './search.ts';
+export { migrate, schemaVersion, versionOf } from './schema.ts';
+export { SearchError, balanceOf, countOf, filters, frequencyOf, groups, groupsOf, measures, pageOf, requestOf, type Query, type Wanted } from './search.ts';
 export { journalSeries } from './series.ts';
-export { headFileOf, readHead } from './store.ts';
+export { headFileOf, readHead } from './head.ts';
+export { restoreJournal } from './restore.ts';
 export type { JournalDeps } from './thread.ts';
 export { verifyJournal, type Verdict } from './verify.ts';
 
@@ -146,6 +147,11 @@ export class WorkerJournal implements Journal {
 
   onCheckpoint(listener: (checkpoint: Checkpoint) => void): () => void {
     return addTo(this.#checkpoints, listener);
+  }
+
+  async learn(facts: readonly LearntFact[]): Promise<number> {
+    await this.flush();
+    return this.#callWriter((thread) => thread.call('learn', { facts, now: this.#core.clock.now() }));
   }
 
   async forget(what: Forgetting): Promise<number> {

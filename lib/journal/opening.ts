@@ -2,6 +2,7 @@ import type { MessagePort } from 'node:worker_threads';
 import { openFile, openMemory, reasonOf, type Opened } from './database.ts';
 import { type FromWorker, type ToWorker, wipe, type WorkerOptions } from '../record/record.ts';
 import { AccessLineWriter } from '../access-log/access-log.ts';
+import { signerOf, type Signer } from './hash-chain.ts';
 import { Writer } from './writer.ts';
 
 type Send = (message: FromWorker) => void;
@@ -16,14 +17,15 @@ const maxDelay = 10_000;
  */
 export function startWriter(options: WorkerOptions, port: MessagePort, send: Send): void {
   const lines = new AccessLineWriter(options.lines, options.queryAllow, send);
-  const on = (opened: Opened): Writer => new Writer(options, opened, lines, send, () => port.close());
+  const signer = signerOf(options.secret);
+  const on = (opened: Opened): Writer => new Writer(options, opened, signer, lines, send, () => port.close());
   let writer: Writer | null = null;
   let next: NodeJS.Timeout | null = null;
   let delay = firstDelay;
   const open = (): void => {
-    const found = onFile(options, on);
+    const found = onFile(options, signer, on);
     if (typeof found !== 'string') writer = found;
-    else if (!options.required) writer = on(openMemory(found));
+    else if (!options.required) writer = on(openMemory(found, signer, options.now));
     else {
       send({ kind: 'failed', reason: found });
       next = setTimeout(open, delay);
@@ -57,10 +59,10 @@ function refuse(message: ToWorker, lines: AccessLineWriter, send: Send): boolean
 }
 
 /** @returns the writer, or the reason why the file cannot be used. */
-function onFile({ path, durable }: WorkerOptions, on: (opened: Opened) => Writer): Writer | string {
+function onFile({ path, durable, now }: WorkerOptions, signer: Signer, on: (opened: Opened) => Writer): Writer | string {
   let opened: Opened | null = null;
   try {
-    opened = openFile(path, durable);
+    opened = openFile(path, durable, signer, now);
     return on(opened);
   } catch (error) {
     opened?.close();

@@ -5,16 +5,16 @@ import { signedText, type Signer } from './hash-chain.ts';
 import { transaction, usedBytes } from './database.ts';
 import { parts } from '../record/record.ts';
 
-/** Records removed at a time: a millisecond or so, in which nothing is written. */
+/** Records removed at a time: about a millisecond in which nothing is written. */
 const chunk = 500;
 /** Records kept by a journal in memory. */
-const mostInMemory = 10_000;
-/** Below this share of `max_size` the removing stops. */
+const maxInMemory = 10_000;
+/** Records are removed until the journal takes less than this share of `max_size`. */
 const roomy = 0.95;
-/** A sink that has not taken a record for this many times its age loses it. */
-const mayWait = 2;
+/** A sink delays the removal of a record up to this many times the age limit. */
+const sinkFactor = 2;
 
-/** What is kept, and for how long. */
+/** The limits of age and size. */
 export interface Retention {
   /** The file, or null in memory. */
   readonly path: string | null;
@@ -24,13 +24,13 @@ export interface Retention {
   /** Bytes. */
   readonly maxSize: number;
   readonly signer: Signer;
-  /** Whose cursors are waited for: one that is configured no longer holds nothing back. Without it all are. */
+  /** Names of the sinks whose cursors delay the removal; without it every sink with a cursor. */
   readonly sinks?: readonly string[] | null;
-  /** Told of what went before its time. */
+  /** Called for records that were removed before their time. */
   readonly lost: (reason: DropReason, count: number) => void;
 }
 
-/** Removes what is too old, then what is too much, in small pieces between which others write. */
+/** Removes old bodies and records, then enforces the size, in small steps between which others can write. */
 export async function applyRetention(db: DatabaseSync, retention: Retention, now: number): Promise<void> {
   let changed = false;
   for (let more = eraseBodies(db, retention, now); more !== 'none'; more = eraseBodies(db, retention, now)) {
@@ -38,25 +38,25 @@ export async function applyRetention(db: DatabaseSync, retention: Retention, now
     await setImmediate();
   }
   const old = now - retention.keepRecords;
-  const oldest = now - retention.keepRecords * mayWait;
-  while (remove(db, retention, chunk, (time) => time < old, (time) => time < oldest) > 0) {
+  const oldest = now - retention.keepRecords * sinkFactor;
+  while (remove(db, retention, chunk, (time) => time < old, (time) => time < oldest) !== null) {
     changed = true;
     await setImmediate();
   }
   await enforceMaxSize(db, retention);
-  // Until the log is erasedValue it holds what was erased.
+  // The write-ahead log still holds what was erased.
   if (changed && retention.path !== null) db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
 }
 
-/** Keeps the database within its bounds, whoever waits for its records. */
+/** Removes the oldest records until the database is within its size, even if sinks have not taken them. */
 export async function enforceMaxSize(db: DatabaseSync, retention: Retention): Promise<void> {
   const all = (): boolean => true;
-  const limit = retention.path === null ? mostInMemory : retention.maxSize;
+  const limit = retention.path === null ? maxInMemory : retention.maxSize;
   const size = (): number => (retention.path === null ? countOf(db) : sizeOf(db));
   if (size() <= limit) return;
   while (size() > limit * (retention.path === null ? 1 : roomy)) {
     const removed = remove(db, retention, Math.min(chunk, Math.ceil(spanOf(db) / 20)), all, all);
-    if (removed === 0) return;
+    if (removed === null) return;
     retention.lost(retention.path === null ? 'memory' : 'size', removed);
     await setImmediate();
   }
@@ -64,10 +64,10 @@ export async function enforceMaxSize(db: DatabaseSync, retention: Retention): Pr
 
 const countOf = (db: DatabaseSync): number => (db.prepare('SELECT count(*) AS count FROM heimdall_logs').get() as { count: number }).count;
 
-/** Records there are, or a few more. */
+/** The number of records, or slightly more. */
 const spanOf = (db: DatabaseSync): number => (db.prepare('SELECT coalesce(max(id) - min(id) + 1, 1) AS span FROM heimdall_logs').get() as { span: number }).span;
 
-/** The log is erasedValue by the next commits; what stands in it says nothing about the size. */
+/** The size without the write-ahead log, which later commits empty. */
 const sizeOf = (db: DatabaseSync): number => usedBytes(db, null);
 
 interface Old {
@@ -78,11 +78,11 @@ interface Old {
 }
 
 /**
- * Removes the oldest whole batches of which `may` is true, at most `most` records or one batch. Records a sink has not taken
- * yet stay until `must` is true too. What is left begins with a signed mark, so that the chain still verifies.
- * @returns how many records.
+ * Removes the oldest whole batches for which `may` is true: at most `most` records, or one batch. Records that a sink has not taken
+ * stay until `must` is true too. A signed mark says where the chain begins now, so that it still verifies.
+ * @returns the number of records; null when no batch was removed.
  */
-function remove(db: DatabaseSync, { signer, lost, sinks = null }: Retention, most: number, may: (time: number) => boolean, must: (time: number) => boolean): number {
+function remove(db: DatabaseSync, { signer, lost, sinks = null }: Retention, most: number, may: (time: number) => boolean, must: (time: number) => boolean): number | null {
   const batches = db.prepare('SELECT batch, last, time, hash FROM heimdall_batches ORDER BY batch LIMIT 100').all() as unknown as Old[];
   const { taken } = db.prepare('SELECT min(record) AS taken FROM heimdall_cursors WHERE ?1 IS NULL OR sink IN (SELECT value FROM json_each(?1))').get(sinks === null ? null : JSON.stringify(sinks)) as { taken: number | null };
   const first = (db.prepare('SELECT min(id) AS id FROM heimdall_logs').get() as { id: number | null }).id ?? 0;
@@ -92,20 +92,22 @@ function remove(db: DatabaseSync, { signer, lost, sinks = null }: Retention, mos
     if (end !== null && batch.last - first >= most) break;
     end = batch;
   }
-  if (end === null) return 0;
+  if (end === null) return null;
   const { batch, last, hash } = end;
   const removed = transaction(db, () => {
     mark(db, signer, 'records', batch, last, hash);
     const { changes } = db.prepare('DELETE FROM heimdall_logs WHERE id <= ?').run(last);
     db.prepare('DELETE FROM heimdall_batches WHERE batch <= ?').run(batch);
     db.prepare('DELETE FROM heimdall_checkpoints WHERE batch < ?').run(batch);
+    db.prepare('DELETE FROM heimdall_learnt WHERE batch <= ?').run(batch);
+    db.prepare('UPDATE heimdall_learnt SET value = NULL, salt = NULL WHERE record <= ? AND salt IS NOT NULL').run(last);
     return Number(changes);
   });
   if (taken !== null && last > taken) lost('undelivered', Math.min(removed, last - taken));
   return removed;
 }
 
-/** @returns whether there was anything to erase. */
+/** Erases the bodies of the next records that are old enough. @returns whether there were any. */
 function eraseBodies(db: DatabaseSync, { signer, keepBodies }: Retention, now: number): 'some' | 'none' {
   const until = (db.prepare('SELECT max(last) AS last FROM heimdall_batches WHERE time < ?').get(now - keepBodies) as { last: number | null }).last ?? 0;
   const done = (db.prepare("SELECT record FROM heimdall_marks WHERE name = 'bodies'").get() as { record: number } | undefined)?.record ?? 0;

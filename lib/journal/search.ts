@@ -67,6 +67,12 @@ export const filters = {
 /** Columns with content. A page of records leaves them out. */
 const contentColumns = ['request_headers', 'request_body', 'response_body', 'cookies'];
 
+/** The facts learnt about a record, as a JSON object; of two facts with one name the later one counts. */
+const learntColumn = '(SELECT json_group_object(name, json(value)) FROM (SELECT name, value FROM heimdall_learnt WHERE record = heimdall_logs.id AND value IS NOT NULL ORDER BY fact)) AS learnt';
+
+/** One record with its content, and what was learnt about it. @param columns the columns of a record. */
+export const requestOf = (id: string, columns: string): Query => ({ sql: `SELECT ${columns}, ${learntColumn} FROM heimdall_logs WHERE request_id = ?`, values: [id] });
+
 /** The SELECT for a page of records. */
 export interface Page {
   readonly wanted: Wanted;
@@ -75,6 +81,8 @@ export interface Page {
   /** Position after which the page begins, in its direction; null for the first page. */
   readonly cursor: number | null;
   readonly order: 'newest' | 'oldest';
+  /** False for a journal of schema 1, which has no table of learnt facts. */
+  readonly learnt?: boolean;
   /** Unix milliseconds. */
   readonly now: number;
 }
@@ -84,14 +92,14 @@ export interface Page {
  * @param columns the columns of a record.
  * @throws SearchError naming the filter.
  */
-export function pageOf({ wanted, limit, cursor, order, now }: Page, columns: string): Query {
+export function pageOf({ wanted, limit, cursor, order, learnt = true, now }: Page, columns: string): Query {
   const { sql, values } = conditions(wanted, now);
   const listed = columns.split(', ').map((name) => (contentColumns.includes(name) ? `NULL AS ${name}` : name)).join(', ');
   const behind = cursor === null ? [] : [{ sql: order === 'newest' ? 'id < ?' : 'id > ?', values: [cursor] }];
   const all = joined([{ sql, values }, ...behind]);
   const by = `ORDER BY id ${order === 'newest' ? 'DESC' : 'ASC'}`;
   // The inner SELECT reads an index that has all filter columns, instead of the table, which is ten times as large.
-  return { sql: `SELECT ${listed} FROM heimdall_logs WHERE id IN (SELECT id FROM heimdall_logs WHERE ${all.sql} ${by} LIMIT ?) ${by}`, values: [...all.values, limit] };
+  return { sql: `SELECT ${listed}${learnt ? `, ${learntColumn}` : ''} FROM heimdall_logs WHERE id IN (SELECT id FROM heimdall_logs WHERE ${all.sql} ${by} LIMIT ?) ${by}`, values: [...all.values, limit] };
 }
 
 /** The number of records. @throws SearchError naming the filter. */
@@ -185,7 +193,7 @@ function conditions(wanted: Wanted, now: number): Condition {
     if (condition === null) throw new SearchError(name, filter.what, text, filter.example);
     return condition;
   });
-  return joined([{ sql: 'deleted_at IS NULL', values: [] }, ...found]);
+  return found.length === 0 ? { sql: '1', values: [] } : joined(found);
 }
 
 const joined = (all: readonly Condition[]): Condition => ({ sql: all.map(({ sql }) => sql).join(' AND '), values: all.flatMap(({ values }) => values) });

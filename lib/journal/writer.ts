@@ -1,12 +1,13 @@
 import { statSync } from 'node:fs';
-import { signerOf, verifierOf, type Signer } from './hash-chain.ts';
+import { verifierOf, type Signer } from './hash-chain.ts';
 import { isPassing, reasonOf, usedBytes, type Opened } from './database.ts';
-import { type Batch, decode, type FromWorker, RecordBuilder, type RecordRow, type ToWorker, wipe, type WorkerCalls, type WorkerOptions } from '../record/record.ts';
+import { type Batch, type CallName, decode, type FromWorker, RecordBuilder, type RecordRow, type ToWorker, wipe, type WorkerCalls, type WorkerOptions } from '../record/record.ts';
 import { forget } from './forget.ts';
 import type { AccessLineWriter } from '../access-log/access-log.ts';
 import { answerer } from './query.ts';
 import { applyRetention, enforceMaxSize, type Retention } from './retention.ts';
-import { headFileOf, Store, type Writing } from './store.ts';
+import { headFileOf } from './head.ts';
+import { Store, type Writing } from './store.ts';
 
 /** Records of one transaction at most. Retention removes a transaction's records together. */
 const maxRecords = 1000;
@@ -14,6 +15,9 @@ const maxRecords = 1000;
 const retryEvery = 1000;
 /** How often the size is measured, milliseconds. */
 const measureEvery = 1000;
+
+/** The calls that change the journal. */
+const changing: ReadonlySet<CallName> = new Set(['forget', 'learn', 'retain', 'close']);
 
 type Send = (message: FromWorker) => void;
 
@@ -49,14 +53,14 @@ export class Writer {
   #measuredAt = Number.NEGATIVE_INFINITY;
   #changes: Promise<void> = Promise.resolve();
 
-  constructor(options: WorkerOptions, opened: Opened, lines: AccessLineWriter, send: Send, end: () => void) {
+  constructor(options: WorkerOptions, opened: Opened, signer: Signer, lines: AccessLineWriter, send: Send, end: () => void) {
     this.#send = send;
     this.#end = end;
     this.#opened = opened;
     this.#lines = lines;
     this.#path = opened.memory === null ? options.path : null;
     this.#place = this.#path === null ? undefined : statSync(this.#path).ino;
-    this.#signer = signerOf(options.secret);
+    this.#signer = signer;
     this.#secrets = [options.secret, ...options.previousSecrets];
     this.#store = new Store(opened.db, options.session, this.#signer);
     this.#builder = new RecordBuilder(options);
@@ -67,9 +71,11 @@ export class Writer {
   }
 
   #begin(now: number): void {
-    const wrong = this.#path === null ? null : this.#store.compare(headFileOf(this.#path), verifierOf(this.#secrets.map((secret) => signerOf(secret).key)));
-    if (wrong !== null) this.#send({ kind: 'tampered', reason: wrong });
-    const interrupted = this.#store.recover(now);
+    const verifier = verifierOf(this.#secrets);
+    const problem = this.#path === null ? null : this.#store.attest(headFileOf(this.#path), verifier, now);
+    if (problem !== null) this.#send({ kind: 'tampered', reason: problem });
+    const interrupted = this.#store.recover(now, verifier);
+    if (problem !== null) this.#checkpoint(now);
     this.#bytes = usedBytes(this.#opened.db, this.#path);
     this.#send({ kind: 'opened', memory: this.#opened.memory, lastId: this.#store.lastId, bytes: this.#bytes, interrupted });
   }
@@ -87,7 +93,7 @@ export class Writer {
         this.#scheduled ??= setImmediate(() => this.#write());
         return;
       case 'call':
-        if (message.name === 'forget' || message.name === 'retain' || message.name === 'close') this.#change(message);
+        if (changing.has(message.name)) this.#change(message);
         else this.#answer(message, this.#send);
     }
   }
@@ -96,6 +102,7 @@ export class Writer {
   #change({ call, name, request }: ToWorker & { kind: 'call' }): void {
     const work = async (): Promise<number | null> => {
       if (name === 'forget') return this.#forget(request as WorkerCalls['forget']['request']);
+      if (name === 'learn') return this.#learn(request as WorkerCalls['learn']['request']);
       if (name === 'retain') {
         this.#checkPlace();
         await applyRetention(this.#opened.db, this.#retention, (request as WorkerCalls['retain']['request']).now);
@@ -109,8 +116,12 @@ export class Writer {
     ).then(() => (name === 'close' ? this.#close() : undefined));
   }
 
+  #learn({ facts, now }: WorkerCalls['learn']['request']): number {
+    return this.#store.learn(facts, now);
+  }
+
   #forget({ now, ...what }: WorkerCalls['forget']['request']): number {
-    return forget(this.#opened.db, this.#signer, this.#secrets, what, now);
+    return forget(this.#opened.db, what, { signer: this.#signer, secrets: this.#secrets, ledger: this.#store.ledger, now });
   }
 
   /** Ends the worker when the file was removed, so that the next worker creates a new one: a removed file cannot be read. */

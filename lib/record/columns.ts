@@ -94,8 +94,9 @@ export const recordColumns = names.filter((name) => name !== 'created_at').join(
 
 /** Makes a record of a row selected with {@link recordColumns}. */
 export function recordOf(row: SqlRow): AuditRecord {
-  const { stream, would_refuse: rules, ...rest } = row as Readonly<Record<string, SqlValue>>;
-  return { ...rest, stream: stream === 1, would_refuse: typeof rules === 'string' ? rules.split(',') : [] } as unknown as AuditRecord;
+  const { stream, would_refuse: rules, learnt, ...rest } = row as Readonly<Record<string, SqlValue>>;
+  const facts = typeof learnt === 'string' && learnt !== '{}' ? { learnt: JSON.parse(learnt) as AuditRecord['learnt'] } : {};
+  return { ...rest, stream: stream === 1, would_refuse: typeof rules === 'string' ? rules.split(',') : [], ...facts } as unknown as AuditRecord;
 }
 
 /** The value of a column after its erasure. */

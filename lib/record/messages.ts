@@ -1,5 +1,5 @@
 import type { CaptureConfig, LoggingConfig } from '../../types/config.d.ts';
-import type { DropReason, Forgetting, SqlRow, SqlValue } from '../../types/journal.d.ts';
+import type { DropReason, Forgetting, LearntFact, SqlRow, SqlValue } from '../../types/journal.d.ts';
 import type { AuditRecord, NewRecord } from '../../types/record.d.ts';
 import type { Route, RouteClass } from '../../types/route.d.ts';
 import type { Checkpoint } from '../../types/sink.d.ts';
@@ -112,6 +112,7 @@ export interface WorkerCalls {
   query: { request: { readonly sql: string; readonly values: readonly SqlValue[] }; result: readonly SqlRow[] };
   cursor: { request: { readonly sink: string }; result: number };
   forget: { request: Forgetting & { readonly now: number }; result: number };
+  learn: { request: { readonly facts: readonly LearntFact[]; readonly now: number }; result: number };
   retain: { request: { readonly now: number }; result: null };
   close: { request: { readonly now: number }; result: null };
 }

@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { until } from '../support/client.ts';
+import { request, until } from '../support/client.ts';
 import { startGate, temporary } from '../support/gate.ts';
-import { bytesOf, journalOf, recorded } from '../support/journal.ts';
+import { bytesOf, journalOf, recorded, sql, verified } from '../support/journal.ts';
 import { startScene } from '../support/scene.ts';
 
 describe('records from elsewhere', () => {
@@ -69,4 +69,30 @@ it('what the queue had saved as in hand is recorded too, unless it has a record'
     return found.length === 3 ? found : null;
   }, 5000, 'two more records');
   assert.deepEqual(rows.map(({ outcome, key_id: key, real_ip: ip, timestamp }) => [outcome, key, ip, outcome === 'served' || timestamp === time / 1000]), [['served', null, '127.0.0.1', true], ['interrupted', 'team-a', '', true], ['interrupted', null, '192.0.2.9', true]]);
+});
+
+describe('facts learnt later', () => {
+  it('are joined on reading, change no record, and go with it', async (t) => {
+    const token = 'an-admin-token-of-this-test-0123456789';
+    const { gate, ask } = await startScene(t, { admin: { token } });
+    const { headers } = await ask();
+    await ask();
+    const journal = journalOf(gate.gate);
+    const before = await recorded(gate.gate);
+    const requestId = String(headers['x-request-id']);
+    assert.equal(await journal.learn([{ requestId, name: 'charged', value: 0.1 }, { requestId, name: 'group', value: 'vip' }, { requestId: 'unknown', name: 'charged', value: 1 }]), 2);
+    assert.equal(await journal.learn([{ requestId, name: 'charged', value: 0.2 }]), 1);
+    assert.deepEqual(await recorded(gate.gate), before);
+    const read = async (path: string): Promise<unknown> => (await request(`${gate.url}/heimdall/api/logs${path}`, { headers: { Authorization: `Bearer ${token}` } })).json();
+    assert.deepEqual((await read(`/${requestId}`) as { learnt: unknown }).learnt, { charged: 0.2, group: 'vip' });
+    const { logs } = (await read('?order=oldest')) as { logs: readonly { learnt?: unknown }[] };
+    assert.deepEqual(logs.slice(0, 2).map(({ learnt }) => learnt), [{ charged: 0.2, group: 'vip' }, undefined]);
+    const { path } = gate.gate.config.audit;
+    assert.equal(verified(path).broken, null);
+    assert.equal(await journal.forget({ kind: 'address', value: '127.0.0.1' }), 4);
+    assert.equal(await journal.learn([{ requestId, name: 'charged', value: 0.3 }]), 0);
+    assert.equal(verified(path).broken, null);
+    assert.deepEqual(sql(path, 'SELECT value, salt FROM heimdall_learnt').map((row) => ({ ...row })), Array(3).fill({ value: null, salt: null }));
+    assert.ok(!bytesOf(path).includes('vip'));
+  });
 });

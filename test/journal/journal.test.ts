@@ -6,6 +6,9 @@ import { describe, it, type TestContext } from 'node:test';
 import type { Worker } from 'node:worker_threads';
 import type { Journal } from '../../types/journal.d.ts';
 import { heimdall, serve } from '../../lib/index.ts';
+import { secretFileOf } from '../../lib/identity/secret.ts';
+import { signedText, signerOf } from '../../lib/journal/hash-chain.ts';
+import { schemaVersion } from '../../lib/journal/schema.ts';
 import { fakeClock } from '../support/clock.ts';
 import { request, until } from '../support/client.ts';
 import { startGate, temporary, type RunningGate } from '../support/gate.ts';
@@ -37,7 +40,7 @@ describe('the file', () => {
     assert.equal(statSync(join(path, '..')).mode & 0o777, 0o700);
     await gate.gate.close();
     assert.deepEqual([verified(path).records, verified(path).broken], [1, null]);
-    assert.equal(sql(path, 'PRAGMA user_version')[0]?.['user_version'], 1);
+    assert.equal(sql(path, 'PRAGMA user_version')[0]?.['user_version'], schemaVersion);
   });
 
   it('is gone on with after a restart, and closes without a request', async (t) => {
@@ -186,7 +189,9 @@ describe('what was in hand at a crash', () => {
     await journalOf(gate.gate).flush();
     const [row] = sql(path, 'SELECT * FROM heimdall_logs');
     const draft = { ...row, request_id: '01900000-0000-7000-8000-000000000001', outcome: 'interrupted', response_status: 0 };
-    sql(path, 'INSERT INTO heimdall_intents (request_id, session, draft) VALUES (?, ?, ?)', draft.request_id, 'of an earlier run', JSON.stringify(draft));
+    const [id, session, text] = [draft.request_id, 'of an earlier run', JSON.stringify(draft)];
+    const signer = signerOf(readFileSync(secretFileOf(path), 'utf8').trim());
+    sql(path, 'INSERT INTO heimdall_intents (request_id, session, draft, mac) VALUES (?, ?, ?, ?)', id, session, text, signer.mac(signedText.intent(id, session, text)));
     await gate.gate.close();
     const next = await startGate(t, { audit: { path } });
     await next.gate.ready;

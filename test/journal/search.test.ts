@@ -13,7 +13,6 @@ const db = journalOf(':memory:', [
   { key_id: 'team-a', real_ip: '198.51.100.9', response_status: 499, outcome: 'aborted', device_fingerprint: 'e2'.repeat(32), session: 'abcd'.repeat(4), content_fingerprint: 'c0'.repeat(16), prompt_tokens: 5, completion_tokens: 7, cost: 0.5 },
   { source: 'ingest:1', response_status: 0, outcome: 'interrupted', route: '/v1/embeddings' },
 ]);
-db.exec("INSERT INTO heimdall_logs (id, request_id, timestamp, outcome, digest, deleted_at) VALUES (99, 'gone', 1, 'served', '', '2026-11-22')");
 
 const found = (wanted: Wanted): number[] => rowsOf(db, pageOf({ wanted, limit: 100, cursor: null, order: 'oldest', now }, recordColumns)).map(({ id }) => Number(id));
 
@@ -82,7 +81,7 @@ describe('an index', () => {
     for (const wanted of [{ key: 'team-a' }, { address: '192.0.2.1' }, { address: '192.0.2.0/24' }, { device: 'e2e2' }, { address: '192.0.2.1', from: '1h' }]) {
       for (const cursor of [null, 4]) {
         const plan = planOf(pageOf({ wanted, limit: 10, cursor, order: 'newest', now }, recordColumns));
-        assert.match(plan, /(?:SCAN|SEARCH) heimdall_logs USING COVERING INDEX heimdall_logs_search(?: \(id<\?\))?$/, JSON.stringify(wanted));
+        assert.match(plan, /(?:SCAN|SEARCH) heimdall_logs USING COVERING INDEX heimdall_logs_search(?: \(id<\?\))?(?:;|$)/, JSON.stringify(wanted));
       }
     }
     assert.match(planOf(countOf({ address: '192.0.2.1' }, now)), /COVERING INDEX heimdall_logs_search/);

@@ -21,17 +21,17 @@ describe('a journal', () => {
     const { verify, store } = journal(t);
     const checkpoint = store.checkpoint(start, null) as Checkpoint;
     const { last, ...verdict } = verify([checkpoint]);
-    assert.deepEqual(verdict, { records: 40, batches: 10, checkpoints: 1, erased: 0, broken: null });
+    assert.deepEqual(verdict, { records: 40, batches: 10, checkpoints: 1, erased: 0, restored: null, broken: null, uncertain: null });
     assert.deepEqual(last, { batch: 10, record: 40, time: start + 9 * day });
     assert.equal(store.checkpoint(start, null), null);
   });
 
   it('that is empty is whole', (t) => {
-    assert.deepEqual(journal(t, 0).verify(), { records: 0, batches: 0, checkpoints: 0, erased: 0, last: null, broken: null });
+    assert.deepEqual(journal(t, 0).verify(), { records: 0, batches: 0, checkpoints: 0, erased: 0, last: null, restored: null, broken: null, uncertain: null });
   });
 
   const tampering: Readonly<Record<string, readonly [sql: string, what: RegExp]>> = {
-    'whose record tells of somebody else': ["UPDATE heimdall_logs SET real_ip = '198.51.100.1' WHERE id = 18", /^record 18 \(request-0017\): what tells who/],
+    'whose record tells of somebody else': ["UPDATE heimdall_logs SET real_ip = '198.51.100.1' WHERE id = 18", /^record 18 \(request-0017\): the columns that identify the caller/],
     'whose record has another outcome': ["UPDATE heimdall_logs SET response_status = 403 WHERE id = 18", /^batch 5 \(records 17 to 20, 2026-01-09T/],
     'whose record cost something else': ['UPDATE heimdall_logs SET cost = cost * 1.0000001 WHERE id = 18', /^batch 5 /],
     'whose body says something else': ["UPDATE heimdall_logs SET request_body = '{}' WHERE id = 17", /^record 17 .*body/],
@@ -43,7 +43,7 @@ describe('a journal', () => {
     'whose two records changed places': ['UPDATE heimdall_logs SET id = CASE id WHEN 17 THEN -18 WHEN 18 THEN -17 END WHERE id IN (17, 18); UPDATE heimdall_logs SET id = -id WHERE id < 0', /^batch 5 /],
     'that has a record more': ["INSERT INTO heimdall_logs (id, request_id, timestamp, digest) VALUES (41, 'x', 0, '')", /^record 41 \(x\) belongs to no batch/],
     'whose batch has another hash': ["UPDATE heimdall_batches SET hash = CASE substr(hash, 1, 1) WHEN 'a' THEN 'b' ELSE 'a' END || substr(hash, 2) WHERE batch = 5", /^batch 5 /],
-    'whose record was erased by hand': ["UPDATE heimdall_logs SET real_ip = '', forwarded_for = '', session = '', request_path = '', device_fingerprint = '', token_id = NULL, request_body = NULL, salt = NULL, erasure = 1 WHERE id = 18", /^record 18 was erased, and nothing signed/],
+    'whose record was erased by hand': ["UPDATE heimdall_logs SET real_ip = '', forwarded_for = '', session = '', request_path = '', device_fingerprint = '', token_id = NULL, request_body = NULL, salt = NULL, erasure = 1 WHERE id = 18", /^record 18 was erased without a signed erasure/],
     'whose beginning was cut': ["DELETE FROM heimdall_logs WHERE id < 5; DELETE FROM heimdall_batches WHERE batch < 2", /^batch 1 is missing/],
   };
   for (const [name, [sql, what]] of Object.entries(tampering)) {
@@ -81,7 +81,7 @@ describe('a journal', () => {
     const again = new Store(db, 'other', signerOf(secret));
     for (const batch of [2, 3, 4]) again.write({ records: [draft(batch * 4)], intents: [], cursors: [], seq: batch, now: start });
     assert.equal(broken(), 'whole');
-    assert.match(broken([checkpoint]), /^the journal was rewritten, or cut and gone on with: batch 4 /);
+    assert.match(broken([checkpoint]), /^the journal was rewritten, or cut and continued: batch 4 /);
   });
 
   it('keeps what was signed beside it before it goes on, so that a cut shows later too', (t) => {
@@ -91,16 +91,16 @@ describe('a journal', () => {
     writeFileSync(path, JSON.stringify(checkpoint));
     db.exec('DELETE FROM heimdall_logs WHERE id > 8; DELETE FROM heimdall_batches WHERE batch > 2; DELETE FROM heimdall_checkpoints');
     const next = new Store(db, 'next', signerOf(secret));
-    assert.match(next.compare(path, trust) ?? '', /^batch 4, signed at .* is not there/);
+    assert.match(next.attest(path, trust, start) ?? '', /^batch 4, signed at .* is missing/);
     for (const batch of [2, 3, 4]) next.write({ records: [draft(batch * 4 + 1)], intents: [], cursors: [], seq: batch, now: start });
     rmSync(path);
-    assert.match(broken(), /^the journal was rewritten, or cut and gone on with: batch 4 /);
+    assert.match(broken(), /^the gate found at .*: batch 4, signed at .* is missing/);
   });
 
   it('is not taken for whole with another secret, and is with a previous one', (t) => {
     const { db } = journal(t, 2);
-    assert.match(verifyJournal(db, verifierOf([signerOf('another').key]), []).broken?.what ?? '', /^batch 1 is not signed/);
-    assert.equal(verifyJournal(db, verifierOf([signerOf('another').key, signerOf(secret).key]), []).broken, null);
+    assert.match(verifyJournal(db, verifierOf(['another']), { head: null }).broken?.what ?? '', /^batch 1 is not signed/);
+    assert.equal(verifyJournal(db, verifierOf(['another', secret]), { head: null }).broken, null);
   });
 });
 
@@ -149,16 +149,16 @@ describe('what may be removed', () => {
     const { db, broken } = journal(t);
     await applyRetention(db, retention(), start + 9 * day + 1);
     db.exec("UPDATE heimdall_marks SET record = record + 4, batch = batch + 1 WHERE name = 'records'");
-    assert.match(broken(), /^what says that records up to 28 were removed is not signed/);
+    assert.match(broken(), /^the mark that records up to 28 were removed is not signed/);
   });
 });
 
 describe('what is forgotten', () => {
   it('leaves the chain whole, and nothing of who it was', (t) => {
     const { db, verify } = journal(t);
-    assert.equal(forget(db, signerOf(secret), [secret], { kind: 'address', value: '192.0.2.3' }, start), 8);
-    assert.equal(forget(db, signerOf(secret), [secret], { kind: 'address', value: '192.0.2.3' }, start), 0);
-    assert.equal(forget(db, signerOf(secret), [secret], { kind: 'key', value: 'token-1' }, start), 11);
+    assert.equal(forget(db, { kind: 'address', value: '192.0.2.3' }, { signer: signerOf(secret), secrets: [secret], now: start }), 8);
+    assert.equal(forget(db, { kind: 'address', value: '192.0.2.3' }, { signer: signerOf(secret), secrets: [secret], now: start }), 0);
+    assert.equal(forget(db, { kind: 'key', value: 'token-1' }, { signer: signerOf(secret), secrets: [secret], now: start }), 11);
     const { erased, broken, records } = verify();
     assert.deepEqual({ erased, broken, records }, { erased: 19, broken: null, records: 40 });
     const [row] = db.prepare('SELECT * FROM heimdall_logs WHERE id = 4').all() as Record<string, unknown>[];
@@ -170,13 +170,13 @@ describe('what is forgotten', () => {
     const { db, store } = journal(t, 0);
     const chains = ['192.0.2.7, 10.0.0.1', '10.0.0.1,192.0.2.7:5678', '192.0.2.77, 10.0.0.1', '1.192.0.2.7', '[2001:db8::1], 10.0.0.1'];
     store.write({ records: chains.map((chain, at) => draft(at, { forwarded_for: chain, real_ip: '10.0.0.1' })), intents: [], cursors: [], seq: 1, now: start });
-    assert.equal(forget(db, signerOf(secret), [secret], { kind: 'address', value: '192.0.2.7' }, start), 2);
-    assert.equal(forget(db, signerOf(secret), [secret], { kind: 'address', value: '2001:db8::1' }, start), 1);
+    assert.equal(forget(db, { kind: 'address', value: '192.0.2.7' }, { signer: signerOf(secret), secrets: [secret], now: start }), 2);
+    assert.equal(forget(db, { kind: 'address', value: '2001:db8::1' }, { signer: signerOf(secret), secrets: [secret], now: start }), 1);
   });
 
   it('cannot be spread over other records by hand, nor be written over', (t) => {
     const { db, broken } = journal(t);
-    forget(db, signerOf(secret), [secret], { kind: 'address', value: '192.0.2.3' }, start);
+    forget(db, { kind: 'address', value: '192.0.2.3' }, { signer: signerOf(secret), secrets: [secret], now: start });
     db.exec("UPDATE heimdall_logs SET real_ip = '198.51.100.1' WHERE id = 4");
     assert.match(broken(), /^record 4 .*changed after it had been erased/);
     db.exec("UPDATE heimdall_logs SET real_ip = '' WHERE id = 4; UPDATE heimdall_erasures SET ids = ids || ' 6'");
@@ -186,19 +186,19 @@ describe('what is forgotten', () => {
   it('is found once, however much there is of it', (t) => {
     const { db, store, verify } = journal(t, 0);
     store.write({ records: Array.from({ length: 1300 }, (_, at) => draft(at, { real_ip: at % 13 === 0 ? '198.51.100.1' : '198.51.100.2', key_id: at < 2 ? 'team' : null })), intents: [], cursors: [], seq: 1, now: start });
-    assert.equal(forget(db, signerOf(secret), [secret], { kind: 'address', value: '198.51.100.2' }, start), 1200);
-    assert.equal(forget(db, signerOf(secret), [secret], { kind: 'address', value: '198.51.100.1' }, start), 100);
-    assert.equal(forget(db, signerOf(secret), [secret], { kind: 'key', value: 'team' }, start), 0);
+    assert.equal(forget(db, { kind: 'address', value: '198.51.100.2' }, { signer: signerOf(secret), secrets: [secret], now: start }), 1200);
+    assert.equal(forget(db, { kind: 'address', value: '198.51.100.1' }, { signer: signerOf(secret), secrets: [secret], now: start }), 100);
+    assert.equal(forget(db, { kind: 'key', value: 'team' }, { signer: signerOf(secret), secrets: [secret], now: start }), 0);
     assert.deepEqual([verify().erased, verify().broken], [1300, null]);
   });
 
   it('is in no page of the file, nor in its log', (t) => {
     const path = join(temporary(t), 'journal.db');
-    const opened = openFile(path, false);
+    const opened = openFile(path, false, signerOf(secret), start);
     const store = new Store(opened.db, 'session', signerOf(secret));
     const who = { real_ip: '203.0.113.77', forwarded_for: '203.0.113.77', device_fingerprint: 'f0e1'.repeat(16), token_id: 'abad1deaabad1dea', request_body: 'what was said here'.repeat(600), user_agent: 'an agent of theirs' };
     for (let batch = 0; batch < 20; batch++) store.write({ records: Array.from({ length: 50 }, (_, at) => draft(batch * 50 + at, at % 7 === 0 ? who : {})), intents: [], cursors: [], seq: batch + 1, now: start });
-    assert.equal(forget(opened.db, signerOf(secret), [secret], { kind: 'address', value: '203.0.113.77' }, start), 160);
+    assert.equal(forget(opened.db, { kind: 'address', value: '203.0.113.77' }, { signer: signerOf(secret), secrets: [secret], now: start }), 160);
     opened.close();
     const bytes = Buffer.concat(readdirSync(dirname(path)).map((name) => readFileSync(join(dirname(path), name))));
     for (const value of Object.values(who)) assert.equal(bytes.includes(value.slice(0, 18)), false, value.slice(0, 18));
@@ -207,7 +207,7 @@ describe('what is forgotten', () => {
 
   it('may be removed by age later', async (t) => {
     const { db, verify } = journal(t);
-    forget(db, signerOf(secret), [secret], { kind: 'address', value: '192.0.2.3' }, start);
+    forget(db, { kind: 'address', value: '192.0.2.3' }, { signer: signerOf(secret), secrets: [secret], now: start });
     await applyRetention(db, { path: '/nowhere', keepRecords: 4 * day, keepBodies: day, maxSize: 1e9, signer: signerOf(secret), lost: () => undefined }, start + 9 * day + 1);
     assert.equal(verify().broken, null);
   });
@@ -217,16 +217,16 @@ describe('a schema', () => {
   it('of a newer release, or of something else, is not touched', (t) => {
     const newer = closing(t, new DatabaseSync(':memory:'));
     newer.exec(`PRAGMA user_version = ${schemaVersion + 1}`);
-    assert.throws(() => migrate(newer), /newer release/);
+    assert.throws(() => migrate(newer, signerOf(secret), start), /newer release/);
     const other = closing(t, new DatabaseSync(':memory:'));
     other.exec('CREATE TABLE heimdall_logs (id INTEGER)');
-    assert.throws(() => migrate(other), /something else/);
+    assert.throws(() => migrate(other, signerOf(secret), start), /something else/);
     assert.equal(other.prepare('SELECT count(*) AS n FROM sqlite_schema').get()?.['n'], 1);
   });
 
   it('is made once', (t) => {
     const { db, verify } = journal(t, 1);
-    migrate(db);
+    migrate(db, signerOf(secret), start);
     assert.equal(verify().records, 4);
   });
 });

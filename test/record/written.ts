@@ -14,7 +14,7 @@ export const secret = 'a secret of this test alone';
 export const start = Date.UTC(2026, 0, 5);
 /** Between two batches. */
 export const day = 86_400_000;
-export const trust = verifierOf([signerOf(secret).key]);
+export const trust = verifierOf([secret]);
 
 /** A record, laid over an ordinary one. */
 export function draft(at: number, more: Partial<RecordRow> = {}): RecordRow {
@@ -37,11 +37,11 @@ export interface Made {
 /** A journal in memory with ten batches of four records, a day apart. */
 export function journal(t: TestLike, batches = 10): Made {
   const db = closing(t, new DatabaseSync(':memory:'));
-  migrate(db);
+  migrate(db, signerOf(secret), start);
   const store = new Store(db, 'session', signerOf(secret));
   for (let batch = 0; batch < batches; batch++) {
     store.write({ records: [0, 1, 2, 3].map((at) => draft(batch * 4 + at)), intents: [], cursors: [], seq: batch + 1, now: start + batch * day });
   }
-  const verify = (anchors: readonly Checkpoint[] = []): Verdict => verifyJournal(db, trust, anchors);
+  const verify = (anchors: readonly Checkpoint[] = []): Verdict => verifyJournal(db, trust, { head: null, checkpoints: anchors });
   return { db, store, verify, broken: (anchors) => verify(anchors).broken?.what ?? 'whole' };
 }

@@ -64,6 +64,7 @@ export function fakeJournal(): FakeJournal {
     append: unused,
     query: unused,
     forget: unused,
+    learn: unused,
     async read(after, limit) {
       reads++;
       if (journal.broken) throw new Error('the disk is gone');

@@ -5,8 +5,8 @@ import type { Journal } from '../../types/journal.d.ts';
 import type { Gate } from '../../lib/index.ts';
 import { internalsOf } from '../../lib/gateway.ts';
 import { secretFileOf } from '../../lib/identity/secret.ts';
-import { signerOf, verifierOf } from '../../lib/journal/hash-chain.ts';
-import { headFileOf, readHead } from '../../lib/journal/store.ts';
+import { verifierOf } from '../../lib/journal/hash-chain.ts';
+import { headFileOf, readHead } from '../../lib/journal/head.ts';
 import { verifyJournal, type Verdict } from '../../lib/journal/verify.ts';
 
 /** A row of the journal's table. */
@@ -36,7 +36,7 @@ export function verified(path: string): Verdict {
   const head = readHead(headFileOf(path));
   const db = new DatabaseSync(path, { timeout: 5000 });
   try {
-    return verifyJournal(db, verifierOf([signerOf(readFileSync(secretFileOf(path), 'utf8').trim()).key]), head === null ? [] : [head]);
+    return verifyJournal(db, verifierOf([readFileSync(secretFileOf(path), 'utf8').trim()]), { head });
   } finally {
     db.close();
   }

@@ -1,5 +1,6 @@
 import { DatabaseSync } from 'node:sqlite';
 import type { SqlRow } from '../../types/journal.d.ts';
+import { signerOf } from '../../lib/journal/hash-chain.ts';
 import { migrate } from '../../lib/journal/schema.ts';
 import { names, type RecordRow } from '../../lib/record/columns.ts';
 
@@ -11,7 +12,7 @@ const plain: RecordRow = Object.fromEntries(names.map((name) => [name, null])) a
 /** A journal with these records, each laid over an ordinary one; a minute apart unless they say otherwise. */
 export function journalOf(path: string, records: readonly Partial<RecordRow>[]): DatabaseSync {
   const db = new DatabaseSync(path);
-  migrate(db);
+  migrate(db, signerOf('a secret of these tests'), 0);
   const insert = db.prepare(`INSERT INTO heimdall_logs (${names.join(', ')}, digest) VALUES (${names.map((name) => `:${name}`).join(', ')}, '')`);
   db.exec('BEGIN');
   for (const [at, record] of records.entries()) {
