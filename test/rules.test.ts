@@ -41,7 +41,7 @@ const plan: Readonly<Record<string, readonly string[]>> = {
   'access-log': ['record', 'redaction', 'request', 'platform'],
   record: ['redaction', 'keys', 'request', 'http', 'identity', 'platform', 'errors.ts'],
   redaction: [],
-  upstream: ['providers', 'usage', 'telemetry', 'config', 'request', 'http', 'platform', 'errors.ts'],
+  upstream: ['providers', 'usage', 'telemetry', 'config', 'request', 'http', 'identity', 'platform', 'errors.ts'],
   providers: [],
   usage: ['request', 'http'],
   limits: ['config', 'request', 'identity', 'platform', 'errors.ts'],

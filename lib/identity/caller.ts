@@ -2,54 +2,60 @@ import { hash } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { TokenIdentity } from '../../types/context.d.ts';
 import { Memo, ownText, Variants } from '../platform/platform.ts';
+import { readQuery } from './query.ts';
 
-/** A credential as the caller sent it. Lives as long as the call that asked for it. */
+/** The places from which NewAPI reads a credential; `key` is the parameter of the query, the others are headers. */
+export type Carrier = 'authorization' | 'x-api-key' | 'x-goog-api-key' | 'mj-api-secret' | 'sec-websocket-protocol' | 'key';
+
+/** A credential as the caller sent it, with the carrier that counts. */
 export interface Credential {
   readonly value: string;
-  /** Two carriers disagree where NewAPI's versions read different ones. */
-  readonly ambiguous: boolean;
+  readonly carrier: Carrier;
 }
 
-const socketMarker = 'openai-insecure-api-key.';
+/** Prefix of the WebSocket subprotocol that carries a key. */
+export const keyProtocol = 'openai-insecure-api-key.';
+/** Placeholder in `Authorization` that makes NewAPI read `mj-api-secret`. */
+const placeholder = 'midjourney-proxy';
 
 /**
- * The credential NewAPI would read, by its own carriers and precedence: each that is present on its path overrides the one
- * before.
+ * The credential by which a request is judged, in NewAPI's order of precedence. All other carriers are removed before the
+ * request is sent, so every version of NewAPI reads this one.
  * @param path canonical path.
  * @param query with its `?`, or empty.
  */
 export function credentialOf(headers: IncomingHttpHeaders, path: string, query: string): Credential | null {
-  const protocols = headers['sec-websocket-protocol'];
-  let value = (protocols === undefined ? null : fromSocket(protocols)) ?? bearer(headers.authorization);
-  // NewAPI also takes a list without a key, and of several lines the first, which Node does not show.
-  let ambiguous = protocols !== undefined;
-  if (path.includes('/v1/messages')) value = bearer(first(headers['x-api-key'])) ?? value;
-  if (path.startsWith('/v1/models')) {
-    const carriers = onModels(headers, path, query, value);
-    ambiguous ||= carriers.some((other) => other !== carriers[0]);
-    value = carriers[0] ?? null;
-  } else if (path.startsWith('/v1beta/models') || path.startsWith('/v1beta/openai/models')) value = google(headers, query) ?? value;
-  if (value === null || value === 'midjourney-proxy') value = bearer(first(headers['mj-api-secret'])) ?? value;
-  return value === null ? null : { value, ambiguous };
+  const { authorization, 'sec-websocket-protocol': protocols } = headers;
+  let value = authorization === undefined ? null : bearer(authorization);
+  let carrier: Carrier = 'authorization';
+  const inProtocols = protocols === undefined ? null : keyInProtocols(protocols);
+  if (inProtocols !== null) [value, carrier] = [inProtocols, 'sec-websocket-protocol'];
+  if (path.includes('/v1/messages') || path.includes('/v1/models')) {
+    const key = bearer(first(headers['x-api-key']));
+    if (key !== null) [value, carrier] = [key, 'x-api-key'];
+  }
+  if (path.startsWith('/v1beta/') || path.startsWith('/v1/models')) {
+    const header = bearer(first(headers['x-goog-api-key']));
+    const key = header ?? bearer(readQuery(query, 'key').value);
+    if (key !== null) [value, carrier] = [key, header === null ? 'key' : 'x-goog-api-key'];
+  }
+  if (value === null || value === placeholder) {
+    const secret = bearer(first(headers['mj-api-secret']));
+    if (secret !== null) [value, carrier] = [secret, 'mj-api-secret'];
+  }
+  return value === null ? null : { value, carrier };
 }
 
 /** Everything in a request that may be a credential, whatever the path. */
 export function carriersOf(headers: IncomingHttpHeaders, query: string): string[] {
   const named = [headers.authorization, headers['x-api-key'], headers['x-goog-api-key'], headers['mj-api-secret']].flatMap((header) => String(header ?? '').split(','));
-  const protocols = (headers['sec-websocket-protocol'] ?? '').split(',').map((item) => item.trim().replace(socketMarker, ''));
-  return [...named.map(bearer), ...protocols, queryKey(query)].filter((value): value is string => value !== null && value !== '');
+  const protocols = (headers['sec-websocket-protocol'] ?? '').split(',').map((item) => item.trim().replace(keyProtocol, ''));
+  return [...named.map(bearer), ...protocols, readQuery(query, 'key').value].filter((value): value is string => value !== null && value !== '');
 }
 
-/** On the model list NewAPI's versions read different carriers. Several that disagree leave open whom a 200 vouches for. */
-function onModels(headers: IncomingHttpHeaders, path: string, query: string, authorization: string | null): string[] {
-  const others = [bearer(first(headers['x-api-key'])), bearer(first(headers['mj-api-secret']))];
-  const named = google(headers, query);
-  const ordered = path === '/v1/models' ? [authorization, ...others, named] : [named, authorization, ...others];
-  return ordered.filter((value) => value !== null);
-}
-
-function bearer(header: string | null | undefined): string | null {
-  if (header === undefined || header === null) return null;
+/** The value of a credential header without its scheme; null for an empty one. */
+function bearer(header: string | null): string | null {
+  if (header === null) return null;
   const value = (header.startsWith('Bearer ') || /^bearer(?: |$)/i.test(header) ? header.slice(7) : header).trim();
   return value === '' ? null : value;
 }
@@ -61,31 +67,15 @@ function first(header: string | string[] | undefined): string | null {
   return value ? value : null;
 }
 
-const google = (headers: IncomingHttpHeaders, query: string): string | null => bearer(first(headers['x-goog-api-key'])) ?? bearer(queryKey(query));
+const newApiKey = /^(?:sk-)?[A-Za-z0-9]{48}(?:-|$)/;
 
-/** As Go's `url.ParseQuery` reads it: the first of the name counts, pairs with a `;` or a broken escape do not. */
-function queryKey(query: string): string | null {
-  if (!query.includes('key') && !query.includes('%')) return null;
-  for (const pair of query.slice(1).split('&')) {
-    if (pair.includes(';')) continue;
-    const end = pair.includes('=') ? pair.indexOf('=') : pair.length;
-    try {
-      if (decodeQuery(pair.slice(0, end)) === 'key') return decodeQuery(pair.slice(end + 1));
-    } catch {
-      continue;
-    }
-  }
-  return null;
-}
-
-const decodeQuery = (text: string): string => decodeURIComponent(text.replaceAll('+', ' '));
-
-function fromSocket(protocols: string): string | null {
+/** NewAPI reads `Sec-WebSocket-Protocol` on every request: the part with the prefix, and without such a part the whole header. */
+function keyInProtocols(protocols: string): string | null {
   for (const item of protocols.split(',')) {
     const name = item.trim();
-    if (name.startsWith(socketMarker)) return name.slice(socketMarker.length) || null;
+    if (name.startsWith(keyProtocol)) return name.slice(keyProtocol.length) || null;
   }
-  return null;
+  return newApiKey.test(protocols) ? protocols : null;
 }
 
 const newApiKeyWithChannel = /^[A-Za-z0-9]{48}-/;

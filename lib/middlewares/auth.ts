@@ -1,7 +1,7 @@
 import type { GatewayKey } from '../../types/config.d.ts';
 import type { Context, Core, Finisher, Next } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import { carriersOf, credentialOf } from '../identity/identity.ts';
+import { carriersOf } from '../identity/identity.ts';
 import { looksLikeJwt, type JwtVerdict } from '../keys/keys.ts';
 import type { Deps, Handler, Middleware } from './middleware.ts';
 import { refusesKey } from './guard.ts';
@@ -50,7 +50,7 @@ function requireKey(core: Core, deps: Deps): Handler {
   const { jwt: verifier } = deps;
   return function keyHandler(context, next) {
     if (!context.route.credential) return withholdOurs(context, deps, next);
-    const credential = credentialOf(context.headers, context.path, context.query);
+    const { credential } = context;
     if (credential === null) {
       if (!context.refuse('auth', new HeimdallError('missing_credential'))) next();
       return;

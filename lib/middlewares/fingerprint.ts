@@ -23,10 +23,9 @@ export const fingerprint: Middleware = {
         if (context.res.destroyed) return context.finish();
         if (problem) return context.fail(problem);
         if (core.closed) return context.fail(new HeimdallError('shutting_down'));
-        const credential = context.route.credential ? credentialOf(context.headers, context.path, context.query) : null;
-        if (credential !== null) {
-          context.token = deps.identify(credential.value);
-          context.ambiguous = credential.ambiguous;
+        if (context.route.credential) {
+          context.credential = credentialOf(context.headers, context.path, context.query);
+          if (context.credential !== null) context.token = deps.identify(context.credential.value);
         }
         next();
       },

@@ -9,7 +9,7 @@ import type { Route } from '../../types/route.d.ts';
 import type { Usage } from '../../types/usage.d.ts';
 import { describe } from '../platform/platform.ts';
 import { HeimdallError, render, renderEvent, type ErrorCode } from '../errors.ts';
-import { clientOf, deviceFingerprint, networkOf } from '../identity/identity.ts';
+import { clientOf, deviceFingerprint, networkOf, type Credential } from '../identity/identity.ts';
 import type { Connections } from './connections.ts';
 
 /** The stages of putting away a finished request, in their order. */
@@ -148,8 +148,8 @@ export class Context implements RequestInfo {
   /** ISO 3166 code named by a trusted peer. */
   country: string | null = null;
   token: TokenIdentity | null = null;
-  /** The request carries two different credentials, so NewAPI's verdict cannot be tied to `token`. */
-  ambiguous = false;
+  /** The credential that counts, with its carrier; null on routes that need none. SECURITY: never stored, logged or shown. */
+  credential: Credential | null = null;
   /** Name of the gateway key or JWT caller. */
   key: string | null = null;
   /** The gateway key of the caller, with its limits; null for JWTs and NewAPI's own tokens. */

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { Context } from '../request/request.ts';
-import { bareToken, credentialOf } from '../identity/identity.ts';
+import { bareToken } from '../identity/identity.ts';
 
 /** Callers whose keys are kept; the least recently used is dropped first. */
 const maxKeys = 10_000;
@@ -31,8 +31,8 @@ export class RawTokens {
 }
 
 /** The credential that NewAPI got: the caller's own token, or the one configured for a gateway key. */
-function newapiCredential({ key, upstreamCredential, ambiguous, withheld, newapiVerdict, verified, req, path, query }: Context): string | null {
+function newapiCredential({ key, upstreamCredential, withheld, newapiVerdict, verified, credential }: Context): string | null {
   if (key !== null) return upstreamCredential;
-  if (ambiguous || withheld || !(newapiVerdict === 'accepted' || (verified && newapiVerdict !== 'refused'))) return null;
-  return credentialOf(req.headers, path, query)?.value ?? null;
+  if (withheld || !(newapiVerdict === 'accepted' || (verified && newapiVerdict !== 'refused'))) return null;
+  return credential?.value ?? null;
 }

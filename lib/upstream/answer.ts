@@ -16,7 +16,7 @@ export function noteAnswer(context: Context, target: Target, status: number, hea
   context.target = target.name;
   context.upstreamRequestId = headerOf(head, 'x-oneapi-request-id');
   context.tap?.head(head);
-  if (target.credential === 'caller' && !context.ambiguous) context.newapiVerdict = status < 300 ? 'accepted' : status === 401 ? 'refused' : null;
+  if (target.credential === 'caller') context.newapiVerdict = status < 300 ? 'accepted' : status === 401 ? 'refused' : null;
 }
 
 /** Sends a complete answer. */

@@ -1,6 +1,7 @@
 import type { Config } from '../../types/config.d.ts';
 import type { RouteClass } from '../../types/route.d.ts';
 import type { Context } from '../request/request.ts';
+import { keyProtocol, readQuery, withParameter, type Credential } from '../identity/identity.ts';
 
 /**
  * The credential a request leaves with. `caller`: every carrier as it came, since the receiver issued the credential.
@@ -151,14 +152,26 @@ export function callerHeaders(context: Context, sentHost: string | null = null):
   const oneHop = connectionOptions(headers.connection);
   const credential = outgoingCredential(context, 'newapi');
   const rules = callerRulesOf(context.core.config);
+  const { route } = context;
+  const sent = credential === 'caller' && route.credential ? context.credential : null;
+  let carrier: string | undefined = sent !== null && !moves(context, sent) ? sent.carrier : undefined;
   const flat: string[] = [];
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] as string;
     const rule = rules.of(name);
     if (rule === 'drop' || rule === 'message' || (rule === 'credential' && credential !== 'caller') || (rule === 'coding' && context.measured)) continue;
     if (oneHop?.has(name.toLowerCase())) continue;
-    flat.push(name, rule === 'host' && sentHost !== null ? sentHost : (rawHeaders[at + 1] as string));
+    let value = rule === 'host' && sentHost !== null ? sentHost : (rawHeaders[at + 1] as string);
+    if (rule === 'credential') {
+      const lower = name.toLowerCase();
+      if (route.credential && (lower === 'sec-websocket-protocol' || lower !== carrier)) continue;
+      if (sent !== null) value = carriedValue(sent, value);
+      // One line of one carrier: the one by which the caller was judged.
+      carrier = undefined;
+    }
+    flat.push(name, value);
   }
+  if (sent !== null && (moves(context, sent) || isListKey(context, sent))) flat.push('Authorization', `Bearer ${sent.value}`);
   if (credential === 'granted') flat.push('Authorization', `Bearer ${context.upstreamCredential}`);
   const { ip, host, proto, id, measured } = context;
   if (measured) flat.push('Accept-Encoding', 'identity');
@@ -166,6 +179,22 @@ export function callerHeaders(context: Context, sentHost: string | null = null):
   flat.push('X-Forwarded-For', ip, 'X-Real-IP', ip, 'X-Forwarded-Proto', proto, 'X-Forwarded-Host', host, 'X-Forwarded-Port', port, 'X-Request-Id', id);
   return flat;
 }
+
+/** A credential in the scheme that NewAPI reads: `Bearer` or `bearer` and one space, or no scheme. */
+function carriedValue({ value, carrier }: Credential, line: string): string {
+  if (carrier !== 'authorization') return value;
+  return line === value || line === `Bearer ${value}` || line === `bearer ${value}` ? line : `Bearer ${value}`;
+}
+
+/** Whether a credential moves to `Authorization`: NewAPI does not read its carrier on this path, or the carrier is not sent. */
+function moves({ path, req }: Context, { carrier, value }: Credential): boolean {
+  if (carrier === 'sec-websocket-protocol') return req.heimdallUpgrade === undefined || !subprotocol.test(value);
+  if (carrier !== 'x-goog-api-key' && carrier !== 'key') return false;
+  return !path.startsWith('/v1beta/models') && !path.startsWith('/v1beta/openai/models') && !path.startsWith('/v1/models');
+}
+
+/** Recent versions of NewAPI alone read these carriers on the list of models, so `Authorization` carries the same credential. */
+const isListKey = ({ path }: Context, { carrier }: Credential): boolean => path === '/v1/models' && (carrier === 'key' || carrier === 'x-goog-api-key');
 
 /**
  * The headers for a target that is asked with our own credential: the target's, then those of the caller's that the list allows.
@@ -186,7 +215,14 @@ export function ownHeaders(context: Context, host: string, credential: readonly 
 const queryCredential = /^(?:key|api[-_]?key|access_token|token)(?:=|$)/i;
 
 /** The query as NewAPI gets it: unchanged where NewAPI may read the caller's own credential in it. */
-export const queryFor = (context: Context): string => (outgoingCredential(context, 'newapi') === 'caller' ? context.query : anonymousQuery(context.query));
+export function queryFor(context: Context): string {
+  const { query, credential, path, route } = context;
+  if (query === '') return query;
+  if (outgoingCredential(context, 'newapi') !== 'caller') return anonymousQuery(query);
+  if (!route.credential || (route.class !== 'model' && !path.startsWith('/v1beta') && !path.startsWith('/v1/models'))) return query;
+  const isCarried = credential?.carrier === 'key' && !moves(context, credential);
+  return isCarried && !readQuery(query, 'key').ambiguous ? query : withParameter(query, 'key', isCarried ? credential.value : null);
+}
 
 /** A query without the parameters that may carry a credential. */
 export function anonymousQuery(query: string): string {
@@ -202,8 +238,6 @@ function decodeName(pair: string): string {
     return pair;
   }
 }
-
-const socketCredential = /(^|,\s*)openai-insecure-api-key\.[^,]*/g;
 
 /** The same headers as http-proxy-middleware wants them: by lower-case name, with the framing, which the proxy itself passes on. */
 export function proxyHeaders(context: Context, length: number | null, sentHost: string | null = null): Record<string, string | string[]> {
@@ -222,12 +256,25 @@ function upgradeHeaders(context: Context, bag: Record<string, string | string[]>
   bag.connection = 'Upgrade';
   bag.upgrade = 'websocket';
   const protocols = context.req.headers['sec-websocket-protocol'];
-  const credential = outgoingCredential(context, 'newapi');
-  if (protocols === undefined || credential === 'caller') return;
-  const granted = (_: string, before: string): string => (credential === 'granted' ? `${before}openai-insecure-api-key.${context.upstreamCredential}` : '');
-  const left = protocols.replace(socketCredential, granted).replace(/^\s*,\s*/, '');
-  if (left !== '') bag['sec-websocket-protocol'] = left;
+  if (protocols === undefined) return;
+  const outgoing = outgoingCredential(context, 'newapi');
+  const { credential, route } = context;
+  if (outgoing === 'caller' && !route.credential) return void (bag['sec-websocket-protocol'] = protocols);
+  const carried = outgoing === 'caller' && credential?.carrier === 'sec-websocket-protocol' && subprotocol.test(credential.value) ? credential.value : null;
+  let key = outgoing === 'granted' ? context.upstreamCredential : carried;
+  const kept: string[] = [];
+  for (const item of protocols.split(',').map((each) => each.trim())) {
+    const isKey = item.startsWith(keyProtocol.slice(0, -1)) || item === credential?.value;
+    if (item !== '' && !isKey) kept.push(item);
+    if (isKey && key !== null) kept.push(keyProtocol + key);
+    if (isKey) key = null;
+  }
+  if (key !== null) kept.push(keyProtocol + key);
+  if (kept.length > 0) bag['sec-websocket-protocol'] = kept.join(', ');
 }
+
+/** The characters of a subprotocol's name (RFC 6455 §4.1, RFC 9110 §5.6.2). */
+const subprotocol = /^[\w.!#$%&'*+^`|~-]+$/;
 
 function add(bag: Record<string, string | string[]>, name: string, value: string): void {
   const before = bag[name];

@@ -135,3 +135,72 @@ describe('a path', () => {
   });
 });
 
+
+const real = `sk-${'R3alT0ken'.repeat(6).slice(0, 48)}`;
+const decoy = `sk-${'D3coyT0k'.repeat(6)}`;
+
+describe('a credential', () => {
+  const chat = '/v1/chat/completions';
+  const claude = '/v1/messages';
+  const gemini = '/v1beta/models/gemini:generateContent';
+  /** Path and headers in which NewAPI takes the decoy, or in which the gate leaves it no other choice. */
+  const mixed: readonly (readonly [path: string, sent: Record<string, string>])[] = [
+    [chat, { Authorization: `Bearer ${real}`, 'Sec-WebSocket-Protocol': decoy }],
+    [chat, { Authorization: `Bearer ${real}`, 'Sec-WebSocket-Protocol': `openai-insecure-api-key.${decoy}` }],
+    [chat, { Authorization: `Bearer ${real}`, 'Sec-WebSocket-Protocol': `${decoy.slice(3)}-1` }],
+    [chat, { Authorization: `Bearer ${decoy}`, 'Sec-WebSocket-Protocol': `realtime, ${real}` }],
+    [chat, { Authorization: decoy, 'x-api-key': real, 'x-goog-api-key': real, 'mj-api-secret': real }],
+    [chat, { Authorization: `BEARER ${decoy}`, 'mj-api-secret': real }],
+    [chat, { Authorization: 'midjourney-proxy', 'mj-api-secret': decoy, 'x-api-key': real }],
+    [`${chat}?key=${real}`, { Authorization: `Bearer ${decoy}` }],
+    [claude, { Authorization: `Bearer ${real}`, 'x-api-key': decoy }],
+    [claude, { Authorization: `Bearer ${real}`, 'x-api-key': decoy, 'Sec-WebSocket-Protocol': real }],
+    [claude, { 'x-api-key': decoy, 'x-goog-api-key': real, 'mj-api-secret': real }],
+    [gemini, { Authorization: `Bearer ${real}`, 'x-goog-api-key': decoy }],
+    [`${gemini}?key=${real}`, { 'x-goog-api-key': decoy }],
+    [`${gemini}?key=${decoy}&key=${real}`, { Authorization: `Bearer ${real}` }],
+    [`${gemini}?a=1;key=${real}&key=${decoy}`, { Authorization: `Bearer ${real}` }],
+    [`${gemini}?%6bey=${decoy}&key=${real}`, { 'Sec-WebSocket-Protocol': real }],
+    [`/v1beta/openai/chat/completions?key=${real}`, { 'x-goog-api-key': decoy, Authorization: real }],
+    ['/v1/models/gpt-4o:generateContent', { Authorization: real, 'x-api-key': real, 'x-goog-api-key': decoy }],
+    ['/mj/submit/imagine', { Authorization: 'midjourney-proxy', 'mj-api-secret': decoy, 'x-api-key': real }],
+    ['/mj/submit/imagine', { Authorization: real, 'mj-api-secret': real, 'Sec-WebSocket-Protocol': decoy }],
+    ['/suno/submit/music', { Authorization: `bearer ${real}`, 'Sec-WebSocket-Protocol': `x, openai-insecure-api-key.${decoy}` }],
+  ];
+
+  it('is sent alone: what the receiver might prefer is taken away', async (t) => {
+    const { ask, seen } = await behind(t);
+    for (const [path, sent] of mixed) {
+      const from = seen.length;
+      await ask(path, { body: { model: 'gpt-4o', contents: [] }, headers: sent });
+      const [request] = seen.slice(from);
+      assert.ok(request !== undefined, `${path} ${JSON.stringify(sent)}`);
+      const { 'user-agent': _, ...received } = request.headers;
+      const text = `${request.url} ${JSON.stringify(received)}`;
+      assert.ok(text.includes(decoy.slice(3)), `${path} ${JSON.stringify(sent)}: ${text}`);
+      assert.ok(!text.includes(real.slice(3)), `${path} ${JSON.stringify(sent)}: ${text}`);
+      assert.equal(request.headers['sec-websocket-protocol'], undefined);
+    }
+  });
+
+  it('arrives where NewAPI reads it, in a form that it reads', async (t) => {
+    const { ask, seen } = await behind(t);
+    const arrives: readonly (readonly [path: string, sent: Record<string, string>, name: string, value: string])[] = [
+      [chat, { Authorization: `Bearer ${real}` }, 'authorization', `Bearer ${real}`],
+      [chat, { Authorization: `bearer ${real}` }, 'authorization', `bearer ${real}`],
+      [chat, { Authorization: real }, 'authorization', real],
+      [chat, { Authorization: `BEARER ${real}` }, 'authorization', `Bearer ${real}`],
+      [chat, { Authorization: `Bearer   ${real}` }, 'authorization', `Bearer ${real}`],
+      [claude, { 'X-Api-Key': real }, 'x-api-key', real],
+      [claude, { 'X-Api-Key': `Bearer ${real}` }, 'x-api-key', real],
+      [gemini, { 'x-goog-api-key': real }, 'x-goog-api-key', real],
+      ['/v1beta/openai/chat/completions', { 'x-goog-api-key': real }, 'authorization', `Bearer ${real}`],
+      [`/v1beta/files?key=${real}`, {}, 'authorization', `Bearer ${real}`],
+      ['/mj/submit/imagine', { 'mj-api-secret': real }, 'mj-api-secret', real],
+    ];
+    for (const [path, sent, name, value] of arrives) {
+      await ask(path, { body: { model: 'gpt-4o' }, headers: sent });
+      assert.equal(seen.at(-1)?.headers[name], value, `${path} ${JSON.stringify(sent)}`);
+    }
+  });
+});

@@ -23,8 +23,8 @@ function contextOf(rawHeaders: readonly string[], asked: Asked = {}): Context {
   const { upstreamCredential = null, host = 'gate.test', proto = 'http', upgrade = false, withheld = false, clientIpHeader = null } = asked;
   const req = { rawHeaders, headers, ...(upgrade ? { heimdallUpgrade: {} } : {}) };
   const config = { auth: { mode: 'keys' }, clientIpHeader, ja4Header: null };
-  const route = { class: 'task' };
-  return { req, ip: '203.0.113.9', id: 'the-id', host, proto, key: upstreamCredential && 'team', upstreamCredential, withheld, route, core: { config } } as unknown as Context;
+  const route = { class: 'task', credential: false };
+  return { req, ip: '203.0.113.9', id: 'the-id', host, proto, key: upstreamCredential && 'team', upstreamCredential, withheld, credential: null, route, core: { config } } as unknown as Context;
 }
 
 const added = ['X-Forwarded-For', '203.0.113.9', 'X-Real-IP', '203.0.113.9', 'X-Forwarded-Proto', 'http', 'X-Forwarded-Host', 'gate.test', 'X-Forwarded-Port', '80', 'X-Request-Id', 'the-id'];
