@@ -269,7 +269,7 @@ export interface HealthCheckConfig {
 export interface LlmTimeouts {
   /** Longest time to connect to a target. A duration above 0, at most 24d; default 5s. */
   readonly connect: number;
-  /** Longest time until a target begins its answer. A duration above 0, at most 24d; default 300s. */
+  /** Longest time until a target begins its answer; comments and white space after a status of 200 restart it. A duration above 0, at most 24d; default 300s. */
   readonly firstByte: number;
   /** Longest silence within an answer. A duration above 0, at most 24d; default 300s. */
   readonly idle: number;
@@ -906,7 +906,7 @@ export interface HealthCheckInput {
 export interface LlmTimeoutsInput {
   /** Longest time to connect to a target. A duration above 0, at most 24d; default 5s. */
   readonly connect?: number | string | undefined;
-  /** Longest time until a target begins its answer. A duration above 0, at most 24d; default 300s. */
+  /** Longest time until a target begins its answer; comments and white space after a status of 200 restart it. A duration above 0, at most 24d; default 300s. */
   readonly firstByte?: number | string | undefined;
   /** Longest silence within an answer. A duration above 0, at most 24d; default 300s. */
   readonly idle?: number | string | undefined;

@@ -79,7 +79,7 @@ export const llm = section('LlmConfig', 'Targets of model routes', {
   healthCheck,
   timeouts: section('LlmTimeouts', 'Timeouts of requests to targets', {
     connect: key(duration('5s'), '5s', 'Longest time to connect to a target'),
-    firstByte: key(duration('300s'), '300s', 'Longest time until a target begins its answer'),
+    firstByte: key(duration('300s'), '300s', 'Longest time until a target begins its answer; comments and white space after a status of 200 restart it'),
     idle: key(duration('300s'), '300s', 'Longest silence within an answer'),
     total: key(duration('10m'), '10m', 'Longest time of all attempts together, until the first part of an answer is sent to the client'),
   }),

@@ -224,6 +224,8 @@ export class Context implements RequestInfo {
   /** Milliseconds from the start to the end. */
   duration = 0;
   finished = false;
+  /** A callback of this request threw: see `contain`. */
+  contained = false;
   /** Sees the bytes that pass, for the record; null when none are recorded. */
   tap: Tap | null = null;
   /** Fields that parts add to the head of any answer; a flat list. */

@@ -1,5 +1,5 @@
 import type { Dispatcher } from 'undici';
-import type { Context } from '../request/request.ts';
+import { contain, guarded, type Context } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 import { codingsOf, endOfValue, headerOf, mediaTypeOf, skipSpace, withoutField } from '../http/http.ts';
 import { answerHead } from './headers.ts';
@@ -12,12 +12,15 @@ import type { UnreadAnswer } from './unread-answers.ts';
 
 /** How long the body of an error, or the end of a stream behind its last event, may take, milliseconds: nothing is lost without it. */
 const grace = 2000;
+/** Signs of life of an upstream that has answered 200 reach the client at the latest after this time, milliseconds. */
+const lifeDelay = 10_000;
 /** A JSON answer commits when it is complete or larger than this, bytes; the body of an error is kept up to this size. */
 const holdLimit = 262_144;
 
 /**
  * When an answer is committed, that is: passed on from then on. `head`: at its head. `event`: at its first event that is no
- * error, or at its first value when it is JSON value by value. `complete`: when the JSON document is complete. `never`: it is an error, which is judged when it is complete.
+ * error, or at its first value when it is JSON value by value. `complete`: when the JSON document is complete. `never`: it is an
+ * error, which is judged when it is complete.
  */
 export type CommitRule = 'head' | 'event' | 'complete' | 'never';
 
@@ -32,6 +35,10 @@ interface Peeking {
   readonly codings: readonly string[];
   readonly start: StreamStart | null;
   size: number;
+  /** When the first of the held bytes arrived, Unix milliseconds; 0 before. */
+  since: number;
+  /** The held bytes are white space. */
+  isBlank: boolean;
 }
 
 type State =
@@ -63,14 +70,14 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   #due = 0;
   /** Unix milliseconds by which the answer must have committed. */
   #deadline = 0;
+  /** The latest that signs of life can put the deadline off to. */
+  #latest = 0;
   #reused = false;
-  /** Bytes came back, even if only the first of a head. */
-  #begun = false;
   /** `llm.keep_alive_comments`, milliseconds. */
   readonly #comments: number | null;
   #commentedAt = 0;
-  #atBoundary = false;
-  #atLineEnd = false;
+  /** The last four bytes of the answer. */
+  #tail = 0;
   #meter: UsageMeter | null = null;
   /** The answer is over, and its meter still decompresses the end. */
   #metering: UsageMeter | null = null;
@@ -87,13 +94,14 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     this.#comments = context.core.config.llm.keepAliveComments;
   }
 
-  /** @param patience milliseconds in which the answer must commit. */
-  start(patience: number): void {
-    const { clock, config } = this.#context.core;
+  /** @param until Unix milliseconds at which the request has no more time for an answer to commit. */
+  start(until: number): void {
+    const { clock, config: { llm: { timeouts } } } = this.#context.core;
     const now = clock.now();
-    this.#deadline = now + patience;
+    this.#latest = Math.max(until, now + 1);
+    this.#deadline = Math.min(this.#latest, now + timeouts.firstByte);
     // undici's own limit can fire a second late.
-    this.#due = Math.min(this.#deadline, now + config.llm.timeouts.connect);
+    this.#due = Math.min(this.#deadline, now + timeouts.connect);
     this.target.inHand++;
     this.target.pool.dispatch(requestFor(this.target, this.#context), this);
   }
@@ -141,33 +149,55 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     this.#context.sentAt = this.#context.elapsed();
   }
 
-  onResponseStarted(): void {
-    this.#begun = true;
+  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
+    try {
+      if (this.#state.phase !== 'waiting') return;
+      // Interim answers have been taken out: what is left is an upgrade or no status at all.
+      if (status < 200) return this.#fail({ kind: 'not_http', cause: new Error(`status ${status}`) });
+      this.#begin(controller, status);
+    } catch (error) {
+      this.#contain(error);
+    }
   }
 
-  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
-    if (status < 200 || this.#state.phase !== 'waiting') return;
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    try {
+      const state = this.#state;
+      if (state.phase === 'committed') this.#relay(controller, chunk);
+      else if (state.phase === 'peeking') this.#hold(state, chunk);
+    } catch (error) {
+      this.#contain(error);
+    }
+  }
+
+  onResponseEnd(): void {
+    try {
+      const state = this.#state;
+      if (state.phase === 'committed') this.#finish(null);
+      else if (state.phase === 'peeking') this.#complete(state);
+    } catch (error) {
+      this.#contain(error);
+    }
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
+    try {
+      this.#broke(error);
+    } catch (thrown) {
+      this.#contain(thrown);
+    }
+  }
+
+  #begin(controller: Dispatcher.DispatchController, status: number): void {
     const head = answerHead((controller.rawHeaders ?? []) as Buffer[], this.target.credential === 'own');
     const codings = codingsOf(head);
     const rule = commitRuleOf(status, head, codings, this.#context);
     if (rule === 'head') return this.#commit({ controller, status, head, codings, start: null }, nothing);
-    this.#state = { phase: 'peeking', controller, rule, status, head, codings, held: [], size: 0, start: rule === 'event' ? new StreamStart() : null };
+    this.#state = { phase: 'peeking', controller, rule, status, head, codings, held: [], size: 0, since: 0, isBlank: true, start: rule === 'event' ? new StreamStart() : null };
     if (rule === 'never') this.#due = this.#context.core.clock.now() + grace;
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    const state = this.#state;
-    if (state.phase === 'committed') this.#relay(controller, chunk);
-    else if (state.phase === 'peeking') this.#hold(state, chunk);
-  }
-
-  onResponseEnd(): void {
-    const state = this.#state;
-    if (state.phase === 'committed') this.#finish(null);
-    else if (state.phase === 'peeking') this.#complete(state);
-  }
-
-  onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
+  #broke(error: Error): void {
     const state = this.#state;
     switch (state.phase) {
       case 'done':
@@ -185,8 +215,16 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
 
   #broken(error: Error): Failure {
     const { code = '' } = error as NodeJS.ErrnoException;
-    if (error.name === 'HTTPParserError' || code === 'UND_ERR_HEADERS_OVERFLOW') return { kind: 'not_http', cause: error };
-    return this.#reused && !this.#begun ? { kind: 'stale' } : { kind: 'reset', cause: error };
+    if (error.name === 'HTTPParserError' || code === 'UND_ERR_HEADERS_OVERFLOW' || error.message === 'bad upgrade') return { kind: 'not_http', cause: error };
+    return this.#reused && this.connection?.begun === false ? { kind: 'stale' } : { kind: 'reset', cause: error, head: null };
+  }
+
+  /** undici calls its handler outside Express: what that throws ends this request alone. */
+  #contain(error: unknown): void {
+    const state = this.#state;
+    this.#end();
+    contain(this.#context, error, 'upstream_invalid');
+    if ('controller' in state) state.controller.abort(over);
   }
 
   #hold(state: Peeking, chunk: Buffer): void {
@@ -194,8 +232,21 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     state.size += chunk.length;
     const beginning = state.start?.push(chunk);
     if (beginning?.kind === 'error') return this.#fail({ kind: 'error_event', error: beginning.error, head: state.head });
-    if (beginning?.kind !== 'event' && state.size <= holdLimit) return;
+    if (beginning?.kind !== 'event' && state.size <= holdLimit) return this.#alive(state, chunk);
     if (state.rule === 'never') return this.#fail({ kind: 'reply', reply: { status: state.status, head: state.head, body: null } });
+    this.#commitHeld(state);
+  }
+
+  /** Any byte behind a 200 shows that the upstream works on its answer. */
+  #alive(state: Peeking, chunk: Buffer): void {
+    if (state.rule === 'never') return;
+    const { inFlight, config } = this.#context.core;
+    if (state.since === 0) state.since = inFlight.now;
+    state.isBlank &&= isBlank(chunk);
+    this.#due = this.#deadline = Math.min(this.#latest, inFlight.now + config.llm.timeouts.firstByte);
+  }
+
+  #commitHeld(state: Peeking): void {
     this.#commit(state, whole(state.held));
     if (this.#state.phase !== 'committed') return;
     for (const bytes of state.held) this.#relay(state.controller, bytes);
@@ -231,8 +282,9 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   /** @param bytes that have arrived of the body. */
   #commit({ controller, status, head, codings, start }: Pick<Peeking, 'controller' | 'status' | 'head' | 'codings' | 'start'>, bytes: Buffer): void {
     const context = this.#context;
-    const isStream = start === null ? mediaTypeOf(head) === eventStream : start.isEvents || start.isJson;
-    const isReadable = start === null ? isStream && codings.length === 0 : start.isEvents;
+    const byType = start === null || start.isUnknown;
+    const isStream = byType ? mediaTypeOf(head) === eventStream : start.isEvents || start.isJson;
+    const isReadable = byType ? isStream && codings.length === 0 : start.isEvents;
     // A client that has been sent the head of a stream cannot read anything else.
     if (context.prelude && !isReadable) return this.#fail({ kind: 'cut', cause: null, head });
     this.#state = { phase: 'committed', controller };
@@ -259,20 +311,18 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     this.#heard();
     if (this.#unread !== null) return this.#skip(controller, this.#unread, chunk);
     const bytes = this.#filter === null ? chunk : whole(this.#filter.push(chunk));
-    if (this.#comments !== null && bytes.length > 0) this.#atBoundary = endsEvent(bytes, this.#atLineEnd);
-    const last = chunk[chunk.length - 1];
-    this.#atLineEnd = last === lineFeed || last === carriageReturn;
+    for (let at = Math.max(0, chunk.length - 4); at < chunk.length; at++) this.#tail = (this.#tail << 8) | (chunk[at] as number);
     this.#context.bytesOut += bytes.length;
     if (this.#meter?.behind) {
       controller.pause();
-      this.#meter.whenCaughtUp(() => controller.resume());
+      this.#meter.whenCaughtUp(guarded(this.#context, () => controller.resume()));
     }
     if (bytes.length === 0 || res.write(bytes)) return;
     controller.pause();
-    res.once('drain', () => {
+    res.once('drain', guarded(this.#context, () => {
       this.#heard();
       controller.resume();
-    });
+    }));
   }
 
   /** Bytes that only the meter reads. */
@@ -280,7 +330,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     if (!unread.take(chunk.length)) return this.#giveUp();
     if (!this.#meter?.behind) return;
     controller.pause();
-    this.#meter.whenCaughtUp(() => controller.resume());
+    this.#meter.whenCaughtUp(guarded(this.#context, () => controller.resume()));
   }
 
   /** The answer is over without a client: the request is finished as soon as its usage is known. */
@@ -332,7 +382,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     const rest = this.#filter === null ? nothing : whole(this.#filter.end());
     context.bytesOut += rest.length;
     if (rest.length > 0) context.res.write(rest);
-    if (over || (cause === null && (this.#atLineEnd || !context.eventStream))) {
+    if (over || (cause === null && (endsLine(this.#tail) || !context.eventStream))) {
       this.#listener.completed(this.target);
       return void context.res.end();
     }
@@ -348,11 +398,17 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   }
 
   look(now: number): void {
-    const { phase } = this.#state;
-    if (phase === 'done') return;
+    const state = this.#state;
+    if (state.phase === 'done') return;
     if (this.#unread?.isLate(now)) return this.#giveUp();
     if (now >= this.#due) return this.#late();
-    if (phase === 'committed' && this.#comments !== null) this.#comment(now, this.#comments);
+    if (state.phase === 'peeking' && state.since > 0 && now - state.since >= lifeDelay && this.#isWaiting(state)) return this.#commitHeld(state);
+    if (state.phase === 'committed' && this.#comments !== null) this.#comment(now, this.#comments);
+  }
+
+  /** Nothing of the answer itself has arrived, and the client can still be sent its head. */
+  #isWaiting({ start, isBlank, head }: Peeking): boolean {
+    return start?.isEvents || (isBlank && (!this.#context.prelude || mediaTypeOf(head) === eventStream));
   }
 
   /** An answer without a client is too long. */
@@ -368,7 +424,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   #comment(now: number, every: number): void {
     const { res, eventStream, core } = this.#context;
     const silentSince = Math.max(this.#due - core.config.llm.timeouts.idle, this.#commentedAt);
-    if (!eventStream || this.#unread !== null || !this.#atBoundary || this.#meter?.over || res.writableNeedDrain || now - silentSince < every) return;
+    if (!eventStream || this.#unread !== null || !endsEvent(this.#tail) || this.#meter?.over || res.writableNeedDrain || now - silentSince < every) return;
     this.#commentedAt = now;
     res.write(': keep-alive\n\n');
   }
@@ -394,7 +450,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
 /** The failure of an answer that broke off before it was committed. */
 function cut(state: Peeking, cause: unknown): Failure {
   if (state.rule === 'never') return { kind: 'reply', reply: { status: state.status, head: state.head, body: null } };
-  return state.rule === 'complete' ? { kind: 'cut', cause, head: state.head } : { kind: 'reset', cause };
+  return state.rule === 'complete' ? { kind: 'cut', cause, head: state.head } : { kind: 'reset', cause, head: state.head };
 }
 
 /** How an answer is committed. */
@@ -411,21 +467,28 @@ export function commitRuleOf(status: number, head: readonly string[], codings: r
 const eventStream = 'text/event-stream';
 const lineFeed = 0x0a;
 const carriageReturn = 0x0d;
+const space = 0x20;
 const closeBrace = 0x7d;
 const closeBracket = 0x5d;
 
-/** Whether a chunk ends with a blank line of LF or CRLF. @param afterLineEnd the chunk before ended with a line end. */
-export function endsEvent(chunk: Buffer, afterLineEnd: boolean): boolean {
-  const last = chunk.length - 1;
-  if (chunk[last] !== lineFeed) return false;
-  const before = chunk[last - 1] === carriageReturn ? last - 2 : last - 1;
-  return before < 0 ? afterLineEnd : chunk[before] === lineFeed;
+const isLineEnd = (byte: number): boolean => byte === lineFeed || byte === carriageReturn;
+const endsLine = (tail: number): boolean => isLineEnd(tail & 0xff);
+
+/** Whether a stream ends with a blank line; lines end with LF, CRLF or CR. @param tail its last four bytes. */
+export function endsEvent(tail: number): boolean {
+  const isPair = (tail & 0xffff) === ((carriageReturn << 8) | lineFeed);
+  return endsLine(tail) && isLineEnd((tail >>> (isPair ? 16 : 8)) & 0xff);
+}
+
+function isBlank(bytes: Buffer): boolean {
+  for (const byte of bytes) if (byte > space) return false;
+  return true;
 }
 
 /** Whether a JSON document is complete: framing that ends cleanly can carry half a document. A compressed one is known by its framing alone. */
 export function isWhole(body: Buffer, codings: readonly string[]): boolean {
   if (codings.length > 0) return body.length > 0;
   let last = body.length - 1;
-  while (last >= 0 && (body[last] as number) <= 0x20) last--;
+  while (last >= 0 && (body[last] as number) <= space) last--;
   return (body[last] === closeBrace || body[last] === closeBracket) && endOfValue(body, skipSpace(body, 0)) !== -1;
 }

@@ -1,17 +1,30 @@
 import type { CircuitBreakerConfig } from '../../types/config.d.ts';
 
+/** A pause that a target asks for. */
+export interface Rest {
+  /** Milliseconds. */
+  readonly duration: number;
+  /** The target is overloaded: after the pause a few requests try it first. */
+  readonly overloaded: boolean;
+  /** Of all its models, not only of the one that was asked for. */
+  readonly whole: boolean;
+}
+
 /**
  * `up`: closed, requests are admitted. `resting`: the target asked for a pause. `open`: the target failed too often, or its
- * probes fail. `probing`: half-open, `inHand` requests try the target. Times are Unix milliseconds.
+ * probes fail. `probing`: half-open, `inHand` requests try the target. `overloaded`: it has said so. Times are Unix milliseconds.
  */
 export type BreakerState =
   | { readonly kind: 'up'; failures: number; since: number }
-  | { readonly kind: 'resting'; readonly until: number }
+  | { readonly kind: 'resting'; readonly until: number; readonly overloaded: boolean }
   | { readonly kind: 'open'; readonly until: number; readonly by: 'traffic' | 'probes' }
-  | { readonly kind: 'probing'; inHand: number; passed: number };
+  | { readonly kind: 'probing'; inHand: number; passed: number; readonly overloaded: boolean };
 
 /** What the end of an admitted request says about the target. `neutral`: nothing, as when the client left. */
 export type AttemptResult = 'ok' | 'fail' | 'neutral';
+
+/** After a pause for overload, how long a request waits that is not among the first, milliseconds. */
+const busyWait = 1000;
 
 /** What {@link Breaker.enter} returns when it does not admit a request. */
 export const rejected = -1;
@@ -47,7 +60,7 @@ export class Breaker {
       case 'open':
         return state.until > now ? state.until : 0;
       case 'probing':
-        return state.inHand < this.#config.maxRequests ? 0 : now + this.#config.timeout;
+        return state.inHand < this.#config.maxRequests ? 0 : now + (state.overloaded ? busyWait : this.#config.timeout);
     }
   }
 
@@ -55,8 +68,8 @@ export class Breaker {
   enter(now: number): number {
     const state = this.state;
     if (this.closedUntil(now) > 0) return rejected;
-    if (state.kind === 'resting') this.#become({ kind: 'up', failures: 0, since: now });
-    else if (state.kind === 'open') this.#become({ kind: 'probing', inHand: 1, passed: 0 });
+    if (state.kind === 'resting') this.#become(state.overloaded ? { kind: 'probing', inHand: 1, passed: 0, overloaded: true } : { kind: 'up', failures: 0, since: now });
+    else if (state.kind === 'open') this.#become({ kind: 'probing', inHand: 1, passed: 0, overloaded: false });
     else if (state.kind === 'probing') state.inHand++;
     return this.#generation;
   }
@@ -84,12 +97,26 @@ export class Breaker {
     if (this.state.kind === 'up') this.#count(this.state, 'fail', now);
   }
 
-  /** The target asked for a pause. A longer pause that it has asked for before still holds. */
-  rest(until: number): void {
-    const state = this.state;
-    const longest = state.kind === 'resting' || state.kind === 'open' ? Math.max(until, state.until) : until;
-    if (state.kind !== 'open') this.#become({ kind: 'resting', until: longest });
-    else if (longest > state.until) this.#become({ ...state, until: longest });
+  /**
+   * The target asked for a pause. A longer pause that it has asked for before still holds.
+   * @param overloaded after the pause the breaker is half-open.
+   */
+  rest(until: number, overloaded = false): void {
+    const { state } = this;
+    switch (state.kind) {
+      case 'up':
+      case 'probing':
+        return this.#become({ kind: 'resting', until, overloaded });
+      case 'resting':
+        return this.#become({ kind: 'resting', until: Math.max(until, state.until), overloaded: overloaded || state.overloaded });
+      case 'open':
+        if (until > state.until) this.#become({ ...state, until });
+    }
+  }
+
+  /** It will admit requests soon: it rests, or it was overloaded a moment ago. */
+  get isPausing(): boolean {
+    return this.state.kind === 'resting' || (this.state.kind === 'probing' && this.state.overloaded);
   }
 
   /**
@@ -135,11 +162,13 @@ export class TargetState {
   readonly base: Breaker;
   /** Its probes alone have opened it. */
   isDown = false;
-  readonly #byModel: Map<string, Breaker> | null;
+  readonly #perModel: boolean;
+  readonly #byModel = new Map<string, Breaker>();
   readonly #make: (model: string) => Breaker;
 
   /**
-   * @param perModel one breaker for each model: failures of one model say nothing about another.
+   * @param perModel one breaker for each model: failures of one model say nothing about another. Otherwise a model has a breaker
+   *   of its own only while its provider is overloaded.
    * @param changed is told every change of kind.
    */
   constructor(config: CircuitBreakerConfig, now: () => number, perModel: boolean, changed: (state: BreakerState['kind'], model: string | null) => void) {
@@ -148,13 +177,27 @@ export class TargetState {
       this.isDown = state.kind === 'open' && state.by === 'probes';
       changed(kind, null);
     });
-    this.#byModel = perModel ? new Map() : null;
-    this.#make = (model) => new Breaker(config, now(), (kind) => changed(kind, model));
+    this.#perModel = perModel;
+    this.#make = (model) => new Breaker(config, now(), (kind) => {
+      if (kind === 'up' && !perModel) this.#byModel.delete(model);
+      changed(kind, model);
+    });
   }
 
   /** The breaker that a request for a model has to pass. */
   breaker(model: string | null): Breaker {
-    if (this.#byModel === null || model === null) return this.base;
+    if (model === null || (!this.#perModel && this.#byModel.size === 0)) return this.base;
+    if (this.#perModel) return this.#of(model);
+    return this.base.state.kind === 'up' ? (this.#byModel.get(model) ?? this.base) : this.base;
+  }
+
+  /** Pauses a model, or with `rest.whole` all models of a target without breakers for each. */
+  rest(model: string | null, now: number, { duration, overloaded, whole }: Rest): void {
+    const breaker = model === null || (whole && !this.#perModel) ? this.base : this.#of(model);
+    breaker.rest(now + duration, overloaded);
+  }
+
+  #of(model: string): Breaker {
     const known = this.#byModel.get(model);
     if (known) return known;
     const oldest = this.#byModel.size >= modelsRemembered ? this.#byModel.keys().next().value : undefined;
@@ -166,13 +209,13 @@ export class TargetState {
 
   /** Every model that has a breaker of its own. */
   models(): Iterable<readonly [model: string, breaker: Breaker]> {
-    return this.#byModel ?? [];
+    return this.#byModel;
   }
 
   /** The worst state of its breakers, for metrics. */
   worst(): BreakerState['kind'] {
     const order = ['up', 'resting', 'probing', 'open'] as const;
-    const kinds = [this.base, ...(this.#byModel?.values() ?? [])].map(({ state }) => order.indexOf(state.kind));
+    const kinds = [this.base, ...this.#byModel.values()].map(({ state }) => order.indexOf(state.kind));
     return order[Math.max(...kinds)] as BreakerState['kind'];
   }
 }

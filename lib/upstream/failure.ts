@@ -14,9 +14,10 @@ export type Failure =
   | { readonly kind: 'unreachable'; readonly cause: unknown }
   /** A keep-alive socket was closed under the request: zero bytes came back. */
   | { readonly kind: 'stale' }
-  /** The connection broke after the request was sent. */
-  | { readonly kind: 'reset'; readonly cause: unknown }
+  /** The connection broke after the request was sent. @property head of the answer, if it had arrived. */
+  | { readonly kind: 'reset'; readonly cause: unknown; readonly head: readonly string[] | null }
   | { readonly kind: 'timeout' }
+  /** No HTTP, or a status that no client can read. */
   | { readonly kind: 'not_http'; readonly cause: unknown }
   /** A JSON answer cut short, or a stream without an event. */
   | { readonly kind: 'cut'; readonly cause: unknown; readonly head: string[] }
@@ -36,6 +37,21 @@ export interface ErrorEvent {
   readonly kind: 'error_event';
   readonly error: unknown;
   readonly head: string[];
+}
+
+/**
+ * Shortages of this machine, by Node's names: open files, memory, ports, buffers, its name resolution and its network. None says
+ * anything about the target.
+ */
+const ownFaults: ReadonlySet<string> = new Set([
+  'EMFILE', 'ENFILE', 'ENOMEM', 'ENOBUFS', 'EADDRNOTAVAIL', 'EAI_AGAIN', 'EAI_MEMORY', 'EAI_SYSTEM', 'EAI_FAIL', 'ENETDOWN', 'ENETUNREACH', 'EPERM', 'EACCES',
+]);
+
+/** Whether an error of a connection is a shortage of this machine. Of an attempt on several addresses all have to be. */
+export function isOwnFault(error: unknown): boolean {
+  const { code, errors, cause } = (error ?? {}) as { code?: unknown; errors?: unknown; cause?: unknown };
+  if (Array.isArray(errors) && errors.length > 0) return errors.every(isOwnFault);
+  return ownFaults.has(String(code)) || (cause instanceof Error && isOwnFault(cause));
 }
 
 /** The failure for an error that came before the request was sent. */

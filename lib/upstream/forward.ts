@@ -1,5 +1,5 @@
 import type { Timer } from '../../types/clock.d.ts';
-import type { Context, Core, Exchange } from '../request/request.ts';
+import { guarded, type Context, type Core, type Exchange } from '../request/request.ts';
 import { describe } from '../platform/platform.ts';
 import { HeimdallError } from '../errors.ts';
 import type { Metrics } from '../telemetry/telemetry.ts';
@@ -63,6 +63,8 @@ class Forward implements Exchange, AttemptListener {
   /** Targets that may be asked in the next round. */
   #again: Target[] = [];
   #round = 1;
+  /** Milliseconds for which it has waited for a pause of every target. */
+  #waited = 0;
   /** Attempts of this round. */
   #asked = 0;
   /** When the first target that rejected the request in this round will admit it, Unix milliseconds. */
@@ -134,9 +136,12 @@ class Forward implements Exchange, AttemptListener {
     if (target.state.isDown) target.state.base.probe(true, 1);
   }
 
-  /** The answer broke off. One caller's model may be silent for long: only a target of ours is blamed for silence. */
+  /**
+   * The answer broke off. Only a target of ours is blamed for silence, which may be that of one caller's model, and for an answer
+   * that NewAPI has signed, which may be that of one caller's channel.
+   */
   broken(target: Target, silent: boolean): void {
-    if (silent && target.credential === 'caller') return this.#leave('neutral');
+    if (target.credential === 'caller' && (silent || this.#context.upstreamRequestId !== null)) return this.#leave('neutral');
     if (this.#generation === rejected) breakerOf(target, this.#context).countBroken(this.#shared.core.clock.now());
     this.#leave('fail');
   }
@@ -222,20 +227,20 @@ class Forward implements Exchange, AttemptListener {
     return budget.withdraw(requests) ? wait : null;
   }
 
-  /** Every target rejected the request: a short rest is waited for, otherwise the caller is told when to come back. */
+  /** Every target rejected the request: it waits for a short pause, otherwise it gives up or tells the caller when to come back. */
   #allRejected(now: number): void {
-    if (this.#last !== null) return this.#giveUp();
     const wait = this.#soonest - now;
-    if (this.#round === 1 && wait <= longestWait && this.#soonest < this.#deadline && this.#queue.some((target) => breakerOf(target, this.#context).state.kind === 'resting')) {
-      this.#round++;
+    if (this.#waited + wait <= longestWait && this.#soonest < this.#deadline && this.#queue.some((target) => breakerOf(target, this.#context).isPausing)) {
+      this.#waited += wait;
       return this.#wait(wait, this.#queue);
     }
+    if (this.#last !== null) return this.#giveUp();
     this.#context.fail(new HeimdallError('no_target', { retryAfter: Math.max(1, Math.ceil(wait / 1000)) }));
   }
 
   #wait(ms: number, targets: readonly Target[]): void {
     // Node's timers can fire a millisecond early, before the rest of a target is over.
-    this.#waiting = this.#shared.core.clock.setTimeout(() => {
+    this.#waiting = this.#shared.core.clock.setTimeout(guarded(this.#context, () => {
       this.#waiting = null;
       this.#queue = targets;
       this.#at = 0;
@@ -244,22 +249,21 @@ class Forward implements Exchange, AttemptListener {
       this.#asked = 0;
       this.#soonest = Number.POSITIVE_INFINITY;
       this.#next();
-    }, ms + 1);
+    }), ms + 1);
     this.#waiting.unref();
   }
 
   #ask(target: Target): void {
-    const { core: { clock, config }, metrics } = this.#shared;
     this.#context.attempts++;
-    metrics.attempted(target.name);
+    this.#shared.metrics.attempted(target.name);
     this.#asked++;
     this.#attempt = new Attempt(this.#context, target, this);
-    this.#attempt.start(Math.min(config.llm.timeouts.firstByte, Math.max(1, this.#deadline - clock.now())));
+    this.#attempt.start(this.#deadline);
   }
 
   #settle(judgement: Judgement, target: Target, now: number): void {
     this.#leave(judgement.result);
-    if (judgement.rest !== null) breakerOf(target, this.#context).rest(now + judgement.rest);
+    if (judgement.rest !== null) target.state.rest(targetModel(target, this.#context), now, judgement.rest);
     if (judgement.verdict !== 'same') return;
     this.#breaker = breakerOf(target, this.#context);
     this.#generation = this.#breaker.enter(now);

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { createProxyMiddleware, type Options, type Plugin, type RequestHandler } from 'http-proxy-middleware';
 import type { Usage } from '../../types/usage.d.ts';
-import type { Context, Core, Exchange, GateRequest } from '../request/request.ts';
+import { guarded, type Context, type Core, type Exchange, type GateRequest } from '../request/request.ts';
 import { describe, type OutboundProxy } from '../platform/platform.ts';
 import { HeimdallError } from '../errors.ts';
 import { headerOf, mediaTypeOf } from '../http/http.ts';
@@ -127,7 +127,10 @@ function follow(request: ClientRequest, context: Context, unread: UnreadAnswers)
   context.exchange = new CarriedExchange(context, request, unread);
 }
 
-/** The exchange of a request that is carried. When the gate answers itself, the upstream must not wait for the rest of a body. Its answer, once there is one, is metered where it costs tokens. */
+/**
+ * The exchange of a request that is carried. When the gate answers itself, the upstream must not wait for the rest of a body. Its
+ * answer, once there is one, is metered where it costs tokens.
+ */
 class CarriedExchange implements Exchange {
   readonly #context: Context;
   readonly #request: ClientRequest;
@@ -153,6 +156,11 @@ class CarriedExchange implements Exchange {
   /** The client has left, and the exchange goes on. */
   get readsOn(): boolean {
     return this.#unread !== null;
+  }
+
+  /** The answer has said its last event. */
+  get isOver(): boolean {
+    return this.#meter?.over ?? false;
   }
 
   /** @param head of the answer. */
@@ -217,7 +225,10 @@ class CarriedExchange implements Exchange {
   }
 }
 
-/** The proxy's view of the response: the proxy ends the upstream's request when it closes, which it does not while the answer is read without a client. */
+/**
+ * The proxy's view of the response: the proxy ends the upstream's request when it closes, which it does not while the answer is
+ * read without a client.
+ */
 class Output extends EventEmitter {
   readonly #context: Context;
 
@@ -265,9 +276,18 @@ function relay(core: Core, answer: IncomingMessage, context: Context): void {
   answer.on('data', (chunk: Buffer) => {
     if (!context.res.destroyed) context.bytesOut += chunk.length;
   });
+  answer.once('aborted', guarded(context, () => {
+    if (exchange instanceof CarriedExchange && exchange.isOver) complete(context, answer);
+  }));
   // Runs before the proxy's own listener, which would take it for a client that left.
-  answer.on('error', (error) => interrupted(core, error, context));
+  answer.on('error', guarded(context, (error: Error) => interrupted(core, error, context)));
   answer.pipe(context.res);
+}
+
+/** The answer broke off behind its own last event: nothing is missing. The proxy's listeners would break off the client's too. */
+function complete(context: Context, answer: IncomingMessage): void {
+  answer.removeAllListeners().on('error', () => undefined);
+  context.res.end();
 }
 
 function interrupted(core: Core, error: Error, context: Context): void {
@@ -331,7 +351,8 @@ function closeSoon(core: Core, socket: Socket): void {
 
 function failed(core: Core, error: Error, req: GateRequest): void {
   const context = req.heimdall as Context;
-  if (context.finished || context.res.writableEnded || req.socket.destroyed) return;
+  // An answer that has begun says itself that it broke off.
+  if (context.finished || context.res.headersSent || req.socket.destroyed) return;
   const timeout = (error as NodeJS.ErrnoException).code === 'ECONNRESET' && context.elapsed() - (context.sentAt ?? 0) >= core.config.newapi.timeout;
   const unreachable = new HeimdallError(timeout ? 'upstream_timeout' : 'upstream_unreachable', { cause: error });
   core.log.warn({ requestId: context.id, target: 'newapi', failure: unreachable.code, cause: describe(error) }, 'upstream.failed');

@@ -1,5 +1,6 @@
 import type { Context } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
+import { errorIn } from './sse.ts';
 
 /** Between two comments while there is nothing else to send, milliseconds. */
 const every = 10_000;
@@ -49,8 +50,7 @@ export function deliverAsEvent(context: Context, status: number, body: Buffer): 
 
 function isError(text: string): boolean {
   try {
-    const error = (JSON.parse(text) as { error?: unknown } | null)?.error;
-    return error !== null && error !== undefined;
+    return errorIn(JSON.parse(text)) !== null;
   } catch {
     return false;
   }

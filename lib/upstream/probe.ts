@@ -1,5 +1,6 @@
 import type { Timer } from '../../types/clock.d.ts';
 import type { Core } from '../request/request.ts';
+import { isOwnFault } from './failure.ts';
 import type { Target } from './targets.ts';
 
 /** `/health/ready` probes targets that are down again after this time, milliseconds: NewAPI allows an address 180 calls in 180 s. */
@@ -27,9 +28,9 @@ export function prober(core: Core, targets: readonly Target[]): Prober {
     await Promise.all(targets.map(async (target) => {
       const before = core.clock.now();
       const status = await probed(core, target, timeout);
-      const alive = status !== null && status < 500;
       // Closing cuts probes under way, which says nothing about a target.
-      if (closed) return;
+      if (closed || status === 'unknown') return;
+      const alive = status !== null && status < 500;
       target.lastProbe = { time: before, alive, status, duration: core.clock.now() - before };
       target.state.base.probe(alive, threshold);
     }));
@@ -67,9 +68,9 @@ export type Probed = Pick<Target, 'name' | 'provider' | 'credential' | 'pool' | 
 /**
  * Sends one probe.
  * @param timeout milliseconds.
- * @returns the answer's status, or null without one.
+ * @returns the answer's status, null without one, or `unknown` when this machine could not ask.
  */
-export async function probed(core: Core, target: Probed, timeout: number): Promise<number | null> {
+export async function probed(core: Core, target: Probed, timeout: number): Promise<number | null | 'unknown'> {
   const signal = AbortSignal.timeout(timeout);
   try {
     const headers = target.key === null ? [] : target.provider.credential(target.key, '/v1/models');
@@ -77,7 +78,7 @@ export async function probed(core: Core, target: Probed, timeout: number): Promi
     await body.dump();
     if (statusCode === 401 && target.credential === 'own') core.log.error({ target: target.name }, 'upstream.credential_refused');
     return statusCode;
-  } catch {
-    return null;
+  } catch (error) {
+    return isOwnFault(error) ? 'unknown' : null;
   }
 }

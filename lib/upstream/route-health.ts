@@ -113,10 +113,12 @@ class Checked {
 
   async #round(): Promise<void> {
     this.#next = this.#core.clock.now() + this.#config.interval;
-    const took = Math.min(...await Promise.all(this.#places.map((place) => this.#ask(place()))));
+    const times = await Promise.all(this.#places.map((place) => this.#ask(place())));
+    const took = Math.min(...times.filter((time) => !Number.isNaN(time)));
+    const isUnknown = took === Number.POSITIVE_INFINITY && times.some(Number.isNaN);
     // Closing cuts probes under way, which says nothing about the route.
     if (this.#closed || this.#core.closed) return;
-    for (const check of this.#checks) {
+    for (const check of isUnknown ? [] : this.#checks) {
       const passed = took <= (check.asks === 'http' ? Number.MAX_VALUE : this.#config.latencyThreshold);
       check.misses = passed ? 0 : check.misses + 1;
     }
@@ -126,10 +128,11 @@ class Checked {
     this.#timer.unref();
   }
 
-  /** Milliseconds until the answer, or infinity without one. */
+  /** @returns milliseconds until the answer, infinity without one, or NaN when this machine could not ask. */
   async #ask(place: Probed): Promise<number> {
     const since = performance.now();
     const status = await probed(this.#core, place, this.#config.timeout);
+    if (status === 'unknown') return Number.NaN;
     return status !== null && status < 500 ? performance.now() - since : Number.POSITIVE_INFINITY;
   }
 

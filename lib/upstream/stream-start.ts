@@ -32,6 +32,11 @@ export class StreamStart {
   /** A value is complete, and only white space has followed. */
   #complete = false;
 
+  /** Nothing but white space has arrived. */
+  get isUnknown(): boolean {
+    return this.#kind === 'unknown';
+  }
+
   /** An event stream. */
   get isEvents(): boolean {
     return this.#kind === 'events';

@@ -1,4 +1,4 @@
-import { Client, Pool, type Dispatcher } from 'undici';
+import { buildConnector, Client, Pool, type Dispatcher } from 'undici';
 import type { LlmTarget } from '../../types/config.d.ts';
 import type { Route } from '../../types/route.d.ts';
 import type { ProbeView } from '../../types/target.d.ts';
@@ -12,6 +12,7 @@ import { connectorOf, peerOf, type Peer } from './peer.ts';
 import { routes } from './routes.ts';
 import { withUsage } from '../usage/usage.ts';
 import { TargetState } from './breaker.ts';
+import { maxAnswerHead, Wire } from './wire.ts';
 
 /** One place an attempt can go to. */
 export interface Target {
@@ -47,11 +48,14 @@ export interface ConnectionAware {
  * has served tells them apart; undici's errors do not.
  */
 export class Connection extends Client {
+  readonly #wire: Wire;
   #served = 0;
   readonly #peer: Peer;
 
   constructor(origin: URL, options: Client.Options, peer: Peer) {
-    super(origin, options);
+    const wire = new Wire();
+    super(origin, { ...options, connect: wire.connector(options.connect as buildConnector.connector) });
+    this.#wire = wire;
     this.#peer = peer;
     this.on('connect', () => {
       this.#served = 0;
@@ -63,7 +67,13 @@ export class Connection extends Client {
    * @returns whether the socket has served a request before.
    */
   serve(): boolean {
+    this.#wire.expect();
     return this.#served++ > 0;
+  }
+
+  /** Bytes have come back since the last request went out. */
+  get begun(): boolean {
+    return this.#wire.begun;
   }
 
   override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler & Partial<ConnectionAware>): boolean {
@@ -83,9 +93,6 @@ export class Connection extends Client {
 interface Named extends Dispatcher.DispatchOptions {
   servername?: string;
 }
-
-/** A larger head ends an attempt, bytes. undici's default of 16 KB is less than the cookies of some providers. */
-const maxAnswerHead = 131_072;
 
 /**
  * No limit of connections, which would be a second, hidden queue. No HTTP/2, where one lost packet stalls every stream of a

@@ -229,7 +229,6 @@ const betweenLines = ['}\n{', '}\r\n{', '}\r{'].map((text) => Buffer.from(text))
 
 /** A JSON document, in which the report may stand anywhere. */
 export class DocumentReader implements Reader {
-  readonly over = false;
   readonly #asked: Asked;
   readonly #finder = new ReportFinder();
   #bytes = 0;
@@ -241,6 +240,11 @@ export class DocumentReader implements Reader {
 
   constructor(asked: Asked) {
     this.#asked = asked;
+  }
+
+  /** A list, as Gemini streams, has closed. */
+  get over(): boolean {
+    return this.#level === 2 && this.#finder.end()?.level === 2;
   }
 
   push(chunk: Buffer): void {
@@ -280,12 +284,21 @@ const e = 0x65;
 const done = /^data: ?\[DONE\]/;
 /** `data: [DONE]` and a carriage return. */
 const longestDone = 13;
-/** The names of the events that end Anthropic's streams and those of the Responses API. */
-const lastEvents: ReadonlySet<string> = new Set(['message_stop', 'response.completed', 'response.incomplete', 'response.failed']);
-/** The longest of them and a carriage return. */
-const longestName = 20;
+/** The names of the events that end streams of Anthropic, of the Responses API, and of images, speech and transcripts. */
+const lastEvents: ReadonlySet<string> = new Set([
+  'message_stop', 'response.completed', 'response.incomplete', 'response.failed', 'response.cancelled',
+  'image_generation.completed', 'image_edit.completed', 'speech.audio.done', 'transcript.text.done',
+]);
+/** The longest of them. */
+const longestName = 26;
 /** Their first bytes. */
-const [m, r] = [0x6d, 0x72];
+const firstBytes: ReadonlySet<number> = new Set([0x6d, 0x72, 0x69, 0x73, 0x74]);
+/** An event that names its type first, without a line that names the event. */
+const typed = /^\{"type": ?"([\w.]+)"/;
+/** Bytes of it up to the end of the name. */
+const longestTyped = 40;
+/** The second letter of `{"type"`, and the first two of `{"candidates"`, with which Gemini's events begin. */
+const [t, c, a] = [0x74, 0x63, 0x61];
 
 /** So many events at the beginning are weighed each; later every seventh, for seven. A prime: events may come in a rhythm. */
 const weighedEvents = 8;
@@ -406,15 +419,28 @@ export class StreamReader implements Reader {
 
   #name(bytes: Buffer, from: number, to: number): void {
     const at = bytes[from + 6] === space ? from + 7 : from + 6;
-    if ((bytes[at] !== m && bytes[at] !== r) || to - at > longestName) return;
+    if (!firstBytes.has(bytes[at] as number) || to - at > longestName) return;
     if (lastEvents.has(bytes.toString('latin1', at, to))) this.#isLast = true;
   }
 
   #event(bytes: Buffer, from: number, to: number): void {
     if (to - from <= longestDone && done.test(bytes.toString('latin1', from, to))) this.#isLast = true;
+    else if (bytes[from] === d) this.#type(bytes, from + (bytes[from + 5] === space ? 6 : 5), to);
     const nth = this.#events++;
     if (nth < weighedEvents) this.#weight += weighDelta(bytes.subarray(from, to));
     else if (nth % stride === 0) this.#weight += stride * weighDelta(bytes.subarray(from, to));
+  }
+
+  /** @param from offset of the data. */
+  #type(bytes: Buffer, from: number, to: number): void {
+    const first = bytes[from + 2];
+    if (first === t) {
+      const name = typed.exec(bytes.toString('latin1', from, Math.min(to, from + longestTyped)))?.[1];
+      if (name !== undefined && lastEvents.has(name)) this.#isLast = true;
+    } else if (first === c && bytes[from + 3] === a) {
+      const event = bytes.subarray(from, to);
+      this.#isLast = event.includes('"finishReason"') && event.includes('"usageMetadata"');
+    }
   }
 
   #report(rest: Buffer): void {

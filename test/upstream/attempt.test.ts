@@ -22,9 +22,10 @@ describe('isWhole', () => {
 });
 
 describe('endsEvent', () => {
-  it('is a blank line, with LF or CRLF, also when it comes in two pieces', () => {
-    for (const [chunk, afterLineEnd, ends] of [['a\n\n', false, true], ['a\r\n\r\n', false, true], ['\n', true, true], ['\r\n', true, true], ['\n', false, false], ['a\n', true, false], ['a', true, false]] as const) {
-      assert.equal(endsEvent(Buffer.from(chunk), afterLineEnd), ends, JSON.stringify(chunk));
-    }
+  const tail = (text: string): number => [...Buffer.from(text)].reduce((all, byte) => (all << 8) | byte, 0);
+
+  it('is a blank line of LF, CRLF or CR, by the last four bytes', () => {
+    for (const text of ['a\n\n', 'a\r\n\r\n', 'a\r\r', 'a\n\r\n', 'a\r\n\n', 'a\n\r', 'a\r\n\r', '\n\n\n']) assert.equal(endsEvent(tail(text)), true, JSON.stringify(text));
+    for (const text of ['', 'a', 'a\n', 'a\r\n', 'a\r', '\n\na', 'id: 7\r\n', 'id: 7\n', '\na\n', '\ra\r\n', '\n']) assert.equal(endsEvent(tail(text)), false, JSON.stringify(text));
   });
 });

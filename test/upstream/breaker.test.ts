@@ -76,7 +76,7 @@ describe('open', () => {
     assert.equal(breaker.closedUntil(6), 10_005);
     run(breaker, 10_005, 'ok');
     breaker.leave(early[4] as number, 'fail', 10_006);
-    assert.deepEqual(breaker.state, { kind: 'probing', inHand: 0, passed: 1 });
+    assert.deepEqual(breaker.state, { kind: 'probing', inHand: 0, passed: 1, overloaded: false });
     breaker.leave(rejected, 'fail', 10_006);
     assert.equal(breaker.state.kind, 'probing');
   });
@@ -119,7 +119,7 @@ describe('half-open', () => {
       assert.equal(breaker.enter(10_000), rejected);
       breaker.leave(generation, 'neutral', 10_000);
     }
-    assert.deepEqual(breaker.state, { kind: 'probing', inHand: 0, passed: 0 });
+    assert.deepEqual(breaker.state, { kind: 'probing', inHand: 0, passed: 0, overloaded: false });
   });
 
   it('is left for a rest when it is asked for', () => {

@@ -29,15 +29,16 @@ function judged(failure: Failure, { own = false, errors = usual, route = ['POST'
 }
 
 /** As one line, so that a table reads like one. */
-const line = ({ verdict, again, result, rest }: Judgement): string => [verdict, ...(again ? ['again'] : []), result, ...(rest === null ? [] : [rest])].join(' ');
+const line = ({ verdict, again, result, rest }: Judgement): string => [verdict, ...(again ? ['again'] : []), result, ...(rest === null ? [] : [rest.duration, ...(rest.overloaded ? ['overloaded'] : []), ...(rest.whole ? ['whole'] : [])])].join(' ');
 
 const signature = ['X-Oneapi-Request-Id', 'id'];
 const reply = (status: number, head: readonly string[] = [], body: unknown = {}): Failure => ({ kind: 'reply', reply: { status, head: [...head], body: body === null ? null : Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)) } });
 const signed = (status: number, code?: string, head: readonly string[] = []): Failure => reply(status, [...signature, ...head], { error: { message: 'x', code } });
 const event = (error: unknown, head: readonly string[] = []): Failure => ({ kind: 'error_event', error, head: [...head] });
 const cut = (head: readonly string[] = []): Failure => ({ kind: 'cut', cause: null, head: [...head] });
+const coded = (code: string): Error => Object.assign(new Error(code), { code });
 const unreachable: Failure = { kind: 'unreachable', cause: null };
-const reset: Failure = { kind: 'reset', cause: null };
+const reset: Failure = { kind: 'reset', cause: null, head: null };
 const timeout: Failure = { kind: 'timeout' };
 const stale: Failure = { kind: 'stale' };
 const notHttp: Failure = { kind: 'not_http', cause: null };
@@ -47,6 +48,13 @@ const rows: readonly (readonly [name: string, failure: Failure, caller: string, 
   ['a request that cannot be sent', { kind: 'malformed', cause: null }, 'return neutral', 'return neutral'],
   ['a refused connection', unreachable, 'next again fail', 'next again fail'],
   ['a kept connection that was closed', stale, 'same neutral', 'same neutral'],
+  ['a refused connection at one address, no route to the other', { kind: 'unreachable', cause: Object.assign(new AggregateError([coded('ECONNREFUSED'), coded('ENETUNREACH')]), { code: 'ECONNREFUSED' }) }, 'next again fail', 'next again fail'],
+  ['a name that does not exist', { kind: 'unreachable', cause: coded('ENOTFOUND') }, 'next again fail', 'next again fail'],
+  ['a reset behind a signed head', { kind: 'reset', cause: null, head: signature }, 'return ok', 'return fail'],
+  ['a reset, unsigned, behind a head', { kind: 'reset', cause: null, head: [] }, 'return fail', 'return fail'],
+  ...['EMFILE', 'ENFILE', 'ENOMEM', 'ENOBUFS', 'EADDRNOTAVAIL', 'EAI_AGAIN', 'EAI_MEMORY', 'ENETDOWN', 'ENETUNREACH', 'EACCES'].map((code) => [`our own ${code}`, { kind: 'unreachable', cause: coded(code) }, 'next again neutral', 'next again neutral'] as const),
+  ['our own ENOMEM once it was sent', { kind: 'reset', cause: coded('ENOMEM'), head: null }, 'return neutral', 'return neutral'],
+  ['our own EMFILE at every address', { kind: 'unreachable', cause: new AggregateError([coded('EMFILE'), coded('EMFILE')]) }, 'next again neutral', 'next again neutral'],
   ['a reset', reset, 'return fail', 'return fail'],
   ['silence', timeout, 'return neutral', 'return fail'],
   ['another protocol', notHttp, 'next fail', 'next fail'],
@@ -61,7 +69,17 @@ const rows: readonly (readonly [name: string, failure: Failure, caller: string, 
   ['500 with a date', reply(500, ['Retry-After', new Date(now + 4000).toUTCString()]), 'next neutral', 'next again fail 4000'],
   ['504 with milliseconds', reply(504, ['retry-after-ms', '70']), 'next fail', 'next again fail 70'],
   ['500 without a body', reply(500, [], null), 'next neutral', 'next again fail'],
-  ['529', reply(529), 'next neutral', 'next again fail 1000'],
+  ['529', reply(529), 'next again neutral 1000 overloaded whole', 'next again fail 1000 overloaded whole'],
+  ['529 with seconds', reply(529, ['Retry-After', '4']), 'next again neutral 4000 overloaded whole', 'next again fail 4000 overloaded whole'],
+  ['signed 529', signed(529), 'next again neutral 1000 overloaded', 'next again fail 1000 overloaded whole'],
+  ['signed 503 of a busy CPU', signed(503, 'system_cpu_overloaded'), 'next again neutral 1000 overloaded whole', 'next again fail 1000 overloaded whole'],
+  ['signed 503 of a full memory', signed(503, 'system_memory_overloaded'), 'next again neutral 1000 overloaded whole', 'next again fail 1000 overloaded whole'],
+  ['signed 503 of a full disk', signed(503, 'system_disk_overloaded', ['Retry-After', '2']), 'next again neutral 2000 overloaded whole', 'next again fail 2000 overloaded whole'],
+  ['signed 503 of an overloaded provider', reply(503, signature, { error: { type: 'overloaded_error', message: 'Overloaded' } }), 'next again neutral 1000 overloaded', 'next again fail 1000 overloaded whole'],
+  ['503 of an overloaded server', reply(503, [], { error: { code: 'server_overloaded' } }), 'next again neutral 1000 overloaded whole', 'next again fail 1000 overloaded whole'],
+  ['500 of Anthropic\'s kind', reply(500, [], { type: 'error', error: { type: 'overloaded_error' } }), 'next again neutral 1000 overloaded whole', 'next again fail 1000 overloaded whole'],
+  ['signed 503 without a channel, in words', reply(503, signature, { error: { message: 'No available channel for model m under group default (request id: r)', type: 'new_api_error', code: '' } }), 'return ok', 'next ok'],
+  ['signed 503 without a channel, in Chinese', reply(503, signature, { error: { message: '当前分组 default 下对于模型 m 无可用渠道', type: 'new_api_error' } }), 'return ok', 'next ok'],
   ['429', reply(429), 'next neutral', 'next again fail 1000'],
   ['429 with seconds', reply(429, ['Retry-After', '2']), 'next neutral', 'next again fail 2000'],
   ['429 with an hour', reply(429, ['Retry-After', '3600']), 'next neutral', 'next again fail 60000'],
@@ -73,7 +91,7 @@ const rows: readonly (readonly [name: string, failure: Failure, caller: string, 
   ['413', reply(413), 'return ok', 'return ok'],
   ['signed 400', signed(400), 'return ok', 'return ok'],
   ['signed 429', signed(429, undefined, ['Retry-After', '1']), 'return ok', 'next again fail 1000'],
-  ['signed 503 for a model that does not exist', signed(503, 'model_not_found'), 'return ok', 'next again fail'],
+  ['signed 503 for a model that does not exist', signed(503, 'model_not_found'), 'return ok', 'next ok'],
   ['signed 500 for a quota', signed(500, 'insufficient_user_quota'), 'return ok', 'next again fail'],
   ['signed 500 for words', signed(500, 'sensitive_words_detected'), 'return ok', 'next again fail'],
   ['signed 503 otherwise', signed(503, 'get_channel_failed'), 'next ok', 'next again fail'],
@@ -82,7 +100,9 @@ const rows: readonly (readonly [name: string, failure: Failure, caller: string, 
   ['signed 503 that is no JSON', reply(503, signature, '<html>'), 'next ok', 'next again fail'],
   ['signed 503 of null', reply(503, signature, 'null'), 'next ok', 'next again fail'],
   ['unsigned 503 for a model that does not exist', reply(503, [], { error: { code: 'model_not_found' } }), 'next neutral', 'next again fail'],
-  ['a stream that is overloaded', event({ type: 'overloaded_error' }, signature), 'next neutral', 'next again fail 1000'],
+  ['a stream that is overloaded', event({ type: 'overloaded_error' }, signature), 'next again neutral 1000 overloaded', 'next again fail 1000 overloaded whole'],
+  ['a stream of an overloaded machine', event({ code: 'system_cpu_overloaded' }, signature), 'next again neutral 1000 overloaded whole', 'next again fail 1000 overloaded whole'],
+  ['a stream without a channel', event({ code: 'model_not_found' }, signature), 'return ok', 'return ok'],
   ['a stream that is limited', event({ code: 'rate_limit_exceeded' }), 'next neutral', 'next again fail 1000'],
   ['a stream with a server error', event({ type: 'server_error', code: null }), 'next neutral', 'next again fail'],
   ['a stream with a server error, signed', event({ type: 'server_error' }, signature), 'next ok', 'next again fail'],
@@ -91,7 +111,7 @@ const rows: readonly (readonly [name: string, failure: Failure, caller: string, 
   ['a stream with a wrong request', event({ type: 'invalid_request_error', code: null }), 'return ok', 'return ok'],
   ['a stream that does not know the key', event({ code: 'invalid_api_key' }), 'return ok', 'next neutral'],
   ['a stream that may not', event({ type: 'permission_error' }), 'return ok', 'next neutral'],
-  ['a stream with nothing but a word', event('Overloaded'), 'next neutral', 'next again fail'],
+  ['a stream with nothing but a word', event('Overloaded'), 'next again neutral 1000 overloaded whole', 'next again fail 1000 overloaded whole'],
 ];
 
 describe('a failure', () => {
@@ -159,7 +179,7 @@ describe('what may have been served is not asked again', () => {
 
   it('but what it says about the target still holds', () => {
     const { rest, result } = judged(reply(429, ['Retry-After', '2']), { own: true, streams: true });
-    assert.deepEqual([rest, result], [2000, 'fail']);
+    assert.deepEqual([rest?.duration, result], [2000, 'fail']);
   });
 });
 

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import dns from 'node:dns';
 import { describe, it, type TestContext } from 'node:test';
 import { resolveConfig } from '../../lib/config/load.ts';
 import type { Core } from '../../lib/request/context.ts';
@@ -83,6 +84,13 @@ describe('the prober', () => {
       assert.equal(await asked.ready(), false, url);
       assert.deepEqual([target?.lastProbe?.alive, target?.lastProbe?.status], [false, null]);
     }
+  });
+
+  it('blames no target for what this machine lacks', async (t) => {
+    t.mock.method(dns, 'lookup', ((_name: string, _options: object, done: (error: Error) => void) => void done(Object.assign(new Error('EMFILE'), { code: 'EMFILE' }))) as never);
+    const { asked, targets: [target] } = newapi(t, 'http://newapi.test:3000');
+    assert.equal(await asked.ready(), true);
+    assert.deepEqual([target?.lastProbe, target?.state.isDown], [null, false]);
   });
 
   it('believes one miss at first, and later only as many in a row as configured', async (t) => {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import dns from 'node:dns';
 import { describe, it, type TestContext } from 'node:test';
 import { resolveConfig } from '../../lib/config/load.ts';
 import type { Core } from '../../lib/request/context.ts';
@@ -63,6 +64,13 @@ describe('the checks of a route', () => {
     clock.tick(1);
     await until(() => seen.length === 2 && clock.pending === 1);
     assert.deepEqual(health.shown(), [{ path: '/v1/completions', status: 'healthy', checks: { api: true } }]);
+  });
+
+  it('say nothing of a route when this machine could not ask', async (t) => {
+    t.mock.method(dns, 'lookup', ((_name: string, _options: object, done: (error: Error) => void) => void done(Object.assign(new Error('EMFILE'), { code: 'EMFILE' }))) as never);
+    const { look, log } = checking(t, { newapi: { baseUrl: 'http://newapi.test:3000' }, routes: [{ path: '/ask', handler: 'chat', healthCheck: {} }] });
+    for (let n = 0; n < 4; n++) assert.equal(await look(), 'healthy');
+    assert.deepEqual(log.named('route.unhealthy'), []);
   });
 
   it('close it after so many failures in a row and open it with the first success', async (t) => {

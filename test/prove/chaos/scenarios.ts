@@ -126,7 +126,6 @@ const stalls = (): readonly Case[] => [
   one('before the head', { kind: 'hang', at: 'headers' }, 'unclear'),
   one('before the head, reused', { kind: 'hang', at: 'headers' }, 'unclear', { reused: true }),
   one('before the first event', { kind: 'hang', at: 'first_event' }, 'unclear'),
-  one('with comments', { kind: 'comments_only', every: 20 }, 'unclear'),
   one('in the middle', { kind: 'hang', at: 'middle' }, 'interrupted'),
   one('after [DONE]', { kind: 'hang', at: 'after_done' }, 'none'),
   ...(['headers', 'first_event', 'middle', 'after_done'] as const).map((at) => one(`a document, ${at}`, { kind: 'hang', at }, 'unclear', { question: 'chat' })),
