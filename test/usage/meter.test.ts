@@ -236,6 +236,8 @@ describe('jsonUsage', () => {
       const expected = prompt === undefined ? null : tokens(prompt, output ?? 0);
       const text = JSON.stringify(answer, null, pick(2) * 2);
       assert.deepEqual(jsonUsage(Buffer.from(text)), expected, text);
+      const size = 1 + pick(20);
+      assert.deepEqual(feed(documentTap(), Buffer.from(text), size).end(true), expected, `${text} in pieces of ${size}`);
       if (expected !== null) found++;
     }
     assert.ok(found > 500, `${found}`);
