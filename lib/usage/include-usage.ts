@@ -20,6 +20,7 @@ const quote = 0x22;
 const comma = 0x2c;
 const colon = 0x3a;
 const openBrace = 0x7b;
+const openBracket = 0x5b;
 const closeBrace = 0x7d;
 const letterT = 0x74;
 
@@ -116,8 +117,12 @@ export class ExtraChunkFilter {
   #afterReturn = false;
   /** The line that ended so was left out. */
   #dropFeed = false;
+  /** The stream is one JSON array: its lines are no chunks, so nothing is left out and nothing held. Null before its first byte. */
+  #isArray: boolean | null = null;
 
   push(chunk: Buffer): Buffer[] {
+    if (this.#isArray === null) this.#look(chunk);
+    if (this.#isArray) return [chunk];
     const passed: Buffer[] = [];
     const piece = this.#afterReturn ? this.#endReturn(chunk, passed) : chunk;
     if (this.#held.length > 0 && lineEnd(piece, 0) === -1) {
@@ -136,6 +141,11 @@ export class ExtraChunkFilter {
   end(): Buffer[] {
     const held = Buffer.concat(this.#release());
     return held.length === 0 || isExtra(held) ? [] : [held];
+  }
+
+  #look(chunk: Buffer): void {
+    const first = chunk[skipSpace(chunk, 0)];
+    if (first !== undefined) this.#isArray = first === openBracket;
   }
 
   #endReturn(chunk: Buffer, passed: Buffer[]): Buffer {

@@ -254,26 +254,29 @@ describe('a stream is delivered live', () => {
   const types = ['text/event-stream', 'Text/Event-Stream', 'application/json', 'application/x-ndjson', 'text/plain; charset=utf-8', 'application/octet-stream', 'text/html', ''];
 
   for (const [form, [begins, ends]] of Object.entries(forms)) {
-    test(`whatever its content type (${form})`, async (t) => {
-      let type = '';
-      let rest = (): void => undefined;
-      const { gate, lines } = await scene(t, (res) => {
-        res.writeHead(200, type === '' ? {} : { 'Content-Type': type }).write(begins);
-        rest = () => void res.end(ends);
+    for (const limited of [false, true]) {
+      test(`whatever its content type (${form}${limited ? ', tokens are limited' : ''})`, async (t) => {
+        let type = '';
+        let rest = (): void => undefined;
+        const { gate, lines } = await scene(t, (res) => {
+          res.writeHead(200, type === '' ? {} : { 'Content-Type': type }).write(begins);
+          rest = () => void res.end(ends);
+        }, limited ? { rateLimit: { key: { tokens: { limit: 1_000_000 } } } } : {});
+        for (const [nth, each] of types.entries()) {
+          type = each;
+          const stream = await openStream(`${gate.url}/v1/chat/completions`, { body: { model: 'm', messages, stream: true }, headers: { Authorization: `Bearer ${key}` } });
+          await until(() => stream.text === begins, 2000, `${type}: the beginning before the end`);
+          assert.equal(stream.headers['x-accel-buffering'], 'no');
+          rest();
+          await stream.done;
+          // The gate leaves out the chunk for which it has asked itself.
+          assert.equal(stream.text, limited && form !== 'an array' ? begins : begins + ends);
+          assert.ok(stream.complete);
+          const line = (await lines(nth + 1))[nth] as Line;
+          if (form !== 'an array') assert.deepEqual([line.outcome, counted(line)], ['served', told], type);
+        }
       });
-      for (const [nth, each] of types.entries()) {
-        type = each;
-        const stream = await openStream(`${gate.url}/v1/chat/completions`, { body: { model: 'm', messages, stream: true }, headers: { Authorization: `Bearer ${key}` } });
-        await until(() => stream.text === begins, 2000, `${type}: the beginning before the end`);
-        assert.equal(stream.headers['x-accel-buffering'], 'no');
-        rest();
-        await stream.done;
-        assert.equal(stream.text, begins + ends);
-        assert.ok(stream.complete);
-        const line = (await lines(nth + 1))[nth] as Line;
-        if (form !== 'an array') assert.deepEqual([line.outcome, counted(line)], ['served', told], type);
-      }
-    });
+    }
   }
 
   for (const [coding, open] of Object.entries(flushing)) {

@@ -123,6 +123,7 @@ const streams: readonly (readonly [what: string, stream: string, passed: string]
 ];
 
 const kept: readonly (readonly [what: string, stream: string])[] = [
+  ['an array', `[${lines(extra)},\n${lines(extra)}]`],
   ['no chunk', piece('a') + piece('b') + done],
   ['usage beside a choice', 'data: {"choices":[{"delta":{}}],"usage":{"prompt_tokens":1}}\n\n'],
   ["Azure's first chunk", 'data: {"choices":[],"prompt_filter_results":[{"usage":{"a":1}}]}\n\ndata: {"choices":[],"usage":null}\n\n'],
@@ -159,6 +160,11 @@ describe('ExtraChunkFilter', () => {
       passed += now;
     }
     assert.equal(passed, piece('b') + done);
+  });
+
+  it('holds nothing of an array', () => {
+    const filter = new ExtraChunkFilter();
+    for (const text of ['\n', '[{"choices":[{}]}', ',{"choices":[]']) assert.equal(Buffer.concat(filter.push(Buffer.from(text))).toString(), text);
   });
 
   it('holds no more than a line can be long', () => {
