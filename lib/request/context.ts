@@ -352,7 +352,8 @@ export class Context implements RequestInfo {
     head.push('X-Request-Id', this.id);
     // An unread body left in the socket would be read as the next request.
     const isUnread = !this.req.complete && this.body === null && (this.headers['content-length'] !== undefined || this.headers['transfer-encoding'] !== undefined);
-    if (isUnread || this.core.draining) {
+    // Node's parser obeys a `Connection` among the trailers: it would refuse the next request, which may be another client's behind a proxy.
+    if (isUnread || this.req.rawTrailers.length > 0 || this.core.draining) {
       head.push('Connection', 'close');
       this.res.shouldKeepAlive = false;
     }

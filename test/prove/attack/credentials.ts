@@ -210,40 +210,63 @@ const families: readonly Call[] = [
   { ...get('/v1/realtime?model=m'), lines: upgrade },
 ];
 
+interface Callers {
+  readonly via: string;
+  readonly yaml: string;
+  readonly decoy: string;
+  readonly real: string;
+  /** Who it is, by the key that NewAPI would take it for. */
+  readonly known: ReadonlyMap<string, string>;
+  /** Of the record, what ends with it. */
+  readonly column: 'token_key' | 'key_id';
+  /** Every so many combinations are tried. */
+  readonly sparse: number;
+}
+
+const unlimited = 'rate_limit: { address: { limit: 0 } }\n';
+const bare = (token: string): string => token.slice(3);
+const callers: readonly Callers[] = [
+  { via: 'passthrough', yaml: unlimited, decoy: DECOY, real: REAL, known: new Map([DECOY, REAL].map((token) => [bare(token), token.slice(-4)])), column: 'token_key', sparse: 3 },
+  { via: 'keys', yaml: unlimited + keysYaml(), decoy: ATTACKER.key, real: VICTIM.key, known: new Map([[bare(ATTACKER.credential), 'attacker'], [bare(VICTIM.credential), 'victim'], [bare(ATTACKER.key), 'nobody may be'], [bare(VICTIM.key), 'nobody may be']]), column: 'key_id', sparse: 6 },
+];
+
 /** A decoy by one carrier and a real token by another: who is counted is who NewAPI would take it for. */
 async function pairs(ledger: Ledger): Promise<void> {
+  for (const who of callers) await paired(who, ledger);
+}
+
+async function paired(who: Callers, ledger: Ledger): Promise<void> {
   const all: { readonly name: string; readonly bytes: string }[] = [];
   const names = Object.keys(identities);
   for (const [on, call] of families.entries()) {
     for (const [at, decoy] of names.entries()) {
       for (const [nth, real] of names.entries()) {
         const name = `decoy by ${decoy}, real by ${real}, ${call.method} ${call.path}`;
-        const carried = [(identities[decoy] as Carrier)(DECOY), (identities[real] as Carrier)(REAL)];
-        if ((on + at + nth) % 3 === 0 && !ledger.skips('identity', 'passthrough', name)) all.push({ name, bytes: bytesOf(call, at % 2 === 0 ? carried : carried.toReversed(), name) });
+        const carried = [(identities[decoy] as Carrier)(who.decoy), (identities[real] as Carrier)(who.real)];
+        if ((on + at + nth) % who.sparse === 0 && !ledger.skips('identity', who.via, name)) all.push({ name, bytes: bytesOf(call, at % 2 === 0 ? carried : carried.toReversed(), name) });
       }
     }
   }
   if (all.length === 0 || ledger.late) return;
-  const scene = await openScene('rate_limit: { address: { limit: 0 } }\n', { react: answering });
+  const scene = await openScene(who.yaml, { react: answering });
   try {
     await each(all, async ({ bytes }) => {
       if (!ledger.late) await exchange(scene.port, [bytes], { expected: 1, patience: 2000 });
     });
-    await compare(scene, all.map(({ name }) => name), ledger);
+    await compare(scene, who, all.map(({ name }) => name), ledger);
   } finally {
     await scene.close();
   }
 }
 
-async function compare(scene: Scene, names: readonly string[], ledger: Ledger): Promise<void> {
+async function compare(scene: Scene, { via, known, column }: Callers, names: readonly string[], ledger: Ledger): Promise<void> {
   const rows = new Map((await scene.rows()).map((row) => [row['request_id'], row]));
   const arrived = new Map(scene.upstream.arrivals.map((arrival) => [first(arrival, 'x-vector'), arrival]));
-  const known = new Map([DECOY, REAL].map((token) => [token.slice(3), token.slice(-4)]));
   for (const name of names) {
     const arrival = arrived.get(name);
     const taken = arrival === undefined ? undefined : known.get(newapiKey(arrival));
-    const counted = String(rows.get(arrival === undefined ? '' : first(arrival, 'x-request-id'))?.['token_key'] ?? 'nobody');
-    ledger.note({ group: 'identity', via: 'passthrough', vector: name, expected: 'who is counted is who is forwarded', got: taken === undefined || counted.endsWith(taken) ? null : `forwarded as ${taken}, counted as ${counted}` });
+    const counted = String(rows.get(arrival === undefined ? '' : first(arrival, 'x-request-id'))?.[column] ?? 'nobody');
+    ledger.note({ group: 'identity', via, vector: name, expected: 'who is counted is who is forwarded', got: taken === undefined || counted.endsWith(taken) ? null : `forwarded as ${taken}, counted as ${counted}` });
   }
 }
 
