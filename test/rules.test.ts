@@ -50,7 +50,7 @@ const plan: Readonly<Record<string, readonly string[]>> = {
   keys: ['request', 'identity', 'platform', 'errors.ts'],
   telemetry: ['config', 'request', 'platform', 'errors.ts'],
   config: ['errors.ts'],
-  request: ['identity', 'platform', 'errors.ts'],
+  request: ['http', 'identity', 'platform', 'errors.ts'],
   http: ['errors.ts'],
   identity: ['platform'],
   platform: [],

@@ -1,3 +1,7 @@
+import type { IncomingMessage } from 'node:http';
+import { isIPv6 } from 'node:net';
+import { HeimdallError } from '../errors.ts';
+
 /** @returns the first value of a header in a flat name, value list, or null. */
 export function headerOf(head: readonly string[], lower: string): string | null {
   for (let at = 0; at < head.length; at += 2) {
@@ -39,4 +43,43 @@ export function withoutField(head: string[], lower: string): void {
     const name = head[at] as string;
     if (name.length === lower.length && name.toLowerCase() === lower) head.splice(at, 2);
   }
+}
+
+/** A registered name or an IPv4 address, or an IPv6 address in brackets, with an optional port (RFC 9110 §7.2). */
+const hostForm = /^(?:[\w.~-]{1,255}|\[([\da-f:.]{2,45})\])(?::(\d{0,5}))?$/i;
+const highestPort = 65_535;
+
+/** Whether a `Host` is one that every receiver reads alike. RFC 3986 also allows `%` and punctuation, which readers take differently. */
+export function isHost(text: string): boolean {
+  const parts = hostForm.exec(text);
+  if (parts === null) return false;
+  const [, address, port] = parts;
+  return (address === undefined || isIPv6(address)) && (port === undefined || Number(port) <= highestPort);
+}
+
+/**
+ * Checks what decides where a request ends and whom it is for, since servers behind the gate may read it otherwise: exactly one
+ * valid `Host` (RFC 9112 §3.2), no transfer coding but one `chunked` (§6.1), no body on an upgrade, and no expectation but
+ * `100-continue` (RFC 9110 §10.1.1).
+ * @param isUpgrade the request is passed on as an upgrade, of which only the head is sent.
+ */
+export function headProblem({ rawHeaders, headers, httpVersionMinor }: IncomingMessage, isUpgrade: boolean): HeimdallError | null {
+  let hosts = 0;
+  let codings = 0;
+  let isChunked = true;
+  let isExpected = true;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] as string;
+    if (name.length === 4) {
+      if (name.toLowerCase() === 'host') hosts++;
+    } else if (name.length === 17) {
+      if (name.toLowerCase() !== 'transfer-encoding') continue;
+      codings++;
+      isChunked &&= (rawHeaders[at + 1] as string).toLowerCase() === 'chunked';
+    } else if (name.length === 6 && name.toLowerCase() === 'expect') isExpected &&= /^(?:100-continue)?$/i.test(rawHeaders[at + 1] as string);
+  }
+  if (hosts === 1 ? !isHost(headers.host as string) : hosts > 1 || httpVersionMinor > 0) return new HeimdallError('invalid_host');
+  if (codings > 1 || !isChunked) return new HeimdallError('unsupported_transfer_coding');
+  if (isUpgrade && (codings > 0 || Number(headers['content-length'] ?? 0) > 0)) return new HeimdallError('malformed_request', { message: 'An upgrade must not declare a body.' });
+  return isExpected || httpVersionMinor === 0 ? null : new HeimdallError('expectation_failed');
 }

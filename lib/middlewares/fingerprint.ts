@@ -1,9 +1,16 @@
+import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import type { Context, GateRequest } from '../request/request.ts';
+import type { Context } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 import { AddressSet, clientAddress, credentialOf, handshakeOf, UntrustedProxyDetector } from '../identity/identity.ts';
-import { readPath, type RequestPath } from '../http/http.ts';
+import { headProblem, readPath, type RequestPath } from '../http/http.ts';
 import type { Deps, Middleware } from './middleware.ts';
+
+/**
+ * Connections that end with the answer to a request whose end a proxy in front may have read otherwise (RFC 9112 §6.1): the bytes
+ * behind it are not served as a request.
+ */
+const ending = new WeakSet<Socket>();
 
 /** Finds a request's client address, route and token, before any part may refuse it. */
 export const fingerprint: Middleware = {
@@ -16,7 +23,14 @@ export const fingerprint: Middleware = {
       handle: function fingerprintHandler(context, next) {
         const { req } = context;
         identifyPeer(context, trust, proxies);
-        const problem = readTarget(context, deps) ?? checkHost(req);
+        const malformed = headProblem(req, req.heimdallUpgrade !== undefined) ?? (ending.has(req.socket) ? new HeimdallError('malformed_request') : null);
+        const problem = readTarget(context, deps) ?? malformed;
+        if (malformed !== null || (req.httpVersionMinor === 0 && context.headers['transfer-encoding'] !== undefined)) {
+          context.res.shouldKeepAlive = false;
+          ending.add(req.socket);
+        }
+        // HTTP/1.0 knows no interim answers (RFC 9110 §10.1.1).
+        if (req.httpVersionMinor === 0) delete context.headers.expect;
         // The route decides which credential is checked and where the request goes, so its own path is the one that is judged.
         if (context.route.upstream !== null) context.path = context.wirePath = context.route.upstream;
         // The client left while a middleware of the host was busy: no event will tell.
@@ -112,15 +126,4 @@ function chooseSpelling(context: Context, { decoded, encoded, otherwise }: Reque
   const cut = decoded.replace(/[?#].*/s, '');
   const isProtected = [otherwise, cut].some((path) => routeOf(req.method ?? 'GET', path).credential || ingestion.receiver.test(path));
   return isProtected ? new HeimdallError('invalid_path') : null;
-}
-
-/** Node takes the first of several Host headers, other servers the last. */
-function checkHost(req: GateRequest): HeimdallError | null {
-  const { rawHeaders } = req;
-  let hosts = 0;
-  for (let at = 0; at < rawHeaders.length; at += 2) {
-    const name = rawHeaders[at] as string;
-    if (name.length === 4 && name.toLowerCase() === 'host') hosts++;
-  }
-  return hosts === 1 || (hosts === 0 && req.httpVersionMinor === 0) ? null : new HeimdallError('invalid_host');
 }

@@ -9,6 +9,7 @@ import type { Route } from '../../types/route.d.ts';
 import type { Usage } from '../../types/usage.d.ts';
 import { describe } from '../platform/platform.ts';
 import { HeimdallError, render, renderEvent, type ErrorCode } from '../errors.ts';
+import { withoutField } from '../http/http.ts';
 import { clientOf, deviceFingerprint, networkOf, type Credential } from '../identity/identity.ts';
 import type { Connections } from './connections.ts';
 
@@ -339,6 +340,7 @@ export class Context implements RequestInfo {
   /** Writes the head of an upstream's answer. */
   writeProxied(status: number, head: string[]): void {
     if (this.prelude) return;
+    if (status === 204) withoutField(head, 'content-length'); // RFC 9110 §8.6
     for (const part of this.core.heads.proxied) part(this, head);
     this.writeHead(status, head);
   }

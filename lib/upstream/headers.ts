@@ -245,10 +245,10 @@ export function proxyHeaders(context: Context, length: number | null, sentHost: 
   const bag: Record<string, string | string[]> = {};
   const flat = callerHeaders(context, sentHost);
   for (let at = 0; at < flat.length; at += 2) add(bag, (flat[at] as string).toLowerCase(), flat[at + 1] as string);
-  if (length !== null) bag['content-length'] = String(length);
+  if (context.req.heimdallUpgrade) upgradeHeaders(context, bag);
+  else if (length !== null) bag['content-length'] = String(length);
   else if (headers['transfer-encoding'] !== undefined) bag['transfer-encoding'] = 'chunked';
   else if (headers['content-length'] !== undefined) bag['content-length'] = headers['content-length'];
-  if (context.req.heimdallUpgrade) upgradeHeaders(context, bag);
   return bag;
 }
 

@@ -66,8 +66,9 @@ export function proxy(core: Core, unread: UnreadAnswers, proxies: OutboundProxy 
 type Router = (req: GateRequest, res: ServerResponse | undefined, options: Options & { buffer?: Readable }) => object;
 
 /**
- * The destination of one request. A body that has been read already is sent from memory. The path is set here as it came: the
- * proxy would parse it (`//x:y` is a bad port to it) and join it (`/` would lose its slash behind a prefix).
+ * The destination of one request. An upgrade gets a connection of its own, and a body that has been read already is sent from
+ * memory. The path is set here as it came: the proxy would parse it (`//x:y` is a bad port to it) and join it (`/` would lose its
+ * slash behind a prefix).
  */
 function destination(target: object, agents: PeerAgents, { body, forwardPath, req }: Context, options: Options & { buffer?: Readable }): object {
   if (req.heimdallUpgrade) options.agent = agents.upgrades;

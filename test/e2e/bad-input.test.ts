@@ -116,7 +116,7 @@ const cases: Readonly<Record<string, Case>> = {
   'a length and chunks': { line: chat, key: true, headers: ['Content-Length: 5', 'Transfer-Encoding: chunked'], body: '0\r\n\r\n', status: 400, code: 'malformed_request' },
   'two lengths': { line: chat, key: true, headers: ['Content-Length: 2', 'Content-Length: 3'], body: '{}', status: 400, code: 'malformed_request' },
   'a length that is none': { line: chat, key: true, headers: ['Content-Length: 0x2'], body: '{}', status: 400, code: 'malformed_request' },
-  'an encoding that is not chunked': { line: chat, key: true, headers: ['Transfer-Encoding: chunked, identity'], body: '{}', status: 400, code: 'malformed_request' },
+  'an encoding that is not chunked': { line: chat, key: true, headers: ['Transfer-Encoding: chunked, identity'], body: '{}', status: 501, code: 'unsupported_transfer_coding' },
   'a space before a colon': { line: chat, key: true, headers: ['Transfer-Encoding : chunked'], body: '0\r\n\r\n', status: 400, code: 'malformed_request' },
   'a folded header': { line: 'GET /v1/models HTTP/1.1', headers: ['X-Fold: a', ' b'], key: true, status: 400, code: 'malformed_request' },
   'a NUL in a header': { line: 'GET /v1/models HTTP/1.1', headers: ['X-Nul: a\0b'], key: true, status: 400, code: 'malformed_request' },
@@ -127,7 +127,7 @@ const cases: Readonly<Record<string, Case>> = {
   'a body announced to the passthrough': { line: 'POST /v1/nothing HTTP/1.1', key: true, headers: ['Content-Length: 2', 'Expect: 100-continue'], body: '{}', goAhead: true, status: 404 },
   'a body announced, without a key': { line: chat, headers: ['Content-Length: 2', 'Expect: 100-continue'], status: 401, code: 'missing_credential' },
   'a body announced that is too large': { line: chat, key: true, headers: ['Content-Length: 3000', 'Expect: 100-continue'], status: 413, code: 'body_too_large' },
-  'an expectation nobody knows': { ...posted(hello), headers: [...sized(hello), 'Expect: miracles'], status: 200 },
+  'an expectation nobody knows': { ...posted(hello), headers: [...sized(hello), 'Expect: miracles'], status: 417, code: 'expectation_failed' },
 
   'escapes that are no UTF-8': { line: 'GET /v1/models/%ff%fe HTTP/1.1', key: true, status: 400, code: 'invalid_path' },
   'a broken escape': { line: 'GET /v1/models/%zz HTTP/1.1', key: true, status: 400, code: 'invalid_path' },
