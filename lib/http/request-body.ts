@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Logger } from '../../types/logger.d.ts';
+import { ChunkCollector } from './body-memory.ts';
 import { HeimdallError } from '../errors.ts';
 import { Decompressor, canDecompress, type Decompressed } from './decompress.ts';
 import { scanMembers, type WrongMember } from './json-scan.ts';
@@ -163,20 +164,18 @@ export async function readBody(req: ParsedRequest, res: ServerResponse, log: Log
   if (taken !== null) return within(taken, limit);
   if (Number(req.headers['content-length'] ?? 0) > limit) throw tooLarge(limit);
   if (req.headers.expect !== undefined) res.writeContinue();
-  const chunks: Buffer[] = [];
-  let size = 0;
+  const body = new ChunkCollector(0);
   try {
     // SECURITY: a body that is too long is not read to its end; the answer closes the connection.
     for await (const chunk of req.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
-      chunks.push(chunk);
-      size += chunk.length;
-      if (size > limit) throw tooLarge(limit);
+      body.push(chunk);
+      if (body.size > limit) throw tooLarge(limit);
     }
   } catch (error) {
     // Any other error means that the client has closed the connection.
     throw error instanceof HeimdallError ? error : new HeimdallError('malformed_request', { cause: error });
   }
-  return Buffer.concat(chunks);
+  return body.take();
 }
 
 function within(bytes: Buffer, limit: number): Buffer {

@@ -1,7 +1,7 @@
 import { Transform } from 'node:stream';
 import type { Context, Core, Next } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import { bodyTaken } from '../http/http.ts';
+import { bodyTaken, ChunkCollector, CompactBody } from '../http/http.ts';
 import type { Deps, Middleware } from './middleware.ts';
 
 /** Reads the body of model routes, within limits. Bodies of other routes, and of unauthenticated callers, are not buffered. */
@@ -30,6 +30,9 @@ export const body: Middleware = {
 /** A larger body is handed to the record as it comes, bytes: at its end one copy of it would take some milliseconds. */
 const tapped = 65_536;
 
+/** A body of unknown length counts against the caller's share in steps of at least so many bytes. */
+const countedAtOnce = 256;
+
 /** Collects a body that can be sent again to another target; a larger one goes on as a stream, to one target only. */
 function collect(context: Context, core: Core, deps: Deps, next: Next): void {
   const { req, headers } = context;
@@ -38,32 +41,43 @@ function collect(context: Context, core: Core, deps: Deps, next: Next): void {
   if (declared > maxBodyBytes) return context.fail(tooLarge(maxBodyBytes));
   if (!deps.bodies.take(context, Math.min(declared, bufferBodyBytes))) return;
   if (headers.expect !== undefined) context.res.writeContinue();
-  if (declared > bufferBodyBytes) return stream(context, [], maxBodyBytes, deps, next);
+  if (declared > bufferBodyBytes) return stream(context, null, maxBodyBytes, deps, next);
   const tap = declared > tapped ? deps.tap(context) : null;
   const since = performance.now();
-  const chunks: Buffer[] = [];
-  let size = 0;
+  const bytes = new ChunkCollector(declared);
+  let counted = declared;
+  let shown = 0;
+  const show = (): void => {
+    tap?.body(bytes.from(shown));
+    shown = bytes.size;
+  };
   const onData = (chunk: Buffer): void => {
-    if (declared === 0 && !deps.bodies.take(context, chunk.length)) return stop();
-    chunks.push(chunk);
-    tap?.body(chunk);
-    size += chunk.length;
-    if (size <= bufferBodyBytes) return;
+    bytes.push(chunk);
+    if (tap !== null && bytes.size - shown >= tapped) show();
+    if (bytes.size - counted >= countedAtOnce && !count()) return stop();
+    if (bytes.size <= bufferBodyBytes) return;
     stop();
-    if (size > maxBodyBytes) return context.fail(tooLarge(maxBodyBytes));
-    stream(context, chunks, maxBodyBytes, deps, next);
+    if (bytes.size > maxBodyBytes) return context.fail(tooLarge(maxBodyBytes));
+    stream(context, bytes.take(), maxBodyBytes, deps, next);
+  };
+  const count = (): boolean => {
+    const more = bytes.size - counted;
+    counted = bytes.size;
+    return deps.bodies.take(context, more);
   };
   const stop = (): void => void req.off('data', onData).off('end', onEnd).pause();
   const onEnd = (): void => {
+    if (bytes.size > counted && !count()) return;
     context.bodyWait = performance.now() - since;
-    inspect(context, chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks), deps, next);
+    if (shown < bytes.size) show();
+    inspect(context, bytes.take(), deps, next);
   };
   req.on('data', onData).on('end', onEnd);
 }
 
 const tooLarge = (limit: number): HeimdallError => new HeimdallError('body_too_large', { message: `body: expected at most ${limit} bytes (server.max_body_bytes).` });
 
-function stream(context: Context, begun: readonly Buffer[], limit: number, deps: Deps, next: Next): void {
+function stream(context: Context, begun: Buffer | null, limit: number, deps: Deps, next: Next): void {
   let size = 0;
   const tap = deps.tap(context);
   const cap = new Transform({
@@ -77,10 +91,11 @@ function stream(context: Context, begun: readonly Buffer[], limit: number, deps:
       done();
     },
   });
-  for (const chunk of begun) cap.write(chunk);
+  if (begun !== null) cap.write(begun);
   context.bodyStream = cap;
   context.bodyAmbiguous = true;
-  context.req.pipe(cap);
+  const body = new CompactBody(context.req);
+  body.on('error', () => undefined).pipe(cap);
   checkModel(context, deps, next);
 }
 

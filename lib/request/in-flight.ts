@@ -102,7 +102,7 @@ const deliveredBytes = (socket: Socket): number => socket.bytesWritten - socket.
 /** While the upstream takes no more of a body, its sender is not late: the time starts again. */
 function isLateBody({ req, res }: Context, before: Progress, now: number, patience: number): boolean {
   if (req.complete || res.headersSent) return false;
-  if (req.isPaused()) {
+  if (req.isPaused() || req.socket.isPaused()) {
     before.since = now;
     before.received = req.socket.bytesRead;
     return false;

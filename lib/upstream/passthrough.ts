@@ -7,13 +7,15 @@ import type { Usage } from '../../types/usage.d.ts';
 import { guarded, type Context, type Core, type Exchange, type GateRequest } from '../request/request.ts';
 import { describe, type OutboundProxy } from '../platform/platform.ts';
 import { HeimdallError } from '../errors.ts';
-import { headerOf, mediaTypeOf } from '../http/http.ts';
+import { CompactBody, headerOf, mediaTypeOf } from '../http/http.ts';
 import { isMetered, meterFor, type UsageMeter } from '../usage/usage.ts';
 import { answerHead, proxyHeaders, queryFor } from './headers.ts';
 import { agentsOf, peerOf, type Peer, type PeerAgents } from './peer.ts';
 import type { UnreadAnswer, UnreadAnswers } from './unread-answers.ts';
 
 const nothing = Buffer.alloc(0);
+/** A longer body may come in so many chunks that they must be joined, bytes. */
+const compacted = 16_384;
 
 /** How long one side of a WebSocket may continue after the other has ended, milliseconds. */
 const goodbye = 10_000;
@@ -73,6 +75,7 @@ type Router = (req: GateRequest, res: ServerResponse | undefined, options: Optio
 function destination(target: object, agents: PeerAgents, { body, forwardPath, req }: Context, options: Options & { buffer?: Readable }): object {
   if (req.heimdallUpgrade) options.agent = agents.upgrades;
   if (body) options.buffer = Readable.from([body]);
+  else if (req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > compacted) options.buffer = new CompactBody(req);
   return { ...target, pathname: forwardPath };
 }
 

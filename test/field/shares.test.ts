@@ -5,6 +5,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { createServer, type AddressInfo, connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import type { ConfigInput } from '../../lib/index.ts';
 import { request, until, type Answer } from '../support/client.ts';
 import { startGate, temporary } from '../support/gate.ts';
@@ -37,6 +39,8 @@ type React = (head: string) => string | null;
 
 const switching = 'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n';
 const silent: React = () => null;
+/** Reads no more than the head. */
+const deaf: React = () => 'deaf';
 const upgrading: React = () => switching;
 
 async function scene(t: TestContext, react: React, config: ConfigInput = {}): Promise<Scene> {
@@ -51,7 +55,8 @@ async function scene(t: TestContext, react: React, config: ConfigInput = {}): Pr
       answered = true;
       arrived.push(chunk.toString('latin1'));
       const answer = react(chunk.toString('latin1'));
-      if (answer !== null) socket.write(answer);
+      if (answer === 'deaf') socket.pause();
+      else if (answer !== null) socket.write(answer);
     });
   });
   await once(upstream.listen(0, '127.0.0.1'), 'listening');
@@ -109,7 +114,37 @@ const leavingEarly = (what: string, react: React, path: string, more: (socket: S
   },
 });
 
+setFlagsFromString('--expose-gc');
+const gc = runInNewContext('gc') as () => void;
+
+/** What this process holds, client and gate together, bytes. */
+function memory(): number {
+  gc();
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
+}
+
+/** A body in chunks of one byte, of which so much memory may come. */
+const crumbs = (what: string, target: string, react: React, config: ConfigInput, more = ''): Instance => ({
+  what,
+  async run(t) {
+    const { open, scrape } = await scene(t, react, config);
+    const socket = await open(stranger, `POST ${target} HTTP/1.1\r\nHost: a\r\n${bearer}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n${more}\r\n`);
+    await scrape('inflight_bytes');
+    const before = memory();
+    const count = 400_000;
+    const some = Buffer.from('1\r\nx\r\n'.repeat(10_000));
+    for (let sent = 0; sent < count && !socket.destroyed; sent += 10_000) if (!socket.write(some)) await Promise.race([once(socket, 'drain'), once(socket, 'close'), new Promise((resolve) => setTimeout(resolve, 1000))]);
+    if (target.startsWith('/v1/chat')) await until(async () => (await scrape('inflight_bytes')) >= Math.min(count, 65_536) - 256, 20_000);
+    const grown = memory() - before;
+    assert.ok(grown < 20_000_000, `${Math.round(grown / 1e6)} MB`);
+  },
+});
+
 const instances: readonly Instance[] = [
+  crumbs('a body of a model route in chunks of one byte', '/v1/chat/completions', silent, {}),
+  crumbs('a body that streams to a model in chunks of one byte', '/v1/chat/completions', silent, { server: { bufferBodyBytes: '64KB' } }),
+  crumbs('a carried body in chunks of one byte, which the upstream does not read', '/api/upload', deaf, {}),
   leavingEarly('early bytes in the packet of the handshake, before a silent upstream', silent, '/v1/realtime?model=m'),
   leavingEarly('early bytes on a route without a credential', silent, '/ws'),
   leavingEarly('early bytes behind the handshake', silent, '/v1/realtime?model=m', (socket) => socket.write(early)),

@@ -1,0 +1,119 @@
+import '../support/node.ts';
+import assert from 'node:assert/strict';
+import { PassThrough, type Readable } from 'node:stream';
+import type { IncomingMessage } from 'node:http';
+import { describe, it } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import fc from 'fast-check';
+import { ChunkCollector, CompactBody } from '../../lib/http/body-memory.ts';
+
+const chunks = fc.array(fc.oneof({ weight: 5, arbitrary: fc.uint8Array({ minLength: 1, maxLength: 3 }) }, fc.uint8Array({ minLength: 1, maxLength: 40_000, size: 'max' })), { maxLength: 40 }).map((all) => all.map((each) => Buffer.from(each)));
+
+
+setFlagsFromString('--expose-gc');
+const gc = runInNewContext('gc') as () => void;
+
+describe('a collector of chunks', () => {
+  it('gives back what it was given, of declared size or not', () => {
+    fc.assert(
+      fc.property(chunks, fc.boolean(), (all, isDeclared) => {
+        const whole = Buffer.concat(all);
+        const collector = new ChunkCollector(isDeclared ? whole.length : 0);
+        for (const chunk of all) {
+          collector.push(chunk);
+          if (isDeclared) assert.deepEqual(collector.from(collector.size - chunk.length), chunk);
+        }
+        assert.equal(collector.size, whole.length);
+        assert.deepEqual(collector.take(), whole);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it('passes on a single chunk as it is', () => {
+    const collector = new ChunkCollector(0);
+    const chunk = Buffer.from('all');
+    collector.push(chunk);
+    assert.equal(collector.take(), chunk);
+  });
+
+  it('holds about as many bytes as it was given, however small the chunks are', () => {
+    const held = (): number => process.memoryUsage().heapUsed + process.memoryUsage().external;
+    gc();
+    const before = held();
+    const collector = new ChunkCollector(0);
+    for (let nth = 0; nth < 500_000; nth++) collector.push(Buffer.from([nth & 255]));
+    gc();
+    const after = held();
+    assert.ok(after - before < 3_000_000, String(after - before));
+    assert.equal(collector.take().length, 500_000);
+  });
+});
+
+/** A request whose socket can be paused. */
+function requestOf(): { readonly req: PassThrough; readonly body: CompactBody; isPaused(): boolean } {
+  let paused = false;
+  const socket = { isPaused: () => paused, pause: () => void (paused = true), resume: () => void (paused = false) };
+  const req = Object.assign(new PassThrough({ highWaterMark: 1e9 }), { socket, complete: false });
+  req.once('end', () => void (req.complete = true));
+  return { req, body: new CompactBody(req as unknown as IncomingMessage), isPaused: () => paused };
+}
+
+async function read(body: Readable): Promise<Buffer[]> {
+  const found: Buffer[] = [];
+  for await (const chunk of body as AsyncIterable<Buffer>) found.push(chunk);
+  return found;
+}
+
+describe('a compact body', () => {
+  it('is what was sent', async () => {
+    await fc.assert(
+      fc.asyncProperty(chunks, async (all) => {
+        const { req, body } = requestOf();
+        for (const chunk of all) req.write(chunk);
+        req.end();
+        assert.deepEqual(Buffer.concat(await read(body)), Buffer.concat(all));
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('joins small chunks, and passes large ones as they are', async () => {
+    const { req, body } = requestOf();
+    const large = Buffer.alloc(16_384, 'l');
+    for (let nth = 0; nth < 1000; nth++) req.write('s');
+    req.write(large);
+    req.end('e');
+    const found: Buffer[] = [];
+    body.on('data', (chunk: Buffer) => found.push(chunk));
+    await new Promise((resolve) => void body.once('end', resolve));
+    assert.deepEqual(found.map(({ length }) => length), [1000, 16_384, 1]);
+    assert.equal(found[1]?.buffer, large.buffer);
+  });
+
+  it('passes on what has come without waiting for more', async () => {
+    const { req, body } = requestOf();
+    req.write('now');
+    await new Promise((resolve) => void body.once('data', resolve));
+    assert.equal(body.destroyed, false);
+  });
+
+  it('stops the socket while it is full, and not for good', async () => {
+    const { req, body, isPaused } = requestOf();
+    for (let nth = 0; nth < 5; nth++) req.write(Buffer.alloc(30_000));
+    await new Promise(setImmediate);
+    assert.equal(isPaused(), true);
+    req.end();
+    await read(body);
+    assert.equal(isPaused(), false);
+  });
+
+  it('ends when the client leaves', async () => {
+    const { req, body } = requestOf();
+    req.write('half');
+    await new Promise(setImmediate);
+    req.destroy();
+    await new Promise((resolve) => void body.once('close', resolve));
+  });
+});
