@@ -4,7 +4,7 @@ import { ChunkCollector } from './body-memory.ts';
 import { HeimdallError } from '../errors.ts';
 import { Decompressor, canDecompress, type Decompressed } from './decompress.ts';
 import { scanMembers, type WrongMember } from './json-scan.ts';
-import { formModel } from './multipart.ts';
+import { readForm } from './multipart.ts';
 
 /** Members that bound a completion's tokens, by route. */
 const bounds: Readonly<Record<string, readonly string[]>> = {
@@ -91,7 +91,10 @@ function unknownCoding(source: BodySource): BodyReading {
 const looksPlain = (bytes: Buffer): boolean => scanMembers(bytes, none) !== null;
 
 function read({ type, api, isForm }: BodySource, bytes: Buffer): BodyReading {
-  if (isForm && /^multipart\/form-data/i.test(type)) return { ...unread, model: formModel(bytes, type) };
+  if (isForm && /^multipart\//i.test(type.trim())) {
+    const form = readForm(bytes, type);
+    return form === null ? { ...unread, ambiguous: true, problem: unclearForm() } : { ...unread, model: form.model };
+  }
   const members = scanMembers(bytes, bounds[api] ?? none);
   if (members === null) return { ...unread, problem: notJson(bytes) };
   const { model, modelSpan, stream, maxTokens, choices, ambiguous, wrong } = members;
@@ -99,6 +102,9 @@ function read({ type, api, isForm }: BodySource, bytes: Buffer): BodyReading {
 }
 
 const wrongMember = ({ field, expected, got }: WrongMember): HeimdallError => new HeimdallError('invalid_value', { field, message: `${field}: expected ${expected}, got ${got}.` });
+
+const unclearForm = (): HeimdallError =>
+  new HeimdallError('ambiguous_body', { message: 'body: expected a multipart form that every parser reads alike: one boundary, CRLF line ends, no preamble, each name once and unencoded, a closing boundary.' });
 
 function notJson(bytes: Buffer): HeimdallError {
   const got = bytes.length === 0 ? 'an empty body' : `${bytes.length} bytes that are none`;

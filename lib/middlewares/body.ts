@@ -16,11 +16,11 @@ export const body: Middleware = {
       if (route.body === 'none') return next();
       const taken = bodyTaken(req, core.log);
       if (taken instanceof HeimdallError) return context.fail(taken);
-      if (taken !== null) return deps.bodies.take(context, taken.length) ? inspect(context, taken, deps, next) : undefined;
       if (context.headers['content-type'] !== 'application/json') {
         const wrongType = checkType(context);
         if (wrongType && context.refuse('body', wrongType)) return;
       }
+      if (taken !== null) return deps.bodies.take(context, taken.length) ? inspect(context, taken, deps, next) : undefined;
       collect(context, core, deps, next);
     },
     finish: { release: (context) => deps.bodies.give(context) },
@@ -99,11 +99,26 @@ function stream(context: Context, begun: Buffer | null, limit: number, deps: Dep
   checkModel(context, deps, next);
 }
 
-function checkType({ headers, route }: Context): HeimdallError | null {
-  const type = headers['content-type'];
-  if (type === undefined || route.body !== 'json' || /[/+]json\b/i.test(type)) return null;
-  const shown = /^[a-z]+\/[a-z.+-]{1,24}(?=\s*(?:;|$))/i.exec(type)?.[0] ?? 'something else';
-  return new HeimdallError('invalid_content_type', { message: `content-type: expected application/json, got ${shown}.` });
+const jsonType = /^(?:text\/json|application\/(?:[\w.-]+\+)?json)$/;
+/** What NewAPI reads as JSON, and no receiver as anything else. */
+const plainJsonType = /^application\/json(?:; ?charset=utf-?8)?$/i;
+
+/**
+ * The type counts as a receiver reads it, by its media type alone. SECURITY: a body that was judged as JSON is sent as JSON, since
+ * NewAPI takes any type but one that begins with `application/json` for a body without a model.
+ */
+function checkType(context: Context): HeimdallError | null {
+  const { headers, route } = context;
+  const type = headers['content-type'] ?? '';
+  const media = (type.split(';', 1)[0] as string).trim().toLowerCase();
+  if (media === 'multipart/form-data' && route.body === 'form') return null;
+  if (media === '' || jsonType.test(media)) {
+    if (!type.startsWith('application/json') || !plainJsonType.test(type)) context.contentType = 'application/json';
+    return null;
+  }
+  const shown = /^[a-z]+\/[a-z.+-]{1,24}$/.exec(media)?.[0] ?? 'something else';
+  const expected = route.body === 'form' ? 'multipart/form-data or application/json' : 'application/json';
+  return new HeimdallError('invalid_content_type', { message: `content-type: expected ${expected}, got ${shown}.` });
 }
 
 /** Finds the model and what else the gate needs of a body. */

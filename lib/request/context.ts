@@ -133,6 +133,8 @@ export class Context implements RequestInfo {
   host = '';
   /** The path by which the request is judged: decoded, without empty and dot segments. */
   path = '';
+  /** Replaces the caller's `Content-Type`; null sends it as it came. */
+  contentType: string | null = null;
   /** The same path percent-encoded, as it is sent. */
   wirePath = '';
   /** The query as received, with its `?`, or empty. */

@@ -154,6 +154,7 @@ export function callerHeaders(context: Context, sentHost: string | null = null):
   const rules = callerRulesOf(context.core.config);
   const { route } = context;
   const sent = credential === 'caller' && route.credential ? context.credential : null;
+  let typed = false;
   let carrier: string | undefined = sent !== null && !moves(context, sent) ? sent.carrier : undefined;
   const flat: string[] = [];
   for (let at = 0; at < rawHeaders.length; at += 2) {
@@ -161,7 +162,12 @@ export function callerHeaders(context: Context, sentHost: string | null = null):
     const rule = rules.of(name);
     if (rule === 'drop' || rule === 'message' || (rule === 'credential' && credential !== 'caller') || (rule === 'coding' && context.measured)) continue;
     if (oneHop?.has(name.toLowerCase())) continue;
+    if (isContentType(name) && typed) continue;
     let value = rule === 'host' && sentHost !== null ? sentHost : (rawHeaders[at + 1] as string);
+    if (isContentType(name) && route.credential) {
+      value = context.contentType ?? value;
+      typed = true;
+    }
     if (rule === 'credential') {
       const lower = name.toLowerCase();
       if (route.credential && (lower === 'sec-websocket-protocol' || lower !== carrier)) continue;
@@ -171,6 +177,7 @@ export function callerHeaders(context: Context, sentHost: string | null = null):
     }
     flat.push(name, value);
   }
+  if (!typed && context.contentType !== null) flat.push('Content-Type', context.contentType);
   if (sent !== null && (moves(context, sent) || isListKey(context, sent))) flat.push('Authorization', `Bearer ${sent.value}`);
   if (credential === 'granted') flat.push('Authorization', `Bearer ${context.upstreamCredential}`);
   const { ip, host, proto, id, measured } = context;
@@ -179,6 +186,9 @@ export function callerHeaders(context: Context, sentHost: string | null = null):
   flat.push('X-Forwarded-For', ip, 'X-Real-IP', ip, 'X-Forwarded-Proto', proto, 'X-Forwarded-Host', host, 'X-Forwarded-Port', port, 'X-Request-Id', id);
   return flat;
 }
+
+/** SECURITY: of several lines only the first is sent, by which the body was read. */
+const isContentType = (name: string): boolean => name.length === 12 && name.toLowerCase() === 'content-type';
 
 /** A credential in the scheme that NewAPI reads: `Bearer` or `bearer` and one space, or no scheme. */
 function carriedValue({ value, carrier }: Credential, line: string): string {
@@ -203,11 +213,16 @@ const isListKey = ({ path }: Context, { carrier }: Credential): boolean => path 
 export function ownHeaders(context: Context, host: string, credential: readonly string[]): string[] {
   const { rawHeaders } = context.req;
   const flat = ['Host', host, ...credential];
+  let typed = false;
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] as string;
     const rule = ownRules.of(name);
-    if (rule === 'keep' || (rule === 'coding' && !context.measured)) flat.push(name, rawHeaders[at + 1] as string);
+    if (isContentType(name)) {
+      if (!typed) flat.push(name, context.contentType ?? (rawHeaders[at + 1] as string));
+      typed = true;
+    } else if (rule === 'keep' || (rule === 'coding' && !context.measured)) flat.push(name, rawHeaders[at + 1] as string);
   }
+  if (!typed && context.contentType !== null) flat.push('Content-Type', context.contentType);
   if (context.measured) flat.push('Accept-Encoding', 'identity');
   return flat;
 }

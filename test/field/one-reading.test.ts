@@ -204,3 +204,99 @@ describe('a credential', () => {
     }
   });
 });
+
+describe('a form', () => {
+  const audio = '/v1/audio/transcriptions';
+  const head = (name: string): string => `Content-Disposition: form-data; name="${name}"`;
+  const part = (first: string, value: string, b = 'b'): string => `--${b}\r\n${first}\r\n\r\n${value}\r\n`;
+  const end = '--b--\r\n';
+  const good = part(head('model'), 'allowed');
+  const bad = part(head('model'), 'forbidden');
+  const file = part(`${head('file')}; filename="a.mp3"\r\nContent-Type: audio/mpeg`, 'x');
+  const type = 'multipart/form-data; boundary=b';
+  /** Spellings that a lax parser and Go read in different ways. */
+  const odd: readonly (readonly [what: string, body: string, type?: string])[] = [
+    ['two models', good + bad + end],
+    ['two models, the other way', bad + good + end],
+    ['a model in other letters', good + part(head('Model'), 'forbidden') + end],
+    ['a long s', good + part(head('ModeL'), 'forbidden') + end],
+    ['an encoded name', good + part("Content-Disposition: form-data; name*=utf-8''model", 'forbidden') + end],
+    ['a name in pieces', good + part('Content-Disposition: form-data; name*0="mod"; name*1="el"', 'forbidden') + end],
+    ['a name twice', part('Content-Disposition: form-data; name="model"; name="x"', 'forbidden') + good + end],
+    ['a file name behind the model', part(`${head('model')}; filename*=utf-8''a`, 'allowed') + bad + end],
+    ['a disposition twice', part(`${head('x')}\r\n${head('model')}`, 'forbidden') + good + end],
+    ['a folded line', part('Content-Disposition: form-data;\r\n name="model"', 'forbidden') + good + end],
+    ['an escaped name', good + part('Content-Disposition: form-data; name="mod\\el"', 'forbidden') + end],
+    ['a preamble', `${good}\r\n${bad}${end}`.replace('--b', 'x\r\n--b')],
+    ['a preamble with a form', `--c\r\n${good}${bad}${end}`],
+    ['no closing boundary', good + bad.slice(0, -2)],
+    ['an epilogue', `${good}${end}${bad}${end}`],
+    ['line feeds alone', (good + bad + end).replaceAll('\r\n', '\n')],
+    ['a line feed before a boundary', good.replace('allowed\r\n', `allowed\n`) + bad + end],
+    ['space behind a boundary', bad.replace('--b\r\n', '--b \r\n') + good + end],
+    ['a boundary within a line', part(head('prompt'), `x --b\r\n${head('model')}\r\n\r\nforbidden`) + good + end],
+    ['a longer boundary', part(head('prompt'), `x\r\n--bb\r\n${head('model')}\r\n\r\nforbidden`) + good + end],
+    ['an encoded value', part(`${head('model')}\r\nContent-Transfer-Encoding: quoted-printable`, '=66orbidden') + end],
+    ['a base64 value', part(`${head('model')}\r\nContent-Transfer-Encoding: base64`, 'YWxsb3dlZA==') + end],
+    ['another charset', part(`${head('model')}\r\nContent-Type: text/plain; charset=utf-16`, 'allowed') + end],
+    ['two boundaries', good + end, 'multipart/form-data; boundary=b; boundary=c'],
+    ['an encoded boundary', good + end, "multipart/form-data; boundary=b; boundary*=utf-8''c"],
+    ['a type in other letters', good + end, 'Multipart/Form-Data; boundary=b'],
+    ['a boundary with an escape', good + end, 'multipart/form-data; boundary="\\b"'],
+    ['no boundary', good + end, 'multipart/form-data'],
+    ['another multipart', good + end, 'multipart/mixed; boundary=b'],
+  ];
+
+  it('on which parsers disagree is refused', async (t) => {
+    const { ask, seen } = await behind(t, limited);
+    for (const [what, body, sent = type] of odd) {
+      const { status } = await ask(audio, { method: 'POST', body: Buffer.from(body), headers: { ...keyed, 'Content-Type': sent } });
+      assert.ok([400, 403, 415].includes(status), `${what}: ${status}`);
+    }
+    assert.equal(seen.length, 0);
+  });
+
+  it('that clients write is read', async (t) => {
+    const { ask, seen } = await behind(t, limited);
+    const fine: readonly (readonly [body: string, type: string])[] = [
+      [good + file + end, type], [file + good + end.trimEnd(), type], [good + end, 'multipart/form-data; boundary="b"'], [good + end, 'multipart/form-data; charset=utf-8; boundary=b'],
+      [part('content-disposition: form-data; name=model', 'allowed') + end, type], [part(`${head('file')}; filename*=utf-8''%C3%A4.mp3`, '--c\r\n') + good + end, type],
+      [part(`${head('model')}\r\nContent-Type: text/plain; charset=UTF-8\r\nContent-Length: 7`, 'allowed') + end, type], [(good + end).replaceAll('--b', '--a/json'), 'multipart/form-data; boundary="a/json"'],
+    ];
+    for (const [body, sent] of fine) {
+      const answer = await ask(audio, { method: 'POST', body: Buffer.from(body), headers: { ...keyed, 'Content-Type': sent } });
+      assert.equal(answer.status, 200, `${sent} ${body} ${answer.text}`);
+      assert.equal(seen.at(-1)?.headers['content-type'], sent);
+    }
+    assert.equal((await ask(audio, { method: 'POST', body: Buffer.from(bad + end), headers: { ...keyed, 'Content-Type': type } })).status, 403);
+  });
+});
+
+describe('a content type', () => {
+  const chat = '/v1/chat/completions';
+  const body = Buffer.from('{"model":"allowed","messages":[]}');
+
+  it('of JSON arrives as the one that NewAPI reads', async (t) => {
+    const { ask, seen } = await behind(t, limited);
+    const sent: Readonly<Record<string, string>> = {
+      'application/json': 'application/json', 'application/json; charset=utf-8': 'application/json; charset=utf-8', 'application/json;charset=UTF-8': 'application/json;charset=UTF-8',
+      'Application/JSON': 'application/json', 'application/json; x=multipart/form-data': 'application/json', 'application/json ; charset="utf-8"': 'application/json', 'application/json; charset=utf-16': 'application/json',
+      'application/vnd.api+json': 'application/json', 'text/json': 'application/json', 'application/json, text/plain': '', 'application/json; boundary=x': 'application/json',
+    };
+    for (const [type, arrives] of Object.entries(sent)) {
+      const answer = await ask(chat, { method: 'POST', body, headers: { ...keyed, 'Content-Type': type } });
+      assert.equal(answer.status, arrives === '' ? 415 : 200, type);
+      if (arrives !== '') assert.equal(seen.at(-1)?.headers['content-type'], arrives);
+    }
+    assert.equal((await ask(chat, { method: 'POST', body, headers: keyed })).status, 200);
+    assert.equal(seen.at(-1)?.headers['content-type'], 'application/json');
+  });
+
+  it('of anything else is refused, whatever its parameters say', async (t) => {
+    const { ask, seen } = await behind(t, limited);
+    for (const type of ['multipart/form-data; boundary="a/json"', 'multipart/form-data; boundary=a+json', 'text/plain; x=application/json', 'application/x-www-form-urlencoded', 'application/x-www-form-urlencoded; a="/json"', 'text/plain', 'application/jsonx', 'application/json/x', 'x application/json', '*/*', 'json']) {
+      assert.equal((await ask(chat, { method: 'POST', body, headers: { ...keyed, 'Content-Type': type } })).status, 415, type);
+    }
+    assert.equal(seen.length, 0);
+  });
+});

@@ -147,8 +147,9 @@ const forms: readonly Property[] = [
     const body = formOf(list, boundary);
     const models = (await new Response(body, { headers: { 'content-type': type } }).formData()).getAll('model');
     const found = formModel(body, type);
-    // A form that names it more than once, or in a file, may be left open; what is told must be what is read.
-    if (found !== null || (models.length === 1 && typeof models[0] === 'string')) assert.equal(found, models.find((each) => typeof each === 'string'), body.toString());
+    // A form that names it more than once, in other letters or in a file may be left open; what is told must be what is read.
+    const isClear = models.length === 1 && typeof models[0] === 'string' && !/\p{Cc}/u.test(models[0]) && list.every(({ name }) => name !== 'Model');
+    if (found !== null || isClear) assert.equal(found, models.find((each) => typeof each === 'string'), body.toString());
   })),
   given('forms, damaged: no throw, and what is told is what is read', 'formData() of undici', 40, fc.asyncProperty(parts, fc.array(fc.tuple(fc.nat(1000), fc.constantFrom('\r\n', '"', ';', '--b', ' ', '\n', '=', ':', '\\', '\0', '*')), { maxLength: 3 }), async (list, strikes) => {
     let text = formOf(list, 'b').toString('latin1');
