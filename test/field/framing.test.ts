@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
-import express from 'express';
+import express, { type Express } from 'express';
+import type { Gate } from '../../lib/index.ts';
 import { request, until, type TestLike } from '../support/client.ts';
 import { startGate } from '../support/gate.ts';
 import { recorded } from '../support/journal.ts';
@@ -168,15 +169,15 @@ async function start(t: TestLike, isEmbedded: boolean): Promise<Scene> {
     : upstream;
   const gate = await startGate(t, { newapi: { baseUrl: `http://127.0.0.1:${behind.port}` }, rateLimit: { address: { limit: 0 } } });
   return {
-    port: isEmbedded ? await embed(t, gate.gate) : gate.port,
+    port: isEmbedded ? await listen(t, gate.gate, express().use(gate.gate)) : gate.port,
     seen: () => seen.splice(0).map(({ method, url, body }) => `${method} ${url} ${body}`),
     records: async () => (await recorded(gate.gate)).map((row) => [row['request_id'], row['response_status']] as const),
   };
 }
 
 /** A host's server with the gate in it. */
-async function embed(t: TestLike, gate: Awaited<ReturnType<typeof startGate>>['gate']): Promise<number> {
-  const server = createServer(express().use(gate));
+async function listen(t: TestLike, gate: Gate, app: Express): Promise<number> {
+  const server = createServer(app);
   gate.attach(server);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -309,5 +310,35 @@ describe('an exchange with an upstream', () => {
     const [first, one, other, ...rest] = ports;
     assert.equal(new Set([first, one, other]).size, 3);
     assert.deepEqual(rest, [first, first]);
+  });
+});
+
+describe('malformed bytes behind a request', () => {
+  it('are refused when its answer is complete, though they come before the upstream has answered', async (t) => {
+    const held: ServerResponse[] = [];
+    const upstream = await startUpstream(t, (_req, res) => void held.push(res));
+    const { port } = await startGate(t, { newapi: { baseUrl: upstream.url } });
+    const socket = connect(port, '127.0.0.1').on('error', () => undefined);
+    let text = '';
+    socket.on('data', (chunk: Buffer) => (text += chunk.toString()));
+    const closed = once(socket, 'close');
+    socket.write(get('/api/x'));
+    const res = await until(() => held[0]);
+    socket.write('rubbish\r\n\r\n');
+    res.writeHead(200, { 'Content-Length': 2 }).write('o');
+    await until(() => text.endsWith('o'));
+    socket.write('more rubbish\r\n\r\n');
+    res.end('k');
+    await closed;
+    assert.deepEqual(statusesIn(text), [200, 400], text);
+    assert.match(text, /\r\n\r\nokHTTP/);
+  });
+
+  it('do not take the answer from a request that waits in a middleware of the host', async (t) => {
+    const upstream = await startUpstream(t, (_req, res) => void res.writeHead(200, { 'Content-Length': 2 }).end('ok'));
+    const { gate } = await startGate(t, { newapi: { baseUrl: upstream.url } });
+    const app = express().use((_req, _res, next) => void setImmediate(next)).use(gate);
+    const text = await exchange(await listen(t, gate, app), { bytes: `${get('/api/x')}rubbish\r\n\r\n`, answers: [200, 400], ends: true });
+    assert.deepEqual(statusesIn(text), [200, 400], text);
   });
 });
