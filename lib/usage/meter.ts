@@ -191,7 +191,14 @@ const endsLine = (bytes: Buffer): boolean => bytes.includes(newline) || bytes.in
 /** An answer that does not tell: the prompt by the request's bytes, the completion by the text seen. */
 const estimate = ({ body }: Asked, completion: number): Usage | null => (body === null ? null : { prompt: promptOf(body), completion, cached: 0, reasoning: 0, estimated: true });
 
-const promptOf = (body: Buffer | number): number => (typeof body === 'number' ? tokensOf(body) : estimateTokens(body));
+/** A body of unknown text that is larger holds pictures or sound, bytes; these take about as many bytes a token. */
+const mostText = 262_144;
+const mediaBytes = 256;
+
+function promptOf(body: Buffer | number): number {
+  if (typeof body !== 'number') return estimateTokens(body);
+  return body > mostText ? Math.ceil(body / mediaBytes) : tokensOf(body);
+}
 
 /** An upstream that reports a completion and no prompt has still read one. */
 const withPrompt = ({ body }: Asked, usage: Usage): Usage => (body === null || usage.prompt > 0 ? usage : { ...usage, prompt: promptOf(body), estimated: true });

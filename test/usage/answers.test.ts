@@ -124,6 +124,13 @@ describe('the usage of an answer', () => {
     }
   });
 
+  it('takes a prompt that is not in hand for text up to 256 KB, and for pictures beyond', async () => {
+    for (const [length, expected] of [['4000', 1000], ['262144', 65_536], ['25600000', 100_000]] as const) {
+      const context = { ...chat, body: null, req: { method: 'POST', headers: { 'content-length': length } } } as unknown as Context;
+      assert.equal((await read(context, 'plain text'))?.prompt, expected);
+    }
+  });
+
   it('of a compressed answer is known at once, as far as it was read, when the request is cut', async () => {
     const reading = meter(chat, ['Content-Encoding', 'gzip']);
     reading.push(gzipSync(events));
