@@ -1,4 +1,4 @@
-import { constants, createBrotliDecompress, createGunzip, createInflate, createInflateRaw, createZstdDecompress } from 'node:zlib';
+import { brotliDecompressSync, constants, createBrotliDecompress, createGunzip, createInflate, createInflateRaw, createZstdDecompress, gunzipSync, inflateRawSync, inflateSync, zstdDecompressSync } from 'node:zlib';
 import type { Transform } from 'node:stream';
 
 /** A decompressor of Node's zlib. */
@@ -27,6 +27,37 @@ const unpackers: Readonly<Record<string, (first: number) => Unpacker>> = {
   zstd: () => createZstdDecompress({ chunkSize, params: { [constants.ZSTD_d_windowLogMax]: zstdWindow } }),
 };
 
+type DecodeOptions = { readonly maxOutputLength: number };
+
+const decoders: Readonly<Record<string, (bytes: Buffer, options: DecodeOptions) => Buffer>> = {
+  gzip: gunzipSync,
+  'x-gzip': gunzipSync,
+  deflate: (bytes, options) => (((bytes[0] ?? 0) & 0x0f) === 8 ? inflateSync : inflateRawSync)(bytes, options),
+  br: brotliDecompressSync,
+  zstd: zstdDecompressSync,
+};
+
+/**
+ * Decodes a small body at once, on the main thread: some milliseconds a megabyte.
+ * @param codings as `codingsOf` has them.
+ * @param limit bytes it may decode to.
+ * @returns null when it cannot be decoded, or to more.
+ */
+export function decoded(body: Buffer, codings: readonly string[], limit: number): Buffer | null {
+  if (codings.length > mostCodings) return null;
+  let bytes = body;
+  try {
+    for (let at = codings.length - 1; at >= 0; at--) {
+      const coding = codings[at] as string;
+      if (!Object.hasOwn(decoders, coding)) return null;
+      bytes = (decoders[coding] as (typeof decoders)[string])(bytes, { maxOutputLength: limit });
+    }
+    return bytes;
+  } catch {
+    return null;
+  }
+}
+
 /**
  * Decodes a body that passes by, in the thread pool and within bounds. Nothing it meets throws: it stops, and `failed` says so.
  */
@@ -43,7 +74,7 @@ export class BodyDecoder {
   #caughtUp: (() => void) | null = null;
 
   /**
-   * @param codings as {@link codingsOf} has them.
+   * @param codings as `codingsOf` has them.
    * @param hear gets the decoded bytes.
    */
   constructor(codings: readonly string[], hear: (bytes: Buffer) => void) {

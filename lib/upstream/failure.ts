@@ -1,4 +1,8 @@
+import { codingsOf, decoded } from '../http/http.ts';
 import type { Target } from './targets.ts';
+
+/** An error is text of a few lines; a body that decodes to more bytes is not read. */
+const largestError = 1_048_576;
 
 /** An answer that was not passed on. */
 export interface Reply {
@@ -7,6 +11,9 @@ export interface Reply {
   /** Null when it did not arrive whole within the bounds of an attempt. */
   readonly body: Buffer | null;
 }
+
+/** The body of an answer without its content codings, in which it goes to the client; null when it cannot be read. */
+export const plainBody = ({ head, body }: Reply): Buffer | null => (body === null ? null : decoded(body, codingsOf(head), largestError));
 
 /** Why an attempt ended without an answer for the client. */
 export type Failure =

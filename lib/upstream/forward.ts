@@ -7,7 +7,7 @@ import { Affinity, conversations } from './affinity.ts';
 import { giveUp } from './answer.ts';
 import { Attempt } from './attempt.ts';
 import { rejected, type AttemptResult, type Breaker } from './breaker.ts';
-import type { AttemptListener, Failure } from './failure.ts';
+import { plainBody, type AttemptListener, type Failure } from './failure.ts';
 import { isOurKeyRefused, judge, type Judgement } from './judge.ts';
 import { Prelude } from './prelude.ts';
 import { backoff, longestWait, RetryBudget } from './retry.ts';
@@ -176,8 +176,8 @@ class Forward implements Exchange, AttemptListener {
     if (!this.#context.usageAdded) return false;
     if (failure.kind === 'error_event') return JSON.stringify(failure.error)?.includes('stream_options') ?? false;
     if (failure.kind !== 'reply') return false;
-    const { status, body } = failure.reply;
-    return (status === 400 || status === 422) && body !== null && body.includes('stream_options');
+    const { status } = failure.reply;
+    return (status === 400 || status === 422) && (plainBody(failure.reply)?.includes('stream_options') ?? false);
   }
 
   #askWithoutUsage(target: Target, now: number): void {

@@ -4,7 +4,7 @@ import { isStatus } from '../config/config.ts';
 import { describe } from '../platform/platform.ts';
 import { headerOf } from '../http/http.ts';
 import { errorStatus } from '../providers/providers.ts';
-import { isOwnFault, type ErrorEvent, type ErrorReply, type Failure } from './failure.ts';
+import { isOwnFault, plainBody, type ErrorEvent, type ErrorReply, type Failure, type Reply } from './failure.ts';
 import { defaultRest, retryAfter } from './retry.ts';
 import { errorIn } from './sse.ts';
 import type { AttemptResult, Rest } from './breaker.ts';
@@ -89,12 +89,12 @@ function unclear({ context, retry }: Circumstances): Judgement {
 
 function judgeReply(of: Circumstances, failure: ErrorReply): Judgement {
   const { target, now } = of;
-  const { head, body } = failure.reply;
+  const { head } = failure.reply;
   const status = failureStatus(failure, target, of.context);
   if (target.credential === 'own' && (status === 401 || status === 403)) return ownKeyRefused;
   // An answer that NewAPI has signed shows that it works; below 500 it is a verdict on the caller.
   const signed = isSigned(of, head);
-  const error = status >= 500 ? bodyError(body) : null;
+  const error = status >= 500 ? bodyError(failure.reply) : null;
   if (signed && (status < 500 || isFinal(error))) return final;
   const asked = status >= 500 || status === 429 ? retryAfter(head, now) : null;
   if (status === 429) return rateLimited(of, asked);
@@ -170,7 +170,7 @@ export function failureStatus(failure: ErrorReply | ErrorEvent, { name, provider
   // The default reads an error status alone: the body need not be parsed.
   if (sent >= 400 && provider.errorStatus === errorStatus) return sent;
   try {
-    const read = provider.errorStatus(failure.kind === 'reply' ? bodyError(failure.reply.body) : failure.error, sent);
+    const read = provider.errorStatus(failure.kind === 'reply' ? bodyError(failure.reply) : failure.error, sent);
     if (isStatus(read)) return read;
   } catch (error) {
     core.log.error({ target: name, function: 'errorStatus', error: describe(error) }, 'provider.failed');
@@ -179,7 +179,8 @@ export function failureStatus(failure: ErrorReply | ErrorEvent, { name, provider
 }
 
 /** The `error` of a JSON body, as NewAPI, OpenAI and Anthropic send it, else the whole document; null when it is no JSON. */
-function bodyError(body: Buffer | null): unknown {
+function bodyError(reply: Reply): unknown {
+  const body = plainBody(reply);
   if (body === null) return null;
   try {
     const answer: unknown = JSON.parse(body.toString());

@@ -249,6 +249,7 @@ describe('a stream is delivered live', () => {
   const [first, last] = (dialects['chat'] as Dialect).events(words).map((event) => JSON.stringify(event)) as [string, string];
   const forms: Readonly<Record<string, readonly [string, string]>> = {
     'events of LF': [`data: ${first}\n\n`, `data: ${last}\n\n`], 'events of CRLF': [`data: ${first}\r\n\r\n`, `data: ${last}\r\n\r\n`],
+    'events of CR': [`data: ${first}\r\r`, `data: ${last}\r\r`],
     'lines of JSON': [`${first}\n`, `${last}\n`], 'lines of JSON that end with CRLF': [`${first}\r\n`, `${last}\r\n`], 'an array': [`[${first},`, `${last}]`],
   };
   const types = ['text/event-stream', 'Text/Event-Stream', 'application/json', 'application/x-ndjson', 'text/plain; charset=utf-8', 'application/octet-stream', 'text/html', ''];
@@ -343,6 +344,28 @@ describe('stream_options that the gate has added', () => {
     refusal = '{"error":{"message":"model is wrong"}}';
     assert.equal((await ask(gate, chat, true)).text, refusal);
     assert.equal(asked.length, 4);
+  });
+});
+
+describe('a verdict of NewAPI', () => {
+  const verdicts: readonly (readonly [status: number, code: string])[] = [[503, 'model_not_found'], [500, 'insufficient_user_quota'], [403, 'access_denied']];
+
+  test('is read in every coding, and no other target is asked', async (t) => {
+    let nth = -1;
+    const cases = codings.flatMap(([coding, compress]) => verdicts.map(([status, code]) => [coding, status, compress(JSON.stringify({ error: { message: 'no', type: 'new_api_error', code } }))] as const));
+    const backup = await startUpstream(t, (_, res) => void res.end('{"backup":true}'));
+    const { gate } = await scene(t, (res) => {
+      if (nth < 0) return void res.writeHead(200, { 'Content-Type': 'application/json' }).end('{"choices":[]}');
+      const [coding, status, body] = cases[nth] as (typeof cases)[number];
+      res.writeHead(status, { 'Content-Type': 'application/json', 'X-Oneapi-Request-Id': 'one', ...(coding === '' ? {} : { 'Content-Encoding': coding }) }).end(body);
+    }, { llm: { backupProviders: [{ provider: 'openai', endpoint: `${backup.url}/v1`, apiKey: 'two' }] } });
+    const chat = dialects['chat'] as Dialect;
+    assert.equal((await ask(gate, chat, false)).status, 200);
+    for (const [coding, status, body] of cases) {
+      nth++;
+      const answer = await ask(gate, chat, false);
+      assert.deepEqual([answer.status, answer.body.equals(body)], [status, true], `${coding} ${status}`);
+    }
   });
 });
 
