@@ -164,7 +164,8 @@ describe('the receiver behind the gate', () => {
       const { gate, newapi } = await start(t, {}, { mode, rateLimit: { address: { limit: 1000 } } });
       const statuses = new Set<number>();
       for (const path of spellings) for (const method of ['POST', 'GET', 'PUT', 'DELETE', 'OPTIONS', 'HEAD']) statuses.add((await request(gate.url, { target: path, method, ...(method === 'POST' && { body: entry }) })).status);
-      assert.deepEqual([...statuses], [401]);
+      // Spellings that a receiver could read differently are refused with 400.
+      assert.deepEqual([...statuses].filter((status) => status !== 400), [401]);
       assert.equal(newapi.requests.length, 0);
       assert.equal(newapi.received.length, 0);
     });
