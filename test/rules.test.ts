@@ -28,19 +28,18 @@ it('runs on Node 24.9 or later', () => {
  */
 const plan: Readonly<Record<string, readonly string[]>> = {
   'cli.ts': ['cli'],
-  cli: ['server', 'admin', 'journal', 'record', 'registry', 'config', 'request', 'identity', 'platform', 'errors.ts'],
+  cli: ['server', 'admin', 'journal', 'record', 'redaction', 'registry', 'config', 'request', 'identity', 'platform', 'errors.ts'],
   'index.ts': ['server', 'gateway.ts', 'config', 'http', 'errors.ts'],
   server: ['gateway.ts', 'request', 'identity'],
-  'gateway.ts': ['chain.ts', 'wiring.ts', 'middlewares', 'admin', 'telemetry', 'config', 'request', 'platform'],
+  'gateway.ts': ['chain.ts', 'wiring.ts', 'middlewares', 'admin', 'telemetry', 'config', 'request', 'platform', 'redaction'],
   'chain.ts': ['middlewares'],
   'wiring.ts': ['middlewares', 'admin', 'sinks', 'journal', 'access-log', 'record', 'upstream', 'usage', 'limits', 'queue', 'registry', 'keys', 'telemetry', 'request', 'http', 'identity', 'platform'],
   middlewares: ['admin', 'record', 'upstream', 'limits', 'queue', 'registry', 'keys', 'telemetry', 'config', 'request', 'http', 'identity', 'platform', 'errors.ts'],
-  admin: ['journal', 'registry', 'keys', 'telemetry', 'config', 'request', 'http', 'identity', 'platform', 'errors.ts'],
+  admin: ['journal', 'redaction', 'registry', 'keys', 'telemetry', 'config', 'request', 'http', 'identity', 'platform', 'errors.ts'],
   sinks: ['record', 'telemetry', 'request', 'identity', 'platform', 'errors.ts'],
   journal: ['access-log', 'record', 'telemetry', 'config', 'request', 'identity', 'platform', 'errors.ts'],
   'access-log': ['record', 'redaction', 'request', 'platform'],
   record: ['redaction', 'keys', 'request', 'http', 'identity', 'platform', 'errors.ts'],
-  redaction: [],
   upstream: ['providers', 'usage', 'telemetry', 'config', 'request', 'http', 'identity', 'platform', 'errors.ts'],
   providers: [],
   usage: ['request', 'http'],
@@ -54,6 +53,7 @@ const plan: Readonly<Record<string, readonly string[]>> = {
   http: ['errors.ts'],
   identity: ['platform'],
   platform: [],
+  redaction: [],
   'errors.ts': [],
 };
 

@@ -1,6 +1,6 @@
 import { describe } from '../platform/platform.ts';
 import { accessLine } from './access-line.ts';
-import { type Batch, decode, type FromWorker, type LineOptions, type RawRecord, type RecordMemory, wipe } from '../record/record.ts';
+import { type Batch, decode, type FromWorker, type LineOptions, type RawRecord, type RecordMemory, wipe, type WorkerOptions } from '../record/record.ts';
 import { LogFile } from './log-file.ts';
 
 const utf8 = new TextEncoder();
@@ -16,9 +16,9 @@ export class AccessLineWriter {
   readonly #isShown: boolean;
   #reportedAt = Number.NEGATIVE_INFINITY;
 
-  /** @param options null when no lines are written. @param allowed names of query parameters whose values may be shown. */
-  constructor(options: LineOptions | null, allowed: readonly string[], send: (message: FromWorker) => void) {
-    this.#line = options === null ? null : accessLine(options.format, allowed);
+  /** @param options null when no lines are written. @param hidden configured secrets. @param queryAllow names of query parameters whose values may be shown. */
+  constructor(options: LineOptions | null, { queryAllow, hidden }: Pick<WorkerOptions, 'queryAllow' | 'hidden'>, send: (message: FromWorker) => void) {
+    this.#line = options === null ? null : accessLine(options.format, queryAllow, hidden);
     this.#file = options === null || options.file === false ? null : new LogFile(options.file, options);
     this.#isShown = options?.isShown ?? false;
     this.#send = send;

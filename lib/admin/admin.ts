@@ -7,6 +7,7 @@ import { Context, type GateRequest, ownRoute, type RequestHandler } from '../req
 import { describe } from '../platform/platform.ts';
 import { bearer, BearerGuard } from '../keys/keys.ts';
 import { HeimdallError } from '../errors.ts';
+import { printableJson } from '../redaction/redaction.ts';
 import { AddressSet, clientAddress } from '../identity/identity.ts';
 import { isJson, type Caller, type AdminServices, type Reply } from './call.ts';
 import { resourceFor, resources, type Resource } from './table.ts';
@@ -164,7 +165,7 @@ class Api implements Admin, AdminPaths {
 
 function send(context: Context, { status, body, head = [] }: Reply): void {
   if (body === undefined) return context.answer(status, [...head], '');
-  context.answer(status, ['Content-Type', 'application/json', ...head], JSON.stringify(body));
+  context.answer(status, ['Content-Type', 'application/json', ...head], printableJson(body));
 }
 
 /** The decoded segments of a path below a base, or null when the path is elsewhere or cannot be decoded. */

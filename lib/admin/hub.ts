@@ -2,6 +2,7 @@ import type { Config } from '../../types/config.d.ts';
 import { toSnake } from '../config/config.ts';
 import type { Context, Exchange, Finisher } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
+import { printableJson } from '../redaction/redaction.ts';
 import type { Level, Listener } from '../telemetry/telemetry.ts';
 
 /** Most events kept for readers that reconnect. */
@@ -39,7 +40,7 @@ export class Hub {
   }
 
   /** A finisher, in the gate's list only while there are readers. */
-  readonly #request = (context: Context): void => this.#broadcast(`event: request\ndata: ${JSON.stringify(summaryOf(context))}\n\n`);
+  readonly #request = (context: Context): void => this.#broadcast(`event: request\ndata: ${printableJson(summaryOf(context))}\n\n`);
 
   /**
    * Answers with the event stream. With `Last-Event-ID` it begins after that event, or with the oldest kept event.
@@ -130,7 +131,7 @@ class Reader implements Exchange {
 function dataOf(now: number, level: Level, fields: object, event: string): string {
   const time = new Date(now).toISOString();
   const named = Object.entries(fields).map(([name, value]): [string, unknown] => [toSnake(name), value]);
-  const text = JSON.stringify({ time, level, event, ...Object.fromEntries(named) });
+  const text = printableJson({ time, level, event, ...Object.fromEntries(named) });
   return text.length <= longestEvent ? text : JSON.stringify({ time, level, event, truncated: true });
 }
 

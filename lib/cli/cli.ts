@@ -2,6 +2,7 @@
 
 import { parseArgs } from 'node:util';
 import { suggestion } from '../config/config.ts';
+import { maskCredentials, printableLines } from '../redaction/redaction.ts';
 import { banCommands } from './bans.ts';
 import { check } from './check.ts';
 import { common, UsageError, type Command, type Invocation, type Output } from './command.ts';
@@ -40,7 +41,9 @@ const commands: readonly Command[] = [start, check, ...keyCommands, ...banComman
  * Runs the command that the arguments name.
  * @returns the exit code: 0 for success, 1 for a failure, 2 for wrong usage; null to keep the process running.
  */
-export async function main(args: readonly string[], output: Output): Promise<number | null> {
+export async function main(args: readonly string[], terminal: Output): Promise<number | null> {
+  // SECURITY: results may quote what callers sent, and errors what an operator typed.
+  const output: Output = { out: (text) => terminal.out(printableLines(text)), err: (text) => terminal.err(printableLines(maskCredentials(text))) };
   try {
     return await run(read(args, output));
   } catch (error) {

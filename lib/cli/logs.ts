@@ -3,9 +3,10 @@ import { DatabaseSync } from 'node:sqlite';
 import type { SqlRow, SqlValue } from '../../types/journal.d.ts';
 import { show } from '../config/config.ts';
 import { expectation } from '../errors.ts';
-import { csvLine, harmless, jsonLine, textOfCell, type Cell } from './record-format.ts';
+import { csvLine, jsonLine, textOfCell, type Cell } from './record-format.ts';
 import { balanceOf, countOf, filters, groups, groupsOf, measures, pageOf, SearchError, versionOf, type Query, type Wanted } from '../journal/journal.ts';
 import { recordColumns, recordOf } from '../record/record.ts';
+import { printable } from '../redaction/redaction.ts';
 import { textOf, UsageError, type Command, type Invocation, type Option, type Output } from './command.ts';
 import { table } from './table.ts';
 import { numberOf } from './values.ts';
@@ -167,7 +168,7 @@ function exportTo(db: DatabaseSync, invocation: Invocation, wanted: Wanted, path
   } finally {
     closeSync(file);
   }
-  invocation.output.err(`${process.stderr.isTTY ? '\n' : ''}${done} records in ${harmless(path)}\n`);
+  invocation.output.err(`${process.stderr.isTTY ? '\n' : ''}${done} records in ${printable(path)}\n`);
   return 0;
 }
 

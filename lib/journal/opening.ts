@@ -16,7 +16,7 @@ const maxDelay = 10_000;
  * required, it is tried again, and records are refused meanwhile; their access lines are still written.
  */
 export function startWriter(options: WorkerOptions, port: MessagePort, send: Send): void {
-  const lines = new AccessLineWriter(options.lines, options.queryAllow, send);
+  const lines = new AccessLineWriter(options.lines, options, send);
   const signer = signerOf(options.secret);
   const on = (opened: Opened): Writer => new Writer(options, opened, signer, lines, send, () => port.close());
   let writer: Writer | null = null;

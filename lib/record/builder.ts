@@ -99,7 +99,7 @@ export class RecordBuilder {
       tokens_reserved: raw.reserved, tokens_settled: raw.settled, tokens_released: raw.reserved === null ? null : raw.reserved - (raw.settled ?? 0), cost: raw.cost,
       bytes_in: raw.bytesIn, bytes_out: raw.bytesOut, source: raw.source, created_at: null, user_id: raw.userId,
       token_key: token?.mask ?? raw.tokenMask, token_id: tokenId, key_id: raw.key, session,
-      request_path: scrub(keptPath(mark === -1 ? raw.url : raw.url.slice(0, mark))), query: text(keptQuery(query, this.#options.queryAllow), maxLength.query),
+      request_path: keptPath(mark === -1 ? raw.url : raw.url.slice(0, mark), scrub), query: text(keptQuery(query, this.#options.queryAllow, scrub), maxLength.query),
       // The end of a long chain is the part that trusted hops wrote.
       real_ip: raw.ip, forwarded_for: text(raw.forwardedFor.slice(-maxLength.forwarded), maxLength.forwarded) ?? '',
       upstream_request_id: text(raw.upstreamRequestId, maxLength.name), ja4: text(raw.ja4, maxLength.name), country: raw.country,

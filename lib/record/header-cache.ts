@@ -1,6 +1,6 @@
 import { clientOf } from '../identity/identity.ts';
 import { InternedTexts, Variants } from '../platform/platform.ts';
-import { credentialsOf, headerOf, type Headers, type SecretScrubber, isSafe, keptHeaders, keptText, maxLength, masked, pathOf, withoutCredentials } from '../redaction/redaction.ts';
+import { carriersOf, credentialsOf, headerOf, type Headers, type SecretScrubber, isSafe, keptHeaders, keptText, maxLength, masked, pathOf, withoutCredentials } from '../redaction/redaction.ts';
 
 /** Facts read from the headers of a request that may be cached. */
 export interface HeaderFacts {
@@ -13,12 +13,9 @@ export interface HeaderFacts {
   readonly encoding: string | null;
   /** The safe headers as JSON; null when other headers are kept, or none. */
   readonly safe: string | null;
-  /** Positions of header values that may hold a credential, in the order of {@link carriers}. */
+  /** Positions of header values that may hold a credential, in the order of `carriersOf`. */
   readonly carriers: readonly number[];
 }
-
-/** Headers that carry a caller's credential to NewAPI or to other upstreams. */
-const carriers = ['authorization', 'x-api-key', 'x-goog-api-key', 'mj-api-secret', 'api-key', 'proxy-authorization'];
 
 const none: readonly never[] = [];
 
@@ -72,7 +69,7 @@ export class HeaderCache {
       type: headerOf(headers, 'content-type'),
       encoding: headerOf(headers, 'content-encoding'),
       safe: this.#keepsSafe && headers.length > 0 ? this.#scrub(keptHeaders(headers, 'safe')) : null,
-      carriers: carriers.map((name) => positionOf(headers, name)).filter((at) => at !== -1),
+      carriers: carriersOf(headers),
     };
   }
 
@@ -109,13 +106,4 @@ function isSame({ sent, referers }: CachedHeaders, headers: Headers): boolean {
   }
   for (const [at, path] of referers) if (pathOf(headers[at] as string) !== path) return false;
   return true;
-}
-
-/** Position of a header's value; -1 when the header is missing. */
-function positionOf(headers: Headers, lower: string): number {
-  for (let at = 0; at + 1 < headers.length; at += 2) {
-    const name = headers[at] as string;
-    if (name.length === lower.length && name.toLowerCase() === lower) return at + 1;
-  }
-  return -1;
 }

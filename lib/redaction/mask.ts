@@ -56,9 +56,54 @@ export function mask(text: string, hints: number = hintsOf(text)): string {
   if (may(hint.name)) out = withoutMembers(out);
   if (may(hint.shape) && beginning.test(out)) for (const shape of shapes) out = out.replace(shape, masked);
   if (may(hint.name)) out = out.replace(assignment, (whole: string, by: string, space: string, value: string) => (value.startsWith('[masked') ? whole : `${by}${space}${masked}`));
-  if (may(hint.scheme)) out = out.replace(scheme, (whole: string, name: string, value: string) => (/[A-Z0-9._+=~]/.test(value) || value.length > 24 ? name + masked : whole));
-  return may(hint.url) && out.includes('://') ? out.replace(userinfo, `://${masked}@`) : out;
+  if (may(hint.scheme)) out = withoutSchemes(out);
+  return may(hint.url) ? withoutUserinfo(out) : out;
 }
+
+/**
+ * Masks credentials by their form alone: keys, `Bearer …`, private keys and passwords in URLs. For texts of the gate itself, in
+ * which a name such as `secret:` is followed by an explanation.
+ */
+export function maskCredentials(text: string): string {
+  const hints = hintsOf(text);
+  if ((hints & (hint.shape | hint.scheme | hint.url | hint.pem)) === 0) return text;
+  let out = text.includes(pem) ? withoutPem(text) : text;
+  if (beginning.test(out)) for (const shape of shapes) out = out.replace(shape, masked);
+  return withoutUserinfo(withoutSchemes(out));
+}
+
+const withoutSchemes = (text: string): string => text.replace(scheme, (whole: string, name: string, value: string) => (/[A-Z0-9._+=~]/.test(value) || value.length > 24 ? name + masked : whole));
+const withoutUserinfo = (text: string): string => (text.includes('://') ? text.replace(userinfo, `://${masked}@`) : text);
+
+/** Times a text may be percent-encoded that is looked into. */
+const maxEncodings = 3;
+
+/**
+ * Masks credentials in a path, a query or a URL, also percent-encoded ones.
+ * @param more masks further secrets.
+ */
+export function maskUrl(text: string, more: (text: string) => string = (same) => same): string {
+  const plain = more(mask(text));
+  let decoded = text;
+  for (let times = 0; times < maxEncodings && decoded.includes('%'); times++) {
+    const next = percentDecoded(decoded);
+    if (next === decoded) break;
+    decoded = next;
+    const shown = more(mask(decoded));
+    if (shown !== decoded) return shown;
+  }
+  return plain;
+}
+
+/** Decodes a text until nothing is encoded any more, at most three times. */
+export function decodedFully(text: string): string {
+  let decoded = text;
+  for (let times = 0; times < maxEncodings && decoded.includes('%'); times++) decoded = percentDecoded(decoded);
+  return decoded;
+}
+
+/** Decodes what can be decoded. A byte that is no UTF-8 becomes U+FFFD. */
+const percentDecoded = (text: string): string => text.replace(/(?:%[0-9a-fA-F]{2})+/g, (run) => Buffer.from(run.replaceAll('%', ''), 'hex').toString('utf8'));
 
 /** Replaces base64 data, such as pictures, by its length. */
 export function withoutData(text: string): string {

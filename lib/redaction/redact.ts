@@ -1,4 +1,4 @@
-import { mask, masked, readable, withoutData, withoutLastWord } from './mask.ts';
+import { decodedFully, mask, masked, maskUrl, readable, withoutData, withoutLastWord } from './mask.ts';
 import { hint, hintsIn } from './secret-hints.ts';
 import { textOfStream } from './stream-text.ts';
 
@@ -47,10 +47,10 @@ export function keptHeaders(headers: Headers, mode: 'safe' | 'all'): string {
 
 const shown = (name: string, value: string): string => (name === 'referer' ? pathOf(value) : value.slice(0, maxLength.value));
 
-/** The path of a `Referer`, without user, host and query. */
+/** The path of a `Referer`, without user, host and query. It is decoded, so that no secret hides in an encoding. */
 export function pathOf(url: string): string {
   const path = url.replace(/^[a-z][a-z\d+.-]{0,32}:\/\/[^/?#]*/i, '');
-  return (/^[^?#]*/.exec(path)?.[0] ?? '').slice(0, maxLength.value);
+  return decodedFully(/^[^?#]*/.exec(path)?.[0] ?? '').slice(0, maxLength.value);
 }
 
 /** @returns the first value of a header, or null. */
@@ -84,7 +84,7 @@ export function keptCookies(pairs: readonly (readonly [string, string])[], hash:
 }
 
 /** A query with its names, and with the values of allowed names. A parameter without `=` may itself be a value: only a short word is kept. */
-export function keptQuery(query: string, allowed: readonly string[]): string | null {
+export function keptQuery(query: string, allowed: readonly string[], more?: (text: string) => string): string | null {
   if (query === '') return null;
   const kept = query.split('&', maxNames).map((pair) => {
     const equals = pair.indexOf('=');
@@ -92,13 +92,13 @@ export function keptQuery(query: string, allowed: readonly string[]): string | n
     if (!plainName.test(name) || (equals === -1 && name.length > 16)) return '…';
     return equals !== -1 && allowed.includes(name) ? pair.slice(0, maxLength.value) : name;
   });
-  return mask(kept.join('&').slice(0, maxLength.query));
+  return maskUrl(kept.join('&').slice(0, maxLength.query), more);
 }
 
 /** A path without authority, masked and bounded. */
-export function keptPath(path: string): string {
+export function keptPath(path: string, more?: (text: string) => string): string {
   const local = path[0] === '/' ? path : path.replace(/^(?:[a-z][a-z\d+.-]{0,32}:\/\/)?[^/?#]*/i, '');
-  return mask(local.slice(0, maxLength.path));
+  return maskUrl(local.slice(0, maxLength.path), more);
 }
 
 /** A text of a header or a field, bounded and masked. */

@@ -1,5 +1,6 @@
 // Masks secrets in every text that leaves the process: records, access lines, events, errors, answers and exports.
 
-export { masked } from './mask.ts';
+export { cleanFields, printable, printableJson, printableLines } from './display.ts';
+export { mask, maskCredentials, masked, maskUrl } from './mask.ts';
 export { cookiesOf, headerOf, isSafe, keptBody, keptCookies, keptHeaders, keptPath, keptQuery, keptText, maxLength, pathOf, type Headers } from './redact.ts';
-export { credentialsOf, secretScrubber, withoutCredentials, type SecretScrubber } from './scrub.ts';
+export { carriersOf, credentialsOf, secretScrubber, withoutCredentials, type SecretScrubber } from './scrub.ts';

@@ -36,6 +36,21 @@ export function withoutCredentials(text: string, credentials: readonly string[])
   return out;
 }
 
+/** Headers that carry a caller's credential to NewAPI or to other upstreams. */
+const carriers = ['authorization', 'x-api-key', 'x-goog-api-key', 'mj-api-secret', 'api-key', 'proxy-authorization'];
+
+/** Positions of the header values that may hold a credential. */
+export const carriersOf = (headers: Headers): readonly number[] => carriers.map((name) => positionOf(headers, name)).filter((at) => at !== -1);
+
+/** Position of a header's value; -1 when the header is missing. */
+function positionOf(headers: Headers, lower: string): number {
+  for (let at = 0; at + 1 < headers.length; at += 2) {
+    const name = headers[at] as string;
+    if (name.length === lower.length && name.toLowerCase() === lower) return at + 1;
+  }
+  return -1;
+}
+
 /**
  * The caller's credentials in headers, subprotocols and query.
  * @param carriers positions of header values that may hold one.

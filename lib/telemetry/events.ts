@@ -110,9 +110,13 @@ export type Level = keyof Logger;
 /** Called with every event, whatever `logging.level` is. */
 export type Listener = (level: Level, fields: object, event: string) => void;
 
-/** A log that also calls listeners. @param listeners read at every event, so that one may be added later. */
-export function tee(log: Logger, listeners: readonly Listener[]): Logger {
-  const at = (level: Level) => (fields: object, event: string): void => {
+/**
+ * A log that also calls listeners.
+ * @param listeners read at every event, so that one may be added later. @param clean masks the fields of an event.
+ */
+export function tee(log: Logger, listeners: readonly Listener[], clean: (fields: object) => object): Logger {
+  const at = (level: Level) => (sent: object, event: string): void => {
+    const fields = clean(sent);
     for (const listener of listeners) listener(level, fields, event);
     log[level](fields, event);
   };

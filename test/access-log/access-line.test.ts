@@ -38,7 +38,7 @@ function lineOf(context: Context, { format = 'json', queryAllow = [] }: Shown = 
   assert.ok(encode(segment, context, 'record', Infinity));
   const [raw, ...more] = [...decode(segment.content)];
   assert.deepEqual([raw === null, more], [false, []]);
-  return accessLine(format, queryAllow)(raw as RawRecord);
+  return accessLine(format, queryAllow, [])(raw as RawRecord);
 }
 
 const json = (context: Context, shown: Shown = {}): Record<string, unknown> => JSON.parse(lineOf(context, shown)) as Record<string, unknown>;

@@ -19,7 +19,7 @@ function unplaced(...ids: readonly string[]): RecordMemory {
 function lines(format: 'json' | null, isShown = true): { readonly lines: AccessLineWriter; said(): unknown[] } {
   const told: FromWorker[] = [];
   const ids = (bytes: Uint8Array): string[] => Buffer.from(bytes).toString().split('\n').slice(0, -1).map((line) => (JSON.parse(line) as { id: string }).id.slice(-1));
-  return { lines: new AccessLineWriter(format === null ? null : { format, file: false, maxSize: 1024, maxFiles: 1, isShown }, [], (message) => told.push(message)), said: () => told.map((message) => (message.kind === 'lines' ? [message.seq, message.bytes && ids(message.bytes)] : message)) };
+  return { lines: new AccessLineWriter(format === null ? null : { format, file: false, maxSize: 1024, maxFiles: 1, isShown }, { queryAllow: [], hidden: [] }, (message) => told.push(message)), said: () => told.map((message) => (message.kind === 'lines' ? [message.seq, message.bytes && ids(message.bytes)] : message)) };
 }
 
 describe('the access lines of a batch', () => {

@@ -111,7 +111,7 @@ it('a file that cannot be written is told of once, holds nothing back, and takes
   const path = at(t);
   mkdirSync(path, { recursive: true });
   const told: FromWorker[] = [];
-  const lines = new AccessLineWriter({ format: 'json', file: path, isShown: true, ...large }, [], (message) => told.push(message));
+  const lines = new AccessLineWriter({ format: 'json', file: path, isShown: true, ...large }, { queryAllow: [], hidden: [] }, (message) => told.push(message));
   const segment = new Segment();
   put(segment, { kind: 'line', id: '01890a5d-ac96-774b-bcce-000000000001', url: '/x' });
   const line = (seq: number): void => void lines.writeEarly(segment.message(seq, 0, []));

@@ -105,7 +105,7 @@ export async function startAdmin(t: TestContext, config: ConfigInput = {}, { clo
   const hub = new Hub(clock.now());
   const resolved = resolveConfig({ ...config, admin: { token, ...config.admin } }, {});
   const core = {
-    config: resolved, log: tee(log, hub.listeners(clock.now, resolved)), clock, observe: false, draining: false, closed: false,
+    config: resolved, log: tee(log, hub.listeners(clock.now, resolved), (fields) => fields), clock, observe: false, draining: false, closed: false,
     inFlight: new InFlight(resolved, clock),
     connections: null, heads: { every: [], own: [], proxied: [] }, finishers: [],
   } as Core;

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { csvLine, harmless, jsonLine, textOfCell } from '../../lib/cli/record-format.ts';
+import { csvLine, jsonLine, textOfCell } from '../../lib/cli/record-format.ts';
+import { printable } from '../../lib/redaction/redaction.ts';
 
 describe('what is shown', () => {
   it('holds nothing a terminal would obey', () => {
-    assert.equal(harmless('a\u001b[31mred\u0007\u009b2J\r\n\u202e'), 'a\\u001b[31mred\\u0007\\u009b2J\\u000d\\u000a\\u202e');
-    assert.equal(harmless('Grüße 世界 🎉'), 'Grüße 世界 🎉');
+    assert.equal(printable('a\u001b[31mred\u0007\u009b2J\r\n\u202e'), 'a\\u001b[31mred\\u0007\\u009b2J\\u000d\\u000a\\u202e');
+    assert.equal(printable('Grüße 世界 🎉'), 'Grüße 世界 🎉');
     assert.equal(textOfCell(['a', 'b']), 'a b');
     assert.deepEqual([null, undefined, 0, false].map((cell) => textOfCell(cell)), ['', '', '0', 'false']);
   });
