@@ -74,7 +74,7 @@ export function wire(core: Core, hub: Hub, sinks: readonly Sink[], proxies: Outb
     routeOf: upstream.routeOf, routes: upstream.routes, rows: upstream.rows, routeHealth: upstream.routeHealth, carry: upstream.carry, price: upstream.price,
     forward: recorded.admit(upstream.forward),
     identify, keys, jwt, verified, registry, redis, limits, queue, bodies, resources, metrics, ready,
-    inspector: new BodyInspector(config.server.bufferBodyBytes),
+    inspector: new BodyInspector(config.server.bufferBodyBytes, upstream.targets.some(({ credential }) => credential === 'own')),
     admin: admin.paths,
     record: recorded.record, tap: recorded.tap, journal: recorded.journal, ingestion: recorded.ingestion,
   };

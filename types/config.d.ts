@@ -197,6 +197,8 @@ export interface LlmConfig {
   readonly timeouts: LlmTimeouts;
   /** Answer of a client that has left: cancel ends it at once, finish reads it on without the client and counts the usage that the provider bills. Such an answer keeps its slot, is read for at most 5m and 32MB, and they have at most a quarter of queue.concurrency, one caller an eighth of that. Cancel or finish; default cancel. */
   readonly onClientAbort: 'cancel' | 'finish';
+  /** Request bodies with a Content-Encoding: auto sends them decoded to targets that cannot read the coding, at most server.buffer_body_bytes large. NewAPI reads gzip and br, other targets none. off sends every body as received. Auto or off; default auto. */
+  readonly decodeRequestBodies: 'auto' | 'off';
   /** Wait after which a stream without an answer starts with its head and SSE comments, so that a CDN does not close the connection. A duration above 0, at most 24d, or off; default off. */
   readonly streamPreludeAfter: number | null;
   /** Silence after which an SSE comment is sent within a stream, repeatedly, so that no proxy closes the connection. A duration above 0, at most 24d, or off; default off. */
@@ -830,6 +832,8 @@ export interface LlmInput {
   readonly timeouts?: LlmTimeoutsInput | undefined;
   /** Answer of a client that has left: cancel ends it at once, finish reads it on without the client and counts the usage that the provider bills. Such an answer keeps its slot, is read for at most 5m and 32MB, and they have at most a quarter of queue.concurrency, one caller an eighth of that. Cancel or finish; default cancel. */
   readonly onClientAbort?: 'cancel' | 'finish' | undefined;
+  /** Request bodies with a Content-Encoding: auto sends them decoded to targets that cannot read the coding, at most server.buffer_body_bytes large. NewAPI reads gzip and br, other targets none. off sends every body as received. Auto or off; default auto. */
+  readonly decodeRequestBodies?: 'auto' | 'off' | undefined;
   /** Wait after which a stream without an answer starts with its head and SSE comments, so that a CDN does not close the connection. A duration above 0, at most 24d, or off; default off. */
   readonly streamPreludeAfter?: number | string | false | null | undefined;
   /** Silence after which an SSE comment is sent within a stream, repeatedly, so that no proxy closes the connection. A duration above 0, at most 24d, or off; default off. */

@@ -88,6 +88,11 @@ export const llm = section('LlmConfig', 'Targets of model routes', {
     'cancel',
     'Answer of a client that has left: cancel ends it at once, finish reads it on without the client and counts the usage that the provider bills. Such an answer keeps its slot, is read for at most 5m and 32MB, and they have at most a quarter of queue.concurrency, one caller an eighth of that',
   ),
+  decodeRequestBodies: key(
+    choice(['auto', 'off']),
+    'auto',
+    'Request bodies with a Content-Encoding: auto sends them decoded to targets that cannot read the coding, at most server.buffer_body_bytes large. NewAPI reads gzip and br, other targets none. off sends every body as received',
+  ),
   streamPreludeAfter: key(
     orOff(duration('15s')),
     null,

@@ -5,4 +5,4 @@ export { BodyDecoder, decoded } from './content-coding.ts';
 export { codingsOf, headerOf, headProblem, mediaTypeOf, withoutField } from './head.ts';
 export { encodePath, readPath, type RequestPath } from './path.ts';
 export { endOfValue, skipSpace } from './json-scan.ts';
-export { BodyInspector, bodyTaken, keepRawBody, readBody } from './request-body.ts';
+export { BodyInspector, bodyTaken, type BodyReading, keepRawBody, readBody } from './request-body.ts';

@@ -6,6 +6,8 @@ export interface Members {
   readonly stream: boolean;
   /** Most tokens of one completion; the largest where several members bound it, null where none does. */
   readonly maxTokens: number | null;
+  /** A member that bounds tokens is -1; null otherwise. */
+  readonly unbounded: string | null;
   /** Completions asked for: `n` or `best_of`, at least 1. */
   readonly choices: number;
   /** A control key occurs twice or in other letters, so parsers differ in how they read the body. */
@@ -57,6 +59,7 @@ class Found implements Members {
   modelSpan: readonly [number, number] | null = null;
   stream = false;
   maxTokens: number | null = null;
+  unbounded: string | null = null;
   choices = 1;
   ambiguous = false;
   wrong: WrongMember | null = null;
@@ -198,11 +201,15 @@ function readControl(found: Found, key: string, body: Buffer, from: number, to: 
   else if (name === 'n' || name === 'best_of') found.choices = Math.max(found.choices, countIn(body, from, to) ?? 1);
   else if (bounds.includes(name) && !isNull) {
     const count = countIn(body, from, to);
-    if (count === null || count > maxTokenBound) found.wrong = { field: name, expected: `a positive whole number of at most ${maxTokenBound}`, got: kindOf(body, from, to) };
+    if (isUnbounded(body, from, to)) found.unbounded ??= name;
+    else if (count === null || count > maxTokenBound) found.wrong = { field: name, expected: `a positive whole number of at most ${maxTokenBound}`, got: kindOf(body, from, to) };
     // 0 is no bound: NewAPI reads it as an absent member.
     else if (count > 0) found.maxTokens = Math.max(found.maxTokens ?? 0, count);
   }
 }
+
+/** `-1`, which some servers read as no bound. */
+const isUnbounded = (body: Buffer, from: number, to: number): boolean => to - from === 2 && body[from] === 0x2d && body[from + 1] === 0x31;
 
 /** A whole number of at least 0 in any spelling (`1.0`, `1e3`), or null. */
 function countIn(body: Buffer, from: number, to: number): number | null {

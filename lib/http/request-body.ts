@@ -31,39 +31,66 @@ export interface BodySource {
 /** What a body asks for. */
 export interface BodyReading {
   readonly model: string | null;
-  /** Byte offsets of the model's JSON string in the bytes that are sent, quotes included. */
+  /** Byte offsets of the model's JSON string in the decoded body, quotes included. */
   readonly modelSpan: readonly [number, number] | null;
   readonly stream: boolean;
   /** Most completion tokens of all choices together; null when the body names no bound. */
   readonly maxTokens: number | null;
   /** Parsers may differ in what the body asks for. */
   readonly ambiguous: boolean;
+  /** The decoded body of one that came with a coding, or null. */
+  readonly decoded: Buffer | null;
   /** An error for a body that no upstream accepts, or null. */
   readonly problem: HeimdallError | null;
 }
 
-const unread: BodyReading = { model: null, modelSpan: null, stream: false, maxTokens: null, ambiguous: false, problem: null };
+const unread: BodyReading = { model: null, modelSpan: null, stream: false, maxTokens: null, ambiguous: false, decoded: null, problem: null };
+
+/** More codings, one upon the other, are no honest use. */
+const mostCodings = 4;
 
 /**
  * Reads the facts that the gate needs from the body of a model route, and finds bodies that no upstream accepts. The body
- * itself is sent as it came, compressed or not.
+ * itself is not changed.
  */
 export class BodyInspector {
   readonly #decompressor = new Decompressor();
   readonly #limit: number;
+  readonly #acceptsUnbounded: boolean;
 
-  /** @param limit most bytes of a decompressed body (`server.buffer_body_bytes`). */
-  constructor(limit: number) {
+  /**
+   * @param limit most bytes of a decompressed body (`server.buffer_body_bytes`).
+   * @param acceptsUnbounded whether a token bound of -1 is accepted: some servers read it as no bound, NewAPI refuses it.
+   */
+  constructor(limit: number, acceptsUnbounded = false) {
     this.#limit = limit;
+    this.#acceptsUnbounded = acceptsUnbounded;
   }
 
   /** Calls `done` at once, or later for a body that has to be decompressed. */
   inspect(source: BodySource, done: (reading: BodyReading) => void): void {
-    if (source.encoding === '') return done(read(source, source.bytes));
-    const name = source.encoding.trim().toLowerCase();
-    if (name === '' || name === 'identity') return done(read(source, source.bytes));
-    if (!canDecompress(name)) return done(unknownCoding(source));
-    this.#decompressor.decompress(source.bytes, name, this.#limit, (result) => done(this.#decompressed(source, result)));
+    if (source.encoding === '') return done(this.#read(source, source.bytes));
+    const codings = requestCodings(source.encoding);
+    if (codings.length === 0) return done(this.#read(source, source.bytes));
+    if (codings.length > mostCodings || !codings.every(canDecompress)) return done(this.#unknownCoding(source));
+    this.#decompressor.decompress(source.bytes, codings, this.#limit, (result) => done(this.#decompressed(source, result)));
+  }
+
+  #read({ type, api, isForm }: BodySource, bytes: Buffer): BodyReading {
+    if (isForm && /^multipart\//i.test(type.trim())) {
+      const form = readForm(bytes, type);
+      return form === null ? { ...unread, ambiguous: true, problem: unclearForm() } : { ...unread, model: form.model };
+    }
+    const members = scanMembers(bytes, bounds[api] ?? none);
+    if (members === null) return { ...unread, problem: notJson(bytes) };
+    const { model, modelSpan, stream, maxTokens, choices, ambiguous, unbounded } = members;
+    const wrong = members.wrong ?? (unbounded === null || this.#acceptsUnbounded ? null : { field: unbounded, expected: 'a positive whole number', got: '-1' });
+    return { model, modelSpan, stream, maxTokens: maxTokens === null ? null : maxTokens * choices, ambiguous, decoded: null, problem: wrong === null ? null : wrongMember(wrong) };
+  }
+
+  /** Plain JSON under the name of an unknown coding can be read. Otherwise it is unknown what the body asks for. */
+  #unknownCoding(source: BodySource): BodyReading {
+    return looksPlain(source.bytes) ? this.#read(source, source.bytes) : { ...unread, ambiguous: true };
   }
 
   #decompressed(source: BodySource, result: Decompressed): BodyReading {
@@ -72,34 +99,20 @@ export class BodyInspector {
         return { ...unread, problem: new HeimdallError('body_too_large', { message: `body: expected at most ${this.#limit} bytes when decompressed (server.buffer_body_bytes), and a compression ratio of at most 200.` }) };
       case 'broken':
         // NewAPI reads the bytes as they are where it does not know the coding.
-        return read(source, source.bytes);
+        return this.#read(source, source.bytes);
       case 'bytes': {
-        const reading = read(source, result.bytes);
-        // Offsets refer to the bytes that are sent.
-        return { ...reading, modelSpan: null, ambiguous: reading.ambiguous || looksPlain(source.bytes) };
+        const reading = this.#read(source, result.bytes);
+        return { ...reading, decoded: result.bytes, ambiguous: reading.ambiguous || looksPlain(source.bytes) };
       }
     }
   }
 }
 
-/** Plain JSON under the name of a coding can be read. Otherwise it is unknown what the body asks for. */
-function unknownCoding(source: BodySource): BodyReading {
-  return looksPlain(source.bytes) ? read(source, source.bytes) : { ...unread, ambiguous: true };
-}
+/** The codings of a `Content-Encoding`, in lower case and without `identity`. */
+const requestCodings = (encoding: string): string[] => encoding.toLowerCase().split(',').map((name) => name.trim()).filter((name) => name !== '' && name !== 'identity');
 
 /** Whether the bytes are JSON without any decoding: some upstreams ignore a coding that they do not know. */
 const looksPlain = (bytes: Buffer): boolean => scanMembers(bytes, none) !== null;
-
-function read({ type, api, isForm }: BodySource, bytes: Buffer): BodyReading {
-  if (isForm && /^multipart\//i.test(type.trim())) {
-    const form = readForm(bytes, type);
-    return form === null ? { ...unread, ambiguous: true, problem: unclearForm() } : { ...unread, model: form.model };
-  }
-  const members = scanMembers(bytes, bounds[api] ?? none);
-  if (members === null) return { ...unread, problem: notJson(bytes) };
-  const { model, modelSpan, stream, maxTokens, choices, ambiguous, wrong } = members;
-  return { model, modelSpan, stream, maxTokens: maxTokens === null ? null : maxTokens * choices, ambiguous, problem: wrong === null ? null : wrongMember(wrong) };
-}
 
 const wrongMember = ({ field, expected, got }: WrongMember): HeimdallError => new HeimdallError('invalid_value', { field, message: `${field}: expected ${expected}, got ${got}.` });
 

@@ -301,7 +301,7 @@ const billion = 1_000_000_000;
 const mostAmount = 2 ** 50;
 
 /** Estimates the tokens of a request. On carried routes, where the body is not read, Gemini's are estimated by their length and all others are 0. */
-function estimateOf({ route, maxTokens, path, req, body, bodyStream }: Context, costs: CostEstimator): Estimate {
+function estimateOf({ route, maxTokens, path, req, body, decodedBody, bodyStream }: Context, costs: CostEstimator): Estimate {
   const length = Number(req.headers['content-length'] ?? 0);
   if (route.class !== 'model') {
     // Gemini's own API writes text too, by `:generateContent` and `:streamGenerateContent`.
@@ -312,6 +312,7 @@ function estimateOf({ route, maxTokens, path, req, body, bodyStream }: Context, 
   if (bodyStream !== null) prompt = Math.ceil(length / mediaBytes);
   else if (body !== null && route.body === 'form') prompt = Math.ceil(body.length / mediaBytes);
   // Compressed text is about a quarter of its size, and a token about four bytes.
+  else if (decodedBody !== null) prompt = costs.tokens(decodedBody);
   else if (body !== null) prompt = (req.headers['content-encoding'] ?? '') === '' ? costs.tokens(body) : body.length;
   return { prompt, declared: maxTokens, guess: writing.has(route.api) ? guessedCompletion : 0 };
 }

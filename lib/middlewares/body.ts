@@ -1,7 +1,7 @@
 import { Transform } from 'node:stream';
 import type { Context, Core, Next } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import { bodyTaken, ChunkCollector, CompactBody } from '../http/http.ts';
+import { bodyTaken, ChunkCollector, CompactBody, type BodyReading } from '../http/http.ts';
 import type { Deps, Middleware } from './middleware.ts';
 
 /** Reads the body of model routes, within limits. Bodies of other routes, and of unauthenticated callers, are not buffered. */
@@ -130,7 +130,7 @@ function inspect(context: Context, bytes: Buffer, deps: Deps, next: Next): void 
     if (context.finished || context.res.headersSent) return;
     const { problem } = reading;
     context.model = reading.model;
-    context.modelSpan = reading.modelSpan;
+    if (!keepDecoded(context, reading, deps)) return;
     context.stream = reading.stream;
     context.maxTokens = reading.maxTokens;
     context.bodyAmbiguous = reading.ambiguous;
@@ -138,6 +138,27 @@ function inspect(context: Context, bytes: Buffer, deps: Deps, next: Next): void 
     if (context.key === null) next();
     else checkModel(context, deps, next);
   });
+}
+
+/** Values of `Content-Encoding` with which NewAPI reads a body. */
+const newapiReads: ReadonlySet<string> = new Set(['gzip', 'br']);
+
+/**
+ * Keeps the decoded body, where a target may get it in place of the received one.
+ * @returns false when the memory for it is refused, and the request with it.
+ */
+function keepDecoded(context: Context, { decoded, modelSpan }: BodyReading, deps: Deps): boolean {
+  if (decoded === null) {
+    context.modelSpan = modelSpan;
+    return true;
+  }
+  // Offsets in the decoded body are of no use for the received one.
+  if (context.core.config.llm.decodeRequestBodies === 'off') return true;
+  if (!deps.bodies.take(context, decoded.length)) return false;
+  context.modelSpan = modelSpan;
+  context.decodedBody = decoded;
+  context.sendsDecoded = !newapiReads.has(context.headers['content-encoding'] ?? '');
+  return true;
 }
 
 /** With `mode: observe` the upstream judges the body; a body that would exhaust memory is refused all the same. */

@@ -164,7 +164,12 @@ export class Context implements RequestInfo {
   /** The credential is proved: by the gate, or by an earlier answer of NewAPI. */
   verified = false;
 
+  /** The body as received. */
   body: Buffer | null = null;
+  /** The decoded body of one with a coding, where it may be sent in place of `body`; else null. */
+  decodedBody: Buffer | null = null;
+  /** No receiver reads the coding of `body`, so that `decodedBody` is sent to each. */
+  sendsDecoded = false;
   /** A body larger than `server.buffer_body_bytes`: it streams, and cannot be sent again. */
   bodyStream: Readable | null = null;
   /** Bytes of the body that count against `server.max_inflight_bytes`. */
@@ -172,7 +177,7 @@ export class Context implements RequestInfo {
   /** Milliseconds spent waiting for the caller's body. */
   bodyWait = 0;
   model: string | null = null;
-  /** Byte offsets of the model's JSON string in `body`, quotes included. */
+  /** Byte offsets of the model's JSON string in `decodedBody`, else in `body`, quotes included. */
   modelSpan: readonly [number, number] | null = null;
   stream = false;
   /** The most completion tokens that the body asks for, of all its choices together; null without a bound. */
@@ -422,7 +427,7 @@ export class Context implements RequestInfo {
         this.#unfinished(error);
       }
     }
-    this.body = null;
+    this.body = this.decodedBody = null;
   }
 
   /** A finisher that fails does not keep the others from running. */

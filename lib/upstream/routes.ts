@@ -36,6 +36,7 @@ const table: readonly Row[] = [
   ['GET', '/v1/videos/:id/content', { ...task, ...open }],
   ['*', '/v1beta/*', { ...task, errors: 'gemini' }],
   ['POST', '/v1/models/*', { ...task, errors: 'gemini' }],
+  ['*', '/v1/messages/*', { ...task, errors: 'claude' }],
   ['*', '/v1/*', { ...task, errors: 'openai' }],
 
   ['*', '/api/stripe/webhook', webhook],

@@ -5,6 +5,7 @@ import type { ProbeView } from '../../types/target.d.ts';
 import type { Context, Core } from '../request/request.ts';
 import { show } from '../config/config.ts';
 import { ConfigError, expectation } from '../errors.ts';
+import { withoutField } from '../http/http.ts';
 import { describe, type OutboundProxy } from '../platform/platform.ts';
 import { providerOf, type WholeProvider } from '../providers/providers.ts';
 import { anonymousQuery, callerHeaders, outgoingCredential, ownHeaders, queryFor } from './headers.ts';
@@ -188,12 +189,14 @@ export function requestFor(target: Target, context: Context): Dispatcher.Dispatc
   const headers = caller ? callerHeaders(context, target.sentHost) : ownHeaders(context, target.sentHost ?? req.headers.host ?? target.host, credentialFor(target, context));
   const length = req.headers['content-length'];
   if (bodyStream !== null && length !== undefined) headers.push('Content-Length', length);
+  const decoded = context.decodedBody !== null && needsDecoded(target, context);
+  if (decoded) withoutField(headers, 'content-encoding');
   return {
     // The endpoint ends with the version, so the path's own is left out.
     path: target.base + wirePath.slice(3) + (caller ? queryFor(context) : anonymousQuery(query)),
     method: (req.method ?? 'GET') as Dispatcher.HttpMethod,
     headers,
-    body: bodyStream ?? bodyFor(target, context),
+    body: bodyStream ?? bodyFor(target, context, decoded ? context.decodedBody : context.body),
   };
 }
 
@@ -212,17 +215,24 @@ function credentialFor({ name, key, provider }: Target, { core, route }: Context
  * The caller's bytes, with two exceptions: the name of the model where this target knows it by another name, and a request for
  * usage where limits count it and the caller has not asked for it.
  */
-function bodyFor(target: Target, context: Context): Buffer | null {
+function bodyFor(target: Target, context: Context, sent: Buffer | null): Buffer | null {
   const { modelSpan } = context;
-  let { body } = context;
+  let body = sent;
   const model = targetModel(target, context);
   if (body !== null && modelSpan !== null && model !== context.model) {
     body = Buffer.concat([body.subarray(0, modelSpan[0]), Buffer.from(JSON.stringify(model)), body.subarray(modelSpan[1])]);
   }
-  const asking = body !== null && context.measured && !context.usageRefused && context.stream && reports.has(context.route.api) ? withUsage(body) : null;
+  const asking = body !== null && asksForUsage(context) ? withUsage(body) : null;
   context.usageAdded = asking !== null;
   return asking ?? body;
 }
+
+/** Whether a target gets the decoded body: it does not read the coding, or the body is changed for it. */
+function needsDecoded(target: Target, context: Context): boolean {
+  return context.sendsDecoded || target.credential === 'own' || targetModel(target, context) !== context.model || asksForUsage(context);
+}
+
+const asksForUsage = ({ measured, usageRefused, stream, route }: Context): boolean => measured && !usageRefused && stream && reports.has(route.api);
 
 /** Routes whose streams report usage only when asked. */
 const reports: ReadonlySet<string> = new Set(['/v1/chat/completions', '/v1/completions']);

@@ -13,7 +13,7 @@ const packers: Readonly<Record<string, (bytes: Uint8Array) => Buffer>> = {
 };
 
 const decompressor = new Decompressor();
-const inflate = (compressed: Buffer, coding: string, limit = 10_000_000): Promise<Decompressed> => new Promise((resolve) => decompressor.decompress(compressed, coding, limit, resolve));
+const inflate = (compressed: Buffer, coding: string, limit = 10_000_000): Promise<Decompressed> => new Promise((resolve) => decompressor.decompress(compressed, coding.split(','), limit, resolve));
 
 describe('the decompressor', () => {
   it('knows its codings and no others', () => {

@@ -36,6 +36,7 @@ const table: readonly Row[] = [
   ['GET /v1/videos/42', '/v1/*', 'task openai credential'],
   ['POST /v1/videos', '/v1/*', 'task openai credential'],
   ['POST /v1/videos/42/content', '/v1/*', 'task openai credential'],
+  ['POST /v1/messages/count_tokens', '/v1/messages/*', 'task claude credential'],
   ['POST /v1/edits', '/v1/*', 'task openai credential'],
   ['POST /v1/responses/compact', '/v1/*', 'task openai credential'],
   ['POST /v1/engines/x/embeddings', '/v1/*', 'task openai credential'],
