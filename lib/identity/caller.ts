@@ -46,13 +46,6 @@ export function credentialOf(headers: IncomingHttpHeaders, path: string, query: 
   return value === null ? null : { value, carrier };
 }
 
-/** Everything in a request that may be a credential, whatever the path. */
-export function carriersOf(headers: IncomingHttpHeaders, query: string): string[] {
-  const named = [headers.authorization, headers['x-api-key'], headers['x-goog-api-key'], headers['mj-api-secret']].flatMap((header) => String(header ?? '').split(','));
-  const protocols = (headers['sec-websocket-protocol'] ?? '').split(',').map((item) => item.trim().replace(keyProtocol, ''));
-  return [...named.map(bearer), ...protocols, readQuery(query, 'key').value].filter((value): value is string => value !== null && value !== '');
-}
-
 /** The value of a credential header without its scheme; null for an empty one. */
 function bearer(header: string | null): string | null {
   if (header === null) return null;

@@ -69,6 +69,9 @@ const forwarded = [
 /** Every header from which NewAPI reads a token; it reads `Sec-WebSocket-Protocol` on any request, not only on an upgrade. */
 const credentials = ['authorization', 'x-api-key', 'x-goog-api-key', 'mj-api-secret', 'sec-websocket-protocol'];
 
+/** Further headers that may hold a credential; a request that shows one of the gate's own is sent without them. */
+const otherCarriers: ReadonlySet<string> = new Set(['api-key', 'x-auth-token', 'referer']);
+
 /** The gate frames the body itself, whatever framing it came with. */
 const message = ['content-length', 'transfer-encoding', 'expect'];
 
@@ -160,6 +163,7 @@ export function callerHeaders(context: Context, sentHost: string | null = null):
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] as string;
     const rule = rules.of(name);
+    if (context.withheld && (otherCarriers.has(name.toLowerCase()) || (context.cookieWithheld && name.toLowerCase() === 'cookie'))) continue;
     if (rule === 'drop' || rule === 'message' || (rule === 'credential' && credential !== 'caller') || (rule === 'coding' && context.measured)) continue;
     if (oneHop?.has(name.toLowerCase())) continue;
     if (isContentType(name) && typed) continue;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { describe, it } from 'node:test';
-import { bareToken, carriersOf, credentialOf, tokenIdentifier } from '../../lib/identity/caller.ts';
+import { bareToken, credentialOf, tokenIdentifier } from '../../lib/identity/caller.ts';
 import { generator } from '../support/random.ts';
 
 const key = 'A1b2C3d4'.repeat(6);
@@ -149,10 +149,3 @@ describe('tokenIdentifier', () => {
   });
 });
 
-describe('carriersOf', () => {
-  it('finds whatever may be a credential, on any path', () => {
-    const headers = { authorization: 'Bearer a', 'x-api-key': 'b', 'x-goog-api-key': 'c, d', 'mj-api-secret': 'Bearer e', 'sec-websocket-protocol': 'realtime, openai-insecure-api-key.f' };
-    assert.deepEqual(carriersOf(headers, '?x=1&key=g'), ['a', 'b', 'c', 'd', 'e', 'realtime', 'f', 'g']);
-    assert.deepEqual(carriersOf({ authorization: '', cookie: 'session=x' }, '?x=1'), []);
-  });
-});
