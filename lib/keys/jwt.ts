@@ -69,7 +69,7 @@ export class JwtVerifier {
   async #verify(token: string, id: string): Promise<JwtVerdict> {
     try {
       const { sub = '', exp = 0 } = await this.#claims(token, await import('jose'));
-      if (!subject.test(sub)) return refused('subject');
+      if (typeof sub !== 'string' || !subject.test(sub)) return refused('subject');
       const name = `jwt:${sub}`;
       this.#known.set(id, { name, until: (exp + tolerance) * 1000 });
       return { kind: 'caller', name };

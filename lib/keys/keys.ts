@@ -2,5 +2,6 @@
 
 export { bearer, BearerGuard } from './bearer-guard.ts';
 export { JwtVerifier, jwtVerifierOf, looksLikeJwt, type JwtVerdict } from './jwt.ts';
+export { OwnCredentials } from './own-credentials.ts';
 export { GatewayKeys } from './store.ts';
 export { VerifiedTokens } from './verified.ts';

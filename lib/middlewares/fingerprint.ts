@@ -4,6 +4,7 @@ import type { Context } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 import { AddressSet, clientAddress, credentialOf, handshakeOf, UntrustedProxyDetector } from '../identity/identity.ts';
 import { headProblem, readPath, type RequestPath } from '../http/http.ts';
+import { OwnCredentials } from '../keys/keys.ts';
 import type { Deps, Middleware } from './middleware.ts';
 
 /**
@@ -18,6 +19,7 @@ export const fingerprint: Middleware = {
   create(core, deps) {
     const { trustProxy, clientIpHeader } = core.config;
     const trust = new AddressSet(trustProxy);
+    const own = new OwnCredentials(core.config, deps.keys);
     const proxies = new UntrustedProxyDetector(core.log, trustProxy, clientIpHeader);
     return {
       handle: function fingerprintHandler(context, next) {
@@ -41,6 +43,7 @@ export const fingerprint: Middleware = {
           context.credential = credentialOf(context.headers, context.path, context.query);
           if (context.credential !== null) context.token = deps.identify(context.credential.value);
         }
+        withholdOwn(context, own);
         next();
       },
     };
@@ -126,4 +129,25 @@ function chooseSpelling(context: Context, { decoded, encoded, otherwise }: Reque
   const cut = decoded.replace(/[?#].*/s, '');
   const isProtected = [otherwise, cut].some((path) => routeOf(req.method ?? 'GET', path).credential || ingestion.receiver.test(path));
   return isProtected ? new HeimdallError('invalid_path') : null;
+}
+
+/** Values of fewer characters hold no credential of the gate's own. */
+const minCredential = 32;
+
+/**
+ * SECURITY: marks every header and parameter that holds a credential of the gate's own, so that none of them is forwarded. The
+ * credential by which a caller is judged is still read from its header.
+ */
+function withholdOwn(context: Context, own: OwnCredentials): void {
+  const { req: { rawHeaders }, query } = context;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const value = rawHeaders[at + 1] as string;
+    if (value.length >= minCredential && own.isIn(value)) (context.withheldHeaders ??= new Set()).add(at);
+  }
+  if (query.length > minCredential && own.isIn(query)) {
+    const kept = query.slice(1).split('&').filter((pair) => !own.isIn(pair));
+    context.withheldQuery = kept.length === 0 ? '' : `?${kept.join('&')}`;
+  }
+  if (context.withheldHeaders === null && context.withheldQuery === null) return;
+  context.withheld = context.credential !== null && own.isIn(context.credential.value);
 }

@@ -133,6 +133,10 @@ export class Context implements RequestInfo {
   host = '';
   /** The path by which the request is judged: decoded, without empty and dot segments. */
   path = '';
+  /** Places in `rawHeaders` of names whose values hold a credential of the gate's own: they are not forwarded. */
+  withheldHeaders: Set<number> | null = null;
+  /** The query without parameters that hold one; null where none does. */
+  withheldQuery: string | null = null;
   /** Replaces the caller's `Content-Type`; null sends it as it came. */
   contentType: string | null = null;
   /** The same path percent-encoded, as it is sent. */

@@ -64,6 +64,8 @@ const forwarded = [
   'cf-connecting-ip', 'cf-connecting-ipv6', 'cf-pseudo-ipv4', 'true-client-ip', 'fastly-client-ip', 'fly-client-ip',
   'x-appengine-remote-addr', 'x-appengine-user-ip', 'x-azure-clientip', 'x-azure-socketip', 'x-envoy-external-address',
   'x-original-url', 'x-rewrite-url', 'x-original-host', 'x-host', 'front-end-https', 'x-request-id',
+  'x-http-method-override', 'x-http-method', 'x-method-override', 'x-original-method',
+  'remote-user', 'x-remote-user', 'x-remote-group', 'x-remote-groups', 'x-authenticated-user', 'x-auth-request-user', 'x-auth-request-email', 'x-webauth-user', 'x-user', 'x-ssl-client-cert', 'x-client-cert', 'x-client-dn',
 ];
 
 /** Every header from which NewAPI reads a token; it reads `Sec-WebSocket-Protocol` on any request, not only on an upgrade. */
@@ -115,7 +117,7 @@ class HeaderRules {
 }
 
 /** Names with `_` collide with `-` in CGI-like servers; only the gate writes `x-heimdall-*` and `x-forwarded-*`. */
-const reserved = (name: string): boolean => name.includes('_') || name.startsWith('x-heimdall-') || name.startsWith('x-forwarded-');
+const reserved = (name: string): boolean => (name.includes('_') && name !== 'session_id' && name !== 'conversation_id') || name.startsWith('x-heimdall-') || name.startsWith('x-forwarded-');
 
 const callerRule = (name: string): HeaderRule => (reserved(name) ? 'drop' : (requestRules.get(name) ?? 'keep'));
 const callerRules = new WeakMap<Config, HeaderRules>();
@@ -166,7 +168,7 @@ export function callerHeaders(context: Context, sentHost: string | null = null):
     if (context.withheld && (otherCarriers.has(name.toLowerCase()) || (context.cookieWithheld && name.toLowerCase() === 'cookie'))) continue;
     if (rule === 'drop' || rule === 'message' || (rule === 'credential' && credential !== 'caller') || (rule === 'coding' && context.measured)) continue;
     if (oneHop?.has(name.toLowerCase())) continue;
-    if (isContentType(name) && typed) continue;
+    if ((isContentType(name) && typed) || context.withheldHeaders?.has(at)) continue;
     let value = rule === 'host' && sentHost !== null ? sentHost : (rawHeaders[at + 1] as string);
     if (isContentType(name) && route.credential) {
       value = context.contentType ?? value;
@@ -220,6 +222,7 @@ export function ownHeaders(context: Context, host: string, credential: readonly 
   let typed = false;
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] as string;
+    if (context.withheldHeaders?.has(at)) continue;
     const rule = ownRules.of(name);
     if (isContentType(name)) {
       if (!typed) flat.push(name, context.contentType ?? (rawHeaders[at + 1] as string));
@@ -235,12 +238,23 @@ const queryCredential = /^(?:key|api[-_]?key|access_token|token)(?:=|$)/i;
 
 /** The query as NewAPI gets it: unchanged where NewAPI may read the caller's own credential in it. */
 export function queryFor(context: Context): string {
-  const { query, credential, path, route } = context;
+  const { credential, path, route } = context;
+  const query = context.withheldQuery ?? context.query;
   if (query === '') return query;
   if (outgoingCredential(context, 'newapi') !== 'caller') return anonymousQuery(query);
   if (!route.credential || (route.class !== 'model' && !path.startsWith('/v1beta') && !path.startsWith('/v1/models'))) return query;
   const isCarried = credential?.carrier === 'key' && !moves(context, credential);
   return isCarried && !readQuery(query, 'key').ambiguous ? query : withParameter(query, 'key', isCarried ? credential.value : null);
+}
+
+/** The parameters that a target with a key of ours is sent: versions of APIs and pages of lists. */
+const ownParameter = /^(?:beta|api-version|alt|limit|order|after|before|after_id|before_id)(?:=|$)/;
+
+/** The query for a target that is asked with our own credential. */
+export function ownQuery(query: string): string {
+  if (query === '') return query;
+  const kept = query.slice(1).split('&').filter((pair) => ownParameter.test(pair));
+  return kept.length === 0 ? '' : `?${kept.join('&')}`;
 }
 
 /** A query without the parameters that may carry a credential. */

@@ -8,7 +8,7 @@ import { ConfigError, expectation } from '../errors.ts';
 import { withoutField } from '../http/http.ts';
 import { describe, type OutboundProxy } from '../platform/platform.ts';
 import { providerOf, type WholeProvider } from '../providers/providers.ts';
-import { anonymousQuery, callerHeaders, outgoingCredential, ownHeaders, queryFor } from './headers.ts';
+import { callerHeaders, outgoingCredential, ownHeaders, ownQuery, queryFor } from './headers.ts';
 import { connectorOf, peerOf, type Peer } from './peer.ts';
 import { routes } from './routes.ts';
 import { withUsage } from '../usage/usage.ts';
@@ -193,7 +193,7 @@ export function requestFor(target: Target, context: Context): Dispatcher.Dispatc
   if (decoded) withoutField(headers, 'content-encoding');
   return {
     // The endpoint ends with the version, so the path's own is left out.
-    path: target.base + wirePath.slice(3) + (caller ? queryFor(context) : anonymousQuery(query)),
+    path: target.base + wirePath.slice(3) + (caller ? queryFor(context) : ownQuery(context.withheldQuery ?? query)),
     method: (req.method ?? 'GET') as Dispatcher.HttpMethod,
     headers,
     body: bodyStream ?? bodyFor(target, context, decoded ? context.decodedBody : context.body),

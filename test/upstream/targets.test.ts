@@ -38,7 +38,7 @@ function contextOf({ method = 'POST', path = '/v1/chat/completions', query = '',
   const modelSpan = at === -1 ? null : [at + 1, (body as string).indexOf('"', at + 2) + 1];
   const core = { config: { auth: { mode: 'keys' }, clientIpHeader: null, ja4Header: null } };
   const fixed = { core, withheld: false, ip: '203.0.113.9', host: 'gate.test', proto: 'http', id: 'id', bodyStream: null, verified: true, key: null, upstreamCredential: null, model: null };
-  return { ...fixed, req: { method, url: url ?? path + query, headers, rawHeaders }, path, wirePath: encodePath(path), credential: null, contentType: null, query, body: bytes, modelSpan, route: routeOf(method, path), ...rest } as unknown as Context;
+  return { ...fixed, req: { method, url: url ?? path + query, headers, rawHeaders }, path, wirePath: encodePath(path), withheldHeaders: null, withheldQuery: null, credential: null, contentType: null, query, body: bytes, modelSpan, route: routeOf(method, path), ...rest } as unknown as Context;
 }
 
 describe('targetsOf', () => {
@@ -130,7 +130,7 @@ describe('requestFor', () => {
 
   it('gives other targets the decoded path, encoded anew, and no credential in the query', (t) => {
     const target = only(t, { provider: 'openai', endpoint: 'http://127.0.0.1:1/base/v1', apiKey: 'k' });
-    assert.equal(requestFor(target, contextOf({ query: '?key=caller&a=1' })).path, '/base/v1/chat/completions?a=1');
+    assert.equal(requestFor(target, contextOf({ query: '?key=caller&a=1&beta=true' })).path, '/base/v1/chat/completions?beta=true');
     assert.equal(requestFor(target, contextOf({ method: 'GET', path: '/v1/models/a?b#c d%' })).path, '/base/v1/models/a%3Fb%23c%20d%25');
   });
 

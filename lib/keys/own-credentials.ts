@@ -1,0 +1,59 @@
+import type { Config } from '../../types/config.d.ts';
+import { looksLikeJwt } from './jwt.ts';
+import type { GatewayKeys } from './store.ts';
+
+/** A shorter text holds none of the gate's own credentials: tokens and keys have at least 32 characters. */
+const minLength = 32;
+/** What separates credentials in a header, a cookie or a query. */
+const separators = /[\s,;=&"'()<>]+/;
+const subprotocolPrefix = 'openai-insecure-api-key.';
+
+/**
+ * Finds the gate's own credentials in what a caller sent: tokens of its endpoints, gateway keys and JWTs of its issuer.
+ * SECURITY: none of them is ever forwarded, whatever the path, the carrier and the mode.
+ */
+export class OwnCredentials {
+  readonly #tokens: readonly string[];
+  readonly #issuer: string | null;
+  readonly #keys: GatewayKeys;
+
+  constructor({ admin, metrics, audit, auth }: Config, keys: GatewayKeys) {
+    this.#tokens = [admin.token, metrics.token, ...audit.ingest.tokens].filter((token): token is string => token !== null && token !== '');
+    this.#issuer = auth.mode === 'jwt' ? (auth.jwt?.issuer ?? null) : null;
+    this.#keys = keys;
+  }
+
+  /** Whether a header's or a parameter's value contains one. */
+  isIn(value: string): boolean {
+    if (this.#holds(value)) return true;
+    if (value.includes('%')) return this.#holds(decoded(value));
+    return value.length > minLength && /^basic /i.test(value) && this.#holds(Buffer.from(value.slice(6), 'base64').toString().replaceAll(':', ' '));
+  }
+
+  #holds(text: string): boolean {
+    if (this.#tokens.some((token) => text.includes(token))) return true;
+    if (text.length < minLength || (this.#keys.size === 0 && this.#issuer === null)) return false;
+    return text.split(separators).some((piece) => piece.length >= minLength && this.#isOurs(piece.startsWith(subprotocolPrefix) ? piece.slice(subprotocolPrefix.length) : piece));
+  }
+
+  #isOurs(piece: string): boolean {
+    return this.#keys.nameOf(piece) !== null || (this.#issuer !== null && looksLikeJwt(piece) && issuerOf(piece) === this.#issuer);
+  }
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text.replaceAll('+', ' '));
+  } catch {
+    return text;
+  }
+}
+
+/** The issuer that a JWT names, verified or not. */
+function issuerOf(token: string): unknown {
+  try {
+    return (JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()) as { iss?: unknown } | null)?.iss;
+  } catch {
+    return null;
+  }
+}
