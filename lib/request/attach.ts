@@ -29,7 +29,7 @@ function listen(core: Core, server: Server, ours: boolean): void {
   // Node reads it at every request; its types know it only as an option.
   Object.assign(server, { shouldUpgradeCallback: isWebSocket });
   server.on('upgrade', (req: GateRequest, socket: Duplex, head: Buffer) => {
-    if (server.listenerCount('upgrade') === 1 || isRealtime(req)) asRequest(server, req, socket, head);
+    if (server.listenerCount('upgrade') === 1 || isSession(req)) asRequest(server, req, socket, head);
   });
   if (server.listenerCount('checkContinue') === 0) server.on('checkContinue', (req: GateRequest, res: ServerResponse) => expecting(server, req, res));
   // The chain answers expectations that it does not know.
@@ -52,8 +52,8 @@ function limit({ config, log }: Core, server: Server): void {
 /** The only upgrade (RFC 6455 §4.1). `Upgrade: h2c` is an ordinary request: a server may ignore it (RFC 9110 §7.8). */
 const isWebSocket = (req: IncomingMessage): boolean => req.method === 'GET' && req.headers.upgrade?.toLowerCase() === 'websocket';
 
-/** Beside other `upgrade` listeners, of socket.io for instance, the gate takes only this path. */
-const isRealtime = (req: IncomingMessage): boolean => /\/v1\/realtime\/?(?:\?|$)/.test(req.url ?? '');
+/** Beside other `upgrade` listeners, of socket.io for instance, the gate takes only the WebSocket sessions of LLM APIs. */
+const isSession = (req: IncomingMessage): boolean => /\/v1\/(?:realtime|responses)\/?(?:\?|$)/.test(req.url ?? '');
 
 function asRequest(server: Server, req: GateRequest, socket: Duplex, head: Buffer): void {
   const res = new ServerResponse(req);

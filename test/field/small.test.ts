@@ -1,12 +1,18 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, it, type TestContext } from 'node:test';
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
-import type { ConfigInput } from '../../lib/index.ts';
+import express from 'express';
+import { heimdall, type ConfigInput } from '../../lib/index.ts';
 import { request } from '../support/client.ts';
-import { startGate } from '../support/gate.ts';
+import { startGate, temporary } from '../support/gate.ts';
 import { startUpstream, type Upstream } from '../support/upstream.ts';
+import { refused } from '../support/websocket.ts';
 
 const plain = Buffer.from(JSON.stringify({ model: 'm', messages: [{ role: 'user', content: 'hello '.repeat(50) }] }));
 const chat = '{"id":"1","object":"chat.completion","choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}';
@@ -128,6 +134,26 @@ describe('a token bound of -1', () => {
       const refusal = await request(newapi.url + path, { body: JSON.stringify(body), headers });
       assert.equal(refusal.status, 400);
       assert.match(refusal.text, new RegExp(`${field}: expected a positive whole number, got -1`));
+    });
+  }
+});
+
+describe('an upgrade beside other listeners of a host', () => {
+  for (const path of ['/llm/v1/realtime?model=m', '/llm/v1/realtime/', '/llm/v1/responses', '/llm/v1/responses?model=m', '/llm/v1/responses/']) {
+    it(`is answered by the gate: ${path}`, async (t) => {
+      const gate = heimdall({ newapi: { baseUrl: 'http://127.0.0.1:1' }, logging: { file: false, level: 'silent' }, audit: { path: join(temporary(t), 'heimdall.db') }, llm: { healthCheck: { enabled: false } } });
+      const server = createServer(express().use('/llm', gate));
+      server.on('upgrade', () => undefined);
+      gate.attach(server);
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      t.after(async () => {
+        await gate.close({ timeout: 0 });
+        server.close();
+      });
+      const { port } = server.address() as AddressInfo;
+      const refusal = await refused(port, `GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n`);
+      assert.equal(refusal.status, 401);
     });
   }
 });
