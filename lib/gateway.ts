@@ -109,6 +109,8 @@ function inOrder(core: Core, parts: readonly Part[]): RequestHandler {
   const forModels = handlersFor('models');
   const forOthers = handlersFor('others');
   return function chainHandler(req: GateRequest, res: ServerResponse, done: Next) {
+    // Cut off already: what is still parsed of a connection with too many requests goes no further.
+    if (req.socket.destroyed) return;
     const context = new Context(core, req, res);
     req.heimdall = context;
     let at = 0;

@@ -74,19 +74,24 @@ export class CompactBody extends Readable {
   #block: Buffer | null = null;
   #used = 0;
   #isScheduled = false;
+  #isFull = false;
 
   constructor(req: IncomingMessage) {
     super({ highWaterMark: largestBlock });
     this.#req = req;
     req.on('data', this.#add).once('end', this.#end).once('close', this.#closed).resume();
+    req.socket.on('resume', this.#holdBack);
   }
 
   override _read(): void {
-    if (this.#req.socket.isPaused()) this.#req.socket.resume();
+    if (!this.#isFull) return;
+    this.#isFull = false;
+    this.#req.socket.resume();
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
     this.#req.off('data', this.#add).off('end', this.#end).off('close', this.#closed);
+    this.#req.socket.off('resume', this.#holdBack);
     if (!this.#req.complete) this.#req.pause();
     this._read();
     done(error);
@@ -119,11 +124,17 @@ export class CompactBody extends Readable {
     this.#flush();
     this.push(null);
     // What comes next belongs to another request.
+    this.#req.socket.off('resume', this.#holdBack);
     this._read();
   };
 
   readonly #closed = (): void => {
     if (!this.#req.complete) this.destroy();
+  };
+
+  /** The request resumes its socket after each chunk. */
+  readonly #holdBack = (): void => {
+    if (this.#isFull) this.#req.socket.pause();
   };
 
   /** Passes on what is joined; a block that is hardly used is not kept alive by it. */
@@ -136,6 +147,8 @@ export class CompactBody extends Readable {
   }
 
   #pass(bytes: Buffer): void {
-    if (!this.push(bytes)) this.#req.socket.pause();
+    if (this.push(bytes)) return;
+    this.#isFull = true;
+    this.#req.socket.pause();
   }
 }

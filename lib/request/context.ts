@@ -238,6 +238,8 @@ export class Context implements RequestInfo {
   /** Milliseconds from the start to the end. */
   duration = 0;
   finished = false;
+  /** It came while an earlier request of its connection was not answered. */
+  isPipelined = false;
   /** A callback of this request threw: see `contain`. */
   contained = false;
   /** Sees the bytes that pass, for the record; null when none are recorded. */

@@ -9,6 +9,11 @@ const slowestBody = 65_536;
 /** Longest time between two looks, milliseconds. */
 const longestTick = 100;
 
+/** A connection with so many requests behind one that is not answered yet is not read. */
+const pipelinePaused = 16;
+/** A connection with more is closed: a packet that is being parsed may hold thousands. */
+const longestPipeline = 100;
+
 /** What the last looks saw of a request's socket. Times are Unix milliseconds, sizes bytes. */
 interface Progress {
   since: number;
@@ -30,6 +35,8 @@ export class InFlight implements RequestList {
   now = 0;
   readonly #contexts: Context[] = [];
   readonly #progress = new WeakMap<Context, Progress>();
+  /** By connection, the requests in hand that came while an earlier one was not answered. */
+  readonly #pipelined = new WeakMap<Socket, number>();
   readonly #clock: Clock;
   readonly #readTimeout: number;
   readonly #writeTimeout: number;
@@ -52,6 +59,8 @@ export class InFlight implements RequestList {
   add(context: Context): void {
     context.place = this.#contexts.length;
     this.#contexts.push(context);
+    // Node gives a response its socket when all responses before it are sent.
+    if (context.res.socket === null) this.#pipeline(context);
     if (this.#looking) return;
     this.#looking = true;
     this.now = this.#clock.now();
@@ -59,6 +68,7 @@ export class InFlight implements RequestList {
   }
 
   delete(context: Context): void {
+    if (context.isPipelined) this.#unpipeline(context.req.socket);
     const last = this.#contexts.pop() as Context;
     if (last === context) return;
     this.#contexts[context.place] = last;
@@ -68,6 +78,26 @@ export class InFlight implements RequestList {
   /** Iterates over a snapshot: what is done with a request may end it. */
   [Symbol.iterator](): Iterator<Context> {
     return [...this.#contexts][Symbol.iterator]();
+  }
+
+  #pipeline(context: Context): void {
+    const { socket } = context.req;
+    const count = (this.#pipelined.get(socket) ?? 0) + 1;
+    context.isPipelined = true;
+    this.#pipelined.set(socket, count);
+    if (count > longestPipeline) socket.destroy();
+    // Behind the packet that is being parsed: Node reads on at the end of each request.
+    else if (count === pipelinePaused) process.nextTick(this.#pause, socket);
+  }
+
+  readonly #pause = (socket: Socket): void => {
+    if ((this.#pipelined.get(socket) ?? 0) >= pipelinePaused) socket.pause();
+  };
+
+  #unpipeline(socket: Socket): void {
+    const count = (this.#pipelined.get(socket) ?? 1) - 1;
+    this.#pipelined.set(socket, count);
+    if (count === pipelinePaused - 1) socket.resume();
   }
 
   readonly #look = (): void => {

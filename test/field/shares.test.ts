@@ -145,6 +145,25 @@ const instances: readonly Instance[] = [
   crumbs('a body of a model route in chunks of one byte', '/v1/chat/completions', silent, {}),
   crumbs('a body that streams to a model in chunks of one byte', '/v1/chat/completions', silent, { server: { bufferBodyBytes: '64KB' } }),
   crumbs('a carried body in chunks of one byte, which the upstream does not read', '/api/upload', deaf, {}),
+  ...[['/api/upload', {}], ['/v1/chat/completions', { server: { bufferBodyBytes: '64KB' } }]].map(([target, config]): Instance => ({
+    what: `a body at ${String(target)} that the upstream does not read`,
+    async run(t) {
+      const { open, port } = await scene(t, deaf, config as ConfigInput);
+      assert.ok(port > 0);
+      const size = 40_000_000;
+      const socket = await open(stranger, `POST ${String(target)} HTTP/1.1\r\nHost: a\r\n${bearer}\r\nContent-Type: application/json\r\nContent-Length: ${size}\r\n\r\n`);
+      const before = memory();
+      const chunk = Buffer.alloc(65_536, 'x');
+      const drained = async (): Promise<boolean> => Promise.race([once(socket, 'drain').then(() => true), new Promise<boolean>((resolve) => setTimeout(() => resolve(false), 1500))]);
+      let sent = 0;
+      while (sent + chunk.length <= size) {
+        sent += chunk.length;
+        if (!socket.write(chunk) && !(await drained())) break;
+      }
+      assert.ok(sent < 20_000_000, `${sent} bytes were taken`);
+      assert.ok(memory() - before < 10_000_000);
+    },
+  })),
   leavingEarly('early bytes in the packet of the handshake, before a silent upstream', silent, '/v1/realtime?model=m'),
   leavingEarly('early bytes on a route without a credential', silent, '/ws'),
   leavingEarly('early bytes behind the handshake', silent, '/v1/realtime?model=m', (socket) => socket.write(early)),
@@ -167,6 +186,31 @@ const instances: readonly Instance[] = [
       const [answer] = (await once(socket, 'data')) as [Buffer];
       assert.match(answer.toString('latin1'), /^HTTP\/1\.1 101/);
       await until(() => Buffer.concat(behind).equals(early));
+    },
+  },
+  ...(['/api/pages', '/v1/models', '/v1/chat/completions'] as const).map((path): Instance => ({
+    what: `a pipeline at ${path} whose answers nobody reads`,
+    async run(t) {
+      const { open, ask, arrived, lines } = await scene(t, silent);
+      const socket = await open(stranger, `GET /api/first HTTP/1.1\r\nHost: a\r\n\r\n`);
+      await until(() => arrived.length === 1, 5000);
+      for (let round = 0; round < 20 && !socket.destroyed; round++) socket.write(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`.repeat(1000));
+      await new Promise((resolve) => void socket.resume().once('close', resolve));
+      await until(() => lines().length >= 100, 5000);
+      assert.ok(arrived.length <= 102, String(arrived.length));
+      assert.equal(await ask(other, 'GET /health HTTP/1.1\r\nHost: a\r\n\r\n'), 200);
+    },
+  })),
+  {
+    what: 'a long pipeline whose answers are read',
+    async run(t) {
+      const { open } = await scene(t, () => 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok');
+      const socket = await open(stranger);
+      let text = '';
+      socket.on('data', (chunk: Buffer) => (text += chunk.toString('latin1')));
+      const padding = 'x'.repeat(2000);
+      for (let nth = 0; nth < 300; nth++) socket.write(`GET /api/${nth} HTTP/1.1\r\nHost: a\r\nX-Padding: ${padding}\r\n\r\n`);
+      await until(() => text.split('HTTP/1.1 200').length === 301, 20_000);
     },
   },
   ...['/v1/realtime?model=m', '/ws'].map((path): Instance => ({

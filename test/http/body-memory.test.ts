@@ -1,5 +1,6 @@
 import '../support/node.ts';
 import assert from 'node:assert/strict';
+import { EventEmitter } from 'node:events';
 import { PassThrough, type Readable } from 'node:stream';
 import type { IncomingMessage } from 'node:http';
 import { describe, it } from 'node:test';
@@ -54,7 +55,7 @@ describe('a collector of chunks', () => {
 /** A request whose socket can be paused. */
 function requestOf(): { readonly req: PassThrough; readonly body: CompactBody; isPaused(): boolean } {
   let paused = false;
-  const socket = { isPaused: () => paused, pause: () => void (paused = true), resume: () => void (paused = false) };
+  const socket = Object.assign(new EventEmitter(), { pause: () => void (paused = true), resume: () => void (paused = false) });
   const req = Object.assign(new PassThrough({ highWaterMark: 1e9 }), { socket, complete: false });
   req.once('end', () => void (req.complete = true));
   return { req, body: new CompactBody(req as unknown as IncomingMessage), isPaused: () => paused };
