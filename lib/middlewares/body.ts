@@ -1,5 +1,5 @@
 import { Transform } from 'node:stream';
-import type { Context, Core, Next } from '../request/request.ts';
+import { guarded, type Context, type Core, type Next } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 import { bodyTaken, ChunkCollector, CompactBody, type BodyReading } from '../http/http.ts';
 import type { Deps, Middleware } from './middleware.ts';
@@ -51,7 +51,7 @@ function collect(context: Context, core: Core, deps: Deps, next: Next): void {
     tap?.body(bytes.from(shown));
     shown = bytes.size;
   };
-  const onData = (chunk: Buffer): void => {
+  const onData = guarded(context, (chunk: Buffer): void => {
     bytes.push(chunk);
     if (tap !== null && bytes.size - shown >= tapped) show();
     if (bytes.size - counted >= countedAtOnce && !count()) return stop();
@@ -59,19 +59,19 @@ function collect(context: Context, core: Core, deps: Deps, next: Next): void {
     stop();
     if (bytes.size > maxBodyBytes) return context.fail(tooLarge(maxBodyBytes));
     stream(context, bytes.take(), maxBodyBytes, deps, next);
-  };
+  });
   const count = (): boolean => {
     const more = bytes.size - counted;
     counted = bytes.size;
     return deps.bodies.take(context, more);
   };
   const stop = (): void => void req.off('data', onData).off('end', onEnd).pause();
-  const onEnd = (): void => {
+  const onEnd = guarded(context, (): void => {
     if (bytes.size > counted && !count()) return;
     context.bodyWait = performance.now() - since;
     if (shown < bytes.size) show();
     inspect(context, bytes.take(), deps, next);
-  };
+  });
   req.on('data', onData).on('end', onEnd);
 }
 

@@ -3,6 +3,7 @@ import type { Clock } from '../../types/clock.d.ts';
 import type { Config } from '../../types/config.d.ts';
 import type { Context, RequestList } from './context.ts';
 import { HeimdallError } from '../errors.ts';
+import { contain } from './guarded.ts';
 
 /** A body may take longer than `server.read_timeout` while it arrives at least this fast, bytes a second. */
 const slowestBody = 65_536;
@@ -103,8 +104,12 @@ export class InFlight implements RequestList {
   readonly #look = (): void => {
     this.now = this.#clock.now();
     for (const context of [...this.#contexts]) {
-      context.exchange?.look(this.now);
-      this.#inspect(context);
+      try {
+        context.exchange?.look(this.now);
+        this.#inspect(context);
+      } catch (error) {
+        contain(context, error);
+      }
     }
     this.#looking = this.#contexts.length > 0;
     if (this.#looking) this.#clock.setTimeout(this.#look, this.#tick).unref();

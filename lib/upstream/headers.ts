@@ -50,7 +50,7 @@ export function outgoingCredential(context: Context, receiver: Receiver): Outgoi
 }
 
 /** What happens to a header on its way; a header without a rule passes. */
-type HeaderRule = 'keep' | 'drop' | 'credential' | 'message' | 'coding' | 'own' | 'host';
+type HeaderRule = 'keep' | 'first' | 'drop' | 'credential' | 'message' | 'coding' | 'own' | 'host';
 
 /** RFC 9110 §7.6.1 and RFC 9113's upgrade leftovers. */
 const hopByHop = ['connection', 'keep-alive', 'proxy-connection', 'proxy-authenticate', 'proxy-authorization', 'te', 'trailer', 'upgrade', 'http2-settings'];
@@ -92,6 +92,8 @@ const answerRules = new Map<string, HeaderRule>([
   ...hopByHop.map((name) => [name, 'drop'] as const),
   // `Expect` belongs to requests; in an answer it makes Node send the head before the head is complete.
   ['transfer-encoding', 'drop'], ['expect', 'drop'], ['x-request-id', 'drop'], ['x-response-time', 'drop'],
+  // Node re-encodes this one behind a `Content-Length`, and throws when its bytes are UTF-8.
+  ['content-disposition', 'first'],
   // A provider's account, cookies and transport policy belong to the provider, not to the site that the client called.
   ['set-cookie', 'own'], ['openai-organization', 'own'], ['openai-project', 'own'], ['anthropic-organization-id', 'own'],
   ['alt-svc', 'own'], ['strict-transport-security', 'own'], ['nel', 'own'], ['report-to', 'own'],
@@ -328,6 +330,7 @@ interface HeaderText {
 export function answerHead(raw: ArrayLike<HeaderText>, own: boolean): string[] {
   const head: string[] = [];
   let oneHop: ReadonlySet<string> | null = null;
+  let firsts = 0;
   for (let at = 0; at < raw.length; at += 2) {
     const name = (raw[at] as HeaderText).toString('latin1');
     const rule = knownAnswerRules.of(name);
@@ -335,7 +338,11 @@ export function answerHead(raw: ArrayLike<HeaderText>, own: boolean): string[] {
       if (name.length === 10 && name.toLowerCase() === 'connection') oneHop ??= connectionOptions((raw[at + 1] as HeaderText).toString('latin1'));
       continue;
     }
-    head.push(name, (raw[at + 1] as HeaderText).toString('latin1'));
+    const value = (raw[at + 1] as HeaderText).toString('latin1');
+    if (rule === 'first') {
+      head.splice(firsts, 0, name, value);
+      firsts += 2;
+    } else head.push(name, value);
   }
   return oneHop === null ? head : without(head, oneHop);
 }

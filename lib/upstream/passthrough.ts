@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { createProxyMiddleware, type Options, type Plugin, type RequestHandler } from 'http-proxy-middleware';
 import type { Usage } from '../../types/usage.d.ts';
-import { guarded, type Context, type Core, type Exchange, type GateRequest } from '../request/request.ts';
+import { contain, guarded, type Context, type Core, type Exchange, type GateRequest } from '../request/request.ts';
 import { describe, type OutboundProxy } from '../platform/platform.ts';
 import { HeimdallError } from '../errors.ts';
 import { CompactBody, headerOf, mediaTypeOf } from '../http/http.ts';
@@ -12,6 +12,7 @@ import { isMetered, meterFor, type UsageMeter } from '../usage/usage.ts';
 import { answerHead, proxyHeaders, queryFor } from './headers.ts';
 import { agentsOf, peerOf, type Peer, type PeerAgents } from './peer.ts';
 import type { UnreadAnswer, UnreadAnswers } from './unread-answers.ts';
+import { maxAnswerHead } from './wire.ts';
 
 const nothing = Buffer.alloc(0);
 /** A longer body may come in so many chunks that they must be joined, bytes. */
@@ -65,14 +66,17 @@ export function proxy(core: Core, unread: UnreadAnswers, proxies: OutboundProxy 
   };
 }
 
-type Router = (req: GateRequest, res: ServerResponse | undefined, options: Options & { buffer?: Readable }) => object;
+type RequestOptions = Options & { buffer?: Readable };
+type Router = (req: GateRequest, res: ServerResponse | undefined, options: RequestOptions) => object;
 
 /**
  * The destination of one request. An upgrade gets a connection of its own, and a body that has been read already is sent from
  * memory. The path is set here as it came: the proxy would parse it (`//x:y` is a bad port to it) and join it (`/` would lose its
  * slash behind a prefix).
+ * @param options of this request alone; the proxy hands `ssl` to Node as the options of its request, whatever the protocol.
  */
-function destination(target: object, agents: PeerAgents, { body, forwardPath, req }: Context, options: Options & { buffer?: Readable }): object {
+function destination(target: object, agents: PeerAgents, { body, forwardPath, req }: Context, options: RequestOptions): object {
+  options.ssl = { maxHeaderSize: maxAnswerHead } as object;
   if (req.heimdallUpgrade) options.agent = agents.upgrades;
   if (body) options.buffer = Readable.from([body]);
   else if (req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > compacted) options.buffer = new CompactBody(req);
@@ -82,13 +86,13 @@ function destination(target: object, agents: PeerAgents, { body, forwardPath, re
 function web(context: Context, handler: RequestHandler<GateRequest, ServerResponse>, places: UnreadAnswers): void {
   context.sentAt = context.elapsed();
   const output = places.possible && isMetered(context) ? (new Output(context) as unknown as ServerResponse) : context.res;
-  void handler(context.req, output, (error) => context.fail(new HeimdallError('internal_error', { cause: error })));
+  handler(context.req, output, (error) => contain(context, error)).catch((error: unknown) => contain(context, error));
 }
 
 function upgrade(context: Context, handler: RequestHandler<GateRequest, ServerResponse>): void {
   const { socket } = context.req.heimdallUpgrade as NonNullable<GateRequest['heimdallUpgrade']>;
   context.sentAt = context.elapsed();
-  handler.upgrade(context.req, socket as Socket, nothing);
+  Promise.resolve(handler.upgrade(context.req, socket as Socket, nothing)).catch((error: unknown) => contain(context, error));
 }
 
 /** Puts the outgoing headers and URL on the request, from which the proxy copies them; {@link restore} removes them again. */
@@ -112,18 +116,27 @@ function restore({ heimdall }: GateRequest): void {
   heimdall?.restore?.();
 }
 
-/** The proxy emits errors of requests and of upgrades on one event; for an upgrade the output is a socket. */
-type Failed = (error: Error, req: GateRequest, output: ServerResponse | Socket) => void;
-
 function answers(core: Core, unread: UnreadAnswers): Plugin {
   return (server) => {
     // Emitted just before the proxy copies, in the same turn of the event loop.
     server.on('start', ((req: GateRequest) => queueMicrotask(() => restore(req))) as never);
-    server.on('proxyReq', ((request: ClientRequest, req: GateRequest) => follow(request, req.heimdall as Context, unread)) as never);
-    server.on('proxyRes', ((answer: IncomingMessage, req: GateRequest) => relay(core, answer, req.heimdall as Context)) as never);
-    server.on('proxyReqWs', ((request: ClientRequest, req: GateRequest) => watchUpgrade(core, request, req.heimdall as Context)) as never);
-    server.on('error', ((error, req) => failed(core, error, req)) as Failed as never);
+    server.on('proxyReq', contained((request: ClientRequest, context) => follow(request, context, unread)) as never);
+    server.on('proxyRes', contained((answer: IncomingMessage, context) => relay(core, answer, context)) as never);
+    server.on('proxyReqWs', contained((request: ClientRequest, context) => watchUpgrade(core, request, context)) as never);
+    server.on('error', contained((error: Error, context) => failed(core, error, context)) as never);
     server.on('econnreset', (() => undefined) as never);
+  };
+}
+
+/** A listener of the proxy; what it throws ends its request alone. */
+function contained<Subject>(listener: (subject: Subject, context: Context) => void): (subject: Subject, req: GateRequest) => void {
+  return (subject, req) => {
+    const context = req.heimdall as Context;
+    try {
+      listener(subject, context);
+    } catch (error) {
+      contain(context, error, 'upstream_invalid');
+    }
   };
 }
 
@@ -174,7 +187,7 @@ class CarriedExchange implements Exchange {
     if (meter === null) return;
     this.#meter = meter;
     this.#context.servedModel = this.#context.model;
-    answer.on('data', (chunk: Buffer) => this.#read(meter, answer, chunk));
+    answer.on('data', guarded(this.#context, (chunk: Buffer) => this.#read(meter, answer, chunk)));
   }
 
   outlives(): boolean {
@@ -207,7 +220,7 @@ class CarriedExchange implements Exchange {
     if (this.#unread !== null && !this.#unread.take(chunk.length)) return void this.#request.destroy();
     if (!meter.behind) return;
     answer.pause();
-    meter.whenCaughtUp(() => answer.resume());
+    meter.whenCaughtUp(guarded(this.#context, () => answer.resume()));
   }
 
   /** Ends the meter. @returns whether the usage is known later. */
@@ -267,8 +280,9 @@ class Output extends EventEmitter {
 }
 
 function relay(core: Core, answer: IncomingMessage, context: Context): void {
+  const status = answer.statusCode ?? 0;
+  if (status < 200) return unreadable(core, answer, context);
   const head = answerHead(answer.rawHeaders, false);
-  const status = answer.statusCode ?? 502;
   const { exchange } = context;
   note(context, status, head);
   if (mediaTypeOf(head) === 'text/event-stream' && headerOf(head, 'x-accel-buffering') === null) head.push('X-Accel-Buffering', 'no');
@@ -286,6 +300,13 @@ function relay(core: Core, answer: IncomingMessage, context: Context): void {
   // Runs before the proxy's own listener, which would take it for a client that left.
   answer.on('error', guarded(context, (error: Error) => interrupted(core, error, context)));
   answer.pipe(context.res);
+}
+
+/** An answer whose status no client can read, such as 099, or 101 to a request that is no upgrade. */
+function unreadable(core: Core, answer: IncomingMessage, context: Context): void {
+  core.log.warn({ requestId: context.id, target: 'newapi', failure: 'upstream_invalid', status: answer.statusCode ?? null }, 'upstream.failed');
+  answer.on('error', () => undefined).destroy();
+  context.fail(new HeimdallError('upstream_invalid'));
 }
 
 /** The answer broke off behind its own last event: nothing is missing. The proxy's listeners would break off the client's too. */
@@ -331,19 +352,24 @@ function watchUpgrade(core: Core, request: ClientRequest, context: Context): voi
   socket.once('end', leave).once('close', leave);
   if (handshake.ended) leave();
   request.setTimeout(core.config.newapi.timeout, () => request.destroy());
-  request.once('upgrade', (answer: IncomingMessage, upstream: Socket) => {
+  request.once('upgrade', guarded(context, (answer: IncomingMessage, upstream: Socket) => {
     answered(answer);
     socket.once('close', () => upstream.destroy());
     upstream.once('close', () => socket.destroySoon());
     const close = (): void => closeSoon(core, socket);
     socket.once('end', close);
     upstream.once('end', close);
-  });
-  request.once('response', (answer: IncomingMessage) => {
+  }));
+  request.once('response', guarded(context, (answer: IncomingMessage) => {
+    if ((answer.statusCode ?? 0) < 200) {
+      // The proxy writes the answer of an upstream that has not upgraded to the socket.
+      Object.assign(answer, { upgrade: true });
+      return unreadable(core, answer, context);
+    }
     answered(answer);
     // Discards what the client sends, so that its end is noticed.
     socket.resume().once('finish', () => socket.destroy());
-  });
+  }));
 }
 
 /** One side has ended; the other must end within {@link goodbye}, or its socket would be held for ever. */
@@ -353,10 +379,10 @@ function closeSoon(core: Core, socket: Socket): void {
   socket.once('close', () => core.clock.clearTimeout(timer));
 }
 
-function failed(core: Core, error: Error, req: GateRequest): void {
-  const context = req.heimdall as Context;
+/** An error of a request or of an upgrade: the proxy emits both on one event. */
+function failed(core: Core, error: Error, context: Context): void {
   // An answer that has begun says itself that it broke off.
-  if (context.finished || context.res.headersSent || req.socket.destroyed) return;
+  if (context.finished || context.res.headersSent || context.req.socket.destroyed) return;
   const timeout = (error as NodeJS.ErrnoException).code === 'ECONNRESET' && context.elapsed() - (context.sentAt ?? 0) >= core.config.newapi.timeout;
   const unreachable = new HeimdallError(timeout ? 'upstream_timeout' : 'upstream_unreachable', { cause: error });
   core.log.warn({ requestId: context.id, target: 'newapi', failure: unreachable.code, cause: describe(error) }, 'upstream.failed');
