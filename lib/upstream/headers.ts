@@ -162,6 +162,7 @@ export function callerHeaders(context: Context, sentHost: string | null = null):
   const { route } = context;
   const sent = credential === 'caller' && route.credential ? context.credential : null;
   let typed = false;
+  let isAuthorized = false;
   let carrier: string | undefined = sent !== null && !moves(context, sent) ? sent.carrier : undefined;
   const flat: string[] = [];
   for (let at = 0; at < rawHeaders.length; at += 2) {
@@ -178,6 +179,9 @@ export function callerHeaders(context: Context, sentHost: string | null = null):
     }
     if (rule === 'credential') {
       const lower = name.toLowerCase();
+      // Node reads the first line alone, so the others have not been judged.
+      if (lower === 'authorization' && isAuthorized) continue;
+      isAuthorized ||= lower === 'authorization';
       if (route.credential && (lower === 'sec-websocket-protocol' || lower !== carrier)) continue;
       if (sent !== null) value = carriedValue(sent, value);
       // One line of one carrier: the one by which the caller was judged.
@@ -295,6 +299,8 @@ function upgradeHeaders(context: Context, bag: Record<string, string | string[]>
   const outgoing = outgoingCredential(context, 'newapi');
   const { credential, route } = context;
   if (outgoing === 'caller' && !route.credential) return void (bag['sec-websocket-protocol'] = protocols);
+  // One of them is a credential of the gate's own, and nothing tells which.
+  if (outgoing === 'none' && !route.credential && !protocols.includes(keyProtocol)) return;
   const carried = outgoing === 'caller' && credential?.carrier === 'sec-websocket-protocol' && subprotocol.test(credential.value) ? credential.value : null;
   let key = outgoing === 'granted' ? context.upstreamCredential : carried;
   const kept: string[] = [];

@@ -14,6 +14,7 @@ const carriers: readonly ((secret: string) => { readonly headers?: Record<string
   (secret) => ({ headers: { authorization: `Token ${secret}` } }),
   (secret) => ({ headers: { authorization: `Basic ${base64(`user:${secret}`)}` } }),
   (secret) => ({ headers: { authorization: `Basic ${base64(`${secret}:`)}` } }),
+  (secret) => ({ headers: { authorization: ['Bearer sk-first', `Bearer ${secret}`] } }),
   (secret) => ({ headers: { 'x-api-key': ['sk-first', secret] } }),
   (secret) => ({ headers: { 'x-goog-api-key': secret } }),
   (secret) => ({ headers: { 'api-key': secret } }),
