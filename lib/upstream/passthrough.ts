@@ -12,7 +12,7 @@ import { isMetered, meterFor, type UsageMeter } from '../usage/usage.ts';
 import { answerHead, proxyHeaders, queryFor } from './headers.ts';
 import { agentsOf, peerOf, type Peer, type PeerAgents } from './peer.ts';
 import type { UnreadAnswer, UnreadAnswers } from './unread-answers.ts';
-import { maxAnswerHead } from './wire.ts';
+import { maxAnswerHead } from './targets.ts';
 
 const nothing = Buffer.alloc(0);
 /** A longer body may come in so many chunks that they must be joined, bytes. */
