@@ -50,15 +50,16 @@ export function proxy(core: Core, unread: UnreadAnswers, proxies: OutboundProxy 
     proxyTimeout: timeout,
     selfHandleResponse: true,
     ejectPlugins: true,
-    plugins: [answers(core, unread) as Plugin<GateRequest, ServerResponse>],
+    plugins: [answers(core, unread, carry) as Plugin<GateRequest, ServerResponse>],
     router: ((req, _res, options) => destination(target, agents, req.heimdall as Context, options)) as Router as never,
   });
+  function carry(context: Context): void {
+    prepare(context, peer, prefix);
+    if (context.req.heimdallUpgrade) upgrade(context, handler);
+    else web(context, handler, unread);
+  }
   return {
-    carry(context) {
-      prepare(context, peer, prefix);
-      if (context.req.heimdallUpgrade) upgrade(context, handler);
-      else web(context, handler, unread);
-    },
+    carry,
     close() {
       agents.requests.destroy();
       agents.upgrades.destroy();
@@ -70,14 +71,15 @@ type RequestOptions = Options & { buffer?: Readable };
 type Router = (req: GateRequest, res: ServerResponse | undefined, options: RequestOptions) => object;
 
 /**
- * The destination of one request. An upgrade gets a connection of its own, and a body that has been read already is sent from
+ * The destination of one request. An upgrade and a repetition get a connection of their own, and a body that has been read already is sent from
  * memory. The path is set here as it came: the proxy would parse it (`//x:y` is a bad port to it) and join it (`/` would lose its
  * slash behind a prefix).
  * @param options of this request alone; the proxy hands `ssl` to Node as the options of its request, whatever the protocol.
  */
-function destination(target: object, agents: PeerAgents, { body, forwardPath, req }: Context, options: RequestOptions): object {
+function destination(target: object, agents: PeerAgents, context: Context, options: RequestOptions): object {
+  const { body, forwardPath, req } = context;
   options.ssl = { maxHeaderSize: maxAnswerHead } as object;
-  if (req.heimdallUpgrade) options.agent = agents.upgrades;
+  if (req.heimdallUpgrade || repeated.has(context)) options.agent = agents.upgrades;
   if (body) options.buffer = Readable.from([body]);
   else if (req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > compacted) options.buffer = new CompactBody(req);
   return { ...target, pathname: forwardPath };
@@ -116,14 +118,14 @@ function restore({ heimdall }: GateRequest): void {
   heimdall?.restore?.();
 }
 
-function answers(core: Core, unread: UnreadAnswers): Plugin {
+function answers(core: Core, unread: UnreadAnswers, again: (context: Context) => void): Plugin {
   return (server) => {
     // Emitted just before the proxy copies, in the same turn of the event loop.
     server.on('start', ((req: GateRequest) => queueMicrotask(() => restore(req))) as never);
     server.on('proxyReq', contained((request: ClientRequest, context) => follow(request, context, unread)) as never);
     server.on('proxyRes', contained((answer: IncomingMessage, context) => relay(core, answer, context)) as never);
     server.on('proxyReqWs', contained((request: ClientRequest, context) => watchUpgrade(core, request, context)) as never);
-    server.on('error', contained((error: Error, context) => failed(core, error, context)) as never);
+    server.on('error', contained((error: Error, context) => (isStale(error, context) ? again(context) : failed(core, error, context))) as never);
     server.on('econnreset', (() => undefined) as never);
   };
 }
@@ -173,6 +175,11 @@ class CarriedExchange implements Exchange {
   /** The client has left, and the exchange goes on. */
   get readsOn(): boolean {
     return this.#unread !== null;
+  }
+
+  /** The upstream closed a kept connection before it answered: it may not have seen the request. */
+  get isStale(): boolean {
+    return this.#answer === null && this.#request.reusedSocket;
   }
 
   /** The answer has said its last event. */
@@ -377,6 +384,21 @@ function closeSoon(core: Core, socket: Socket): void {
   const timer = core.clock.setTimeout(() => socket.destroy(), goodbye);
   timer.unref();
   socket.once('close', () => core.clock.clearTimeout(timer));
+}
+
+/** Requests that have been sent once more. */
+const repeated = new WeakSet<Context>();
+
+/** Whether a failed request is sent once more: RFC 9110 §9.2.2 allows it for safe methods whose connection closed unanswered. */
+function isStale(error: NodeJS.ErrnoException, context: Context): boolean {
+  const { req, res, exchange } = context;
+  const { method, headers } = req;
+  const isSafe = (method === 'GET' || method === 'HEAD') && Number(headers['content-length'] ?? 0) === 0 && headers['transfer-encoding'] === undefined;
+  const isClosed = error.code === 'ECONNRESET' || error.code === 'EPIPE';
+  if (!isSafe || !isClosed || req.heimdallUpgrade || context.finished || res.headersSent || req.socket.destroyed) return false;
+  if (!(exchange instanceof CarriedExchange) || !exchange.isStale || repeated.has(context)) return false;
+  repeated.add(context);
+  return true;
 }
 
 /** An error of a request or of an upgrade: the proxy emits both on one event. */
