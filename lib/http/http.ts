@@ -1,8 +1,6 @@
 // Headers and bodies of HTTP messages: reading, writing, decompressing. Independent of the gate's rules, apart from its error table.
 
-export { ChunkCollector, CompactBody } from './body-memory.ts';
 export { BodyDecoder, decoded } from './content-coding.ts';
-export { codingsOf, headerOf, headProblem, mediaTypeOf, withoutField } from './head.ts';
-export { encodePath, readPath, type RequestPath } from './path.ts';
+export { codingsOf, encodePath, headerOf, headProblem, mediaTypeOf, readPath, withoutField, type RequestPath } from './head.ts';
 export { endOfValue, skipSpace } from './json-scan.ts';
-export { BodyInspector, bodyTaken, type BodyReading, keepRawBody, readBody } from './request-body.ts';
+export { BodyInspector, bodyTaken, ChunkCollector, CompactBody, keepRawBody, readBody, type BodyReading } from './request-body.ts';

@@ -3,5 +3,4 @@
 export { bearer, BearerGuard } from './bearer-guard.ts';
 export { JwtVerifier, jwtVerifierOf, looksLikeJwt, type JwtVerdict } from './jwt.ts';
 export { OwnCredentials } from './own-credentials.ts';
-export { GatewayKeys } from './store.ts';
-export { VerifiedTokens } from './verified.ts';
+export { GatewayKeys, VerifiedTokens } from './store.ts';

@@ -5,7 +5,7 @@ import type { GatewayKeys } from './store.ts';
 /** A shorter text holds none of the gate's own credentials: tokens and keys have at least 32 characters. */
 const minLength = 32;
 /** What separates credentials in a header, a cookie or a query. */
-const separators = /[\s,;=&"'()<>]+/;
+const separators = /[\s,;=&?"'()<>]+/;
 const subprotocolPrefix = 'openai-insecure-api-key.';
 
 /**
@@ -13,12 +13,15 @@ const subprotocolPrefix = 'openai-insecure-api-key.';
  * SECURITY: none of them is ever forwarded, whatever the path, the carrier and the mode.
  */
 export class OwnCredentials {
+  /** Values of fewer characters hold none of them. */
+  readonly minLength: number;
   readonly #tokens: readonly string[];
   readonly #issuer: string | null;
   readonly #keys: GatewayKeys;
 
   constructor({ admin, metrics, audit, auth }: Config, keys: GatewayKeys) {
     this.#tokens = [admin.token, metrics.token, ...audit.ingest.tokens].filter((token): token is string => token !== null && token !== '');
+    this.minLength = Math.min(minLength, ...this.#tokens.map(({ length }) => length));
     this.#issuer = auth.mode === 'jwt' ? (auth.jwt?.issuer ?? null) : null;
     this.#keys = keys;
   }
@@ -26,8 +29,8 @@ export class OwnCredentials {
   /** Whether a header's or a parameter's value contains one. */
   isIn(value: string): boolean {
     if (this.#holds(value)) return true;
-    if (value.includes('%')) return this.#holds(decoded(value));
-    return value.length > minLength && /^basic /i.test(value) && this.#holds(Buffer.from(value.slice(6), 'base64').toString().replaceAll(':', ' '));
+    if (value.includes('%') && this.#holds(decoded(value))) return true;
+    return /^basic /i.test(value) && this.#holds(Buffer.from(value.slice(6), 'base64').toString().replaceAll(':', ' '));
   }
 
   #holds(text: string): boolean {
@@ -41,13 +44,8 @@ export class OwnCredentials {
   }
 }
 
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text.replaceAll('+', ' '));
-  } catch {
-    return text;
-  }
-}
+/** Credentials are ASCII, so escapes can be read one by one, beside others that make no sense. */
+const decoded = (text: string): string => text.replaceAll('+', ' ').replace(/%([\da-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
 
 /** The issuer that a JWT names, verified or not. */
 function issuerOf(token: string): unknown {

@@ -1,8 +1,6 @@
-import { hash } from 'node:crypto';
-import type { Config, GatewayKey } from '../../types/config.d.ts';
+import type { GatewayKey } from '../../types/config.d.ts';
 import type { Context, Core, Finisher, Next } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import { keyProtocol } from '../identity/identity.ts';
 import { looksLikeJwt, type JwtVerdict } from '../keys/keys.ts';
 import type { Deps, Handler, Middleware } from './middleware.ts';
 import { refusesKey } from './guard.ts';
@@ -12,17 +10,15 @@ export const auth: Middleware = {
   name: 'auth',
   create(core, deps) {
     const { mode } = core.config.auth;
-    const ours = new OwnSecrets(core.config, deps.keys);
     return {
-      handle: mode === 'passthrough' ? passthrough(deps, ours) : requireKey(core, deps, ours),
+      handle: mode === 'passthrough' ? passthrough(deps) : requireKey(core, deps),
       finish: { settle: learn(core, deps) },
     };
   },
 };
 
-function passthrough(deps: Deps, ours: OwnSecrets): Handler {
+function passthrough(deps: Deps): Handler {
   return function passthroughHandler(context, next) {
-    if (ours.exist) context.withheld = ours.carriedBy(context);
     if (!context.route.credential) return next();
     if (context.token === null) {
       if (!context.refuse('auth', new HeimdallError('missing_credential'))) next();
@@ -49,10 +45,9 @@ function logFailure(context: Context, { log }: Core, reason: string): void {
 }
 
 /** Admits callers with a gateway key or, in mode `jwt`, with a token of the issuer. */
-function requireKey(core: Core, deps: Deps, ours: OwnSecrets): Handler {
+function requireKey(core: Core, deps: Deps): Handler {
   const { jwt: verifier } = deps;
   return function keyHandler(context, next) {
-    if (ours.exist) context.withheld = ours.carriedBy(context);
     if (!context.route.credential) return next();
     const { credential } = context;
     if (credential === null) {
@@ -116,65 +111,4 @@ function letIn(context: Context, deps: Deps, name: string, next: Next): void {
   context.verified = true;
   if (context.token !== null) deps.verified.accept(context.token.id);
   if (!refusesKey(context, deps)) next();
-}
-
-/** Headers in which clients, proxies and browsers send credentials. */
-const carriers = ['authorization', 'x-api-key', 'x-goog-api-key', 'mj-api-secret', 'sec-websocket-protocol', 'api-key', 'x-auth-token', 'referer'] as const;
-/** A shorter word is no credential of the gate. */
-const minSecret = 8;
-const separators = /[\s,;=&?"']+/;
-
-/**
- * Finds credentials that the gate itself issues or checks: gateway keys, tokens of its own endpoints, tokens of the issuer.
- * SECURITY: a request that carries one reaches no receiver with it, on any path and in any mode. Values are compared by digest, so
- * the time taken tells nothing about a secret.
- */
-class OwnSecrets {
-  readonly #tokens: ReadonlySet<string>;
-  readonly #keys: Deps['keys'];
-  readonly #issuer: string | null;
-
-  constructor({ auth: { jwt }, metrics, admin, audit }: Config, keys: Deps['keys']) {
-    this.#tokens = new Set([metrics.token, admin.token, ...audit.ingest.tokens].flatMap((token) => (token === null ? [] : [hash('sha256', token)])));
-    this.#keys = keys;
-    this.#issuer = jwt?.issuer ?? null;
-  }
-
-  get exist(): boolean {
-    return this.#tokens.size > 0 || this.#keys.size > 0 || this.#issuer !== null;
-  }
-
-  carriedBy(context: Context): boolean {
-    const { headers, query } = context;
-    context.cookieWithheld = headers.cookie !== undefined && this.#isIn(headers.cookie);
-    if (context.cookieWithheld) return true;
-    for (const name of carriers) {
-      const value = headers[name];
-      if (value !== undefined && this.#isIn(String(value))) return true;
-    }
-    return query.length > minSecret && this.#isIn(query);
-  }
-
-  #isIn(text: string): boolean {
-    const plain = text.includes('%') ? text.replace(/%([\da-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))) : text;
-    for (const word of plain.split(separators)) {
-      if (word.length >= minSecret && this.#isOurs(word.startsWith(keyProtocol) ? word.slice(keyProtocol.length) : word)) return true;
-    }
-    const basic = /^basic +([\w+/=-]+)/i.exec(text)?.[1];
-    return basic !== undefined && Buffer.from(basic, 'base64').toString().split(':').some((part) => part.length >= minSecret && this.#isOurs(part));
-  }
-
-  #isOurs(word: string): boolean {
-    if (this.#issuer !== null && looksLikeJwt(word) && issuerOf(word) === this.#issuer) return true;
-    return this.#tokens.has(hash('sha256', word)) || this.#keys.nameOf(word) !== null;
-  }
-}
-
-/** The `iss` of a JWT, not verified: an expired token of the issuer is withheld as well. */
-function issuerOf(token: string): unknown {
-  try {
-    return (JSON.parse(Buffer.from(token.split('.')[1] as string, 'base64url').toString()) as { iss?: unknown } | null)?.iss;
-  } catch {
-    return null;
-  }
 }

@@ -131,9 +131,6 @@ function chooseSpelling(context: Context, { decoded, encoded, otherwise }: Reque
   return isProtected ? new HeimdallError('invalid_path') : null;
 }
 
-/** Values of fewer characters hold no credential of the gate's own. */
-const minCredential = 32;
-
 /**
  * SECURITY: marks every header and parameter that holds a credential of the gate's own, so that none of them is forwarded. The
  * credential by which a caller is judged is still read from its header.
@@ -142,9 +139,9 @@ function withholdOwn(context: Context, own: OwnCredentials): void {
   const { req: { rawHeaders }, query } = context;
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const value = rawHeaders[at + 1] as string;
-    if (value.length >= minCredential && own.isIn(value)) (context.withheldHeaders ??= new Set()).add(at);
+    if (value.length >= own.minLength && own.isIn(value)) (context.withheldHeaders ??= new Set()).add(at);
   }
-  if (query.length > minCredential && own.isIn(query)) {
+  if (query.length > own.minLength && own.isIn(query)) {
     const kept = query.slice(1).split('&').filter((pair) => !own.isIn(pair));
     context.withheldQuery = kept.length === 0 ? '' : `?${kept.join('&')}`;
   }

@@ -165,8 +165,6 @@ export class Context implements RequestInfo {
   upstreamCredential: string | null = null;
   /** Credentials are not forwarded: one of them is a gateway key on a route that needs none, or a JWT that was refused. */
   withheld = false;
-  /** The caller's cookies hold one of them and are not sent either. */
-  cookieWithheld = false;
   /** The credential is proved: by the gate, or by an earlier answer of NewAPI. */
   verified = false;
 

@@ -168,7 +168,7 @@ export function callerHeaders(context: Context, sentHost: string | null = null):
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] as string;
     const rule = rules.of(name);
-    if (context.withheld && (otherCarriers.has(name.toLowerCase()) || (context.cookieWithheld && name.toLowerCase() === 'cookie'))) continue;
+    if (context.withheld && otherCarriers.has(name.toLowerCase())) continue;
     if (rule === 'drop' || rule === 'message' || (rule === 'credential' && credential !== 'caller') || (rule === 'coding' && context.measured)) continue;
     if (oneHop?.has(name.toLowerCase())) continue;
     if ((isContentType(name) && typed) || context.withheldHeaders?.has(at)) continue;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { VerifiedTokens } from '../../lib/keys/verified.ts';
+import { VerifiedTokens } from '../../lib/keys/store.ts';
 import { fakeClock } from '../support/clock.ts';
 
 describe('verified tokens', () => {

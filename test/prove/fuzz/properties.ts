@@ -8,7 +8,7 @@ import { readDuration, readRate, readShare, readSize, writeDuration, writeSize }
 import { codingsOf, headerOf, mediaTypeOf } from '../../../lib/http/head.ts';
 import { endOfValue, scanMembers, skipSpace } from '../../../lib/http/json-scan.ts';
 import { formModel } from '../../../lib/http/multipart.ts';
-import { readPath } from '../../../lib/http/path.ts';
+import { readPath } from '../../../lib/http/head.ts';
 import { StreamPeek } from '../../../lib/upstream/sse.ts';
 import { StreamStart } from '../../../lib/upstream/stream-start.ts';
 import { ReportFinder } from '../../../lib/usage/report-finder.ts';
