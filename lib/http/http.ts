@@ -3,4 +3,4 @@
 export { BodyDecoder, decoded } from './content-coding.ts';
 export { codingsOf, encodePath, headerOf, headProblem, mediaTypeOf, readPath, withoutField, type RequestPath } from './head.ts';
 export { endOfValue, skipSpace } from './json-scan.ts';
-export { BodyInspector, bodyTaken, ChunkCollector, CompactBody, keepRawBody, readBody, type BodyReading } from './request-body.ts';
+export { BodyInspector, bodyTaken, ChunkBrake, ChunkCollector, CompactBody, keepRawBody, readBody, type BodyReading } from './request-body.ts';

@@ -1,10 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { Readable } from 'node:stream';
 import type { Logger } from '../../types/logger.d.ts';
 import { HeimdallError } from '../errors.ts';
 import { Decompressor, canDecompress, type Decompressed } from './decompress.ts';
 import { scanMembers, type WrongMember } from './json-scan.ts';
 import { readForm } from './multipart.ts';
-import { Readable } from 'node:stream';
 
 /** Members that bound a completion's tokens, by route. */
 const bounds: Readonly<Record<string, readonly string[]>> = {
@@ -268,12 +269,53 @@ export class ChunkCollector {
   }
 }
 
+/** Chunks read of one connection before all others have their turn. */
+const chunksInTurn = 500;
+/** Connections that wait for their next turn, the first first. Two have their turn in each round of the event loop. */
+const waiting: ChunkBrake[] = [];
+
+function nextTurn(): void {
+  waiting.shift()?.release();
+  waiting.shift()?.release();
+  if (waiting.length > 0) setImmediate(nextTurn);
+}
+
+/**
+ * Lets other connections have their turn while one sends its body in very many chunks: Node reads up to 2 MB of a connection at
+ * once, and to parse so much in chunks of one byte takes half a second.
+ */
+export class ChunkBrake {
+  readonly #socket: Socket;
+  #count = 0;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+  }
+
+  /** Called for each chunk. */
+  count(): void {
+    if (++this.#count !== chunksInTurn) return;
+    this.#socket.on('resume', this.#hold).pause();
+    if (waiting.push(this) === 1) setImmediate(nextTurn);
+  }
+
+  /** Its turn has come. */
+  release(): void {
+    this.#count = 0;
+    this.#socket.off('resume', this.#hold).resume();
+  }
+
+  /** The request resumes its socket after each chunk. */
+  readonly #hold = (): void => void this.#socket.pause();
+}
+
 /**
  * The body of a request as a stream that joins small chunks. While it is full the socket is not read: to pause the request
  * instead would leave what has been parsed waiting in it, chunk by chunk.
  */
 export class CompactBody extends Readable {
   readonly #req: IncomingMessage;
+  readonly #brake: ChunkBrake;
   #block: Buffer | null = null;
   #used = 0;
   #isScheduled = false;
@@ -282,6 +324,7 @@ export class CompactBody extends Readable {
   constructor(req: IncomingMessage) {
     super({ highWaterMark: largestBlock });
     this.#req = req;
+    this.#brake = new ChunkBrake(req.socket);
     req.on('data', this.#add).once('end', this.#end).once('close', this.#closed).resume();
     req.socket.on('resume', this.#holdBack);
   }
@@ -301,6 +344,7 @@ export class CompactBody extends Readable {
   }
 
   readonly #add = (chunk: Buffer): void => {
+    this.#brake.count();
     if (chunk.length >= passedWhole) {
       this.#flush();
       return this.#pass(chunk);

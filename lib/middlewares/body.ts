@@ -1,7 +1,7 @@
 import { Transform } from 'node:stream';
 import { guarded, type Context, type Core, type Next } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import { bodyTaken, ChunkCollector, CompactBody, type BodyReading } from '../http/http.ts';
+import { bodyTaken, ChunkBrake, ChunkCollector, CompactBody, type BodyReading } from '../http/http.ts';
 import type { Deps, Middleware } from './middleware.ts';
 
 /** Reads the body of model routes, within limits. Bodies of other routes, and of unauthenticated callers, are not buffered. */
@@ -45,6 +45,7 @@ function collect(context: Context, core: Core, deps: Deps, next: Next): void {
   const tap = declared > tapped ? deps.tap(context) : null;
   const since = performance.now();
   const bytes = new ChunkCollector(declared);
+  const brake = new ChunkBrake(req.socket);
   let counted = declared;
   let shown = 0;
   const show = (): void => {
@@ -53,6 +54,7 @@ function collect(context: Context, core: Core, deps: Deps, next: Next): void {
   };
   const onData = guarded(context, (chunk: Buffer): void => {
     bytes.push(chunk);
+    brake.count();
     if (tap !== null && bytes.size - shown >= tapped) show();
     if (bytes.size - counted >= countedAtOnce && !count()) return stop();
     if (bytes.size <= bufferBodyBytes) return;

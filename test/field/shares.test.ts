@@ -1,5 +1,6 @@
 import '../support/node.ts';
 import assert from 'node:assert/strict';
+import { hash } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { createServer, type AddressInfo, connect, type Socket } from 'node:net';
@@ -19,7 +20,6 @@ const metrics = { token: 'shares-field-test-metrics-token' };
 const bearer = 'Authorization: Bearer sk-a-token-that-nobody-has-seen';
 
 interface Scene {
-  readonly port: number;
   /** Heads of the requests that reached the upstream. */
   readonly arrived: readonly string[];
   /** Bytes that reached the upstream behind its answers. */
@@ -76,7 +76,7 @@ async function scene(t: TestContext, react: React, config: ConfigInput = {}): Pr
   };
   const get: Scene['get'] = (path, headers = {}) => request(`${url}${path}`, { headers });
   return {
-    port, arrived, behind, open, get,
+    arrived, behind, open, get,
     async ask(from, bytes) {
       const socket = await open(from, bytes);
       const [chunk] = (await Promise.race([once(socket, 'data'), once(socket, 'close')])) as [Buffer | boolean];
@@ -141,15 +141,46 @@ const crumbs = (what: string, target: string, react: React, config: ConfigInput,
   },
 });
 
+const gatewayKey = `sk-${'k'.repeat(48)}`;
+const ingestToken = 'shares-field-test-ingest-token-0123456789';
+const adminToken = 'shares-field-test-admin-token-0123456789';
+
+/** What asks for a token, with the right one. */
+const guarded: Readonly<Record<string, { readonly head: string; readonly right: string; readonly body?: string }>> = {
+  metrics: { head: 'GET /metrics', right: metrics.token },
+  admin: { head: 'GET /heimdall/api/keys', right: adminToken },
+  log: { head: 'POST /api/log', right: ingestToken, body: '{"request_path":"/v1/chat/completions"}' },
+  chat: { head: 'POST /v1/chat/completions', right: gatewayKey, body: '{"model":"m","messages":[]}' },
+};
+
+/** Wrong tokens for one of them, and then the right one for each. */
+const guesses = (guessed: string): Instance => ({
+  what: `guesses at ${guessed}`,
+  async run(t) {
+    const { ask } = await scene(t, () => 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}', {
+      auth: { mode: 'keys', keys: [{ name: 'team', sha256: hash('sha256', gatewayKey), upstreamCredential: 'sk-ours' }] },
+      admin: { token: adminToken }, audit: { ingest: { tokens: [ingestToken] } }, rateLimit: { address: { limit: 5 } },
+    });
+    const send = (name: string, token: string, forwarded = ''): Promise<number | null> => {
+      const { head, body = '' } = guarded[name] as (typeof guarded)[string];
+      return ask(other, `${head} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${token}\r\nContent-Type: application/json\r\n${forwarded}Content-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`);
+    };
+    const wrong: (number | null)[] = [];
+    for (let nth = 0; nth < 7; nth++) wrong.push(await send(guessed, `wrong-${nth}-${'w'.repeat(40)}`, guessed === 'chat' ? '' : `X-Forwarded-For: 192.0.2.${nth}\r\n`));
+    assert.deepEqual(wrong, [401, 401, 401, 401, 401, 429, 429]);
+    for (const [name, { right }] of Object.entries(guarded)) assert.ok([200, 400, 422].includes((await send(name, right)) ?? 0), name);
+  },
+});
+
 const instances: readonly Instance[] = [
+  ...Object.keys(guarded).map(guesses),
   crumbs('a body of a model route in chunks of one byte', '/v1/chat/completions', silent, {}),
   crumbs('a body that streams to a model in chunks of one byte', '/v1/chat/completions', silent, { server: { bufferBodyBytes: '64KB' } }),
   crumbs('a carried body in chunks of one byte, which the upstream does not read', '/api/upload', deaf, {}),
   ...[['/api/upload', {}], ['/v1/chat/completions', { server: { bufferBodyBytes: '64KB' } }]].map(([target, config]): Instance => ({
     what: `a body at ${String(target)} that the upstream does not read`,
     async run(t) {
-      const { open, port } = await scene(t, deaf, config as ConfigInput);
-      assert.ok(port > 0);
+      const { open } = await scene(t, deaf, config as ConfigInput);
       const size = 40_000_000;
       const socket = await open(stranger, `POST ${String(target)} HTTP/1.1\r\nHost: a\r\n${bearer}\r\nContent-Type: application/json\r\nContent-Length: ${size}\r\n\r\n`);
       const before = memory();

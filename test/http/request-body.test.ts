@@ -3,14 +3,14 @@ import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
 import { PassThrough, type Readable } from 'node:stream';
 import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import { describe, it } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
-import { ChunkCollector, CompactBody } from '../../lib/http/request-body.ts';
+import { ChunkBrake, ChunkCollector, CompactBody } from '../../lib/http/request-body.ts';
 
 const chunks = fc.array(fc.oneof({ weight: 5, arbitrary: fc.uint8Array({ minLength: 1, maxLength: 3 }) }, fc.uint8Array({ minLength: 1, maxLength: 40_000, size: 'max' })), { maxLength: 40 }).map((all) => all.map((each) => Buffer.from(each)));
-
 
 setFlagsFromString('--expose-gc');
 const gc = runInNewContext('gc') as () => void;
@@ -117,4 +117,29 @@ describe('a compact body', () => {
     req.destroy();
     await new Promise((resolve) => void body.once('close', resolve));
   });
+});
+
+it('a brake stops a connection behind many chunks, and lets two go on in each round of the event loop', async () => {
+  const paused = new Set<number>();
+  const brakes = Array.from({ length: 5 }, (_, nth) => {
+    const socket = new EventEmitter();
+    const brake = new ChunkBrake(Object.assign(socket, {
+      pause: () => void paused.add(nth),
+      resume: () => {
+        paused.delete(nth);
+        socket.emit('resume');
+      },
+    }) as unknown as Socket);
+    return { brake, socket: socket as unknown as Socket };
+  });
+  for (let chunk = 0; chunk < 499; chunk++) for (const { brake } of brakes) brake.count();
+  assert.equal(paused.size, 0);
+  for (const { brake } of brakes) brake.count();
+  for (const { socket } of brakes) socket.resume();
+  const left: number[] = [paused.size];
+  for (let round = 0; round < 3; round++) {
+    await new Promise(setImmediate);
+    left.push(paused.size);
+  }
+  assert.deepEqual(left, [5, 3, 1, 0]);
 });
