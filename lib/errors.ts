@@ -26,7 +26,7 @@ export const errors = {
   ambiguous_body: { status: 400, type: invalidRequest, message: 'The body can be read in more than one way, and a rule of this API key depends on it.', hint: 'Send each member once, in lower case, in a body without an unknown encoding and within the size limit.', retryable: false },
   body_too_large: { status: 413, type: invalidRequest, message: 'The body is too large.', retryable: false },
   headers_too_large: { status: 431, type: invalidRequest, message: 'The headers are too large.', retryable: false },
-  unsupported_transfer_coding: { status: 501, type: invalidRequest, message: 'The gateway supports no transfer coding but one chunked.', retryable: false },
+  unsupported_transfer_coding: { status: 501, type: serverError, message: 'The gateway supports no transfer coding but one chunked.', retryable: false },
   expectation_failed: { status: 417, type: invalidRequest, message: 'The gateway supports no expectation but 100-continue.', retryable: false },
   malformed_request: { status: 400, type: invalidRequest, message: 'The request is not valid HTTP/1.1.', retryable: false },
   request_timeout: { status: 408, type: invalidRequest, message: 'The request did not arrive in time.', retryable: true },

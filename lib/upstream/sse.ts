@@ -24,9 +24,10 @@ export class StreamPeek {
   });
 
   push(chunk: Buffer): Beginning {
-    let text = this.#decoder.decode(chunk, { stream: true });
-    if (this.#afterReturn && text.startsWith('\n')) text = text.slice(1);
-    if (text !== '') this.#afterReturn = text.endsWith('\r');
+    const decoded = this.#decoder.decode(chunk, { stream: true });
+    if (decoded === '') return this.#found;
+    const text = this.#afterReturn && decoded[0] === '\n' ? decoded.slice(1) : decoded;
+    this.#afterReturn = decoded.endsWith('\r');
     // The parser waits for the letter behind a CR at the end of a chunk, but the line has ended whatever follows.
     this.#parser.feed(text.includes('\r') ? text.replace(/\r\n?/g, '\n') : text);
     return this.#found;

@@ -39,6 +39,7 @@ const samples: Record<string, Beginning> = {
   'data: {"id":1}\r\r': { kind: 'event' },
   'data: {"id":1}\r\n\r': { kind: 'event' },
   'data: {"id":1}\n\r': { kind: 'event' },
+  'data: {"id":1}\r\n\n': { kind: 'event' },
   ': PING\r\rdata: {"error":{"code":"c"}}\r\r': { kind: 'error', error: { code: 'c' } },
   'event: error\rdata: no JSON\r\r': { kind: 'error', error: 'no JSON' },
   'data: {"id":1}\r\n': { kind: 'nothing' },
