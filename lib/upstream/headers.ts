@@ -4,7 +4,8 @@ import type { Context } from '../request/request.ts';
 import { keyProtocol, readQuery, withParameter, type Credential } from '../identity/identity.ts';
 
 /**
- * The credential a request leaves with. `caller`: every carrier as it came, since the receiver issued the credential.
+ * The credential a request leaves with. `caller`: the one carrier by which the caller was judged, or every carrier as it came on
+ * a route that asks for no credential, since the receiver issued the credential.
  * `granted`: the `upstream_credential` of the caller's key replaces every carrier. `ours`: the target's own key, or none where
  * the target has none. `none`: as it came, without the carriers. `never`: the request is not sent there.
  */

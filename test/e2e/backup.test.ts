@@ -45,14 +45,14 @@ test('the backup learns nothing of the caller: no credential, cookie, address or
     'X-Request-Id': 'secret', Host: 'secret.test',
   };
   const passing = { 'User-Agent': 'app/1', 'X-Stainless-Lang': 'js', 'Idempotency-Key': 'k1', 'Accept-Encoding': 'identity', 'Content-Type': 'application/json' };
-  const answer = await ask({ path: '/v1/chat/completions?key=sk-secret-e&api-key=sk-secret-f&%6bey=sk-secret-g&x=1', headers: { ...secret, ...passing } });
+  const answer = await ask({ path: '/v1/chat/completions?key=sk-secret-e&api-key=sk-secret-f&%6bey=sk-secret-g&x=secret&beta=true', headers: { ...secret, ...passing } });
   assert.equal(servedBy(answer), 'backup');
   const [call] = backup.calls;
   const wire = JSON.stringify([call?.path, call?.rawHeaders, String(call?.body)]);
   for (const word of ['secret', CALLER.slice(3), '203.0.113.7', '127.0.0.1:' + String(gate.port)]) {
     assert.ok(!wire.replace(OWN, '').includes(word), `${word} in ${wire}`);
   }
-  assert.equal(call?.path, '/v1/chat/completions?x=1');
+  assert.equal(call?.path, '/v1/chat/completions?beta=true');
   assert.deepEqual([call.headers['authorization'], call.headers['host']], [`Bearer ${OWN}`, `127.0.0.1:${backup.port}`]);
   for (const [name, value] of Object.entries(passing)) assert.equal(call.headers[name.toLowerCase()], value);
 });

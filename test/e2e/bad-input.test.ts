@@ -104,7 +104,7 @@ const cases: Readonly<Record<string, Case>> = {
   'a target of an unknown scheme without a path': { line: `GET odd://${SECRET} HTTP/1.1`, status: 400, code: 'invalid_target' },
 
   'two hosts': { line: 'GET /v1/models HTTP/1.1', key: true, headers: ['Host: evil.test'], status: 400, code: 'invalid_host' },
-  'the same host twice': { line: 'GET /v1/messages HTTP/1.1', key: true, headers: ['host: 127.0.0.1'], status: 400, code: 'invalid_host' },
+  'the same host twice': { line: 'GET /v1/messages HTTP/1.1', key: true, headers: ['host: 127.0.0.1'], status: 400, code: 'invalid_request_error', shape: 'claude' },
   'no host': { line: 'GET /v1/models HTTP/1.1', bare: true, key: true, headers: ['Connection: close'], status: 400, code: 'invalid_host' },
   'no host, as HTTP/1.0 allows': { line: 'GET /v1/models HTTP/1.0', bare: true, key: true, status: 200 },
   'a chat by HTTP/1.0': { ...posted(hello), line: 'POST /v1/chat/completions HTTP/1.0', bare: true, status: 200 },
@@ -132,7 +132,7 @@ const cases: Readonly<Record<string, Case>> = {
   'escapes that are no UTF-8': { line: 'GET /v1/models/%ff%fe HTTP/1.1', key: true, status: 400, code: 'invalid_path' },
   'a broken escape': { line: 'GET /v1/models/%zz HTTP/1.1', key: true, status: 400, code: 'invalid_path' },
   'a NUL in the path': { line: 'GET /v1/models/a%00b HTTP/1.1', key: true, status: 400, code: 'invalid_path' },
-  'a NUL in the path, in Claude\'s shape': { line: 'POST /v1/messages/%00 HTTP/1.1', key: true, headers: ['Content-Length: 0'], status: 400, code: 'invalid_path' },
+  'a NUL in the path, in Claude\'s shape': { line: 'POST /v1/messages/%00 HTTP/1.1', key: true, headers: ['Content-Length: 0'], status: 400, code: 'invalid_request_error', shape: 'claude' },
   'a NUL in a page\'s path': { line: 'GET /a%00 HTTP/1.1', status: 400, code: 'none', shape: 'newapi' },
   'a NUL in a Gemini path': { line: 'GET /v1beta/models/%00 HTTP/1.1', key: true, status: 400, code: 'INVALID_ARGUMENT', shape: 'gemini' },
   'a line break in the path': { line: 'GET /suno/fetch/%0d%0aX:%20y HTTP/1.1', key: true, status: 400, code: 'invalid_path', shape: 'task' },

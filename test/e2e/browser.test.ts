@@ -176,11 +176,14 @@ test('a payment\'s signature holds, since its body arrives as it was sent', asyn
 test('paths and queries arrive as they were written', async () => {
   const { api, gate } = await fresh();
   const targets = [
-    '/v1beta/models/gemini-2.5-flash:countTokens?key=sk-abc', '/a//b///c', '/a/../b', '/a/./b', '/%7Euser/%2e%2e/x', '/x?a=%20b+c&a=2&&=&b', '/x?url=http://a.test/?q=1#f',
-    '/x??', '/x?', '//', '//x:y', '//[::1', '///', '/\\\\x:y', '/a;b=c/d,e', "/it's(fine)!*", '/%E4%BD%A0/x?q=%00', '/x?q="<>|\\^`{}', '/mj/task/1:2/fetch',
+    '/v1beta/models/gemini-2.5-flash:countTokens?key=sk-abc', '/a//b///c', '/a/../b', '/a/./b', '/%7Euser/%2e%2e/x', '/x?a=%20b+c&a=2&&=&b', '/x?url=http://a.test/?q=1',
+    '/x??', '/x?', '//', '//x:y', '//[::1', '///', '/a;b=c/d,e', "/it's(fine)!*", '/%E4%BD%A0/x?q=%00', '/x?q="<>|\\^`{}', '/mj/task/1:2/fetch',
   ];
   for (const target of targets) await request(gate.url, { target, headers: { Authorization: 'Bearer sk-none' } });
   assert.deepEqual(api.requests.map(({ url }) => url), targets);
+  // No browser sends these; receivers read them in different ways.
+  for (const target of ['/x?q=1#f', '/x#/../y', '/\\\\x:y', '/a\\..\\b']) assert.equal((await request(gate.url, { target })).status, 400, target);
+  assert.equal(api.requests.length, targets.length);
 });
 
 test('redirects are passed on, not followed', async (t) => {

@@ -156,13 +156,16 @@ test('a model request arrives with its bytes, and its headers in their case and 
     'host', `127.0.0.1:${gate.port}`, 'aUTHORIZATION', `Bearer ${DEMO_KEY}`, 'Content-Type', 'application/json', 'X-Twice', '1', 'x-twice', '2',
     'User-Agent', 'odd/1 (é)', 'Accept-Encoding', 'identity;q=0, *', 'Cookie', 'a=1', 'Cookie', 'b=2', 'X-Empty', '',
   ];
-  const target = '/v1/chat/completions?b=2&a=%zz&&=;+%20&key=x';
+  const target = '/v1/chat/completions?b=2&a=%zz&&=;+%20&keys=x';
   assert.equal((await request(gate.url, { body, headers, target })).status, 200);
   const [seen] = api.requests;
   assert.equal(seen?.url, target);
   assert.ok(seen.body.equals(body));
   assert.deepEqual(received(seen), pairs(headers));
   assert.equal(seen.headers['content-length'], String(body.length));
+  // A second credential, by which the caller was not judged, stays behind.
+  assert.equal((await request(gate.url, { body, headers, target: `${target}&key=x` })).status, 200);
+  assert.equal(api.requests[1]?.url, target);
 });
 
 test('every other request arrives with its bytes, its duplicates, its raw query and its raw path', async (t) => {
