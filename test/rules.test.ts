@@ -40,7 +40,7 @@ const plan: Readonly<Record<string, readonly string[]>> = {
   journal: ['access-log', 'record', 'telemetry', 'config', 'request', 'identity', 'platform', 'errors.ts'],
   'access-log': ['record', 'redaction', 'request', 'platform'],
   record: ['redaction', 'keys', 'request', 'http', 'identity', 'platform', 'errors.ts'],
-  upstream: ['providers', 'usage', 'telemetry', 'config', 'request', 'http', 'identity', 'platform', 'errors.ts'],
+  upstream: ['providers', 'usage', 'telemetry', 'config', 'request', 'http', 'identity', 'platform', 'redaction', 'errors.ts'],
   providers: [],
   usage: ['request', 'http'],
   limits: ['config', 'request', 'identity', 'platform', 'errors.ts'],

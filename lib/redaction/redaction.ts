@@ -4,3 +4,4 @@ export { cleanFields, printable, printableJson, printableLines } from './display
 export { mask, maskCredentials, masked, maskUrl } from './mask.ts';
 export { cookiesOf, headerOf, isSafe, keptBody, keptCookies, keptHeaders, keptPath, keptQuery, keptText, maxLength, pathOf, type Headers } from './redact.ts';
 export { carriersOf, credentialsOf, secretScrubber, withoutCredentials, type SecretScrubber } from './scrub.ts';
+export { SecretFilter } from './secret-filter.ts';

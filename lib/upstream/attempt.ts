@@ -6,6 +6,7 @@ import { answerHead } from './headers.ts';
 import { deliver, noteAnswer } from './answer.ts';
 import { neverSent, type AttemptListener, type Failure } from './failure.ts';
 import { ExtraChunkFilter, jsonUsage, meterFor, type UsageMeter } from '../usage/usage.ts';
+import { MaskedAnswer } from './quoted.ts';
 import { StreamStart } from './stream-start.ts';
 import { requestFor, type Connection, type ConnectionAware, type Target } from './targets.ts';
 import type { UnreadAnswer } from './unread-answers.ts';
@@ -103,7 +104,9 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     // undici's own limit can fire a second late.
     this.#due = Math.min(this.#deadline, now + timeouts.connect);
     this.target.inHand++;
-    this.target.pool.dispatch(requestFor(this.target, this.#context), this);
+    // SECURITY: the answer may quote the credential that is sent, which the caller must not see unless it is its own.
+    const ours = this.target.key ?? this.#context.upstreamCredential;
+    this.target.pool.dispatch(requestFor(this.target, this.#context), ours === null ? this : new MaskedAnswer(ours, this));
   }
 
   /** Ends the exchange in any phase without telling the listener. While it connects, `onRequestStart` ends it. */

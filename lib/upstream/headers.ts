@@ -152,7 +152,7 @@ function connectionOptions(connection: string | undefined): ReadonlySet<string> 
 /**
  * The headers for a target that is asked with the caller's own credential: flat, duplicates and case kept. Where limits count the
  * usage of the answer, the answer is asked for without a coding, so that its usage can be read and, where the gate has asked for
- * it, left out.
+ * it, left out; where it may quote a credential of ours, so that this can be masked.
  * @param sentHost value of `Host`; null for the client's.
  */
 export function callerHeaders(context: Context, sentHost: string | null = null): string[] {
@@ -161,6 +161,7 @@ export function callerHeaders(context: Context, sentHost: string | null = null):
   const credential = outgoingCredential(context, 'newapi');
   const rules = callerRulesOf(context.core.config);
   const { route } = context;
+  const plain = context.measured || credential === 'granted';
   const sent = credential === 'caller' && route.credential ? context.credential : null;
   let typed = false;
   let isAuthorized = false;
@@ -170,7 +171,7 @@ export function callerHeaders(context: Context, sentHost: string | null = null):
     const name = rawHeaders[at] as string;
     const rule = rules.of(name);
     if (context.withheld && otherCarriers.has(name.toLowerCase())) continue;
-    if (rule === 'drop' || rule === 'message' || (rule === 'credential' && credential !== 'caller') || (rule === 'coding' && context.measured)) continue;
+    if (rule === 'drop' || rule === 'message' || (rule === 'credential' && credential !== 'caller') || (rule === 'coding' && plain)) continue;
     if (oneHop?.has(name.toLowerCase())) continue;
     if ((isContentType(name) && typed) || context.withheldHeaders?.has(at)) continue;
     let value = rule === 'host' && sentHost !== null ? sentHost : (rawHeaders[at + 1] as string);
@@ -193,8 +194,8 @@ export function callerHeaders(context: Context, sentHost: string | null = null):
   if (!typed && context.contentType !== null) flat.push('Content-Type', context.contentType);
   if (sent !== null && (moves(context, sent) || isListKey(context, sent))) flat.push('Authorization', `Bearer ${sent.value}`);
   if (credential === 'granted') flat.push('Authorization', `Bearer ${context.upstreamCredential}`);
-  const { ip, host, proto, id, measured } = context;
-  if (measured) flat.push('Accept-Encoding', 'identity');
+  const { ip, host, proto, id } = context;
+  if (plain) flat.push('Accept-Encoding', 'identity');
   const port = /:(\d+)$/.exec(host)?.[1] ?? (proto === 'https' ? '443' : '80');
   flat.push('X-Forwarded-For', ip, 'X-Real-IP', ip, 'X-Forwarded-Proto', proto, 'X-Forwarded-Host', host, 'X-Forwarded-Port', port, 'X-Request-Id', id);
   return flat;
@@ -226,6 +227,7 @@ const isListKey = ({ path }: Context, { carrier }: Credential): boolean => path 
 export function ownHeaders(context: Context, host: string, credential: readonly string[]): string[] {
   const { rawHeaders } = context.req;
   const flat = ['Host', host, ...credential];
+  const plain = context.measured || credential.length > 0;
   let typed = false;
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] as string;
@@ -234,10 +236,10 @@ export function ownHeaders(context: Context, host: string, credential: readonly 
     if (isContentType(name)) {
       if (!typed) flat.push(name, context.contentType ?? (rawHeaders[at + 1] as string));
       typed = true;
-    } else if (rule === 'keep' || (rule === 'coding' && !context.measured)) flat.push(name, rawHeaders[at + 1] as string);
+    } else if (rule === 'keep' || (rule === 'coding' && !plain)) flat.push(name, rawHeaders[at + 1] as string);
   }
   if (!typed && context.contentType !== null) flat.push('Content-Type', context.contentType);
-  if (context.measured) flat.push('Accept-Encoding', 'identity');
+  if (plain) flat.push('Accept-Encoding', 'identity');
   return flat;
 }
 

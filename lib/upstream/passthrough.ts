@@ -7,10 +7,11 @@ import type { Usage } from '../../types/usage.d.ts';
 import { contain, guarded, type Context, type Core, type Exchange, type GateRequest } from '../request/request.ts';
 import { describe, type OutboundProxy } from '../platform/platform.ts';
 import { HeimdallError } from '../errors.ts';
-import { CompactBody, headerOf, mediaTypeOf } from '../http/http.ts';
+import { CompactBody, codingsOf, headerOf, mediaTypeOf } from '../http/http.ts';
 import { isMetered, meterFor, type UsageMeter } from '../usage/usage.ts';
-import { answerHead, proxyHeaders, queryFor } from './headers.ts';
+import { answerHead, outgoingCredential, proxyHeaders, queryFor } from './headers.ts';
 import { agentsOf, peerOf, type Peer, type PeerAgents } from './peer.ts';
+import { asDecoded, MaskedBody, maskedHead } from './quoted.ts';
 import type { UnreadAnswer, UnreadAnswers } from './unread-answers.ts';
 import { maxAnswerHead } from './targets.ts';
 
@@ -289,7 +290,8 @@ class Output extends EventEmitter {
 function relay(core: Core, answer: IncomingMessage, context: Context): void {
   const status = answer.statusCode ?? 0;
   if (status < 200) return unreadable(core, answer, context);
-  const head = answerHead(answer.rawHeaders, false);
+  const ours = grantedTo(context);
+  const head = answerHead(ours === null ? answer.rawHeaders : maskedHead(answer.rawHeaders, ours), false);
   const { exchange } = context;
   note(context, status, head);
   if (mediaTypeOf(head) === 'text/event-stream' && headerOf(head, 'x-accel-buffering') === null) head.push('X-Accel-Buffering', 'no');
@@ -297,16 +299,51 @@ function relay(core: Core, answer: IncomingMessage, context: Context): void {
     exchange.begin(answer, head);
     if (exchange.readsOn) return void answer.on('error', () => undefined).resume();
   }
+  const body = ours === null ? null : new MaskedBody(ours, codingsOf(head), (bytes) => send(context, answer, bytes));
+  if (body !== null) asDecoded(head);
   context.writeProxied(status, head);
-  answer.on('data', (chunk: Buffer) => {
-    if (!context.res.destroyed) context.bytesOut += chunk.length;
-  });
   answer.once('aborted', guarded(context, () => {
-    if (exchange instanceof CarriedExchange && exchange.isOver) complete(context, answer);
+    if (exchange instanceof CarriedExchange && exchange.isOver) complete(context, answer, body);
   }));
   // Runs before the proxy's own listener, which would take it for a client that left.
   answer.on('error', guarded(context, (error: Error) => interrupted(core, error, context)));
+  if (body !== null) return pour(context, answer, body);
+  answer.on('data', (chunk: Buffer) => {
+    if (!context.res.destroyed) context.bytesOut += chunk.length;
+  });
   answer.pipe(context.res);
+}
+
+/** The credential of ours that the request is sent with, which its answer may quote; null when it is sent with the caller's. */
+const grantedTo = (context: Context): string | null => (outgoingCredential(context, 'newapi') === 'granted' ? context.upstreamCredential : null);
+
+/** Passes an answer on without the credential that it may quote. */
+function pour(context: Context, answer: IncomingMessage, body: MaskedBody): void {
+  const { res } = context;
+  answer.on('data', guarded(context, (chunk: Buffer) => {
+    if (res.destroyed) return;
+    body.push(chunk);
+    if (body.failed) return void answer.destroy(new Error('unreadable content coding'));
+    if (!body.behind) return;
+    answer.pause();
+    body.whenCaughtUp(() => answer.resume());
+  }));
+  answer.once('end', guarded(context, () => body.end((isWhole) => {
+    if (res.destroyed) return;
+    if (isWhole) res.end();
+    else context.fail(new HeimdallError('upstream_interrupted'));
+  })));
+  res.once('close', () => body.stop());
+}
+
+/** Back pressure: a slow client pauses the upstream, so that memory does not fill. */
+function send(context: Context, answer: IncomingMessage, bytes: Buffer): void {
+  const { res } = context;
+  if (res.destroyed) return;
+  context.bytesOut += bytes.length;
+  if (res.write(bytes)) return;
+  answer.pause();
+  res.once('drain', () => answer.resume());
 }
 
 /** An answer whose status no client can read, such as 099, or 101 to a request that is no upgrade. */
@@ -317,9 +354,10 @@ function unreadable(core: Core, answer: IncomingMessage, context: Context): void
 }
 
 /** The answer broke off behind its own last event: nothing is missing. The proxy's listeners would break off the client's too. */
-function complete(context: Context, answer: IncomingMessage): void {
+function complete(context: Context, answer: IncomingMessage, body: MaskedBody | null): void {
   answer.removeAllListeners().on('error', () => undefined);
-  context.res.end();
+  if (body === null) context.res.end();
+  else body.end(() => context.res.end());
 }
 
 function interrupted(core: Core, error: Error, context: Context): void {
@@ -343,6 +381,7 @@ function watchUpgrade(core: Core, request: ClientRequest, context: Context): voi
   restore(context.req);
   const handshake = context.req.heimdallUpgrade as NonNullable<GateRequest['heimdallUpgrade']>;
   const socket = handshake.socket as Socket;
+  const ours = grantedTo(context);
   const leave = (): void => {
     socket.destroy();
     request.destroy();
@@ -360,6 +399,7 @@ function watchUpgrade(core: Core, request: ClientRequest, context: Context): voi
   if (handshake.ended) leave();
   request.setTimeout(core.config.newapi.timeout, () => request.destroy());
   request.once('upgrade', guarded(context, (answer: IncomingMessage, upstream: Socket) => {
+    if (ours !== null) maskHandshake(answer, ours);
     answered(answer);
     socket.once('close', () => upstream.destroy());
     upstream.once('close', () => socket.destroySoon());
@@ -377,6 +417,15 @@ function watchUpgrade(core: Core, request: ClientRequest, context: Context): voi
     // Discards what the client sends, so that its end is noticed.
     socket.resume().once('finish', () => socket.destroy());
   }));
+  // SECURITY: the proxy, which listens by then, would write a refusal with whatever it quotes.
+  if (ours !== null) queueMicrotask(() => request.removeAllListeners('response').once('response', guarded(context, (answer: IncomingMessage) => relay(core, answer, context))));
+}
+
+/** The proxy writes the head of a handshake by its `headers`. */
+function maskHandshake(answer: IncomingMessage, ours: string): void {
+  const { headers } = answer;
+  answer.rawHeaders = maskedHead(answer.rawHeaders, ours);
+  for (const [name, value = ''] of Object.entries(headers)) headers[name] = typeof value === 'string' ? maskedHead([value], ours)[0] : maskedHead(value, ours);
 }
 
 /** One side has ended; the other must end within {@link goodbye}, or its socket would be held for ever. */

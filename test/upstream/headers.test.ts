@@ -100,27 +100,27 @@ describe('callerHeaders', () => {
 
   it('replaces every credential by the one of a gateway key', () => {
     const fields = ['Authorization', 'Bearer gate-key', 'X-Api-Key', 'gate-key', 'x-goog-api-key', 'gate-key', 'mj-api-secret', 'gate-key', 'X-Custom', '1'];
-    assert.deepEqual(passed(fields, { upstreamCredential: 'sk-up' }), ['X-Custom', '1', 'Authorization', 'Bearer sk-up']);
+    assert.deepEqual(passed(fields, { upstreamCredential: 'sk-up' }), ['X-Custom', '1', 'Authorization', 'Bearer sk-up', 'Accept-Encoding', 'identity']);
   });
 });
 
 describe('ownHeaders', () => {
   it('passes on a short list, and nothing of who is calling', () => {
     const harmless = [
-      'Accept', '*/*', 'accept-encoding', 'gzip', 'Content-Type', 'application/json', 'Content-Encoding', 'gzip', 'User-Agent', 'openai/5', 'anthropic-version', '2023-06-01', 'Anthropic-Beta', 'x',
+      'Accept', '*/*', 'Content-Type', 'application/json', 'Content-Encoding', 'gzip', 'User-Agent', 'openai/5', 'anthropic-version', '2023-06-01', 'Anthropic-Beta', 'x',
       'OpenAI-Beta', 'y', 'Idempotency-Key', 'k', 'X-Stainless-Lang', 'js', 'x-stainless-retry-count', '0',
     ];
     const secret = [
       ...kept.filter((name) => !['Content-Type', 'application/json', 'Content-Encoding', 'gzip', 'Accept-Encoding', 'br', 'User-Agent', 'a'].includes(name)).slice(0, 20), ...dropped.flatMap((name) => [name, 'secret']),
       'Cookie', 'secret', 'Authorization', 'secret', 'OpenAI-Organization', 'secret', 'OpenAI-Project', 'secret', 'New-Api-User', 'secret', 'Referer', 'secret', 'Origin', 'secret', 'X-Stainless-', 'secret', 'Accept-Language', 'secret',
     ];
-    const flat = ownHeaders(contextOf([...harmless, ...secret]), 'api.test', ['Authorization', 'Bearer ours']);
-    assert.deepEqual(flat, ['Host', 'api.test', 'Authorization', 'Bearer ours', ...harmless]);
+    const flat = ownHeaders(contextOf([...harmless, ...secret, 'accept-encoding', 'gzip']), 'api.test', ['Authorization', 'Bearer ours']);
+    assert.deepEqual(flat, ['Host', 'api.test', 'Authorization', 'Bearer ours', ...harmless, 'Accept-Encoding', 'identity']);
     assert.ok(!flat.includes('secret'));
   });
 
   it('sends no credential where there is none', () => {
-    assert.deepEqual(ownHeaders(contextOf(['Authorization', 'Bearer caller']), 'api.test', []), ['Host', 'api.test']);
+    assert.deepEqual(ownHeaders(contextOf(['Authorization', 'Bearer caller', 'accept-encoding', 'gzip']), 'api.test', []), ['Host', 'api.test', 'accept-encoding', 'gzip']);
   });
 });
 

@@ -37,7 +37,7 @@ function contextOf({ method = 'POST', path = '/v1/chat/completions', query = '',
   const at = body?.indexOf(':"') ?? -1;
   const modelSpan = at === -1 ? null : [at + 1, (body as string).indexOf('"', at + 2) + 1];
   const core = { config: { auth: { mode: 'keys' }, clientIpHeader: null, ja4Header: null } };
-  const fixed = { core, withheld: false, ip: '203.0.113.9', host: 'gate.test', proto: 'http', id: 'id', bodyStream: null, verified: true, key: null, upstreamCredential: null, model: null };
+  const fixed = { core, withheld: false, ip: '203.0.113.9', host: 'gate.test', proto: 'http', id: 'id', bodyStream: null, verified: true, key: null, upstreamCredential: null, model: null, decodedBody: null };
   return { ...fixed, req: { method, url: url ?? path + query, headers, rawHeaders }, path, wirePath: encodePath(path), withheldHeaders: null, withheldQuery: null, credential: null, contentType: null, query, body: bytes, modelSpan, route: routeOf(method, path), ...rest } as unknown as Context;
 }
 
@@ -137,9 +137,9 @@ describe('requestFor', () => {
   it('carries our key as the provider wants it, and nothing of the caller\'s', (t) => {
     const headers = { Authorization: 'Bearer caller', 'x-api-key': 'caller', Cookie: 'caller', 'Content-Type': 'application/json' };
     const sent = (provider: string, path: string): unknown => requestFor(only(t, { provider, apiKey: 'ours' }), contextOf({ path, headers, body: '{}' })).headers;
-    assert.deepEqual(sent('openai', '/v1/chat/completions'), ['Host', 'api.openai.com', 'Authorization', 'Bearer ours', 'Content-Type', 'application/json']);
-    assert.deepEqual(sent('anthropic', '/v1/messages'), ['Host', 'api.anthropic.com', 'x-api-key', 'ours', 'Content-Type', 'application/json']);
-    assert.deepEqual(sent('anthropic', '/v1/chat/completions'), ['Host', 'api.anthropic.com', 'Authorization', 'Bearer ours', 'Content-Type', 'application/json']);
+    assert.deepEqual(sent('openai', '/v1/chat/completions'), ['Host', 'api.openai.com', 'Authorization', 'Bearer ours', 'Content-Type', 'application/json', 'Accept-Encoding', 'identity']);
+    assert.deepEqual(sent('anthropic', '/v1/messages'), ['Host', 'api.anthropic.com', 'x-api-key', 'ours', 'Content-Type', 'application/json', 'Accept-Encoding', 'identity']);
+    assert.deepEqual(sent('anthropic', '/v1/chat/completions'), ['Host', 'api.anthropic.com', 'Authorization', 'Bearer ours', 'Content-Type', 'application/json', 'Accept-Encoding', 'identity']);
   });
 
   it('changes the bytes of the model\'s name, and no other byte', (t) => {
