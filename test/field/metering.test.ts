@@ -9,6 +9,7 @@ import { brotliCompressSync, constants, createBrotliCompress, createDeflate, cre
 import type { ConfigInput } from '../../lib/index.ts';
 import { openStream, request, until } from '../support/client.ts';
 import { startGate, temporary, type RunningGate } from '../support/gate.ts';
+import { sampled } from '../support/sampled.ts';
 import { startUpstream } from '../support/upstream.ts';
 
 const token = 'metering-field-test-metrics-token';
@@ -17,6 +18,7 @@ const prompt = 20;
 const completion = 9;
 
 interface Line {
+  readonly path: string;
   readonly usage: { readonly prompt: number; readonly completion: number; readonly estimated: boolean } | null;
   readonly cost: number | null;
   readonly status: number;
@@ -27,7 +29,7 @@ interface Scene {
   readonly gate: RunningGate;
   /** Requests as they reached the upstream, each with its body. */
   readonly asked: readonly { readonly req: IncomingMessage; readonly body: string }[];
-  /** Access lines, once there are so many. */
+  /** Access lines less those of scrapes, once there are so many. */
   lines(count: number): Promise<readonly Line[]>;
   /** The value of a metric. */
   scrape(name: string): Promise<number>;
@@ -51,7 +53,7 @@ async function scene(t: TestContext, answer: Answer, config: ConfigInput = {}): 
   return {
     gate, asked,
     lines: (count) => until(() => {
-      const found = (existsSync(file) ? readFileSync(file, 'utf8') : '').split('\n').filter(Boolean).map((line) => JSON.parse(line) as Line);
+      const found = (existsSync(file) ? readFileSync(file, 'utf8') : '').split('\n').filter(Boolean).map((line) => JSON.parse(line) as Line).filter(({ path }) => path !== '/metrics');
       return found.length >= count ? found : null;
     }, 10_000),
     async scrape(name) {
@@ -123,91 +125,91 @@ const codings: readonly (readonly [coding: string, compress: Compress])[] = [
   ['gzip, br', (text) => brotliCompressSync(gzipSync(text))], ['identity, gzip', gzipSync], ['identity', Buffer.from], ['IDENTITY', Buffer.from], ['', Buffer.from],
 ];
 
+/** Every API, asked for a document and for a stream. */
+const asks = Object.entries(dialects).flatMap(([name, dialect]) => [false, true].map((stream) => ({ name: `${name}, ${stream ? 'stream' : 'JSON'}`, dialect, stream })));
+
 describe('usage is what the upstream says', () => {
-  for (const [name, dialect] of Object.entries(dialects)) {
-    for (const stream of [false, true]) {
-      test(`under every coding (${name}, ${stream ? 'stream' : 'JSON'}), and the client gets the bytes as they came`, async (t) => {
-        const text = stream ? sse(dialect.events(words.repeat(50))) : JSON.stringify(dialect.json(words.repeat(50)));
-        let nth = 0;
-        const { gate, lines, asked } = await scene(t, (res) => {
-          const [coding, compress] = codings[nth] as (typeof codings)[number];
-          res.writeHead(200, { 'Content-Type': stream ? 'text/event-stream' : 'application/json', ...(coding === '' ? {} : { 'Content-Encoding': coding }) }).end(compress(text));
-        });
-        for (const [coding, compress] of codings) {
-          const answer = await ask(gate, dialect, stream, { 'Accept-Encoding': 'gzip, br' });
-          assert.ok(answer.body.equals(compress(text)), coding);
-          assert.equal(answer.headers['content-encoding'] ?? '', coding);
-          const found = await lines(++nth);
-          assert.deepEqual(counted(found[nth - 1] as Line), told, coding);
-          assert.equal(found[nth - 1]?.cost, (prompt + completion) / 1000, coding);
-        }
-        assert.ok(asked.every(({ req }) => req.headers['accept-encoding'] === 'gzip, br'));
-      });
+  test('under every coding, and the client gets the bytes as they came', async (t) => {
+    let coding = '';
+    let type = '';
+    let packed: Buffer = Buffer.from('');
+    const { gate, lines, asked } = await scene(t, (res) => void res.writeHead(200, { 'Content-Type': type, ...(coding === '' ? {} : { 'Content-Encoding': coding }) }).end(packed));
+    const cases: string[] = [];
+    for (const [[sent, compress], { name, dialect, stream }] of [...sampled(codings, asks), ...sampled(asks, codings, 2).map(([one, other]) => [other, one] as const)]) {
+      coding = sent;
+      type = stream ? 'text/event-stream' : 'application/json';
+      packed = compress(stream ? sse(dialect.events(words.repeat(50))) : JSON.stringify(dialect.json(words.repeat(50))));
+      cases.push(`${coding} (${name})`);
+      const answer = await ask(gate, dialect, stream, { 'Accept-Encoding': 'gzip, br' });
+      assert.ok(answer.body.equals(packed), cases.at(-1));
+      assert.equal(answer.headers['content-encoding'] ?? '', coding, cases.at(-1));
     }
-  }
+    assert.deepEqual((await lines(cases.length)).map((line, at) => [cases[at], counted(line), line.cost]), cases.map((each) => [each, told, (prompt + completion) / 1000]));
+    assert.ok(asked.every(({ req }) => req.headers['accept-encoding'] === 'gzip, br'));
+  });
 
   const types: readonly string[] = ['application/json', 'text/event-stream', 'TEXT/Event-Stream ; charset=UTF-8', 'Application/JSON;charset=utf-8', 'application/x-ndjson', 'application/octet-stream', 'text/plain', 'text/html', 'event-stream', ';', ''];
-  for (const [name, dialect] of Object.entries(dialects)) {
-    test(`under every content type (${name})`, async (t) => {
-      const bodies = [JSON.stringify(dialect.json(words)), JSON.stringify(dialect.json(words), null, 2), sse(dialect.events(words)), sse(dialect.events(words), '\r\n'), sse(dialect.events(words), '\r'), ndjson(dialect.events(words)), ndjson(dialect.events(words), '\r\n')];
-      let type = '';
-      let body = '';
-      const { gate, lines } = await scene(t, (res) => void res.writeHead(200, type === '' ? {} : { 'Content-Type': type }).end(body));
-      const cases: string[] = [];
-      for (type of types) {
-        for (const [nth, each] of bodies.entries()) {
-          body = each;
-          cases.push(`${type} ${JSON.stringify(body.slice(0, 40))}`);
-          assert.equal((await ask(gate, dialect, nth % 2 === 1 || !type.includes('json'))).text, body, cases.at(-1));
-        }
-      }
-      assert.deepEqual((await lines(cases.length)).map((line, at) => [cases[at], counted(line)]), cases.map((each) => [each, told]));
-    });
-  }
+  test('under every content type', async (t) => {
+    const bodies = Object.values(dialects).flatMap((dialect) => [
+      JSON.stringify(dialect.json(words)), JSON.stringify(dialect.json(words), null, 2), sse(dialect.events(words)), sse(dialect.events(words), '\r\n'), sse(dialect.events(words), '\r'), ndjson(dialect.events(words)), ndjson(dialect.events(words), '\r\n'),
+    ].map((body, nth) => ({ dialect, body, nth })));
+    let type = '';
+    let body = '';
+    const { gate, lines } = await scene(t, (res) => void res.writeHead(200, type === '' ? {} : { 'Content-Type': type }).end(body));
+    const cases: string[] = [];
+    for (const [sent, form] of sampled(types, bodies)) {
+      type = sent;
+      body = form.body;
+      cases.push(`${type} ${JSON.stringify(body.slice(0, 40))}`);
+      assert.equal((await ask(gate, form.dialect, form.nth % 2 === 1 || !type.includes('json'))).text, body, cases.at(-1));
+    }
+    assert.deepEqual((await lines(cases.length)).map((line, at) => [cases[at], counted(line)]), cases.map((each) => [each, told]));
+  });
 
-  for (const [name, dialect] of Object.entries(dialects)) {
-    test(`in a body of megabytes, in front or behind (${name})`, async (t) => {
-      const long = `${words}"{[\\\n`.repeat(60_000);
-      const bodies = [dialect.json(long, true), dialect.json(long), { ...dialect.json(long, true), more: long }].map((body) => JSON.stringify(body));
-      bodies.push(sse(dialect.events(long)), ndjson(dialect.events(long)), sse([dialect.json(long, true)]));
-      let nth = 0;
-      const { gate, lines } = await scene(t, (res) => {
-        const packed = nth % 2 === 1;
-        const body = bodies[nth >> 1] as string;
-        res.writeHead(200, { 'Content-Type': 'application/json', ...(packed ? { 'Content-Encoding': 'gzip' } : {}) }).end(packed ? gzipSync(body) : body);
-      });
-      while (nth < 2 * bodies.length) {
-        await ask(gate, dialect, nth >= 6);
-        assert.deepEqual(counted((await lines(++nth))[nth - 1] as Line), told, `${nth}`);
-      }
-    });
-  }
+  test('in a body of megabytes, in front or behind', async (t) => {
+    const long = `${words}"{[\\\n`.repeat(60_000);
+    const forms: readonly (readonly [name: string, stream: boolean, make: (dialect: Dialect) => string])[] = [
+      ['in front', false, (dialect) => JSON.stringify(dialect.json(long, true))], ['behind', false, (dialect) => JSON.stringify(dialect.json(long))],
+      ['between', false, (dialect) => JSON.stringify({ ...dialect.json(long, true), more: long })], ['events', true, (dialect) => sse(dialect.events(long))],
+      ['lines', true, (dialect) => ndjson(dialect.events(long))], ['one event', true, (dialect) => sse([dialect.json(long, true)])],
+    ];
+    const packings = forms.flatMap((form) => [false, true].map((packed) => [...form, packed] as const));
+    let body: string | Buffer = '';
+    let packed = false;
+    const { gate, lines } = await scene(t, (res) => void res.writeHead(200, { 'Content-Type': 'application/json', ...(packed ? { 'Content-Encoding': 'gzip' } : {}) }).end(body));
+    const cases: string[] = [];
+    for (const [[api, dialect], [name, stream, make, packs]] of sampled(Object.entries(dialects), packings)) {
+      packed = packs;
+      body = packed ? gzipSync(make(dialect)) : make(dialect);
+      cases.push(`${api}, ${name}, ${packed}`);
+      await ask(gate, dialect, stream);
+    }
+    assert.deepEqual((await lines(cases.length)).map((line, at) => [cases[at], counted(line)]), cases.map((each) => [each, told]));
+  });
 });
 
 describe('a budget holds', () => {
   const allowed = 0.05;
   const price = (prompt + completion) / 10_000;
 
-  for (const name of ['chat', 'completions', 'responses', 'messages']) {
-    test(`when the upstream compresses unasked (${name})`, async (t) => {
+  test('when the upstream compresses unasked', async (t) => {
+    const forms = ['chat', 'completions', 'responses', 'messages'].flatMap((name) => [['application/json', false] as const, ['text/event-stream', true] as const, ['text/plain', true] as const].map(([type, stream]) => ({ name, type, stream })));
+    let head: Record<string, string> = {};
+    let packed: Buffer = Buffer.from('');
+    const { gate, asked } = await scene(t, (res) => void res.writeHead(200, head).end(packed), { llm: { prices: { m: { input: 100, output: 100 } } }, rateLimit: { key: { budget: { day: allowed } } } });
+    let nth = 0;
+    for (const [[coding, compress], { name, type, stream }] of sampled(codings, forms)) {
       const dialect = dialects[name] as Dialect;
-      let nth = 0;
-      const cases = codings.flatMap((coding) => [['application/json', false] as const, ['text/event-stream', true] as const, ['text/plain', true] as const].map((form) => [...coding, ...form] as const));
-      const { gate, asked } = await scene(t, (res) => {
-        const [coding, compress, type, stream] = cases[nth] as (typeof cases)[number];
-        res.writeHead(200, { 'Content-Type': type, ...(coding === '' ? {} : { 'Content-Encoding': coding }) }).end(compress(stream ? sse(dialect.events(words)) : JSON.stringify(dialect.json(words))));
-      }, { llm: { prices: { m: { input: 100, output: 100 } } }, rateLimit: { key: { budget: { day: allowed } } } });
+      head = { 'Content-Type': type, ...(coding === '' ? {} : { 'Content-Encoding': coding }) };
+      packed = compress(stream ? sse(dialect.events(words)) : JSON.stringify(dialect.json(words)));
       const body = { ...dialect.body, max_tokens: 9, max_output_tokens: 9 };
-      for (const [coding, , type, stream] of cases) {
-        const headers = { Authorization: `Bearer sk-${String(nth).padStart(48, 'b')}`, 'Accept-Encoding': 'gzip, br, zstd, deflate' };
-        let count = 0;
-        while (count < 60 && (await ask(gate, { ...dialect, body }, stream, headers)).status === 200) count++;
-        assert.ok(count * price > allowed / 2 && (count - 1) * price <= allowed, `${coding} ${type}: ${count * price}`);
-        nth++;
-      }
-      assert.ok(asked.every(({ req }) => req.headers['accept-encoding'] === 'identity'));
-    });
-  }
+      const headers = { Authorization: `Bearer sk-${String(nth++).padStart(48, 'b')}`, 'Accept-Encoding': 'gzip, br, zstd, deflate' };
+      let count = 0;
+      while (count < 60 && (await ask(gate, { ...dialect, body }, stream, headers)).status === 200) count++;
+      assert.ok(count * price > allowed / 2 && (count - 1) * price <= allowed, `${name} ${coding} ${type}: ${count * price}`);
+    }
+    assert.ok(asked.every(({ req }) => req.headers['accept-encoding'] === 'identity'));
+  });
 
   test('when a backup answers with a model that has no price', async (t) => {
     const own = 'sk-a-key-of-the-gate-that-is-long-enough';
@@ -254,49 +256,54 @@ describe('a stream is delivered live', () => {
   };
   const types = ['text/event-stream', 'Text/Event-Stream', 'application/json', 'application/x-ndjson', 'text/plain; charset=utf-8', 'application/octet-stream', 'text/html', ''];
 
-  for (const [form, [begins, ends]] of Object.entries(forms)) {
-    for (const limited of [false, true]) {
-      test(`whatever its content type (${form}${limited ? ', tokens are limited' : ''})`, async (t) => {
-        let type = '';
-        let rest = (): void => undefined;
-        const { gate, lines } = await scene(t, (res) => {
-          res.writeHead(200, type === '' ? {} : { 'Content-Type': type }).write(begins);
-          rest = () => void res.end(ends);
-        }, limited ? { rateLimit: { key: { tokens: { limit: 1_000_000 } } } } : {});
-        for (const [nth, each] of types.entries()) {
-          type = each;
-          const stream = await openStream(`${gate.url}/v1/chat/completions`, { body: { model: 'm', messages, stream: true }, headers: { Authorization: `Bearer ${key}` } });
-          await until(() => stream.text === begins, 2000, `${type}: the beginning before the end`);
-          assert.equal(stream.headers['x-accel-buffering'], 'no');
-          rest();
-          await stream.done;
-          // The gate leaves out the chunk for which it has asked itself.
-          assert.equal(stream.text, limited && form !== 'an array' ? begins : begins + ends);
-          assert.ok(stream.complete);
-          const line = (await lines(nth + 1))[nth] as Line;
-          if (form !== 'an array') assert.deepEqual([line.outcome, counted(line)], ['served', told], type);
-        }
-      });
-    }
-  }
-
-  for (const [coding, open] of Object.entries(flushing)) {
-    test(`compressed with ${coding}, and its usage is read`, async (t) => {
+  for (const limited of [false, true]) {
+    test(`whatever its content type${limited ? ', where tokens are limited' : ''}`, async (t) => {
+      let type = '';
+      let begins = '';
+      let ends = '';
       let rest = (): void => undefined;
       const { gate, lines } = await scene(t, (res) => {
-        const packer = open();
-        res.writeHead(200, { 'Content-Type': 'text/event-stream', 'Content-Encoding': coding });
-        packer.pipe(res);
-        packer.write(`data: ${first}\n\n`);
-        rest = () => void packer.end(`data: ${last}\n\n`);
-      });
-      const stream = await openStream(`${gate.url}/v1/chat/completions`, { body: { model: 'm', messages, stream: true }, headers: { Authorization: `Bearer ${key}` } });
-      await until(() => stream.chunks.length > 0);
-      rest();
-      await stream.done;
-      assert.deepEqual(counted((await lines(1))[0] as Line), told);
+        res.writeHead(200, type === '' ? {} : { 'Content-Type': type }).write(begins);
+        rest = () => void res.end(ends);
+      }, limited ? { rateLimit: { key: { tokens: { limit: 1_000_000 } } } } : {});
+      const cases: string[] = [];
+      for (const [form, each] of [...sampled(Object.keys(forms), types), ...sampled(Object.keys(forms), types, 2)]) {
+        type = each;
+        [begins, ends] = forms[form] as readonly [string, string];
+        cases.push(form);
+        const stream = await openStream(`${gate.url}/v1/chat/completions`, { body: { model: 'm', messages, stream: true }, headers: { Authorization: `Bearer ${key}` } });
+        await until(() => stream.text === begins, 2000, `${form}, ${type}: the beginning before the end`);
+        assert.equal(stream.headers['x-accel-buffering'], 'no');
+        rest();
+        await stream.done;
+        // The gate leaves out the chunk for which it has asked itself.
+        assert.equal(stream.text, limited && form !== 'an array' ? begins : begins + ends, `${form}, ${type}`);
+        assert.ok(stream.complete);
+      }
+      const found = (await lines(cases.length)).map((line, at) => [cases[at], line.outcome, counted(line)]);
+      assert.deepEqual(found.filter(([form]) => form !== 'an array'), cases.filter((form) => form !== 'an array').map((form) => [form, 'served', told]));
     });
   }
+
+  test('compressed with any coding, and its usage is read', async (t) => {
+    let coding: keyof typeof flushing = 'gzip';
+    let rest = (): void => undefined;
+    const { gate, lines } = await scene(t, (res) => {
+      const packer = flushing[coding]();
+      res.writeHead(200, { 'Content-Type': 'text/event-stream', 'Content-Encoding': coding });
+      packer.pipe(res);
+      packer.write(`data: ${first}\n\n`);
+      rest = () => void packer.end(`data: ${last}\n\n`);
+    });
+    const codings = Object.keys(flushing) as (keyof typeof flushing)[];
+    for (coding of codings) {
+      const stream = await openStream(`${gate.url}/v1/chat/completions`, { body: { model: 'm', messages, stream: true }, headers: { Authorization: `Bearer ${key}` } });
+      await until(() => stream.chunks.length > 0, 5000, coding);
+      rest();
+      await stream.done;
+    }
+    assert.deepEqual((await lines(codings.length)).map((line, at) => [codings[at], counted(line)]), codings.map((each) => [each, told]));
+  });
 });
 
 describe('stream_options that the gate has added', () => {
@@ -370,48 +377,52 @@ describe('a verdict of NewAPI', () => {
 });
 
 describe('an answer whose client leaves', () => {
-  /** An upstream that waits within its answer until the client has left. */
-  async function leaving(t: TestContext, dialect: Dialect, config: ConfigInput, packs = false): Promise<{ line: Line; settled: number; closed: boolean }> {
-    const [first, ...others] = dialect.events(words);
+  /** Clients that leave within an answer, one after the other: the upstream waits until each has left. */
+  async function leaving(t: TestContext, config: ConfigInput, check: (left: { line: Line; settled: number; closed: boolean }, name: string) => void): Promise<void> {
+    let [first, others]: [object, readonly object[]] = [{}, []];
+    let packs = false;
     let end = (): void => undefined;
     let closed = false;
     const { gate, lines, scrape } = await scene(t, (res) => {
       res.writeHead(200, { 'Content-Type': 'text/event-stream', ...(packs ? { 'Content-Encoding': 'gzip' } : {}) });
       const packer = packs ? createGzip({ flush: constants.Z_SYNC_FLUSH }) : null;
       packer?.pipe(res);
-      (packer ?? res).write(sse([first as object]));
-      end = () => void (packer ?? res).end(sse(others));
+      (packer ?? res).write(sse([first]));
+      const rest = others;
+      end = () => void (packer ?? res).end(sse(rest));
       res.on('close', () => {
         closed = !res.writableFinished;
       });
     }, { ...config, rateLimit: { key: { tokens: { limit: 1_000_000 } } } });
-    const path = dialect.path.replace(':generateContent', ':streamGenerateContent');
-    const stream = await openStream(gate.url + path, { body: { ...dialect.body, stream: true }, headers: { Authorization: `Bearer ${key}` } });
-    await until(() => stream.chunks.length > 0);
-    stream.abort();
-    await gone(gate);
-    end();
-    const [line] = await lines(1);
-    const settled = await until(async () => ((await scrape('rate_limit_reserved{kind="tokens"}')) === 0 ? scrape('rate_limit_tokens_total{kind="settled"}') : null));
-    return { line: line as Line, settled, closed };
-  }
-
-  for (const [name, dialect] of Object.entries(dialects)) {
-    for (const packs of [false, true]) {
-      test(`is read to its end with on_client_abort: finish (${name}${packs ? ', compressed' : ''})`, async (t) => {
-        const { line, settled, closed } = await leaving(t, dialect, { llm: { onClientAbort: 'finish' } }, packs);
-        assert.deepEqual([line.status, line.outcome, counted(line)], [499, 'aborted', told]);
-        assert.equal(settled, prompt + completion);
-        assert.ok(!closed);
-      });
-
-      test(`is cancelled by default, and what was seen of it counts (${name}${packs ? ', compressed' : ''})`, async (t) => {
-        const { line, settled } = await leaving(t, dialect, {}, packs);
-        assert.deepEqual([line.status, line.outcome, line.usage?.estimated], [499, 'aborted', true]);
-        assert.ok(settled > 0 && line.usage !== null && settled === line.usage.prompt + line.usage.completion, `${settled}`);
-      });
+    let [nth, before] = [0, 0];
+    for (const [name, dialect] of Object.entries(dialects)) {
+      for (packs of [false, true]) {
+        [first, ...others] = dialect.events(words) as [object, ...object[]];
+        closed = false;
+        const path = dialect.path.replace(':generateContent', ':streamGenerateContent');
+        const stream = await openStream(gate.url + path, { body: { ...dialect.body, stream: true }, headers: { Authorization: `Bearer ${key}` } });
+        await until(() => stream.chunks.length > 0);
+        stream.abort();
+        await gone(gate);
+        end();
+        const line = (await lines(++nth))[nth - 1] as Line;
+        const settled = await until(async () => ((await scrape('rate_limit_reserved{kind="tokens"}')) === 0 ? scrape('rate_limit_tokens_total{kind="settled"}') : null));
+        check({ line, settled: settled - before, closed }, `${name}${packs ? ', compressed' : ''}`);
+        before = settled;
+      }
     }
   }
+
+  test('is read to its end with on_client_abort: finish', (t) => leaving(t, { llm: { onClientAbort: 'finish' } }, ({ line, settled, closed }, name) => {
+    assert.deepEqual([line.status, line.outcome, counted(line)], [499, 'aborted', told], name);
+    assert.equal(settled, prompt + completion, name);
+    assert.ok(!closed, name);
+  }));
+
+  test('is cancelled by default, and what was seen of it counts', (t) => leaving(t, {}, ({ line, settled }, name) => {
+    assert.deepEqual([line.status, line.outcome, line.usage?.estimated], [499, 'aborted', true], name);
+    assert.ok(settled > 0 && line.usage !== null && settled === line.usage.prompt + line.usage.completion, `${name}: ${settled}`);
+  }));
 
   const chat = dialects['chat'] as Dialect;
   const headers = { Authorization: `Bearer ${key}` };
