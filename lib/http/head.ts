@@ -58,12 +58,15 @@ export function isHost(text: string): boolean {
 }
 
 /**
- * Checks what decides where a request ends and whom it is for, since servers behind the gate may read it otherwise: exactly one
+ * Checks what decides where a request ends and whom it is for, since servers behind the gate may read it otherwise: HTTP/1, one
  * valid `Host` (RFC 9112 §3.2), no transfer coding but one `chunked` (§6.1), no body on an upgrade, and no expectation but
  * `100-continue` (RFC 9110 §10.1.1).
  * @param isUpgrade the request is passed on as an upgrade, of which only the head is sent.
  */
-export function headProblem({ rawHeaders, headers, httpVersionMinor }: IncomingMessage, isUpgrade: boolean): HeimdallError | null {
+export function headProblem(req: IncomingMessage, isUpgrade: boolean): HeimdallError | null {
+  const { rawHeaders, headers, httpVersionMinor } = req;
+  // Node's parser takes any version that a line of HTTP/1 names. HTTP/2 has no such line: its requests are streams.
+  if (req.httpVersionMajor !== 1 && !('stream' in req)) return new HeimdallError('malformed_request');
   let hosts = 0;
   let codings = 0;
   let isChunked = true;
