@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { createServer as createPlain, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import { createServer, type ServerOptions } from 'node:https';
 import { connect, type AddressInfo, type Socket } from 'node:net';
-import { describe, it, type TestContext } from 'node:test';
+import { describe, it } from 'node:test';
 import { createSecureContext, type TLSSocket } from 'node:tls';
 import { WebSocketServer } from 'ws';
 import { stringify } from 'yaml';
@@ -13,8 +13,9 @@ import { OutboundProxy } from '../../lib/platform/platform.ts';
 import { warningsOf } from '../../lib/config/load.ts';
 import { load as loadYaml } from '../config/tools.ts';
 import { authority, noOpenssl, type Authority, type Certificate } from '../support/authority.ts';
-import { request } from '../support/client.ts';
+import { request, type TestLike } from '../support/client.ts';
 import { startGate, type RunningGate } from '../support/gate.ts';
+import { shared } from '../support/shared.ts';
 import { nowhere } from '../support/upstream.ts';
 import { dial } from '../support/websocket.ts';
 
@@ -40,10 +41,11 @@ const key = { Authorization: 'Bearer sk-of-the-caller' };
 
 /** The engines by the request that goes through each; every one resolves to a status. */
 const engines: Readonly<Record<string, (gate: RunningGate, host: string) => Promise<number>>> = {
+  // First, since a target that has answered a request is not probed.
+  probe: async ({ url }, Host) => (await request(`${url}/health/ready`, { headers: { Host } })).status,
   dispatch: async ({ url }, Host) => (await request(`${url}/v1/chat/completions`, { body: chat, headers: { ...key, Host, 'Content-Type': 'application/json' } })).status,
   passthrough: async ({ url }, Host) => (await request(`${url}/api/status`, { headers: { Host } })).status,
   websocket: ({ url }, Host) => opened(`${url}/v1/realtime?model=m`, { ...key, Host }),
-  probe: async ({ url }, Host) => (await request(`${url}/health/ready`, { headers: { Host } })).status,
 };
 
 async function opened(url: string, headers: Record<string, string>): Promise<number> {
@@ -69,7 +71,7 @@ function note(seen: Seen[], { socket, headers, url }: IncomingMessage): void {
   seen.push({ name: servername ?? null, host: headers.host, url, authorization: headers.authorization, known: authorized });
 }
 
-async function listening(t: TestContext, server: Server, seen: Seen[]): Promise<number> {
+async function listening(t: TestLike, server: Server, seen: Seen[]): Promise<number> {
   const sockets = new WebSocketServer({ server });
   sockets.on('connection', (socket, req) => {
     note(seen, req);
@@ -86,7 +88,7 @@ async function listening(t: TestContext, server: Server, seen: Seen[]): Promise<
 }
 
 /** A TLS server with a virtual host for each name in `hosts`; the first answers where SNI names none. */
-async function secureUpstream(t: TestContext, hosts: Readonly<Record<string, Certificate>>, options: ServerOptions = {}): Promise<SecureUpstream> {
+async function secureUpstream(t: TestLike, hosts: Readonly<Record<string, Certificate>>, options: ServerOptions = {}): Promise<SecureUpstream> {
   const seen: Seen[] = [];
   let connections = 0;
   const [first] = Object.values(hosts) as [Certificate];
@@ -103,41 +105,47 @@ async function secureUpstream(t: TestContext, hosts: Readonly<Record<string, Cer
   return { port: await listening(t, server, seen), seen, connections: () => connections };
 }
 
-const startFor = (t: TestContext, newapi: ConfigInput['newapi'], config: ConfigInput = {}, options: GateOptions = {}): Promise<RunningGate> =>
+const startFor = (t: TestLike, newapi: ConfigInput['newapi'], config: ConfigInput = {}, options: GateOptions = {}): Promise<RunningGate> =>
   startGate(t, { ...config, newapi: { timeout: '5s', ...newapi }, llm: { healthCheck: { enabled: true, interval: '1h' }, retry: { maxRetries: 0 }, timeouts: { firstByte: '5s' }, ...config.llm } }, options);
 
 const hosts = ['attacker.example', 'attacker.example:443', 'ATTACKER.example', 'localhost', 'localhost.attacker.example', 'xn--gte-8na.example', '127.0.0.1', '[::1]:8443', '198.51.100.7:80', 'a', 'api.openai.com', `${'long'.repeat(15)}.example`];
 
 describe('the name of a TLS upstream', { skip: noOpenssl }, () => {
+  const made = shared(async (scope) => {
+    const { caPath, issue } = authority(scope);
+    const upstream = await secureUpstream(scope, { localhost: issue('DNS:localhost'), 'attacker.example': issue('DNS:attacker.example') });
+    const newapi = { baseUrl: `https://localhost:${upstream.port}`, caPath };
+    return { upstream, newapi, client: await startFor(scope, newapi), target: await startFor(scope, { ...newapi, host: 'target' }) };
+  });
+
   for (const [engine, send] of Object.entries(engines)) {
-    it(`is the configured one on ${engine}, whatever Host the client sends`, async (t) => {
-      const { caPath, issue } = authority(t);
-      const upstream = await secureUpstream(t, { localhost: issue('DNS:localhost'), 'attacker.example': issue('DNS:attacker.example') });
-      const gate = await startFor(t, { baseUrl: `https://localhost:${upstream.port}`, caPath });
-      for (const host of hosts) assert.equal(await send(gate, host), 200, host);
-      assert.deepEqual([...new Set(upstream.seen.map(({ name }) => name))], ['localhost']);
-      if (engine === 'probe') return assert.deepEqual(upstream.seen.map(({ host }) => host), [`localhost:${upstream.port}`]);
-      assert.deepEqual(upstream.seen.map(({ host }) => host).filter((host) => host !== `localhost:${upstream.port}`), hosts);
-      if (engine !== 'websocket') assert.ok(upstream.connections() <= 3, 'another Host costs no connection');
+    it(`is the configured one on ${engine}, whatever Host the client sends`, async () => {
+      const { upstream, client } = await made();
+      const [before, connected] = [upstream.seen.length, upstream.connections()];
+      for (const host of hosts) assert.equal(await send(client, host), 200, host);
+      const seen = upstream.seen.slice(before);
+      assert.deepEqual([...new Set(seen.map(({ name }) => name))], ['localhost']);
+      if (engine === 'probe') return assert.deepEqual([...new Set(seen.map(({ host }) => host))], [`localhost:${upstream.port}`]);
+      assert.deepEqual(seen.map(({ host }) => host).filter((host) => host !== `localhost:${upstream.port}`), hosts);
+      if (engine !== 'websocket') assert.ok(upstream.connections() - connected <= 3, 'another Host costs no connection');
     });
 
-    it(`is sent as Host on ${engine} with host: target`, async (t) => {
-      const { caPath, issue } = authority(t);
-      const upstream = await secureUpstream(t, { localhost: issue('DNS:localhost') });
-      const gate = await startFor(t, { baseUrl: `https://localhost:${upstream.port}`, caPath, host: 'target' });
-      for (const host of hosts.slice(0, 3)) assert.equal(await send(gate, host), 200, host);
-      assert.deepEqual([...new Set(upstream.seen.map(({ name, host }) => `${name} ${host}`))], [`localhost localhost:${upstream.port}`]);
+    it(`is sent as Host on ${engine} with host: target`, async () => {
+      const { upstream, target } = await made();
+      const before = upstream.seen.length;
+      for (const host of hosts.slice(0, 3)) assert.equal(await send(target, host), 200, host);
+      assert.deepEqual([...new Set(upstream.seen.slice(before).map(({ name, host }) => `${name} ${host}`))], [`localhost localhost:${upstream.port}`]);
     });
   }
 
   it('keeps an upstream_credential from the virtual host that a client names', async (t) => {
-    const { caPath, issue } = authority(t);
-    const upstream = await secureUpstream(t, { localhost: issue('DNS:localhost'), 'attacker.example': issue('DNS:attacker.example') });
+    const { upstream, newapi } = await made();
+    const before = upstream.seen.length;
     const digest = createHash('sha256').update('sk-of-the-caller').digest('hex');
-    const gate = await startFor(t, { baseUrl: `https://localhost:${upstream.port}`, caPath }, { auth: { mode: 'keys', keys: [{ name: 'a', sha256: digest, upstreamCredential: 'sk-granted' }] } });
+    const gate = await startFor(t, newapi, { auth: { mode: 'keys', keys: [{ name: 'a', sha256: digest, upstreamCredential: 'sk-granted' }] } });
     for (const [engine, send] of Object.entries(engines)) assert.equal(await send(gate, 'attacker.example'), 200, engine);
-    assert.deepEqual([...new Set(upstream.seen.map(({ name }) => name))], ['localhost']);
-    assert.equal(upstream.seen.filter(({ authorization }) => authorization === 'Bearer sk-granted').length, 2);
+    assert.deepEqual([...new Set(upstream.seen.slice(before).map(({ name }) => name))], ['localhost']);
+    assert.equal(upstream.seen.slice(before).filter(({ authorization }) => authorization === 'Bearer sk-granted').length, 2);
   });
 });
 
@@ -171,12 +179,16 @@ interface Made {
 }
 
 describe('a TLS upstream', { skip: noOpenssl }, () => {
+  const certificates = shared(async (scope) => {
+    const [ca, other] = [authority(scope), authority(scope)];
+    return { ca, other, hosts: { localhost: ca.issue('DNS:localhost', 'IP:127.0.0.1'), 'newapi.test': ca.issue('DNS:newapi.test') }, client: ca.issue('DNS:client'), stranger: other.issue('DNS:client') };
+  });
+
   for (const [what, { newapi, name, server, known, fails }] of Object.entries(connections)) {
     it(`${fails ? 'is not reached' : 'is reached'} ${what}`, async (t) => {
-      const [ca, other] = [authority(t), authority(t)];
-      const options = server?.({ ca } as Made) ?? {};
-      const upstream = await secureUpstream(t, { localhost: ca.issue('DNS:localhost', 'IP:127.0.0.1'), 'newapi.test': ca.issue('DNS:newapi.test') }, options);
-      const made: Made = { url: `https://localhost:${upstream.port}`, port: upstream.port, ca, other, client: ca.issue('DNS:client'), stranger: other.issue('DNS:client') };
+      const { hosts, ...issued } = await certificates();
+      const upstream = await secureUpstream(t, hosts, server?.({ ca: issued.ca } as Made) ?? {});
+      const made: Made = { url: `https://localhost:${upstream.port}`, port: upstream.port, ...issued };
       const gate = await startFor(t, newapi(made));
       for (const [engine, send] of Object.entries(engines)) {
         const status = await send(gate, 'gate.example');
@@ -190,9 +202,8 @@ describe('a TLS upstream', { skip: noOpenssl }, () => {
   }
 
   it('of a target of its own has its own connection keys', async (t) => {
-    const ca = authority(t);
-    const client = ca.issue('DNS:client');
-    const upstream = await secureUpstream(t, { localhost: ca.issue('DNS:localhost') }, { requestCert: true, rejectUnauthorized: true, ca: ca.ca });
+    const { ca, client, hosts } = await certificates();
+    const upstream = await secureUpstream(t, hosts, { requestCert: true, rejectUnauthorized: true, ca: ca.ca });
     const sha256 = createHash('sha256').update('sk-of-the-caller').digest('hex');
     const keys = { caPath: ca.caPath, certPath: client.certPath, keyPath: client.keyPath };
     const endpoint = `https://localhost:${upstream.port}/v1`;
@@ -213,7 +224,7 @@ interface Proxy {
   readonly forwards: string[];
 }
 
-async function startProxy(t: TestContext, refusal: number | null = null): Promise<Proxy> {
+async function startProxy(t: TestLike, refusal: number | null = null): Promise<Proxy> {
   const tunnels: string[] = [];
   const forwards: string[] = [];
   const auth = (req: IncomingMessage): string => (req.headers['proxy-authorization'] === undefined ? '' : ` ${req.headers['proxy-authorization']}`);
@@ -248,7 +259,7 @@ async function startProxy(t: TestContext, refusal: number | null = null): Promis
 const names = ['HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY', 'http_proxy', 'https_proxy', 'no_proxy'];
 
 /** Sets the proxy variables of this process until the test ends. */
-function environment(t: TestContext, variables: Readonly<Record<string, string>>): void {
+function environment(t: TestLike, variables: Readonly<Record<string, string>>): void {
   const before = names.map((name) => [name, process.env[name]] as const);
   for (const name of names) delete process.env[name];
   Object.assign(process.env, variables);
@@ -261,11 +272,24 @@ function environment(t: TestContext, variables: Readonly<Record<string, string>>
 }
 
 describe('an outbound proxy', { skip: noOpenssl }, () => {
+  const secure = shared(async (scope) => {
+    const ca = authority(scope);
+    return { ca, client: ca.issue('DNS:client'), hosts: { localhost: ca.issue('DNS:localhost') } };
+  });
+
+  /** Sends a request through each engine of a gate, and hands on what came of it alone. */
+  async function eachEngine(gate: RunningGate, host: string, seen: readonly Seen[], proxy: Proxy, check: (engine: string, status: number, seen: readonly Seen[], tunnels: readonly string[], forwards: readonly string[]) => void): Promise<void> {
+    for (const [engine, send] of Object.entries(engines)) {
+      const [seenBefore, tunnelled, forwarded] = [seen.length, proxy.tunnels.length, proxy.forwards.length];
+      const status = await send(gate, host);
+      check(engine, status, seen.slice(seenBefore), proxy.tunnels.slice(tunnelled), proxy.forwards.slice(forwarded));
+    }
+  }
+
   for (const [engine, send] of Object.entries(engines)) {
     it(`tunnels ${engine} to an https upstream, which keeps its name and certificate`, async (t) => {
-      const ca = authority(t);
-      const client = ca.issue('DNS:client');
-      const upstream = await secureUpstream(t, { localhost: ca.issue('DNS:localhost') }, { requestCert: true, rejectUnauthorized: true, ca: ca.ca });
+      const { ca, client, hosts } = await secure();
+      const upstream = await secureUpstream(t, hosts, { requestCert: true, rejectUnauthorized: true, ca: ca.ca });
       const proxy = await startProxy(t);
       environment(t, { HTTPS_PROXY: `http://us%40er:pass@${proxy.url}` });
       const gate = await startFor(t, { baseUrl: `https://localhost:${upstream.port}`, caPath: ca.caPath, certPath: client.certPath, keyPath: client.keyPath }, {}, { standalone: true });
@@ -274,22 +298,25 @@ describe('an outbound proxy', { skip: noOpenssl }, () => {
       assert.deepEqual([...new Set(proxy.tunnels)], [tunnel]);
       assert.deepEqual([...new Set(upstream.seen.map(({ name, known }) => `${name} ${known}`))], ['localhost true']);
     });
+  }
 
-    it(`is asked by ${engine} for an http upstream in absolute form, and for a tunnel where it is upgraded`, async (t) => {
-      const seen: Seen[] = [];
-      const port = await listening(t, createPlain(answer(seen)), seen);
-      const proxy = await startProxy(t);
-      environment(t, { http_proxy: proxy.url });
-      const gate = await startFor(t, { baseUrl: `http://newapi.test:${port}` }, { proxy: 'environment' });
-      assert.equal(await send(gate, 'attacker.example'), 200);
-      if (engine === 'websocket') return assert.deepEqual([proxy.tunnels, seen.length], [[`newapi.test:${port}`], 1]);
-      assert.ok(proxy.forwards.every((url) => url.startsWith(`http://newapi.test:${port}/`)), proxy.forwards.join());
-      assert.ok(proxy.forwards.length > 0);
+  it('is asked by each engine for an http upstream in absolute form, and for a tunnel where it is upgraded', async (t) => {
+    const seen: Seen[] = [];
+    const port = await listening(t, createPlain(answer(seen)), seen);
+    const proxy = await startProxy(t);
+    environment(t, { http_proxy: proxy.url });
+    const gate = await startFor(t, { baseUrl: `http://newapi.test:${port}` }, { proxy: 'environment' });
+    await eachEngine(gate, 'attacker.example', seen, proxy, (engine, status, reached, tunnels, forwards) => {
+      assert.equal(status, 200, engine);
+      if (engine === 'websocket') return assert.deepEqual([tunnels, reached.length], [[`newapi.test:${port}`], 1]);
+      assert.ok(forwards.length > 0 && forwards.every((url) => url.startsWith(`http://newapi.test:${port}/`)), `${engine}: ${forwards.join()}`);
     });
+  });
 
+  for (const [engine, send] of Object.entries(engines)) {
     it(`that refuses is a failure of ${engine}, and no reason to connect directly`, async (t) => {
-      const ca = authority(t);
-      const upstream = await secureUpstream(t, { localhost: ca.issue('DNS:localhost') });
+      const { ca, hosts } = await secure();
+      const upstream = await secureUpstream(t, hosts);
       const proxy = await startProxy(t, 407);
       environment(t, { https_proxy: proxy.url });
       const gate = await startFor(t, { baseUrl: `https://localhost:${upstream.port}`, caPath: ca.caPath }, {}, { standalone: true });
@@ -297,22 +324,24 @@ describe('an outbound proxy', { skip: noOpenssl }, () => {
       assert.ok(status === 502 || status === 503, String(status));
       assert.deepEqual([upstream.seen, proxy.tunnels.length > 0], [[], true]);
     });
+  }
 
-    for (const [why, variables, config, standalone] of [
-      ['an embedding host', {}, {}, false],
-      ['NO_PROXY', { NO_PROXY: 'other.test, localhost' }, {}, true],
-      ['proxy: off', {}, { proxy: 'off' }, true],
-    ] as const) {
-      it(`is passed by with ${why} on ${engine}`, async (t) => {
-        const ca = authority(t);
-        const upstream = await secureUpstream(t, { localhost: ca.issue('DNS:localhost') });
-        const proxy = await startProxy(t);
-        environment(t, { HTTPS_PROXY: `http://${proxy.url}`, ...variables });
-        const gate = await startFor(t, { baseUrl: `https://localhost:${upstream.port}`, caPath: ca.caPath }, config, { standalone });
-        assert.equal(await send(gate, 'gate.example'), 200);
-        assert.deepEqual(proxy.tunnels, []);
+  for (const [why, variables, config, standalone] of [
+    ['an embedding host', {}, {}, false],
+    ['NO_PROXY', { NO_PROXY: 'other.test, localhost' }, {}, true],
+    ['proxy: off', {}, { proxy: 'off' }, true],
+  ] as const) {
+    it(`is passed by with ${why} on each engine`, async (t) => {
+      const { ca, hosts } = await secure();
+      const upstream = await secureUpstream(t, hosts);
+      const proxy = await startProxy(t);
+      environment(t, { HTTPS_PROXY: `http://${proxy.url}`, ...variables });
+      const gate = await startFor(t, { baseUrl: `https://localhost:${upstream.port}`, caPath: ca.caPath }, config, { standalone });
+      await eachEngine(gate, 'gate.example', upstream.seen, proxy, (engine, status, reached, tunnels) => {
+        assert.deepEqual([status, tunnels], [200, []], engine);
+        assert.ok(reached.length > 0, engine);
       });
-    }
+    });
   }
 });
 
