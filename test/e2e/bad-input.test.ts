@@ -110,7 +110,7 @@ const cases: Readonly<Record<string, Case>> = {
   'a chat by HTTP/1.0': { ...posted(hello), line: 'POST /v1/chat/completions HTTP/1.0', bare: true, status: 200 },
   'HTTP/2 without asking': { line: 'PRI * HTTP/2.0', bare: true, body: 'SM\r\n\r\n', status: 400, code: 'malformed_request' },
   'another version': { line: 'GET /v1/models HTTP/3.7', status: 400, code: 'malformed_request' },
-  'no version': { line: 'GET /v1/models', bare: true, status: 400, code: 'invalid_host' },
+  'no version': { line: 'GET /v1/models', bare: true, status: 400, code: 'malformed_request' },
   'a TLS handshake': { line: '\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03', bare: true, status: 400, code: 'malformed_request' },
 
   'a length and chunks': { line: chat, key: true, headers: ['Content-Length: 5', 'Transfer-Encoding: chunked'], body: '0\r\n\r\n', status: 400, code: 'malformed_request' },
