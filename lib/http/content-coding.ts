@@ -62,7 +62,7 @@ export function decoded(body: Buffer, codings: readonly string[], limit: number)
  * Decodes a body that passes by, in the thread pool and within bounds. Nothing it meets throws: it stops, and `failed` says so.
  */
 export class BodyDecoder {
-  /** The rest of the body is unknown: a coding nobody here reads, broken bytes, or more of them than the bounds allow. */
+  /** The rest of the body is unknown: a coding that the gate does not read, broken bytes, or more of them than the bounds allow. */
   failed = false;
   /** Bytes pushed that were not decoded: of a body that failed, or was stopped. */
   lost = 0;

@@ -58,7 +58,7 @@ export function isHost(text: string): boolean {
 }
 
 /**
- * Checks what decides where a request ends and whom it is for, since servers behind the gate may read it otherwise: HTTP/1, one
+ * Checks what decides where a request ends and which host it addresses, since other servers may read it differently: HTTP/1, one
  * valid `Host` (RFC 9112 §3.2), no transfer coding but one `chunked` (§6.1), no body on an upgrade, and no expectation but
  * `100-continue` (RFC 9110 §10.1.1).
  * @param isUpgrade the request is passed on as an upgrade, of which only the head is sent.
