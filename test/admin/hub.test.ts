@@ -107,7 +107,7 @@ describe('the event stream', () => {
     for (let n = 1; n <= 510; n++) harness.core.log.info({ n }, 'many');
     for (const id of ['0', 'another-7', '', `${harness.core.clock.now().toString(36)}-x`, `${harness.core.clock.now().toString(36)}-3`]) {
       const stream = await reading(t, harness, { ...bearer, 'Last-Event-ID': id });
-      const told = await until(() => (said(stream, 'log').length === 500 ? said(stream, 'log') : undefined), 2000, `500 events for ${JSON.stringify(id)}`);
+      const told = await until(() => (said(stream, 'log').length === 500 ? said(stream, 'log') : undefined), 15_000, `500 events for ${JSON.stringify(id)}`);
       assert.deepEqual([told[0]?.['n'], told.at(-1)?.['n']], [11, 510]);
       stream.abort();
       await until(() => harness.hub.readers === 0);
@@ -165,9 +165,9 @@ describe('the event stream', () => {
     await until(() => {
       for (let n = 0; n < 50; n++, sent++) harness.core.log.info({ filler }, 'flood');
       return harness.hub.readers === 1;
-    }, 10_000);
+    });
     assert.equal(harness.log.named('admin.reader_dropped').length, 1);
-    await until(() => said(well, 'log').filter(({ event }) => event === 'flood').length === sent, 5000);
+    await until(() => said(well, 'log').filter(({ event }) => event === 'flood').length === sent);
     assert.equal(harness.core.inFlight.size, 1);
   });
 

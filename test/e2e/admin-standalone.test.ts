@@ -61,7 +61,7 @@ test('the standalone has the API at the port after its own, and at its own for t
   const port = await pair(t, false);
   const { child, said } = await start(t, port);
   const api = `http://127.0.0.1:${port + 1}/heimdall/api`;
-  await until(() => said().includes(`The admin API is at ${api}\n`), 15_000);
+  await until(() => said().includes(`The admin API is at ${api}\n`));
   assert.match(await reach(`${api}/health`), /"status":"healthy"/);
   assert.match(await reach(`http://127.0.0.1:${port}/heimdall/api/health`), /"status":"healthy"/);
   assert.equal(await reach(`http://127.0.0.1:${port}/heimdall/api/health`, '192.0.2.1'), 'the upstream');
@@ -75,7 +75,7 @@ test('the standalone has the API at the port after its own, and at its own for t
 test('the standalone goes on without an address for the API when the port after its own is taken, and says so', async (t) => {
   const port = await pair(t, true);
   const { said } = await start(t, port);
-  await until(() => /The admin API has no address of its own: it is at http:\S+, for callers on this machine alone/.test(said()), 15_000);
+  await until(() => /The admin API has no address of its own: it is at http:\S+, for callers on this machine alone/.test(said()));
   await until(() => said().includes('"admin.not_listening"'));
   assert.equal(await reach(`http://127.0.0.1:${port + 1}/heimdall/api/health`), 'somebody else');
   assert.match(await reach(`http://127.0.0.1:${port}/heimdall/api/health`), /"status":"healthy"/);
@@ -93,7 +93,7 @@ test('the standalone does not start when the configured address is taken', async
 test('the standalone has the API at its own port alone when told so', async (t) => {
   const port = await pair(t, false);
   const { said } = await start(t, port, { HEIMDALL_CONFIG: yaml(t, 'admin: { listen: false, path: /ops }\n') });
-  await until(() => said().includes(`it is at http://127.0.0.1:${port}/ops/api\n`), 15_000);
+  await until(() => said().includes(`it is at http://127.0.0.1:${port}/ops/api\n`));
   assert.match(await reach(`http://127.0.0.1:${port}/ops/api/health`, '192.0.2.1'), /"status":"healthy"/);
   assert.equal(await reach(`http://127.0.0.1:${port + 1}/ops/api/health`), '');
 });

@@ -170,10 +170,9 @@ test('bans are of the chain: who reads events at the API\'s own door goes on, wh
 test('a reader of events does not hold up the drain', async (t) => {
   const { url, gate } = await start(t);
   const stream = await openStream(`${url}/heimdall/api/events`, { headers: carrying });
-  const before = performance.now();
-  await gate.close({ timeout: 10_000 });
+  // Longer than a test may take.
+  await gate.close({ timeout: 600_000 });
   await stream.done;
-  assert.ok(performance.now() - before < 5000);
   assert.equal(stream.complete, true);
 });
 

@@ -238,9 +238,8 @@ test('a client that left while the host was still thinking costs the upstream no
     socket.resetAndDestroy();
     await gone[at];
   }
-  const before = performance.now();
-  await gate.close({ timeout: 5000 });
-  assert.ok(performance.now() - before < 2000, 'nothing is in hand');
+  // Nothing is in hand: the limit is longer than a test may take.
+  await gate.close({ timeout: 600_000 });
   assert.equal(api.requests.length, 0);
 });
 

@@ -143,12 +143,12 @@ test('a client that leaves while it waits, or while it reads, ends the exchange 
     await until(() => scene.primary.calls[n]?.received);
     leave.abort();
     await left;
-    await until(() => scene.primary.calls[n]?.aborted, 500);
+    await until(() => scene.primary.calls[n]?.aborted);
   }
   const stream = await openStream(`${scene.gate.url}/v1/chat/completions`, { body: streamed, headers: bearer(CALLER) });
   await until(() => stream.chunks.length > 0);
   stream.abort();
-  await until(() => scene.primary.calls[2]?.aborted, 500);
+  await until(() => scene.primary.calls[2]?.aborted);
   assert.deepEqual(await scene.ends(), [[499, 'aborted'], [499, 'aborted'], [499, 'aborted']]);
   assert.equal(scene.backup.connections, 0);
   assert.deepEqual(scene.gate.log.events.filter(({ level }) => level !== 'info'), []);

@@ -6,7 +6,7 @@ import { startRedis, withoutRedis } from '../support/redis.ts';
 import { startStandalone, type Standalone } from '../support/standalone.ts';
 import { startUpstream } from '../support/upstream.ts';
 
-const limit = 60;
+const limit = 30;
 const metricsToken = 'limits-redis-metrics-token';
 const headers = { Authorization: `Bearer ${DEMO_KEY}` };
 const body = { model: 'gpt-4o-mini', messages: [{ role: 'user', content: 'hi' }] };
@@ -33,10 +33,12 @@ rate_limit:
     return gate;
   };
   const gates = [await start(), await start()];
+  // Few at a time: who waits half a second for Redis on a busy machine is judged without it.
   const many = async (count: number): Promise<number> => {
-    const answers = await Promise.all(Array.from({ length: count }, (_, nth) => request(`${gates[nth % 2]?.url}/v1/chat/completions`, { body, headers })));
-    assert.deepEqual(new Set(answers.map(({ status }) => status).filter((status) => status !== 200)), new Set([429]));
-    return answers.filter(({ status }) => status === 200).length;
+    const answers: number[] = [];
+    while (answers.length < count) answers.push(...(await Promise.all(Array.from({ length: 6 }, async (_, nth) => (await request(`${gates[nth % 2]?.url}/v1/chat/completions`, { body, headers })).status))));
+    assert.deepEqual(new Set(answers), new Set([200, 429]));
+    return answers.filter((status) => status === 200).length;
   };
   assert.equal(await many(3 * limit), limit);
   const sum = async (name: RegExp): Promise<number> => {
@@ -50,6 +52,6 @@ rate_limit:
   const alone = await many(2 * limit);
   assert.ok(alone > 0 && alone <= limit, String(alone));
   await redis.restart();
-  await until(() => gates.every((gate) => gate.output().includes('limits.store_up')), 5000);
+  await until(() => gates.every((gate) => gate.output().includes('limits.store_up')));
   assert.equal(await many(3 * limit), limit);
 });

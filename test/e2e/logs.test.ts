@@ -40,7 +40,7 @@ async function start(t: TestContext): Promise<Scene> {
     recorded: async (count) => {
       const listed = async (): Promise<number> => (await api<Listed>('logs?count=true&route=/v1/chat/completions')).body.count ?? 0;
       let seen = 0;
-      await until(async () => (seen = await listed()) >= count, 5000);
+      await until(async () => (seen = await listed()) >= count);
       assert.equal(seen, count);
     },
   };

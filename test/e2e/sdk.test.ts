@@ -72,14 +72,14 @@ test('an aborted stream is aborted upstream at once', async (t) => {
   const { client, api, gate } = await start(t, { pace: 2, chunks: 3000 });
   const stream = await client.chat.completions.create({ model, messages, stream: true });
   for await (const _chunk of stream) break;
-  await until(() => api.requests[0]?.aborted, 500);
+  await until(() => api.requests[0]?.aborted);
   api.set({ delay: 60_000 });
   const leave = new AbortController();
   const waiting = client.chat.completions.create({ model, messages }, { signal: leave.signal });
   await until(() => api.requests.length === 2);
   leave.abort();
   await assert.rejects(waiting, APIUserAbortError);
-  await until(() => api.requests[1]?.aborted, 500);
+  await until(() => api.requests[1]?.aborted);
   assert.deepEqual(gate.log.events.map(({ event }) => event), []);
 });
 

@@ -157,7 +157,7 @@ describe('no credential is found in a log, a metric, an error or a file', () => 
       await newapi.restart();
       await look(session, config);
       const logged = (): string => readFileSync(join(directory, 'heimdall.log'), 'utf8');
-      await until(() => logged().includes('"/v1/models"'), 3000);
+      await until(() => logged().includes('"/v1/models"'));
       const pages = answers.filter(([place]) => /answer (?:2|3)/.test(place));
       assert.ok(answers.length > 80 && pages.length > 10, `${answers.length} answers, ${pages.length} of them good`);
       assert.ok(gate.output().includes('auth.failed'), gate.output());

@@ -59,7 +59,7 @@ describe('the NewAPI sink', () => {
     await until(() => receiver.calls.length > 0);
     receiver.manner = 'well';
     await request(`${gate.url}/nothing-here`);
-    await until(() => receiver.taken.length === 5, 10_000);
+    await until(() => receiver.taken.length === 5);
     assert.deepEqual(pathsOf(receiver), [...Array<string>(3).fill('/v1/chat/completions'), '/heimdall/api/health', '/nothing-here']);
     const rows = await recorded(gate.gate);
     assert.deepEqual(receiver.taken.slice(0, 3).map(({ device_fingerprint: device, content_fingerprint: content, real_ip: ip }) => [device, content, ip]), Array(3).fill([rows[0]?.['device_fingerprint'], hash('md5', CHAT_REQUEST), '127.0.0.1']));
@@ -202,7 +202,7 @@ describe('PostgreSQL', { skip: withoutPostgres }, () => {
     await request(`${gate.url}/v1/chat/completions?key=${token}`, { method: 'POST', headers: { ...bearer(token), ...json, Cookie: `session=${cookie}` }, body });
     await request(`${gate.url}/api/user/login`, { method: 'POST', headers: json, body: JSON.stringify({ username: 'u', password }) });
     await request(`${gate.url}/v1/models?key=${token}`);
-    await until(async () => (await at.ids()).length === 3, 10_000);
+    await until(async () => (await at.ids()).length === 3);
     const dump = await at.dump();
     assert.match(dump, /my key is/);
     assert.deepEqual(hunt.search([['PostgreSQL', dump], ['the events', JSON.stringify(gate.events())]]), []);

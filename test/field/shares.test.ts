@@ -105,10 +105,10 @@ const leavingEarly = (what: string, react: React, path: string, more: (socket: S
   async run(t) {
     const { open, ask, arrived, lines } = await scene(t, react, { queue: { websockets: 64 } });
     const crowd = await Promise.all(Array.from({ length: 8 }, () => open(stranger, Buffer.concat([Buffer.from(handshake(path, bearer)), early]))));
-    await until(() => arrived.length === 8, 5000);
+    await until(() => arrived.length === 8);
     for (const socket of crowd) more(socket);
     for (const socket of crowd) socket.destroy();
-    await until(() => lines().length === 8, 5000);
+    await until(() => lines().length === 8);
     assert.equal(react === silent ? null : await ask(stranger, handshake(path, bearer)), react === silent ? null : 101);
     assert.equal((await open(other, realtime())).destroyed, false);
   },
@@ -206,7 +206,7 @@ const instances: readonly Instance[] = [
       const socket = await open(stranger, realtime());
       socket.write(Buffer.alloc(100_000));
       await once(socket.resume(), 'close');
-      await until(() => lines().length === 1, 5000);
+      await until(() => lines().length === 1);
     },
   },
   {
@@ -224,10 +224,10 @@ const instances: readonly Instance[] = [
     async run(t) {
       const { open, ask, arrived, lines } = await scene(t, silent);
       const socket = await open(stranger, `GET /api/first HTTP/1.1\r\nHost: a\r\n\r\n`);
-      await until(() => arrived.length === 1, 5000);
+      await until(() => arrived.length === 1);
       for (let round = 0; round < 20 && !socket.destroyed; round++) socket.write(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`.repeat(1000));
       await new Promise((resolve) => void socket.resume().once('close', resolve));
-      await until(() => lines().length >= 100, 5000);
+      await until(() => lines().length >= 100);
       assert.ok(arrived.length <= 102, String(arrived.length));
       assert.equal(await ask(other, 'GET /health HTTP/1.1\r\nHost: a\r\n\r\n'), 200);
     },

@@ -135,8 +135,7 @@ describe('scanMembers', () => {
     assert.equal(body.subarray(...span).toString(), '"größe"');
   });
 
-  it('takes nesting of any depth and strings of any length without slowing down', () => {
-    const since = performance.now();
+  it('takes nesting of any depth and strings of any length in time linear to them: a square of it would outlast every test', () => {
     const deep = Buffer.from(`{"a":${'['.repeat(1_000_000)}${']'.repeat(1_000_000)},"model":"m"}`);
     assert.equal(scanMembers(deep)?.model, 'm');
     assert.equal(scanMembers(Buffer.from(`{"a":${'['.repeat(1_000_000)}`)), null);
@@ -147,7 +146,6 @@ describe('scanMembers', () => {
     assert.equal(scanMembers(keys)?.model, 'm');
     const plain = Buffer.from(`{${'"aaaaaa":"","bbb":1,'.repeat(400_000)}"model":"m"}`);
     assert.equal(scanMembers(plain)?.model, 'm');
-    assert.ok(performance.now() - since < 3000, `${performance.now() - since} ms`);
   });
 });
 

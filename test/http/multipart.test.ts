@@ -56,11 +56,9 @@ describe('formModel', () => {
     for (let end = 0; end < bytes.length; end++) assert.ok([null, 'a'].includes(formModel(bytes.subarray(0, end), type)), `${end}`);
   });
 
-  it('looks through a large upload at once', () => {
-    const since = performance.now();
+  it('looks through a large upload in time linear to its length: a square of it would outlast every test', () => {
     assert.equal(formModel(form(upload(`--${'\r\n--'.repeat(1_000_000)}`), field('model', 'a')), type), 'a');
     assert.equal(formModel(Buffer.from(`--b${'\r\n--b'.repeat(1_000_000)}`), 'multipart/form-data; boundary=b'), null);
     assert.equal(formModel(Buffer.from(`--b${'\r\n--b\r\n\r\n'.repeat(500_000)}`), 'multipart/form-data; boundary=b'), null);
-    assert.ok(performance.now() - since < 2000);
   });
 });

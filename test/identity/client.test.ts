@@ -83,11 +83,9 @@ describe('clientOf', () => {
     }));
   });
 
-  it('stays quick however many are sent and however long', () => {
-    const since = performance.now();
+  it('takes time linear to the length: a square of it would outlast every test', () => {
     for (let at = 0; at < 20_000; at++) clientOf(`agent-${at}/1.0`);
-    for (let at = 0; at < 200; at++) clientOf(`${'OpenAI/'.repeat(10_000)}${at}`);
-    assert.ok(performance.now() - since < 2000);
+    for (let at = 0; at < 20; at++) clientOf(`${'OpenAI/'.repeat(100_000)}${at}`);
   });
 });
 

@@ -12,10 +12,8 @@ describe('looksLikeJwt', () => {
     for (const key of ['', 'sk-abc', 'a.b', 'a.b.c.d', '.b.c', 'a b.c.d', 'a.b.c=', `sk-${'k'.repeat(48)}-1`]) assert.equal(looksLikeJwt(key), false, key);
   });
 
-  it('is quick about long ones', () => {
-    const since = performance.now();
-    for (let round = 0; round < 100; round++) looksLikeJwt(`${'a.'.repeat(50_000)}`);
-    assert.ok(performance.now() - since < 1000);
+  it('takes time linear to the length: a square of it would outlast every test', () => {
+    assert.equal(looksLikeJwt('a.'.repeat(1_000_000)), false);
   });
 });
 

@@ -51,6 +51,6 @@ describe('the limit of addresses in Redis', { skip: withoutRedis }, () => {
     assert.equal(one.log.named('limits.store_down').length, 1);
     const other = await gate();
     await redis.restart();
-    await until(async () => (await ask(other)).status === 200 && other.log.named('limits.store_up').length === other.log.named('limits.store_down').length, 5000);
+    await until(async () => (await ask(other)).status === 200 && other.log.named('limits.store_up').length === other.log.named('limits.store_down').length);
   });
 });

@@ -42,7 +42,7 @@ async function passed(times: number, once: (nth: number) => Promise<Answer>): Pr
 }
 
 const lost = (gate: RunningGate): Promise<boolean> => until(() => gate.log.named('limits.store_down').length > gate.log.named('limits.store_up').length);
-const back = (gate: RunningGate): Promise<boolean> => until(() => gate.log.named('limits.store_up').length === gate.log.named('limits.store_down').length, 4000);
+const back = (gate: RunningGate): Promise<boolean> => until(() => gate.log.named('limits.store_up').length === gate.log.named('limits.store_down').length);
 
 describe('limits in Redis', { skip: withoutRedis }, () => {
   it('are exact over two instances, whatever arrives at once', async (t) => {
@@ -112,21 +112,16 @@ describe('limits while Redis is away', { skip: withoutRedis }, () => {
     assert.equal(await passed(19, () => ask(one)), 10);
   });
 
-  it('cost no request more than half a second, and only those that were on their way', async (t) => {
+  it('that hang keep nobody from an answer: who is on his way waits for the time limit, who comes later does not ask them', async (t) => {
     const { gate } = await start(t, { key: { requests: { limit: 1000 } } });
     const one = await gate();
     await ask(one);
     redis.freeze();
     t.after(() => redis.thaw());
-    const timed = async (): Promise<number> => {
-      const began = performance.now();
+    for (let nth = 0; nth < 4; nth++) {
       assert.equal((await ask(one)).status, 200);
-      return performance.now() - began;
-    };
-    const first = await timed();
-    assert.ok(first > 300 && first < 900, `${first} ms`);
-    const later = [await timed(), await timed(), await timed()].sort((a, b) => a - b);
-    assert.ok((later[1] as number) < 100, later.join());
+      assert.equal(one.log.named('limits.store_down').length, 1);
+    }
     redis.thaw();
     await back(one);
   });

@@ -84,20 +84,9 @@ describe('other text', () => {
 });
 
 describe('masking', () => {
-  /** The least of several runs: a busy machine only ever adds. */
-  const time = (text: string): number => Math.min(...Array.from({ length: 5 }, () => {
-    const began = performance.now();
-    mask(withoutData(readable(text)));
-    return performance.now() - began;
-  }));
-
-  it('takes time linear to the length, whatever the text', () => {
+  it('takes time linear to the length, whatever the text: a square of it would outlast every test', () => {
     const pieces = ['sk-', '"password":"', '"a":"\\\\"', '\\"', '-----BEGIN ', '-----BEGIN PRIVATE KEY', 'eyJ.', 'SG.aaaaaaaaaa', '://a:', 'bearer ', 'password ', 'password:', ' ', 'a', '"\\', '\\', '"key\\":\\"', 'ya29.', '\\u0041', '密码是', '"x" :', '.'];
-    for (const piece of pieces) {
-      const short = time(piece.repeat(50_000 / piece.length));
-      const tenfold = time(piece.repeat(500_000 / piece.length));
-      assert.ok(tenfold < Math.max(40, short * 40), `${JSON.stringify(piece)}: ${short.toFixed(1)} ms, ten times as much ${tenfold.toFixed(1)} ms`);
-    }
+    for (const piece of pieces) mask(withoutData(readable(piece.repeat(500_000 / piece.length))));
   });
 
   it('never throws, never leaves a known key and never grows a text much', () => {

@@ -273,7 +273,7 @@ describe('a registry in Redis', { skip: withoutRedis }, () => {
     await until(async () => {
       await aSecond(held);
       return held.registry.problem === null;
-    }, 5000);
+    });
     const late = await hold(t, undefined, { config });
     assert.deepEqual([found(late, key), late.registry.bans().length], ['team', 1]);
   });

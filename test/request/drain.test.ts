@@ -97,9 +97,8 @@ test('closing twice is closing once', async (t) => {
 
 test('a gate that nobody asked anything closes at once', async () => {
   const gate = heimdall({ logging: { file: false, level: 'silent' } }, { log: recorder() });
-  const before = performance.now();
-  await gate.close();
-  assert.ok(performance.now() - before < 1000);
+  // Longer than a test may take.
+  await gate.close({ timeout: 600_000 });
 });
 
 test('the deadline cuts what is left: who waits is told, who reads sees it, all are recorded', async (t) => {

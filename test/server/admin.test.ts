@@ -96,7 +96,7 @@ describe('the configured address', () => {
 describe('the port after the gate\'s', () => {
   it('is taken on this machine alone, unless the configuration says otherwise', async (t) => {
     const { gate, log } = make(t, {});
-    const url = await until(async () => openBeside(gate, (await freePort()) - 1), 5000);
+    const url = await until(async () => openBeside(gate, (await freePort()) - 1));
     assert.match(url, /^http:\/\/127\.0\.0\.1:\d+\/heimdall\/api$/);
     assert.equal((await request(`${url}/health`, { headers: carrying })).status, 200);
     assert.deepEqual(log.named('admin.not_listening'), []);

@@ -98,23 +98,21 @@ describe('the end', () => {
     made.answers.push(held);
     made.journal.write(1);
     await resting(made);
-    const began = performance.now();
     await made.follower.close();
-    assert.deepEqual([performance.now() - began < 500, made.clock.pending, made.journal.cursors.get('mine')], [true, 0, 0]);
+    assert.deepEqual([made.clock.pending, made.journal.cursors.get('mine')], [0, 0]);
     const silent = bench(t);
     silent.answers.push('never');
     silent.journal.write(1);
     await until(() => silent.calls.length === 1);
     await silent.follower.close();
-    assert.ok(performance.now() - began < 4000);
     assert.equal(silent.journal.cursors.get('mine'), 0);
   });
 
   it('does not wait for a sink that will not end either', async (t) => {
     const made = bench(t, { close: () => new Promise(() => undefined) });
-    const began = performance.now();
     await made.follower.close();
-    assert.ok(performance.now() - began < 2500);
+    made.journal.write(1);
+    assert.deepEqual(made.calls, []);
   });
 
   it('comes before anything has begun, too', async (t) => {

@@ -148,9 +148,9 @@ export function parseEvents(text: string): StreamEvent[] {
 
 /**
  * Writes bytes to a port of 127.0.0.1 and returns what comes back, until the peer closes, `end` is seen
- * or `ms` (default 2000) have passed with nothing else happening.
+ * or `ms` (default 15 s) have passed with nothing else happening.
  */
-export function rawRequest(port: number, bytes: string | Uint8Array, end?: string, ms = 2000): Promise<Buffer> {
+export function rawRequest(port: number, bytes: string | Uint8Array, end?: string, ms = 15_000): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     let received = Buffer.alloc(0);
     const socket = connect(port, '127.0.0.1', () => socket.write(bytes));
@@ -176,8 +176,8 @@ export function rawRequest(port: number, bytes: string | Uint8Array, end?: strin
   });
 }
 
-/** Waits until `check` gives something truthy and returns it; fails after `ms` (default 2000). For conditions, not for time. */
-export async function until<T>(check: () => T | Promise<T>, ms = 2000, what?: string): Promise<NonNullable<T>> {
+/** Waits until `check` gives something truthy and returns it; fails after `ms` (default 15 s, more than any machine is busy). For conditions, not for time. */
+export async function until<T>(check: () => T | Promise<T>, ms = 15_000, what?: string): Promise<NonNullable<T>> {
   const begun = performance.now();
   for (let round = 0; ; round++) {
     const value = await check();

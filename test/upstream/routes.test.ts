@@ -118,10 +118,8 @@ describe('routeOf', () => {
     assert.deepEqual(routes.map(({ template }) => template).filter((template) => !reached.has(template)), []);
   });
 
-  it('decides a hostile path at once', () => {
-    const since = performance.now();
-    for (const path of [`/${'a/'.repeat(50_000)}mj/image/`, `/v1/videos/${'/'.repeat(50_000)}`, `/${'%'.repeat(100_000)}/mj/`]) routeOf('GET', path);
-    assert.ok(performance.now() - since < 1000);
+  it('decides a hostile path in time linear to its length: a square of it would outlast every test', () => {
+    for (const path of [`/${'a/'.repeat(500_000)}mj/image/`, `/v1/videos/${'/'.repeat(500_000)}`, `/${'%'.repeat(500_000)}/mj/`]) routeOf('GET', path);
   });
 });
 
