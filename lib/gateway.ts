@@ -9,7 +9,7 @@ import { type Admin, Hub } from './admin/admin.ts';
 import { alertsOf, eventLog, type Listener, tee } from './telemetry/telemetry.ts';
 import { chain, ordered } from './chain.ts';
 import { OutboundProxy, systemClock } from './platform/platform.ts';
-import { proxyEnvironment, proxyWarnings, resolveConfig, secretsOf, warningsOf } from './config/config.ts';
+import { loadSettings, proxyEnvironment, proxyWarnings, resolveConfig, secretsOf, warningsOf } from './config/config.ts';
 import { cleanFields, secretScrubber } from './redaction/redaction.ts';
 import { attach, Connections, Context, type Core, drained, type ErrorHandler, type GateRequest, InFlight, type Next, type RequestHandler, stages } from './request/request.ts';
 import { type Deps, onRoutes, type Part } from './middlewares/middlewares.ts';
@@ -25,6 +25,11 @@ export interface GateOptions {
   readonly sinks?: readonly Sink[];
   /** The process belongs to the gate, as with `serve`. Decides what `proxy` is when the configuration leaves it out. Default: false. */
   readonly standalone?: boolean;
+  /**
+   * Reads the file of `HEIMDALL_CONFIG`, the environment variables and a `.env` file too, as `loadConfig` does; the options take
+   * precedence. Default: false, except with `standalone`.
+   */
+  readonly environment?: boolean;
 }
 
 /** An Express router with a lifecycle. */
@@ -54,11 +59,13 @@ export interface Gate extends Router {
 /**
  * Makes a gate: one ordered Express router between clients and models. It opens and starts nothing before its first request
  * or the first read of `ready`.
- * @param input options in camelCase, a configuration from `loadConfig`, or nothing to read file and environment.
+ * @param input options in camelCase, a configuration from `loadConfig`, or nothing to read the file of `HEIMDALL_CONFIG`. Nothing
+ * else of the environment counts, unless `options.environment` says so.
  * @throws ConfigError that names every problem of the configuration.
  */
 export function heimdall(input?: ConfigInput | Config, options: GateOptions = {}): Gate {
-  const config = resolveConfig(input);
+  const { standalone = false, environment = standalone } = options;
+  const config = environment ? loadSettings({ code: input }) : resolveConfig(input);
   const clock = options.clock ?? systemClock;
   const hub = new Hub(clock.now());
   const listeners: Listener[] = hub.listeners(clock.now, config);
@@ -74,8 +81,8 @@ export function heimdall(input?: ConfigInput | Config, options: GateOptions = {}
     connections: connectionsPerAddress === null ? null : new Connections(connectionsPerAddress, config.trustProxy, observe),
     heads: { every: [], own: [], proxied: [] }, finishers: [],
   };
-  const environment = proxyEnvironment(config, options.standalone ?? false);
-  const proxies = environment === null ? null : new OutboundProxy(environment);
+  const proxied = proxyEnvironment(config, standalone, environment ? undefined : process.env);
+  const proxies = proxied === null ? null : new OutboundProxy(proxied);
   const warnings = proxies === null ? warningsOf(config) : [...warningsOf(config), ...proxyWarnings(config, (url) => proxies.hopTo(url) === null)];
   for (const warning of warnings) log.warn({ warning }, 'config.warning');
   const wired = wire(core, hub, options.sinks ?? [], proxies);

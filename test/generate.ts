@@ -191,9 +191,10 @@ export function readmeTable(): string {
 
 /** The README's table of the environment's variables. */
 export function envTable(): string {
-  const rows = VARIABLES.map(({ name, at, summary }): Row => {
+  const rows = VARIABLES.map(({ name, at, summary, secret }): Row => {
     const node = at && nodeAt(at);
-    return { name, defaultText: node?.defaultText ?? 'none', summary: node ? `${node.summary} (\`${writePath(at, 'snake')}\`)` : (summary ?? '') };
+    const file = secret ? `. Also as \`${name}_FILE\`` : '';
+    return { name, defaultText: node?.defaultText ?? 'none', summary: node ? `${node.summary} (\`${writePath(at, 'snake')}\`)${file}` : (summary ?? '') };
   });
   return table('variable', rows);
 }

@@ -4,11 +4,11 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import express, { type ErrorRequestHandler } from 'express';
 import { WebSocketServer } from 'ws';
-import { heimdall, keepRawBody } from '../../lib/index.ts';
+import { heimdall, keepRawBody, loadConfig } from '../../lib/index.ts';
 
 const mount = process.argv[2] ?? '/';
 
-const gate = heimdall(); // reads HEIMDALL_CONFIG and the environment; or pass the options here
+const gate = heimdall(loadConfig()); // HEIMDALL_CONFIG and the environment; or pass the options here, then nothing else counts
 const app = express();
 
 // A parser in front of the gate keeps the bytes as they came, and takes bodies as large as models do.

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import express, { type RequestHandler } from 'express';
 import { heimdall } from '../../lib/index.ts';
 
-const gate = heimdall({ admin: { auth: 'host' } }); // the rest comes from HEIMDALL_CONFIG and the environment
+const gate = heimdall({ admin: { auth: 'host' } }, { environment: true }); // the rest comes from HEIMDALL_CONFIG and the environment
 const { newapi, server: listen } = gate.config;
 
 /** Role of an administrator in NewAPI; the owner has 100. */

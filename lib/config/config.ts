@@ -4,7 +4,7 @@ export { INFLIGHT_SHARES, WEBSOCKET_SHARES } from './derive.ts';
 export { key, list, required, type Mismatch } from './fields.ts';
 export { hasLimits, keyLimits } from './limits.ts';
 export { modelName } from './llm.ts';
-export { loadConfig, printable, resolveConfig, warningsOf } from './load.ts';
+export { loadConfig, loadSettings, printable, resolveConfig, type Settings, warningsOf } from './load.ts';
 export { valueAt } from './paths.ts';
 export { show, showLength, suggestion, whyUnreadable, type Path } from './problems.ts';
 export { isStatus } from './provider.ts';

@@ -1,4 +1,4 @@
-import { VARIABLES, variablesTree } from './environment.ts';
+import { settingsOf, variablesTree } from './environment.ts';
 import type { Variables } from './expand.ts';
 import { isWorldReadable, readTree } from './file.ts';
 import { normalizeKeys } from './key-names.ts';
@@ -16,6 +16,8 @@ export interface Layer {
   readonly name: (at: Path) => string;
   /** Texts with variables as the user wrote them, by their written path. */
   readonly written: ReadonlyMap<string, string>;
+  /** Names of the variables that the source reads. */
+  readonly used: ReadonlySet<string>;
   /** Set when the source names single values only, and no sections. */
   readonly single?: true;
   /** Set when the source is an object of code, which may hold functions. */
@@ -25,7 +27,7 @@ export interface Layer {
 /** The layer of a file. `asked` is the source of its path. Literal secrets in the file cause a warning. */
 export function fileLayer(path: string, asked: string, variables: Variables, report: Report): Layer {
   const literals: string[] = [];
-  const layer = read(readTree(path, asked, report), 'snake', { report, variables, literals, written: new Map() });
+  const layer = read(readTree(path, asked, report), 'snake', { report, variables, literals, written: new Map(), used: new Set() });
   for (const name of literals) {
     report.warn(name, `a secret is written into ${path}; use a variable like \${NAME}, or ${name.replace(/^.*\./, '')}_file`);
   }
@@ -36,14 +38,14 @@ export function fileLayer(path: string, asked: string, variables: Variables, rep
 
 /** The layer of an object given in code. Its texts are not expanded. */
 export function codeLayer(code: Tree, report: Report): Layer {
-  return { ...read(code, 'camel', { report, variables: null, literals: [], written: new Map() }), code: true };
+  return { ...read(code, 'camel', { report, variables: null, literals: [], written: new Map(), used: new Set() }), code: true };
 }
 
 /** The layer of the environment variables. */
-export function environmentLayer(variables: Variables): Layer {
-  const name = (at: Path): string =>
-    VARIABLES.find((variable) => variable.at?.join() === at.join())?.name ?? writePath(at, 'snake');
-  return { tree: variablesTree(variables), name, written: new Map(), single: true };
+export function environmentLayer(variables: Variables, report: Report): Layer {
+  const settings = settingsOf(variables, report);
+  const name = (at: Path): string => settings.find((setting) => setting.at.join() === at.join())?.name ?? writePath(at, 'snake');
+  return { tree: variablesTree(settings), name, written: new Map(), used: new Set(), single: true };
 }
 
 /** Reads a tree. A list at `metrics` means `metrics.series`. */
@@ -53,5 +55,5 @@ function read(raw: Tree, style: Style, context: Omit<ResolveContext, 'name'>): L
   const { tree, origin } = resolveAliases(normalized, style, context.report);
   const name = (at: Path): string =>
     writePath(listed && at[0] === 'metrics' ? ['metrics', ...at.slice(2)] : origin(at), style);
-  return { tree: resolveValues(tree, { ...context, name }), name, written: context.written };
+  return { tree: resolveValues(tree, { ...context, name }), name, written: context.written, used: context.used };
 }

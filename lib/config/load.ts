@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import type { Config, ConfigInput } from '../../types/config.d.ts';
 import { derive } from './derive.ts';
-import { given, readVariables } from './environment.ts';
+import { given, readVariables, warnOfUnread } from './environment.ts';
 import type { Variables } from './expand.ts';
 import type { Mismatch } from './fields.ts';
 import { codeLayer, environmentLayer, fileLayer, type Layer } from './layers.ts';
@@ -19,6 +19,15 @@ export { printable } from './printable.ts';
 /** Every loaded configuration, with its warnings. */
 const loaded = new WeakMap<Config, readonly string[]>();
 
+/** What a configuration is read from: defaults < file < environment < code. */
+export interface Settings {
+  /** YAML file. Default: the one that `HEIMDALL_CONFIG` names, if any. Relative paths count from the working directory. */
+  readonly path?: string | undefined;
+  readonly code?: ConfigInput | Config | undefined;
+  /** Default: `process.env` above a `.env` file in the working directory. */
+  readonly env?: Variables | undefined;
+}
+
 /**
  * The configuration of a YAML file and the environment: defaults < file < environment, derive and deep-frozen.
  * Without `path` the file is the one `HEIMDALL_CONFIG` names, if any; relative paths count from the working directory.
@@ -26,16 +35,38 @@ const loaded = new WeakMap<Config, readonly string[]>();
  * Throws a `ConfigError` that lists every problem.
  */
 export function loadConfig(path?: string, env?: NodeJS.ProcessEnv): Config {
-  return load(path, undefined, env);
+  return loadSettings({ path, env });
 }
 
 /**
- * The configuration for `heimdall(config)`. Precedence: defaults < file of `HEIMDALL_CONFIG` < environment < code.
+ * The configuration of a process that belongs to the gate: file and environment count beside the settings of code.
  * A configuration that was loaded before is returned unchanged.
  * @throws ConfigError that lists every problem.
  */
-export function resolveConfig(code?: ConfigInput | Config, env?: NodeJS.ProcessEnv): Config {
-  return isLoaded(code) ? code : load(undefined, code, env);
+export function loadSettings({ path, code, env }: Settings): Config {
+  if (isLoaded(code)) return code;
+  const report = new Report();
+  const variables = env ?? readVariables(report);
+  const file = path ?? given(variables, 'HEIMDALL_CONFIG');
+  const layers = [environmentLayer(variables, report)];
+  if (file !== undefined) layers.unshift(fileLayer(file, path === undefined ? 'HEIMDALL_CONFIG' : file, variables, report));
+  warnOfUnread(variables, new Set(layers.flatMap(({ used }) => [...used])), report);
+  if (code !== undefined) layers.push(codeLayer(code as Tree, report));
+  return load(layers, report);
+}
+
+/**
+ * The configuration of a gate within a program: only what the program passes counts. A program that passes nothing gets the file
+ * that `HEIMDALL_CONFIG` names, whose texts may name variables. The environment sets nothing, because `DATABASE_URL`, `REDIS_URL`
+ * and a `.env` file are the program's own.
+ * @throws ConfigError that lists every problem.
+ */
+export function resolveConfig(code?: ConfigInput | Config): Config {
+  if (isLoaded(code)) return code;
+  const report = new Report();
+  const file = code === undefined ? given(process.env, 'HEIMDALL_CONFIG') : undefined;
+  if (file !== undefined) return load([fileLayer(file, 'HEIMDALL_CONFIG', process.env, report)], report);
+  return load([codeLayer((code ?? {}) as Tree, report)], report);
 }
 
 /** The warnings of a configuration: planned keys, harmful orders of parts, secrets in files. */
@@ -47,29 +78,14 @@ function isLoaded(code: ConfigInput | Config | undefined): code is Config {
   return code !== undefined && loaded.has(code as Config);
 }
 
-function load(path: string | undefined, code: ConfigInput | Config | undefined, env: NodeJS.ProcessEnv | undefined): Config {
-  const report = new Report();
-  const sources = new Sources(readLayers(path, code, env, report), report);
+function load(layers: readonly Layer[], report: Report): Config {
+  const sources = new Sources(layers, report);
   const parsed = parse(sources.tree, sources);
   if (parsed) checkRules(parsed, sources);
   if (!parsed || report.problems.length > 0) throw new ConfigError(report.problems);
   const config = freeze<Config>(derive(parsed));
   loaded.set(config, Object.freeze(report.warnings));
   return config;
-}
-
-function readLayers(
-  path: string | undefined,
-  code: ConfigInput | Config | undefined,
-  env: NodeJS.ProcessEnv | undefined,
-  report: Report,
-): Layer[] {
-  const variables: Variables = env ?? readVariables(report);
-  const file = path ?? given(variables, 'HEIMDALL_CONFIG');
-  const layers = [environmentLayer(variables)];
-  if (file !== undefined) layers.unshift(fileLayer(file, path === undefined ? 'HEIMDALL_CONFIG' : file, variables, report));
-  if (code !== undefined) layers.push(codeLayer(code as Tree, report));
-  return layers;
 }
 
 function parse(tree: Tree, sources: Sources): ParsedConfig | undefined {

@@ -1,8 +1,8 @@
-import { readFileSync } from 'node:fs';
+import { readSecretFile } from './environment.ts';
 import { expand, type Variables } from './expand.ts';
 import type { Meta } from './fields.ts';
 import { SecretFile } from './key-names.ts';
-import { type Path, show, whyUnreadable } from './problems.ts';
+import { type Path, show } from './problems.ts';
 import { expectation } from '../errors.ts';
 import type { Report } from './report.ts';
 import { isSection, type SchemaNode, SCHEMA_TREE, type Tree } from './schema-tree.ts';
@@ -16,6 +16,8 @@ export interface ResolveContext {
   readonly variables: Variables | null;
   /** Output: texts with variables as written, by their written path. */
   readonly written: Map<string, string>;
+  /** Output: names of the variables that texts read. */
+  readonly used: Set<string>;
   /** Output: written paths of literal secrets. */
   readonly literals: string[];
 }
@@ -45,12 +47,36 @@ function resolveValue(value: unknown, at: Path, meta: Meta | undefined, context:
   if (value instanceof SecretFile) return readSecret(value.path, at, `${name}${context.variables ? '_file' : 'File'}`, context);
   if (typeof value !== 'string' || !context.variables) return value;
   if (meta?.file && value !== '' && !value.includes('${')) context.literals.push(name);
-  return expandText(value, at, name, context);
+  return meta?.file ? expandSecret(value, at, name, context) : expandText(value, at, name, context);
 }
 
-function expandText(text: string, at: Path, name: string, { variables, report, written }: ResolveContext): string | undefined {
+/**
+ * Expands the text of a secret: `NAME_FILE` gives the file of a variable that is not set, and an empty variable is a problem
+ * unless the text allows it, as `${NAME:-}` does.
+ */
+function expandSecret(text: string, at: Path, name: string, context: ResolveContext): string | null | undefined {
+  const variables = { ...context.variables };
+  for (const [, variable = '', operator] of text.matchAll(/\$\{(\w+)(:?)/g)) {
+    const fileName = `${variable}_FILE`;
+    const path = variables[variable] === undefined ? variables[fileName] : undefined;
+    if (path) {
+      context.used.add(fileName);
+      const secret = readSecretFile(path, (why) => context.report.problem(at, `${name} (${fileName})`, expectation('a readable file with a secret', `${show(path)}${why}`, '/run/secrets/heimdall')));
+      if (secret === undefined) return undefined;
+      variables[variable] = secret;
+    } else if (variables[variable] === '' && operator === '') {
+      context.report.problem(at, name, expectation(`a value in the variable ${variable}`, `an empty one; write \${${variable}:-} where the secret may be missing`));
+      return undefined;
+    }
+  }
+  return expandText(text, at, name, { ...context, variables });
+}
+
+function expandText(text: string, at: Path, name: string, context: ResolveContext): string | undefined {
+  const { variables, report, written } = context;
   if (!variables) return text;
   const { text: result, names, problems } = expand(text, variables);
+  for (const [, variable = ''] of text.matchAll(/\$\{(\w+)/g)) context.used.add(variable);
   for (const problem of problems) report.problem(at, name, problem);
   if (names.length > 0) written.set(name, text);
   return problems.length > 0 ? undefined : result;
@@ -60,11 +86,9 @@ function readSecret(path: unknown, at: Path, name: string, context: ResolveConte
   const place = typeof path === 'string' ? expandText(path, at, name, context) : '';
   if (place === undefined) return undefined;
   if (place === '' && typeof path === 'string') return null;
-  try {
-    return readFileSync(place, 'utf8').replace(/[\r\n]+$/, '');
-  } catch (error) {
-    const got = typeof path === 'string' ? `${show(path)} (${whyUnreadable(error)})` : show(path);
-    context.report.problem(at, name, expectation('a readable file', got, '/run/secrets/heimdall'));
-    return undefined;
-  }
+  // SECURITY: the path as written, since the text of a variable is not shown.
+  const refuse = (why: string): void => context.report.problem(at, name, expectation('a readable file with a secret', `${show(path)}${why}`, '/run/secrets/heimdall'));
+  if (typeof path === 'string') return readSecretFile(place, refuse);
+  refuse('');
+  return undefined;
 }

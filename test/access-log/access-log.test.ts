@@ -15,7 +15,7 @@ interface Opened {
 
 function open(): Opened {
   const log = recorder();
-  const core = { config: resolveConfig({ logging: { file: false } }, {}), log } as unknown as Core;
+  const core = { config: resolveConfig({ logging: { file: false } }), log } as unknown as Core;
   const console = new PassThrough();
   return { log, console, lines: accessLog(core, console) };
 }

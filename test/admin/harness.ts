@@ -103,7 +103,7 @@ export interface DeskOptions {
 export async function startAdmin(t: TestContext, config: ConfigInput = {}, { clock = fakeClock(), before, registry, queue }: DeskOptions = {}): Promise<AdminHarness> {
   const log = recorder();
   const hub = new Hub(clock.now());
-  const resolved = resolveConfig({ ...config, admin: { token, ...config.admin } }, {});
+  const resolved = resolveConfig({ ...config, admin: { token, ...config.admin } });
   const core = {
     config: resolved, log: tee(log, hub.listeners(clock.now, resolved), (fields) => fields), clock, observe: false, draining: false, closed: false,
     inFlight: new InFlight(resolved, clock),

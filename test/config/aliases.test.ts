@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { resolveConfig, warningsOf } from '../../lib/config/load.ts';
+import { loadSettings, resolveConfig, warningsOf } from '../../lib/config/load.ts';
 import { file, load, problems, refusals } from './tools.ts';
 
 
 describe('retry at the top', () => {
   it('is llm.retry', () => {
     assert.deepEqual(load('retry: { max_retries: 2, multiplier: 3 }'), load('llm: { retry: { max_retries: 2, multiplier: 3 } }'));
-    assert.equal(resolveConfig({ retry: { maxDelay: '9s' } }, {}).llm.retry.maxDelay, 9_000);
+    assert.equal(resolveConfig({ retry: { maxDelay: '9s' } }).llm.retry.maxDelay, 9_000);
     assert.equal(load('retry:\nllm: { retry: { max_retries: 1 } }').llm.retry.maxRetries, 1);
   });
 
@@ -20,14 +20,14 @@ describe('retry at the top', () => {
       'retry.retryable_errors: expected either this or llm.retry.retryable_errors, got both with different values.',
     ]);
     assert.deepEqual(
-      refusals(() => resolveConfig({ retry: { maxRetries: 2 }, llm: { retry: { maxRetries: 3 } } }, {})),
+      refusals(() => resolveConfig({ retry: { maxRetries: 2 }, llm: { retry: { maxRetries: 3 } } })),
       ['retry.maxRetries: expected either this or llm.retry.maxRetries, got both with different values.'],
     );
   });
 
   it('gives way to code as any file does', () => {
     const path = file('retry: { max_retries: 2, multiplier: 3 }');
-    const { retry } = resolveConfig({ llm: { retry: { maxRetries: 4 } } }, { HEIMDALL_CONFIG: path }).llm;
+    const { retry } = loadSettings({ code: { llm: { retry: { maxRetries: 4 } } }, env: { HEIMDALL_CONFIG: path } }).llm;
     assert.deepEqual([retry.maxRetries, retry.multiplier], [4, 3]);
   });
 
@@ -69,7 +69,7 @@ describe('health_check at the top', () => {
   it('may call failure_threshold threshold', () => {
     const config = load('health_check: { threshold: 4 }');
     assert.equal(config.llm.healthCheck.failureThreshold, 4);
-    assert.equal(resolveConfig({ llm: { healthCheck: { threshold: 5 } } }, {}).llm.healthCheck.failureThreshold, 5);
+    assert.equal(resolveConfig({ llm: { healthCheck: { threshold: 5 } } }).llm.healthCheck.failureThreshold, 5);
     assert.match(problems('health_check: { threshold: 0 }').join(), /^health_check\.threshold: expected a whole number/);
     assert.deepEqual(problems('llm: { health_check: { threshold: 4, failure_threshold: 3 } }'), [
       'llm.health_check.threshold: expected either this or llm.health_check.failure_threshold, got both with different values.',

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { stringify } from 'yaml';
-import { loadConfig, printable, resolveConfig, warningsOf } from '../../lib/config/load.ts';
+import { loadConfig, printable, loadSettings, resolveConfig, warningsOf } from '../../lib/config/load.ts';
 import type { ConfigInput } from '../../types/config.d.ts';
 import { file, load, problems, refusals } from './tools.ts';
 
@@ -22,22 +22,19 @@ describe('the care for targets', () => {
       'llm: { weight: 1000, strategy: least_busy, retry: { max_retries: 0, initial_delay: 1ms, max_delay: 1ms, multiplier: 10, retryable_errors: [timeout] }, health_check: { enabled: false, interval: 1s, timeout: 2s, failure_threshold: 100 }, stream_prelude_after: 15s, keep_alive_comments: 20s, prices: { gpt-5*: { input: 1.25, output: "${OUT}" } }, backup_providers: [{ provider: openai, weight: "${W}" }] }\ncircuit_breaker: { max_requests: 1000, interval: 0, timeout: 1ms, failure_threshold: 1000 }',
       { OUT: '10', W: '7' },
     );
-    const fromCode = resolveConfig(
-      {
-        llm: {
-          weight: 1000,
-          strategy: 'least_busy',
-          retry: { maxRetries: 0, initialDelay: 1, maxDelay: '1ms', multiplier: 10, retryableErrors: ['timeout'] },
-          healthCheck: { enabled: false, interval: 1_000, timeout: '2s', failureThreshold: 100 },
-          streamPreludeAfter: 15_000,
-          keepAliveComments: '20s',
-          prices: { 'gpt-5*': { input: 1.25, output: 10, cached: null } },
-          backupProviders: [{ provider: 'openai', weight: 7 }],
-        },
-        circuitBreaker: { maxRequests: 1000, interval: 0, timeout: 1, failureThreshold: 1000 },
+    const fromCode = resolveConfig({
+      llm: {
+        weight: 1000,
+        strategy: 'least_busy',
+        retry: { maxRetries: 0, initialDelay: 1, maxDelay: '1ms', multiplier: 10, retryableErrors: ['timeout'] },
+        healthCheck: { enabled: false, interval: 1_000, timeout: '2s', failureThreshold: 100 },
+        streamPreludeAfter: 15_000,
+        keepAliveComments: '20s',
+        prices: { 'gpt-5*': { input: 1.25, output: 10, cached: null } },
+        backupProviders: [{ provider: 'openai', weight: 7 }],
       },
-      {},
-    );
+      circuitBreaker: { maxRequests: 1000, interval: 0, timeout: 1, failureThreshold: 1000 },
+    });
     assert.deepEqual(fromFile, fromCode);
     assert.deepEqual(warningsOf(fromFile), []);
     assert.deepEqual([fromFile.llm.weight, fromFile.llm.backupProviders[0]?.weight], [1000, 7]);
@@ -90,7 +87,7 @@ describe('the care for targets', () => {
       const { llm } = load(`llm:\n  stream_prelude_after: ${off}\n  keep_alive_comments: ${off}\n`);
       assert.deepEqual([llm.streamPreludeAfter, llm.keepAliveComments], [null, null], off);
     }
-    const { llm } = resolveConfig({ llm: { streamPreludeAfter: false, keepAliveComments: 'off' } }, {});
+    const { llm } = resolveConfig({ llm: { streamPreludeAfter: false, keepAliveComments: 'off' } });
     assert.deepEqual([llm.streamPreludeAfter, llm.keepAliveComments], [null, null]);
   });
 });
@@ -111,10 +108,10 @@ describe('prices', () => {
 
   it('of a file and of code are taken together', () => {
     const path = file('llm: { prices: { a: { input: 1, output: 2, cached: 0.5 }, b: { input: 3, output: 4 } } }');
-    const { prices } = resolveConfig({ llm: { prices: { a: { input: 9, output: 9 } } } }, { HEIMDALL_CONFIG: path }).llm;
+    const { prices } = loadSettings({ code: { llm: { prices: { a: { input: 9, output: 9 } } } }, env: { HEIMDALL_CONFIG: path } }).llm;
     assert.deepEqual(prices, { a: { input: 9, output: 9, cached: 0.5 }, b: { input: 3, output: 4, cached: null } });
     const code = { llm: { prices: { a: undefined } } } as unknown as ConfigInput;
-    assert.deepEqual(resolveConfig(code, {}).llm.prices, {});
+    assert.deepEqual(resolveConfig(code).llm.prices, {});
   });
 
   it('are refused when they are none', () => {
@@ -135,7 +132,7 @@ describe('prices', () => {
     for (const [prices, line] of Object.entries(samples)) assert.deepEqual(problems(`llm: { prices: ${prices} }`), [line]);
     assert.equal(problems('llm: { prices: { "": { input: 1, output: 1 } } }').length, 1);
     assert.deepEqual(
-      refusals(() => resolveConfig({ llm: { prices: { 'a.b': { input: NaN, output: 1 } } } }, {})),
+      refusals(() => resolveConfig({ llm: { prices: { 'a.b': { input: NaN, output: 1 } } } })),
       ['llm.prices["a.b"].input: expected a number of at least 0, got NaN. Example: 2.5'],
     );
   });

@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { parse, stringify } from 'yaml';
-import { loadConfig, printable, resolveConfig, warningsOf } from '../../lib/config/load.ts';
+import { loadConfig, loadSettings, printable, resolveConfig, warningsOf } from '../../lib/config/load.ts';
 import { directory, file, load, refusals } from './tools.ts';
 
 describe('a configuration', () => {
@@ -35,10 +35,7 @@ describe('a configuration', () => {
 
   it('takes defaults < file < environment < code', () => {
     const path = file('server: { port: 1, host: file, idle_timeout: 5s }\nnewapi: { base_url: http://file }');
-    const config = resolveConfig(
-      { newapi: { baseUrl: 'http://code/' } },
-      { HEIMDALL_CONFIG: path, HEIMDALL_HOST: 'environment', HEIMDALL_PORT: '', NEWAPI_BASE_URL: 'http://environment' },
-    );
+    const config = loadSettings({ code: { newapi: { baseUrl: 'http://code/' } }, env: { HEIMDALL_CONFIG: path, HEIMDALL_HOST: 'environment', HEIMDALL_PORT: '', NEWAPI_BASE_URL: 'http://environment' } });
     assert.deepEqual(
       [config.server.port, config.server.host, config.server.idleTimeout, config.server.readTimeout],
       [1, 'environment', 5_000, 30_000],
@@ -48,10 +45,7 @@ describe('a configuration', () => {
 
   it('merges sections and replaces lists', () => {
     const path = file('trust_proxy: [private, loopback]\nllm: { models: { a: b } }\nrate_limit: { address: { limit: 5 } }');
-    const config = resolveConfig(
-      { trustProxy: ['10.0.0.1'], llm: { models: { c: 'd' } }, rateLimit: { address: { window: '5s' } } },
-      { HEIMDALL_CONFIG: path },
-    );
+    const config = loadSettings({ code: { trustProxy: ['10.0.0.1'], llm: { models: { c: 'd' } }, rateLimit: { address: { window: '5s' } } }, env: { HEIMDALL_CONFIG: path } });
     assert.deepEqual(config.trustProxy, ['10.0.0.1']);
     assert.deepEqual(config.llm.models, { a: 'b', c: 'd' });
     assert.deepEqual([config.rateLimit.address.limit, config.rateLimit.address.window], [5, 5_000]);
@@ -64,8 +58,8 @@ describe('a configuration', () => {
         ', expires: 2030-01-01 }] }',
       { S: 'pa$$word-${A}-0123456' },
     );
-    assert.equal(resolveConfig(made, {}), made);
-    const again = resolveConfig({ ...made, server: { ...made.server, port: 9 } }, {});
+    assert.equal(resolveConfig(made), made);
+    const again = resolveConfig({ ...made, server: { ...made.server, port: 9 } });
     assert.deepEqual(again, { ...made, server: { ...made.server, port: 9 } });
     assert.deepEqual(
       [made.secret, made.server.bufferBodyBytes, made.auth.keys[0]?.expires],
@@ -78,7 +72,7 @@ describe('a configuration', () => {
     assert.equal(load('server:\nllm:\n  # nothing yet\n').server.port, 8000);
     assert.equal(load('cors:').cors, null);
     assert.deepEqual(load('cors: {}').cors?.allowOrigins, []);
-    assert.equal(resolveConfig({ cors: null }, { HEIMDALL_CONFIG: file('cors: {}') }).cors, null);
+    assert.equal(loadSettings({ code: { cors: null }, env: { HEIMDALL_CONFIG: file('cors: {}') } }).cors, null);
     assert.deepEqual(loadConfig(file(''), {}), loadConfig(undefined, {}));
   });
 
@@ -156,7 +150,7 @@ describe('variables in a file', () => {
   });
 
   it('leave what code says as it is', () => {
-    assert.equal(resolveConfig({ secret: '${NOT_EXPANDED_HERE}' }, {}).secret, '${NOT_EXPANDED_HERE}');
+    assert.equal(resolveConfig({ secret: '${NOT_EXPANDED_HERE}' }).secret, '${NOT_EXPANDED_HERE}');
   });
 });
 
@@ -173,7 +167,7 @@ describe('secrets', () => {
     );
     assert.equal(Object.hasOwn(config, 'secretFile'), false);
     assert.deepEqual(warningsOf(config), []);
-    assert.equal(resolveConfig({ llm: { apiKey: null, apiKeyFile: secret } }, {}).llm.apiKey, '0123456789abcdef');
+    assert.equal(resolveConfig({ llm: { apiKey: null, apiKeyFile: secret } }).llm.apiKey, '0123456789abcdef');
     assert.equal(load('secret_file: "${NONE:-}"').secret, null);
   });
 
@@ -187,8 +181,8 @@ describe('secrets', () => {
       lines,
       [
         'secret_file: expected either this or secret, got both.',
-        'llm.api_key_file: expected a readable file, got "${AT}" (no such file). Example: /run/secrets/heimdall',
-        'metrics.token_file: expected a readable file, got "/no/such" (no such file). Example: /run/secrets/heimdall',
+        'llm.api_key_file: expected a readable file with a secret, got "${AT}" (no such file). Example: /run/secrets/heimdall',
+        'metrics.token_file: expected a readable file with a secret, got "/no/such" (no such file). Example: /run/secrets/heimdall',
       ].sort((one, other) => lines.indexOf(one) - lines.indexOf(other)),
     );
   });
@@ -204,7 +198,7 @@ describe('secrets', () => {
       `${path}: holds secrets and every user of this machine may read it; run chmod 600 ${path}`,
     ]);
     assert.deepEqual(
-      warningsOf(resolveConfig({ llm: { provider: 'openai', apiKey: 'in-code' } }, {})).filter((line) => line.includes('secret')),
+      warningsOf(resolveConfig({ llm: { provider: 'openai', apiKey: 'in-code' } })).filter((line) => line.includes('secret')),
       [],
     );
   });

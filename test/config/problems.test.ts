@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { resolveConfig, warningsOf } from '../../lib/config/load.ts';
+import { loadSettings, resolveConfig, warningsOf } from '../../lib/config/load.ts';
 import { ConfigError } from '../../lib/errors.ts';
 import type { ConfigInput } from '../../types/config.d.ts';
 import { file, load, problems, refusals } from './tools.ts';
 
 /** What code may try although its types forbid it. */
 function fromCode(code: object, env: NodeJS.ProcessEnv = {}): string[] {
-  return refusals(() => resolveConfig(code as ConfigInput, env));
+  return refusals(() => loadSettings({ code: code as ConfigInput, env }));
 }
 
 describe('problems', () => {
@@ -145,7 +145,7 @@ describe('keys of later releases', () => {
     );
     const code = { server: { workers: 1, http3: { enable0rtt: true } } } as ConfigInput;
     assert.deepEqual(
-      warningsOf(resolveConfig(code, {})).map((line) => line.split(':')[0]),
+      warningsOf(resolveConfig(code)).map((line) => line.split(':')[0]),
       ['server.workers', 'server.http3'],
     );
   });

@@ -7,7 +7,7 @@ import type { Provider } from '../../types/provider.d.ts';
 import { problems, refusals } from './tools.ts';
 
 const endpoint = 'https://api.mine.test/v1';
-const configOf = (provider: unknown, more: ConfigInput['llm'] = {}): Config => resolveConfig({ llm: { backupProviders: [{ provider: provider as Provider, ...more }] } }, {});
+const configOf = (provider: unknown, more: ConfigInput['llm'] = {}): Config => resolveConfig({ llm: { backupProviders: [{ provider: provider as Provider, ...more }] } });
 const held = (provider: Provider): Provider => configOf(provider).llm.backupProviders[0]?.provider as Provider;
 const refused = (provider: unknown): string[] => refusals(() => configOf(provider)).map((line) => line.replace('llm.backupProviders[0].', ''));
 
@@ -38,9 +38,9 @@ describe('a provider of code\'s own', () => {
   });
 
   it('may stand where llm is, which then is no NewAPI', () => {
-    const config = resolveConfig({ llm: { provider: { name: 'mine' }, endpoint } }, {});
+    const config = resolveConfig({ llm: { provider: { name: 'mine' }, endpoint } });
     assert.deepEqual([config.auth.mode, config.llm.provider], ['keys', { name: 'mine' }]);
-    assert.deepEqual(refusals(() => resolveConfig({ auth: { mode: 'passthrough' }, llm: { provider: { name: 'mine', endpoint } } }, {})), [
+    assert.deepEqual(refusals(() => resolveConfig({ auth: { mode: 'passthrough' }, llm: { provider: { name: 'mine', endpoint } } })), [
       'auth.mode: expected keys, because llm.provider is mine and every caller could use that credential, got "passthrough". Example: keys',
     ]);
   });
@@ -96,6 +96,6 @@ describe('a provider of code\'s own', () => {
   });
 
   it('hides no other problem', () => {
-    assert.deepEqual(refusals(() => resolveConfig({ server: { port: -1 }, llm: { provider: { name: '', endpoint } } }, {})).map((line) => line.split(':')[0]), ['server.port', 'llm.provider.name']);
+    assert.deepEqual(refusals(() => resolveConfig({ server: { port: -1 }, llm: { provider: { name: '', endpoint } } })).map((line) => line.split(':')[0]), ['server.port', 'llm.provider.name']);
   });
 });

@@ -34,7 +34,7 @@ describe('routes', () => {
           healthCheck: { interval: 100, timeout: 1000, threshold: 100, checks: { Api_up: 'http', slow: 'threshold' }, latencyThreshold: 2000 },
         },
       ],
-    }, {});
+    });
     assert.deepEqual(config, code);
     assert.deepEqual(warningsOf(config), []);
     assert.deepEqual(load(stringify(printable(config))), config);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { printable, resolveConfig } from '../../lib/config/load.ts';
+import { printable, loadSettings } from '../../lib/config/load.ts';
 import { load, problems } from './tools.ts';
 
 const url = 'postgresql://heimdall:a-password@db.example.com/heimdall';
@@ -17,15 +17,15 @@ describe('sinks of the configuration', () => {
   });
 
   it('take PostgreSQL from DATABASE_URL, below nothing but code', () => {
-    const config = resolveConfig({ secret: 'a secret of all instances' }, { DATABASE_URL: url });
+    const config = loadSettings({ code: { secret: 'a secret of all instances' }, env: { DATABASE_URL: url } });
     assert.equal(config.audit.postgres.url, url);
     assert.ok(!JSON.stringify(printable(config)).includes('a-password'));
-    assert.equal(resolveConfig({ audit: { postgres: { url: null } } }, { DATABASE_URL: url }).audit.postgres.url, null);
+    assert.equal(loadSettings({ code: { audit: { postgres: { url: null } } }, env: { DATABASE_URL: url } }).audit.postgres.url, null);
   });
 
   it('need one secret on all instances that share a table', () => {
     const missing = /^secret: expected the same text on every instance while (?:audit\.postgres\.url|DATABASE_URL) is set, got nothing/;
-    assert.throws(() => resolveConfig({}, { DATABASE_URL: url }), { name: 'ConfigError', message: missing });
+    assert.throws(() => loadSettings({ code: {}, env: { DATABASE_URL: url } }), { name: 'ConfigError', message: missing });
     assert.match(problems(`audit: { postgres: { url: "${url}" } }`).join('\n'), missing);
   });
 

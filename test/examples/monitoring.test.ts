@@ -56,7 +56,7 @@ describe('the board and the alerts', () => {
       const full = otel ? name : `heimdall_${name}`;
       for (const part of type === 'histogram' ? ['_bucket', '_sum', '_count'] : ['']) known.set(full + part, labels);
     }
-    const { samples } = parse(await new Metrics(resolveConfig({}, {}), { size: 0 }).exposition());
+    const { samples } = parse(await new Metrics(resolveConfig({}), { size: 0 }).exposition());
     for (const { name, labels } of samples) if (!known.has(name)) known.set(name, Object.keys(labels));
     known.set('up', []);
   });

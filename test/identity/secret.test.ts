@@ -8,7 +8,7 @@ import { resolveConfig } from '../../lib/config/load.ts';
 import { installSecret } from '../../lib/identity/secret.ts';
 import { recorder, temporary } from '../support/gate.ts';
 
-const configOf = (directory: string, secret?: string) => resolveConfig({ audit: { path: join(directory, 'heimdall.db') }, secret }, {});
+const configOf = (directory: string, secret?: string) => resolveConfig({ audit: { path: join(directory, 'heimdall.db') }, secret });
 
 describe('the install secret', () => {
   it('is the configured one, and no file is written then', (t) => {

@@ -35,7 +35,7 @@ describe('mode jwt', () => {
 
   it('warns where its callers would reach no target', () => {
     const jwt = { issuer: 'a', audience: 'b', jwksUri: 'https://a.test/jwks' };
-    const warned = (config: ConfigInput): boolean => warningsOf(resolveConfig(config, {})).some((line) => line.includes('reach no target'));
+    const warned = (config: ConfigInput): boolean => warningsOf(resolveConfig(config)).some((line) => line.includes('reach no target'));
     assert.equal(warned({ auth: { mode: 'jwt', jwt } }), true);
     assert.equal(warned({ auth: { mode: 'jwt', jwt: { ...jwt, upstreamCredential: 'sk-up' } } }), false);
     assert.equal(warned({ auth: { mode: 'jwt', jwt }, llm: { backupProviders: [{ provider: 'openai', apiKey: 'k' }] } }), false);

@@ -12,7 +12,7 @@ const digest = (key: string): string => createHash('sha256').update(key).digest(
 function storeOf(...keys: (Omit<GatewayKeyInput, 'sha256' | 'name'> & { readonly key?: string; readonly name?: string })[]) {
   const clock = fakeClock();
   const listed = keys.map(({ key = secret, name = 'team', ...rest }) => ({ name, sha256: digest(key), ...rest }));
-  return { clock, store: new GatewayKeys(clock, resolveConfig({ auth: { keys: listed } }, {}).auth.keys) };
+  return { clock, store: new GatewayKeys(clock, resolveConfig({ auth: { keys: listed } }).auth.keys) };
 }
 
 const found = (store: GatewayKeys, key: string, ip = '203.0.113.9'): string => {

@@ -35,7 +35,7 @@ const inRedis: Make = async () => {
 before(async () => {
   if (withoutRedis) return;
   server = await startRedis();
-  const config = resolveConfig({ secret: 'a-secret-for-these-tests', rateLimit: { redisUrl: server.url } }, {});
+  const config = resolveConfig({ secret: 'a-secret-for-these-tests', rateLimit: { redisUrl: server.url } });
   redis = redisOf(config, recorder()) as Redis;
   // Loads the scripts, as a gate does when it starts.
   await new RedisStore(redis, fakeClock()).probe();

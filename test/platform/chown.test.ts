@@ -14,7 +14,7 @@ it('what root makes belongs to whom the directory belongs', { skip }, async (t) 
   chownSync(directory, 12_345, 23_456);
   const store = new FileStore(join(directory, 'heimdall.state.db'), 100);
   await store.change(() => ({}));
-  installSecret(resolveConfig({ audit: { path: join(directory, 'heimdall.db') } }, {}), recorder());
+  installSecret(resolveConfig({ audit: { path: join(directory, 'heimdall.db') } }), recorder());
   for (const name of ['heimdall.state.db', 'heimdall.state.db-wal', 'heimdall.secret']) {
     const { uid, gid, mode } = statSync(join(directory, name));
     assert.deepEqual([uid, gid, mode & 0o777], [12_345, 23_456, 0o600], name);

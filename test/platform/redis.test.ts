@@ -16,7 +16,7 @@ after(() => server?.close());
 beforeEach(() => server?.renew());
 
 function connect(t: TestContext): { readonly redis: Redis; readonly log: Recorder } {
-  const config = resolveConfig({ secret: 'the-install-secret-of-these-tests', rateLimit: { redisUrl: server.url } }, {});
+  const config = resolveConfig({ secret: 'the-install-secret-of-these-tests', rateLimit: { redisUrl: server.url } });
   const log = recorder();
   const redis = redisOf(config, log) as Redis;
   t.after(() => redis.close());
@@ -26,7 +26,7 @@ function connect(t: TestContext): { readonly redis: Redis; readonly log: Recorde
 const echo = scriptOf('return {KEYS[1], ARGV[1]}');
 
 it('is not there where none is configured', () => {
-  assert.equal(redisOf(resolveConfig({}, {}), recorder()), null);
+  assert.equal(redisOf(resolveConfig({}), recorder()), null);
 });
 
 describe('the connection to Redis', { skip: withoutRedis }, () => {

@@ -46,7 +46,7 @@ interface Loose {
 export function desk(config: ConfigInput['queue'] = {}, { clock = fakeClock(), ...core }: Partial<Core> & { clock?: FakeClock } = {}, rest: ConfigInput = {}): Desk {
   const log = recorder();
   const live = new Set<Context>();
-  const whole = { config: resolveConfig({ ...rest, queue: config }, {}), log, clock, observe: false, draining: false, inFlight: live, ...core } as unknown as Core;
+  const whole = { config: resolveConfig({ ...rest, queue: config }), log, clock, observe: false, draining: false, inFlight: live, ...core } as unknown as Core;
   const accepted = new Set<string>();
   const admitted = admission(whole, accepted);
   const started: Asked[] = [];

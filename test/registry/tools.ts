@@ -29,7 +29,7 @@ export const secret = 'the install secret of the tests';
 /** Opens a registry whose file lies in `directory`, and has it look once. */
 export async function hold(t: TestLike, directory: string = temporary(t), { config = {}, secrets = [secret], clock = fakeClock() }: HeldOptions = {}): Promise<Held> {
   const log = recorder();
-  const core = { config: resolveConfig({ ...config, audit: { path: join(directory, 'heimdall.db') } }, {}), clock, log };
+  const core = { config: resolveConfig({ ...config, audit: { path: join(directory, 'heimdall.db') } }), clock, log };
   const redis = redisOf(core.config, core.log);
   const keys = new GatewayKeys(clock, core.config.auth.keys);
   const registry = new KeyRegistry({ core, redis, keys, secrets: () => secrets });
@@ -43,7 +43,7 @@ export async function hold(t: TestLike, directory: string = temporary(t), { conf
 
 /** A connection of the shared kind. */
 export function connection(t: TestLike, url: string): Redis {
-  const redis = redisOf(resolveConfig({ secret: 'a secret of sixteen', rateLimit: { redisUrl: url } }, {}), recorder()) as Redis;
+  const redis = redisOf(resolveConfig({ secret: 'a secret of sixteen', rateLimit: { redisUrl: url } }), recorder()) as Redis;
   t.after(() => redis.close());
   return redis;
 }

@@ -21,7 +21,7 @@ interface Loose {
   readonly finishers?: Core['finishers'];
 }
 
-const config = resolveConfig({ newapi: { baseUrl: 'http://127.0.0.1:1' } }, {});
+const config = resolveConfig({ newapi: { baseUrl: 'http://127.0.0.1:1' } });
 
 /** A core without a gate around it. */
 function coreOf({ observe = false, draining = false, finishers = [] }: Loose = {}): Core & { readonly log: Recorder } {

@@ -50,7 +50,7 @@ describe('model requests in OpenTelemetry\'s names', () => {
       llm: { model: 'a', models: { b: 'c' }, backupProviders: [{ provider: 'openai', apiKey: 'k', models: { d: 'e' } }], prices: { f: { input: 1, output: 1 }, 'g*': { input: 1, output: 1 } } },
       auth: { mode: 'keys', keys: [{ name: 'k', sha256: 'a'.repeat(64), models: ['h'] }] },
       rateLimit: { policies: [{ match: { model: 'i' }, requests: { limit: 1, window: '1s' } }, { match: { model: 'j*' }, requests: { limit: 1, window: '1s' } }] },
-    }, {}));
+    }));
     assert.deepEqual([...models].sort(), ['a', 'b', 'c', 'd', 'e', 'f', 'h', 'i']);
   });
 

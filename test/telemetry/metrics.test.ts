@@ -13,7 +13,7 @@ import { startNewapi } from '../support/newapi.ts';
 import { generator } from '../support/random.ts';
 
 function metricsFor(input: ConfigInput['metrics'] = {}, live: ReadonlySet<unknown> = new Set()): Metrics {
-  return new Metrics(resolveConfig({ metrics: input }, {}), live);
+  return new Metrics(resolveConfig({ metrics: input }), live);
 }
 
 /** A request that is over. */

@@ -17,7 +17,7 @@ function watched(healthCheck: Health, looks: (Partial<Measurement> | Error)[]) {
   const clock = fakeClock();
   const log = recorder();
   let closed = 0;
-  const core = { config: resolveConfig({ server: { healthCheck } }, {}), clock, log } as unknown as Core;
+  const core = { config: resolveConfig({ server: { healthCheck } }), clock, log } as unknown as Core;
   const calm = { memory: 0.1, cpu: 0.1, disk: 0.1, latency: 1 };
   let taken = 0;
   const resources = new Resources(core, () => ({
@@ -100,7 +100,7 @@ describe('resources', () => {
 
   it('of this machine are shares and milliseconds', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'heimdall-resources-'));
-    const config = resolveConfig({ audit: { path: join(directory, 'h.db') }, server: { healthCheck: { interval: 50, threshold: 1, memoryThreshold: 1e-6, diskThreshold: 1e-6 } } }, {});
+    const config = resolveConfig({ audit: { path: join(directory, 'h.db') }, server: { healthCheck: { interval: 50, threshold: 1, memoryThreshold: 1e-6, diskThreshold: 1e-6 } } });
     const clock = fakeClock();
     const resources = new Resources({ config, clock, log: recorder() } as unknown as Core);
     resources.start();

@@ -21,7 +21,7 @@ interface Probing {
 function probing(t: TestContext, config: ConfigInput): Probing {
   const clock = fakeClock();
   const log = recorder();
-  const core = { clock, log, config: resolveConfig(config, {}) } as unknown as Core;
+  const core = { clock, log, config: resolveConfig(config) } as unknown as Core;
   const targets = targetsOf(core);
   const asked = prober(core, targets);
   t.after(async () => {

@@ -25,7 +25,7 @@ interface Checking {
 function checking(t: TestContext, config: ConfigInput): Checking {
   const clock = fakeClock();
   const log = recorder();
-  const core = { clock, log, config: resolveConfig(config, {}) } as unknown as Core;
+  const core = { clock, log, config: resolveConfig(config) } as unknown as Core;
   const targets = targetsOf(core);
   const health = routeHealth(core, routeTable(core.config.routes).rows, targets);
   t.after(async () => {

@@ -11,7 +11,7 @@ import { recorder } from '../support/gate.ts';
 const clock = fakeClock();
 
 function targets(t: TestContext): readonly [Target, Target] {
-  const config = resolveConfig({ circuitBreaker: { failureThreshold: 1, timeout: '10s' }, llm: { backupProviders: [{ provider: 'openai', endpoint: 'https://secret-path.example.com/a-secret/v1', apiKey: 'a-secret-key', weight: 3 }] } }, {});
+  const config = resolveConfig({ circuitBreaker: { failureThreshold: 1, timeout: '10s' }, llm: { backupProviders: [{ provider: 'openai', endpoint: 'https://secret-path.example.com/a-secret/v1', apiKey: 'a-secret-key', weight: 3 }] } });
   const made = targetsOf({ clock, config, log: recorder() } as unknown as Core) as unknown as [Target, Target];
   t.after(() => Promise.all(made.map(({ pool }) => pool.destroy())));
   return made;

@@ -11,7 +11,7 @@ import { realClock } from '../support/clock.ts';
 import { recorder } from '../support/gate.ts';
 
 function targetsFor(t: TestContext, config: ConfigInput): readonly Target[] {
-  const core = { config: resolveConfig(config, {}), clock: realClock, log: recorder() } as unknown as Core;
+  const core = { config: resolveConfig(config), clock: realClock, log: recorder() } as unknown as Core;
   const targets = targetsOf(core);
   t.after(() => Promise.all(targets.map(({ pool }) => pool.destroy())));
   return targets;

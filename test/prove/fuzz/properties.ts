@@ -203,7 +203,7 @@ const settings: fc.Arbitrary<unknown> = fc.letrec((tie) => ({
 const configuration: readonly Property[] = [
   given('configurations: a Config or a ConfigError', 'none', 10, fc.property(fc.dictionary(key, settings as fc.Arbitrary<unknown>, { maxKeys: 4 }), (tree) => {
     try {
-      assert.ok(Object.isFrozen(resolveConfig(tree as ConfigInput, {})));
+      assert.ok(Object.isFrozen(resolveConfig(tree as ConfigInput)));
     } catch (error) {
       assert.ok(error instanceof ConfigError, String(error));
     }

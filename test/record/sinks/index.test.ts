@@ -39,7 +39,7 @@ describe('a sink of a program', () => {
   });
 
   it('is refused when it could not work', () => {
-    const core = { config: resolveConfig({}, {}), clock: fakeClock() } as unknown as Core;
+    const core = { config: resolveConfig({}), clock: fakeClock() } as unknown as Core;
     const sink: Sink = { name: 'mine', batch: 1, deliver: async () => delivered };
     const problems = (...own: unknown[]): string => {
       try {
