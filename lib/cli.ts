@@ -1,8 +1,4 @@
 #!/usr/bin/env node
-import { main } from './cli/cli.ts';
+import { runCommand } from './cli/cli.ts';
 
-const code = await main(process.argv.slice(2), {
-  out: (text) => void process.stdout.write(text),
-  err: (text) => void process.stderr.write(text),
-});
-if (code !== null) process.exitCode = code;
+await runCommand(process.argv.slice(2));

@@ -1,13 +1,13 @@
-import { loadConfig, serve, type Serving } from '../../lib/index.ts';
-import { startDemo, type Demo } from '../../test/support/demo.ts';
-
-const start = (upstream: Demo): Promise<Serving> =>
-  serve(loadConfig(undefined, { HEIMDALL_HOST: '127.0.0.1', ...process.env, NEWAPI_BASE_URL: upstream.url }));
+import { loadSettings, type Settings } from '../../lib/config/config.ts';
+import { serve, type Serving } from '../../lib/index.ts';
+import { startDemo } from '../../test/support/demo.ts';
 
 /** Brings up a stand-in for NewAPI behind the gate, so that everything can be tried without an account. */
-export async function demonstrate(): Promise<void> {
+export async function demonstrate(settings: Settings = {}): Promise<void> {
   const upstream = await startDemo();
-  const { url } = await start(upstream).catch(async (error: unknown) => {
+  const env = { HEIMDALL_HOST: '127.0.0.1', ...process.env, NEWAPI_BASE_URL: upstream.url };
+  const start = async (): Promise<Serving> => serve(loadSettings({ ...settings, env }));
+  const { url } = await start().catch(async (error: unknown) => {
     await upstream.close();
     throw error;
   });

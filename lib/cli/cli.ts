@@ -52,16 +52,23 @@ export async function main(args: readonly string[], terminal: Output): Promise<n
   }
 }
 
+/** Runs the command that the arguments name on the outputs of this process, and sets its exit code. */
+export async function runCommand(args: readonly string[]): Promise<void> {
+  const code = await main(args, { out: (text) => void process.stdout.write(text), err: (text) => void process.stderr.write(text) });
+  if (code !== null) process.exitCode = code;
+}
+
 async function run(invocation: Invocation): Promise<number | null> {
   const { values, names } = invocation;
-  if (values['version']) return version.run(invocation);
   const wantsHelp = values['help'] === true || names[0] === 'help' || names.length === 0;
   const asked = names[0] === 'help' ? names.slice(1) : names;
-  const command = commands.find(({ name }) => name === asked.slice(0, 2).join(' ')) ?? commands.find(({ name }) => name === asked[0]);
-  if (wantsHelp && asked.length === 0) return help.run(invocation);
+  const named = commands.find(({ name }) => name === asked.slice(0, 2).join(' ')) ?? commands.find(({ name }) => name === asked[0]);
+  const command = values['version'] ? version : wantsHelp && asked.length === 0 ? help : named;
   if (command === undefined) throw new UsageError(unknown(asked));
-  if (wantsHelp) invocation.output.out(usageOf(command));
-  else return command.run(validated(command, { ...invocation, names: names.slice(command.name.split(' ').length) }));
+  refuseOthersOptions(command, values);
+  if (command === version || command === help) return command.run(invocation);
+  if (!wantsHelp) return command.run(withArguments(command, { ...invocation, names: names.slice(command.name.split(' ').length) }));
+  invocation.output.out(usageOf(command));
   return 0;
 }
 
@@ -69,7 +76,10 @@ async function run(invocation: Invocation): Promise<number | null> {
 function read(args: readonly string[], output: Output): Invocation {
   const options = Object.assign({ version: { type: 'boolean', short: 'v' } }, common, ...commands.map((command) => command.options));
   try {
-    const { values, positionals } = parseArgs({ args: [...args], allowPositionals: true, options });
+    const { values, positionals, tokens } = parseArgs({ args: [...args], allowPositionals: true, options, tokens: true });
+    const given = tokens.flatMap((token) => (token.kind === 'option' ? [token.name] : []));
+    const twice = given.find((name, at) => given.indexOf(name) < at);
+    if (twice !== undefined) throw new Error(`Option '--${twice}' is given twice`);
     return { values: values as Invocation['values'], names: positionals, output };
   } catch (error) {
     const [first = ''] = String(error instanceof Error ? error.message : error).split('. ');
@@ -77,11 +87,16 @@ function read(args: readonly string[], output: Output): Invocation {
   }
 }
 
-function validated(command: Command, invocation: Invocation): Invocation {
-  const { values, names } = invocation;
-  const unknownOption = Object.keys(values).find((option) => !Object.hasOwn(command.options, option) && !Object.hasOwn(common, option));
-  if (unknownOption !== undefined) throw new UsageError(`heimdall ${command.name}: --${unknownOption} is not an option of this command.\n\n${usageOf(command)}`);
-  if (names.length === command.args.length) return invocation;
+function refuseOthersOptions(command: Command, values: Invocation['values']): void {
+  const known = { ...common, ...command.options, version: true };
+  const other = Object.keys(values).find((option) => !Object.hasOwn(known, option));
+  if (other !== undefined) throw new UsageError(`heimdall ${command.name}: --${other} is not an option of this command.\n\n${usageOf(command)}`);
+}
+
+function withArguments(command: Command, invocation: Invocation): Invocation {
+  const { names } = invocation;
+  const optional = command.args.filter((arg) => arg.startsWith('[')).length;
+  if (names.length <= command.args.length && names.length >= command.args.length - optional) return invocation;
   const wanted = command.args.join(' ') || 'no argument';
   throw new UsageError(`heimdall ${command.name}: expected ${wanted}, got ${names.length === 0 ? 'nothing' : names.join(' ')}.\n\n${usageOf(command)}`);
 }

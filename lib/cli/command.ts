@@ -26,7 +26,7 @@ export interface Option {
 export interface Command {
   /** One or two words. */
   readonly name: string;
-  /** Placeholders of the arguments in the help. Their number is exact. */
+  /** Placeholders of the arguments in the help, those that may be left out last and in brackets. */
   readonly args: readonly string[];
   readonly summary: string;
   readonly options: Readonly<Record<string, Option>>;

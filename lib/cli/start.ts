@@ -1,29 +1,44 @@
-import { textOf, type Command } from './command.ts';
+import type { Settings } from '../config/config.ts';
+import { textOf, type Command, type Invocation } from './command.ts';
+import { wholeOf } from './values.ts';
 
 /** The command `start`: runs the gate. */
 export const start: Command = {
   name: 'start',
   args: [],
   summary: 'run the gateway',
-  options: { demo: { type: 'boolean', summary: 'use a demo upstream; requires a checkout of the repository' } },
+  options: {
+    host: { type: 'string', value: 'ADDRESS', summary: 'address to listen on (default: server.host)' },
+    port: { type: 'string', short: 'p', value: 'PORT', summary: 'port to listen on, 0 for a free one (default: server.port)' },
+    demo: { type: 'boolean', summary: 'use a demo upstream; requires a checkout of the repository' },
+  },
   run: async (invocation) => {
+    const settings = settingsOf(invocation);
     if (invocation.values['demo']) {
-      await demonstration();
+      await demonstration(settings);
       return null;
     }
-    const { loadConfig } = await import('../config/config.ts');
+    const { loadSettings } = await import('../config/config.ts');
     const { serve } = await import('../server/server.ts');
-    await serve(loadConfig(textOf(invocation, 'config')));
+    await serve(loadSettings(settings));
     return null;
   },
 };
 
+/** What the options say, above file and environment. @throws UsageError when one has no such value. */
+export function settingsOf(invocation: Invocation): Settings {
+  const host = textOf(invocation, 'host');
+  const port = wholeOf(invocation, 'port', 65_535, '8000');
+  const server = { ...(host === undefined ? {} : { host }), ...(port === undefined ? {} : { port }) };
+  return { path: textOf(invocation, 'config'), code: { server } };
+}
+
 /** The demo upstream belongs to the tests, which the published package does not contain. */
-async function demonstration(): Promise<void> {
+async function demonstration(settings: Settings): Promise<void> {
   const path = new URL('../../examples/standalone/demo.ts', import.meta.url).href;
   const found = await import(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ERR_MODULE_NOT_FOUND') throw new Error('start --demo: expected a checkout of the repository with its development packages. Example: npm install && npm start -- --demo');
     throw error;
-  }) as { demonstrate(): Promise<void> };
-  await found.demonstrate();
+  }) as { demonstrate(settings: Settings): Promise<void> };
+  await found.demonstrate(settings);
 }

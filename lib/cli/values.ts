@@ -20,6 +20,11 @@ export function numberOf(invocation: Invocation, name: string, example: string):
   return read(invocation, name, (text) => (/^\d+(\.\d+)?$/.test(text) ? Number(text) : undefined), 'a number', example);
 }
 
+/** The whole number of an option, from 0 to `most`. @throws UsageError when it is another. */
+export function wholeOf(invocation: Invocation, name: string, most: number, example: string): number | undefined {
+  return read(invocation, name, (text) => (/^\d+$/.test(text) && Number(text) <= most ? Number(text) : undefined), `a whole number from 0 to ${most}`, example);
+}
+
 /** The items of an option with a comma-separated list. */
 export function listOf(invocation: Invocation, name: string): readonly string[] | undefined {
   return textOf(invocation, name)?.split(',').map((item) => item.trim()).filter((item) => item !== '');

@@ -35,9 +35,9 @@ export interface GateProcess {
   kill(): Promise<void>;
 }
 
-/** Starts `heimdall start` in a directory, on a free port of 127.0.0.1; ends with the test. */
-export async function startGateProcess(t: TestLike, cwd: string, env: Readonly<Record<string, string>>): Promise<GateProcess> {
-  const child = spawn(process.execPath, [cli, 'start'], { cwd, env: { ...bare, HEIMDALL_HOST: '127.0.0.1', HEIMDALL_PORT: '0', ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+/** Starts `heimdall start` in a directory, on a free port of 127.0.0.1; ends with the test. @param args another program with its arguments. */
+export async function startGateProcess(t: TestLike, cwd: string, env: Readonly<Record<string, string>>, args: readonly string[] = [cli, 'start']): Promise<GateProcess> {
+  const child = spawn(process.execPath, args, { cwd, env: { ...bare, HEIMDALL_HOST: '127.0.0.1', HEIMDALL_PORT: '0', ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
   const said = { out: '', err: '' };
   child.stdout.on('data', (text) => void (said.out += String(text)));
   child.stderr.on('data', (text) => void (said.err += String(text)));
