@@ -3,7 +3,7 @@ import os from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CONTESTANTS, type Contestant, type Name, type Setting } from './contestants.ts';
-import type { Job, ProbeResult, RoundResult } from './load/jobs.ts';
+import type { Job, Load, ProbeResult, RoundResult } from './load/jobs.ts';
 import { chooseCores, isPinned, usageOf, type Cores } from './machine.ts';
 import { launch, type Child } from './processes.ts';
 
@@ -14,6 +14,8 @@ export interface Options {
   readonly quick: boolean;
   /** Another checkout, measured beside this one as `before`. */
   readonly before: string | undefined;
+  /** What the closed loop sends. */
+  readonly load: Load;
   readonly progress: (text: string) => void;
 }
 
@@ -34,6 +36,12 @@ export interface SuiteResult {
   readonly verdicts: readonly Verdict[];
   readonly data: unknown;
 }
+
+/** How many times fewer requests of a kind of body settle the optimising compiler, or make a round. */
+export const weights = { small: 1, agent: 2, conversation: 30, picture: 200 } as const;
+
+/** Connections of the closed loop: large bodies would fill the sockets' buffers of more. */
+export const connectionsFor = ({ body }: Load): number => ({ small: 32, agent: 32, conversation: 16, picture: 4 })[body];
 
 /** A run: the stand-in API, the load process, and whoever was started to be measured. */
 export class Bench {
@@ -76,8 +84,9 @@ export class Bench {
       if (started.child !== undefined) this.#pinned &&= isPinned(started.child.pid, this.cores.gate);
       if (changes.refused !== undefined) return started;
       if (started.child !== undefined) await usageOf(started.child);
-      const { bytes } = await this.run<ProbeResult>({ kind: 'probe', to: started.to }, 15_000);
-      return { ...started, to: { ...started.to, bytes } };
+      const { bytes } = await this.run<ProbeResult>({ kind: 'probe', to: started.to, load: this.options.load }, 30_000);
+      // A streamed answer's length is known from its pace.
+      return this.options.load.pace === undefined ? { ...started, to: { ...started.to, bytes } } : started;
     } catch (error) {
       await started?.child?.stop();
       this.left.set(name, `skipped: cannot start: ${(error as Error).message.replaceAll(process.cwd(), '.')}`);
@@ -103,10 +112,11 @@ export class Bench {
 
   /** Lets the optimising compiler settle before latencies are read: a gate in service is not a cold one. */
   async warm(contestants: readonly Contestant[]): Promise<void> {
-    const requests = this.options.quick ? 5000 : 15_000;
+    const { load, quick } = this.options;
+    const requests = Math.ceil((quick ? 5000 : 15_000) / weights[load.body]);
     for (const { to, name } of contestants) {
       this.options.progress(`warm-up ${name}`);
-      const result = await this.run<RoundResult>({ kind: 'closed', to, connections: 32, requests, limit: 30_000 });
+      const result = await this.run<RoundResult>({ kind: 'closed', to, connections: connectionsFor(load), requests, limit: 60_000, load });
       if (result.errors > 0) this.left.set(name, `invalid: ${result.errors} wrong answers, first: ${result.firstError}`);
     }
   }

@@ -1,11 +1,11 @@
-import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import type { Spec } from './contestants/serve.ts';
 import type { Endpoint } from './load/jobs.ts';
-import { freePort, launch, type Child } from './processes.ts';
+import { Adopted, freePort, launch, type Measured } from './processes.ts';
 import { CHAT_ANSWER } from './wire.ts';
 
 /** What a contestant needs to start. */
@@ -23,7 +23,7 @@ export interface Setting {
 /** A running contestant. `direct` has no process. */
 export interface Contestant {
   readonly name: string;
-  readonly child: Child | undefined;
+  readonly child: Measured | undefined;
   readonly to: Endpoint;
 }
 
@@ -37,6 +37,8 @@ export const CONTESTANTS = {
   assembled: (setting) => ours('assembled', setting),
   pipe: (setting) => ours('pipe', setting),
   portkey,
+  litellm,
+  newapi,
   nginx,
   direct: async ({ upstream }) => ({ name: 'direct', child: undefined, to: endpoint(upstream) }),
 } as const satisfies Record<string, (setting: Setting) => Promise<Contestant>>;
@@ -94,6 +96,38 @@ function install(home: string): Promise<void> {
     npm.on('error', reject);
     npm.on('exit', (code) => (code === 0 ? resolve() : reject(new Error(`npm could not install ${PORTKEY}`))));
   });
+}
+
+/** LiteLLM's proxy, where its command is installed: one worker, no database, no key. */
+async function litellm({ upstream, dir, core }: Setting): Promise<Contestant> {
+  const command = (process.env['PATH'] ?? '').split(':').map((folder) => join(folder, 'litellm')).find((path) => existsSync(path));
+  if (command === undefined) throw new Error('litellm is not installed');
+  const port = await freePort();
+  const config = join(dir, 'litellm.yaml');
+  writeFileSync(config, `model_list:
+  - model_name: gpt-4o-mini
+    litellm_params: { model: openai/gpt-4o-mini, api_base: "http://127.0.0.1:${upstream}/v1", api_key: sk-bench }
+`);
+  const args = ['--config', config, '--port', String(port), '--host', '127.0.0.1', '--num_workers', '1'];
+  const child = await launch({ name: 'litellm', command, args, env: { LITELLM_LOG: 'ERROR' }, dir, core, port, startLimit: 60_000 });
+  return { name: 'litellm', child, to: { port, headers: {}, bytes: undefined } };
+}
+
+/**
+ * A real NewAPI, where `NEWAPI_START` names a script: `SCRIPT PORT UPSTREAM` starts one and prints a line of JSON with its process
+ * id as `pid`, its directory as `dir` and its users' keys as `tokens`.
+ */
+async function newapi({ upstream, core }: Setting): Promise<Contestant> {
+  const script = process.env['NEWAPI_START'];
+  if (script === undefined) throw new Error('NEWAPI_START names no script');
+  const port = await freePort();
+  const started = spawnSync(script, [String(port), `http://127.0.0.1:${upstream}`], { encoding: 'utf8', timeout: 60_000 });
+  if (started.status !== 0) throw new Error(`NEWAPI_START ended with ${started.status}: ${started.stderr.slice(-200)}`);
+  const { pid, dir, tokens } = JSON.parse(started.stdout.trim().split('\n').at(-1) as string) as { pid: number; dir: string; tokens: Record<string, string> };
+  if (core !== undefined) spawnSync('taskset', ['-a', '-c', '-p', String(core), String(pid)]);
+  const child = new Adopted('newapi', pid, () => rmSync(dir, { recursive: true, force: true }));
+  // Its own limits and charges count the token; it writes its own answer.
+  return { name: 'newapi', child, to: { port, headers: { authorization: `Bearer ${Object.values(tokens)[0]}` }, bytes: undefined } };
 }
 
 /** nginx with one worker and a keep-alive pool: what a proxy without JavaScript costs. */

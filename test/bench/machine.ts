@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import os from 'node:os';
 import type { OwnUsage } from './ipc.ts';
-import type { Child } from './processes.ts';
+import { Child, type Measured } from './processes.ts';
 
 /** Where the gate and everything else run; undefined where nothing can be pinned. */
 export interface Cores {
@@ -34,16 +34,19 @@ export function isPinned(pid: number, core: number | undefined): boolean {
  * What a contestant has consumed, the same way for each of them: the scheduler's nanosecond account of every
  * thread (`/proc/PID/task/TID/schedstat`); elsewhere what the process says about itself.
  */
-export async function usageOf(child: Child): Promise<Usage> {
+export async function usageOf(child: Measured): Promise<Usage> {
   const threads = threadTimes(child.pid);
-  if (threads === undefined) return child.ask<OwnUsage>('usage');
+  if (threads === undefined) {
+    if (child instanceof Child) return child.ask<OwnUsage>('usage');
+    throw new Error('the CPU time of its threads cannot be read here');
+  }
   let total = 0;
   for (const time of threads.values()) total += time;
   return { total, main: threads.get(child.pid), rss: residentBytes(child.pid) };
 }
 
 /** CPU spent since `before`, read once the backlog (journal, logs, collector) has been worked off. */
-export async function settledUsage(child: Child): Promise<Usage> {
+export async function settledUsage(child: Measured): Promise<Usage> {
   let last = await usageOf(child);
   for (let turn = 0; turn < 15; turn++) {
     await new Promise((resolve) => setTimeout(resolve, 100));

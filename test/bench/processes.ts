@@ -15,13 +15,21 @@ export interface Launch {
   readonly core?: number | undefined;
   /** Wait until this port accepts instead of for a `ready` message. */
   readonly port?: number;
+  /** Milliseconds until it must accept. */
+  readonly startLimit?: number;
+}
+
+/** A process that is measured from outside and ended at last. */
+export interface Measured {
+  readonly pid: number;
+  stop(): Promise<void>;
 }
 
 const START_LIMIT = 20_000;
 const running = new Set<Child>();
 
 /** One process we started, spoken to over IPC and ended by its pid. */
-export class Child {
+export class Child implements Measured {
   readonly name: string;
   readonly process: ChildProcess;
   readonly pid: number;
@@ -89,9 +97,43 @@ export class Child {
   }
 }
 
+const adopted = new Set<Adopted>();
+
+/** A process that a script of another project has started for us. */
+export class Adopted implements Measured {
+  readonly name: string;
+  readonly pid: number;
+  readonly #remove: () => void;
+
+  /** @param remove called once it has been ended. */
+  constructor(name: string, pid: number, remove: () => void) {
+    this.name = name;
+    this.pid = pid;
+    this.#remove = remove;
+    adopted.add(this);
+  }
+
+  async stop(): Promise<void> {
+    this.kill('SIGTERM');
+    for (let turn = 0; turn < 50 && this.kill(0); turn++) await pause(50);
+    this.kill('SIGKILL');
+    adopted.delete(this);
+    this.#remove();
+  }
+
+  /** @returns whether there is such a process. */
+  kill(signal: NodeJS.Signals | 0): boolean {
+    try {
+      return process.kill(this.pid, signal);
+    } catch {
+      return false;
+    }
+  }
+}
+
 /** Starts a child and waits until it listens; the error carries the end of its stderr. */
 export async function launch(options: Launch): Promise<Child> {
-  const { name, command, args, core, dir, port } = options;
+  const { name, command, args, core, dir, port, startLimit = START_LIMIT } = options;
   const log = join(dir, `${name}.stderr`);
   const errors = openSync(log, 'a', 0o600);
   const pinned = core === undefined ? [command, ...args] : ['taskset', '-c', String(core), command, ...args];
@@ -106,7 +148,7 @@ export async function launch(options: Launch): Promise<Child> {
   const child = new Child(name, spawned);
   try {
     child.port = port ?? (await readyPort(child));
-    if (port !== undefined) await acceptsOn(port, child);
+    if (port !== undefined) await acceptsOn(port, child, startLimit);
     return child;
   } catch (error) {
     child.kill();
@@ -129,8 +171,8 @@ function readyPort(child: Child): Promise<number> {
   });
 }
 
-async function acceptsOn(port: number, child: Child): Promise<void> {
-  const limit = Date.now() + START_LIMIT;
+async function acceptsOn(port: number, child: Child, within: number): Promise<void> {
+  const limit = Date.now() + within;
   while (Date.now() < limit && child.alive) {
     if (await connects(port)) return;
     await pause(50);
@@ -165,6 +207,7 @@ export function freePort(): Promise<number> {
 /** Ends every child still running; the last resort when the benchmark itself is ended. */
 export function killAll(): void {
   for (const child of running) child.kill();
+  for (const one of adopted) one.kill('SIGKILL');
 }
 
 /** Waits `duration` milliseconds. */

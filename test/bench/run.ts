@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Bench, type Options, type SuiteResult, type Verdict } from './bench.ts';
+import { BODIES, isBodyKind, type BodyKind } from './bodies.ts';
 import { CONTESTANTS, isName, type Name } from './contestants.ts';
 import { describeHops, measureHops } from './hops.ts';
 import { describeMachine } from './machine.ts';
@@ -11,6 +12,7 @@ import { openLoop } from './suites/open-loop.ts';
 import { profile } from './suites/profile.ts';
 import { streams } from './suites/streams.ts';
 import { throughput } from './suites/throughput.ts';
+import type { Pace } from './wire.ts';
 
 const USAGE = `npm run bench -- [options]
 
@@ -21,6 +23,8 @@ const USAGE = `npm run bench -- [options]
   --all             throughput and the three above
   --hops            files and functions of lib/ that one warm chat passes, then the two totals
   --profile NAME    one round under the CPU profiler, self time by function
+  --body KIND       what throughput and profile send: ${BODIES.join(', ')} (600 bytes, 66 KB, 1 MB, 8 MB)
+  --answer KIND     json or sse (300 events)
   --rounds N        rounds (7; with --quick 3)
   --before DIR      another checkout of this repository with its packages, side by side as "before"
   --only a,b        of ${Object.keys(CONTESTANTS).join(', ')}
@@ -42,6 +46,8 @@ const { values } = parseArgs({
     profile: { type: 'string' },
     json: { type: 'string' },
     before: { type: 'string' },
+    body: { type: 'string', default: 'small' },
+    answer: { type: 'string', default: 'json' },
     quick: { type: 'boolean', default: false },
     streams: { type: 'boolean', default: false },
     'open-loop': { type: 'boolean', default: false },
@@ -88,11 +94,23 @@ function options(): Options {
     rounds,
     quick: values.quick,
     before: values.before === undefined ? undefined : resolve(values.before),
+    load: { body: bodyKind(values.body), pace: answerPace(values.answer) },
     only: values.only?.split(',').map(contestantName),
     progress: (text) => {
       if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`);
     },
   };
+}
+
+function bodyKind(text: string): BodyKind {
+  if (isBodyKind(text)) return text;
+  throw new TypeError(`--body: expected one of ${BODIES.join(', ')}, got "${text}"`);
+}
+
+function answerPace(text: string): Pace | undefined {
+  if (text === 'json') return undefined;
+  if (text === 'sse') return { chunks: 300, every: 0 };
+  throw new TypeError(`--answer: expected json or sse, got "${text}"`);
 }
 
 function contestantName(text: string): Name {

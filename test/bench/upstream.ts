@@ -13,12 +13,11 @@ const LAST_FRAME = Buffer.concat([Buffer.from(`${DONE.length.toString(16)}\r\n`)
 
 const server = http.createServer({ keepAlive: true, noDelay: true }, (req, res) => {
   const arrived = stamp ? process.hrtime.bigint() : 0n;
-  const parts: Buffer[] = [];
-  req.on('data', (part: Buffer) => parts.push(part));
+  let first: Buffer | undefined;
+  req.on('data', (part: Buffer) => (first ??= part));
   req.on('end', () => {
-    const only = parts[0];
-    const body = parts.length === 1 && only !== undefined ? only : Buffer.concat(parts);
-    const pace = paceOf(body);
+    // It stands at the beginning: nothing is joined.
+    const pace = first === undefined ? undefined : paceOf(first);
     if (pace === undefined) plain(res, arrived);
     else stream(res, pace);
   });

@@ -59,9 +59,12 @@ export function chatBody(pace?: Pace): Buffer {
   return Buffer.from(JSON.stringify(fields));
 }
 
+/** Bytes of a body in which its pace stands. */
+const paceWithin = 1024;
+
 /** The pace a request body asks for; undefined for a plain answer. */
 export function paceOf(body: Buffer): Pace | undefined {
-  const at = body.indexOf('"pace:');
+  const at = body.subarray(0, paceWithin).indexOf('"pace:');
   if (at === -1) return undefined;
   const [chunks = 0, every = 0] = body.toString('latin1', at + 6, body.indexOf('"', at + 6)).split(':').map(Number);
   return { chunks, every };
@@ -84,7 +87,7 @@ export function requestBytes(port: number, key: string, body: Buffer, extra: Rec
     'X-Stainless-Arch: x64',
     'X-Stainless-Runtime: node',
     'X-Stainless-Runtime-Version: v24.21.0',
-    `Authorization: Bearer ${key}`,
+    ...(extra['authorization'] === undefined ? [`Authorization: Bearer ${key}`] : []),
     'Accept-Language: *',
     'Sec-Fetch-Mode: cors',
     // Not gzip: no contestant may pay for a compression the others do not do.

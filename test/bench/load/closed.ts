@@ -1,13 +1,34 @@
 import net from 'node:net';
-import { CALLER_KEYS, chatBody, requestBytes } from '../wire.ts';
+import { bodiesOf } from '../bodies.ts';
+import { CALLER_KEYS, DONE, EVENT, chatBody, requestBytes, type Pace } from '../wire.ts';
 import { Connection, type Exchange } from './connection.ts';
-import type { Endpoint, FailoverResult, Job, ProbeResult, RoundResult } from './jobs.ts';
+import type { Endpoint, FailoverResult, Job, Load, ProbeResult, RoundResult } from './jobs.ts';
 
 type Of<Kind extends Job['kind']> = Extract<Job, { kind: Kind }>;
 
 /** The requests of every caller to one endpoint, precomputed. */
 export function callers(to: Endpoint, body = chatBody()): Buffer[] {
   return CALLER_KEYS.map((key) => requestBytes(to.port, key, body, to.headers));
+}
+
+/** Callers that send pictures: two hold 16 MB here for each contestant, eight would hold 64. */
+const picturing = 2;
+const made = new Map<string, Buffer[]>();
+
+/** The bodies of all callers, made once; the callers repeat in their order. */
+function bodies({ body, pace }: Load): Buffer[] {
+  const name = JSON.stringify([body, pace]);
+  let known = made.get(name);
+  if (known === undefined) made.set(name, (known = bodiesOf(body, body === 'picture' ? picturing : CALLER_KEYS.length, pace)));
+  return known;
+}
+
+/** The requests of a load: head and body apart, so that no body is copied for each contestant. */
+function requestsOf(to: Endpoint, load: Load): Buffer[][] {
+  return bodies(load).map((body, at) => {
+    const request = requestBytes(to.port, CALLER_KEYS[at % CALLER_KEYS.length] as string, body, to.headers);
+    return body.length > 65_536 * 4 ? [request.subarray(0, request.length - body.length), body] : [request];
+  });
 }
 
 /** What is wrong with a plain answer; undefined when nothing is. */
@@ -19,7 +40,7 @@ export function fault(exchange: Exchange, bytes: number | undefined): string | u
 }
 
 /** Sends one request and waits for its answer, at most `limit` milliseconds. */
-export function once(connection: Connection, request: Buffer, limit = 10_000): Promise<Exchange> {
+export function once(connection: Connection, request: Buffer | readonly Buffer[], limit = 10_000): Promise<Exchange> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
       connection.close();
@@ -34,21 +55,28 @@ export function once(connection: Connection, request: Buffer, limit = 10_000): P
   });
 }
 
+const plain: Load = { body: 'small' };
+
+/** Payload bytes of a streamed answer. */
+const streamed = ({ chunks }: Pace): number => chunks * EVENT.length + DONE.length;
+
 /** One request to see that a contestant answers, and how long its answer is. */
-export async function probe({ to }: Of<'probe'>): Promise<ProbeResult> {
+export async function probe({ to, load = plain }: Of<'probe'>): Promise<ProbeResult> {
   const connection = new Connection(to.port);
-  const exchange = await once(connection, callers(to)[0] as Buffer);
+  const exchange = await once(connection, requestsOf(to, load)[0] as Buffer[]);
   connection.close();
-  const wrong = fault(exchange, to.bytes);
+  const wrong = fault(exchange, load.pace === undefined ? to.bytes : streamed(load.pace));
   if (wrong !== undefined) throw new Error(wrong);
   return { bytes: exchange.bytes };
 }
 
 /** A fixed number of requests over a fixed number of connections, each sending the next when it has its answer. */
-export function closedLoop({ to, connections, requests, limit }: Of<'closed'>): Promise<RoundResult> {
-  const bytes = callers(to);
+export function closedLoop({ to, connections, requests, limit, load = plain }: Of<'closed'>): Promise<RoundResult> {
+  const bytes = requestsOf(to, load);
+  const expected = load.pace === undefined ? to.bytes : streamed(load.pace);
   const pool = Array.from({ length: connections }, () => new Connection(to.port));
   let left = requests;
+  let sent = 0;
   let done = 0;
   let errors = 0;
   let firstError: string | undefined;
@@ -65,20 +93,21 @@ export function closedLoop({ to, connections, requests, limit }: Of<'closed'>): 
       firstError ??= `round longer than ${limit} ms`;
       stop();
     }, limit);
-    const next = (connection: Connection, index: number): void => {
+    const next = (connection: Connection): void => {
       if (left-- <= 0) return;
-      connection.send(bytes[index % bytes.length] as Buffer, {
+      // The next body of the list, so that a connection's caller sends another text each time.
+      connection.send(bytes[sent++ % bytes.length] as Buffer[], {
         done: (exchange) => {
-          const wrong = fault(exchange, to.bytes);
+          const wrong = fault(exchange, expected);
           if (wrong !== undefined) firstError ??= wrong;
           if (wrong !== undefined) errors++;
           // A contestant that fails this often is invalid already: no point in going on.
           if (++done === requests || errors > 200) stop();
-          else next(connection, index);
+          else next(connection);
         },
       });
     };
-    pool.forEach(next);
+    for (const connection of pool) next(connection);
   });
 }
 

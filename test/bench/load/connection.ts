@@ -36,11 +36,12 @@ export class Connection {
   }
 
   /** Sends one request; the watcher's `done` is called exactly once. */
-  send(request: Buffer, watcher: Watcher): void {
+  send(request: Buffer | readonly Buffer[], watcher: Watcher): void {
     this.#watcher = watcher;
     this.#status = this.#bytes = this.#firstByte = 0;
     this.#socket ??= this.#open();
-    this.#socket.write(request);
+    if (Buffer.isBuffer(request)) this.#socket.write(request);
+    else for (const part of request) this.#socket.write(part);
   }
 
   close(): void {

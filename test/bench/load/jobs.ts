@@ -1,3 +1,4 @@
+import type { BodyKind } from '../bodies.ts';
 import type { Pace } from '../wire.ts';
 
 /** Whom to send to. */
@@ -9,10 +10,16 @@ export interface Endpoint {
   readonly bytes: number | undefined;
 }
 
+/** What is sent, and whether the answer is one document or a stream of events at a pace. */
+export interface Load {
+  readonly body: BodyKind;
+  readonly pace?: Pace | undefined;
+}
+
 /** One piece of work for the load process. */
 export type Job =
-  | { readonly kind: 'probe'; readonly to: Endpoint }
-  | { readonly kind: 'closed'; readonly to: Endpoint; readonly connections: number; readonly requests: number; readonly limit: number }
+  | { readonly kind: 'probe'; readonly to: Endpoint; readonly load?: Load | undefined }
+  | { readonly kind: 'closed'; readonly to: Endpoint; readonly connections: number; readonly requests: number; readonly limit: number; readonly load?: Load | undefined }
   | { readonly kind: 'open'; readonly to: Endpoint; readonly rate: number; readonly requests: number }
   | { readonly kind: 'streams'; readonly to: Endpoint; readonly concurrency: number; readonly streams: number; readonly pace: Pace }
   | { readonly kind: 'first-token'; readonly to: readonly Endpoint[]; readonly samples: number }

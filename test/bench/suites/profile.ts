@@ -1,7 +1,7 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Bench } from '../bench.ts';
+import { connectionsFor, weights, type Bench } from '../bench.ts';
 import type { Name } from '../contestants.ts';
 import type { RoundResult } from '../load/jobs.ts';
 import { settledUsage } from '../machine.ts';
@@ -43,10 +43,11 @@ export async function profile(bench: Bench, name: Name): Promise<string> {
   const contestant = await bench.start(name, { nodeFlags: flags });
   if (contestant?.child === undefined) return bench.left.get(name) ?? `${name}: no process to profile`;
   const { child, to } = contestant;
-  const requests = bench.options.quick ? 10_000 : 40_000;
+  const { load, quick } = bench.options;
+  const requests = Math.ceil((quick ? 10_000 : 40_000) / weights[load.body]);
   await bench.warm([contestant]);
   const from = monotonic();
-  const result = await bench.run<RoundResult>({ kind: 'closed', to, connections: 32, requests, limit: 80_000 });
+  const result = await bench.run<RoundResult>({ kind: 'closed', to, connections: connectionsFor(load), requests, limit: 80_000, load });
   await settledUsage(child);
   const window = { from, to: monotonic() };
   await child.stop();

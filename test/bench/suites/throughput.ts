@@ -1,6 +1,6 @@
-import { rotated, type Bench, type SuiteResult, type Verdict } from '../bench.ts';
+import { connectionsFor, rotated, weights, type Bench, type SuiteResult, type Verdict } from '../bench.ts';
 import type { Contestant, Name } from '../contestants.ts';
-import type { RoundResult } from '../load/jobs.ts';
+import type { Load, RoundResult } from '../load/jobs.ts';
 import { settledUsage, usageOf } from '../machine.ts';
 import { pairwise, show, showSpread, spread, table, type Spread } from '../numbers.ts';
 
@@ -14,12 +14,11 @@ interface Lane {
   rss: number;
 }
 
-const NAMES: readonly Name[] = ['heimdall', 'before', 'hpm', 'assembled', 'pipe', 'portkey', 'nginx'];
-const CONNECTIONS = 32;
+const NAMES: readonly Name[] = ['heimdall', 'before', 'hpm', 'assembled', 'pipe', 'portkey', 'litellm', 'newapi', 'nginx'];
 /** Above this share of its core a contestant was the slow side, and its rate is its own. */
 const SATURATED = 0.9;
 
-/** Closed loop, 32 connections, a 600-byte chat: requests a second and CPU a request, interleaved rounds. */
+/** Closed loop of one kind of request: requests a second and CPU a request, interleaved rounds. */
 export async function throughput(bench: Bench): Promise<SuiteResult> {
   const { rounds, quick, progress } = bench.options;
   const contestants = await bench.startAll(NAMES);
@@ -44,18 +43,18 @@ export async function throughput(bench: Bench): Promise<SuiteResult> {
 
 /** Passes until the optimising compiler has settled; each tells how many requests make the next, and at last a round. */
 async function warmUp(bench: Bench, lane: Lane, seconds: number): Promise<void> {
-  lane.requests = 500;
+  lane.requests = Math.ceil(500 / Math.sqrt(weights[bench.options.load.body]));
   for (const share of bench.options.quick ? [0.5, 2, 1] : [0.5, 2, 2, 1]) {
     const rate = await drive(bench, lane, seconds);
     if (bench.left.has(lane.contestant.name)) return;
-    lane.requests = Math.max(200, Math.round(rate * seconds * share));
+    lane.requests = Math.max(8, Math.round(rate * seconds * share));
   }
 }
 
 async function drive(bench: Bench, lane: Lane, seconds: number): Promise<number> {
   const { to, name } = lane.contestant;
-  const limit = seconds * 8000 + 2000;
-  const result = await bench.run<RoundResult>({ kind: 'closed', to, connections: CONNECTIONS, requests: lane.requests, limit });
+  const limit = seconds * 15_000 + 5000;
+  const result = await bench.run<RoundResult>({ kind: 'closed', to, connections: connectionsFor(bench.options.load), requests: lane.requests, limit, load: bench.options.load });
   if (result.errors > 0) bench.left.set(name, `invalid: ${result.errors} wrong answers, first: ${result.firstError}`);
   return result.done / result.seconds;
 }
@@ -77,14 +76,18 @@ function report(bench: Bench, lanes: readonly Lane[]): SuiteResult {
   const hpm = find('hpm');
   const rows = valid.map((lane) => row(lane, hpm));
   const head = ['contestant', 'requests/s', 'CPU µs/request', 'main thread', '× hpm', 'main ×', 'busy', 'RSS MB'];
-  const text = `Throughput: closed loop, ${CONNECTIONS} connections, 600-byte chat, ${bench.options.rounds} interleaved rounds,
+  const text = `Throughput: closed loop, ${connectionsFor(bench.options.load)} connections, ${describeLoad(bench.options.load)}, ${bench.options.rounds} interleaved rounds,
 median (min–max); × hpm: how many times less CPU than hpm, round by round.
 
 ${table([head, ...rows])}
 
 busy: share of its core; below ${SATURATED * 100} % the load side was the slower one, and only the CPU columns compare.`;
-  return { name: 'throughput', text, verdicts: verdicts(find), data: valid.map(raw) };
+  return { name: 'throughput', text, verdicts: verdicts(bench.options.load, find), data: valid.map(raw) };
 }
+
+const sizes = { small: '600-byte chat', agent: '66 KB agent request', conversation: '1 MB conversation', picture: '8 MB picture' } as const;
+
+const describeLoad = ({ body, pace }: Load): string => `${sizes[body]}, ${pace === undefined ? 'JSON answer' : `SSE answer of ${pace.chunks} events`}`;
 
 function row(lane: Lane, hpm: Lane | undefined): string[] {
   const busy = spread(lane.rate.map((rate, round) => (rate * (lane.total[round] ?? 0)) / 1e4)).median;
@@ -106,7 +109,10 @@ function over(other: readonly number[] | undefined, own: readonly number[] | und
   return pairwise(other, own, (a, b) => a / b);
 }
 
-function verdicts(find: (name: Name) => Lane | undefined): Verdict[] {
+/** The least ratios to hpm by kind of body: all threads, main thread. */
+const leastOf = { small: [1.25, 1.5], agent: [0.7, 1], conversation: [0.7, 1], picture: [0.83, 0.83] } as const;
+
+function verdicts({ body }: Load, find: (name: Name) => Lane | undefined): Verdict[] {
   const own = find('heimdall');
   const bar = (text: string, ratio: Spread | undefined, least: number, binding = false): Verdict => ({
     bar: `heimdall ≥ ${least} × ${text}`,
@@ -114,9 +120,10 @@ function verdicts(find: (name: Name) => Lane | undefined): Verdict[] {
     reached: ratio === undefined ? undefined : ratio.median >= least,
     binding,
   });
+  const [total, main] = leastOf[body];
   return [
-    bar('hpm, total CPU, all threads on one core', over(find('hpm')?.total, own?.total), 1.25, true),
-    bar('hpm, main-thread CPU', over(find('hpm')?.main, own?.main), 1.5),
+    bar('hpm, total CPU, all threads on one core', over(find('hpm')?.total, own?.total), total, true),
+    bar('hpm, main-thread CPU', over(find('hpm')?.main, own?.main), main),
     bar('assembled, total CPU', over(find('assembled')?.total, own?.total), 3),
     bar('portkey, total CPU', over(find('portkey')?.total, own?.total), 10),
     ...(find('before') === undefined ? [] : [bar('before, total CPU', over(find('before')?.total, own?.total), 0.97), bar('before, main-thread CPU', over(find('before')?.main, own?.main), 0.97)]),
