@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import type http from 'node:http';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
+import threads from 'node:worker_threads';
 import { startSpec } from '../ipc.ts';
 import { CALLER_KEYS } from '../wire.ts';
 import { serve, type Spec } from './serve.ts';
@@ -18,11 +20,24 @@ interface Gate {
 
 /** The gate with everything on: auth, both limits, fingerprints, queue, journal, metrics, access log. */
 const spec = startSpec<Spec>();
+profileWorkers();
 const entry = process.env['HEIMDALL_BENCH_ENTRY'] ?? new URL('../../../lib/index.ts', import.meta.url).href;
 const { heimdall, createServer } = (await import(entry)) as Package;
 const gate = heimdall(spec.refused === undefined ? everythingOn(spec) : failover(spec, spec.refused));
 await gate.ready;
 serve(createServer(gate), () => gate.close({ timeout: 500 }));
+
+/** Under the profiler the gate's workers are profiled too: they are started without the options of the process. */
+function profileWorkers(): void {
+  const profiling = process.execArgv.filter((option) => option.startsWith('--cpu-prof'));
+  if (profiling.length === 0) return;
+  threads.Worker = class extends threads.Worker {
+    constructor(file: string | URL, options: threads.WorkerOptions = {}) {
+      super(file, { ...options, execArgv: [...(options.execArgv ?? []), ...profiling] });
+    }
+  };
+  syncBuiltinESMExports();
+}
 
 /** Limits are high enough never to refuse, low enough to be counted. */
 function everythingOn({ upstream, dir }: Spec): Record<string, unknown> {
