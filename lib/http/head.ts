@@ -57,16 +57,20 @@ export function isHost(text: string): boolean {
   return (address === undefined || isIPv6(address)) && (port === undefined || Number(port) <= highestPort);
 }
 
+/** Older versions of Node leave further fields out of `headers`, by which a request is judged, but not out of `rawHeaders`, which are sent. */
+const mostFields = 1000;
+
 /**
- * Checks what decides where a request ends and which host it addresses, since other servers may read it differently: HTTP/1, one
- * valid `Host` (RFC 9112 §3.2), no transfer coding but one `chunked` (§6.1), no body on an upgrade, and no expectation but
- * `100-continue` (RFC 9110 §10.1.1).
+ * Checks what decides where a request ends and which host it addresses, since other servers may read it differently: HTTP/1, at
+ * most 1 000 fields, one valid `Host` (RFC 9112 §3.2), no transfer coding but one `chunked` (§6.1), no body on an upgrade, and no
+ * expectation but `100-continue` (RFC 9110 §10.1.1).
  * @param isUpgrade the request is passed on as an upgrade, of which only the head is sent.
  */
 export function headProblem(req: IncomingMessage, isUpgrade: boolean): HeimdallError | null {
   const { rawHeaders, headers, httpVersionMinor } = req;
   // Node's parser takes any version that a line of HTTP/1 names. HTTP/2 has no such line: its requests are streams.
   if (req.httpVersionMajor !== 1 && !('stream' in req)) return new HeimdallError('malformed_request');
+  if (rawHeaders.length > 2 * mostFields) return new HeimdallError('headers_too_large');
   let hosts = 0;
   let codings = 0;
   let isChunked = true;

@@ -6,7 +6,10 @@ import type { GatewayKeys } from './store.ts';
 const minLength = 32;
 /** What separates credentials in a header, a cookie or a query. */
 const separators = /[\s,;=&?"'()<>]+/;
-const subprotocolPrefix = 'openai-insecure-api-key.';
+/** What keys and JWTs consist of. */
+const words = [/[\w-]{32,}/g, /[\w.-]{32,}/g];
+/** Times a value may be percent-encoded that is looked into. */
+const mostEncodings = 3;
 
 /**
  * Finds the gate's own credentials in what a caller sent: tokens of its endpoints, gateway keys and JWTs of its issuer.
@@ -29,14 +32,24 @@ export class OwnCredentials {
   /** Whether a header's or a parameter's value contains one. */
   isIn(value: string): boolean {
     if (this.#holds(value)) return true;
-    if (value.includes('%') && this.#holds(decoded(value))) return true;
-    return /^basic /i.test(value) && this.#holds(Buffer.from(value.slice(6), 'base64').toString().replaceAll(':', ' '));
+    let text = value;
+    for (let times = 0; times < mostEncodings && text.includes('%'); times++) {
+      text = decoded(text);
+      if (this.#holds(text)) return true;
+    }
+    return /^basic\s/i.test(value) && this.#holds(Buffer.from(value.slice(6), 'base64').toString().replaceAll(':', ' '));
   }
 
   #holds(text: string): boolean {
     if (this.#tokens.some((token) => text.includes(token))) return true;
     if (text.length < minLength || (this.#keys.size === 0 && this.#issuer === null)) return false;
-    return text.split(separators).some((piece) => piece.length >= minLength && this.#isOurs(piece.startsWith(subprotocolPrefix) ? piece.slice(subprotocolPrefix.length) : piece));
+    for (const piece of text.split(separators)) if (piece.length >= minLength && (this.#isOurs(piece) || this.#isBetween(piece))) return true;
+    return false;
+  }
+
+  /** Whether one stands between other characters: behind a label and a colon, a prefix of a subprotocol, or in a path. */
+  #isBetween(piece: string): boolean {
+    return words.some((word) => piece.match(word)?.some((found) => found.length < piece.length && this.#isOurs(found)) ?? false);
   }
 
   #isOurs(piece: string): boolean {

@@ -132,7 +132,7 @@ function chooseSpelling(context: Context, { decoded, encoded, otherwise }: Reque
 }
 
 /**
- * SECURITY: marks every header and parameter that holds a credential of the gate's own, so that none of them is forwarded. The
+ * SECURITY: marks every header, parameter and subprotocol that holds a credential of the gate's own, so that none of them is forwarded. The
  * credential by which a caller is judged is still read from its header.
  */
 function withholdOwn(context: Context, own: OwnCredentials): void {
@@ -145,6 +145,8 @@ function withholdOwn(context: Context, own: OwnCredentials): void {
     const kept = query.slice(1).split('&').filter((pair) => !own.isIn(pair));
     context.withheldQuery = kept.length === 0 ? '' : `?${kept.join('&')}`;
   }
+  const protocols = context.headers['sec-websocket-protocol'];
+  if (protocols !== undefined && own.isIn(protocols)) context.withheldProtocols = protocols.split(',').filter((item) => !own.isIn(item)).join();
   if (context.withheldHeaders === null && context.withheldQuery === null) return;
   context.withheld = context.credential !== null && own.isIn(context.credential.value);
 }

@@ -137,6 +137,8 @@ export class Context implements RequestInfo {
   withheldHeaders: Set<number> | null = null;
   /** The query without parameters that hold one; null where none does. */
   withheldQuery: string | null = null;
+  /** The subprotocols of a WebSocket without those that hold one; null where none does. */
+  withheldProtocols: string | null = null;
   /** Replaces the caller's `Content-Type`; null sends it as it came. */
   contentType: string | null = null;
   /** The same path percent-encoded, as it is sent. */

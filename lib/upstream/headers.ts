@@ -297,13 +297,14 @@ export function proxyHeaders(context: Context, length: number | null, sentHost: 
 function upgradeHeaders(context: Context, bag: Record<string, string | string[]>): void {
   bag.connection = 'Upgrade';
   bag.upgrade = 'websocket';
-  const protocols = context.req.headers['sec-websocket-protocol'];
+  const protocols = context.withheldProtocols ?? context.req.headers['sec-websocket-protocol'];
   if (protocols === undefined) return;
   const outgoing = outgoingCredential(context, 'newapi');
   const { credential, route } = context;
-  if (outgoing === 'caller' && !route.credential) return void (bag['sec-websocket-protocol'] = protocols);
-  // One of them is a credential of the gate's own, and nothing tells which.
-  if (outgoing === 'none' && !route.credential && !protocols.includes(keyProtocol)) return;
+  if (outgoing === 'caller' && !route.credential) {
+    if (protocols !== '') bag['sec-websocket-protocol'] = protocols;
+    return;
+  }
   const carried = outgoing === 'caller' && credential?.carrier === 'sec-websocket-protocol' && subprotocol.test(credential.value) ? credential.value : null;
   let key = outgoing === 'granted' ? context.upstreamCredential : carried;
   const kept: string[] = [];

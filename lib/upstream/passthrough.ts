@@ -123,7 +123,7 @@ function answers(core: Core, unread: UnreadAnswers, again: (context: Context) =>
   return (server) => {
     // Emitted just before the proxy copies, in the same turn of the event loop.
     server.on('start', ((req: GateRequest) => queueMicrotask(() => restore(req))) as never);
-    server.on('proxyReq', contained((request: ClientRequest, context) => follow(request, context, unread)) as never);
+    server.on('proxyReq', contained((request: ClientRequest, context) => follow(core, request, context, unread)) as never);
     server.on('proxyRes', contained((answer: IncomingMessage, context) => relay(core, answer, context)) as never);
     server.on('proxyReqWs', contained((request: ClientRequest, context) => watchUpgrade(core, request, context)) as never);
     server.on('error', contained((error: Error, context) => (isStale(error, context) ? again(context) : failed(core, error, context))) as never);
@@ -143,8 +143,13 @@ function contained<Subject>(listener: (subject: Subject, context: Context) => vo
   };
 }
 
-function follow(request: ClientRequest, context: Context, unread: UnreadAnswers): void {
+function follow(core: Core, request: ClientRequest, context: Context, unread: UnreadAnswers): void {
   context.exchange = new CarriedExchange(context, request, unread);
+  // Node would close the connection of an upgrade that nobody listens for, and tell nobody.
+  request.once('upgrade', guarded(context, (answer: IncomingMessage, socket: Socket) => {
+    socket.destroy();
+    unreadable(core, answer, context);
+  }));
 }
 
 /**

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { describe, it } from 'node:test';
 import { behind, gatewayKey, listed } from '../middlewares/behind.ts';
 import { fieldInFull, sampled } from '../support/sampled.ts';
@@ -24,6 +25,13 @@ const carriers: Readonly<Record<string, (value: string) => { readonly headers?: 
   'a referer': (value) => ({ headers: { Referer: `https://gate.test/?token=${value}` } }),
   'a query': (value) => ({ query: `?a=1&key=${value}` }),
   'a query of another name': (value) => ({ query: `?whatever=${value}&b=2` }),
+  'a header, behind a label': (value) => ({ headers: { 'X-Token': `token:${value}` } }),
+  'a header of JSON': (value) => ({ headers: { 'X-Meta': JSON.stringify({ user: 'a', key: value }) } }),
+  'a header of a path': (value) => ({ headers: { 'X-From': `/a/${value}/b` } }),
+  'a referer with it in the path': (value) => ({ headers: { Referer: `https://gate.test/${value}/x` } }),
+  'a list with bars': (value) => ({ headers: { 'X-List': `a|${value}|b` } }),
+  'a subprotocol of another prefix': (value) => ({ headers: { 'Sec-WebSocket-Protocol': `chat, bearer.${value}` } }),
+  'a query that is encoded twice': (value) => ({ query: `?x=${encodeURIComponent([...value].map((letter) => `%${letter.charCodeAt(0).toString(16)}`).join(''))}` }),
   'an encoded query': (value) => ({ query: `?x=${[...value].map((letter) => `%${letter.charCodeAt(0).toString(16)}`).join('')}` }),
 };
 
@@ -40,13 +48,35 @@ describe('a credential of the gate\'s own', () => {
           const isPost = path.startsWith('/v1/chat') || path.includes(':') || path.endsWith('webhook');
           const from = seen.length;
           await ask(path + query, { headers, ...(isPost ? { body: chat } : {}) });
-          const sent = seen.slice(from).map(({ url = '', rawHeaders }) => `${decodeURIComponent(url)} ${rawHeaders.join(' ')} ${rawHeaders.map((text) => Buffer.from(text.replace(/^Basic /, ''), 'base64').toString()).join(' ')}`).join('\n');
+          const sent = seen.slice(from).map(({ url = '', rawHeaders }) => `${decodeURIComponent(decodeURIComponent(url))} ${rawHeaders.join(' ')} ${rawHeaders.map((text) => Buffer.from(text.replace(/^Basic /, ''), 'base64').toString()).join(' ')}`).join('\n');
           assert.deepEqual(ours.filter((each) => sent.includes(each)), [], `${what} at ${path}`);
         }
       }
       assert.ok(seen.length > 50, `${seen.length}`);
     });
   }
+
+  it('is never forwarded as a subprotocol of a WebSocket, and the other subprotocols are', async (t) => {
+    const other = 'sk-another-key-of-the-gate-that-is-long-enough';
+    const keys = [{ ...listed, upstreamCredential: 'sk-up' }, { name: 'other', sha256: createHash('sha256').update(other).digest('hex'), upstreamCredential: 'sk-up2' }];
+    const lists: Readonly<Record<string, (value: string) => string>> = {
+      'with its prefix': (value) => `chat, openai-insecure-api-key.${value}, beta`, 'as it is': (value) => `chat, ${value}, beta`, 'behind another prefix': (value) => `chat,bearer.${value},beta`,
+      'encoded': (value) => `chat, beta, ${value.replaceAll('-', '%2d')}`, 'twice': (value) => `openai-insecure-api-key.${value}, chat, ${value}, beta`,
+    };
+    for (const mode of ['passthrough', 'keys'] as const) {
+      const { ask, seen } = await behind(t, { ...tokens, auth: { mode, keys } });
+      for (const [what, list] of Object.entries(lists)) {
+        for (const [path, value] of [['/ws', gatewayKey], ['/api/ws', admin], ['/ws', other], ['/v1/realtime?model=m', other], ['/v1/realtime?model=m', metrics]] as const) {
+          const from = seen.length;
+          await ask(path, { headers: { Connection: 'Upgrade', Upgrade: 'websocket', 'Sec-WebSocket-Version': '13', 'Sec-WebSocket-Key': 'AAAAAAAAAAAAAAAAAAAAAA==', 'Sec-WebSocket-Protocol': list(value), ...(path.startsWith('/v1') && { Authorization: `Bearer ${gatewayKey}` }) } });
+          const sent = seen.slice(from).map(({ rawHeaders }) => decodeURIComponent(rawHeaders.join(' '))).join('\n');
+          assert.deepEqual([...ours, other].filter((each) => sent.includes(each)), [], `${mode}: ${what} at ${path}`);
+          const protocols = seen[from]?.headers['sec-websocket-protocol']?.split(',').map((each) => each.trim()).filter((each) => !each.startsWith('openai-insecure-api-key.'));
+          if (!path.startsWith('/v1')) assert.deepEqual(protocols, ['chat', 'beta'], `${mode}: ${what} at ${path}`);
+        }
+      }
+    }
+  });
 
   it('leaves everything else of the request as it came', async (t) => {
     const { ask, seen } = await behind(t, tokens);

@@ -149,10 +149,11 @@ const react: React = (arrival, at, socket) => {
 };
 
 const key = tokenOf('Oddy');
+/** Each names a model of its own: one that is said to be overloaded pauses its model. */
 const calls: Readonly<Record<string, (nth: number) => string>> = {
   passthrough: (nth) => head('GET', `/api/odd?odd=${nth}`),
-  chat: (nth) => posted(`/v1/chat/completions?odd=${nth}`, '{"model":"m","messages":[]}'),
-  stream: (nth) => posted(`/v1/chat/completions?odd=${nth}`, '{"model":"m","stream":true,"messages":[]}'),
+  chat: (nth) => posted(`/v1/chat/completions?odd=${nth}`, `{"model":"m${nth}","messages":[]}`),
+  stream: (nth) => posted(`/v1/chat/completions?odd=${nth}`, `{"model":"m${nth}","stream":true,"messages":[]}`),
 };
 const posted = (target: string, body: string): string => head('POST', target, [`Authorization: Bearer ${key}`, 'Content-Type: application/json', `Content-Length: ${body.length}`]) + body;
 

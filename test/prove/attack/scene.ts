@@ -97,7 +97,8 @@ export const head = (method: string, target: string, lines: readonly string[] = 
 /** The answer of the stand-in, where it is one. */
 export interface Told {
   readonly target: string;
-  readonly key: string;
+  /** Digest of the key that NewAPI would take the caller for. */
+  readonly caller: string;
   readonly digest: string;
 }
 
@@ -124,7 +125,7 @@ export async function chatOf(port: number, from = '127.0.0.1', key = VICTIM.key,
   const told = toldBy(heard);
   if (told === null || heard.answers[0]?.status !== 200) return `the victim's chat: ${shown(heard)}`;
   if (told.digest !== digest(body)) return 'the victim\'s body was changed';
-  return credential.includes(told.key) && told.key !== '' ? null : 'the victim went with another credential';
+  return told.caller === digest(credential.slice(3)) ? null : 'the victim went with another credential';
 }
 
 async function passedOf(port: number, from: string): Promise<string | null> {

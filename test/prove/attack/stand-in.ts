@@ -262,8 +262,8 @@ export function json(status: string, value: object, extra = ''): string {
   return `HTTP/1.1 ${status}\r\nContent-Type: application/json\r\nX-Oneapi-Request-Id: r\r\n${extra}Content-Length: ${Buffer.byteLength(text)}\r\n\r\n${text}`;
 }
 
-/** Tells who asked, where and with what body. */
+/** Tells who asked, where and with what body; by digests, since the gate masks a credential of its own that an answer quotes. */
 export function tell(arrival: Arrival): Reaction {
-  const seen = { id: 'c', object: 'chat.completion', choices: [], target: arrival.target, key: newapiKey(arrival), digest: digest(arrival.body) };
+  const seen = { id: 'c', object: 'chat.completion', choices: [], target: arrival.target, caller: digest(newapiKey(arrival)), digest: digest(arrival.body) };
   return { bytes: arrival.method === 'HEAD' ? 'HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n' : json('200 OK', seen) };
 }
