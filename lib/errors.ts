@@ -32,7 +32,7 @@ export const errors = {
   request_timeout: { status: 408, type: invalidRequest, message: 'The request did not arrive in time.', retryable: true },
   missing_credential: { status: 401, type: unauthenticated, message: 'No API key was given.', hint: 'Send it as "Authorization: Bearer YOUR_KEY".', retryable: false },
   invalid_credential: { status: 401, type: unauthenticated, message: 'The API key is not valid.', retryable: false },
-  auth_unavailable: { status: 503, type: serverError, message: 'The token cannot be checked at the moment.', retryable: true },
+  auth_unavailable: { status: 503, type: serverError, message: 'The caller cannot be identified at the moment.', retryable: true },
   address_not_allowed: { status: 403, type: 'permission_error', message: 'This API key is not allowed from this address.', retryable: false },
   address_denied: { status: 403, type: 'permission_error', message: 'This address is not allowed to use this gateway.', retryable: false },
   banned: { status: 403, type: 'permission_error', message: 'Access has been blocked.', retryable: false },

@@ -1,5 +1,6 @@
 import type { Server, ServerResponse } from 'node:http';
 import { Router } from 'express';
+import type { HostOptions } from '../types/caller.d.ts';
 import type { Clock } from '../types/clock.d.ts';
 import type { Config, ConfigInput } from '../types/config.d.ts';
 import type { Journal } from '../types/journal.d.ts';
@@ -9,14 +10,14 @@ import { type Admin, Hub } from './admin/admin.ts';
 import { alertsOf, eventLog, type Listener, tee } from './telemetry/telemetry.ts';
 import { chain, ordered } from './chain.ts';
 import { OutboundProxy, systemClock } from './platform/platform.ts';
-import { loadSettings, proxyEnvironment, proxyWarnings, resolveConfig, secretsOf, warningsOf } from './config/config.ts';
+import { hostWarnings, loadSettings, proxyEnvironment, proxyWarnings, resolveConfig, secretsOf, warningsOf } from './config/config.ts';
 import { cleanFields, secretScrubber } from './redaction/redaction.ts';
 import { attach, Connections, Context, type Core, drained, type ErrorHandler, type GateRequest, InFlight, type Next, type RequestHandler, stages } from './request/request.ts';
 import { type Deps, onRoutes, type Part } from './middlewares/middlewares.ts';
 import { wire, type Closer, type Wired } from './wiring.ts';
 
 /** What a program may pass beside the configuration. */
-export interface GateOptions {
+export interface GateOptions extends HostOptions {
   /** Event log; default: JSON lines on standard output at `logging.level`, in the names of the Elastic Common Schema. */
   readonly log?: Logger;
   /** Time source; tests pass a fake one. */
@@ -83,9 +84,9 @@ export function heimdall(input?: ConfigInput | Config, options: GateOptions = {}
   };
   const proxied = proxyEnvironment(config, standalone, environment ? undefined : process.env);
   const proxies = proxied === null ? null : new OutboundProxy(proxied);
-  const warnings = proxies === null ? warningsOf(config) : [...warningsOf(config), ...proxyWarnings(config, (url) => proxies.hopTo(url) === null)];
+  const warnings = [...warningsOf(config), ...hostWarnings(config, options), ...(proxies === null ? [] : proxyWarnings(config, (url) => proxies.hopTo(url) === null))];
   for (const warning of warnings) log.warn({ warning }, 'config.warning');
-  const wired = wire(core, hub, options.sinks ?? [], proxies);
+  const wired = wire(core, hub, options, proxies);
   const { router, closers } = assemble(core, wired.deps);
   return lifecycle(core, router, [() => alerts?.close(), ...wired.closers, ...closers], wired);
 }

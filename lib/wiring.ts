@@ -1,3 +1,4 @@
+import type { HostOptions } from '../types/caller.d.ts';
 import type { Config } from '../types/config.d.ts';
 import type { TokenIdentity } from '../types/context.d.ts';
 import type { Journal } from '../types/journal.d.ts';
@@ -9,7 +10,7 @@ import { type Admin, adminOf, type Hub } from './admin/admin.ts';
 import type { Context, Core, Finisher, Tap } from './request/request.ts';
 import { installSecret, tokenIdentifier } from './identity/identity.ts';
 import { BodyInspector } from './http/http.ts';
-import { GatewayKeys, jwtVerifierOf, VerifiedTokens } from './keys/keys.ts';
+import { GatewayKeys, Host, jwtVerifierOf, VerifiedTokens } from './keys/keys.ts';
 import { Limits } from './limits/limits.ts';
 import { type Metrics, metricsOf, Resources } from './telemetry/telemetry.ts';
 import type { Deps } from './middlewares/middlewares.ts';
@@ -33,13 +34,18 @@ export interface Wired {
   readonly closers: readonly Closer[];
 }
 
+/** What a program passes beside the configuration, as far as parts use it. */
+interface Passed extends HostOptions {
+  readonly sinks?: readonly Sink[];
+}
+
 /**
  * Makes everything the parts need, each group from the groups above it, and hands rooms to each other that may not import one
  * another. Opens no file and no connection yet.
- * @param sinks passed by the program.
+ * @param passed what the program passes beside the configuration.
  * @param proxies proxies for connections to upstreams.
  */
-export function wire(core: Core, hub: Hub, sinks: readonly Sink[], proxies: OutboundProxy | null): Wired {
+export function wire(core: Core, hub: Hub, { sinks = [], ...host }: Passed, proxies: OutboundProxy | null): Wired {
   const { config, clock } = core;
   const metrics = metricsOf(core);
   const upstream = upstreamOf(core, metrics, proxies);
@@ -51,7 +57,7 @@ export function wire(core: Core, hub: Hub, sinks: readonly Sink[], proxies: Outb
   metrics.watchResources(() => resources.usage());
   const lines = accessLog(core, isVerbose(config) ? process.stdout : null);
   const recorded = recording(core, metrics, { secret: callers.secret, routeOf: upstream.routeOf, accessLog: lines, identify, interrupted: () => queue.interrupted(), sinks });
-  const limits = new Limits(core, { redis, identify, costs: { tokens: estimateTokens, price: upstream.worth } });
+  const limits = new Limits(core, { redis, identify, costs: { tokens: estimateTokens, price: upstream.worth }, hasUsers: host.identify !== undefined });
   metrics.expose(limits.series());
   const admin = adminOf({
     core, hub, registry, queue, identify, resources,
@@ -73,6 +79,7 @@ export function wire(core: Core, hub: Hub, sinks: readonly Sink[], proxies: Outb
   const deps: Deps = {
     routeOf: upstream.routeOf, routes: upstream.routes, rows: upstream.rows, routeHealth: upstream.routeHealth, carry: upstream.carry, price: upstream.price,
     forward: recorded.admit(upstream.forward),
+    host: new Host(core, host),
     identify, keys, jwt, verified, registry, redis, limits, queue, bodies, resources, metrics, ready,
     inspector: new BodyInspector(config.server.bufferBodyBytes, upstream.targets.some(({ credential }) => credential === 'own')),
     admin: admin.paths,

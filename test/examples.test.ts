@@ -133,7 +133,7 @@ test('the configuration to start from loads without a warning', () => {
 for (const mount of ['/', '/gate']) {
   test(`the embedded example serves the application and, at ${mount}, the gate`, async (t) => {
     const api = closing(t, await startNewapi());
-    const host = run(t, 'embedded/server.ts', [mount], { NEWAPI_BASE_URL: api.url });
+    const host = run(t, 'embedded/server.ts', [mount], { NEWAPI_BASE_URL: api.url, NEWAPI_TOKEN: DEMO_KEY });
     const url = await host.url('listens on');
     const at = url + (mount === '/' ? '' : mount);
     assert.deepEqual((await request(`${url}/hello`)).json(), { hello: 'from the application' });
@@ -142,6 +142,11 @@ for (const mount of ['/', '/gate']) {
     const answer = await request(`${at}/v1/chat/completions`, { headers: { ...headers, 'Content-Type': 'application/json' }, body });
     assert.equal(answer.status, 200);
     assert.deepEqual(api.requests.find(({ method }) => method === 'POST')?.body, body);
+    const login = await request(`${url}/login`, { body: { user: 'ada' } });
+    const Cookie = String(login.headers['set-cookie']?.[0]).split(';', 1)[0] as string;
+    const named = await request(`${at}/v1/chat/completions`, { headers: { Cookie }, body: chat });
+    assert.deepEqual([named.status, named.headers['x-ratelimit-limit-requests'], api.requests.at(-1)?.headers.cookie], [200, '60', undefined]);
+    assert.equal((await request(`${at}/v1/chat/completions`, { body: chat })).status, 401);
     const own = await dial(`${url}/chat`);
     own.socket.send('hello');
     assert.equal(await own.message(0), 'chat: hello');

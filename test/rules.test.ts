@@ -46,7 +46,7 @@ const plan: Readonly<Record<string, readonly string[]>> = {
   limits: ['config', 'request', 'identity', 'platform', 'errors.ts'],
   queue: ['config', 'request', 'platform', 'errors.ts'],
   registry: ['config', 'request', 'identity', 'platform', 'errors.ts'],
-  keys: ['request', 'identity', 'platform', 'errors.ts'],
+  keys: ['config', 'request', 'identity', 'platform', 'errors.ts'],
   telemetry: ['config', 'request', 'platform', 'errors.ts'],
   config: ['errors.ts'],
   request: ['http', 'identity', 'platform', 'errors.ts'],

@@ -319,11 +319,13 @@ export interface AuthConfig {
   readonly keys: readonly GatewayKey[];
   /** Verification of tokens from an identity provider, for auth.mode jwt. */
   readonly jwt: JwtConfig | null;
+  /** NewAPI token sent for users that `identify` of an embedding program names and gives no token of their own. A secret text of visible ASCII characters; default none. */
+  readonly upstreamCredential: string | null;
 }
 
 /** A gateway key. */
 export interface GatewayKey {
-  /** Unique name of the key in records and metrics. A name that does not begin with jwt:; required. */
+  /** Unique name of the key in records and metrics. A name that does not begin with jwt: or user:; required. */
   readonly name: string;
   /** SHA-256 in hex of the key exactly as clients send it, including sk-. The SHA-256 of the key in 64 hex digits; required. */
   readonly sha256: string;
@@ -409,7 +411,7 @@ export interface RateLimitConfig {
   readonly key: KeyLimits;
   /** Additional limits. Every matching policy applies. Default []. */
   readonly policies: readonly Policy[];
-  /** Addresses, CIDRs, key names and token identities without limits. Each an IP address, a CIDR or the name of a key; default []. */
+  /** Addresses, CIDRs, key names, token identities and users (user:ID) without limits. Each an IP address, a CIDR, the name of a key or user: and an id; default []. */
   readonly exempt: readonly string[];
   /** Store of the counters: memory counts per instance, redis counts over all instances. Memory or redis; default redis with redis_url, else memory. */
   readonly store: 'memory' | 'redis';
@@ -473,6 +475,10 @@ export interface PolicyMatch {
   readonly client: string | null;
   /** Template or path of the route. A path, which may end in *; default none. */
   readonly route: string | null;
+  /** Group that `identify` of an embedding program gave. The name of a group, which may end in *; default none. */
+  readonly group: string | null;
+  /** Id that `identify` of an embedding program gave. The id of a user, which may end in *; default none. */
+  readonly user: string | null;
 }
 
 /** Event log and access log. */
@@ -958,11 +964,15 @@ export interface AuthInput {
   readonly keys?: readonly GatewayKeyInput[] | undefined;
   /** Verification of tokens from an identity provider, for auth.mode jwt. */
   readonly jwt?: JwtInput | null | undefined;
+  /** NewAPI token sent for users that `identify` of an embedding program names and gives no token of their own. A secret text of visible ASCII characters; default none. */
+  readonly upstreamCredential?: string | null | undefined;
+  /** Path of a file that holds upstreamCredential. */
+  readonly upstreamCredentialFile?: string | null | undefined;
 }
 
 /** `GatewayKey` as code may pass it. A missing key takes its default. */
 export interface GatewayKeyInput {
-  /** Unique name of the key in records and metrics. A name that does not begin with jwt:; required. */
+  /** Unique name of the key in records and metrics. A name that does not begin with jwt: or user:; required. */
   readonly name: string;
   /** SHA-256 in hex of the key exactly as clients send it, including sk-. The SHA-256 of the key in 64 hex digits; required. */
   readonly sha256: string;
@@ -1052,7 +1062,7 @@ export interface RateLimitInput {
   readonly key?: KeyLimitsInput | undefined;
   /** Additional limits. Every matching policy applies. Default []. */
   readonly policies?: readonly PolicyInput[] | undefined;
-  /** Addresses, CIDRs, key names and token identities without limits. Each an IP address, a CIDR or the name of a key; default []. */
+  /** Addresses, CIDRs, key names, token identities and users (user:ID) without limits. Each an IP address, a CIDR, the name of a key or user: and an id; default []. */
   readonly exempt?: readonly string[] | undefined;
   /** Store of the counters: memory counts per instance, redis counts over all instances. Memory or redis; default redis with redis_url, else memory. */
   readonly store?: 'memory' | 'redis' | null | undefined;
@@ -1118,6 +1128,10 @@ export interface PolicyMatchInput {
   readonly client?: string | null | undefined;
   /** Template or path of the route. A path, which may end in *; default none. */
   readonly route?: string | null | undefined;
+  /** Group that `identify` of an embedding program gave. The name of a group, which may end in *; default none. */
+  readonly group?: string | null | undefined;
+  /** Id that `identify` of an embedding program gave. The id of a user, which may end in *; default none. */
+  readonly user?: string | null | undefined;
 }
 
 /** `LoggingConfig` as code may pass it. A missing key takes its default. */

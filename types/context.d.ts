@@ -11,6 +11,13 @@ export interface TokenIdentity {
   readonly former: readonly string[];
 }
 
+/** A user of the host application. */
+export interface UserInfo {
+  readonly id: string;
+  readonly name: string | null;
+  readonly group: string | null;
+}
+
 /** Facts about a request for handlers behind the gate: `req.heimdall`. */
 export interface RequestInfo {
   /** UUIDv7; also the `X-Request-Id` of the answer. */
@@ -29,8 +36,10 @@ export interface RequestInfo {
   readonly ja4: string | null;
   readonly route: Route;
   readonly token: TokenIdentity | null;
-  /** Name of the gateway key that authenticated the caller, or null. */
+  /** Name of the gateway key that authenticated the caller, `jwt:` and a subject, `user:` and an id of the host's, or null. */
   readonly key: string | null;
+  /** The host's user that `identify` has named, or null. */
+  readonly user: UserInfo | null;
   /** Whether the credential is verified: a gateway key, or a token that NewAPI accepted within `auth.verified_ttl`. */
   readonly verified: boolean;
   readonly model: string | null;

@@ -1,18 +1,36 @@
 // An application with routes, a body parser, sockets and errors of its own, and the gate among them.
 // Outside this repository, import from 'express-heimdall'.
+import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import express, { type ErrorRequestHandler } from 'express';
+import express, { type ErrorRequestHandler, type Request } from 'express';
 import { WebSocketServer } from 'ws';
-import { heimdall, keepRawBody, loadConfig } from '../../lib/index.ts';
+import { heimdall, keepRawBody } from '../../lib/index.ts';
 
 const mount = process.argv[2] ?? '/';
 
-const gate = heimdall(loadConfig()); // HEIMDALL_CONFIG and the environment; or pass the options here, then nothing else counts
+// The application's own logins; express-session or passport would keep them in a store.
+const sessions = new Map<string, { readonly id: string; readonly group: string }>();
+const sessionOf = (req: Request) => sessions.get(/(?:^|; )session=([\w-]+)/.exec(req.headers.cookie ?? '')?.[1] ?? '') ?? null;
+
+// HEIMDALL_CONFIG and the environment count beside the options, since `environment` says so. Who has logged in calls models without a key of its own:
+// NewAPI gets the token of NEWAPI_TOKEN in place of the cookie. Everyone else needs a key as ever.
+const gate = heimdall({ auth: { upstreamCredential: process.env['NEWAPI_TOKEN'] ?? null } }, {
+  environment: true,
+  identify(req: Request) {
+    const user = sessionOf(req);
+    return user && { ...user, requests: { limit: 60, window: '1m' } };
+  },
+});
 const app = express();
 
 // A parser in front of the gate keeps the bytes as they came, and takes bodies as large as models do.
 app.use(express.json({ verify: keepRawBody, limit: '32mb' }));
+app.post('/login', (req, res) => {
+  const session = randomUUID();
+  sessions.set(session, { id: String(req.body.user), group: 'staff' }); // after checking a password
+  res.cookie('session', session, { httpOnly: true, sameSite: 'lax' }).sendStatus(204);
+});
 app.get('/hello', (_req, res) => void res.json({ hello: 'from the application' }));
 app.post('/echo', (req, res) => void res.json(req.body));
 app.get('/fail', () => {

@@ -24,7 +24,7 @@ export const unban: Method = async (call, { registry }) => {
 
 const newBan = (now: () => number) =>
   z.strictObject({
-    value: required(text('an address, a CIDR, the name of a key or the 16 hex digits of a token identity', '203.0.113.7'), 'Who may not call'),
+    value: required(text('an address, a CIDR, the name of a key or of a user (user:ID), or the 16 hex digits of a token identity', '203.0.113.7'), 'Who may not call'),
     kind: key(orNull(choice(['address', 'key', 'token'])), null, 'What the value is, where its form does not say it'),
     reason: key(strictly(text('text', 'leaked on a forum', /^/), 'string'), '', 'Why, for people'),
     expires: key(orNull(moment(now)), null, 'When it ends'),

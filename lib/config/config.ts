@@ -3,6 +3,7 @@
 export { INFLIGHT_SHARES, WEBSOCKET_SHARES } from './derive.ts';
 export { key, list, required, type Mismatch } from './fields.ts';
 export { hasLimits, keyLimits } from './limits.ts';
+export { hostWarnings } from './host.ts';
 export { modelName } from './llm.ts';
 export { loadConfig, loadSettings, printable, resolveConfig, type Settings, warningsOf } from './load.ts';
 export { valueAt } from './paths.ts';

@@ -50,6 +50,8 @@ const policy = {
     model: key(orNull(pattern('the name of a model', 'gpt-5*')), null, 'Model as the caller names it'),
     client: key(orNull(pattern('the name of a client', 'claude-cli')), null, 'Client as records show it, or the family before the /'),
     route: key(orNull(pattern('a path', '/v1/images/*')), null, 'Template or path of the route'),
+    group: key(orNull(pattern('the name of a group', 'staff')), null, 'Group that `identify` of an embedding program gave'),
+    user: key(orNull(pattern('the id of a user', '42')), null, 'Id that `identify` of an embedding program gave'),
   }),
   ...keyLimits,
   cidrs: list(network('10.0.0.0/8'), [], 'Client addresses allowed for matching requests. Empty allows all'),
@@ -58,8 +60,8 @@ const policy = {
 
 /** A network, or the name of a key as it stands. */
 const exemption = {
-  ...text('an IP address, a CIDR or the name of a key', '10.0.0.0/8'),
-  read: (value: unknown) => (typeof value === 'string' && (isNetwork(value) || /^[^/:]+$/.test(value)) ? value : undefined),
+  ...text('an IP address, a CIDR, the name of a key or user: and an id', '10.0.0.0/8'),
+  read: (value: unknown) => (typeof value === 'string' && (isNetwork(value) || /^[^/:]+$|^user:[^/]+$/.test(value)) ? value : undefined),
 };
 
 /** The section `rate_limit`: limits of addresses, keys and policies. */
@@ -75,7 +77,7 @@ export const rateLimit = section('RateLimitConfig', 'Limits per address, per key
   }),
   key: section('KeyLimits', "Limits of every key, including NewAPI's tokens. A limit of the key itself takes precedence", { ...keyLimits, mode }),
   policies: sections('Policy', 'Limits of the matching requests, counted per key', 'Additional limits. Every matching policy applies', policy),
-  exempt: list(exemption, [], 'Addresses, CIDRs, key names and token identities without limits'),
+  exempt: list(exemption, [], 'Addresses, CIDRs, key names, token identities and users (user:ID) without limits'),
   store: key(
     { ...orNull(choice(STORES)), output: "'memory' | 'redis'" },
     null,

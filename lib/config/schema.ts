@@ -107,7 +107,7 @@ const sha256 = {
 };
 
 const gatewayKey = {
-  name: required(text('a name that does not begin with jwt:', 'team-a', /^(?!jwt:)/), 'Unique name of the key in records and metrics'),
+  name: required(text('a name that does not begin with jwt: or user:', 'team-a', /^(?!jwt:|user:)/), 'Unique name of the key in records and metrics'),
   sha256: required(sha256, 'SHA-256 in hex of the key exactly as clients send it, including sk-'),
   expires: key(orNull(date('2027-01-31')), null, 'Time at which the key expires. A date without a time means 00:00 UTC'),
   disabled: key(flag(), false, 'Refuses the key and keeps its entry'),
@@ -130,6 +130,7 @@ const auth = section('AuthConfig', 'Authentication of callers', {
   verifiedTtl: key(duration('1h'), '1h', 'Time for which a token that NewAPI accepted counts as verified'),
   keys: sections('GatewayKey', 'A gateway key', 'Gateway keys', gatewayKey),
   jwt,
+  upstreamCredential: key(orNull(credential()), null, 'NewAPI token sent for users that `identify` of an embedding program names and gives no token of their own'),
 });
 
 const cors = sectionOrNull('CorsConfig', "CORS answers of the gateway. Without this section, NewAPI's CORS headers pass unchanged", {

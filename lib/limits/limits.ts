@@ -33,6 +33,8 @@ export interface LimitsDeps {
   readonly redis: Redis | null;
   readonly identify: (credential: string) => TokenIdentity;
   readonly costs: CostEstimator;
+  /** Users of a host application may have limits of their own. */
+  readonly hasUsers: boolean;
 }
 
 type Next = (error?: unknown) => void;
@@ -70,10 +72,10 @@ export class Limits {
     this.#deps = deps;
   }
 
-  /** Whether a limit can ever apply: one of the configuration, or one of a key made while the gate runs. */
+  /** Whether a limit can ever apply: one of the configuration, of a key made while the gate runs, or of a host's user. */
   get possible(): boolean {
     const { rateLimit, auth } = this.#core.config;
-    return auth.mode !== 'passthrough' || hasLimits(rateLimit.key) || rateLimit.policies.length > 0 || auth.keys.some(hasLimits);
+    return this.#deps.hasUsers || auth.mode !== 'passthrough' || hasLimits(rateLimit.key) || rateLimit.policies.length > 0 || auth.keys.some(hasLimits);
   }
 
   /** What the requests in hand have reserved; all zero without requests. */

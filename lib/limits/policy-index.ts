@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import type { GatewayKey, KeyLimits, Policy, RateLimitConfig } from '../../types/config.d.ts';
+import type { KeyLimits, Policy, RateLimitConfig } from '../../types/config.d.ts';
 import type { TokenIdentity } from '../../types/context.d.ts';
 import type { OwnLimits } from '../../types/registry.d.ts';
 import { hasLimits, isNetwork } from '../config/config.ts';
@@ -63,7 +63,7 @@ export class PolicyIndex {
   readonly #exemptNetworks: AddressSet | null;
   /** For callers without limits of their own. */
   readonly #defaultSet: RuleSet;
-  readonly #ofKeys = new WeakMap<GatewayKey, RuleSet>();
+  readonly #ofKeys = new WeakMap<OwnLimits, RuleSet>();
   readonly #combined = new Map<RuleSet, Map<string, RuleSet>>();
 
   /**
@@ -86,7 +86,7 @@ export class PolicyIndex {
   /** @returns null where no rule applies. */
   find(context: Context): RuleSet | null {
     if (this.#hasExempt && this.#isExempt(context)) return null;
-    const { grant } = context;
+    const grant = context.grant ?? context.user?.limits ?? null;
     const own = grant === null || !hasLimits(grant) ? this.#defaultSet : this.#ofKey(grant);
     if (!this.hasPolicies) return own.rules.length === 0 ? null : own;
     let chosen = '';
@@ -117,7 +117,7 @@ export class PolicyIndex {
   }
 
   /** A key's own limits; for a kind without one, the default. */
-  #ofKey(grant: GatewayKey): RuleSet {
+  #ofKey(grant: OwnLimits): RuleSet {
     const known = this.#ofKeys.get(grant);
     if (known !== undefined) return known;
     const { requests, tokens, concurrency, budget, mode } = this.#defaults;
@@ -238,7 +238,7 @@ function compile({ policies, instances }: RateLimitConfig, identify: (credential
     const { match, cidrs } = policy;
     // SECURITY: the name of a counter reaches Redis and files, so a token stands in it as its identity.
     const token = match.token !== null && isRaw(match.token) ? identify(match.token).id : match.token;
-    const counter = hash('sha256', JSON.stringify([token, match.model, match.client, match.route])).slice(0, 12);
+    const counter = hash('sha256', JSON.stringify([token, match.model, match.client, match.route, ...(match.group === null && match.user === null ? [] : [match.group, match.user])])).slice(0, 12);
     const nth = alike.get(counter) ?? 0;
     alike.set(counter, nth + 1);
     const observe = observing || policy.mode === 'observe';
@@ -251,11 +251,13 @@ function compile({ policies, instances }: RateLimitConfig, identify: (credential
 
 const isRaw = (token: string): boolean => token.startsWith('sk-') && !token.endsWith('*');
 
-function othersOf({ token, client, route }: Policy['match'], identify: (credential: string) => TokenIdentity): ((context: Context) => boolean)[] {
+function othersOf({ token, client, route, group, user }: Policy['match'], identify: (credential: string) => TokenIdentity): ((context: Context) => boolean)[] {
   const tests: ((context: Context) => boolean)[] = [];
   if (token !== null) tests.push(tokenTest(token, isRaw(token) ? identify(token).id : null));
   if (client !== null) tests.push(clientTest(pattern(client)));
   if (route !== null) tests.push(routeTest(pattern(route)));
+  if (group !== null) tests.push(groupTest(pattern(group)));
+  if (user !== null) tests.push(userTest(pattern(user)));
   return tests;
 }
 
@@ -271,6 +273,10 @@ function tokenTest(text: string, id: string | null): (context: Context) => boole
 const clientTest = (test: Test) => ({ client }: Context): boolean => client !== null && (test(client) || test(familyOf(client)));
 
 const routeTest = (test: Test) => ({ route, path }: Context): boolean => test(route.api) || test(route.template) || test(path);
+
+const groupTest = (test: Test) => ({ user }: Context): boolean => user !== null && user.group !== null && test(user.group);
+
+const userTest = (test: Test) => ({ user }: Context): boolean => user !== null && test(user.id);
 
 function fits({ model, others }: CompiledPolicy, context: Context): boolean {
   if (model !== null && !(context.model === null ? mayAskForAnyModel(context) : model(context.model))) return false;

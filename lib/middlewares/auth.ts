@@ -1,21 +1,48 @@
 import type { GatewayKey } from '../../types/config.d.ts';
-import type { Context, Core, Finisher, Next } from '../request/request.ts';
+import { guarded, type Context, type Core, type Finisher, type Next } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import { looksLikeJwt, type JwtVerdict } from '../keys/keys.ts';
+import { looksLikeJwt, type HostVerdict, type JwtVerdict } from '../keys/keys.ts';
 import type { Deps, Handler, Middleware } from './middleware.ts';
 import { refusesKey } from './guard.ts';
 
-/** Identifies the caller, on routes that need a credential. Mode `passthrough` leaves the verdict to NewAPI. */
+/**
+ * Identifies the caller, on routes that need a credential: the host application is asked first, then the credential counts. Mode
+ * `passthrough` leaves the verdict on a credential to NewAPI.
+ */
 export const auth: Middleware = {
   name: 'auth',
   create(core, deps) {
     const { mode } = core.config.auth;
+    const byCredential = mode === 'passthrough' ? passthrough(deps) : requireKey(core, deps);
     return {
-      handle: mode === 'passthrough' ? passthrough(deps) : requireKey(core, deps),
+      handle: deps.host.identifies ? hostFirst(core, deps, byCredential) : byCredential,
       finish: { settle: learn(core, deps) },
     };
   },
 };
+
+/** Admits the users that the host application names; all other requests are judged by their credential. */
+function hostFirst(core: Core, deps: Deps, byCredential: Handler): Handler {
+  const decide = (context: Context, verdict: HostVerdict, next: Next): void => {
+    // The client left while the host was asked.
+    if (context.finished) return;
+    if (verdict === null) return byCredential(context, next);
+    // SECURITY: neither is lifted by `mode: observe`, since an upstream credential of ours may follow.
+    if (verdict === 'unavailable') return context.fail(new HeimdallError('auth_unavailable'));
+    if (deps.host.isForeign(context)) return context.fail(new HeimdallError('cross_site'));
+    context.user = verdict;
+    context.upstreamCredential = verdict.upstreamCredential ?? core.config.auth.upstreamCredential;
+    // What the client sent has proved nothing, and counts for nothing.
+    context.token = null;
+    letIn(context, deps, `user:${verdict.id}`, next);
+  };
+  return function hostHandler(context, next) {
+    if (!context.route.credential) return next();
+    const verdict = deps.host.userOf(context);
+    if (verdict instanceof Promise) void verdict.then(guarded(context, (known) => decide(context, known, next)));
+    else decide(context, verdict, next);
+  };
+}
 
 function passthrough(deps: Deps): Handler {
   return function passthroughHandler(context, next) {

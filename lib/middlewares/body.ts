@@ -181,12 +181,17 @@ function readQuery(context: Context): void {
 const modelInPath = ({ path }: Context): string | null => /^\/v1(?:beta)?\/models\/([^:]+)/.exec(path)?.[1] ?? null;
 
 /**
- * Holds a gateway key to its list of models on every route. An unknown model is in no list, and a body that readers may
+ * Holds a caller to its list of models on every route. An unknown model is in no list, and a body that readers may
  * understand differently is refused.
  */
 function checkModel(context: Context, deps: Deps, next: Next): void {
   const { key, model } = context;
-  if (key === null || deps.keys.allows(key, null)) return next();
-  const problem = context.bodyAmbiguous ? new HeimdallError('ambiguous_body') : deps.keys.allows(key, model) ? null : new HeimdallError('model_not_allowed');
+  if (key === null || allows(context, key, null, deps)) return next();
+  const problem = context.bodyAmbiguous ? new HeimdallError('ambiguous_body') : allows(context, key, model, deps) ? null : new HeimdallError('model_not_allowed');
   if (problem === null || !context.refuse('auth', problem)) next();
+}
+
+function allows({ user }: Context, key: string, model: string | null, { keys }: Deps): boolean {
+  if (user === null) return keys.allows(key, model);
+  return user.models === null || (model !== null && user.models.has(model));
 }

@@ -4,12 +4,16 @@ import type { Middleware } from './middleware.ts';
 /** Requests, tokens, concurrency and budget of keys and policies. Without any limit it has no handler. */
 export const keyLimit: Middleware = {
   name: 'key_limit',
-  create(_core, { limits }) {
+  create(_core, { limits, host }) {
     if (!limits.possible) return {};
     return {
       handle: function keyLimitHandler(context, next) {
-        if (context.route.class === 'model' || isLimited(context)) limits.admit(context, next);
-        else next();
+        if (context.route.class !== 'model' && !isLimited(context)) return next();
+        if (!host.skips) return limits.admit(context, next);
+        host.whetherSkipped(context, (skipped) => {
+          if (skipped) next();
+          else if (!context.finished) limits.admit(context, next);
+        });
       },
       proxied: limits.answered,
       finish: { settle: limits.settle },

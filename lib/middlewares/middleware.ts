@@ -10,7 +10,7 @@ import type { BodyInspector } from '../http/http.ts';
 import type { Limits } from '../limits/limits.ts';
 import type { Metrics, Resources } from '../telemetry/telemetry.ts';
 import type { BodyBudget, Queue } from '../queue/queue.ts';
-import type { GatewayKeys, JwtVerifier, VerifiedTokens } from '../keys/keys.ts';
+import type { GatewayKeys, Host, JwtVerifier, VerifiedTokens } from '../keys/keys.ts';
 import type { Redis } from '../platform/platform.ts';
 import type { KeyRegistry } from '../registry/registry.ts';
 
@@ -31,6 +31,8 @@ export interface Deps {
   readonly identify: (credential: string) => TokenIdentity;
   readonly keys: GatewayKeys;
   readonly verified: VerifiedTokens;
+  /** The application that embeds the gate. */
+  readonly host: Host;
   /** Null but with `auth.mode: jwt`. */
   readonly jwt: JwtVerifier | null;
   /** Keys and bans that change while the gate runs. */

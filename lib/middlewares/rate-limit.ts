@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { isNetwork } from '../config/config.ts';
 import type { Context, Core, Next } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import { looksLikeJwt } from '../keys/keys.ts';
+import { looksLikeJwt, type HostVerdict } from '../keys/keys.ts';
 import { AddressSet, credentialOf, networkOf } from '../identity/identity.ts';
 import { AddressCounts } from '../limits/limits.ts';
 import type { Deps, Middleware } from './middleware.ts';
@@ -24,18 +24,27 @@ export const rateLimit: Middleware = {
     return {
       handle: function rateLimitHandler(context, next) {
         if (count === 'failed' && counter.blocked.size === 0) return next();
-        if (count !== 'all' || !counts(context, deps)) return pass(context, counter, deps, next);
-        counter.count(context).then((known) => context.finished || (known ? pass(context, counter, deps, next) : refuseUncounted(context, next)), next);
+        if (!deps.host.skips) return limited(context, counter, deps, next);
+        deps.host.whetherSkipped(context, (skipped) => {
+          if (skipped) next();
+          else if (!context.finished) limited(context, counter, deps, next);
+        });
       },
       finish: {
         settle: (context) => {
-          if (count === 'failed' && context.status === 401 && isRefusedCredential(context) && !standsForMany(context)) void counter.countFailure(context);
+          if (count !== 'failed' || context.status !== 401 || !isRefusedCredential(context) || standsForMany(context)) return;
+          deps.host.whetherSkipped(context, (skipped) => void (skipped || counter.countFailure(context)));
         },
       },
       close: () => counter.close(),
     };
   },
 };
+
+function limited(context: Context, counter: Counter, deps: Deps, next: Next): void {
+  if (counter.failuresOnly || !counts(context, deps)) return pass(context, counter, deps, next);
+  counter.count(context).then((known) => context.finished || (known ? pass(context, counter, deps, next) : refuseUncounted(context, next)), next);
+}
 
 function pass(context: Context, counter: Counter, deps: Deps, next: Next): void {
   const until = counter.blockedUntil(context);
@@ -61,8 +70,17 @@ async function passLater(context: Context, good: Promise<boolean>, refuse: () =>
   }
 }
 
-/** Whether the credential is one that `auth` accepts: what others guessed from an address closes it to no such caller. */
-function isGood(context: Context, { verified, keys, jwt }: Deps): boolean | Promise<boolean> {
+/** Whether `auth` will let the caller in: what others guessed from an address closes it to no such caller. */
+function isGood(context: Context, deps: Deps): boolean | Promise<boolean> {
+  if (!deps.host.identifies || !context.route.credential) return hasGoodCredential(context, deps);
+  const user = deps.host.userOf(context);
+  if (user instanceof Promise) return user.then((known) => isUser(known) || hasGoodCredential(context, deps));
+  return isUser(user) || hasGoodCredential(context, deps);
+}
+
+const isUser = (verdict: HostVerdict): boolean => verdict !== null && verdict !== 'unavailable';
+
+function hasGoodCredential(context: Context, { verified, keys, jwt }: Deps): boolean | Promise<boolean> {
   if (context.verified || (context.token !== null && verified.has(context.token.id))) return true;
   if (context.core.config.auth.mode === 'passthrough' || !context.route.credential) return false;
   const credential = credentialOf(context.headers, context.path, context.query)?.value ?? '';

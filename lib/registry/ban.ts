@@ -10,7 +10,7 @@ import { networkText, prefixOf } from './network.ts';
 const shortestPrefix = { 4: 8, 6: 16 } as const;
 const longestReason = 500;
 const tokenIdentity = /^[0-9a-f]{16}$/;
-const anything = 'an address, a CIDR, the name of a key or the 16 hex digits of a token identity';
+const anything = 'an address, a CIDR, the name of a key or of a user (user:ID), or the 16 hex digits of a token identity';
 const known = `${anything} (a name that is not among the keys needs the kind "key")`;
 
 /**
@@ -26,7 +26,8 @@ export function readBan(input: NewBan, knows: (name: string) => boolean, now: nu
   if (expires !== null && !(Number.isSafeInteger(expires) && expires > now)) throw invalid('expires', 'a moment to come, in Unix milliseconds', show(expires));
   const named = value.trim();
   const kind = input.kind ?? kindOf(named);
-  if (kind === 'key' && input.kind === undefined && !knows(named)) throw invalid('value', known, show(named), '203.0.113.7');
+  // The users of a host application are known to nobody but it.
+  if (kind === 'key' && input.kind === undefined && !named.startsWith('user:') && !knows(named)) throw invalid('value', known, show(named), '203.0.113.7');
   return { id: randomBytes(4).toString('hex'), kind, value: normal(named, kind, force), reason, created: now, expires };
 }
 

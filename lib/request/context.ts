@@ -2,6 +2,7 @@ import { hash, randomUUID } from 'node:crypto';
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex, Readable } from 'node:stream';
 import type { Clock } from '../../types/clock.d.ts';
+import type { HostUser } from '../../types/caller.d.ts';
 import type { Config, GatewayKey } from '../../types/config.d.ts';
 import type { RequestInfo, TokenIdentity } from '../../types/context.d.ts';
 import type { Logger } from '../../types/logger.d.ts';
@@ -159,10 +160,12 @@ export class Context implements RequestInfo {
   token: TokenIdentity | null = null;
   /** The credential that counts, with its carrier; null on routes that need none. SECURITY: never stored, logged or shown. */
   credential: Credential | null = null;
-  /** Name of the gateway key or JWT caller. */
+  /** Name of the gateway key, JWT caller or user of the host. */
   key: string | null = null;
   /** The gateway key of the caller, with its limits; null for JWTs and NewAPI's own tokens. */
   grant: GatewayKey | null = null;
+  /** The user of the host application, with its limits. */
+  user: HostUser | null = null;
   /** The credential sent to NewAPI in place of the caller's; null: the caller's own. */
   upstreamCredential: string | null = null;
   /** Credentials are not forwarded: one of them is a gateway key on a route that needs none, or a JWT that was refused. */

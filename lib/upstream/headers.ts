@@ -36,7 +36,8 @@ export const outgoingCredentials: Readonly<Record<RouteClass, Readonly<Record<Co
  */
 export function outgoingCredential(context: Context, receiver: Receiver): OutgoingCredential {
   // A caller without a key is here because the route asks for none or because the gate only observes: NewAPI decides.
-  const mode = context.key === null ? 'passthrough' : context.core.config.auth.mode;
+  // A user of the host has no credential of its own in any mode.
+  const mode = context.key === null ? 'passthrough' : context.user === null ? context.core.config.auth.mode : 'keys';
   const credential = outgoingCredentials[context.route.class][mode][receiver];
   switch (credential) {
     case 'granted':
@@ -74,6 +75,9 @@ const credentials = ['authorization', 'x-api-key', 'x-goog-api-key', 'mj-api-sec
 
 /** Further headers that may hold a credential; a request that shows one of the gate's own is sent without them. */
 const otherCarriers: ReadonlySet<string> = new Set(['api-key', 'x-auth-token', 'referer']);
+
+/** Headers by which a host application may have recognised its user. SECURITY: its sessions are no business of an upstream. */
+const hostsOwn: ReadonlySet<string> = new Set(['cookie', ...otherCarriers]);
 
 /** The gate frames the body itself, whatever framing it came with. */
 const message = ['content-length', 'transfer-encoding', 'expect'];
@@ -170,7 +174,7 @@ export function callerHeaders(context: Context, sentHost: string | null = null):
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at] as string;
     const rule = rules.of(name);
-    if (context.withheld && otherCarriers.has(name.toLowerCase())) continue;
+    if ((context.withheld && otherCarriers.has(name.toLowerCase())) || (context.user !== null && hostsOwn.has(name.toLowerCase()))) continue;
     if (rule === 'drop' || rule === 'message' || (rule === 'credential' && credential !== 'caller') || (rule === 'coding' && plain)) continue;
     if (oneHop?.has(name.toLowerCase())) continue;
     if ((isContentType(name) && typed) || context.withheldHeaders?.has(at)) continue;

@@ -23,7 +23,7 @@ describe('a configuration', () => {
       onStoreError: 'local',
     });
     assert.deepEqual([config.middleware, config.cors, config.secret, config.metrics.series], [null, null, null, null]);
-    assert.deepEqual(config.auth, { mode: 'passthrough', verifiedTtl: 3_600_000, keys: [], jwt: null });
+    assert.deepEqual(config.auth, { mode: 'passthrough', verifiedTtl: 3_600_000, keys: [], jwt: null, upstreamCredential: null });
     assert.deepEqual(warningsOf(config), []);
   });
 
