@@ -5,9 +5,9 @@ export type SqlValue = string | number | null | Uint8Array;
 export type SqlRow = Readonly<Record<string, SqlValue>>;
 
 /**
- * The state of the journal. `memory`: the file cannot be used, so only the latest records are kept, in memory. `full`: the
- * file cannot be written at the moment, so new records wait within bounds. `failed`: the file cannot be used, and the
- * configuration requires it.
+ * The state of the journal. `memory`: the file cannot be used, so the latest records are kept in memory and written when it can.
+ * `full`: the file cannot be written at the moment, so new records wait within bounds. `failed`: as `memory`, and the
+ * configuration requires the file.
  */
 export type JournalState =
   | { readonly kind: 'idle' }
@@ -18,8 +18,8 @@ export type JournalState =
 
 /**
  * Reason why records were lost, or removed before their time. `queue`: writing was too slow. `full`: the file could not be
- * written for too long. `invalid`: the database rejected the record. `size`: `audit.max_size`. `memory`: only the latest
- * records fit. `undelivered`: removed before a sink received it; counted in addition to the reason of its removal.
+ * written for too long. `invalid`: the database rejected the record. `size`: `audit.max_size`. `memory`: they were
+ * kept in memory, since the file could not be used, and did not fit or ended with the process. `undelivered`: removed before a sink received it; counted in addition to the reason of its removal.
  */
 export type DropReason = 'queue' | 'full' | 'invalid' | 'size' | 'memory' | 'undelivered';
 
@@ -30,7 +30,7 @@ export interface JournalStats {
   readonly lastId: number;
   readonly written: number;
   readonly dropped: Readonly<Record<DropReason, number>>;
-  /** Records not yet written. */
+  /** Records not yet written, those in memory included. */
   readonly waiting: number;
   /** Bytes not yet written. */
   readonly waitingBytes: number;
@@ -71,11 +71,15 @@ export interface Journal {
   query(sql: string, values?: readonly SqlValue[]): Promise<readonly SqlRow[]>;
   /** Position of the last record that a sink received. 0 for a new sink. */
   cursor(sink: string): Promise<number>;
+  /** Claims the deliveries to a sink: of the gates that share a journal, one delivers. @returns whether this gate has the claim. */
+  claim(sink: string): Promise<boolean>;
+  /** Calls `listener` when the journal was opened, also again: claims are lost then, and positions may differ. @returns a function that removes it. */
+  onOpened(listener: () => void): () => void;
   /** Moves a sink's cursor, stored with the next commit. Retention waits for cursors, up to a bound. */
   advance(sink: string, id: number): void;
   /** Deletes a sink's cursor, so that retention no longer waits for it. */
   abandon(sink: string): void;
-  /** Calls `listener` after every commit with the position of the last record. @returns a function that removes the listener. */
+  /** Calls `listener` after every commit, also of another gate that shares the journal, with the position of the last record. @returns a function that removes the listener. */
   onWritten(listener: (lastId: number) => void): () => void;
   /** Calls `listener` with every signed checkpoint. @returns a function that removes the listener. */
   onCheckpoint(listener: (checkpoint: Checkpoint) => void): () => void;

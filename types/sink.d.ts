@@ -46,9 +46,10 @@ export interface Sink {
   close?(): Promise<void>;
 }
 
-/** The state of a sink. `working`: delivering or idle. `held`: waiting for a retry. `off`: not called any more. */
+/** The state of a sink. `working`: delivering or idle. `standby`: another gate that shares the journal delivers. `held`: waiting for a retry. `off`: not called any more. */
 export type SinkState =
   | { readonly kind: 'working' }
+  | { readonly kind: 'standby' }
   | { readonly kind: 'held'; readonly reason: string; readonly since: number }
   | { readonly kind: 'off'; readonly reason: string };
 

@@ -82,7 +82,7 @@ function journalJson({ state, lastId, written, dropped, waiting, waitingBytes, b
 }
 
 function sinkJson({ state, ...rest }: SinkView): object {
-  return { ...rest, state: state.kind, reason: state.kind === 'working' ? null : state.reason, since: state.kind === 'held' ? iso(state.since) : null };
+  return { ...rest, state: state.kind, reason: 'reason' in state ? state.reason : null, since: state.kind === 'held' ? iso(state.since) : null };
 }
 
 const queueJson = ({ serviceTime, ...rest }: QueueView): object => ({ ...rest, service_time: serviceTime });

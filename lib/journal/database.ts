@@ -1,21 +1,29 @@
-import { chmodSync, closeSync, openSync, statSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { chmodSync, realpathSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { Signer } from './hash-chain.ts';
-import { migrate } from './schema.ts';
+import { Claims, createFile, JournalInUse, machineId, Presence, upkeep } from './presence.ts';
+import { migrate, schemaVersion, versionOf } from './schema.ts';
 import { makeDirectory } from '../platform/platform.ts';
 
 /** How long another process may hold the write lock (`forget`, a migration), milliseconds. */
 const busy = 5000;
-/** How long a gate that is ending may still hold the journal's lock, milliseconds. */
-const lockTimeout = 2000;
-const lockEvery = 100;
+/** How long the opening waits for a process that makes, migrates or restores the journal, milliseconds. */
+export const openPatience = 2000;
+const tryEvery = 50;
 
 /** A database open for writing. */
 export interface Opened {
   readonly db: DatabaseSync;
   /** The reason why the database is in memory; null when it is the file. */
   readonly memory: string | null;
+  /** Why the file's permissions could not be narrowed; null when they are. */
+  readonly exposed: string | null;
+  /** Other sessions that have the file open. */
+  others(): readonly string[];
+  /** Claims work that one session alone does. @returns whether this session has the claim. */
+  claim(name: string): boolean;
   close(): void;
 }
 
@@ -37,36 +45,80 @@ export function reasonOf(error: unknown): string {
   return typeof errcode === 'number' && (errcode & 0xff) === fullCode ? 'the disk is full' : error.message;
 }
 
+/** Values of {@link openFile} that are seldom given. */
+export interface OpenOptions {
+  /** Identifies this run of the gate. */
+  readonly session?: string;
+  /** How long to wait for a process that has the file for itself, milliseconds. */
+  readonly patience?: number;
+}
+
 /**
- * Opens the journal's file for writing. One process alone may have it open. The file is created with mode 0600 in a directory of
- * mode 0700.
+ * Opens the journal's file for writing, beside other processes of this machine. The file is created with mode 0600 in a directory
+ * of mode 0700. A file that belongs to another user keeps its mode.
  * @param durable every commit is on the disk before it is acknowledged; otherwise a power cut may lose the last ones, a killed
  * process none.
  * @param signer signs a migration of the schema. @param now Unix milliseconds.
- * @throws Error with the reason why the file cannot be used.
+ * @throws JournalInUse when another process has the file for itself. @throws Error with the reason why the file cannot be used.
  */
-export function openFile(path: string, durable: boolean, signer: Signer, now: number): Opened {
+export function openFile(path: string, durable: boolean, signer: Signer, now: number, { session = randomUUID(), patience = openPatience }: OpenOptions = {}): Opened {
+  const until = performance.now() + patience;
+  for (;;) {
+    try {
+      return openOnce(path, durable, signer, now, session);
+    } catch (error) {
+      if (!(error instanceof JournalInUse) || performance.now() >= until) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, tryEvery);
+    }
+  }
+}
+
+function openOnce(path: string, durable: boolean, signer: Signer, now: number, session: string): Opened {
   makeDirectory(dirname(path));
-  closeSync(openSync(path, 'a', 0o600));
-  chmodSync(path, 0o600);
-  const lock = lockFile(path);
+  createFile(path, 0o600);
+  const exposed = narrow(path);
+  // The journal may have several names; its locks have one.
+  const real = realpathSync(path);
+  const presence = new Presence(real, session, machineId());
+  const claims = new Claims(real);
+  let db: DatabaseSync | null = null;
+  const close = (): void => {
+    if (db?.isOpen) db.close();
+    claims.close();
+    presence.close();
+  };
   try {
-    const db = new DatabaseSync(path, { timeout: busy });
-    // A page holds four records of 2 KB. Erased pages are overwritten. Moving the log rarely means that hot pages are written once.
-    db.exec(`PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = ${durable ? 'FULL' : 'NORMAL'}; PRAGMA wal_autocheckpoint = 2000; PRAGMA journal_size_limit = 67108864;
-      PRAGMA cache_size = -16384; PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF`);
-    migrate(db, signer, now);
-    return {
-      db,
-      memory: null,
-      close() {
-        db.close();
-        lock.close();
-      },
-    };
+    const others = presence.others();
+    if (others.some(({ isHere }) => !isHere)) throw new JournalInUse('a process of another machine has it open');
+    claims.take(upkeep);
+    db = new DatabaseSync(path, { timeout: busy });
+    prepare(db, durable, signer, now, claims.has(upkeep) && others.length === 0, claims.has(upkeep));
+    return { db, memory: null, exposed, others: () => presence.others().map((other) => other.session), claim: (name) => claims.take(name), close };
   } catch (error) {
-    lock.close();
+    close();
     throw error;
+  }
+}
+
+/** @param isAlone no other session has the file open. @param isKeeper this session has the claim of upkeep. */
+function prepare(db: DatabaseSync, durable: boolean, signer: Signer, now: number, isAlone: boolean, isKeeper: boolean): void {
+  const version = versionOf(db);
+  const isShared = version >= schemaVersion && (db.prepare('PRAGMA journal_mode').get() as { journal_mode: string }).journal_mode === 'wal';
+  if (!isShared && !(version === 0 ? isKeeper : isAlone)) throw new JournalInUse('another process has it open');
+  // A page holds four records of 2 KB. Erased pages are overwritten. Moving the log rarely means that hot pages are written once.
+  db.exec(`${isShared ? '' : 'PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; '}PRAGMA synchronous = ${durable ? 'FULL' : 'NORMAL'}; PRAGMA wal_autocheckpoint = 2000; PRAGMA journal_size_limit = 67108864;
+    PRAGMA cache_size = -16384; PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF`);
+  migrate(db, signer, now);
+}
+
+/** @returns why the permissions stay as they are, or null. */
+function narrow(path: string): string | null {
+  if ((statSync(path).mode & 0o777) === 0o600) return null;
+  try {
+    chmodSync(path, 0o600);
+    return null;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? 'unknown';
   }
 }
 
@@ -74,7 +126,7 @@ export function openFile(path: string, durable: boolean, signer: Signer, now: nu
 export function openMemory(reason: string, signer: Signer, now: number): Opened {
   const db = new DatabaseSync(':memory:');
   migrate(db, signer, now);
-  return { db, memory: reason, close: () => db.close() };
+  return { db, memory: reason, exposed: null, others: () => [], claim: () => true, close: () => db.close() };
 }
 
 /** Opens the file read-only, beside its writer. */
@@ -85,28 +137,25 @@ export function openReader(path: string): DatabaseSync {
 }
 
 /**
- * Locks a journal for this process, by a transaction that never ends. The system releases it however the process ends.
- * @returns the lock; closing it releases it.
- * @throws Error when another process has the journal open.
+ * Takes a journal out of use, until the returned function is called.
+ * @throws JournalInUse when a process has it open.
  */
-export function lockFile(journal: string): DatabaseSync {
-  const path = `${journal}.lock`;
-  closeSync(openSync(path, 'a', 0o600));
-  const db = new DatabaseSync(path, { timeout: 0 });
-  const until = Date.now() + lockTimeout;
-  for (;;) {
-    try {
-      db.exec('PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE');
-      return db;
-    } catch (error) {
-      if (Date.now() < until) {
-        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, lockEvery);
-        continue;
-      }
-      db.close();
-      throw new Error('another process has it open', { cause: error });
+export function closeToOthers(journal: string): () => void {
+  const presence = new Presence(journal, randomUUID(), 'alone');
+  const claims = new Claims(journal);
+  const release = (): void => {
+    claims.close();
+    presence.close();
+  };
+  const until = performance.now() + openPatience;
+  while (presence.others().length > 0 || !claims.take(upkeep)) {
+    if (performance.now() >= until) {
+      release();
+      throw new JournalInUse('another process has it open');
     }
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, tryEvery);
   }
+  return release;
 }
 
 /** Bytes in use: the file without its free pages, and the write-ahead log. */

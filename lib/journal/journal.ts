@@ -60,6 +60,7 @@ export class WorkerJournal implements Journal {
   /** Everything was flushed; nothing is posted any more. */
   #ended = false;
   readonly #listeners = new Set<(lastId: number) => void>();
+  readonly #reopened = new Set<() => void>();
   readonly #checkpoints = new Set<(checkpoint: Checkpoint) => void>();
 
   constructor(core: Core, deps: JournalDeps) {
@@ -145,6 +146,14 @@ export class WorkerJournal implements Journal {
     return addTo(this.#listeners, listener);
   }
 
+  claim(sink: string): Promise<boolean> {
+    return this.#callWriter((thread) => thread.call('claim', { sink }));
+  }
+
+  onOpened(listener: () => void): () => void {
+    return addTo(this.#reopened, listener);
+  }
+
   onCheckpoint(listener: (checkpoint: Checkpoint) => void): () => void {
     return addTo(this.#checkpoints, listener);
   }
@@ -193,6 +202,7 @@ export class WorkerJournal implements Journal {
     await this.#writer?.end(now, closeTimeout);
     const lost = this.#outbox.drop();
     if (lost > 0) this.#status.lost(this.#status.state.kind === 'full' ? 'full' : 'queue', lost);
+    this.#status.ended();
     this.#opening.reject(new Error('the journal was closed'));
   }
 
@@ -262,13 +272,16 @@ export class WorkerJournal implements Journal {
         return this.#writer?.answered(message);
       case 'opened':
         return this.#onOpened(message);
-      case 'failed':
-        return this.#onFailed(message.reason);
+      case 'interrupted':
+        return this.#status.interrupted(message.records);
+      case 'grown':
+        return this.#onGrown(message.lastId);
+      case 'kept':
+        return this.#onKept(message);
+      case 'merged':
+        return this.#status.merged(message.records);
       case 'lineFailure':
         return this.#deps.accessLog.failed(message.sink, message.error, message.effect);
-      case 'refusing':
-        this.#status.lost('full', this.#outbox.written(message.seq, false));
-        return this.#outbox.isEmpty ? undefined : this.#schedule();
       case 'lost':
         return this.#status.lost(message.reason, message.count);
       case 'full':
@@ -290,14 +303,16 @@ export class WorkerJournal implements Journal {
     this.#status.opened(message);
     this.#retaining ??= this.#core.clock.setTimeout(() => void this.retain().catch(() => undefined).then(() => this.#closed ?? this.#retaining?.refresh()), retainEvery);
     this.#retaining.unref();
+    if (this.#status.state.kind === 'failed') return this.#onFailed(message);
     this.#opening.resolve();
+    for (const listener of this.#reopened) listener();
   }
 
-  /** Without the file the gate may not serve. The operator may repair it while the gate runs. */
-  #onFailed(reason: string): void {
-    this.#status.failed(reason);
+  /** Without the file the gate may not serve. The operator may repair it while the gate runs; another process may close it. */
+  #onFailed({ memory, isPassing }: FromWorker & { kind: 'opened' }): void {
     this.#outbox.giveWay();
-    this.#opening.reject(new Error(`audit.path: expected a database this gate can use, got ${this.#core.config.audit.path} (${reason})`));
+    if (isPassing) return;
+    this.#opening.reject(new Error(`audit.path: expected a database this gate can use, got ${this.#core.config.audit.path} (${memory})`));
     this.#opening = Promise.withResolvers();
     this.#opening.promise.catch(() => undefined);
   }
@@ -306,7 +321,24 @@ export class WorkerJournal implements Journal {
     this.#outbox.written(seq);
     this.#status.written(records, lastId, bytes, seconds);
     if (this.#strict && this.#outbox.isIdle && !this.#outbox.isEmpty) this.#post();
-    if (records > 0) for (const listener of this.#listeners) listener(lastId);
+    if (records > 0) this.#tell(lastId);
+  }
+
+  /** Whoever must know that a record is committed hears that it is not, where the file is required. */
+  #onKept({ seq, lastId, records, bytes }: FromWorker & { kind: 'kept' }): void {
+    this.#outbox.written(seq, this.#status.state.kind !== 'failed');
+    this.#status.kept(records, lastId, bytes);
+    if (!this.#outbox.isEmpty) this.#schedule();
+    if (records > 0) this.#tell(lastId);
+  }
+
+  #onGrown(lastId: number): void {
+    this.#status.grown(lastId);
+    this.#tell(lastId);
+  }
+
+  #tell(lastId: number): void {
+    for (const listener of this.#listeners) listener(lastId);
   }
 
   #onSigned(checkpoint: Checkpoint): void {
@@ -317,6 +349,7 @@ export class WorkerJournal implements Journal {
 
   #onExit(error: unknown): void {
     this.#writer = null;
+    this.#status.ended();
     this.#outbox.lined(null);
     if (this.#closed !== null) return this.#outbox.giveWay();
     this.#core.log.error({ error: describe(error ?? new Error('it ended')), effect: 'another one takes over' }, 'journal.worker_failed');
@@ -337,6 +370,8 @@ class JournalStatus {
   readonly #writeCounts = new Float64Array(writeBounds.length + 1);
   #writeSum = 0;
   #written = 0;
+  /** Records in memory, whose file cannot be opened. */
+  #kept = 0;
   #lastId = 0;
   #bytes = 0;
   #reportedAt = Number.NEGATIVE_INFINITY;
@@ -354,19 +389,24 @@ class JournalStatus {
     return this.#required && (this.state.kind === 'failed' || (this.state.kind === 'full' && this.#core.config.audit.onFull === 'refuse'));
   }
 
-  opened({ memory, lastId, bytes, interrupted }: FromWorker & { kind: 'opened' }): void {
+  opened({ memory, isPassing, exposed, lastId, bytes }: FromWorker & { kind: 'opened' }): void {
+    const before = this.state;
     this.#lastId = lastId;
     this.#bytes = bytes;
-    this.state = memory === null ? { kind: 'open' } : { kind: 'memory', reason: memory };
-    if (memory !== null) this.#core.log.error({ ...this.#about(memory), effect: 'only the latest records are kept, in memory' }, 'journal.memory');
-    if (interrupted > 0) this.#core.log.warn({ records: interrupted, reason: 'they were in hand when the gate ended last' }, 'journal.interrupted');
+    this.state = memory === null ? { kind: 'open' } : { kind: this.#required ? 'failed' : 'memory', reason: memory };
+    if (memory !== null) return this.#withoutFile(memory, isPassing);
+    if (exposed !== null) this.#core.log.warn({ ...this.#about(exposed), effect: 'the file keeps its permissions' }, 'journal.exposed');
+    if (before.kind === 'memory' || before.kind === 'failed') this.#core.log.info({ records: this.#kept }, 'journal.opened');
   }
 
-  /** The file cannot be opened, and the gate may not serve without it. */
-  failed(reason: string): void {
-    const known = this.state.kind === 'failed';
-    this.state = { kind: 'failed', reason };
-    if (!known) this.#core.log.error({ ...this.#about(reason), effect: 'model routes are answered with 503' }, 'journal.failed');
+  #withoutFile(reason: string, isPassing: boolean): void {
+    const effect = `${this.#required ? 'model routes are answered with 503, and ' : ''}the latest records are kept in memory until the file can be used`;
+    if (isPassing) this.#core.log.warn({ ...this.#about(reason), effect }, 'journal.waiting');
+    else this.#core.log.error({ ...this.#about(reason), effect }, this.#required ? 'journal.failed' : 'journal.memory');
+  }
+
+  interrupted(records: number): void {
+    this.#core.log.warn({ records, reason: 'they were in hand when a gate ended' }, 'journal.interrupted');
   }
 
   full(reason: string): void {
@@ -394,8 +434,30 @@ class JournalStatus {
     this.#writeSum += seconds;
   }
 
+  /** Counts records that are kept in memory, until they are {@link merged} or lost. */
+  kept(records: number, lastId: number, bytes: number): void {
+    this.#kept += records;
+    this.#lastId = lastId;
+    this.#bytes = bytes;
+  }
+
+  merged(records: number): void {
+    this.#kept = Math.max(0, this.#kept - records);
+  }
+
+  /** Another process has written. */
+  grown(lastId: number): void {
+    this.#lastId = Math.max(this.#lastId, lastId);
+  }
+
+  /** The thread has ended, and the records that it kept in memory with it. */
+  ended(): void {
+    this.lost('memory', this.#kept);
+  }
+
   lost(reason: DropReason, count: number): void {
     if (count === 0) return;
+    if (reason === 'memory') this.#kept = Math.max(0, this.#kept - count);
     this.#dropped[reason] += count;
     const now = this.#core.clock.now();
     if (now - this.#reportedAt < lossEventEvery) return;
@@ -405,7 +467,7 @@ class JournalStatus {
 
   stats(waiting: number, waitingBytes: number): JournalStats {
     return {
-      state: this.state, lastId: this.#lastId, written: this.#written, dropped: { ...this.#dropped }, waiting, waitingBytes, bytes: this.#bytes,
+      state: this.state, lastId: this.#lastId, written: this.#written, dropped: { ...this.#dropped }, waiting: waiting + this.#kept, waitingBytes, bytes: this.#bytes,
       writeCounts: this.#writeCounts, writeSum: this.#writeSum, checkpoint: this.checkpoint,
     };
   }

@@ -1,71 +1,74 @@
 import type { MessagePort } from 'node:worker_threads';
-import { openFile, openMemory, reasonOf, type Opened } from './database.ts';
-import { type FromWorker, type ToWorker, wipe, type WorkerOptions } from '../record/record.ts';
+import { openFile, openMemory, openPatience, reasonOf, type Opened } from './database.ts';
+import { type FromWorker, RecordBuilder, type ToWorker, type WorkerOptions } from '../record/record.ts';
 import { AccessLineWriter } from '../access-log/access-log.ts';
-import { signerOf, type Signer } from './hash-chain.ts';
-import { Writer } from './writer.ts';
-
-type Send = (message: FromWorker) => void;
+import { signerOf } from './hash-chain.ts';
+import { JournalInUse } from './presence.ts';
+import { Writer, type WriterTools } from './writer.ts';
 
 /** Delay before a file that could not be opened is tried again, milliseconds; it doubles up to the second value. */
 const firstDelay = 100;
 const maxDelay = 10_000;
+/** The same for a file that another process has for itself. */
+const maxDelayInUse = 1000;
+
+/** Why the file could not be opened. */
+interface Failure {
+  readonly reason: string;
+  /** Another process has it for itself, and will be gone some time. */
+  readonly isPassing: boolean;
+}
 
 /**
- * Opens the journal and writes what arrives. When the file cannot be opened, the journal is kept in memory. When the file is
- * required, it is tried again, and records are refused meanwhile; their access lines are still written.
+ * Opens the journal and writes what arrives. While the file cannot be opened, records are kept in memory, within bounds, and the
+ * file is tried again; when it opens, they are written to it.
  */
-export function startWriter(options: WorkerOptions, port: MessagePort, send: Send): void {
-  const lines = new AccessLineWriter(options.lines, options, send);
-  const signer = signerOf(options.secret);
-  const on = (opened: Opened): Writer => new Writer(options, opened, signer, lines, send, () => port.close());
-  let writer: Writer | null = null;
+export function startWriter(options: WorkerOptions, port: MessagePort, send: (message: FromWorker) => void): void {
+  const tools: WriterTools = {
+    signer: signerOf(options.secret), builder: new RecordBuilder(options), lines: new AccessLineWriter(options.lines, options, send), send,
+    end: () => port.close(),
+  };
+  const first = onFile(options, tools, openPatience);
+  let writer = first instanceof Writer ? first : inMemory(options, tools, first);
   let next: NodeJS.Timeout | null = null;
   let delay = firstDelay;
-  const open = (): void => {
-    const found = onFile(options, signer, on);
-    if (typeof found !== 'string') writer = found;
-    else if (!options.required) writer = on(openMemory(found, signer, options.now));
-    else {
-      send({ kind: 'failed', reason: found });
-      next = setTimeout(open, delay);
-      delay = Math.min(maxDelay, delay * 2);
-    }
+  const merge = (patience: number): void => {
+    const found = onFile(options, tools, patience);
+    if (!(found instanceof Writer)) return wait(found);
+    const memory = writer;
+    writer = found;
+    found.adopt(memory.handOver());
   };
-  open();
+  const wait = ({ isPassing }: Failure): void => {
+    next = setTimeout(() => {
+      next = null;
+      merge(0);
+    }, delay);
+    delay = Math.min(isPassing ? maxDelayInUse : maxDelay, delay * 2);
+  };
+  if (!(first instanceof Writer)) wait(first);
   port.on('message', (message: ToWorker) => {
-    if (writer !== null) return writer.onMessage(message);
-    const isLast = refuse(message, lines, send);
-    if (!isLast) return;
-    if (next !== null) clearTimeout(next);
-    port.close();
+    if (next !== null && message.kind === 'call' && message.name === 'close') {
+      clearTimeout(next);
+      merge(openPatience);
+      if (next !== null) clearTimeout(next);
+    }
+    writer.onMessage(message);
   });
 }
 
-/** @returns whether the journal is being closed. */
-function refuse(message: ToWorker, lines: AccessLineWriter, send: Send): boolean {
-  if (message.kind === 'bodyChunk') send({ kind: 'bodyChunkRead', bytes: message.bytes.length });
-  else if (message.kind === 'lines') lines.writeUnplaced(message.unplaced);
-  else if (message.kind === 'batch') {
-    lines.writeEarly(message);
-    wipe(message);
-    send({ kind: 'refusing', seq: message.seq });
-  } else {
-    const isLast = message.name === 'close';
-    send(isLast ? { kind: 'result', call: message.call, value: null } : { kind: 'error', call: message.call, message: 'the journal has no file' });
-    return isLast;
-  }
-  return false;
+function inMemory(options: WorkerOptions, tools: WriterTools, { reason, isPassing }: Failure): Writer {
+  return new Writer(options, openMemory(reason, tools.signer, options.now), tools, isPassing);
 }
 
-/** @returns the writer, or the reason why the file cannot be used. */
-function onFile({ path, durable, now }: WorkerOptions, signer: Signer, on: (opened: Opened) => Writer): Writer | string {
+/** @param patience milliseconds to wait for a process that has the file for itself. @returns the writer, or why the file cannot be used. */
+function onFile(options: WorkerOptions, tools: WriterTools, patience: number): Writer | Failure {
   let opened: Opened | null = null;
   try {
-    opened = openFile(path, durable, signer, now);
-    return on(opened);
+    opened = openFile(options.path, options.durable, tools.signer, options.now, { session: options.session, patience });
+    return new Writer(options, opened, tools);
   } catch (error) {
     opened?.close();
-    return reasonOf(error);
+    return { reason: reasonOf(error), isPassing: error instanceof JournalInUse };
   }
 }

@@ -1,6 +1,6 @@
 import { existsSync, renameSync, rmSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
-import { lockFile, openFile } from './database.ts';
+import { closeToOthers, openFile } from './database.ts';
 import { signerOf, verifierOf } from './hash-chain.ts';
 import { headFileOf, readHead, writeHead } from './head.ts';
 import { Store } from './store.ts';
@@ -22,7 +22,7 @@ export interface Restored {
  */
 export function restoreJournal(backup: string, path: string, secrets: readonly string[], now: number): Restored {
   const fresh = `${path}.restoring`;
-  const lock = lockFile(path);
+  const release = closeToOthers(path);
   try {
     for (const suffix of suffixes) rmSync(fresh + suffix, { force: true });
     copyWhole(backup, fresh, secrets);
@@ -34,7 +34,7 @@ export function restoreJournal(backup: string, path: string, secrets: readonly s
     return { lastId, replaced };
   } finally {
     for (const suffix of ['', ...suffixes, '.lock']) rmSync(fresh + suffix, { force: true });
-    lock.close();
+    release();
   }
 }
 

@@ -7,8 +7,9 @@ import { parts } from '../record/record.ts';
 
 /** Records removed at a time: about a millisecond in which nothing is written. */
 const chunk = 500;
-/** Records kept by a journal in memory. */
-const maxInMemory = 10_000;
+/** Records and bytes kept by a journal in memory. */
+const maxInMemory = 100_000;
+const maxMemoryBytes = 67_108_864;
 /** Records are removed until the journal takes less than this share of `max_size`. */
 const roomy = 0.95;
 /** A sink delays the removal of a record up to this many times the age limit. */
@@ -51,10 +52,9 @@ export async function applyRetention(db: DatabaseSync, retention: Retention, now
 /** Removes the oldest records until the database is within its size, even if sinks have not taken them. */
 export async function enforceMaxSize(db: DatabaseSync, retention: Retention): Promise<void> {
   const all = (): boolean => true;
-  const limit = retention.path === null ? maxInMemory : retention.maxSize;
-  const size = (): number => (retention.path === null ? countOf(db) : sizeOf(db));
-  if (size() <= limit) return;
-  while (size() > limit * (retention.path === null ? 1 : roomy)) {
+  const used = (): number => (retention.path === null ? Math.max(countOf(db) / maxInMemory, sizeOf(db) / maxMemoryBytes) : sizeOf(db) / retention.maxSize);
+  if (used() <= 1) return;
+  while (used() > (retention.path === null ? 1 : roomy)) {
     const removed = remove(db, retention, Math.min(chunk, Math.ceil(spanOf(db) / 20)), all, all);
     if (removed === null) return;
     retention.lost(retention.path === null ? 'memory' : 'size', removed);

@@ -26,6 +26,9 @@ export interface Wrote {
   readonly invalid: number;
 }
 
+/** No version that SQLite gives. */
+const unknownVersion = -1;
+
 const insertColumns = [...names, 'salt', 'digest', 'body_digest'];
 
 /** `created_at` as SQLite's and Go's drivers write and read it. */
@@ -62,7 +65,7 @@ export class Store {
     this.#version = db.prepare('PRAGMA data_version');
     this.#dataVersion = this.#readVersion();
     this.ledger = new Ledger(db, signer);
-    this.#signed = (db.prepare('SELECT max(batch) AS batch FROM heimdall_checkpoints').get() as { batch: number | null }).batch ?? 0;
+    this.#signed = this.#lastSigned();
     const known = db.prepare('SELECT seq, mac FROM heimdall_sessions WHERE session = ?').get(session) as { seq: number; mac: string } | undefined;
     this.seq = known !== undefined && known.mac === signer.mac(signedText.session(session, known.seq)) ? known.seq : 0;
   }
@@ -109,20 +112,27 @@ export class Store {
     });
   }
 
-  /** Another process (`heimdall forget`) may have appended to the chain since the last transaction. */
+  /** Another process (a gate, `heimdall forget`) may have appended to the chain since the last transaction. */
   #transaction<T>(work: () => T): T {
-    const { head } = this.ledger;
     try {
       return transaction(this.db, () => {
-        const version = this.#readVersion();
-        if (version !== this.#dataVersion) this.ledger.reload();
-        this.#dataVersion = version;
+        this.refresh();
         return work();
       });
     } catch (error) {
-      this.ledger.head = head;
+      // The next transaction reads the end of the chain again.
+      this.#dataVersion = unknownVersion;
       throw error;
     }
+  }
+
+  /** Reads the end of the chain when another process has appended to it. @returns whether one has. */
+  refresh(): boolean {
+    const version = this.#readVersion();
+    if (version === this.#dataVersion) return false;
+    this.ledger.reload();
+    this.#dataVersion = version;
+    return true;
   }
 
   #readVersion(): number {
@@ -176,21 +186,28 @@ export class Store {
   }
 
   /**
-   * Records the requests that an earlier run of a gate was forwarding when it ended.
+   * Records the requests that sessions were forwarding when they ended.
    * SECURITY: an intent that this gate did not write is dropped, or it would become a signed record.
+   * @param living those of the sessions that have the journal open; called after the intents were read, since a session opens the
+   * journal before it writes one.
    * @returns the number of records.
    */
-  recover(now: number, verifier: Verifier): number {
-    const rows = this.db.prepare('SELECT request_id, session, draft, mac FROM heimdall_intents WHERE session <> ? ORDER BY request_id').all(this.#session) as { request_id: string; session: string; draft: string; mac: string }[];
+  recover(now: number, verifier: Verifier, living: (sessions: ReadonlySet<string>) => ReadonlySet<string>): number {
+    const found = this.db.prepare('SELECT request_id, session, draft, mac FROM heimdall_intents WHERE session <> ? ORDER BY request_id').all(this.#session) as { request_id: string; session: string; draft: string; mac: string }[];
+    const sessions = (this.db.prepare('SELECT session FROM heimdall_sessions WHERE session <> ?').all(this.#session) as { session: string }[]).map(({ session }) => session);
+    const known = new Set([...sessions, ...found.map(({ session }) => session)]);
+    if (known.size === 0) return 0;
+    const alive = living(known);
+    const rows = found.filter(({ session }) => !alive.has(session));
     this.#hasIntents ||= rows.length > 0;
     const ours = rows.filter(({ request_id: id, session, draft, mac }) => verifier.isAuthentic(signedText.intent(id, session, draft), mac));
     const records = ours.map(({ draft }) => ({ ...empty, ...(JSON.parse(draft) as RecordRow) }));
-    const { records: count } = this.write({ records, intents: [], cursors: [], seq: 0, now });
+    const { records: count } = records.length === 0 ? { records: 0 } : this.write({ records, intents: [], cursors: [], seq: 0, now });
     if (ours.length < rows.length) {
       for (const { request_id: id } of rows) this.#intended.run(id);
       this.note('tampered', `${rows.length - ours.length} requests in hand were not written by this gate`, now);
     }
-    this.db.prepare('DELETE FROM heimdall_sessions WHERE session <> ?').run(this.#session);
+    for (const session of sessions) if (!alive.has(session)) this.db.prepare('DELETE FROM heimdall_sessions WHERE session = ?').run(session);
     return count;
   }
 
@@ -205,7 +222,10 @@ export class Store {
    * so that a power cut cannot leave a head whose batches are lost.
    */
   checkpoint(now: number, headFile: string | null): Checkpoint | null {
+    this.refresh();
     const { batch } = this.ledger.head;
+    // Another process may have signed it.
+    this.#signed = Math.max(this.#signed, this.#lastSigned());
     if (batch <= this.#signed) return null;
     const checkpoint = this.#transaction(() => {
       const signed = this.#sign(now);
@@ -221,6 +241,10 @@ export class Store {
     return checkpoint;
   }
 
+  #lastSigned(): number {
+    return (this.db.prepare('SELECT max(batch) AS batch FROM heimdall_checkpoints').get() as { batch: number | null }).batch ?? 0;
+  }
+
   #sign(now: number): Checkpoint {
     const { batch, last, hash } = this.ledger.head;
     const facts = { batch, record: last, time: now, hash };
@@ -233,6 +257,7 @@ export class Store {
    * @returns the difference, or null.
    */
   attest(headFile: string, verifier: Verifier, now: number): string | null {
+    this.refresh();
     const head = readHead(headFile);
     const problem = schemaProblem(this.db) ?? this.#dropForeignCursors(verifier) ?? (head.kind === 'read' ? this.#difference(head.checkpoint, verifier) : head.kind === 'damaged' ? 'the head file beside it is damaged' : null);
     if (problem !== null) this.note('tampered', problem, now);

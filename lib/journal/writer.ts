@@ -1,7 +1,8 @@
 import { statSync } from 'node:fs';
 import { verifierOf, type Signer } from './hash-chain.ts';
 import { isPassing, reasonOf, usedBytes, type Opened } from './database.ts';
-import { type Batch, type CallName, decode, type FromWorker, RecordBuilder, type RecordRow, type ToWorker, wipe, type WorkerCalls, type WorkerOptions } from '../record/record.ts';
+import { upkeep } from './presence.ts';
+import { type Batch, type CallName, decode, type FromWorker, names, type RecordBuilder, type RecordMemory, type RecordRow, type ToWorker, wipe, type WorkerCalls, type WorkerOptions } from '../record/record.ts';
 import { forget } from './forget.ts';
 import type { AccessLineWriter } from '../access-log/access-log.ts';
 import { answerer } from './query.ts';
@@ -15,20 +16,48 @@ const maxRecords = 1000;
 const retryEvery = 1000;
 /** How often the size is measured, milliseconds. */
 const measureEvery = 1000;
+/** How often a look is taken at what other processes have written, and at whether upkeep is theirs, milliseconds. */
+const lookEvery = 1000;
+/** Time that a session may be without a sign of life until its requests in hand are recorded, milliseconds: its thread may be starting again. */
+const mourning = 20_000;
 
 /** The calls that change the journal. */
 const changing: ReadonlySet<CallName> = new Set(['forget', 'learn', 'retain', 'close']);
 
 type Send = (message: FromWorker) => void;
 
+/** What writers of one thread have in common. */
+export interface WriterTools {
+  readonly signer: Signer;
+  readonly builder: RecordBuilder;
+  readonly lines: AccessLineWriter;
+  readonly send: Send;
+  /** Called when the journal is closed. */
+  readonly end: () => void;
+}
+
 /** A batch whose rows are built. */
-interface PreparedBatch {
-  readonly batch: Batch;
+interface PreparedBatch extends Pick<Batch, 'seq' | 'now' | 'cursors'> {
+  /** The memory to erase; null for records that were kept in memory. */
+  readonly raw: RecordMemory | null;
   readonly records: readonly RecordRow[];
   readonly intents: readonly RecordRow[];
 }
 
-/** Writes batches to the database. A write that fails for a passing reason is tried again until it succeeds. */
+/** The records that a journal in memory has kept. */
+export interface Kept {
+  readonly records: readonly RecordRow[];
+  /** The last batch whose records they are. */
+  readonly seq: number;
+  /** Unix milliseconds. */
+  readonly now: number;
+}
+
+/**
+ * Writes batches to the database, beside other processes. A write that fails for a passing reason is tried again until it succeeds.
+ * Of the processes that share a journal, the one that has the claim of upkeep signs checkpoints, applies retention, and records
+ * what sessions that crashed had in hand; another one takes over when it ends.
+ */
 export class Writer {
   readonly #send: Send;
   readonly #end: () => void;
@@ -52,32 +81,105 @@ export class Writer {
   #bytes = 0;
   #measuredAt = Number.NEGATIVE_INFINITY;
   #changes: Promise<void> = Promise.resolve();
+  /** This session has the claim of upkeep. */
+  #isKeeper = false;
+  readonly #look: NodeJS.Timeout | null;
+  /** When sessions with requests in hand were first seen without a sign of life. */
+  readonly #missedSince = new Map<string, number>();
+  /** The latest time of the main thread's clock, Unix milliseconds, and when it was told. */
+  #told = 0;
+  #toldAt = performance.now();
 
-  constructor(options: WorkerOptions, opened: Opened, signer: Signer, lines: AccessLineWriter, send: Send, end: () => void) {
+  /** @param isPassing why records are kept in memory will pass: another process has the file for itself. */
+  constructor(options: WorkerOptions, opened: Opened, { signer, builder, lines, send, end }: WriterTools, isPassing = false) {
     this.#send = send;
     this.#end = end;
     this.#opened = opened;
     this.#lines = lines;
+    this.#told = options.now;
     this.#path = opened.memory === null ? options.path : null;
     this.#place = this.#path === null ? undefined : statSync(this.#path).ino;
     this.#signer = signer;
     this.#secrets = [options.secret, ...options.previousSecrets];
     this.#store = new Store(opened.db, options.session, this.#signer);
-    this.#builder = new RecordBuilder(options);
+    this.#builder = builder;
     const { keepRecords, keepBodies, maxSize, sinks } = options;
     this.#retention = { path: this.#path, keepRecords, keepBodies, maxSize, sinks, signer: this.#signer, lost: (reason, count) => send({ kind: 'lost', reason, count }) };
     this.#answer = answerer(() => opened.db);
-    this.#begin(options.now);
+    this.#begin(options.now, isPassing);
+    this.#look = this.#path === null ? null : setInterval(() => this.#lookAround(), lookEvery);
   }
 
-  #begin(now: number): void {
-    const verifier = verifierOf(this.#secrets);
-    const problem = this.#path === null ? null : this.#store.attest(headFileOf(this.#path), verifier, now);
-    if (problem !== null) this.#send({ kind: 'tampered', reason: problem });
-    const interrupted = this.#store.recover(now, verifier);
-    if (problem !== null) this.#checkpoint(now);
+  #begin(now: number, isPassing: boolean): void {
+    this.#takeOver(now, 0);
     this.#bytes = usedBytes(this.#opened.db, this.#path);
-    this.#send({ kind: 'opened', memory: this.#opened.memory, lastId: this.#store.lastId, bytes: this.#bytes, interrupted });
+    this.#send({ kind: 'opened', memory: this.#opened.memory, isPassing, exposed: this.#opened.exposed, lastId: this.#store.lastId, bytes: this.#bytes });
+  }
+
+  /** Claims upkeep. The first look at the journal compares it with its last signed state. @param patience as of {@link Writer.#recover}. */
+  #takeOver(now: number, patience: number): void {
+    if (this.#isKeeper || this.#path === null || !this.#opened.claim(upkeep)) return;
+    this.#isKeeper = true;
+    const problem = this.#store.attest(headFileOf(this.#path), verifierOf(this.#secrets), now);
+    if (problem !== null) this.#send({ kind: 'tampered', reason: problem });
+    this.#recover(now, patience);
+    if (problem !== null) this.#checkpoint(now);
+  }
+
+  /** Records what ended sessions had in hand. @param patience milliseconds that a session may be without a sign of life. */
+  #recover(now: number, patience: number): void {
+    const records = this.#store.recover(now, verifierOf(this.#secrets), (sessions) => this.#living(sessions, patience));
+    if (records > 0) this.#send({ kind: 'interrupted', records });
+  }
+
+  #living(sessions: ReadonlySet<string>, patience: number): ReadonlySet<string> {
+    const living = new Set(this.#opened.others());
+    const now = performance.now();
+    for (const session of this.#missedSince.keys()) if (living.has(session) || !sessions.has(session)) this.#missedSince.delete(session);
+    for (const session of sessions) {
+      if (living.has(session)) continue;
+      const since = this.#missedSince.get(session) ?? now;
+      this.#missedSince.set(session, since);
+      if (now - since < patience) living.add(session);
+    }
+    return living;
+  }
+
+  #lookAround(): void {
+    // A look waits for a batch that could not be written.
+    if (this.#retry !== null) return;
+    try {
+      const now = this.#now();
+      if (this.#isKeeper) this.#recover(now, mourning);
+      else this.#takeOver(now, mourning);
+      if (this.#store.refresh()) this.#send({ kind: 'grown', lastId: this.#store.lastId });
+    } catch (error) {
+      if (!isPassing(error)) throw error;
+    }
+  }
+
+  /** Unix milliseconds by the clock of the main thread. */
+  #now(): number {
+    return Math.floor(this.#told + performance.now() - this.#toldAt);
+  }
+
+  /** Writes what a journal in memory has kept. */
+  adopt({ records, seq, now }: Kept): void {
+    for (let at = 0; at < records.length; at += maxRecords) {
+      this.#prepared.push({ seq, now, cursors: [], raw: null, records: records.slice(at, at + maxRecords), intents: [] });
+      if (this.#retry === null) this.#commit();
+    }
+  }
+
+  /** Ends a journal in memory. */
+  handOver(): Kept {
+    this.#write();
+    if (this.#scheduled !== null) clearImmediate(this.#scheduled);
+    const { db } = this.#opened;
+    const records = db.prepare(`SELECT ${names.join(', ')} FROM heimdall_logs ORDER BY id`).all() as unknown as RecordRow[];
+    const kept = { records, seq: this.#store.seq, now: this.#now() };
+    db.close();
+    return kept;
   }
 
   /** Handles a message of the main thread. */
@@ -89,11 +191,14 @@ export class Writer {
       case 'lines':
         return this.#lines.writeUnplaced(message.unplaced);
       case 'batch':
+        this.#told = message.now;
+        this.#toldAt = performance.now();
         this.#queue.push(this.#retry === null ? message : this.#lines.writeEarly(message));
         this.#scheduled ??= setImmediate(() => this.#write());
         return;
       case 'call':
-        if (changing.has(message.name)) this.#change(message);
+        if (message.name === 'claim') this.#send({ kind: 'result', call: message.call, value: this.#opened.claim((message.request as WorkerCalls['claim']['request']).sink) });
+        else if (changing.has(message.name)) this.#change(message);
         else this.#answer(message, this.#send);
     }
   }
@@ -103,11 +208,12 @@ export class Writer {
     const work = async (): Promise<number | null> => {
       if (name === 'forget') return this.#forget(request as WorkerCalls['forget']['request']);
       if (name === 'learn') return this.#learn(request as WorkerCalls['learn']['request']);
-      if (name === 'retain') {
-        this.#checkPlace();
-        await applyRetention(this.#opened.db, this.#retention, (request as WorkerCalls['retain']['request']).now);
-      } else this.#write();
-      this.#checkpoint((request as WorkerCalls['retain']['request']).now);
+      const { now } = request as WorkerCalls['retain']['request'];
+      if (name === 'retain') this.#checkPlace();
+      else this.#write();
+      this.#takeOver(now, mourning);
+      if (name === 'retain' && (this.#isKeeper || this.#path === null)) await applyRetention(this.#opened.db, this.#retention, now);
+      this.#checkpoint(now);
       return null;
     };
     this.#changes = this.#changes.then(work).then(
@@ -134,7 +240,7 @@ export class Writer {
   }
 
   #checkpoint(now: number): void {
-    if (this.#path === null) return;
+    if (this.#path === null || !this.#isKeeper) return;
     const checkpoint = this.#store.checkpoint(now, headFileOf(this.#path));
     if (checkpoint !== null) this.#send({ kind: 'checkpoint', checkpoint });
   }
@@ -142,6 +248,7 @@ export class Writer {
   #close(): void {
     if (this.#retry !== null) clearTimeout(this.#retry);
     if (this.#scheduled !== null) clearImmediate(this.#scheduled);
+    if (this.#look !== null) clearInterval(this.#look);
     this.#opened.close();
     this.#end();
   }
@@ -173,15 +280,15 @@ export class Writer {
       }
     }
     if (invalid > 0) this.#send({ kind: 'lost', reason: 'invalid', count: invalid });
-    return { batch, records, intents };
+    return { seq: batch.seq, now: batch.now, cursors: batch.cursors, raw: batch, records, intents };
   }
 
   /** Writes the prepared batches in one transaction. @returns false when it has to be tried again. */
   #commit(): boolean {
     const prepared = this.#prepared;
-    const last = (prepared.at(-1) as PreparedBatch).batch;
+    const last = prepared.at(-1) as PreparedBatch;
     const writing: Writing = {
-      records: prepared.flatMap(({ records }) => records), intents: prepared.flatMap(({ intents }) => intents), cursors: prepared.flatMap(({ batch }) => batch.cursors),
+      records: prepared.flatMap(({ records }) => records), intents: prepared.flatMap(({ intents }) => intents), cursors: prepared.flatMap(({ cursors }) => cursors),
       seq: last.seq, now: last.now,
     };
     const began = performance.now();
@@ -196,14 +303,20 @@ export class Writer {
     }
   }
 
-  #committed(prepared: readonly PreparedBatch[], records: number, seconds: number, last: Batch): void {
+  #committed(prepared: readonly PreparedBatch[], records: number, seconds: number, last: PreparedBatch): void {
     this.#prepared = [];
-    // SECURITY: raw headers and bodies are erased as soon as they are not needed any more.
-    for (const { batch } of prepared) wipe(batch);
+    let merged = 0;
+    for (const { raw, records: rows } of prepared) {
+      // SECURITY: raw headers and bodies are erased as soon as they are not needed any more.
+      if (raw !== null) wipe(raw);
+      else merged += rows.length;
+    }
+    if (merged > 0) this.#send({ kind: 'merged', records: merged });
     this.#measure();
     if (this.#isFull) this.#send({ kind: 'recovered' });
     this.#isFull = false;
-    this.#send({ kind: 'written', seq: last.seq, lastId: this.#store.lastId, records, seconds, bytes: this.#bytes });
+    const { lastId } = this.#store;
+    this.#send(this.#path === null ? { kind: 'kept', seq: last.seq, lastId, records, bytes: this.#bytes } : { kind: 'written', seq: last.seq, lastId, records, seconds, bytes: this.#bytes });
   }
 
   #measure(): void {

@@ -114,6 +114,8 @@ export interface WorkerCalls {
   forget: { request: Forgetting & { readonly now: number }; result: number };
   learn: { request: { readonly facts: readonly LearntFact[]; readonly now: number }; result: number };
   retain: { request: { readonly now: number }; result: null };
+  /** Claims the delivery to a sink for this gate. */
+  claim: { request: { readonly sink: string }; result: boolean };
   close: { request: { readonly now: number }; result: null };
 }
 
@@ -128,16 +130,22 @@ export type ToWorker =
   | { readonly kind: 'call'; readonly call: number; readonly name: CallName; readonly request: unknown };
 
 export type FromWorker =
-  | { readonly kind: 'opened'; readonly memory: string | null; readonly lastId: number; readonly bytes: number; readonly interrupted: number }
-  | { readonly kind: 'failed'; readonly reason: string }
+  /** The journal is open. `memory`: why records are kept in memory; `isPassing`: another process has the file for itself. `exposed`: why the file's permissions could not be narrowed. */
+  | { readonly kind: 'opened'; readonly memory: string | null; readonly isPassing: boolean; readonly exposed: string | null; readonly lastId: number; readonly bytes: number }
+  /** Requests that sessions were forwarding when they ended are recorded. */
+  | { readonly kind: 'interrupted'; readonly records: number }
+  /** Another process has written up to `lastId`. */
+  | { readonly kind: 'grown'; readonly lastId: number }
   /** The access lines of batch `seq` are written, or of unplaced records where `seq` is null; `bytes` are the lines for the console. */
   | { readonly kind: 'lines'; readonly seq: number | null; readonly bytes: Uint8Array<ArrayBuffer> | null }
   /** The file of the access log could not be written. */
   | { readonly kind: 'lineFailure'; readonly sink: string; readonly error: object; readonly effect: string }
   /** Everything up to `seq` is committed. */
   | { readonly kind: 'written'; readonly seq: number; readonly lastId: number; readonly records: number; readonly seconds: number; readonly bytes: number }
-  /** Batch `seq` will not be committed: the file cannot be opened. */
-  | { readonly kind: 'refusing'; readonly seq: number }
+  /** Everything up to `seq` is kept in memory, until the file can be opened. */
+  | { readonly kind: 'kept'; readonly seq: number; readonly lastId: number; readonly records: number; readonly bytes: number }
+  /** So many kept records are not kept any more: they are in the file, or known there. */
+  | { readonly kind: 'merged'; readonly records: number }
   | { readonly kind: 'lost'; readonly reason: DropReason; readonly count: number }
   | { readonly kind: 'full'; readonly reason: string }
   | { readonly kind: 'recovered' }

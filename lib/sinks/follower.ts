@@ -19,6 +19,8 @@ const maxHold = 30_000;
 const judgeEvery = 10_000;
 /** Least interval between two events about refused records, milliseconds. */
 const refusalEventEvery = 60_000;
+/** How often a sink that another gate delivers to is claimed, milliseconds. */
+const claimEvery = 1000;
 /** Records read at a time, at most, where the sink wants few of them. */
 const maxRead = 200;
 /** How long a close waits for the deliveries under way and for the last records, milliseconds. */
@@ -58,7 +60,7 @@ export class Follower {
     this.#sink = sink;
     this.#atOnce = sink.batch;
     this.#readSize = sink.batch;
-    this.#ends = [journal.onWritten(() => this.wake()), journal.onCheckpoint((checkpoint) => this.#signed(checkpoint))];
+    this.#ends = [journal.onWritten(() => this.wake()), journal.onOpened(() => this.#reopened()), journal.onCheckpoint((checkpoint) => this.#signed(checkpoint))];
   }
 
   get name(): string {
@@ -101,6 +103,7 @@ export class Follower {
 
   async #follow(): Promise<void> {
     if (this.#cursor === null) {
+      if (!(await this.#claimed())) return;
       this.#cursor = await this.#journal.cursor(this.name);
       // From now on retention waits for this cursor.
       this.#journal.advance(this.name, this.#cursor);
@@ -112,6 +115,26 @@ export class Follower {
       if (records.length === 0) return this.#atTheEnd(lastId);
       if (!(await this.#pass(records))) return;
     }
+  }
+
+  /** Of the gates that share a journal one delivers. The others look whether it has ended. */
+  async #claimed(): Promise<boolean> {
+    if (await this.#journal.claim(this.name)) {
+      if (this.#state.kind === 'standby') this.#state = { kind: 'working' };
+      return true;
+    }
+    this.#state = { kind: 'standby' };
+    if (!this.#closing) this.#pause(claimEvery);
+    return false;
+  }
+
+  /** The claim was lost with the journal's thread, and positions may be those of another file. */
+  #reopened(): void {
+    if (this.#cursor === null || this.#closing) return;
+    void Promise.resolve(this.#busy).then(() => {
+      this.#cursor = null;
+      this.wake();
+    });
   }
 
   /** Delivers the first wanted records, as many as one call takes. @returns whether to continue. */

@@ -71,6 +71,8 @@ export function fakeJournal(): FakeJournal {
       return journal.records.filter(({ id }) => id > after).slice(0, limit);
     },
     cursor: async (sink) => journal.cursors.get(sink) ?? 0,
+    claim: async () => true,
+    onOpened: () => () => undefined,
     advance: (sink, id) => void journal.cursors.set(sink, id),
     abandon: (sink) => void journal.cursors.delete(sink),
     onWritten: (listener) => {
