@@ -65,7 +65,7 @@ export function wire(core: Core, hub: Hub, { sinks = [], ...host }: Passed, prox
     sinks: recorded.sinks,
     journal: () => recorded.journal.stats(),
     targets: () => targetStatuses(upstream.targets, clock.now()),
-    logs: { columns: recordColumns, recordOf, query: (sql, values) => recorded.journal.query(sql, values) },
+    logs: { columns: recordColumns, recordOf, query: (sql, values) => recorded.journal.query(sql, values), request: (id) => recorded.journal.request(id), grep: (search) => recorded.journal.grep(search) },
   });
   const ready = async (): Promise<boolean> => {
     resources.start();

@@ -509,6 +509,8 @@ export interface AuditConfig {
   readonly durability: 'batched' | 'strict';
   /** Headers and bodies of model routes that a record keeps. Credentials are never kept. */
   readonly capture: CaptureConfig;
+  /** Content fingerprint of a model request. md5 is of the whole body. turn is a keyed hash of the text of the newest turn, equal when people repeat themselves. off is none. One of md5, turn, off; default md5. */
+  readonly fingerprint: 'md5' | 'turn' | 'off';
   /** What happens while the journal cannot be written. drop serves requests and counts lost records. refuse answers model routes with 503, and does not start without the database. Drop or refuse; default drop. */
   readonly onFull: 'drop' | 'refuse';
   /** Sink: the log receiver of NewAPI, in NebulaGate and other builds that have it. */
@@ -533,8 +535,10 @@ export interface RetentionConfig {
 export interface CaptureConfig {
   /** Headers kept: safe is a fixed list, all is every header without a credential, off is none. One of safe, all, off; default safe. */
   readonly headers: 'safe' | 'all' | 'off';
-  /** Bytes of a model request body to keep, masked. 0 keeps none. A size of at least 0B; default 10KB. */
+  /** Bytes of a model request body to keep, masked: the newest turn first, then everything short. 0 keeps none. A size of at least 0B; default 10KB. */
   readonly body: number;
+  /** Bytes to keep, masked, of each long text of a request body (system prompt, tools, an earlier turn). Equal texts are kept once. 0 keeps digests alone. A size of at least 0B; default 32KB. */
+  readonly text: number;
   /** Bytes of a model response body to keep, masked. 0 keeps none. A size of at least 0B; default 0. */
   readonly response: number;
 }
@@ -1162,6 +1166,8 @@ export interface AuditInput {
   readonly durability?: 'batched' | 'strict' | undefined;
   /** Headers and bodies of model routes that a record keeps. Credentials are never kept. */
   readonly capture?: CaptureInput | undefined;
+  /** Content fingerprint of a model request. md5 is of the whole body. turn is a keyed hash of the text of the newest turn, equal when people repeat themselves. off is none. One of md5, turn, off; default md5. */
+  readonly fingerprint?: 'md5' | 'turn' | 'off' | undefined;
   /** What happens while the journal cannot be written. drop serves requests and counts lost records. refuse answers model routes with 503, and does not start without the database. Drop or refuse; default drop. */
   readonly onFull?: 'drop' | 'refuse' | undefined;
   /** Sink: the log receiver of NewAPI, in NebulaGate and other builds that have it. */
@@ -1186,8 +1192,10 @@ export interface RetentionInput {
 export interface CaptureInput {
   /** Headers kept: safe is a fixed list, all is every header without a credential, off is none. One of safe, all, off; default safe. */
   readonly headers?: 'safe' | 'all' | 'off' | undefined;
-  /** Bytes of a model request body to keep, masked. 0 keeps none. A size of at least 0B; default 10KB. */
+  /** Bytes of a model request body to keep, masked: the newest turn first, then everything short. 0 keeps none. A size of at least 0B; default 10KB. */
   readonly body?: number | string | undefined;
+  /** Bytes to keep, masked, of each long text of a request body (system prompt, tools, an earlier turn). Equal texts are kept once. 0 keeps digests alone. A size of at least 0B; default 32KB. */
+  readonly text?: number | string | undefined;
   /** Bytes of a model response body to keep, masked. 0 keeps none. A size of at least 0B; default 0. */
   readonly response?: number | string | undefined;
 }

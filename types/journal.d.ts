@@ -49,6 +49,32 @@ export interface Forgetting {
   readonly value: string;
 }
 
+/** A search for a text in what is kept of bodies. */
+export interface JournalSearch {
+  /** Filters by name, as `heimdall logs` knows them. */
+  readonly wanted: Readonly<Record<string, string>>;
+  readonly grep: string;
+  /** Records to be found at most. */
+  readonly limit: number;
+  /** Position after which the search begins, in its direction; null for the beginning. */
+  readonly cursor: number | null;
+  readonly order: 'newest' | 'oldest';
+  /** Unix milliseconds. */
+  readonly now: number;
+  /** Milliseconds after which the search stops. */
+  readonly time: number;
+}
+
+/** What a search has found. */
+export interface SearchFound {
+  /** Without their content. */
+  readonly records: readonly AuditRecord[];
+  /** Position after which a search goes on; null when everything was searched. */
+  readonly next: number | null;
+  /** The time was over. */
+  readonly stopped: boolean;
+}
+
 /** A fact about a request that was learnt after its record was written. */
 export interface LearntFact {
   readonly requestId: string;
@@ -69,6 +95,10 @@ export interface Journal {
   read(after: number, limit: number): Promise<readonly AuditRecord[]>;
   /** Runs one SELECT, read-only. SECURITY: `sql` never contains text from a caller; use `values`. */
   query(sql: string, values?: readonly SqlValue[]): Promise<readonly SqlRow[]>;
+  /** One record with its content; its request is put together again as far as it is kept. Null for an unknown id. */
+  request(id: string): Promise<AuditRecord | null>;
+  /** Searches bodies for a text. */
+  grep(search: JournalSearch): Promise<SearchFound>;
   /** Position of the last record that a sink received. 0 for a new sink. */
   cursor(sink: string): Promise<number>;
   /** Claims the deliveries to a sink: of the gates that share a journal, one delivers. @returns whether this gate has the claim. */

@@ -27,9 +27,12 @@ export interface AuditRecord {
   readonly user_agent: string | null;
   /** JSON object of the headers that `audit.capture.headers` allows. Null on routes that require no credential. */
   readonly request_headers: string | null;
-  /** The first `audit.capture.body` bytes of a model request body, masked, or a description in brackets. */
+  /**
+   * What is kept of a model request body within `audit.capture.body`, masked: the newest turn first, then everything short; long
+   * texts and earlier turns are named in brackets. Of other bodies the beginning, or a description in brackets.
+   */
   readonly request_body: string | null;
-  /** MD5 in hex of the whole body of a model request. */
+  /** By `audit.fingerprint`: MD5 of the whole body of a model request, or a keyed hash of the text of its newest turn; 32 hex digits. */
   readonly content_fingerprint: string | null;
   /** Hex SHA-256 of `User-Agent|Accept|Accept-Language|Accept-Encoding`. */
   readonly device_fingerprint: string;
@@ -88,6 +91,10 @@ export interface AuditRecord {
   /** Bytes of the response body. */
   readonly bytes_out: number;
   readonly ja4: string | null;
+  /** Keyed hashes of what the client itself sent to identify its installation, its session and its user's home; null without. */
+  readonly device_id: string | null;
+  readonly session_id: string | null;
+  readonly home_id: string | null;
   /** ISO 3166 country code from a trusted peer (`cf-ipcountry`). */
   readonly country: string | null;
   /** `gate`, or the source of an ingested record. */

@@ -1,4 +1,4 @@
-import type { JournalStats, SqlRow, SqlValue } from '../../types/journal.d.ts';
+import type { Journal, JournalStats, SqlRow, SqlValue } from '../../types/journal.d.ts';
 import type { QueueControl } from '../../types/queue.d.ts';
 import type { AuditRecord } from '../../types/record.d.ts';
 import type { Registry } from '../../types/registry.d.ts';
@@ -36,7 +36,7 @@ export interface AdminServices {
 }
 
 /** Read access to the journal. */
-export interface LogReader {
+export interface LogReader extends Pick<Journal, 'request' | 'grep'> {
   /** The columns of a record, for a SELECT. */
   readonly columns: string;
   /** Converts a row of those columns to a record. */

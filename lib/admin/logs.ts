@@ -1,32 +1,46 @@
 import type { AuditRecord } from '../../types/record.d.ts';
-import type { SqlRow } from '../../types/journal.d.ts';
+import type { JournalSearch, SqlRow } from '../../types/journal.d.ts';
 import { HeimdallError } from '../errors.ts';
-import { countOf, filters, frequencyOf, groups, groupsOf, measures, pageOf, requestOf, SearchError, type Query, type Wanted } from '../journal/journal.ts';
+import { countOf, filters, frequencyOf, groups, groupsOf, measures, pageOf, readWanted, SearchError, type Query, type Wanted } from '../journal/journal.ts';
 import { invalid } from '../registry/registry.ts';
-import { changed, type Call, type AdminServices, type Method } from './call.ts';
+import { changed, type Call, type AdminServices, type Method, type Reply } from './call.ts';
 
 const mostRecords = 1000;
 const defaultRecords = 100;
+const longestGrep = 1000;
 
-/** `GET logs`: records without headers and bodies; filters by name, `limit`, `cursor`, `order`, `count`. */
+/** How long a search for a text may take, milliseconds. */
+const searchTime = 2000;
+
+/** `GET logs`: records without headers and bodies; filters by name, `grep`, `limit`, `cursor`, `order`, `count`. */
 export const listLogs: Method = async (call, services) => {
-  const { wanted, rest } = asked(call, ['limit', 'cursor', 'order', 'count']);
+  const { wanted, rest } = asked(call, ['grep', 'limit', 'cursor', 'order', 'count']);
   const limit = integer(rest, 'limit', defaultRecords, 1, mostRecords);
   const cursor = rest.get('cursor') === undefined ? null : integer(rest, 'cursor', 0, 0, Number.MAX_SAFE_INTEGER);
   const order = word(rest, 'order', ['newest', 'oldest'] as const, 'newest');
   const now = services.core.clock.now();
+  const grep = rest.get('grep');
+  if (grep !== undefined) return searchLogs(services, { wanted, grep, limit, cursor, order, now, time: searchTime }, rest);
   const logs = (await run(services, () => pageOf({ wanted, limit, cursor, order, now }, services.logs.columns))).map(services.logs.recordOf);
   const count = rest.get('count') === 'true' ? { count: Number((await run(services, () => countOf(wanted, now)))[0]?.['records'] ?? 0) } : {};
   return { status: 200, body: { logs: logs.map(withoutBodies), next: logs.length === limit ? (logs.at(-1)?.id ?? null) : null, ...count } };
 };
 
+/** With `grep`: records whose bodies hold a text. `stopped`: the time was over, and `next` is where to go on. */
+async function searchLogs(services: AdminServices, search: JournalSearch, rest: ReadonlyMap<string, string>): Promise<Reply> {
+  if (search.grep === '' || search.grep.length > longestGrep) throw invalid('grep', `a text of 1 to ${longestGrep} characters`, `${search.grep.length} characters`, 'connection refused');
+  if (rest.has('count')) throw invalid('count', 'no count of what a text is searched for in', 'it beside grep');
+  checked(() => readWanted(search.wanted, search.now));
+  const { records, next, stopped } = await services.logs.grep(search);
+  return { status: 200, body: { logs: records.map(withoutBodies), next, stopped } };
+}
+
 /** `GET logs/:request_id`: one record with its headers and bodies; the access is logged. */
 export const showLog: Method = async (call, services) => {
-  const { sql, values } = requestOf(call.name, services.logs.columns);
-  const [row] = await services.logs.query(sql, values);
-  if (row === undefined) throw new HeimdallError('not_found', { message: 'There is no record of that request id.' });
+  const record = await services.logs.request(call.name);
+  if (record === null) throw new HeimdallError('not_found', { message: 'There is no record of that request id.' });
   if (call.context.req.method !== 'HEAD') changed(call, 'log.read', call.name, null, null);
-  return { status: 200, body: services.logs.recordOf(row) };
+  return { status: 200, body: record };
 };
 
 /** `GET logs/aggregate?by=…`: groups of records with their sums. */
@@ -66,9 +80,13 @@ function asked({ context }: Call, own: readonly string[]): { wanted: Wanted; res
 }
 
 async function run({ logs }: AdminServices, make: () => Query): Promise<readonly SqlRow[]> {
+  const { sql, values } = checked(make);
+  return logs.query(sql, values);
+}
+
+function checked<T>(make: () => T): T {
   try {
-    const { sql, values } = make();
-    return await logs.query(sql, values);
+    return make();
   } catch (error) {
     if (error instanceof SearchError) throw new HeimdallError('invalid_value', { message: error.message, field: error.field });
     throw error;

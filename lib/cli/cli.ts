@@ -8,7 +8,7 @@ import { check } from './check.ts';
 import { common, UsageError, type Command, type Invocation, type Output } from './command.ts';
 import { journalCommands } from './journal.ts';
 import { keyCommands } from './keys.ts';
-import { logs } from './logs.ts';
+import { logs, showLog } from './logs.ts';
 import { start } from './start.ts';
 import { usageOf, usageOfAll } from './usage.ts';
 
@@ -35,7 +35,7 @@ const version: Command = {
   },
 };
 
-const commands: readonly Command[] = [start, check, ...keyCommands, ...banCommands, logs, ...journalCommands, help, version];
+const commands: readonly Command[] = [start, check, ...keyCommands, ...banCommands, logs, showLog, ...journalCommands, help, version];
 
 /**
  * Runs the command that the arguments name.

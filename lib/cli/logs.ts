@@ -1,10 +1,11 @@
 import { closeSync, existsSync, openSync, writeSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
-import type { SqlRow, SqlValue } from '../../types/journal.d.ts';
+import type { JournalSearch, SqlRow, SqlValue } from '../../types/journal.d.ts';
+import type { AuditRecord } from '../../types/record.d.ts';
 import { show } from '../config/config.ts';
 import { expectation } from '../errors.ts';
 import { csvLine, jsonLine, textOfCell, type Cell } from './record-format.ts';
-import { balanceOf, countOf, filters, groups, groupsOf, measures, pageOf, SearchError, versionOf, type Query, type Wanted } from '../journal/journal.ts';
+import { balanceOf, countOf, filters, grep, groups, groupsOf, matcher, measures, pageOf, readRequest, SearchError, versionOf, wholeRecord, type Query, type Wanted } from '../journal/journal.ts';
 import { recordColumns, recordOf } from '../record/record.ts';
 import { printable } from '../redaction/redaction.ts';
 import { textOf, UsageError, type Command, type Invocation, type Option, type Output } from './command.ts';
@@ -14,9 +15,13 @@ import { numberOf } from './values.ts';
 const formats = ['table', 'json', 'jsonl', 'csv'] as const;
 type Format = (typeof formats)[number];
 
+/** Records that are exported at a time: each may be megabytes. */
+const exportedAtOnce = 100;
 /** Rows per query, and the interval of `--follow` in milliseconds. */
 const pageSize = 1000;
 const followInterval = 300;
+/** How long a search for a text may take, milliseconds. */
+const searchTime = 10_000;
 
 const shown = ['timestamp', 'response_status', 'response_time', 'real_ip', 'key_id', 'token_key', 'model', 'target', 'outcome', 'prompt_tokens', 'completion_tokens', 'request_method', 'request_path'];
 
@@ -31,6 +36,8 @@ export const logs: Command = {
   summary: 'list, follow, aggregate or export records',
   options: {
     ...filterOptions,
+    grep: { type: 'string', value: 'TEXT', summary: 'records whose bodies hold a text; stops after 10 s and says where to go on' },
+    cursor: { type: 'string', value: 'ID', summary: 'go on behind the record at this position' },
     follow: { type: 'boolean', short: 'f', summary: 'keep printing new records' },
     format: { type: 'string', value: 'table|json|jsonl|csv', summary: 'output format (default: table)' },
     limit: { type: 'string', value: '50', summary: 'highest number of records (default: 50)' },
@@ -38,7 +45,7 @@ export const logs: Command = {
     by: { type: 'string', value: 'FIELD', summary: `aggregate records by ${Object.keys(groups).join(', ')}` },
     sort: { type: 'string', value: 'NUMBER', summary: `with --by: sort by ${measures.join(', ')} (default: requests)` },
     least: { type: 'string', value: '2', summary: 'with --by: lowest value of the number in --sort' },
-    export: { type: 'string', value: 'FILE', summary: 'write all matching records to a file: csv by its ending, else jsonl' },
+    export: { type: 'string', value: 'FILE', summary: 'write all matching records with their bodies to a file: csv by its ending, else jsonl' },
     reconcile: { type: 'boolean', summary: 'check that requests and reserved tokens balance' },
     path: { type: 'string', value: 'FILE', summary: 'journal file (default: audit.path)' },
   },
@@ -56,6 +63,26 @@ export const logs: Command = {
       throw error;
     } finally {
       if (!invocation.values['follow']) db.close();
+    }
+  },
+};
+
+/** The command `logs show`: one record with its content. */
+export const showLog: Command = {
+  name: 'logs show',
+  args: ['ID'],
+  summary: 'print one record with its request put together again, as JSON',
+  options: { path: logs.options['path'] as Option },
+  async run(invocation) {
+    const db = new DatabaseSync(await journalOf(invocation), { readOnly: true });
+    try {
+      const [id = ''] = invocation.names;
+      const record = readRequest(db, id);
+      if (record === null) throw new Error(`ID: ${expectation('the id of a recorded request (X-Request-Id)', show(id), '01999f3e-…')}`);
+      invocation.output.out(`${JSON.stringify(record, null, 2)}\n`);
+      return 0;
+    } finally {
+      db.close();
     }
   },
 };
@@ -83,12 +110,25 @@ async function list(db: DatabaseSync, invocation: Invocation, wanted: Wanted): P
   const limit = numberOf(invocation, 'limit', '50') ?? 50;
   const follow = invocation.values['follow'] === true;
   const order = invocation.values['oldest'] === true ? 'oldest' : 'newest';
-  const rows = run(db, pageOf({ wanted, limit, cursor: null, order, learnt: versionOf(db) > 1, now: Date.now() }, recordColumns));
+  const cursor = numberOf(invocation, 'cursor', '1200') ?? null;
+  const text = textOf(invocation, 'grep');
+  if (text !== undefined) return search(db, invocation, { wanted, grep: text, limit, cursor, order, now: Date.now(), time: searchTime }, format);
+  const rows = run(db, pageOf({ wanted, limit, cursor, order, schema: versionOf(db), now: Date.now() }, recordColumns));
   const printed = follow && order === 'newest' ? [...rows].reverse() : rows;
   print(printed, format, true, invocation.output);
   if (!follow) return 0;
   follower(db, wanted, format, invocation.output, Number(printed.at(-1)?.['id'] ?? newest(db)));
   return null;
+}
+
+/** Prints the records whose bodies hold a text. */
+function search(db: DatabaseSync, { values, output }: Invocation, asked: JournalSearch, format: Format): number {
+  if (asked.grep === '') throw new UsageError(`--grep: ${expectation('a text', 'an empty one', 'connection refused')}`);
+  if (values['follow'] === true) throw new UsageError(`--grep: ${expectation('no --follow beside it', 'both')}`);
+  const { records, next, stopped } = grep(db, asked);
+  printRecords(records, format, true, output);
+  if (next !== null) output.err(`${stopped ? `Stopped after ${searchTime / 1000} s` : `Stopped at ${records.length} records`}. Go on with --cursor ${next}\n`);
+  return 0;
 }
 
 /** Position of the last record, where `--follow` starts when none was listed. */
@@ -97,7 +137,7 @@ const newest = (db: DatabaseSync): number => Number(run(db, { sql: 'SELECT coale
 function follower(db: DatabaseSync, wanted: Wanted, format: Format, output: Output, from: number): void {
   let last = from;
   const timer = setInterval(() => {
-    const rows = run(db, pageOf({ wanted, limit: pageSize, cursor: last, order: 'oldest', learnt: versionOf(db) > 1, now: Date.now() }, recordColumns));
+    const rows = run(db, pageOf({ wanted, limit: pageSize, cursor: last, order: 'oldest', schema: versionOf(db), now: Date.now() }, recordColumns));
     if (rows.length === 0) return;
     last = Number(rows.at(-1)?.['id']);
     print(rows, format === 'json' ? 'jsonl' : format, false, output);
@@ -109,8 +149,10 @@ function follower(db: DatabaseSync, wanted: Wanted, format: Format, output: Outp
   });
 }
 
-function print(rows: readonly SqlRow[], format: Format, head: boolean, output: Output): void {
-  const records = rows.map((row) => recordOf(row) as unknown as Readonly<Record<string, Cell>>);
+const print = (rows: readonly SqlRow[], format: Format, head: boolean, output: Output): void => printRecords(rows.map(recordOf), format, head, output);
+
+function printRecords(all: readonly AuditRecord[], format: Format, head: boolean, output: Output): void {
+  const records = all as unknown as readonly Readonly<Record<string, Cell>>[];
   if (format === 'json') return output.out(`${JSON.stringify(records, null, 2)}\n`);
   if (format === 'jsonl') return output.out(records.map(jsonLine).join(''));
   const names = shown;
@@ -126,6 +168,7 @@ function cellOf(record: Readonly<Record<string, Cell>>, name: string): Cell {
 
 function printGroups(db: DatabaseSync, invocation: Invocation, wanted: Wanted): number {
   const { output } = invocation;
+  if (textOf(invocation, 'grep') !== undefined) throw new UsageError(`--grep: ${expectation('no --by beside it', 'both')}`);
   const by = oneOf(invocation, 'by', Object.keys(groups) as (keyof typeof groups)[], 'key');
   const sort = oneOf(invocation, 'sort', measures, 'requests');
   const rows = run(db, groupsOf({ wanted, by, sort, least: numberOf(invocation, 'least', '2') ?? 0, limit: numberOf(invocation, 'limit', '50') ?? 50, offset: 0, now: Date.now() }));
@@ -145,7 +188,7 @@ function groupCell(name: string, value: Cell): Cell {
   return name === 'cost' || name === 'per_minute' ? Math.round(Number(value) * 1e6) / 1e6 : value;
 }
 
-/** Exports all matching records, oldest first. Prints the progress on standard error when it is a terminal. */
+/** Exports all matching records with their content, oldest first. Prints the progress on standard error when it is a terminal. */
 function exportTo(db: DatabaseSync, invocation: Invocation, wanted: Wanted, path: string): number {
   const format = formatOf(invocation, path.endsWith('.csv') ? 'csv' : 'jsonl');
   if (format !== 'csv' && format !== 'jsonl') throw new UsageError(`--format: ${expectation('csv or jsonl for an export', show(format))}`);
@@ -153,17 +196,22 @@ function exportTo(db: DatabaseSync, invocation: Invocation, wanted: Wanted, path
   const total = Number(run(db, countOf(wanted, now))[0]?.['records'] ?? 0);
   const file = openSync(path, 'w', 0o600);
   const names = recordColumns.split(', ');
+  const recordFrom = wholeRecord(db);
+  const text = textOf(invocation, 'grep');
+  const matches = text === undefined ? () => true : matcher(db, text);
+  let read = 0;
   let done = 0;
   try {
     if (format === 'csv') writeSync(file, csvLine(names));
     for (let cursor: number | null = null; ; ) {
-      const rows = run(db, pageOf({ wanted, limit: pageSize, cursor, order: 'oldest', learnt: versionOf(db) > 1, now }, recordColumns));
+      const rows = run(db, pageOf({ wanted, limit: exportedAtOnce, cursor, order: 'oldest', schema: versionOf(db), whole: true, now }, `${recordColumns}${versionOf(db) > 1 ? ', request_texts' : ''}`));
       if (rows.length === 0) break;
-      const records = rows.map((row) => recordOf(row) as unknown as Readonly<Record<string, Cell>>);
+      const records = rows.filter(matches).map((row) => recordFrom(row) as unknown as Readonly<Record<string, Cell>>);
       writeSync(file, records.map((record) => (format === 'csv' ? csvLine(names.map((name) => record[name])) : jsonLine(record))).join(''));
       cursor = Number(rows.at(-1)?.['id']);
-      done += rows.length;
-      progress(invocation.output, done, total);
+      read += rows.length;
+      done += records.length;
+      progress(invocation.output, read, total);
     }
   } finally {
     closeSync(file);

@@ -12,7 +12,8 @@ const capture = section('CaptureConfig', 'Headers and bodies of model routes tha
     'safe',
     'Headers kept: safe is a fixed list, all is every header without a credential, off is none',
   ),
-  body: key(size('10KB', 0), '10KB', 'Bytes of a model request body to keep, masked. 0 keeps none'),
+  body: key(size('10KB', 0), '10KB', 'Bytes of a model request body to keep, masked: the newest turn first, then everything short. 0 keeps none'),
+  text: key(size('32KB', 0), '32KB', 'Bytes to keep, masked, of each long text of a request body (system prompt, tools, an earlier turn). Equal texts are kept once. 0 keeps digests alone'),
   response: key(size('10KB', 0), 0, 'Bytes of a model response body to keep, masked. 0 keeps none'),
 });
 
@@ -30,6 +31,11 @@ export const audit = {
     'batched commits records about every 50 ms. strict commits the intent of a model request before it is forwarded, and does not start without the database',
   ),
   capture,
+  fingerprint: key(
+    choice(['md5', 'turn', 'off'], undefined, (word) => (word === 'false' ? 'off' : word)),
+    'md5',
+    'Content fingerprint of a model request. md5 is of the whole body. turn is a keyed hash of the text of the newest turn, equal when people repeat themselves. off is none',
+  ),
   onFull: key(
     choice(['drop', 'refuse']),
     'drop',

@@ -4,6 +4,7 @@ import { keyedHash, tokenIdentifier } from '../identity/identity.ts';
 import { signedText, type Signer } from './hash-chain.ts';
 import { transaction } from './database.ts';
 import { Ledger } from './ledger.ts';
+import { releaseTexts } from './texts.ts';
 import { erasedValue, parts } from '../record/record.ts';
 
 /** Records erased in one transaction. */
@@ -24,6 +25,8 @@ export interface ForgetOptions {
   readonly secrets: Secrets;
   /** Given by the gate that writes the journal at the same time. */
   readonly ledger?: Ledger;
+  /** Called with the digests of long texts that were removed. */
+  readonly removed?: (digests: readonly string[]) => void;
   /** Unix milliseconds. */
   readonly now: number;
 }
@@ -33,7 +36,7 @@ export interface ForgetOptions {
  * reveal nothing. The erasure is signed and part of the history, so that `verify` can tell it from tampering.
  * @returns the number of records.
  */
-export function forget(db: DatabaseSync, what: Forgetting, { signer, secrets, ledger = new Ledger(db, signer), now }: ForgetOptions): number {
+export function forget(db: DatabaseSync, what: Forgetting, { signer, secrets, ledger = new Ledger(db, signer), removed = () => undefined, now }: ForgetOptions): number {
   const { where, values } = matching(what, secrets);
   const subject = keyedHash(`heimdall forget ${secrets[0] ?? ''}`)(`${what.kind} ${what.value}`);
   const find = db.prepare(`SELECT id FROM heimdall_logs WHERE id > ? AND erasure IS NULL AND (${where}) ORDER BY id LIMIT ${chunk}`);
@@ -43,7 +46,7 @@ export function forget(db: DatabaseSync, what: Forgetting, { signer, secrets, le
       count = transaction(db, () => {
         const found = find.all(last, ...values) as { id: number }[];
         last = found.at(-1)?.id ?? last;
-        return eraseSome(db, { signer, ledger, now }, found, what.kind, subject);
+        return eraseSome(db, { signer, ledger, removed, now }, found, what.kind, subject);
       });
     }
   } catch (error) {
@@ -55,7 +58,9 @@ export function forget(db: DatabaseSync, what: Forgetting, { signer, secrets, le
   return erased;
 }
 
-function eraseSome(db: DatabaseSync, { signer, ledger, now }: { signer: Signer; ledger: Ledger; now: number }, found: readonly { id: number }[], kind: string, subject: string): number {
+type Erasing = Required<Pick<ForgetOptions, 'signer' | 'ledger' | 'removed' | 'now'>>;
+
+function eraseSome(db: DatabaseSync, { signer, ledger, removed, now }: Erasing, found: readonly { id: number }[], kind: string, subject: string): number {
   if (found.length === 0) return 0;
   const erasure = ((db.prepare('SELECT max(erasure) AS last FROM heimdall_erasures').get() as { last: number | null }).last ?? 0) + 1;
   const ids = found.map(({ id }) => id).join(' ');
@@ -64,6 +69,7 @@ function eraseSome(db: DatabaseSync, { signer, ledger, now }: { signer: Signer; 
   const cleared = [...parts.private, ...parts.body].map((name) => `${name} = ${erasedValue(name) === null ? 'NULL' : "''"}`);
   const erase = db.prepare(`UPDATE heimdall_logs SET ${cleared.join(', ')}, salt = NULL, erasure = ? WHERE id = ?`);
   const eraseFacts = db.prepare('UPDATE heimdall_learnt SET value = NULL, salt = NULL WHERE record = ?');
+  removed(releaseTexts(db, 'id IN (SELECT value FROM json_each(?))', JSON.stringify(found.map(({ id }) => id))));
   for (const { id } of found) {
     erase.run(erasure, id);
     eraseFacts.run(id);

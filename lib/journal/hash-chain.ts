@@ -1,6 +1,6 @@
 import { createHmac, createPrivateKey, createPublicKey, hash, hkdfSync, randomFillSync, sign, timingSafeEqual, verify, type KeyObject } from 'node:crypto';
 import type { Checkpoint } from '../../types/sink.d.ts';
-import { parts, type Values } from '../record/record.ts';
+import { addedColumns, parts, textDigester, type Covered, type Values } from '../record/record.ts';
 
 /** DER of an Ed25519 key without its 32 bytes (RFC 8410 §7, §4). */
 const privateDer = Buffer.from('302e020100300506032b657004220420', 'hex');
@@ -45,12 +45,15 @@ export interface Verifier {
   /** @param key base64 of the public key that must have signed; without it, any of the known keys. */
   isSigned(text: string, signature: string, key?: string): boolean;
   isAuthentic(text: string, mac: string): boolean;
+  /** Whether a digest is that of a long text. */
+  isDigest(digest: string, covered: Covered): boolean;
 }
 
 /** @param secrets the install secret and `previous_secrets`. */
 export function verifierOf(secrets: readonly string[]): Verifier {
   const keys = new Map(secrets.map((secret) => signingKey(secret).key).map((key) => [base64Of(key), key]));
   const macKeys = secrets.map(macKeyOf);
+  const digesters = secrets.map(textDigester);
   return {
     isSigned(text, signature, key) {
       const bytes = Buffer.from(signature, 'base64');
@@ -59,6 +62,7 @@ export function verifierOf(secrets: readonly string[]): Verifier {
       const signed = (by: KeyObject | undefined): boolean => by !== undefined && verify(null, Buffer.from(text), by, bytes);
       return key === undefined ? [...keys.values()].some(signed) : signed(keys.get(key));
     },
+    isDigest: (digest, covered) => digesters.some((digestOf) => digestOf(covered) === digest),
     isAuthentic(text, mac) {
       const given = Buffer.from(mac);
       return macKeys.some((key) => {
@@ -102,15 +106,25 @@ function listed(values: Values, from: number, to: number): string {
 
 const listedText = (text: string): string => `${text.length}:${text}`;
 
+const addedPrivate = parts.private.filter((name) => addedColumns.has(name)).length;
+const addedBody = parts.body.filter((name) => addedColumns.has(name)).length;
+
+/** The end of a part. Records of schema 1 were digested without the columns that were added: at its end they are left out where there is nothing in them. */
+function endOf(values: Values, to: number, added: number): number {
+  let end = to;
+  while (end > to - added && isNone(values[end - 1])) end--;
+  return end;
+}
+
 /** SQLite stores NaN as NULL. */
 const isNone = (value: unknown): boolean => value === null || Number.isNaN(value);
 
 /** Digest of the columns that identify the caller. Salted, so that nothing can be guessed from it once record and salt are erased. */
-export const privateDigest = (values: Values, salt: string): string => hash('sha256', salt + listed(values, ofPrivate, ofBodies), 'base64url');
+export const privateDigest = (values: Values, salt: string): string => hash('sha256', salt + listed(values, ofPrivate, endOf(values, ofBodies, addedPrivate)), 'base64url');
 
 /** Digest of the bodies; null when none was kept. */
 export function bodyDigest(values: Values, salt: string): string | null {
-  for (let at = ofBodies; at < values.length; at++) if (values[at] !== null) return hash('sha256', salt + listed(values, ofBodies, values.length), 'base64url');
+  for (let at = ofBodies; at < values.length; at++) if (values[at] !== null) return hash('sha256', salt + listed(values, ofBodies, endOf(values, values.length, addedBody)), 'base64url');
   return null;
 }
 

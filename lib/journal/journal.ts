@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import type { Timer } from '../../types/clock.d.ts';
-import type { DropReason, Forgetting, Journal, JournalState, JournalStats, LearntFact, SqlRow, SqlValue } from '../../types/journal.d.ts';
+import type { DropReason, Forgetting, Journal, JournalSearch, JournalState, JournalStats, LearntFact, SearchFound, SqlRow, SqlValue } from '../../types/journal.d.ts';
 import type { AuditRecord, NewRecord } from '../../types/record.d.ts';
 import type { Checkpoint } from '../../types/sink.d.ts';
 import type { Context, Core } from '../request/request.ts';
@@ -15,9 +15,11 @@ import { Thread, workerOptions, type JournalDeps } from './thread.ts';
 export { forget } from './forget.ts';
 export { signerOf, verifierOf } from './hash-chain.ts';
 export { migrate, schemaVersion, versionOf } from './schema.ts';
-export { SearchError, balanceOf, countOf, filters, frequencyOf, groups, groupsOf, measures, pageOf, requestOf, type Query, type Wanted } from './search.ts';
+export { SearchError, balanceOf, countOf, filters, frequencyOf, groups, groupsOf, measures, pageOf, readWanted, type Query, type Wanted } from './search.ts';
 export { journalSeries } from './series.ts';
 export { headFileOf, readHead } from './head.ts';
+export { grep, matcher } from './grep.ts';
+export { readRequest, wholeRecord } from './query.ts';
 export { restoreJournal } from './restore.ts';
 export type { JournalDeps } from './thread.ts';
 export { verifyJournal, type Verdict } from './verify.ts';
@@ -125,6 +127,14 @@ export class WorkerJournal implements Journal {
 
   query(sql: string, values: readonly SqlValue[] = []): Promise<readonly SqlRow[]> {
     return this.#callReader((thread) => thread.call('query', { sql, values }));
+  }
+
+  request(id: string): Promise<AuditRecord | null> {
+    return this.#callReader((thread) => thread.call('request', { id }));
+  }
+
+  grep(search: JournalSearch): Promise<SearchFound> {
+    return this.#callReader((thread) => thread.call('grep', search));
   }
 
   cursor(sink: string): Promise<number> {

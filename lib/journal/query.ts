@@ -1,21 +1,51 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { SqlRow } from '../../types/journal.d.ts';
-import { type CallName, type FromWorker, recordColumns, recordOf, type WorkerCalls } from '../record/record.ts';
+import type { AuditRecord } from '../../types/record.d.ts';
+import { briefBody, type CallName, type FromWorker, type Lookup, recordColumns, recordOf, wholeBody, type WorkerCalls } from '../record/record.ts';
+import { grep } from './grep.ts';
+import { versionOf } from './schema.ts';
+import { requestOf } from './search.ts';
+import { textLookup } from './texts.ts';
 
 type Call = { readonly call: number; readonly name: CallName; readonly request: unknown };
 
+type Reading = 'read' | 'query' | 'cursor' | 'request' | 'grep';
+
 /** The calls that only read. */
-const reading: { readonly [N in 'read' | 'query' | 'cursor']: (db: DatabaseSync, request: WorkerCalls[N]['request']) => WorkerCalls[N]['result'] } = {
-  read: (db, { after, limit }) => (db.prepare(`SELECT ${recordColumns} FROM heimdall_logs WHERE id > ? ORDER BY id LIMIT ?`).all(after, limit) as SqlRow[]).map(recordOf),
+const reading: { readonly [N in Reading]: (db: DatabaseSync, request: WorkerCalls[N]['request']) => WorkerCalls[N]['result'] } = {
+  read: (db, { after, limit }) => {
+    const lookup = textLookup(db);
+    return (db.prepare(`SELECT ${recordColumns}, request_texts FROM heimdall_logs WHERE id > ? ORDER BY id LIMIT ?`).all(after, limit) as SqlRow[]).map((row) => withBody(row, briefBody, lookup));
+  },
   query: (db, { sql, values }) => db.prepare(sql).all(...values) as SqlRow[],
   cursor: (db, { sink }) => (db.prepare('SELECT record FROM heimdall_cursors WHERE sink = ?').get(sink) as { record: number } | undefined)?.record ?? 0,
+  request: (db, { id }) => readRequest(db, id),
+  grep,
 };
+
+/** One record with its content, the request put together again. Works on journals of every schema. */
+export function readRequest(db: DatabaseSync, id: string): AuditRecord | null {
+  const { sql, values } = requestOf(id, `${recordColumns}, request_texts`, versionOf(db));
+  const row = db.prepare(sql).get(...values) as SqlRow | undefined;
+  return row === undefined ? null : wholeRecord(db)(row);
+}
+
+/** Makes records of rows with `request_texts`: the requests are put together again. */
+export function wholeRecord(db: DatabaseSync): (row: SqlRow) => AuditRecord {
+  const lookup = versionOf(db) > 1 ? textLookup(db) : () => null;
+  return (row) => withBody(row, wholeBody, lookup);
+}
+
+function withBody({ request_texts: places, ...row }: SqlRow, body: typeof wholeBody, lookup: Lookup): AuditRecord {
+  if (typeof places !== 'string' || typeof row['request_body'] !== 'string') return recordOf(row);
+  return recordOf({ ...row, request_body: body(row['request_body'], places, lookup) });
+}
 
 /** Answers the calls that only read; an error is sent back to the caller. */
 export function answerer(db: () => DatabaseSync): (call: Call, send: (message: FromWorker) => void) => void {
   return ({ call, name, request }, send) => {
     try {
-      const read = Object.hasOwn(reading, name) ? (reading[name as keyof typeof reading] as (db: DatabaseSync, request: unknown) => unknown) : undefined;
+      const read = Object.hasOwn(reading, name) ? (reading[name as Reading] as (db: DatabaseSync, request: unknown) => unknown) : undefined;
       if (read === undefined) throw new Error(`the journal has no call ${name}`);
       send({ kind: 'result', call, value: read(db(), request) });
     } catch (error) {

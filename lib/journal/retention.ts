@@ -3,6 +3,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import type { DropReason } from '../../types/journal.d.ts';
 import { signedText, type Signer } from './hash-chain.ts';
 import { transaction, usedBytes } from './database.ts';
+import { releaseTexts } from './texts.ts';
 import { parts } from '../record/record.ts';
 
 /** Records removed at a time: about a millisecond in which nothing is written. */
@@ -29,6 +30,8 @@ export interface Retention {
   readonly sinks?: readonly string[] | null;
   /** Called for records that were removed before their time. */
   readonly lost: (reason: DropReason, count: number) => void;
+  /** Called with the digests of long texts that were removed. */
+  readonly removed?: (digests: readonly string[]) => void;
 }
 
 /** Removes old bodies and records, then enforces the size, in small steps between which others can write. */
@@ -82,7 +85,7 @@ interface Old {
  * stay until `must` is true too. A signed mark says where the chain begins now, so that it still verifies.
  * @returns the number of records; null when no batch was removed.
  */
-function remove(db: DatabaseSync, { signer, lost, sinks = null }: Retention, most: number, may: (time: number) => boolean, must: (time: number) => boolean): number | null {
+function remove(db: DatabaseSync, { signer, lost, removed: textsRemoved = () => undefined, sinks = null }: Retention, most: number, may: (time: number) => boolean, must: (time: number) => boolean): number | null {
   const batches = db.prepare('SELECT batch, last, time, hash FROM heimdall_batches ORDER BY batch LIMIT 100').all() as unknown as Old[];
   const { taken } = db.prepare('SELECT min(record) AS taken FROM heimdall_cursors WHERE ?1 IS NULL OR sink IN (SELECT value FROM json_each(?1))').get(sinks === null ? null : JSON.stringify(sinks)) as { taken: number | null };
   const first = (db.prepare('SELECT min(id) AS id FROM heimdall_logs').get() as { id: number | null }).id ?? 0;
@@ -96,6 +99,7 @@ function remove(db: DatabaseSync, { signer, lost, sinks = null }: Retention, mos
   const { batch, last, hash } = end;
   const removed = transaction(db, () => {
     mark(db, signer, 'records', batch, last, hash);
+    textsRemoved(releaseTexts(db, 'id <= ?', last));
     const { changes } = db.prepare('DELETE FROM heimdall_logs WHERE id <= ?').run(last);
     db.prepare('DELETE FROM heimdall_batches WHERE batch <= ?').run(batch);
     db.prepare('DELETE FROM heimdall_checkpoints WHERE batch < ?').run(batch);
@@ -108,7 +112,7 @@ function remove(db: DatabaseSync, { signer, lost, sinks = null }: Retention, mos
 }
 
 /** Erases the bodies of the next records that are old enough. @returns whether there were any. */
-function eraseBodies(db: DatabaseSync, { signer, keepBodies }: Retention, now: number): 'some' | 'none' {
+function eraseBodies(db: DatabaseSync, { signer, keepBodies, removed = () => undefined }: Retention, now: number): 'some' | 'none' {
   const until = (db.prepare('SELECT max(last) AS last FROM heimdall_batches WHERE time < ?').get(now - keepBodies) as { last: number | null }).last ?? 0;
   const done = (db.prepare("SELECT record FROM heimdall_marks WHERE name = 'bodies'").get() as { record: number } | undefined)?.record ?? 0;
   const first = Math.max(done, ((db.prepare('SELECT min(id) AS id FROM heimdall_logs').get() as { id: number | null }).id ?? 1) - 1);
@@ -116,6 +120,7 @@ function eraseBodies(db: DatabaseSync, { signer, keepBodies }: Retention, now: n
   const last = Math.min(until, first + chunk);
   transaction(db, () => {
     mark(db, signer, 'bodies', 0, last, '');
+    removed(releaseTexts(db, 'id > ? AND id <= ?', first, last));
     db.prepare(`UPDATE heimdall_logs SET ${parts.body.map((name) => `${name} = NULL`).join(', ')} WHERE id > ? AND id <= ? AND body_digest IS NOT NULL`).run(first, last);
   });
   return 'some';

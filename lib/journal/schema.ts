@@ -26,7 +26,14 @@ const migrations: readonly string[] = [
    ALTER TABLE heimdall_sessions ADD COLUMN mac TEXT NOT NULL DEFAULT '';
    CREATE TABLE heimdall_history (entry INTEGER PRIMARY KEY, time INTEGER NOT NULL, kind TEXT NOT NULL, batch INTEGER NOT NULL, detail TEXT NOT NULL, hash TEXT NOT NULL, signature TEXT NOT NULL);
    CREATE TABLE heimdall_learnt (fact INTEGER PRIMARY KEY, batch INTEGER NOT NULL, record INTEGER NOT NULL, name TEXT NOT NULL, value TEXT, salt TEXT, digest TEXT NOT NULL);
-   CREATE INDEX heimdall_learnt_record ON heimdall_learnt (record);`,
+   CREATE INDEX heimdall_learnt_record ON heimdall_learnt (record);
+   ALTER TABLE heimdall_logs ADD COLUMN device_id TEXT;
+   ALTER TABLE heimdall_logs ADD COLUMN session_id TEXT;
+   ALTER TABLE heimdall_logs ADD COLUMN home_id TEXT;
+   ALTER TABLE heimdall_logs ADD COLUMN request_texts TEXT;
+   CREATE TABLE heimdall_texts (id INTEGER PRIMARY KEY, digest TEXT NOT NULL, before INTEGER, uses INTEGER NOT NULL, record INTEGER NOT NULL, label TEXT, size INTEGER NOT NULL, content BLOB);
+   CREATE UNIQUE INDEX heimdall_texts_digest ON heimdall_texts (digest);
+   CREATE INDEX heimdall_texts_record ON heimdall_texts (record);`,
 ];
 
 /** The version of the schema that this release writes. */

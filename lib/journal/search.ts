@@ -1,4 +1,5 @@
 import type { SqlValue } from '../../types/journal.d.ts';
+import { addedColumns, type ColumnName } from '../record/record.ts';
 import { isNetwork, readDuration, show, suggestion } from '../config/config.ts';
 import { expectation } from '../errors.ts';
 import { parseAddress } from '../identity/identity.ts';
@@ -50,6 +51,9 @@ export const filters = {
   address: { what: 'client address', example: '203.0.113.7', read: address },
   device: { what: 'device fingerprint, or how it begins', example: '3f2a9c', read: hex('device_fingerprint') },
   session: { what: 'session, or how it begins', example: '9c1d22', read: hex('session') },
+  device_id: { what: 'device that the client names, or how it begins', example: '3f2a9c', read: hex('device_id') },
+  session_id: { what: 'session that the client names, or how it begins', example: '9c1d22', read: hex('session_id') },
+  home_id: { what: 'home that the client names, or how it begins', example: '77ab01', read: hex('home_id') },
   client: { what: 'client with or without its version', example: 'openai-python', read: (text) => (text.includes('/') ? equals('client')(text) : { sql: '(client = ? OR client LIKE ?)', values: [text, `${text.replace(/[%_]/g, '')}/%`] }) },
   content: { what: 'content fingerprint, or how it begins', example: 'd41d8c', read: hex('content_fingerprint') },
   status: { what: 'HTTP status, or its class', example: '429, or 5xx', read: status },
@@ -64,6 +68,8 @@ export const filters = {
   to: { what: 'before: a date, a date and time, or a duration back from now', example: '2026-11-22T12:00:00Z', read: time('<') },
 } as const satisfies Record<string, Filter>;
 
+const newestSchema = 2;
+
 /** Columns with content. A page of records leaves them out. */
 const contentColumns = ['request_headers', 'request_body', 'response_body', 'cookies'];
 
@@ -71,7 +77,11 @@ const contentColumns = ['request_headers', 'request_body', 'response_body', 'coo
 const learntColumn = '(SELECT json_group_object(name, json(value)) FROM (SELECT name, value FROM heimdall_learnt WHERE record = heimdall_logs.id AND value IS NOT NULL ORDER BY fact)) AS learnt';
 
 /** One record with its content, and what was learnt about it. @param columns the columns of a record. */
-export const requestOf = (id: string, columns: string): Query => ({ sql: `SELECT ${columns}, ${learntColumn} FROM heimdall_logs WHERE request_id = ?`, values: [id] });
+export const requestOf = (id: string, columns: string, schema: number): Query =>
+  ({ sql: `SELECT ${columnsOf(columns, schema)}${schema > 1 ? `, ${learntColumn}` : ''} FROM heimdall_logs WHERE request_id = ?`, values: [id] });
+
+/** A journal of schema 1 lacks some columns. */
+const columnsOf = (columns: string, schema: number): string => columns.split(', ').map((name) => (schema === 1 && addedColumns.has(name as ColumnName) ? `NULL AS ${name}` : name)).join(', ');
 
 /** The SELECT for a page of records. */
 export interface Page {
@@ -81,25 +91,27 @@ export interface Page {
   /** Position after which the page begins, in its direction; null for the first page. */
   readonly cursor: number | null;
   readonly order: 'newest' | 'oldest';
-  /** False for a journal of schema 1, which has no table of learnt facts. */
-  readonly learnt?: boolean;
+  /** Version of the journal's schema; by default the newest. Schema 1 has no table of learnt facts and fewer columns. */
+  readonly schema?: number;
+  /** The content of the records is read too. */
+  readonly whole?: boolean;
   /** Unix milliseconds. */
   readonly now: number;
 }
 
 /**
- * A page of records without their content.
+ * A page of records, by default without their content.
  * @param columns the columns of a record.
  * @throws SearchError naming the filter.
  */
-export function pageOf({ wanted, limit, cursor, order, learnt = true, now }: Page, columns: string): Query {
+export function pageOf({ wanted, limit, cursor, order, schema = newestSchema, whole = false, now }: Page, columns: string): Query {
   const { sql, values } = conditions(wanted, now);
-  const listed = columns.split(', ').map((name) => (contentColumns.includes(name) ? `NULL AS ${name}` : name)).join(', ');
+  const listed = columnsOf(columns, schema).split(', ').map((name) => (!whole && contentColumns.includes(name) ? `NULL AS ${name}` : name)).join(', ');
   const behind = cursor === null ? [] : [{ sql: order === 'newest' ? 'id < ?' : 'id > ?', values: [cursor] }];
   const all = joined([{ sql, values }, ...behind]);
   const by = `ORDER BY id ${order === 'newest' ? 'DESC' : 'ASC'}`;
   // The inner SELECT reads an index that has all filter columns, instead of the table, which is ten times as large.
-  return { sql: `SELECT ${listed}${learnt ? `, ${learntColumn}` : ''} FROM heimdall_logs WHERE id IN (SELECT id FROM heimdall_logs WHERE ${all.sql} ${by} LIMIT ?) ${by}`, values: [...all.values, limit] };
+  return { sql: `SELECT ${listed}${schema > 1 ? `, ${learntColumn}` : ''} FROM heimdall_logs WHERE id IN (SELECT id FROM heimdall_logs WHERE ${all.sql} ${by} LIMIT ?) ${by}`, values: [...all.values, limit] };
 }
 
 /** The number of records. @throws SearchError naming the filter. */
@@ -114,6 +126,9 @@ export const groups = {
   address: 'real_ip',
   device: 'device_fingerprint',
   session: 'session',
+  device_id: 'device_id',
+  session_id: 'session_id',
+  home_id: 'home_id',
   user: 'user_id',
   client: 'client',
   model: 'model',
@@ -184,6 +199,9 @@ export function balanceOf(wanted: Wanted, now: number): Query {
     values,
   };
 }
+
+/** @throws SearchError naming the filter that is unknown or has an invalid value. */
+export const readWanted = (wanted: Wanted, now: number): void => void conditions(wanted, now);
 
 function conditions(wanted: Wanted, now: number): Condition {
   const found = Object.entries(wanted).map(([name, text]): Condition => {

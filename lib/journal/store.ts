@@ -5,12 +5,15 @@ import { BatchDigest, bodyDigest, factDigest, origin, privateDigest, salts, sign
 import { isPassing, transaction } from './database.ts';
 import { readHead, writeHead } from './head.ts';
 import { Ledger } from './ledger.ts';
+import { TextTable } from './texts.ts';
 import { schemaProblem } from './schema.ts';
-import { columns, names, valuesOf, type RecordRow } from '../record/record.ts';
+import { columns, names, valuesOf, type RecordRow, type RowTexts } from '../record/record.ts';
 
 /** What one transaction adds. */
 export interface Writing {
   readonly records: readonly RecordRow[];
+  /** The long texts that records refer to. */
+  readonly texts?: RowTexts;
   readonly intents: readonly RecordRow[];
   readonly cursors: readonly (readonly [sink: string, id: number | null])[];
   /** The gate's last batch that it contains. */
@@ -40,12 +43,15 @@ export class Store {
   readonly #session: string;
   readonly #signer: Signer;
   readonly ledger: Ledger;
+  readonly #texts: TextTable;
   readonly #insert: StatementSync;
   readonly #intend: StatementSync;
   readonly #intended: StatementSync;
   readonly #seq: StatementSync;
   readonly #version: StatementSync;
   #dataVersion: number;
+  /** Called when a text is gone that was stored: another process has removed it. */
+  onTextGone: () => void = () => undefined;
   /** Intents may exist. */
   #hasIntents = false;
   /** The last batch with a checkpoint. */
@@ -65,6 +71,7 @@ export class Store {
     this.#version = db.prepare('PRAGMA data_version');
     this.#dataVersion = this.#readVersion();
     this.ledger = new Ledger(db, signer);
+    this.#texts = new TextTable(db);
     this.#signed = this.#lastSigned();
     const known = db.prepare('SELECT seq, mac FROM heimdall_sessions WHERE session = ?').get(session) as { seq: number; mac: string } | undefined;
     this.seq = known !== undefined && known.mac === signer.mac(signedText.session(session, known.seq)) ? known.seq : 0;
@@ -85,6 +92,7 @@ export class Store {
       return counted;
     });
     this.seq = Math.max(this.seq, writing.seq);
+    this.#texts.committed();
     return wrote;
   }
 
@@ -122,6 +130,7 @@ export class Store {
     } catch (error) {
       // The next transaction reads the end of the chain again.
       this.#dataVersion = unknownVersion;
+      this.#texts.reset();
       throw error;
     }
   }
@@ -131,8 +140,14 @@ export class Store {
     const version = this.#readVersion();
     if (version === this.#dataVersion) return false;
     this.ledger.reload();
+    this.#texts.reset();
     this.#dataVersion = version;
     return true;
+  }
+
+  /** Texts were removed from the table by this process. */
+  textsRemoved(): void {
+    this.#texts.reset();
   }
 
   #readVersion(): number {
@@ -145,7 +160,7 @@ export class Store {
     this.#intend.run(id, this.#session, draft, this.#signer.mac(signedText.intent(id, this.#session, draft)));
   }
 
-  #add({ records, now }: Writing): Wrote {
+  #add({ records, texts, now }: Writing): Wrote {
     if (records.length === 0) return { records: 0, invalid: 0 };
     const salted = salts(records.length);
     const created = dateTime(now);
@@ -155,6 +170,11 @@ export class Store {
     for (const [at, row] of records.entries()) {
       row.id = last + 1;
       row.created_at = created;
+      const named = texts?.get(row);
+      const isNamed = named !== undefined && this.#texts.has(named);
+      // Without its texts the record keeps their marks.
+      if (!isNamed) row.request_texts = null;
+      if (named !== undefined && !isNamed) this.onTextGone();
       const values = valuesOf(row);
       const salt = salted[at] as string;
       const digest = privateDigest(values, salt);
@@ -165,7 +185,9 @@ export class Store {
       if (added !== 'added') continue;
       last++;
       digests.add(values, digest, ofBody);
+      if (isNamed) this.#texts.add(named, last);
     }
+    this.#texts.settle();
     if (digests.count > 0) this.ledger.close(last, now, digests);
     return { records: digests.count, invalid };
   }

@@ -24,7 +24,7 @@ export interface JournalDeps {
 
 /** The options of this gate's worker. */
 export function workerOptions({ config, clock }: Core, { secret, sinks, accessLog }: JournalDeps, role: WorkerOptions['role'], session: string): WorkerOptions {
-  const { path, retention, maxSize, capture, durability, onFull } = config.audit;
+  const { path, retention, maxSize, capture, fingerprint, durability, onFull } = config.audit;
   const durable = durability === 'strict';
   return {
     role,
@@ -40,6 +40,7 @@ export function workerOptions({ config, clock }: Core, { secret, sinks, accessLo
     keepRecords: retention.records,
     keepBodies: retention.bodies,
     capture,
+    fingerprint,
     queryAllow: config.logging.queryAllow,
     lines: accessLog.isRead ? lineOptions(config.logging, accessLog.isShown) : null,
     now: clock.now(),

@@ -3,7 +3,7 @@ import type { Checkpoint } from '../../types/sink.d.ts';
 import { BatchDigest, bodyDigest, factDigest, historyHash, noCheckpoint, origin, privateDigest, signedText, type BatchFacts, type HistoryFacts, type Verifier } from './hash-chain.ts';
 import type { HeadFile } from './head.ts';
 import { schemaProblem, versionOf } from './schema.ts';
-import { erasedValue, names, parts, valuesOf, type ColumnName, type Values } from '../record/record.ts';
+import { addedColumns, erasedValue, names, parts, placesIn, textOfContent, valuesOf, type ColumnName, type Values } from '../record/record.ts';
 
 /** A place at which a journal differs from what was written. */
 export interface Break {
@@ -75,6 +75,17 @@ interface Fact {
   readonly digest: string;
 }
 
+interface TextRow {
+  readonly id: number;
+  readonly digest: string;
+  readonly before: number | null;
+  readonly uses: number;
+  readonly record: number;
+  readonly label: string | null;
+  readonly size: number;
+  readonly content: Uint8Array | null;
+}
+
 type HistoryRow = HistoryFacts & { readonly hash: string; readonly signature: string };
 
 class Broken extends Error {
@@ -123,6 +134,8 @@ class Check {
   /** Erased records, and the erasure each belongs to. */
   readonly erased = new Map<number, number>();
   last: { batch: number; record: number; time: number } | null = null;
+  /** How many records name each long text, and one of them. */
+  readonly #named = new Map<string, { uses: number; record: number }>();
 
   constructor(db: DatabaseSync, verifier: Verifier, anchors: Anchors) {
     this.#db = db;
@@ -141,6 +154,7 @@ class Check {
     this.#readBatches();
     this.#checkErasures();
     if (this.#schema > 1) this.#checkRows();
+    if (this.#schema > 1) this.#checkTexts();
     this.#checkAnchors();
     if (this.#anchors.acceptsFindings !== true) this.#checkHistory();
   }
@@ -181,7 +195,7 @@ class Check {
     let before = beginning?.hash ?? origin;
     let batch = beginning?.batch ?? 0;
     let record = beginning?.record ?? 0;
-    const rows = this.#db.prepare(`SELECT ${names.join(', ')}, salt, digest, body_digest, erasure, deleted_at FROM heimdall_logs ORDER BY id`).iterate() as unknown as Iterator<Row>;
+    const rows = this.#db.prepare(`SELECT ${this.#columns()}, salt, digest, body_digest, erasure, deleted_at FROM heimdall_logs ORDER BY id`).iterate() as unknown as Iterator<Row>;
     const facts = this.#schema > 1 ? (this.#db.prepare('SELECT fact, batch, record, name, value, salt, digest FROM heimdall_learnt ORDER BY fact').all() as unknown as Fact[]) : [];
     let learnt = 0;
     let entries = 0;
@@ -208,6 +222,11 @@ class Check {
     if (this.#history.length > entries && batch < (this.#history.at(-1)?.batch ?? 0)) throw new Broken(batch + 1, null, `the journal was cut: the batch of entry ${entries + 1} of the history is missing`);
   }
 
+  /** A journal of schema 1 lacks some columns. */
+  #columns(): string {
+    return names.map((name) => (this.#schema === 1 && addedColumns.has(name) ? `NULL AS ${name}` : name)).join(', ');
+  }
+
   #hashOf(digest: BatchDigest, before: string, entries: number, facts: BatchRow): string {
     if (facts.batch <= this.#schema1Until) return digest.hashOfSchema1(before, facts);
     const checkpoint = this.#checkpoints.get(facts.batch - 1)?.find(({ hash }) => hash === before)?.signature ?? noCheckpoint;
@@ -224,6 +243,7 @@ class Check {
       const problem = this.#problemOf(row, values);
       if (problem !== null) throw new Broken(batch, id, `record ${id} (${row.request_id}): ${problem}`);
       digest.add(values, row.digest, row.body_digest);
+      this.#countTexts(row);
       this.records++;
     }
     return digest;
@@ -269,6 +289,42 @@ class Check {
     for (const { kind, detail, time } of this.#history) {
       const [erasure = '', signature] = detail.split(' ');
       if (kind === 'erased' && signatures.get(Number(erasure)) !== signature) throw new Broken(null, null, `erasure ${erasure} (${iso(time)}) is missing or was replaced`);
+    }
+  }
+
+  #countTexts({ id, request_texts: places }: Row): void {
+    for (const { digest } of placesIn(typeof places === 'string' ? places : null)) {
+      const known = this.#named.get(digest);
+      if (known === undefined) this.#named.set(digest, { uses: 1, record: id });
+      else known.uses++;
+    }
+  }
+
+  /** Every long text that a record names is there and is what was written, and there is no other. */
+  #checkTexts(): void {
+    const followers = new Map((this.#db.prepare('SELECT before, count(*) AS uses FROM heimdall_texts WHERE before IS NOT NULL GROUP BY before').all() as { before: number; uses: number }[]).map(({ before, uses }) => [before, uses]));
+    const digestOf = this.#db.prepare('SELECT digest FROM heimdall_texts WHERE id = ?');
+    let found = 0;
+    for (const row of this.#db.prepare('SELECT id, digest, before, uses, record, label, size, content FROM heimdall_texts').iterate() as unknown as Iterable<TextRow>) {
+      const named = this.#named.get(row.digest);
+      const uses = (named?.uses ?? 0) + (followers.get(row.id) ?? 0);
+      if (uses === 0) throw new Broken(null, row.record, `the text ${row.digest} belongs to no record: it was added, or left behind`);
+      const before = row.before === null ? null : ((digestOf.get(row.before) as { digest: string } | undefined)?.digest ?? '');
+      if (uses !== row.uses || !this.#isText(row, before)) throw new Broken(null, named?.record ?? row.record, `the text ${row.digest} was changed`);
+      if (named !== undefined) found++;
+    }
+    if (found === this.#named.size) return;
+    const isThere = this.#db.prepare('SELECT 1 FROM heimdall_texts WHERE digest = ?');
+    for (const [digest, { record }] of this.#named) if (isThere.get(digest) === undefined) throw new Broken(null, record, `the text ${digest}, which record ${record} names, is missing`);
+  }
+
+  /** Of a text of which the digest alone is kept there is nothing to compare. */
+  #isText({ digest, label, size, content }: TextRow, before: string | null): boolean {
+    if (content === null) return digest.startsWith('~');
+    try {
+      return this.#verifier.isDigest(digest, { before, label, size, text: textOfContent(content) });
+    } catch {
+      return false;
     }
   }
 

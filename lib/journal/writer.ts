@@ -2,13 +2,14 @@ import { statSync } from 'node:fs';
 import { verifierOf, type Signer } from './hash-chain.ts';
 import { isPassing, reasonOf, usedBytes, type Opened } from './database.ts';
 import { upkeep } from './presence.ts';
-import { type Batch, type CallName, decode, type FromWorker, names, type RecordBuilder, type RecordMemory, type RecordRow, type ToWorker, wipe, type WorkerCalls, type WorkerOptions } from '../record/record.ts';
+import { type Batch, type CallName, decode, type FromWorker, names, type RecordBuilder, type RecordMemory, type RecordRow, type RowTexts, type ToWorker, wipe, type WorkerCalls, type WorkerOptions } from '../record/record.ts';
 import { forget } from './forget.ts';
 import type { AccessLineWriter } from '../access-log/access-log.ts';
 import { answerer } from './query.ts';
 import { applyRetention, enforceMaxSize, type Retention } from './retention.ts';
 import { headFileOf } from './head.ts';
 import { Store, type Writing } from './store.ts';
+import { textsOf } from './texts.ts';
 
 /** Records of one transaction at most. Retention removes a transaction's records together. */
 const maxRecords = 1000;
@@ -42,11 +43,13 @@ interface PreparedBatch extends Pick<Batch, 'seq' | 'now' | 'cursors'> {
   readonly raw: RecordMemory | null;
   readonly records: readonly RecordRow[];
   readonly intents: readonly RecordRow[];
+  readonly texts: RowTexts;
 }
 
 /** The records that a journal in memory has kept. */
 export interface Kept {
   readonly records: readonly RecordRow[];
+  readonly texts: RowTexts;
   /** The last batch whose records they are. */
   readonly seq: number;
   /** Unix milliseconds. */
@@ -104,7 +107,8 @@ export class Writer {
     this.#store = new Store(opened.db, options.session, this.#signer);
     this.#builder = builder;
     const { keepRecords, keepBodies, maxSize, sinks } = options;
-    this.#retention = { path: this.#path, keepRecords, keepBodies, maxSize, sinks, signer: this.#signer, lost: (reason, count) => send({ kind: 'lost', reason, count }) };
+    this.#retention = { path: this.#path, keepRecords, keepBodies, maxSize, sinks, signer: this.#signer, lost: (reason, count) => send({ kind: 'lost', reason, count }), removed: this.#textsRemoved };
+    this.#store.onTextGone = () => this.#builder.texts.clear();
     this.#answer = answerer(() => opened.db);
     this.#begin(options.now, isPassing);
     this.#look = this.#path === null ? null : setInterval(() => this.#lookAround(), lookEvery);
@@ -164,9 +168,11 @@ export class Writer {
   }
 
   /** Writes what a journal in memory has kept. */
-  adopt({ records, seq, now }: Kept): void {
+  adopt({ records, texts, seq, now }: Kept): void {
+    // What is remembered was stored in memory.
+    this.#builder.texts.clear();
     for (let at = 0; at < records.length; at += maxRecords) {
-      this.#prepared.push({ seq, now, cursors: [], raw: null, records: records.slice(at, at + maxRecords), intents: [] });
+      this.#prepared.push({ seq, now, cursors: [], raw: null, records: records.slice(at, at + maxRecords), intents: [], texts });
       if (this.#retry === null) this.#commit();
     }
   }
@@ -177,7 +183,7 @@ export class Writer {
     if (this.#scheduled !== null) clearImmediate(this.#scheduled);
     const { db } = this.#opened;
     const records = db.prepare(`SELECT ${names.join(', ')} FROM heimdall_logs ORDER BY id`).all() as unknown as RecordRow[];
-    const kept = { records, seq: this.#store.seq, now: this.#now() };
+    const kept = { records, texts: textsOf(db, records), seq: this.#store.seq, now: this.#now() };
     db.close();
     return kept;
   }
@@ -227,8 +233,15 @@ export class Writer {
   }
 
   #forget({ now, ...what }: WorkerCalls['forget']['request']): number {
-    return forget(this.#opened.db, what, { signer: this.#signer, secrets: this.#secrets, ledger: this.#store.ledger, now });
+    return forget(this.#opened.db, what, { signer: this.#signer, secrets: this.#secrets, ledger: this.#store.ledger, removed: this.#textsRemoved, now });
   }
+
+  /** A text that comes again is then added again. */
+  readonly #textsRemoved = (digests: readonly string[]): void => {
+    if (digests.length === 0) return;
+    this.#store.textsRemoved();
+    this.#builder.texts.drop(new Set(digests));
+  };
 
   /** Ends the worker when the file was removed, so that the next worker creates a new one: a removed file cannot be read. */
   #checkPlace(): void {
@@ -268,19 +281,20 @@ export class Writer {
   #prepare(batch: Batch): PreparedBatch {
     const records: RecordRow[] = [];
     const intents: RecordRow[] = [];
+    const texts: RowTexts = new Map();
     let invalid = 0;
     if (batch.seq > this.#store.seq) {
       const raws = [...decode(batch)];
       if (!batch.isLined) this.#lines.write(raws, batch.seq);
       for (const raw of raws) {
         if (raw?.isRecorded === false) continue;
-        const row = raw === null ? null : this.#builder.tryBuild(raw);
+        const row = raw === null ? null : this.#builder.tryBuild(raw, texts);
         if (row === null) invalid++;
         else (raw?.intent ? intents : records).push(row);
       }
     }
     if (invalid > 0) this.#send({ kind: 'lost', reason: 'invalid', count: invalid });
-    return { seq: batch.seq, now: batch.now, cursors: batch.cursors, raw: batch, records, intents };
+    return { seq: batch.seq, now: batch.now, cursors: batch.cursors, raw: batch, records, intents, texts };
   }
 
   /** Writes the prepared batches in one transaction. @returns false when it has to be tried again. */
@@ -288,7 +302,7 @@ export class Writer {
     const prepared = this.#prepared;
     const last = prepared.at(-1) as PreparedBatch;
     const writing: Writing = {
-      records: prepared.flatMap(({ records }) => records), intents: prepared.flatMap(({ intents }) => intents), cursors: prepared.flatMap(({ cursors }) => cursors),
+      records: prepared.flatMap(({ records }) => records), texts: new Map(prepared.flatMap(({ texts }) => [...texts])), intents: prepared.flatMap(({ intents }) => intents), cursors: prepared.flatMap(({ cursors }) => cursors),
       seq: last.seq, now: last.now,
     };
     const began = performance.now();

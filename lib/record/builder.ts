@@ -1,10 +1,12 @@
-import { createHash, hash, type Hash } from 'node:crypto';
-import type { CaptureConfig } from '../../types/config.d.ts';
+import { createHash, createHmac, hash, type Hash } from 'node:crypto';
+import type { AuditConfig, CaptureConfig } from '../../types/config.d.ts';
 import { deviceFingerprint, keyedHash, tokenIdentifier } from '../identity/identity.ts';
 import { Memo } from '../platform/platform.ts';
 import type { RawRecord } from './decode.ts';
+import { keepBody, newestText, type KeptBody } from './kept-body.ts';
+import { LongTexts, type LongText } from './texts.ts';
 import { HeaderCache, type HeaderFacts } from './header-cache.ts';
-import { cookiesOf, credentialsOf, headerOf, type Headers, type SecretScrubber, secretScrubber, keptBody, keptCookies, keptHeaders, keptPath, keptQuery, keptText, maxLength, withoutCredentials } from '../redaction/redaction.ts';
+import { cookiesOf, credentialsOf, headerOf, type Headers, isJson, type SecretScrubber, secretScrubber, keptBody, keptCookies, keptHeaders, keptPath, keptQuery, keptText, maxLength, withoutCredentials } from '../redaction/redaction.ts';
 import type { RecordRow } from './columns.ts';
 
 /** The options of a {@link RecordBuilder}. */
@@ -14,21 +16,28 @@ export interface RecordBuilderOptions {
   /** Configured secrets; they are masked wherever they appear. */
   readonly hidden: readonly string[];
   readonly capture: CaptureConfig;
+  /** What the content fingerprint is made of. */
+  readonly fingerprint: AuditConfig['fingerprint'];
   /** Names of query parameters whose values are kept. */
   readonly queryAllow: readonly string[];
 }
 
 /** A request body that streams, up to the latest chunk. */
 interface StreamedBody {
-  readonly md5: Hash;
-  /** Its first bytes, at most `audit.capture.body`. */
-  readonly head: Buffer[];
+  readonly md5: Hash | null;
+  /** All of it, or of a long one its first bytes, at most `audit.capture.body`. */
+  chunks: Uint8Array[];
+  /** Bytes in `chunks`. */
+  kept: number;
   /** Bytes so far. */
   size: number;
 }
 
 /** Streamed bodies remembered at a time; the oldest is dropped. */
 const maxStreamed = 1000;
+/** Bytes of one streamed body, and of all together, that are kept until its end; of more only the beginning is. */
+const maxStreamedBody = 8_388_608;
+const maxStreamedBytes = 67_108_864;
 
 /** Names of session cookies: NewAPI's dashboard's, and common ones. */
 const sessionCookie = /^(?:session|sid|sessionid|connect\.sid)$/i;
@@ -46,6 +55,10 @@ export class RecordBuilder {
   /** Sessions by token identity, each with the text it was hashed from. */
   readonly #sessions = new Memo<{ of: string; session: string }>(sessionRoom, 64);
   readonly #streamed = new Map<string, StreamedBody>();
+  /** Bytes of all that is in it. */
+  #streamedBytes = 0;
+  /** The long texts of bodies. */
+  readonly texts: LongTexts;
 
   constructor(options: RecordBuilderOptions) {
     this.#options = options;
@@ -53,31 +66,53 @@ export class RecordBuilder {
     this.#hash = keyedHash(`heimdall journal ${options.secret}`);
     this.#scrub = secretScrubber(options.hidden);
     this.#headers = new HeaderCache(this.#scrub, options.capture.headers === 'safe');
+    this.texts = new LongTexts(options.secret, this.#scrub, options.capture.text);
   }
 
   /** Takes the next chunk of a request body that streams. @param id the request's. */
   bodyChunk(id: string, bytes: Uint8Array): void {
     let streamed = this.#streamed.get(id);
     if (streamed === undefined) {
-      if (this.#streamed.size >= maxStreamed) this.#streamed.delete(this.#streamed.keys().next().value as string);
-      this.#streamed.set(id, (streamed = { md5: createHash('md5'), head: [], size: 0 }));
+      if (this.#streamed.size >= maxStreamed) this.#takeStreamed(this.#streamed.keys().next().value as string);
+      this.#streamed.set(id, (streamed = { md5: this.#options.fingerprint === 'md5' ? createHash('md5') : null, chunks: [], kept: 0, size: 0 }));
     }
-    if (streamed.size < this.#options.capture.body) streamed.head.push(Buffer.from(bytes.subarray(0, this.#options.capture.body - streamed.size)));
-    streamed.md5.update(bytes);
+    streamed.md5?.update(bytes);
+    if (streamed.kept === streamed.size) this.#keepChunk(streamed, bytes);
     streamed.size += bytes.length;
   }
 
+  #keepChunk(streamed: StreamedBody, bytes: Uint8Array): void {
+    const { capture, fingerprint } = this.#options;
+    if (capture.body === 0 && fingerprint !== 'turn') return;
+    streamed.chunks.push(bytes);
+    streamed.kept += bytes.length;
+    this.#streamedBytes += bytes.length;
+    if (streamed.kept <= maxStreamedBody && this.#streamedBytes <= maxStreamedBytes) return;
+    const head = Buffer.concat(streamed.chunks, Math.min(streamed.kept, capture.body));
+    this.#streamedBytes += head.length - streamed.kept;
+    streamed.chunks = [head];
+    streamed.kept = head.length;
+  }
+
+  #takeStreamed(id: string): void {
+    this.#streamedBytes -= this.#streamed.get(id)?.kept ?? 0;
+    this.#streamed.delete(id);
+  }
+
   /** As {@link RecordBuilder.build}, null for an invalid record. */
-  tryBuild(raw: RawRecord): RecordRow | null {
+  tryBuild(raw: RawRecord, texts?: RowTexts): RecordRow | null {
     try {
-      return this.build(raw);
+      return this.build(raw, texts);
     } catch {
       return null;
     }
   }
 
-  /** The row that may be stored. `id` and `created_at` are null until it is written. */
-  build(raw: RawRecord): RecordRow {
+  /**
+   * The row that may be stored. `id` and `created_at` are null until it is written.
+   * @param texts gets the long texts that the row refers to.
+   */
+  build(raw: RawRecord, texts?: RowTexts): RecordRow {
     const { headers } = raw;
     const mark = raw.url.indexOf('?');
     const query = mark === -1 ? '' : raw.url.slice(mark + 1);
@@ -90,8 +125,8 @@ export class RecordBuilder {
     const token = raw.token === null ? null : this.#identify(raw.token);
     const tokenId = token?.id ?? raw.tokenId;
     const session = this.#session(cookies, tokenId, device, raw.ip);
-    const { fingerprint, body, answer } = this.#bodies(raw, facts, scrub);
-    return {
+    const { fingerprint, body, answer } = this.#bodies(raw, facts, scrub, credentials, tokenId ?? raw.ip);
+    const row: RecordRow = {
       id: null, request_id: raw.id, timestamp: Math.floor(raw.time / 1000), request_method: raw.method.slice(0, maxLength.method),
       response_status: raw.status, response_time: Math.round(raw.duration), route: raw.route, client: facts.client, model: text(raw.model, maxLength.name),
       stream: raw.stream ? 1 : 0, target: raw.target, attempts: raw.attempts, outcome: raw.outcome, would_refuse: raw.rules,
@@ -104,8 +139,11 @@ export class RecordBuilder {
       real_ip: raw.ip, forwarded_for: text(raw.forwardedFor.slice(-maxLength.forwarded), maxLength.forwarded) ?? '',
       upstream_request_id: text(raw.upstreamRequestId, maxLength.name), ja4: text(raw.ja4, maxLength.name), country: raw.country,
       content_fingerprint: fingerprint, device_fingerprint: device, user_agent: facts.shownAgent === null ? null : withoutCredentials(facts.shownAgent, credentials),
-      cookies: keptCookies(cookies, this.#hash), request_headers: this.#requestHeaders(raw, facts, scrub, credentials), request_body: body, response_body: answer,
+      cookies: keptCookies(cookies, this.#hash), request_headers: this.#requestHeaders(raw, facts, scrub, credentials),
+      device_id: null, session_id: null, home_id: null, request_body: body?.text ?? null, response_body: answer, request_texts: body?.places ?? null,
     };
+    if (texts !== undefined && body !== null && body.texts.length > 0) texts.set(row, body.texts);
+    return row;
   }
 
   #requestHeaders(raw: RawRecord, { safe }: HeaderFacts, scrub: SecretScrubber, credentials: readonly string[]): string | null {
@@ -116,15 +154,32 @@ export class RecordBuilder {
   }
 
   /** SECURITY: bodies are kept of model routes alone. Elsewhere they hold passwords and channel keys. */
-  #bodies(raw: RawRecord, { type, encoding }: HeaderFacts, scrub: SecretScrubber): { fingerprint: string | null; body: string | null; answer: string | null } {
+  #bodies(raw: RawRecord, facts: HeaderFacts, scrub: SecretScrubber, credentials: readonly string[], owner: string): { fingerprint: string | null; body: KeptBody | null; answer: string | null } {
     const streamed = this.#streamed.get(raw.id);
-    if (streamed !== undefined && !raw.intent) this.#streamed.delete(raw.id);
+    if (streamed !== undefined && !raw.intent) this.#takeStreamed(raw.id);
     if (raw.class !== 'model') return { fingerprint: null, body: null, answer: null };
     const { capture } = this.#options;
-    const bytes = raw.body ?? (streamed === undefined ? none : Buffer.concat(streamed.head));
-    const body = keptBody({ bytes, total: raw.bodyTotal, type, encoding }, capture.body);
+    const bytes = asBuffer(raw.body ?? (streamed === undefined ? none : streamed.chunks.length === 1 ? (streamed.chunks[0] as Uint8Array) : Buffer.concat(streamed.chunks)));
     const answer = raw.answer === null ? null : keptBody({ bytes: raw.answer, total: raw.answerTotal, type: raw.answerType, encoding: raw.answerEncoding }, capture.response);
-    return { fingerprint: fingerprintOf(raw, streamed), body: body === null ? null : scrub(body), answer: answer === null ? null : scrub(answer) };
+    const readable = bytes.length === raw.bodyTotal && bytes.length > 0 && isJson(facts.type, facts.encoding, bytes);
+    return { fingerprint: this.#fingerprint(raw, streamed, readable ? bytes : null), body: this.#body(raw, bytes, readable, facts, scrub, credentials, owner), answer: answer === null ? null : scrub(answer) };
+  }
+
+  #body(raw: RawRecord, bytes: Buffer, readable: boolean, { type, encoding }: HeaderFacts, scrub: SecretScrubber, credentials: readonly string[], owner: string): KeptBody | null {
+    const { body: limit } = this.#options.capture;
+    const kept = readable && limit > 0 ? keepBody(bytes, { limit, texts: this.texts, scrub, credentials, owner }) : null;
+    if (kept !== null) return kept;
+    const text = keptBody({ bytes, total: raw.bodyTotal, type, encoding }, limit);
+    return text === null ? null : { text: scrub(text), places: null, texts: noTexts };
+  }
+
+  /** @param body the whole body where it is JSON. */
+  #fingerprint(raw: RawRecord, streamed: StreamedBody | undefined, body: Buffer | null): string | null {
+    const { fingerprint, secret } = this.#options;
+    if (raw.fingerprint !== null) return /^[0-9a-f]{32}$/i.test(raw.fingerprint) ? raw.fingerprint.toLowerCase() : null;
+    if (fingerprint === 'md5') return md5Of(raw, streamed);
+    const text = fingerprint === 'off' || body === null ? null : newestText(body);
+    return text === null ? null : createHmac('sha256', `heimdall turns ${secret}`).update(text).digest('hex').slice(0, 32);
   }
 
   #device(headers: Headers): string {
@@ -150,10 +205,15 @@ export class RecordBuilder {
 }
 
 const none = new Uint8Array();
+const noTexts: readonly LongText[] = [];
+
+/** The long texts that rows refer to. */
+export type RowTexts = Map<RecordRow, readonly LongText[]>;
+
+const asBuffer = (bytes: Uint8Array): Buffer => (Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length));
 
 /** Hex MD5 of the whole body; null when some bytes of it are missing. */
-function fingerprintOf({ body, bodyTotal, fingerprint }: RawRecord, streamed: StreamedBody | undefined): string | null {
-  if (fingerprint !== null) return /^[0-9a-f]{32}$/i.test(fingerprint) ? fingerprint.toLowerCase() : null;
+function md5Of({ body, bodyTotal }: RawRecord, streamed: StreamedBody | undefined): string | null {
   if (body !== null && body.length === bodyTotal) return hash('md5', body);
-  return streamed !== undefined && streamed.size === bodyTotal && bodyTotal > 0 ? streamed.md5.copy().digest('hex') : null;
+  return streamed?.md5 != null && streamed.size === bodyTotal && bodyTotal > 0 ? streamed.md5.copy().digest('hex') : null;
 }

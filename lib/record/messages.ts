@@ -1,5 +1,5 @@
-import type { CaptureConfig, LoggingConfig } from '../../types/config.d.ts';
-import type { DropReason, Forgetting, LearntFact, SqlRow, SqlValue } from '../../types/journal.d.ts';
+import type { AuditConfig, CaptureConfig, LoggingConfig } from '../../types/config.d.ts';
+import type { DropReason, Forgetting, JournalSearch, LearntFact, SearchFound, SqlRow, SqlValue } from '../../types/journal.d.ts';
 import type { AuditRecord, NewRecord } from '../../types/record.d.ts';
 import type { Route, RouteClass } from '../../types/route.d.ts';
 import type { Checkpoint } from '../../types/sink.d.ts';
@@ -99,6 +99,7 @@ export interface WorkerOptions {
   readonly keepRecords: number;
   readonly keepBodies: number;
   readonly capture: CaptureConfig;
+  readonly fingerprint: AuditConfig['fingerprint'];
   readonly queryAllow: readonly string[];
   /** Null when access lines go neither to the console nor to a file. */
   readonly lines: LineOptions | null;
@@ -110,6 +111,8 @@ export interface WorkerOptions {
 export interface WorkerCalls {
   read: { request: { readonly after: number; readonly limit: number }; result: readonly AuditRecord[] };
   query: { request: { readonly sql: string; readonly values: readonly SqlValue[] }; result: readonly SqlRow[] };
+  request: { request: { readonly id: string }; result: AuditRecord | null };
+  grep: { request: JournalSearch; result: SearchFound };
   cursor: { request: { readonly sink: string }; result: number };
   forget: { request: Forgetting & { readonly now: number }; result: number };
   learn: { request: { readonly facts: readonly LearntFact[]; readonly now: number }; result: number };

@@ -8,9 +8,11 @@ import { receiver } from './ingest.ts';
 import type { Kind } from './messages.ts';
 import type { Committed, RecordTap } from './segment.ts';
 
-export { RecordBuilder } from './builder.ts';
-export { columns, erasedValue, names, parts, recordColumns, recordOf, valuesOf, type ColumnName, type RecordRow, type Values } from './columns.ts';
+export { RecordBuilder, type RowTexts } from './builder.ts';
+export { addedColumns, columns, erasedValue, names, parts, recordColumns, recordOf, valuesOf, type ColumnName, type RecordRow, type Values } from './columns.ts';
 export { decode, wipe, type RawRecord } from './decode.ts';
+export { briefBody, placesIn, wholeBody, type Lookup, type StoredText } from './kept-body.ts';
+export { textDigester, textOfContent, type Covered, type LongText } from './texts.ts';
 export { ingestion, type Ingestion, receiver } from './ingest.ts';
 export { externalRecordOf, type Batch, type CallName, type ExternalRecord, type FromWorker, type Kind, type LineOptions, type RecordMemory, type ToWorker, type WorkerCalls, type WorkerOptions } from './messages.ts';
 export { encode, Segment, type Committed } from './segment.ts';

@@ -140,6 +140,52 @@ export function keptBody({ bytes, total, type, encoding }: Body, limit: number):
   return cut ? `${mask(withoutLastWord(text), hints)}… [${total} bytes]` : mask(text, hints);
 }
 
+/** Whether a body is JSON that was sent as it is. @param type `Content-Type`. @param encoding `Content-Encoding`. */
+export function isJson(type: string | null, encoding: string | null, bytes: Uint8Array): boolean {
+  if (encoding !== null && !/^identity$/i.test(encoding)) return false;
+  return type === usual || (type === null ? isJsonLike(bytes) : /^application\/(?:[\w.-]+\+)?json\b/i.test(type));
+}
+
+/** Bytes up to which a part of a body is masked as a whole before it is cut, so that no secret is cut first. */
+const maxWhole = 262_144;
+const pemBegin = '-----BEGIN ';
+const pemEnd = '-----END ';
+/** Takes the place of the beginning of a key block that an earlier part has opened. */
+const opened = `${pemBegin}PRIVATE KEY-----`;
+
+/** A part of a body, masked. */
+export interface MaskedPart {
+  /** The whole of it, or its first bytes where `cut` is true. */
+  readonly text: string;
+  readonly cut: boolean;
+  /** A key block has begun in it, or before it, and has not ended. */
+  readonly opens: boolean;
+  /** It has escapes that are decoded for masking. */
+  readonly escaped: boolean;
+}
+
+/**
+ * Masks a part of a JSON body: a value, or what stands between two.
+ * @param limit bytes of a very long part that are read. @param inside whether an earlier part has opened a key block that is not closed.
+ */
+export function maskedPart(bytes: Buffer, limit: number, inside: boolean): MaskedPart {
+  const cut = bytes.length > maxWhole;
+  const kept = cut ? bytes.subarray(0, limit) : bytes;
+  const hints = hintsIn(kept) | (inside ? hint.pem : 0);
+  const sent = withoutBrokenEnd(kept, cut);
+  const escaped = (hints & hint.hidden) !== 0;
+  const plain = withoutData(escaped ? readable(sent).replaceAll('\0', '') : sent);
+  const text = (inside ? opened : '') + (cut ? withoutLastWord(plain) : plain);
+  const opens = (hints & hint.pem) !== 0 && opensKeyBlock(text);
+  return { text: mask(text, hints), cut, opens, escaped };
+}
+
+function opensKeyBlock(text: string): boolean {
+  const end = text.lastIndexOf(pemEnd);
+  for (let at = text.lastIndexOf(pemBegin); at > end; at = at === 0 ? -1 : text.lastIndexOf(pemBegin, at - 1)) if (text.slice(at, at + 64).includes('PRIVATE KEY')) return true;
+  return false;
+}
+
 const word = (text: string): string => text.split(';', 1)[0]?.replace(/[^\w/+.,-]/g, '').slice(0, 64).toLowerCase() ?? '';
 
 const isJsonLike = (bytes: Uint8Array): boolean => /^\s*[[{]/.test(Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 64)).toString('latin1'));

@@ -17,8 +17,8 @@ const endTimeout = 250;
 const types: Readonly<Record<string, string>> = { INTEGER: 'bigint', REAL: 'double precision', DATETIME: 'timestamptz' };
 const typeOf = (type: string): string => types[type.split(/[ (]/, 1)[0] as string] ?? 'text';
 
-const given: ReadonlySet<string> = new Set(['id', 'created_at']);
-/** The journal's columns by name and type, without those PostgreSQL sets itself. */
+const given: ReadonlySet<string> = new Set(['id', 'created_at', 'request_texts']);
+/** The journal's columns by name and type, without those PostgreSQL sets itself and the journal's references. */
 const columns = journalColumns.flatMap(({ name, type }) => (given.has(name) ? [] : [{ name: name as Exclude<keyof AuditRecord, 'id'>, type: typeOf(type), must: type.includes('NOT NULL') }]));
 const names = columns.map(({ name }) => name).join(', ');
 

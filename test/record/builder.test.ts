@@ -11,7 +11,7 @@ import { columns, names, parts, valuesOf, type RecordRow } from '../../lib/recor
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
 
-const drafter = (): RecordBuilder => new RecordBuilder({ secret: 'a secret of this test alone', hidden: ['the-configured-secret'], capture: { headers: 'safe', body: 1024, response: 0 }, queryAllow: [] });
+const drafter = (): RecordBuilder => new RecordBuilder({ secret: 'a secret of this test alone', hidden: ['the-configured-secret'], capture: { headers: 'safe', body: 1024, text: 1024, response: 0 }, fingerprint: 'md5', queryAllow: [] });
 
 const body = Buffer.from('{"model":"x","messages":[]}');
 const usual: RawRecord = {

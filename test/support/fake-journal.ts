@@ -26,7 +26,7 @@ export function aRecord(id: number, more: Partial<AuditRecord> = {}): AuditRecor
     request_id: `01980000-0000-7000-8000-${id.toString(16).padStart(12, '0')}`, upstream_request_id: null, token_id: '0123456789abcdef', key_id: null, session: 'fedcba9876543210',
     client: 'openai-python/1', route: '/v1/chat/completions', query: null, model: 'gpt-4o', stream: true, target: 'newapi', attempts: 1, outcome: 'served', would_refuse: [],
     queue_wait: 0.25, first_byte: 10.5, overhead: 0.5, prompt_tokens: 10, completion_tokens: 20, tokens_reserved: null, tokens_settled: null, tokens_released: null, cost: 0.001,
-    bytes_in: 18, bytes_out: 200, ja4: null, country: null, source: 'gate', response_body: null, ...more,
+    bytes_in: 18, bytes_out: 200, ja4: null, country: null, device_id: null, session_id: null, home_id: null, source: 'gate', response_body: null, ...more,
   };
 }
 
@@ -63,6 +63,8 @@ export function fakeJournal(): FakeJournal {
     open: async () => undefined,
     append: unused,
     query: unused,
+    request: unused,
+    grep: unused,
     forget: unused,
     learn: unused,
     async read(after, limit) {
