@@ -295,28 +295,26 @@ const guessedShare = 10;
 /** Pictures, sound and bodies too large to be read here: bytes a token. */
 const mediaBytes = 256;
 const textBytes = 4;
-/** A larger body is assumed to contain pictures, bytes. */
-const mostText = 262_144;
 const billion = 1_000_000_000;
 
 /** A body may ask for any number of tokens; counters are whole numbers of 63 bits. */
 const mostAmount = 2 ** 50;
 
-/** Estimates the tokens of a request. On carried routes, where the body is not read, Gemini's are estimated by their length and all others are 0. */
-function estimateOf({ route, maxTokens, path, req, body, decodedBody, bodyStream }: Context, costs: CostEstimator): Estimate {
+/** Whether the answer of a request is written token by token. Gemini's own API writes by `:generateContent` and `:streamGenerateContent`. */
+const writes = ({ route, path }: Context): boolean => writing.has(route.api) || (route.errors === 'gemini' && path.endsWith('enerateContent'));
+
+/** Estimates the tokens of a request. Carried routes use none, nor does Gemini's own count of them. */
+function estimateOf(context: Context, costs: CostEstimator): Estimate {
+  const { route, maxTokens, path, req, body, decodedBody, bodyStream } = context;
+  if (route.class !== 'model' || path.endsWith(':countTokens')) return nothing;
   const length = Number(req.headers['content-length'] ?? 0);
-  if (route.class !== 'model') {
-    // Gemini's own API writes text too, by `:generateContent` and `:streamGenerateContent`.
-    if (route.errors !== 'gemini' || !path.endsWith('enerateContent')) return nothing;
-    return { prompt: Math.ceil(length / (length > mostText ? mediaBytes : textBytes)), declared: null, guess: guessedCompletion };
-  }
   let prompt = 0;
   if (bodyStream !== null) prompt = Math.ceil(length / mediaBytes);
   else if (body !== null && route.body === 'form') prompt = Math.ceil(body.length / mediaBytes);
   // Compressed text is about a quarter of its size, and a token about four bytes.
   else if (decodedBody !== null) prompt = costs.tokens(decodedBody);
   else if (body !== null) prompt = (req.headers['content-encoding'] ?? '') === '' ? costs.tokens(body) : body.length;
-  return { prompt, declared: maxTokens, guess: writing.has(route.api) ? guessedCompletion : 0 };
+  return { prompt, declared: maxTokens, guess: writes(context) ? guessedCompletion : 0 };
 }
 
 /** The amount that a request takes from a rule before it is sent. */
@@ -357,12 +355,13 @@ function actualOf({ kind }: Rule, estimate: Estimate, context: Context, costs: C
 }
 
 /** Tokens of an answer that reports no usage: 0 of one that failed, the prompt where the client left, else the prompt and what was written. */
-function unreportedTokens({ sentAt, outcome, status, route, bytesOut }: Context, { prompt }: Estimate): number {
+function unreportedTokens(context: Context, { prompt }: Estimate): number {
+  const { sentAt, outcome, status, route, bytesOut } = context;
   if (sentAt === null) return 0;
   if (outcome === 'aborted') return prompt;
   const isAnswer = status >= 200 && status < 300 && route.class === 'model' && !route.free;
   if (!isAnswer) return 0;
-  return prompt + (writing.has(route.api) ? Math.ceil(bytesOut / textBytes) : 0);
+  return prompt + (writes(context) ? Math.ceil(bytesOut / textBytes) : 0);
 }
 
 function nanoDollars({ model }: Context, prompt: number, completion: number, costs: CostEstimator): number {

@@ -131,9 +131,9 @@ function inspect(context: Context, bytes: Buffer, deps: Deps, next: Next): void 
   deps.inspector.inspect({ bytes, type: headers['content-type'] ?? '', encoding: headers['content-encoding'] ?? '', api: route.api, isForm: route.body === 'form' }, (reading) => {
     if (context.finished || context.res.headersSent) return;
     const { problem } = reading;
-    context.model = reading.model;
+    if (route.errors !== 'gemini') context.model = reading.model;
     if (!keepDecoded(context, reading, deps)) return;
-    context.stream = reading.stream;
+    context.stream = route.errors === 'gemini' ? context.path.endsWith(':streamGenerateContent') : reading.stream;
     context.maxTokens = reading.maxTokens;
     context.bodyAmbiguous = reading.ambiguous;
     if (problem !== null && refused(context, problem)) return;

@@ -102,6 +102,8 @@ const operations: ReadonlyMap<string, string> = new Map([
   ['/v1/chat/completions', 'chat'],
   ['/v1/responses', 'chat'],
   ['/v1/messages', 'chat'],
+  ['/v1beta/models/*', 'generate_content'],
+  ['/v1/models/*', 'generate_content'],
   ['/v1/completions', 'text_completion'],
   ['/v1/embeddings', 'embeddings'],
   ['/v1/moderations', 'moderations'],

@@ -28,6 +28,9 @@ const table: readonly Row[] = [
   ['POST', '/v1/images/*', { ...model, body: 'form', media: true }],
   ['POST', '/v1/audio/speech', { ...model, media: true }],
   ['POST', '/v1/audio/*', { ...model, body: 'form', media: true }],
+  // Gemini's own API: the model and what is asked of it stand in the path.
+  ['POST', '/v1beta/models/*', { ...model, errors: 'gemini' }],
+  ['POST', '/v1/models/*', { ...model, errors: 'gemini' }],
   ['GET', '/v1/models', { ...model, body: 'none', free: true }],
   ['GET', '/v1/models/:model', { ...model, body: 'none', free: true }],
 
@@ -35,7 +38,6 @@ const table: readonly Row[] = [
   ['*', '/v1/dashboard/*', api],
   ['GET', '/v1/videos/:id/content', { ...task, ...open }],
   ['*', '/v1beta/*', { ...task, errors: 'gemini' }],
-  ['POST', '/v1/models/*', { ...task, errors: 'gemini' }],
   ['*', '/v1/messages/*', { ...task, errors: 'claude' }],
   ['*', '/v1/*', { ...task, errors: 'openai' }],
 
