@@ -1,5 +1,5 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
-import { type Lookup, type LongText, placesIn, type RecordRow, type RowTexts, type StoredText, textOfContent } from '../record/record.ts';
+import { digestsIn, type Lookup, type LongText, type RecordRow, type RowTexts, type StoredText, textOfContent } from '../record/record.ts';
 
 /** Rows of texts that are remembered by their digest. */
 const maxIds = 50_000;
@@ -106,7 +106,7 @@ export class TextTable {
 export function releaseTexts(db: DatabaseSync, condition: string, ...values: readonly (number | string)[]): string[] {
   const named = db.prepare(`SELECT request_texts AS places FROM heimdall_logs WHERE (${condition}) AND request_texts IS NOT NULL`).all(...values) as { places: string }[];
   const counts = new Map<string, number>();
-  for (const { places } of named) for (const { digest } of placesIn(places)) counts.set(digest, (counts.get(digest) ?? 0) + 1);
+  for (const { places } of named) for (const digest of digestsIn(places)) counts.set(digest, (counts.get(digest) ?? 0) + 1);
   const removed: string[] = [];
   const take = db.prepare('UPDATE heimdall_texts SET uses = uses - ? WHERE digest = ? RETURNING id, digest, before, uses');
   const takeOne = db.prepare('UPDATE heimdall_texts SET uses = uses - 1 WHERE id = ? RETURNING id, digest, before, uses');
@@ -162,7 +162,7 @@ export function textsOf(db: DatabaseSync, rows: readonly RecordRow[]): RowTexts 
   };
   const found: RowTexts = new Map();
   for (const row of rows) {
-    const texts = placesIn(row.request_texts as string | null).map(({ digest }) => textOf(digest)).filter((text) => text !== null);
+    const texts = digestsIn(row.request_texts as string | null).map(textOf).filter((text) => text !== null);
     if (texts.length > 0) found.set(row, texts);
   }
   return found;

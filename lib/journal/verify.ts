@@ -3,7 +3,7 @@ import type { Checkpoint } from '../../types/sink.d.ts';
 import { BatchDigest, bodyDigest, factDigest, historyHash, noCheckpoint, origin, privateDigest, signedText, type BatchFacts, type HistoryFacts, type Verifier } from './hash-chain.ts';
 import type { HeadFile } from './head.ts';
 import { schemaProblem, versionOf } from './schema.ts';
-import { addedColumns, erasedValue, names, parts, placesIn, textOfContent, valuesOf, type ColumnName, type Values } from '../record/record.ts';
+import { addedColumns, digestsIn, erasedValue, names, parts, textOfContent, valuesOf, type ColumnName, type Values } from '../record/record.ts';
 
 /** A place at which a journal differs from what was written. */
 export interface Break {
@@ -293,7 +293,7 @@ class Check {
   }
 
   #countTexts({ id, request_texts: places }: Row): void {
-    for (const { digest } of placesIn(typeof places === 'string' ? places : null)) {
+    for (const digest of digestsIn(typeof places === 'string' ? places : null)) {
       const known = this.#named.get(digest);
       if (known === undefined) this.#named.set(digest, { uses: 1, record: id });
       else known.uses++;

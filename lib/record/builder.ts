@@ -25,7 +25,7 @@ export interface RecordBuilderOptions {
 /** A request body that streams, up to the latest chunk. */
 interface StreamedBody {
   readonly md5: Hash | null;
-  /** All of it, or of a long one its first bytes, at most `audit.capture.body`. */
+  /** All of it, or of a long one and of one that is no JSON its first bytes, at most `audit.capture.body`. */
   chunks: Uint8Array[];
   /** Bytes in `chunks`. */
   kept: number;
@@ -87,7 +87,8 @@ export class RecordBuilder {
     streamed.chunks.push(bytes);
     streamed.kept += bytes.length;
     this.#streamedBytes += bytes.length;
-    if (streamed.kept <= maxStreamedBody && this.#streamedBytes <= maxStreamedBytes) return;
+    const isWhole = looksLikeObject(streamed.chunks[0] as Uint8Array);
+    if (streamed.kept <= (isWhole ? maxStreamedBody : capture.body) && this.#streamedBytes <= maxStreamedBytes) return;
     const head = Buffer.concat(streamed.chunks, Math.min(streamed.kept, capture.body));
     this.#streamedBytes += head.length - streamed.kept;
     streamed.chunks = [head];
@@ -209,6 +210,12 @@ const noTexts: readonly LongText[] = [];
 
 /** The long texts that rows refer to. */
 export type RowTexts = Map<RecordRow, readonly LongText[]>;
+
+/** Whether a body begins as a JSON object does. */
+function looksLikeObject(bytes: Uint8Array): boolean {
+  const first = bytes.find((byte) => byte > 0x20);
+  return first === undefined || first === 0x7b;
+}
 
 const asBuffer = (bytes: Uint8Array): Buffer => (Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length));
 

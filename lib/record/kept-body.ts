@@ -4,11 +4,11 @@ import { cutText, firstBytes, type LongText, type LongTexts } from './texts.ts';
 
 /** What is kept of a request body. */
 export interface KeptBody {
-  /** Readable: the newest turn and everything short, with marks in brackets in place of long texts. */
+  /** Readable: the newest turn; without a frame everything short around it, with marks in brackets in place of long texts. */
   readonly text: string;
-  /** The places of those marks in the text and the digests of the texts, see {@link placesIn}; null without any. */
+  /** The texts that belong to it and their places, see {@link readPlaces}; null without any. */
   readonly places: string | null;
-  /** The texts that the marks stand for, the last of each list. */
+  /** Those texts, of each list the last one. */
   readonly texts: readonly LongText[];
 }
 
@@ -70,27 +70,72 @@ function longText(part: LongPart, bytes: Buffer, inside: boolean, { texts, crede
 function markOf(part: LongPart, bytes: Buffer): string {
   const size = `${bytes.length} bytes`;
   if (part.kind === 'single') return `[${part.of === 'part' ? 'text' : part.of}, ${size}]`;
-  if (part.of === 'turns') return `[${part.starts.length} earlier ${part.starts.length === 1 ? 'turn' : 'turns'}, ${size}]`;
+  if (part.of === 'turns') return earlierMark(part.starts.length, bytes.length);
   return part.of === 'tools' ? `[${part.starts.length} ${part.starts.length === 1 ? 'tool' : 'tools'}, ${size}]` : `[system, ${size}]`;
 }
 
+const earlierMark = (turns: number, bytes: number): string => `[${turns} earlier ${turns === 1 ? 'turn' : 'turns'}, ${bytes} bytes]`;
+
 /** The last words of the newest turn are kept first, then the rest of it, then what stands around it. */
-function joined(pieces: readonly Piece[], { limit }: Keeping): KeptBody {
+function joined(pieces: readonly Piece[], { limit, texts }: Keeping): KeptBody {
   let room = limit;
   for (const { long, text } of pieces) if (long !== null) room -= text.length;
   for (const piece of [...pieces].reverse()) if (piece.part.kind === 'newest') room -= fit(piece, Math.max(0, room), head);
   for (const piece of pieces) if (piece.part.kind === 'text' || piece.part.kind === 'id') room -= fit(piece, Math.max(0, room), 1);
-  let text = '';
-  const places: string[] = [];
-  const texts: LongText[] = [];
-  for (const { text: own, long } of pieces) {
-    if (long !== null) {
-      places.push(`${text.length}:${own.length}:${long.digest}`);
-      texts.push(long);
-    }
-    text += own;
+  const first = pieces.findIndex(({ part }) => part.kind === 'newest');
+  const written = new Writing();
+  if (first === -1 || !texts.isKept || pieces.every(({ long }) => long === null)) {
+    for (const piece of pieces) written.add(piece, '');
+    return written.end();
   }
-  return { text, places: places.length === 0 ? null : places.join(' '), texts };
+  const last = pieces.findLastIndex(({ part }) => part.kind === 'newest');
+  for (const piece of pieces.slice(first, last + 1)) written.add(piece, '');
+  return framed(written, pieces.slice(0, first), pieces.slice(last + 1), texts);
+}
+
+/** What stands around the newest turn is a text of its own, the same in many requests: the frame, with holes for the turns. */
+function framed(body: Writing, before: readonly Piece[], behind: readonly Piece[], texts: LongTexts): KeptBody {
+  const frame = new Writing();
+  const earlier = before.find(({ part }) => part.kind === 'list' && part.of === 'turns');
+  for (const piece of before) {
+    if (piece === earlier) frame.text += earlierHole;
+    else frame.add(piece, 'f');
+  }
+  frame.text += newestHole;
+  for (const piece of behind) frame.add(piece, 'f');
+  const around = texts.frame(frame.text);
+  body.places.push(...frame.places, `=:${around.digest}`);
+  body.texts.push(...frame.texts, around);
+  if (earlier?.long != null) {
+    const { part, long } = earlier;
+    body.places.push(`h:${part.kind === 'list' ? part.starts.length : 0}:${part.end - part.start}:${long.digest}`);
+    body.texts.push(long);
+  }
+  return body.end();
+}
+
+/** In a frame, where the earlier turns and the newest turn stand. No JSON has these characters. */
+const earlierHole = '\x01';
+const newestHole = '\x02';
+
+/** Writes pieces one after the other, with the places of their marks. */
+class Writing {
+  text = '';
+  readonly places: string[] = [];
+  readonly texts: LongText[] = [];
+
+  /** @param of `f` for a place in a frame. */
+  add({ text, long }: Piece, of: string): void {
+    if (long !== null) {
+      this.places.push(`${of}${this.text.length}:${text.length}:${long.digest}`);
+      this.texts.push(long);
+    }
+    this.text += of === '' ? text : text.replaceAll(earlierHole, '').replaceAll(newestHole, '');
+  }
+
+  end(): KeptBody {
+    return { text: this.text, places: this.places.length === 0 ? null : this.places.join(' '), texts: this.texts };
+  }
 }
 
 /** Cuts a piece that is too long. @param share of its beginning; the rest is of its end. @returns the bytes it takes. */
@@ -105,20 +150,37 @@ function fit(piece: Piece, room: number, share: number): number {
 
 const lastBytes = (text: string, limit: number): string => (limit === 0 ? '' : Buffer.from(text.slice(-limit)).subarray(-limit).toString().replace(/^\ufffd+/, ''));
 
-/** A mark in a kept text: where it stands, and the digest of the text that it stands for. */
-export interface Place {
+/** A mark in a kept text, or in its frame: where it stands, and the digest of the text that it stands for. */
+interface Place {
   readonly at: number;
   readonly length: number;
   readonly digest: string;
 }
 
-/** Reads {@link KeptBody.places}. */
-export function placesIn(places: string | null): Place[] {
-  if (places === null || places === '') return [];
-  return places.split(' ').map((place) => {
-    const [at = '', length = '', digest = ''] = place.split(':');
-    return { at: Number(at), length: Number(length), digest };
-  });
+/** The texts that belong to a kept text. */
+interface Places {
+  readonly body: readonly Place[];
+  readonly frame: string | null;
+  readonly inFrame: readonly Place[];
+  readonly earlier: { readonly mark: string; readonly digest: string } | null;
+}
+
+/** The digests of all texts that {@link KeptBody.places} names. */
+export const digestsIn = (places: string | null): string[] => (places === null || places === '' ? [] : places.split(' ').map((place) => place.slice(place.lastIndexOf(':') + 1)));
+
+function readPlaces(places: string | null): Places {
+  const body: Place[] = [];
+  const inFrame: Place[] = [];
+  let frame: string | null = null;
+  let earlier: Places['earlier'] = null;
+  for (const place of places === null || places === '' ? [] : places.split(' ')) {
+    const [at = '', length = '', digest = '', last = ''] = place.split(':');
+    if (at === '=') frame = length;
+    else if (at === 'h') earlier = { mark: earlierMark(Number(length), Number(digest)), digest: last };
+    else if (at.startsWith('f')) inFrame.push({ at: Number(at.slice(1)), length: Number(length), digest });
+    else body.push({ at: Number(at), length: Number(length), digest });
+  }
+  return { body, frame, inFrame, earlier };
 }
 
 /** A text as the journal has it. */
@@ -142,7 +204,7 @@ const maxNamed = 12;
 /** The request put together again as far as it is kept; marks stand for what is not. */
 export function wholeBody(text: string, places: string | null, lookup: Lookup): string {
   let room = maxWhole;
-  return replaced(text, places, (mark, digest) => {
+  return replaced(text, places, lookup, (mark, digest) => {
     const chain: string[] = [];
     for (let next: string | null = digest; next !== null;) {
       const found: StoredText | null = lookup(next);
@@ -158,7 +220,7 @@ export function wholeBody(text: string, places: string | null, lookup: Lookup): 
 
 /** The kept text with what its marks stand for: roles and lengths of the latest turns, names of the tools. */
 export function briefBody(text: string, places: string | null, lookup: Lookup): string {
-  return replaced(text, places, (mark, digest) => {
+  return replaced(text, places, lookup, (mark, digest) => {
     const named: string[] = [];
     let next: string | null = digest;
     for (; next !== null && named.length < maxNamed;) {
@@ -170,10 +232,29 @@ export function briefBody(text: string, places: string | null, lookup: Lookup): 
   });
 }
 
-function replaced(text: string, places: string | null, by: (mark: string, digest: string) => string): string {
+type By = (mark: string, digest: string) => string;
+
+function replaced(text: string, places: string | null, lookup: Lookup, by: By): string {
+  const { body, frame, inFrame, earlier } = readPlaces(places);
+  const turn = filled(text, body, by);
+  const before = earlier === null ? '' : by(earlier.mark, earlier.digest);
+  const around = frame === null ? newestHole : (lookup(frame)?.content ?? `${earlierHole}${newestHole}`);
+  const holes = new Map([[around.indexOf(earlierHole), before], [around.indexOf(newestHole), turn]]);
+  const all = [...inFrame, ...[...holes.keys()].filter((at) => at !== -1).map((at) => ({ at, length: 1, digest: '' }))].sort((a, b) => a.at - b.at);
   let out = '';
   let done = 0;
-  for (const { at, length, digest } of placesIn(places)) {
+  for (const { at, length, digest } of all) {
+    if (at < done) break;
+    out += around.slice(done, at) + (digest === '' ? (holes.get(at) ?? '') : by(around.slice(at, at + length), digest));
+    done = at + length;
+  }
+  return out + around.slice(done);
+}
+
+function filled(text: string, places: readonly Place[], by: By): string {
+  let out = '';
+  let done = 0;
+  for (const { at, length, digest } of places) {
     if (at < done) break;
     out += text.slice(done, at) + by(text.slice(at, at + length), digest);
     done = at + length;

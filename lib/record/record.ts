@@ -11,7 +11,7 @@ import type { Committed, RecordTap } from './segment.ts';
 export { RecordBuilder, type RowTexts } from './builder.ts';
 export { addedColumns, columns, erasedValue, names, parts, recordColumns, recordOf, valuesOf, type ColumnName, type RecordRow, type Values } from './columns.ts';
 export { decode, wipe, type RawRecord } from './decode.ts';
-export { briefBody, placesIn, wholeBody, type Lookup, type StoredText } from './kept-body.ts';
+export { briefBody, digestsIn, wholeBody, type Lookup, type StoredText } from './kept-body.ts';
 export { textDigester, textOfContent, type Covered, type LongText } from './texts.ts';
 export { ingestion, type Ingestion, receiver } from './ingest.ts';
 export { externalRecordOf, type Batch, type CallName, type ExternalRecord, type FromWorker, type Kind, type LineOptions, type RecordMemory, type ToWorker, type WorkerCalls, type WorkerOptions } from './messages.ts';

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
+import { Memo } from '../platform/platform.ts';
 import { maskedPart, withoutCredentials, type SecretScrubber } from '../redaction/redaction.ts';
 import type { Long } from './layout.ts';
 
@@ -33,9 +34,9 @@ interface Source {
 
 /** Characters of the names of tools, or of the roles of turns, that are kept with a text. */
 const maxLabel = 1024;
-/** Bytes at which a piece of a list ends, and those from which an element is a piece of its own. */
-const pieceBytes = 8192;
-const longElement = 2048;
+/** Bytes of turns in one text, and those from which a turn is a text of its own. Other lists are kept in texts as long as the limit allows. */
+const turnPiece = 8192;
+const longTurn = 2048;
 /** Digest characters: 132 bits. */
 const digestLength = 22;
 /** Words that texts of one or two hundred bytes have in common, so that these can be compressed. */
@@ -98,6 +99,9 @@ interface Clean {
 
 /** Bytes of texts, and of conversations, that are remembered as they were sent. */
 const rememberedBytes = 16_777_216;
+/** Characters of frames remembered in each of two generations, and of the longest. */
+const frameRoom = 1_000_000;
+const maxFrame = 16_384;
 /** Shorter texts are masked each time. */
 const leastRemembered = 512;
 /** Objects and strings of a remembered text, bytes. */
@@ -115,6 +119,7 @@ export class LongTexts {
   readonly #limit: number;
   readonly #texts = new Remembered<Masked>(rememberedBytes);
   readonly #conversations = new Remembered<Conversation>(rememberedBytes);
+  #frames = new Memo<LongText>(frameRoom, maxFrame);
 
   /** @param scrub masks configured secrets. @param limit bytes kept of each text; 0 keeps digests alone. */
   constructor(secret: string, scrub: SecretScrubber, limit: number) {
@@ -123,15 +128,32 @@ export class LongTexts {
     this.#limit = limit;
   }
 
+  /** More than digests are kept. */
+  get isKept(): boolean {
+    return this.#limit > 0;
+  }
+
+  /** A text that is masked already, and kept whole. */
+  frame(text: string): LongText {
+    const known = this.#frames.get(text);
+    if (known !== undefined) return known;
+    const size = Buffer.byteLength(text);
+    const frame: LongText = { digest: this.#digest({ before: null, label: null, size, text }), before: null, label: null, size, content: deflateRawSync(text, { dictionary }), opens: false };
+    this.#frames.set(text, frame);
+    return frame;
+  }
+
   /** Forgets all texts: another process has removed some from the journal. */
   clear(): void {
     this.#texts.clear();
     this.#conversations.clear();
+    this.#frames = new Memo(frameRoom, maxFrame);
   }
 
   /** Forgets texts that the journal has removed. */
   drop(digests: ReadonlySet<string>): void {
     this.#texts.drop(({ text }) => digests.has(text.digest));
+    this.#frames = new Memo(frameRoom, maxFrame);
     this.#conversations.drop(({ texts }) => digests.has((texts.at(-1) as LongText).digest));
   }
 
@@ -148,8 +170,9 @@ export class LongTexts {
   list(of: Long, bytes: Buffer, starts: readonly number[], inside: boolean, credentials: readonly string[], owner: string): LongText {
     const known = of === 'turns' && !inside ? this.#knownTurns(bytes, starts, credentials, owner) : null;
     const texts = known === null ? [] : known.texts.slice();
+    const limit = of === 'turns' || this.#limit === 0 ? Math.min(turnPiece, this.#limit === 0 ? turnPiece : this.#limit) : this.#limit;
     for (let at = known?.turns ?? 0; at < starts.length;) {
-      const end = endOfPiece(starts, at, bytes.length);
+      const end = endOfPiece(starts, at, bytes.length, limit);
       const before = texts.at(-1) ?? null;
       const from = starts[at] as number;
       texts.push(this.#textOf({ of, bytes: bytes.subarray(from, starts[end] ?? bytes.length), before, inside: before?.opens ?? inside, starts: starts.slice(at, end).map((each) => each - from) }, credentials));
@@ -204,12 +227,14 @@ const isClean = ({ credentials, forOthers }: Clean, bytes: Buffer, own: readonly
 
 const beginningOf = (bytes: Buffer): string => bytes.toString('latin1', 0, 64);
 
-/** The index behind the elements of a piece that begins with the one at `first`. */
-function endOfPiece(starts: readonly number[], first: number, total: number): number {
-  const sizeOf = (at: number): number => (starts[at + 1] ?? total) - (starts[at] as number);
-  if (sizeOf(first) >= longElement) return first + 1;
+/** The index behind the elements of a piece that begins with the one at `first`. @param limit bytes of it, unless one element is longer. */
+function endOfPiece(starts: readonly number[], first: number, total: number, limit: number): number {
+  const endOf = (at: number): number => starts[at + 1] ?? total;
+  const from = starts[first] as number;
+  const isTurn = limit <= turnPiece;
+  if (isTurn && endOf(first) - from >= longTurn) return first + 1;
   let at = first + 1;
-  while (at < starts.length && sizeOf(at) < longElement && (starts[at] as number) - (starts[first] as number) < pieceBytes) at++;
+  while (at < starts.length && endOf(at) - from <= limit && (!isTurn || endOf(at) - (starts[at] as number) < longTurn)) at++;
   return at;
 }
 

@@ -172,7 +172,7 @@ test('every other request arrives with its bytes, its duplicates, its raw query 
   const { api, gate } = await start(t);
   const body = randomBytes(3000);
   const targets = [
-    '/v1beta/models/gemini-2.5-flash:generateContent?alt=sse&x=%zz&&=;', '/v1/models/gemini-2.5-flash:generateContent?a=1', '/api/a%2Fb/../c//d/%E4%B8%AD?q=%00&',
+    '/v1beta/files/f:download?alt=sse&x=%zz&&=;', '/v1beta/cachedContents?a=1', '/api/a%2Fb/../c//d/%E4%B8%AD?q=%00&',
     '/mj-fast/mj/submit/imagine?', '/pg/../x/./y', '/@vite/client?import', '/p;v=1,2/$&\'()*+=!~', '//host/path',
   ];
   const headers = ['Host', 'chat.example.com:8443', 'Authorization', `Bearer ${DEMO_KEY}`, 'X-Twice', '1', 'x-twice', '2', 'Content-Type', 'application/octet-stream', 'New-Api-User', '1'];
@@ -182,6 +182,16 @@ test('every other request arrives with its bytes, its duplicates, its raw query 
     assert.equal(seen?.url, target);
     assert.ok(seen.body.equals(body), target);
     assert.deepEqual(lowered(received(seen)), lowered(pairs(headers)));
+  }
+});
+
+test('a call of Gemini arrives with its bytes and its raw query', async (t) => {
+  const { api, gate } = await start(t);
+  const body = Buffer.from('{"contents": [{"parts":[{"text":"hello"}]}], "x": 1, "x": 2}');
+  for (const target of ['/v1beta/models/gemini-2.5-flash:generateContent?alt=sse&x=%zz&&=;', '/v1/models/gemini-2.5-flash:generateContent?a=1']) {
+    await request(gate.url, { body, headers: ['Authorization', `Bearer ${DEMO_KEY}`, 'Content-Type', 'application/json'], target, method: 'POST' });
+    const seen = api.requests.at(-1);
+    assert.deepEqual([seen?.url, seen?.body.toString()], [target, body.toString()]);
   }
 });
 

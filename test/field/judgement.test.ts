@@ -252,7 +252,8 @@ describe('a stream that breaks behind its own last words', () => {
       upstream.answer = answering(text, 'rst');
       const stream = await open(path);
       await stream.done;
-      assert.ok(!stream.complete || stream.text.includes('upstream_interrupted'), path);
+      // Gemini's errors have no code of ours.
+      assert.ok(!stream.complete || /upstream_interrupted|"error":\{"code":502/.test(stream.text), `${path} ${stream.text}`);
     }
   });
 });

@@ -6,7 +6,7 @@ import { grep } from '../../lib/journal/grep.ts';
 import { signerOf } from '../../lib/journal/hash-chain.ts';
 import { migrate } from '../../lib/journal/schema.ts';
 import { verifyJournal } from '../../lib/journal/verify.ts';
-import { briefBody } from '../../lib/record/kept-body.ts';
+import { briefBody, digestsIn } from '../../lib/record/kept-body.ts';
 import { textLookup } from '../../lib/journal/texts.ts';
 import { agentSession, writer, type Dialect } from '../support/agent-session.ts';
 import { closing, type TestLike } from '../support/client.ts';
@@ -159,9 +159,11 @@ describe('a secret', () => {
     const id = write(body, headers('other-callers-very-own-key'));
     write(body, headers('a-third-callers-own-key'));
     const { request_texts: places } = stored(db, id);
-    const text = textLookup(db)(String(places).split(':').at(-1) as string)?.content as string;
+    const lookup = textLookup(db);
+    const text = digestsIn(places).map((digest) => lookup(digest)?.content).join(' ');
     assert.ok(text.includes('[masked]') && !text.includes('other-callers-very-own-key'));
-    assert.equal(textsIn(db).length, 2);
+    // Two system prompts, and what stands around them.
+    assert.equal(textsIn(db).length, 3);
   });
 
   it('that is a key block is masked to its end, through as many turns as it takes', (t) => {
