@@ -21,7 +21,7 @@ import { type JournalDeps, journalSeries, WorkerJournal } from './journal/journa
 import { Followers, RawTokens, sinkSeries, sinksOf } from './sinks/sinks.ts';
 import { redisOf, type OutboundProxy } from './platform/platform.ts';
 import { KeyRegistry } from './registry/registry.ts';
-import { forwarder, prober, proxy, routeHealth, routeTable, type Target, targetModel, targetStatuses, targetsOf, UnreadAnswers } from './upstream/upstream.ts';
+import { forwarder, PriceFeed, prober, proxy, routeHealth, routeTable, type Target, targetModel, targetStatuses, targetsOf, UnreadAnswers } from './upstream/upstream.ts';
 import { costs, estimateTokens, pricing } from './usage/usage.ts';
 
 /** Ends something that the gate has opened. */
@@ -70,6 +70,7 @@ export function wire(core: Core, hub: Hub, { sinks = [], ...host }: Passed, prox
   const ready = async (): Promise<boolean> => {
     resources.start();
     upstream.routeHealth.start();
+    void upstream.feed.start();
     queue.open();
     limits.start();
     recorded.start();
@@ -102,16 +103,23 @@ function upstreamOf(core: Core, metrics: Metrics, proxies: OutboundProxy | null)
   const health = prober(core, targets);
   metrics.watch(targets);
   metrics.watchRoutes(() => checked.shown());
-  const costOf = costs(core.config.llm.prices);
+  const feed = new PriceFeed(core, targets);
+  const { prices, priceSource } = core.config.llm;
+  const costOf = costs(prices, { newapi: feed.lists, ...(priceSource === 'none' && { load: null }) });
+  const priced = new Map(targets.map(({ name, provider }) => [name, { name, provider: provider.name }]));
   const first = targets[0] as Target;
-  const closers: Closer[] = [() => health.close(), () => checked.close(), () => carrier.close(), ...targets.map(({ pool }) => () => pool.destroy())];
+  const closers: Closer[] = [() => health.close(), () => feed.close(), () => checked.close(), () => carrier.close(), ...targets.map(({ pool }) => () => pool.destroy())];
   return {
     targets, routeOf, routes, rows, routeHealth: checked, health, closers,
-    forward: forwarder(core, targets, metrics, unread, health.start),
+    forward: forwarder(core, targets, metrics, unread, () => {
+      health.start();
+      void feed.start();
+    }),
+    feed,
     carry: carrier.carry,
-    price: pricing(new Map(targets.map(({ name, provider }) => [name, provider.name])), costOf),
+    price: pricing(priced, costOf),
     // By the price of the first target, which answers most requests.
-    worth: (model: string, usage: Usage): number | null => costOf(targetModel(first, { model }) ?? model, first.provider.name, usage),
+    worth: (model: string, usage: Usage): number | null => costOf(targetModel(first, { model }) ?? model, { name: first.name, provider: first.provider.name }, usage),
   };
 }
 

@@ -6,6 +6,8 @@ export interface Usage {
   readonly completion: number;
   /** Part of `prompt` that was read from a cache. */
   readonly cached: number;
+  /** Part of `prompt` that was written to a cache, where the answer tells. */
+  readonly written?: number;
   /** Part of `completion` that was used for reasoning. */
   readonly reasoning: number;
   /** Whether at least one count is an estimate from bytes. */

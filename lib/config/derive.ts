@@ -30,7 +30,7 @@ export function derive(parsed: ParsedConfig) {
   return {
     ...parsed,
     middleware: parsed.middleware?.filter(isOptionalPart) ?? null,
-    llm: { ...target(parsed.llm), backupProviders: parsed.llm.backupProviders.map(target) },
+    llm: { ...target(parsed.llm), backupProviders: parsed.llm.backupProviders.map(target), priceSource: parsed.llm.priceSource ?? (hasNewapi(parsed.llm) ? 'newapi' as const : 'package' as const) },
     routes: parsed.routes.map((row) => ({ ...row, handler: handlerOf(row, parsed.endpoints), middleware: row.middleware.filter(isOptionalPart) })),
     server: {
       ...server,
@@ -41,6 +41,9 @@ export function derive(parsed: ParsedConfig) {
     auth: { ...auth, mode: auth.mode ?? (isOwn(parsed.llm) ? 'keys' : 'passthrough') },
   } satisfies Config;
 }
+
+/** Whether a target is a NewAPI. */
+export const hasNewapi = ({ provider, backupProviders }: ParsedConfig['llm']): boolean => [provider, ...backupProviders.map((backup) => backup.provider)].includes('newapi');
 
 type Target = ParsedConfig['llm']['backupProviders'][number];
 

@@ -28,6 +28,9 @@ const target = {
   ...targetConnection,
 };
 
+/** Where prices come from that the configuration leaves out. */
+const PRICE_SOURCES = ['newapi', 'package', 'none'] as const;
+
 const perMillion = number(2.5, 0);
 
 const prices = sectionMap(
@@ -75,6 +78,12 @@ export const llm = section('LlmConfig', 'Targets of model routes', {
     'Choice of the first target: failover takes the first in the list, weighted chooses by weight, least_busy takes the one with the fewest concurrent requests',
   ),
   prices,
+  priceSource: key(
+    { ...orNull(choice(PRICE_SOURCES)), output: PRICE_SOURCES.map((name) => `'${name}'`).join(' | ') },
+    null,
+    "Prices of models that prices leaves out: newapi asks each NewAPI for its own (/api/pricing, with the ratio of its group default), package takes those of @pydantic/genai-prices, which also count for other targets and unknown models with newapi. none takes none",
+    'newapi in front of a NewAPI, else package',
+  ),
   retry,
   healthCheck,
   timeouts: section('LlmTimeouts', 'Timeouts of requests to targets', {

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { BUFFER_BODY_BYTES, INFLIGHT_SHARES, isOwn } from './derive.ts';
+import { BUFFER_BODY_BYTES, hasNewapi, INFLIGHT_SHARES, isOwn } from './derive.ts';
 import { CHECKS } from './health.ts';
 import { hasLimits } from './limits.ts';
 import { checkPeers } from './peer-rules.ts';
@@ -47,6 +47,7 @@ const RULES: readonly Rule[] = [
   { reads: ['middleware', 'audit.durability', 'audit.onFull'], check: recordsAreWritten },
   { reads: ['middleware', 'routes', 'rateLimit', 'auth.keys'], check: limitsAreChecked },
   { reads: ['rateLimit.policies'], check: policiesHaveEffect },
+  { reads: ['rateLimit', 'auth.keys', 'llm'], check: pricesFitBudgets },
 ];
 
 /** Checks every rule whose values could be read. */
@@ -256,6 +257,13 @@ function policiesHaveEffect({ rateLimit: { policies } }: ParsedConfig, sources: 
   policies.forEach((policy, at) => {
     if (!hasLimits(policy) && policy.cidrs.length === 0) sources.warn(['rateLimit', 'policies', at], 'has neither a limit nor cidrs, so it has no effect');
   });
+}
+
+/** The gate does not know the groups of callers at NewAPI, so their budgets are counted with the ratio of one of them. */
+function pricesFitBudgets({ llm, rateLimit: { key, policies }, auth: { keys } }: ParsedConfig, sources: Sources): void {
+  if (![key, ...policies, ...keys].some(({ budget }) => (budget?.day ?? budget?.month ?? null) !== null)) return;
+  if ((llm.priceSource ?? 'newapi') === 'newapi' && hasNewapi(llm)) sources.warn(['llm', 'priceSource'], "budgets count NewAPI's prices with the ratio of its group default, also for callers of other groups");
+  if (llm.priceSource === 'none' && Object.keys(llm.prices).length === 0) sources.warn(['llm', 'priceSource'], 'no model has a price, so budgets have no effect');
 }
 
 type Target = ParsedConfig['llm']['backupProviders'][number];

@@ -48,6 +48,7 @@ export const series = {
 
   rate_limit_hits_total: { type: 'counter', labels: ['rule'], help: 'Requests above a limit, by rule.' },
   rate_limit_checks_total: { type: 'counter', labels: ['result'], help: 'Requests checked against key limits, by result.' },
+  rate_limit_budgets_total: { type: 'counter', labels: ['rule', 'level'], help: 'Budgets of which 80 % or 100 % is spent, by rule.' },
   rate_limit_store_errors_total: { type: 'counter', labels: [], help: 'Failures of the store of key limits.' },
   rate_limit_tokens_total: { type: 'counter', labels: ['kind'], help: 'Tokens reserved for requests, settled by actual usage, and released unused.' },
   rate_limit_reserved: { type: 'gauge', labels: ['kind'], help: 'Reservations of requests in progress: requests, tokens, US dollars of budgets.' },

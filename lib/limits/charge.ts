@@ -79,6 +79,8 @@ export interface Holder {
 export interface Store extends Holder {
   /** Checks all rules of a request, then counts for all of them or for none. Answers at once where the counters are in memory. */
   take(set: ChargeSet): Verdict | Promise<Verdict>;
+  /** Nano-dollars that are spent of a budget, reservations left out; null where this process does not know. */
+  spent(key: string): number | null;
   /** Begins to connect, where there is a connection. */
   start(): void;
   close(): Promise<void>;

@@ -29,10 +29,18 @@ export class LimitMetrics {
   tokensSettled = 0;
   tokensReleased = 0;
   readonly #hits = new Map<string, number>();
+  readonly #budgets = new Map<string, { readonly labels: Readonly<Record<string, string>>; value: number }>();
 
   /** @param rule that had no room. */
   hit(rule: string): void {
     this.#hits.set(rule, (this.#hits.get(rule) ?? 0) + 1);
+  }
+
+  /** @param rule whose budget has reached a level. */
+  budget(rule: string, level: string): void {
+    const count = this.#budgets.get(`${rule} ${level}`);
+    if (count === undefined) this.#budgets.set(`${rule} ${level}`, { labels: { rule, level }, value: 1 });
+    else count.value++;
   }
 
   held(): Held {
@@ -44,6 +52,7 @@ export class LimitMetrics {
     return [
       { name: 'rate_limit_hits_total', values: () => [...this.#hits].map(([rule, value]) => ({ labels: { rule }, value })) },
       { name: 'rate_limit_checks_total', values: () => Object.entries(this.checks).map(([result, value]) => ({ labels: { result }, value })) },
+      { name: 'rate_limit_budgets_total', values: () => [...this.#budgets.values()] },
       { name: 'rate_limit_store_errors_total', values: () => [{ labels: {}, value: this.storeErrors }] },
       { name: 'rate_limit_tokens_total', values: () => byKind({ reserved: this.tokensReserved, settled: this.tokensSettled, released: this.tokensReleased }) },
       { name: 'rate_limit_reserved', values: () => byKind({ ...this.held() }) },

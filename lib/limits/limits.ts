@@ -1,6 +1,7 @@
 // What a caller may use: requests, tokens, concurrency and budgets, in memory or in Redis.
 
 import { dirname, join } from 'node:path';
+import { LRUCache } from 'lru-cache';
 import type { TokenIdentity } from '../../types/context.d.ts';
 import type { Usage } from '../../types/usage.d.ts';
 import { hasLimits } from '../config/config.ts';
@@ -51,6 +52,14 @@ interface Reservation extends ChargeSet {
   state: 'asking' | 'held' | 'over';
 }
 
+/** Shares of a budget that are told when they are spent. */
+const budgetLevels = [
+  { level: '80%', share: 0.8 },
+  { level: '100%', share: 1 },
+] as const;
+/** By size: a `max` takes its memory at the start. */
+const toldRemembered = { maxSize: 10_000, sizeCalculation: () => 1 };
+
 /** Budgets are saved beside the journal. */
 const fileName = 'heimdall.limits.json';
 
@@ -64,6 +73,8 @@ export class Limits {
   readonly #deps: LimitsDeps;
   readonly #metrics = new LimitMetrics();
   readonly #counters = new CounterCache();
+  /** Levels of budgets that have been told, with the end of their period. */
+  readonly #told = new LRUCache<string, number>(toldRemembered);
   #index: PolicyIndex | null = null;
   #store: Store | null = null;
 
@@ -132,7 +143,25 @@ export class Limits {
     metrics.tokensSettled += used;
     metrics.tokensReleased += Math.max(0, (tokens ?? 0) - used);
     this.#store?.settle(reservation);
+    if (nanoDollars !== null) for (const charge of charges) if (charge.counter.rule.kind === 'budget' && charge.actual > 0) this.#watchBudget(charge, context);
   };
+
+  /** Tells once, for each caller, period and level, that so much of a budget is spent. */
+  #watchBudget({ counter, limit, used, actual }: Charge, { fairnessKey: caller }: Context): void {
+    const known = this.#store?.spent(counter.key) ?? null;
+    const spent = known ?? used + actual;
+    for (const { level, share } of budgetLevels) {
+      const id = `${counter.key} ${level}`;
+      if (spent < limit * share || this.#told.get(id) === counter.until) continue;
+      // An earlier request has passed the level, perhaps before a restart.
+      if (known !== null && known - actual >= limit * share) continue;
+      this.#told.set(id, counter.until);
+      this.#metrics.budget(counter.rule.name, level);
+      const fields = { caller, rule: counter.rule.name, period: counter.rule.period, budget: limit / billion, spent: spent / billion, until: new Date(counter.until).toISOString() };
+      if (share === 1) this.#core.log.warn(fields, 'budget.reached');
+      else this.#core.log.warn(fields, 'budget.warning');
+    }
+  }
 
   /**
    * An upstream's answer begins: the fields of the gate replace those that the upstream sends of its own limits. The answer

@@ -148,6 +148,11 @@ export class MemoryStore implements Store {
     for (let at = 0; at < charges.length; at++) this.#correct(charges[at] as Charge, now);
   }
 
+  spent(key: string): number {
+    const budget = this.budgets.get(key);
+    return budget === undefined ? 0 : budget.spent + budget.elsewhere;
+  }
+
   /** Remembers what other instances have spent; of a caller without spending nothing is kept. @param spent nano-dollars. */
   learn(key: string, spent: number, until: number): void {
     if (spent > 0 || this.budgets.has(key)) this.#budgetOf(key, until).elsewhere = spent;

@@ -67,6 +67,10 @@ export class SharedStore implements Store {
     if (holder === this.#local && this.#state.kind === 'up') this.#handOver().catch((error: unknown) => this.#lost(error));
   }
 
+  spent(): null {
+    return null;
+  }
+
   start(): void {
     this.#redis.probe().catch((error: unknown) => this.#lost(error));
   }

@@ -6,10 +6,11 @@ export const keyLimit: Middleware = {
   name: 'key_limit',
   create(_core, { limits, host }) {
     if (!limits.possible) return {};
+    const { skips } = host;
     return {
       handle: function keyLimitHandler(context, next) {
         if (context.route.class !== 'model' && !isLimited(context)) return next();
-        if (!host.skips) return limits.admit(context, next);
+        if (!skips) return limits.admit(context, next);
         host.whetherSkipped(context, (skipped) => {
           if (skipped) next();
           else if (!context.finished) limits.admit(context, next);

@@ -21,10 +21,11 @@ export const rateLimit: Middleware = {
     const { limit, count } = core.config.rateLimit.address;
     if (limit === 0) return {};
     const counter = new Counter(core, deps);
+    const { skips } = deps.host;
     return {
       handle: function rateLimitHandler(context, next) {
         if (count === 'failed' && counter.blocked.size === 0) return next();
-        if (!deps.host.skips) return limited(context, counter, deps, next);
+        if (!skips) return limited(context, counter, deps, next);
         deps.host.whetherSkipped(context, (skipped) => {
           if (skipped) next();
           else if (!context.finished) limited(context, counter, deps, next);

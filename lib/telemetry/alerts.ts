@@ -141,6 +141,6 @@ class WebhookAlerts implements Alerts {
 
 /** The subject of an alert, so that an alert on one target does not suppress that on another. */
 function subjectOf(fields: object): string {
-  const { target, resource, ip, sink, route, source, certificate } = fields as Record<string, unknown>;
-  return [target, resource, ip, sink, route, source, certificate].map((part) => (typeof part === 'string' ? part : '')).join(' ');
+  const { target, resource, ip, sink, route, source, certificate, caller, rule } = fields as Record<string, unknown>;
+  return [target, resource, ip, sink, route, source, certificate, caller, rule].map((part) => (typeof part === 'string' ? part : '')).join(' ');
 }

@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Usage } from '../../types/usage.d.ts';
 import type { Context } from '../request/request.ts';
+import type { NewapiPrices } from './newapi-prices.ts';
 
 /** US dollars a million tokens. */
 export interface Price {
@@ -13,8 +14,26 @@ export interface Price {
 /** Prices by model; a name that ends in `*` matches every model that begins so. */
 export type Prices = Readonly<Record<string, Price>>;
 
-/** US dollars for what a model of a provider used; null when its price is unknown. */
-export type CostOf = (model: string, provider: string, usage: Usage) => number | null;
+/** The target whose price counts. */
+export interface PricedTarget {
+  readonly name: string;
+  readonly provider: string;
+}
+
+/**
+ * US dollars for what a model of a target used; null when its price is unknown.
+ * @param usage null where it is unknown: then a price by the call alone counts.
+ * @param calls what a call counts where the price is by the call; default 1.
+ */
+export type CostOf = (model: string, target: PricedTarget, usage: Usage | null, calls?: number) => number | null;
+
+/** Where prices that the configuration leaves out come from. */
+export interface PriceSources {
+  /** The known lists of NewAPIs, by the names of their targets. */
+  readonly newapi?: ReadonlyMap<string, NewapiPrices>;
+  /** Imports `@pydantic/genai-prices`; null does without. */
+  readonly load?: (() => Promise<unknown>) | null;
+}
 
 /** The part of `@pydantic/genai-prices` that is used. */
 export interface PriceBook {
@@ -31,16 +50,17 @@ const remembered = { max: 1000, ttl: 60_000 };
 const longestModel = 256;
 
 /**
- * Costs by the configured prices, else by those of `@pydantic/genai-prices`, when it is installed. The package is looked for
- * when the first model without a configured price has answered, and its prices count as soon as it is loaded.
- * @param load imports the package.
+ * Costs by the configured prices, else by NewAPI's own list where NewAPI has answered, else by `@pydantic/genai-prices`. The package
+ * is loaded when the first model has answered that has no other price, and its prices count as soon as it is loaded.
  */
-export function costs(prices: Prices, load: () => Promise<unknown> = () => import(bookName)): CostOf {
-  let listed: CostOf | null = null;
+export function costs(prices: Prices, { newapi, load = () => import(bookName) }: PriceSources = {}): CostOf {
+  let listed: ListedCost | null = null;
   let isLooking = false;
-  return (model, provider, usage) => {
+  return (model, { name, provider }, usage, calls) => {
     const price = find(model, prices);
-    if (price !== null) return cost(usage, price);
+    if (price !== null) return usage === null ? null : cost(usage, price);
+    const own = newapi?.get(name)?.costOf(model, usage, calls) ?? null;
+    if (own !== null || usage === null || load === null) return own;
     if (listed !== null) return listed(model, provider, usage);
     if (!isLooking) {
       isLooking = true;
@@ -68,8 +88,10 @@ function cost({ prompt, cached, completion }: Usage, price: Price): number {
 
 const isPriceBook = (book: unknown): book is PriceBook => typeof (book as Partial<PriceBook> | null)?.calcPrice === 'function';
 
+type ListedCost = (model: string, provider: string, usage: Usage) => number | null;
+
 /** Asking the package takes 13 to 26 µs: its price of a model is remembered for a minute, unless it depends on the size. */
-function pricesOf(book: PriceBook): CostOf {
+function pricesOf(book: PriceBook): ListedCost {
   const known = new LRUCache<string, { readonly price: Price | null }>(remembered);
   return (model, provider, usage) => {
     if (model.length > longestModel) return null;
@@ -100,14 +122,37 @@ function flat(listed: Readonly<Record<string, unknown>>): Price | undefined {
 }
 
 /**
- * @param providers the provider of each target, by the target's name.
+ * @param targets by their names.
  * @returns what sets the cost of an answer, once its tokens are known.
  */
-export function pricing(providers: ReadonlyMap<string, string>, costOf: CostOf): (context: Context) => void {
+export function pricing(targets: ReadonlyMap<string, PricedTarget>, costOf: CostOf): (context: Context) => void {
   return function price(context) {
-    const { usage, servedModel, target } = context;
-    if (usage === null || servedModel === null || target === null) return;
-    const provider = providers.get(target);
-    if (provider !== undefined) context.cost = costOf(servedModel, provider, usage);
+    const { usage, servedModel, target, status, route } = context;
+    if (servedModel === null || target === null) return;
+    // A call that failed is not charged; tokens that were used are.
+    if (usage === null && (status < 200 || status >= 300 || route.class !== 'model' || route.free)) return;
+    const priced = targets.get(target);
+    if (priced !== undefined) context.cost = costOf(servedModel, priced, usage, route.api === images ? imagesIn(context, servedModel) : 1);
   };
+}
+
+const images = '/v1/images/generations';
+/** More images than any model makes for one request. */
+const mostImages = 1000;
+
+/** What NewAPI counts for a request for images: their number, and for OpenAI's older models a factor by size and quality. */
+function imagesIn({ decodedBody, body }: Context, model: string): number {
+  let asked: Readonly<Record<string, unknown>>;
+  try {
+    asked = JSON.parse(String(decodedBody ?? body)) as typeof asked;
+  } catch {
+    return 1;
+  }
+  const { n, size, quality } = asked ?? {};
+  const number = typeof n === 'number' && Number.isInteger(n) && n > 0 && n <= mostImages ? n : 1;
+  if (!model.startsWith('dall-e')) return number;
+  const isWide = size === '1024x1792' || size === '1792x1024';
+  const bySize = size === '256x256' ? 0.4 : size === '512x512' ? 0.45 : isWide ? 2 : 1;
+  const byQuality = model !== 'dall-e-3' || quality !== 'hd' ? 1 : isWide ? 1.5 : 2;
+  return number * bySize * byQuality;
 }

@@ -156,7 +156,8 @@ export function usageOf(report: Report): Usage | null {
   if (prompt + completion === 0) return null;
   const cached = detail(report, 'prompt_tokens_details', 'input_tokens_details', 'cached_tokens') || count(report['prompt_cache_hit_tokens']) || cacheRead;
   const reasoning = detail(report, 'completion_tokens_details', 'output_tokens_details', 'reasoning_tokens');
-  return { prompt, completion, cached: Math.min(cached, prompt), reasoning: Math.min(reasoning, completion), estimated: false };
+  const written = Math.min(count(report['cache_creation_input_tokens']), prompt - Math.min(cached, prompt));
+  return { prompt, completion, cached: Math.min(cached, prompt), ...(written > 0 && { written }), reasoning: Math.min(reasoning, completion), estimated: false };
 }
 
 /** The members by which an answer is charged. */

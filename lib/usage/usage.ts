@@ -2,5 +2,6 @@
 
 export { ExtraChunkFilter, withUsage } from './include-usage.ts';
 export { isMetered, meterFor, type UsageMeter, writesText } from './meter.ts';
+export { NewapiPrices } from './newapi-prices.ts';
 export { costs, type CostOf, pricing } from './prices.ts';
 export { estimateTokens, jsonUsage } from './tokens.ts';

@@ -18,7 +18,7 @@ const odd = Buffer.from('{ "model" : "gpt-4o-mini", "n": 1.0, "seed": 1234567890
 
 function gateFor(t: TestContext, baseUrl: string, config: ConfigInput = {}): { readonly gate: Gate; readonly log: Recorder } {
   const log = recorder();
-  const gate = heimdall({ ...config, newapi: { baseUrl }, llm: { healthCheck: { enabled: false } }, logging: { file: false, level: 'silent' }, audit: { path: `${temporary(t)}/a.db` } }, { log });
+  const gate = heimdall({ ...config, newapi: { baseUrl }, llm: { priceSource: 'none', healthCheck: { enabled: false } }, logging: { file: false, level: 'silent' }, audit: { path: `${temporary(t)}/a.db` } }, { log });
   t.after(() => gate.close({ timeout: 0 }));
   return { gate, log };
 }

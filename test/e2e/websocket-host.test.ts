@@ -28,7 +28,7 @@ const path = '/v1/realtime?model=gpt-realtime';
 async function host(t: TestContext, mount: string, arrange: (app: Express, server: Server) => void = () => undefined): Promise<Host> {
   const api = closing(t, await startNewapi());
   const records = accessRecords(t);
-  const gate = heimdall({ newapi: { baseUrl: api.url }, llm: { healthCheck: { enabled: false } }, logging: records.logging, audit: { path: `${temporary(t)}/a.db` } }, { log: recorder() });
+  const gate = heimdall({ newapi: { baseUrl: api.url }, llm: { priceSource: 'none', healthCheck: { enabled: false } }, logging: records.logging, audit: { path: `${temporary(t)}/a.db` } }, { log: recorder() });
   const app = express();
   const server = createServer(app);
   app.use(express.json({ verify: keepRawBody }));
@@ -106,7 +106,7 @@ for (const order of ['before', 'after'] as const) {
 
 test('two gates on one server each take their own sockets', async (t) => {
   const other = closing(t, await startNewapi());
-  const second = heimdall({ newapi: { baseUrl: other.url }, llm: { healthCheck: { enabled: false } }, logging: { file: false, level: 'silent' }, audit: { path: `${temporary(t)}/a.db` } }, { log: recorder() });
+  const second = heimdall({ newapi: { baseUrl: other.url }, llm: { priceSource: 'none', healthCheck: { enabled: false } }, logging: { file: false, level: 'silent' }, audit: { path: `${temporary(t)}/a.db` } }, { log: recorder() });
   t.after(() => second.close({ timeout: 0 }));
   const { api, url } = await host(t, '/one', (app, server) => {
     app.use('/two', second);

@@ -24,7 +24,7 @@ interface Made {
 
 function make(t: TestContext, admin: NonNullable<ConfigInput['admin']>, config: ConfigInput = {}): Made {
   const log = recorder();
-  const gate = heimdall({ ...config, admin: { token, ...admin }, llm: { healthCheck: { enabled: false } }, logging: { file: false, level: 'silent' }, audit: { path: `${temporary(t)}/a.db` } }, { log });
+  const gate = heimdall({ ...config, admin: { token, ...admin }, llm: { priceSource: 'none', healthCheck: { enabled: false } }, logging: { file: false, level: 'silent' }, audit: { path: `${temporary(t)}/a.db` } }, { log });
   t.after(() => gate.close({ timeout: 0 }));
   return { gate, log };
 }

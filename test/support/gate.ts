@@ -71,8 +71,8 @@ export async function startGate(t: TestLike, config: ConfigInput = {}, options: 
   const gate = heimdall(
     {
       ...config,
-      // A test that counts what its upstream saw wants no probes among it.
-      llm: { ...config.llm, healthCheck: { enabled: false, ...config.llm?.healthCheck } },
+      // A test that counts what its upstream saw wants no probes and no questions for prices among it.
+      llm: { priceSource: 'none', ...config.llm, healthCheck: { enabled: false, ...config.llm?.healthCheck } },
       server: { host: '127.0.0.1', port: 0, ...config.server },
       logging: { file: false, level: 'silent', ...config.logging },
       audit: { path: join(directory, 'heimdall.db'), ...config.audit },

@@ -1,19 +1,26 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { costs, type CostOf, type PriceBook, type Prices } from '../../lib/usage/prices.ts';
+import { costs, type PriceBook, type Prices } from '../../lib/usage/prices.ts';
 import type { Usage } from '../../types/usage.d.ts';
 
 const used: Usage = { prompt: 1_000_000, completion: 100_000, cached: 400_000, reasoning: 50_000, estimated: false };
+type CostOf = (model: string, provider: string, usage: Usage) => number | null;
+
+const costsBy = (prices: Prices, load?: () => Promise<unknown>): CostOf => {
+  const costOf = costs(prices, load === undefined ? {} : { load });
+  return (model, provider, usage) => costOf(model, { name: provider, provider }, usage);
+};
+
 /** The package has been asked for and is loaded. */
 async function loadPrices(prices: Prices, load?: () => Promise<unknown>): Promise<CostOf> {
-  const costOf = costs(prices, load);
+  const costOf = costsBy(prices, load);
   assert.equal(costOf('of which no price is known yet', 'openai', used), null);
   await (load ?? (() => import('@pydantic/genai-prices' as string)))().catch(() => null);
   await new Promise(setImmediate);
   return costOf;
 }
 
-const priceOf = (model: string, usage: Usage, prices: Prices): number | null => costs(prices, async () => null)(model, 'newapi', usage);
+const priceOf = (model: string, usage: Usage, prices: Prices): number | null => costsBy(prices, async () => null)(model, 'newapi', usage);
 const price = (input: number, output = 0): { input: number; output: number } => ({ input, output });
 
 describe('configured prices', () => {

@@ -100,18 +100,21 @@ async function judged({ newapi, gate }: Scene, family: Family, places: readonly 
   return record.token_key?.endsWith(token.slice(-4)) ? 'same' : `NewAPI served ${row.token_name}, the gate recorded ${record.token_key}`;
 }
 
-async function consumption({ base_url, access_token, user_id }: Scene['newapi'], rid: string): Promise<{ readonly token_name: string } | null> {
+/** NewAPI's own row of a request. */
+export async function consumption({ base_url, access_token, user_id }: Scene['newapi'], rid: string): Promise<{ readonly token_name: string; readonly quota: number } | null> {
   const answer = await fetch(`${base_url}/api/log/?request_id=${rid}`, { headers: { Authorization: access_token, 'New-Api-User': String(user_id) } });
-  const { data } = (await answer.json()) as { data: { items: { request_id: string; token_name: string }[] } };
+  const { data } = (await answer.json()) as { data: { items: { request_id: string; token_name: string; quota: number }[] } };
   return data.items.find(({ request_id }) => request_id === rid) ?? null;
 }
 
-async function recorded(url: string, id: string): Promise<{ readonly token_key: string | null } | null> {
+/** The gate's record of a request. */
+export async function recorded(url: string, id: string): Promise<{ readonly token_key: string | null; readonly cost: number | null } | null> {
   const answer = await fetch(`${url}/heimdall/api/logs/${id}`, { headers: { Authorization: `Bearer ${ADMIN_TOKEN}` } });
-  return answer.status === 200 ? ((await answer.json()) as { token_key: string | null }) : null;
+  return answer.status === 200 ? ((await answer.json()) as { token_key: string | null; cost: number | null }) : null;
 }
 
-async function until<T>(look: () => Promise<T | null>): Promise<T | null> {
+/** What a look finds within three seconds. */
+export async function until<T>(look: () => Promise<T | null>): Promise<T | null> {
   for (const end = performance.now() + 3000; performance.now() < end; await new Promise((resolve) => setTimeout(resolve, 30))) {
     const found = await look();
     if (found !== null) return found;

@@ -34,6 +34,9 @@ export async function openScene(start: string): Promise<Scene> {
   const { port } = provider.address() as AddressInfo;
   const { stdout } = await promisify(execFile)(start, [String(await freePort()), `http://127.0.0.1:${port}`], { timeout: 60_000 });
   const newapi = JSON.parse(stdout) as NewApi;
+  // Before the gate asks: NewAPI makes its price list anew once a minute.
+  await setOption(newapi, 'GroupRatio', { default: 1.5, vip: 0.3 });
+  await setOption(newapi, 'ModelPrice', { 'gpt-4o-realtime-preview': 0.0123, 'dall-e-3': 0.04 });
   const gate = await runGate(newapi.base_url, `admin: { token: ${ADMIN_TOKEN} }\nrate_limit: { address: { limit: 1000000 }, key: { requests: { limit: 1000000, window: 60s } } }\n`);
   return {
     newapi,
@@ -47,6 +50,11 @@ export async function openScene(start: string): Promise<Scene> {
       rmSync(newapi.dir, { recursive: true, force: true });
     },
   };
+}
+
+async function setOption({ base_url, access_token, user_id }: NewApi, key: string, value: object): Promise<void> {
+  const headers = { Authorization: access_token, 'New-Api-User': String(user_id), 'Content-Type': 'application/json' };
+  await fetch(`${base_url}/api/option/`, { method: 'PUT', headers, body: JSON.stringify({ key, value: JSON.stringify(value) }) });
 }
 
 async function freePort(): Promise<number> {

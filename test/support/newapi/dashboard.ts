@@ -13,6 +13,7 @@ const SESSION_LINES = 'Path=/; Max-Age=2592000; HttpOnly; SameSite=Strict';
 export const dashboardRoutes: readonly Route[] = (
   [
     ['GET', '/api/status', status],
+    ['GET', '/api/pricing', pricing],
     ['GET', '/api/notice', (x) => sendData(x, 'Welcome')],
     ['POST', '/api/user/login', login],
     ['GET', '/api/user/self', withUser((x, name, user) => sendData(x, { id: user.id, username: name, role: user.admin ? 100 : 1 }))],
@@ -61,6 +62,11 @@ function withUser(handler: (x: Exchange, name: string, user: UserOptions) => voi
     if (claimed !== String(user.id)) return sendFailure(x, 'New-Api-User does not match the session', 401);
     return handler(x, name, user);
   };
+}
+
+function pricing(x: Exchange): void {
+  const data = [{ model_name: 'gpt-4o-mini', quota_type: 0, model_ratio: 0.075, model_price: 0, completion_ratio: 4, cache_ratio: 0.5, enable_groups: ['default'] }];
+  sendPacked(x, 200, JSON.stringify({ success: true, data, group_ratio: { default: 1 } }), ['Content-Type', 'application/json; charset=utf-8']);
 }
 
 function status(x: Exchange): void {

@@ -1,0 +1,93 @@
+import type { Usage } from '../../types/usage.d.ts';
+
+/** A model's price as NewAPI charges it. */
+export interface NewapiPrice {
+  /** US dollars a call, for a model that is charged by the call; else null. */
+  readonly call: number | null;
+  /** US dollars a prompt token. */
+  readonly input: number;
+  /** Multiples of `input`, for completion tokens, and for prompt tokens read from and written to a cache. */
+  readonly completion: number;
+  readonly cached: number;
+  readonly written: number;
+}
+
+/** US dollars a token at a model ratio of 1. */
+const perRatio = 2 / 1_000_000;
+/** NewAPI charges whole units. */
+const unitsPerDollar = 500_000;
+/** What NewAPI multiplies by where the operator has set no ratio. */
+const usual = { completion: 1, cached: 1, written: 1.25 };
+
+const isAmount = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value) && value >= 0;
+const orUsual = (value: unknown, fallback: number): number => (isAmount(value) ? value : fallback);
+
+/** The prices of one NewAPI, for callers of its group `default`. */
+export class NewapiPrices {
+  readonly #models: ReadonlyMap<string, NewapiPrice>;
+
+  /** @param models by name. */
+  constructor(models: ReadonlyMap<string, NewapiPrice>) {
+    this.#models = models;
+  }
+
+  /**
+   * Reads an answer to `GET /api/pricing`. Entries that make no sense, or that are charged by an expression, are left out.
+   * @throws Error when it is no price list.
+   */
+  static read(answer: unknown): NewapiPrices {
+    const { success, data, group_ratio: groups } = (typeof answer === 'object' && answer !== null ? answer : {}) as Readonly<Record<string, unknown>>;
+    if (success !== true || !Array.isArray(data)) throw new Error('expected success and a list of prices');
+    const group = orUsual((groups as Readonly<Record<string, unknown>> | null | undefined)?.['default'], 1);
+    const models = new Map<string, NewapiPrice>();
+    for (const entry of data as readonly unknown[]) {
+      const { model_name: name, quota_type: kind, model_price: call, model_ratio: ratio, completion_ratio: completion, cache_ratio: cached, create_cache_ratio: written, billing_expr: expression } = (entry ?? {}) as Readonly<Record<string, unknown>>;
+      if (typeof name !== 'string' || name === '' || (typeof expression === 'string' && expression !== '')) continue;
+      if (kind === 1 ? !isAmount(call) : !isAmount(ratio)) continue;
+      models.set(name, {
+        call: kind === 1 ? (call as number) * group : null,
+        input: kind === 1 ? 0 : (ratio as number) * perRatio * group,
+        completion: orUsual(completion, usual.completion), cached: orUsual(cached, usual.cached), written: orUsual(written, usual.written),
+      });
+    }
+    return new NewapiPrices(models);
+  }
+
+  /** Reads what `toJSON` has written. @throws Error when it is something else. */
+  static restore(saved: unknown): NewapiPrices {
+    if (!Array.isArray(saved)) throw new Error('expected a list of prices');
+    return new NewapiPrices(new Map((saved as readonly unknown[]).map((row) => {
+      const [name, call, input, completion, cached, written] = Array.isArray(row) ? (row as readonly unknown[]) : [];
+      if (typeof name !== 'string' || !(call === null || isAmount(call)) || ![input, completion, cached, written].every(isAmount)) throw new Error('expected a name and numbers');
+      return [name, { call, input, completion, cached, written } as NewapiPrice];
+    })));
+  }
+
+  toJSON(): readonly unknown[] {
+    return [...this.#models].map(([name, { call, input, completion, cached, written }]) => [name, call, input, completion, cached, written]);
+  }
+
+  get size(): number {
+    return this.#models.size;
+  }
+
+  /**
+   * US dollars as NewAPI charges them, in its whole units; null for a model without a price, or one that is charged by tokens
+   * while they are unknown.
+   * @param calls what a call counts: several images, or larger ones, are charged as several calls.
+   */
+  costOf(model: string, usage: Usage | null, calls = 1): number | null {
+    const price = this.#models.get(model);
+    if (price === undefined) return null;
+    if (price.call !== null) return charged(price.call * calls);
+    if (usage === null) return null;
+    const { prompt, completion, cached, written = 0 } = usage;
+    if (prompt + completion === 0 || price.input === 0) return 0;
+    const tokens = prompt - cached - written + cached * price.cached + written * price.written + completion * price.completion;
+    // What costs anything costs at least one unit.
+    return Math.max(1 / unitsPerDollar, charged(tokens * price.input));
+  }
+}
+
+/** Rounded to whole units, half up; 12 digits hide what floating point adds. */
+const charged = (dollars: number): number => Math.round(Number((dollars * unitsPerDollar).toPrecision(12))) / unitsPerDollar;
