@@ -155,7 +155,7 @@ export function textsOf(db: DatabaseSync, rows: readonly RecordRow[]): RowTexts 
     for (; row !== undefined && !made.has(row.digest); row = row.before === null ? undefined : (findOne.get(row.before) as typeof row)) chain.push(row);
     let before = row === undefined ? null : (made.get(row.digest) ?? null);
     for (const { digest: of, label, size, content } of chain.reverse()) {
-      before = { digest: of, before, label, size, content: content === null ? null : Buffer.from(content), opens: false };
+      before = { digest: of, before, label, size, count: 0, content: content === null ? null : Buffer.from(content), opens: false };
       made.set(of, before);
     }
     return before;

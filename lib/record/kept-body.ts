@@ -58,20 +58,21 @@ function piecesOf(bytes: Buffer, { parts }: Layout, keeping: Keeping): Piece[] {
     }
     const long = longText(part, of, inside, keeping);
     inside = long.opens;
-    return { part, text: markOf(part, of), whole: null, long };
+    return { part, text: markOf(part, long), whole: null, long };
   });
 }
 
 function longText(part: LongPart, bytes: Buffer, inside: boolean, { texts, credentials, owner }: Keeping): LongText {
   if (part.kind === 'single') return texts.single(part.of, bytes, inside, credentials);
-  return texts.list(part.of, bytes, part.starts.map((at) => at - part.start), inside, credentials, owner);
+  return texts.list(part.of, bytes, inside, credentials, owner);
 }
 
-function markOf(part: LongPart, bytes: Buffer): string {
-  const size = `${bytes.length} bytes`;
+function markOf(part: LongPart, { count }: LongText): string {
+  const bytes = part.end - part.start;
+  const size = `${bytes} bytes`;
   if (part.kind === 'single') return `[${part.of === 'part' ? 'text' : part.of}, ${size}]`;
-  if (part.of === 'turns') return earlierMark(part.starts.length, bytes.length);
-  return part.of === 'tools' ? `[${part.starts.length} ${part.starts.length === 1 ? 'tool' : 'tools'}, ${size}]` : `[system, ${size}]`;
+  if (part.of === 'turns') return earlierMark(count, bytes);
+  return part.of === 'tools' ? `[${count} ${count === 1 ? 'tool' : 'tools'}, ${size}]` : `[system, ${size}]`;
 }
 
 const earlierMark = (turns: number, bytes: number): string => `[${turns} earlier ${turns === 1 ? 'turn' : 'turns'}, ${bytes} bytes]`;
@@ -108,7 +109,7 @@ function framed(body: Writing, before: readonly Piece[], behind: readonly Piece[
   body.texts.push(...frame.texts, around);
   if (earlier?.long != null) {
     const { part, long } = earlier;
-    body.places.push(`h:${part.kind === 'list' ? part.starts.length : 0}:${part.end - part.start}:${long.digest}`);
+    body.places.push(`h:${long.count}:${part.end - part.start}:${long.digest}`);
     body.texts.push(long);
   }
   return body.end();

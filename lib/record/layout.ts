@@ -2,15 +2,13 @@ import { endOfValue, skipSpace } from '../http/http.ts';
 
 /**
  * A part of a JSON body, from one byte to another. `text` is kept as it is, `newest` belongs to the newest turn, `id` is the value
- * of a member that identifies a device, a person or a session. A `list` is kept by reference: its elements begin at `starts`. A
- * `single` is one text.
+ * of a member that identifies a device, a person or a session. A `list` of elements, with what stands between them, and a `single`
+ * text are kept by reference.
  */
 export type Part = { readonly kind: 'text' | 'newest' | 'id'; readonly start: number; readonly end: number } | LongPart;
 
 /** A part that is kept by reference. */
-export type LongPart =
-  | { readonly kind: 'single'; readonly of: Long; readonly start: number; readonly end: number }
-  | { readonly kind: 'list'; readonly of: Long; readonly starts: readonly number[]; readonly start: number; readonly end: number };
+export type LongPart = { readonly kind: 'single' | 'list'; readonly of: Long; readonly start: number; readonly end: number };
 
 /** What a long text is: `part` is one of the newest turn's, `member` any other member of the body with its name. */
 export type Long = 'system' | 'tools' | 'turns' | 'part' | 'member';
@@ -51,10 +49,12 @@ export function layoutOf(body: Buffer): Layout | null {
   const at = skipSpace(body, 0);
   if (body[at] !== openBrace) return null;
   const layout = new Parts(body);
-  const end = eachMember(body, at, (name, nameStart, start, to) => layout.member(name, nameStart, start, to));
+  const end = eachMember(body, at, (name, nameStart, start, to, elements) => layout.member(name, nameStart, start, to, elements), isList);
   if (end === -1 || skipSpace(body, end) < body.length) return null;
   return layout.end();
 }
+
+const isList = (name: string): boolean => turns.has(name) || tools.has(name) || systems.has(name);
 
 class Parts {
   readonly #body: Buffer;
@@ -67,13 +67,13 @@ class Parts {
     this.#body = body;
   }
 
-  member(name: string, nameStart: number, start: number, end: number): void {
-    if (turns.has(name)) return this.#turns(start, end);
+  member(name: string, nameStart: number, start: number, end: number, elements: Elements | null): void {
+    if (turns.has(name)) return elements === null ? this.#newestTurn(start, end) : this.#turns(elements);
     if (ids.has(name)) return this.#add({ kind: 'id', start, end });
     if (Object.hasOwn(idsWithin, name)) this.#idsWithin(idsWithin[name] as string | null, start, end);
     else if (end - start < long) return;
-    else if (tools.has(name)) this.#list('tools', start, end);
-    else if (systems.has(name)) this.#list('system', start, end);
+    else if (tools.has(name)) this.#list('tools', start, end, elements);
+    else if (systems.has(name)) this.#list('system', start, end, elements);
     // SECURITY: with its name, since a secret is also known by the name that stands before it.
     else this.#single('member', nameStart, end);
   }
@@ -99,25 +99,20 @@ class Parts {
   }
 
   /** The elements of an array, or one text. A short element at the beginning of the system texts may differ each time: it stays outside. */
-  #list(of: 'system' | 'tools', start: number, end: number): void {
-    const body = this.#body;
-    const all = body[start] === openBracket ? elementsOf(body, start) : [];
-    const only = all.length === 1 ? declarationsIn(body, all[0] as number) : [];
-    const starts = only.length > 0 ? only : all;
+  #list(of: 'system' | 'tools', start: number, end: number, elements: Elements | null): void {
+    if (elements === null || elements.starts.length === 0) return this.#single(of, start, end);
+    const { starts, end: to } = (elements.starts.length === 1 ? declarationsIn(this.#body, elements.starts[0] as number) : null) ?? elements;
     let first = 0;
     if (of === 'system') while (first < starts.length - 1 && (starts[first + 1] as number) - (starts[first] as number) < long) first++;
-    if (starts.length === 0) this.#single(of, start, end);
-    else this.#add({ kind: 'list', of, starts: starts.slice(first), start: starts[first] as number, end: endOfValue(body, starts.at(-1) as number) });
+    this.#add({ kind: 'list', of, start: starts[first] as number, end: to });
   }
 
-  #turns(start: number, end: number): void {
-    if (this.#body[start] !== openBracket) return this.#newestTurn(start, end);
-    const all = elementsOf(this.#body, start);
-    const newest = all.at(-1);
+  #turns({ starts, end }: Elements): void {
+    const newest = starts.at(-1);
     if (newest === undefined) return;
-    const first = all[0] as number;
-    if (newest - first >= long) this.#add({ kind: 'list', of: 'turns', starts: all.slice(0, -1), start: first, end: newest });
-    this.#newestTurn(newest, endOfValue(this.#body, newest));
+    const first = starts[0] as number;
+    if (newest - first >= long) this.#add({ kind: 'list', of: 'turns', start: first, end: newest });
+    this.#newestTurn(newest, end);
   }
 
   /** Of the newest turn, long texts before its last one are attachments, which often come again. */
@@ -127,10 +122,10 @@ class Parts {
     if (end - start >= 2 * long && body[start] === openBrace) {
       eachMember(body, start, (name, _nameStart, from) => {
         if (!contents.has(name) || body[from] !== openBracket) return;
-        const all = elementsOf(body, from);
-        for (const each of all.slice(0, -1)) {
+        const { starts } = elementsIn(body, from + 1);
+        for (const [at, each] of starts.slice(0, -1).entries()) {
+          if ((starts[at + 1] as number) - each < long || this.#singles >= maxSingles) continue;
           const to = endOfValue(body, each);
-          if (to - each < long || this.#singles >= maxSingles) continue;
           this.#newestUntil(start, each);
           this.#single('part', each, to);
         }
@@ -153,20 +148,23 @@ class Parts {
 }
 
 /** The functions that Gemini's one tool declares. */
-function declarationsIn(body: Buffer, start: number): number[] {
-  let found: number[] = [];
+function declarationsIn(body: Buffer, start: number): Elements | null {
+  let found: Elements | null = null;
   if (body[start] === openBrace) {
     eachMember(body, start, (name, _nameStart, from) => {
-      if (declarations.has(name) && body[from] === openBracket) found = elementsOf(body, from);
+      if (declarations.has(name) && body[from] === openBracket) found = elementsIn(body, from + 1);
     });
   }
   return found;
 }
 
-type OnMember = (name: string, nameStart: number, start: number, end: number) => void;
+type OnMember = (name: string, nameStart: number, start: number, end: number, elements: Elements | null) => void;
 
-/** Calls for each member of an object. @returns the offset behind it, or -1 where it is no JSON. */
-function eachMember(body: Buffer, open: number, call: OnMember): number {
+/**
+ * Calls for each member of an object.
+ * @param isWalked whether the elements of a member's array are wanted. @returns the offset behind the object, or -1 where it is no JSON.
+ */
+function eachMember(body: Buffer, open: number, call: OnMember, isWalked: (name: string) => boolean = () => false): number {
   let at = skipSpace(body, open + 1);
   if (body[at] === closeBrace) return at + 1;
   for (;;) {
@@ -175,9 +173,11 @@ function eachMember(body: Buffer, open: number, call: OnMember): number {
     const separator = skipSpace(body, nameEnd);
     if (nameEnd === -1 || body[separator] !== colon) return -1;
     const start = skipSpace(body, separator + 1);
-    const end = endOfValue(body, start);
+    const name = nameEnd - at > 64 ? '' : body.toString('latin1', at + 1, nameEnd - 1);
+    const elements = body[start] === openBracket && isWalked(name) ? elementsIn(body, start + 1) : null;
+    const end = elements === null ? endOfValue(body, start) : elements.close;
     if (end === -1) return -1;
-    call(nameEnd - at > 64 ? '' : body.toString('latin1', at + 1, nameEnd - 1), at, start, end);
+    call(name, at, start, end, elements);
     at = skipSpace(body, end);
     if (body[at] === closeBrace) return at + 1;
     if (body[at] !== comma) return -1;
@@ -185,16 +185,28 @@ function eachMember(body: Buffer, open: number, call: OnMember): number {
   }
 }
 
-/** The offsets at which the elements of an array begin. */
-function elementsOf(body: Buffer, open: number): number[] {
+/** Elements of an array. */
+export interface Elements {
+  readonly starts: readonly number[];
+  /** The offset behind the last one. */
+  readonly end: number;
+  /** The offset behind the array, or -1 where it does not end. */
+  readonly close: number;
+}
+
+/** The elements of an array that begin at an offset or behind it. */
+export function elementsIn(bytes: Buffer, from: number): Elements {
   const starts: number[] = [];
-  let at = skipSpace(body, open + 1);
-  while (body[at] !== closeBracket) {
-    const end = endOfValue(body, at);
-    if (end === -1) return starts;
+  let end = from;
+  let at = skipSpace(bytes, from);
+  while (at < bytes.length && bytes[at] !== closeBracket) {
+    const to = endOfValue(bytes, at);
+    if (to === -1) return { starts, end, close: -1 };
     starts.push(at);
-    at = skipSpace(body, end);
-    if (body[at] === comma) at = skipSpace(body, at + 1);
+    end = to;
+    at = skipSpace(bytes, to);
+    if (bytes[at] === comma) at = skipSpace(bytes, at + 1);
+    else if (bytes[at] !== closeBracket) return { starts, end, close: -1 };
   }
-  return starts;
+  return { starts, end, close: at < bytes.length ? at + 1 : -1 };
 }

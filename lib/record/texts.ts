@@ -2,7 +2,7 @@ import { hash } from 'node:crypto';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { Memo } from '../platform/platform.ts';
 import { maskedPart, withoutCredentials, type SecretScrubber } from '../redaction/redaction.ts';
-import type { Long } from './layout.ts';
+import { elementsIn, type Long } from './layout.ts';
 
 /**
  * A long text of request bodies, masked, which the journal keeps once. A list of texts is a chain: each names the one before it, so
@@ -16,6 +16,8 @@ export interface LongText {
   readonly label: string | null;
   /** Bytes of the text as it was sent. */
   readonly size: number;
+  /** Elements of its list up to its end. */
+  readonly count: number;
   /** The masked text, compressed; null when nothing of it is kept, and once the journal has it. */
   content: Buffer | null;
   /** A private key has begun in it and has not ended. */
@@ -84,7 +86,6 @@ interface Masked {
 interface Conversation {
   readonly bytes: Buffer;
   readonly size: number;
-  readonly turns: number;
   readonly texts: readonly LongText[];
   readonly clean: Clean;
 }
@@ -138,7 +139,7 @@ export class LongTexts {
     const known = this.#frames.get(text);
     if (known !== undefined) return known;
     const size = Buffer.byteLength(text);
-    const frame: LongText = { digest: this.#digest({ before: null, label: null, size, text }), before: null, label: null, size, content: deflateRawSync(text, { dictionary }), opens: false };
+    const frame: LongText = { digest: this.#digest({ before: null, label: null, size, text }), before: null, label: null, size, count: 1, content: deflateRawSync(text, { dictionary }), opens: false };
     this.#frames.set(text, frame);
     return frame;
   }
@@ -164,39 +165,41 @@ export class LongTexts {
 
   /**
    * A list of texts. What a conversation has added since it was seen last becomes one text, or several long ones.
-   * @param starts offsets of its elements in `bytes`. @param owner conversations are remembered by it.
+   * @param bytes its elements, with what stands between them. @param owner conversations are remembered by it.
    * @returns the last text of the chain.
    */
-  list(of: Long, bytes: Buffer, starts: readonly number[], inside: boolean, credentials: readonly string[], owner: string): LongText {
-    const known = of === 'turns' && !inside ? this.#knownTurns(bytes, starts, credentials, owner) : null;
+  list(of: Long, bytes: Buffer, inside: boolean, credentials: readonly string[], owner: string): LongText {
+    const known = of === 'turns' && !inside ? this.#knownTurns(bytes, credentials, owner) : null;
     const texts = known === null ? [] : known.texts.slice();
     const limit = of === 'turns' || this.#limit === 0 ? Math.min(turnPiece, this.#limit === 0 ? turnPiece : this.#limit) : this.#limit;
-    for (let at = known?.turns ?? 0; at < starts.length;) {
+    const { starts } = elementsIn(bytes, known?.bytes.length ?? 0);
+    for (let at = 0; at < starts.length;) {
       const end = endOfPiece(starts, at, bytes.length, limit);
       const before = texts.at(-1) ?? null;
       const from = starts[at] as number;
       texts.push(this.#textOf({ of, bytes: bytes.subarray(from, starts[end] ?? bytes.length), before, inside: before?.opens ?? inside, starts: starts.slice(at, end).map((each) => each - from) }, credentials));
       at = end;
     }
-    if (of === 'turns' && !inside && texts.length !== known?.texts.length) this.#rememberTurns(bytes, starts.length, texts, known, credentials, owner);
+    if (of === 'turns' && !inside && texts.length !== known?.texts.length) this.#rememberTurns(bytes, texts, known, credentials, owner);
     return texts.at(-1) as LongText;
   }
 
   /** The longest remembered conversation with which this one begins. */
-  #knownTurns(bytes: Buffer, starts: readonly number[], credentials: readonly string[], owner: string): Conversation | null {
+  #knownTurns(bytes: Buffer, credentials: readonly string[], owner: string): Conversation | null {
     let found: Conversation | null = null;
     for (const each of this.#conversations.get(owner + beginningOf(bytes))) {
       const { length } = each.bytes;
       if (length > bytes.length || (found !== null && length <= found.bytes.length)) continue;
-      if ((starts[each.turns] ?? bytes.length) === length && each.bytes.equals(bytes.subarray(0, length)) && isClean(each.clean, each.bytes, credentials)) found = each;
+      // What begins with the same bytes has the same turns: it ends where another one begins.
+      if (each.bytes.equals(bytes.subarray(0, length)) && isClean(each.clean, each.bytes, credentials)) found = each;
     }
     return found;
   }
 
   /** In place of the shorter conversation that it continues. */
-  #rememberTurns(bytes: Buffer, turns: number, texts: readonly LongText[], instead: Conversation | null, credentials: readonly string[], owner: string): void {
+  #rememberTurns(bytes: Buffer, texts: readonly LongText[], instead: Conversation | null, credentials: readonly string[], owner: string): void {
     const clean = { credentials: credentials.join('\n'), forOthers: false };
-    this.#conversations.add(owner + beginningOf(bytes), { bytes: Buffer.from(bytes), size: bytes.length + texts.length * overhead, turns, texts, clean }, instead);
+    this.#conversations.add(owner + beginningOf(bytes), { bytes: Buffer.from(bytes), size: bytes.length + texts.length * overhead, texts, clean }, instead);
   }
 
   #textOf(source: Source, credentials: readonly string[]): LongText {
@@ -218,7 +221,7 @@ export class LongTexts {
     const covered = { before: before?.digest ?? null, label: label === null ? null : this.#scrub(withoutCredentials(label, credentials)), size: bytes.length };
     const content = this.#limit === 0 ? null : deflateRawSync(kept, { dictionary });
     const digest = this.#digest({ ...covered, text: content === null ? bytes : kept });
-    return { text: { digest, before, label: covered.label, size: bytes.length, content, opens: part.opens }, forOthers: text === general && !part.escaped };
+    return { text: { digest, before, label: covered.label, size: bytes.length, count: (before?.count ?? 0) + Math.max(1, starts.length), content, opens: part.opens }, forOthers: text === general && !part.escaped };
   }
 }
 

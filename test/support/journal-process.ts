@@ -9,8 +9,11 @@ import { internalsOf } from '../../lib/gateway.ts';
  */
 const [, , path = '', name = '', count = '0', ...ways] = process.argv;
 
+/** The gate reads no environment when it is given a configuration. */
+const { HEIMDALL_SECRET: secret } = process.env;
+
 async function record(as: string): Promise<void> {
-  const gate = heimdall({ audit: { path, durability: ways.includes('strict') ? 'strict' : 'batched' }, logging: { level: 'silent', file: false }, llm: { healthCheck: { enabled: false } } }, {
+  const gate = heimdall({ ...(secret !== undefined && { secret }), audit: { path, durability: ways.includes('strict') ? 'strict' : 'batched' }, logging: { level: 'silent', file: false }, llm: { healthCheck: { enabled: false } } }, {
     log: { debug: () => undefined, info: () => undefined, warn: told, error: told },
   });
   const { journal } = internalsOf(gate);
