@@ -2,5 +2,5 @@
 
 export { BodyDecoder, decoded } from './content-coding.ts';
 export { codingsOf, encodePath, headerOf, headProblem, mediaTypeOf, readPath, withoutField, type RequestPath } from './head.ts';
-export { endOfValue, skipSpace } from './json-scan.ts';
-export { BodyInspector, bodyTaken, ChunkBrake, ChunkCollector, CompactBody, keepRawBody, readBody, type BodyReading } from './request-body.ts';
+export { endOfValue, MemberScan, outlineKinds, skipSpace } from './json-scan.ts';
+export { BodyInspector, bodyTaken, ChunkBrake, CompactBody, keepRawBody, readBody, RequestBody, type BodyReader, type BodyReading, type BodySource } from './request-body.ts';

@@ -41,11 +41,11 @@ const allBounds: readonly string[] = ['max_tokens', 'max_completion_tokens', 'ma
 
 const controls = ['model', 'stream', 'n', 'best_of', ...allBounds];
 const controlsFolded = controls.map((name) => name.toUpperCase());
-/** The lengths of the control keys as a set of bits. */
-const controlLengths = controls.reduce((bits, { length }) => bits | (1 << length), 0);
 
-/** Length of the longest control key with every letter escaped. */
+/** Longer names that are read: the longest control key with every letter escaped. */
 const maxEscapedName = 6 * Math.max(...controls.map(({ length }) => length));
+/** Names up to this length are read in any case. */
+const maxName = 32;
 
 /** Largest bound that NewAPI accepts (`math.MaxInt32 / 2`). */
 const maxTokenBound = 2 ** 30 - 1;
@@ -53,6 +53,21 @@ const maxTokenBound = 2 ** 30 - 1;
 const maxNumber = 24;
 /** Longest accepted name of a model in bytes, quotes included. */
 const maxModel = 1024;
+
+/** Kinds of parts in the outline of a body. */
+export const outlineKinds = { newest: 1, turn: 2, constant: 3, tools: 4, list: 5 } as const;
+/** The part that a member of the first level is. A list's elements are turns, and so is a single text. */
+const partOf: ReadonlyMap<string, number> = new Map([
+  ...['messages', 'input', 'contents', 'prompt'].map((name) => [name, outlineKinds.list] as const),
+  ...['system', 'instructions', 'system_instruction', 'systemInstruction'].map((name) => [name, outlineKinds.constant] as const),
+  ...['tools', 'functions'].map((name) => [name, outlineKinds.tools] as const),
+]);
+/** A shorter turn is no part of its own, bytes, unless it is the newest. */
+const leastTurn = 1024;
+/** Most older turns that are parts of their own. */
+const mostTurns = 256;
+/** Most parts of other kinds: a member may come any number of times. */
+const mostParts = 16;
 
 class Found implements Members {
   model: string | null = null;
@@ -69,37 +84,254 @@ class Found implements Members {
   seen = 0;
 }
 
+/** The bytes of a body so far, at absolute offsets. */
+export interface BodyBytes {
+  bytes(from: number, to: number): Buffer;
+}
+
+/** What the scan expects next. `inText` and `inScalar` are values of the first level, `inNested` is an object or array. */
+const start = 0;
+const firstName = 1;
+const memberName = 2;
+const inName = 3;
+const afterName = 4;
+const memberValue = 5;
+const inText = 6;
+const inScalar = 7;
+const inNested = 8;
+const afterValue = 9;
+const end = 10;
+/** It is no JSON object. */
+const nothing = 11;
+
 /**
- * Reads the members of a JSON object's first level. The last of a name counts, as in `JSON.parse`. Nested values are skipped:
- * a full parse of an 8 MB vision body blocks the process for 17 to 67 ms, this for about one.
- * @param bounds names of the members that bound a completion's tokens on this route; other bounds are ignored.
- * @returns null when the body is not one JSON object. Values are checked for structure only.
+ * Reads the members of a JSON object's first level as its bytes arrive. The last of a name counts, as in `JSON.parse`. Nested
+ * values are skipped: a full parse of an 8 MB vision body blocks the process for 17 to 67 ms, this for about one. Values are
+ * checked for structure only; nesting is counted, not recursed into.
  */
-export function scanMembers(body: Buffer, bounds: readonly string[] = allBounds): Members | null {
-  const found = new Found();
-  let at = skipSpace(body, 0);
-  if (body[at] !== openBrace) return null;
-  at = skipSpace(body, at + 1);
-  let next = body[at] === closeBrace ? closeBrace : comma;
-  if (next === closeBrace) at = skipSpace(body, at + 1);
-  while (next === comma) {
-    if (body[at] !== quote) return null;
-    const nameEnd = endOfString(body, at);
-    if (nameEnd === -1) return null;
-    const name = controlName(body, at, nameEnd);
-    at = skipSpace(body, nameEnd);
-    if (body[at] !== colon) return null;
-    const from = skipSpace(body, at + 1);
-    const to = endOfValue(body, from);
-    if (to === -1) return null;
-    if (name !== null) readControl(found, name, body, from, to, bounds);
-    at = skipSpace(body, to);
-    next = body[at] as number;
-    at = skipSpace(body, at + 1);
+export class MemberScan {
+  readonly #body: BodyBytes;
+  readonly #bounds: readonly string[];
+  readonly #found = new Found();
+  readonly #outline: number[] = [];
+  #turns = 0;
+  #parts = 0;
+  #newestFrom = -1;
+  #newestTo = -1;
+  /** Bytes before the current piece. */
+  #base = 0;
+  #expect = start;
+  /** The string that is being read ended a piece with a backslash. */
+  #isEscaped = false;
+  /** The nested value is being read within a string. */
+  #isInString = false;
+  /** Offset of the first byte of a name or value. */
+  #from = 0;
+  #name: string | null = null;
+  /** Of the current member's value. */
+  #part = 0;
+  /** Closing brackets of the open objects and arrays. */
+  #open: number[] = [];
+  /** Offset of the first byte of an element of a list. */
+  #element = 0;
+
+  /**
+   * @param body has the pieces that were pushed.
+   * @param bounds names of the members that bound a completion's tokens on this route; other bounds are ignored.
+   */
+  constructor(body: BodyBytes, bounds: readonly string[] = allBounds) {
+    this.#body = body;
+    this.#bounds = bounds;
   }
-  if (next !== closeBrace || at < body.length) return null;
-  if (found.hasVariant) found.model = found.modelSpan = null;
-  return found;
+
+  /** Takes the next bytes. */
+  push(piece: Buffer): void {
+    const { length } = piece;
+    let at = 0;
+    while (at < length) {
+      switch (this.#expect) {
+        case inName:
+        case inText:
+          at = this.#string(piece, at);
+          break;
+        case inScalar:
+          at = this.#scalar(piece, at);
+          break;
+        case inNested:
+          at = this.#nested(piece, at);
+          break;
+        case nothing:
+          at = length;
+          break;
+        default:
+          at = skipSpace(piece, at);
+          if (at < length) this.#token(piece[at] as number, this.#base + at++);
+      }
+    }
+    this.#base += length;
+  }
+
+  /** @returns null when the bytes are not one JSON object. Called once, at the end. */
+  end(): Members | null {
+    const found = this.#found;
+    if (this.#expect !== end) return null;
+    if (found.hasVariant) found.model = found.modelSpan = null;
+    return found;
+  }
+
+  /** Kinds, first and last offsets of the parts of a body that was read to its end, in turn. */
+  outline(): Int32Array {
+    if (this.#newestFrom !== -1) this.#outline.push(outlineKinds.newest, this.#newestFrom, this.#newestTo);
+    return Int32Array.from(this.#outline);
+  }
+
+  /** A byte between names and values. @param at its offset. */
+  #token(byte: number, at: number): void {
+    switch (this.#expect) {
+      case start:
+        this.#expect = byte === openBrace ? firstName : nothing;
+        return;
+      case firstName:
+      case memberName:
+        this.#from = at;
+        if (byte === quote) this.#expect = inName;
+        else this.#expect = byte === closeBrace && this.#expect === firstName ? end : nothing;
+        return;
+      case afterName:
+        this.#expect = byte === colon ? memberValue : nothing;
+        return;
+      case memberValue:
+        this.#from = at;
+        if (byte === quote) this.#expect = inText;
+        else if (byte === openBrace || byte === openBracket) {
+          this.#open.push(byte === openBrace ? closeBrace : closeBracket);
+          this.#expect = inNested;
+        } else this.#expect = endsScalar(byte) ? nothing : inScalar;
+        return;
+      case afterValue:
+        this.#expect = byte === comma ? memberName : byte === closeBrace ? end : nothing;
+        return;
+      default:
+        this.#expect = nothing;
+    }
+  }
+
+  #string(piece: Buffer, at: number): number {
+    const behind = this.#endOfString(piece, at);
+    if (behind === -1) return piece.length;
+    const to = this.#base + behind;
+    if (this.#expect === inText) this.#valueEnds(to);
+    else {
+      this.#name = this.#nameOf(to);
+      this.#part = (this.#name === null ? undefined : partOf.get(this.#name)) ?? 0;
+      this.#expect = afterName;
+    }
+    return behind;
+  }
+
+  /** A name, or null for one that is of no interest: only short ones, and names with escapes or other letters, are decoded. */
+  #nameOf(to: number): string | null {
+    const length = to - this.#from - 2;
+    if (length > maxEscapedName) return null;
+    const name = this.#body.bytes(this.#from, to);
+    if (length < maxName) return textOf(name);
+    for (const byte of name) if (byte === backslash || byte > 0x7f) return textOf(name);
+    return null;
+  }
+
+  #scalar(piece: Buffer, at: number): number {
+    let next = at;
+    while (next < piece.length && !endsScalar(piece[next] as number)) next++;
+    if (next < piece.length) this.#valueEnds(this.#base + next);
+    return next;
+  }
+
+  #nested(piece: Buffer, from: number): number {
+    const open = this.#open;
+    const { length } = piece;
+    let at = from;
+    if (this.#isInString) {
+      at = this.#endOfString(piece, at);
+      if (at === -1) return length;
+      this.#isInString = false;
+    }
+    while (at < length) {
+      const byte = piece[at++] as number;
+      if (byte === quote) {
+        at = this.#endOfString(piece, at);
+        if (at !== -1) continue;
+        this.#isInString = true;
+        return length;
+      }
+      if (byte === openBrace || byte === openBracket) {
+        if (open.length === 1) this.#element = this.#base + at - 1;
+        open.push(byte === openBrace ? closeBrace : closeBracket);
+      } else if (byte === closeBrace || byte === closeBracket) {
+        if (open.pop() !== byte) {
+          this.#expect = nothing;
+          return length;
+        }
+        if (open.length === 0) {
+          this.#valueEnds(this.#base + at);
+          return at;
+        }
+        if (open.length === 1 && this.#part === outlineKinds.list) this.#turn(this.#element, this.#base + at);
+      }
+    }
+    return at;
+  }
+
+  /** The offset behind the closing quote, or -1 when it is not in the piece. @param from the first byte behind those that were read of the string. */
+  #endOfString(piece: Buffer, from: number): number {
+    const { length } = piece;
+    let at = this.#isEscaped ? from + 1 : from;
+    this.#isEscaped = false;
+    for (;;) {
+      for (const near = Math.min(length, at + shortString); at < near; at++) {
+        const byte = piece[at];
+        if (byte === quote) return at + 1;
+        if (byte === backslash) at++;
+      }
+      const found = at < length ? piece.indexOf(quote, at) : -1;
+      const close = found === -1 ? length : found;
+      let slashes = 0;
+      while (close - 1 - slashes >= at && piece[close - 1 - slashes] === backslash) slashes++;
+      const isEscaped = at > length || slashes % 2 === 1;
+      if (found === -1) {
+        this.#isEscaped = isEscaped;
+        return -1;
+      }
+      at = found + 1;
+      if (!isEscaped) return at;
+    }
+  }
+
+  #valueEnds(to: number): void {
+    const from = this.#from;
+    const name = this.#name;
+    this.#expect = afterValue;
+    if (this.#part !== 0) this.#partEnds(from, to);
+    else if (name !== null) readControl(this.#found, name, this.#body.bytes(from, Math.min(to, from + maxModel + 1)), from, to, this.#bounds);
+  }
+
+  #partEnds(from: number, to: number): void {
+    if (this.#parts++ < mostParts) this.#outline.push(this.#part, from, to);
+    // A single text is the newest turn, too.
+    if (this.#part === outlineKinds.list && this.#body.bytes(from, from + 1)[0] === quote) this.#turn(from, to);
+  }
+
+  #turn(from: number, to: number): void {
+    if (this.#newestTo - this.#newestFrom >= leastTurn && this.#turns++ < mostTurns) this.#outline.push(outlineKinds.turn, this.#newestFrom, this.#newestTo);
+    this.#newestFrom = from;
+    this.#newestTo = to;
+  }
+}
+
+/** Reads a whole body, see {@link MemberScan}. @returns null when it is not one JSON object. */
+export function scanMembers(body: Buffer, bounds: readonly string[] = allBounds): Members | null {
+  const scan = new MemberScan({ bytes: (from, to) => body.subarray(from, to) }, bounds);
+  scan.push(body);
+  return scan.end();
 }
 
 /**
@@ -160,30 +392,21 @@ function endOfString(bytes: Buffer, start: number): number {
   }
 }
 
-/** A member's name, or null for one that cannot be a control key: only names of their lengths, and names with escapes or other letters, are decoded. */
-function controlName(body: Buffer, start: number, end: number): string | null {
-  const length = end - start - 2;
-  if (length < 32 && (controlLengths & (1 << length)) !== 0) return textOf(body, start, end);
-  if (length > maxEscapedName) return null;
-  for (let at = start; at < end; at++) if (body[at] === backslash || (body[at] as number) > 0x7f) return textOf(body, start, end);
-  return null;
-}
-
 /** The text of a JSON string, or null where an escape is invalid. */
-function textOf(body: Buffer, start: number, end: number): string | null {
-  // Not `indexOf`, which would search the rest of the body.
-  let at = start;
-  while (at < end && body[at] !== backslash) at++;
-  if (at === end) return body.toString('utf8', start + 1, end - 1);
+function textOf(string: Buffer): string | null {
+  if (string.indexOf(backslash) === -1) return string.toString('utf8', 1, string.length - 1);
   try {
-    return JSON.parse(body.toString('utf8', start, end)) as string;
+    return JSON.parse(string.toString()) as string;
   } catch {
     return null;
   }
 }
 
-/** Reads a member that may be a control key. @param from first byte of its value. @param to offset behind the value. */
-function readControl(found: Found, key: string, body: Buffer, from: number, to: number, bounds: readonly string[]): void {
+/**
+ * Reads a member that may be a control key.
+ * @param value its first bytes, enough of them to judge it. @param from offset of its first byte. @param to offset behind it.
+ */
+function readControl(found: Found, key: string, value: Buffer, from: number, to: number, bounds: readonly string[]): void {
   let at = controls.indexOf(key);
   // Go also folds the long s and the Kelvin sign.
   if (at === -1) at = controlsFolded.indexOf(key.toLowerCase().toUpperCase());
@@ -191,39 +414,39 @@ function readControl(found: Found, key: string, body: Buffer, from: number, to: 
   const name = controls[at] as string;
   if (key !== name || (found.seen & (1 << at)) !== 0) found.ambiguous = true;
   found.seen |= 1 << at;
-  const isNull = to - from === 4 && body[from] === 0x6e;
+  const isNull = value.length === 4 && value[0] === 0x6e;
   if (key !== name) found.hasVariant ||= name === 'model';
   else if (name === 'model') {
-    found.model = body[from] === quote && to - from <= maxModel ? textOf(body, from, to) : null;
+    found.model = value[0] === quote && value.length <= maxModel ? textOf(value) : null;
     found.modelSpan = found.model === null ? null : [from, to];
-    if (found.model === null && !isNull) found.wrong = { field: 'model', expected: `a string of at most ${maxModel} bytes`, got: kindOf(body, from, to) };
-  } else if (name === 'stream') found.stream = body[from] === 0x74;
-  else if (name === 'n' || name === 'best_of') found.choices = Math.max(found.choices, countIn(body, from, to) ?? 1);
+    if (found.model === null && !isNull) found.wrong = { field: 'model', expected: `a string of at most ${maxModel} bytes`, got: kindOf(value) };
+  } else if (name === 'stream') found.stream = value[0] === 0x74;
+  else if (name === 'n' || name === 'best_of') found.choices = Math.max(found.choices, countIn(value) ?? 1);
   else if (bounds.includes(name) && !isNull) {
-    const count = countIn(body, from, to);
-    if (isUnbounded(body, from, to)) found.unbounded ??= name;
-    else if (count === null || count > maxTokenBound) found.wrong = { field: name, expected: `a positive whole number of at most ${maxTokenBound}`, got: kindOf(body, from, to) };
+    const count = countIn(value);
+    if (isUnbounded(value)) found.unbounded ??= name;
+    else if (count === null || count > maxTokenBound) found.wrong = { field: name, expected: `a positive whole number of at most ${maxTokenBound}`, got: kindOf(value) };
     // 0 is no bound: NewAPI reads it as an absent member.
     else if (count > 0) found.maxTokens = Math.max(found.maxTokens ?? 0, count);
   }
 }
 
 /** `-1`, which some servers read as no bound. */
-const isUnbounded = (body: Buffer, from: number, to: number): boolean => to - from === 2 && body[from] === 0x2d && body[from + 1] === 0x31;
+const isUnbounded = (value: Buffer): boolean => value.length === 2 && value[0] === 0x2d && value[1] === 0x31;
 
 /** A whole number of at least 0 in any spelling (`1.0`, `1e3`), or null. */
-function countIn(body: Buffer, from: number, to: number): number | null {
-  const text = to - from <= maxNumber ? body.toString('latin1', from, to) : '';
+function countIn(value: Buffer): number | null {
+  const text = value.length <= maxNumber ? value.toString('latin1') : '';
   const count = /^\d+(?:\.\d+)?(?:[eE][+-]?\d+)?$/.test(text) ? Number(text) : -1;
   return Number.isInteger(count) && count >= 0 ? count : null;
 }
 
-function kindOf(body: Buffer, from: number, to: number): string {
-  const first = body[from];
+function kindOf(value: Buffer): string {
+  const first = value[0];
   if (first === quote) return 'a string';
   if (first === openBrace) return 'an object';
   if (first === openBracket) return 'an array';
   if (first === 0x74 || first === 0x66) return 'a boolean';
-  const text = body.toString('latin1', from, Math.min(to, from + maxNumber));
+  const text = value.toString('latin1', 0, maxNumber);
   return /^-?[\d.eE+-]+$/.test(text) ? text : 'something else';
 }

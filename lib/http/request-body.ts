@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 import type { Logger } from '../../types/logger.d.ts';
 import { HeimdallError } from '../errors.ts';
 import { Decompressor, canDecompress, type Decompressed } from './decompress.ts';
-import { scanMembers, type WrongMember } from './json-scan.ts';
+import { MemberScan, scanMembers, type Members, type WrongMember } from './json-scan.ts';
 import { readForm } from './multipart.ts';
 
 /** Members that bound a completion's tokens, by route. */
@@ -18,7 +18,9 @@ const none: readonly string[] = [];
 
 /** A body with the facts of its request that decide how it is read. */
 export interface BodySource {
-  readonly bytes: Buffer;
+  readonly body: RequestBody;
+  /** Has read the body; null for one that is no plain JSON. */
+  readonly scan: MemberScan | null;
   /** `Content-Type`, or empty. */
   readonly type: string;
   /** `Content-Encoding`, or empty. */
@@ -70,44 +72,59 @@ export class BodyInspector {
 
   /** Calls `done` at once, or later for a body that has to be decompressed. */
   inspect(source: BodySource, done: (reading: BodyReading) => void): void {
-    if (source.encoding === '') return done(this.#read(source, source.bytes));
+    if (source.scan !== null) {
+      const members = source.scan.end();
+      return done(this.#judge(members, source.body));
+    }
     const codings = requestCodings(source.encoding);
-    if (codings.length === 0) return done(this.#read(source, source.bytes));
-    if (codings.length > mostCodings || !codings.every(canDecompress)) return done(this.#unknownCoding(source));
-    this.#decompressor.decompress(source.bytes, codings, this.#limit, (result) => done(this.#decompressed(source, result)));
+    const bytes = source.body.whole();
+    if (codings.length === 0) return done(this.#read(source, bytes));
+    if (codings.length > mostCodings || !codings.every(canDecompress)) return done(this.#unknownCoding(source, bytes));
+    this.#decompressor.decompress(bytes, codings, this.#limit, (result) => done(this.#decompressed(source, bytes, result)));
+  }
+
+  /** A scan for a body that is read as it arrives; null when it can be read as a whole alone. */
+  scanOf(body: RequestBody, { type, encoding, api, isForm }: Omit<BodySource, 'body' | 'scan'>): MemberScan | null {
+    if (encoding !== '' || (isForm && isMultipart(type))) return null;
+    return new MemberScan(body, bounds[api] ?? none);
   }
 
   #read({ type, api, isForm }: BodySource, bytes: Buffer): BodyReading {
-    if (isForm && /^multipart\//i.test(type.trim())) {
+    if (isForm && isMultipart(type)) {
       const form = readForm(bytes, type);
       return form === null ? { ...unread, ambiguous: true, problem: unclearForm() } : { ...unread, model: form.model };
     }
-    const members = scanMembers(bytes, bounds[api] ?? none);
-    if (members === null) return { ...unread, problem: notJson(bytes) };
+    return this.#judge(scanMembers(bytes, bounds[api] ?? none), bytes);
+  }
+
+  #judge(members: Members | null, body: Buffer | RequestBody): BodyReading {
+    if (members === null) return { ...unread, problem: notJson(body instanceof RequestBody ? body.size : body.length) };
     const { model, modelSpan, stream, maxTokens, choices, ambiguous, unbounded } = members;
     const wrong = members.wrong ?? (unbounded === null || this.#acceptsUnbounded ? null : { field: unbounded, expected: 'a positive whole number', got: '-1' });
     return { model, modelSpan, stream, maxTokens: maxTokens === null ? null : maxTokens * choices, ambiguous, decoded: null, problem: wrong === null ? null : wrongMember(wrong) };
   }
 
   /** Plain JSON under the name of an unknown coding can be read. Otherwise it is unknown what the body asks for. */
-  #unknownCoding(source: BodySource): BodyReading {
-    return looksPlain(source.bytes) ? this.#read(source, source.bytes) : { ...unread, ambiguous: true };
+  #unknownCoding(source: BodySource, bytes: Buffer): BodyReading {
+    return looksPlain(bytes) ? this.#read(source, bytes) : { ...unread, ambiguous: true };
   }
 
-  #decompressed(source: BodySource, result: Decompressed): BodyReading {
+  #decompressed(source: BodySource, bytes: Buffer, result: Decompressed): BodyReading {
     switch (result.kind) {
       case 'too_large':
         return { ...unread, problem: new HeimdallError('body_too_large', { message: `body: expected at most ${this.#limit} bytes when decompressed (server.buffer_body_bytes), and a compression ratio of at most 200.` }) };
       case 'broken':
         // NewAPI reads the bytes as they are where it does not know the coding.
-        return this.#read(source, source.bytes);
+        return this.#read(source, bytes);
       case 'bytes': {
         const reading = this.#read(source, result.bytes);
-        return { ...reading, decoded: result.bytes, ambiguous: reading.ambiguous || looksPlain(source.bytes) };
+        return { ...reading, decoded: result.bytes, ambiguous: reading.ambiguous || looksPlain(bytes) };
       }
     }
   }
 }
+
+const isMultipart = (type: string): boolean => /^multipart\//i.test(type.trim());
 
 /** The codings of a `Content-Encoding`, in lower case and without `identity`. */
 const requestCodings = (encoding: string): string[] => encoding.toLowerCase().split(',').map((name) => name.trim()).filter((name) => name !== '' && name !== 'identity');
@@ -120,8 +137,8 @@ const wrongMember = ({ field, expected, got }: WrongMember): HeimdallError => ne
 const unclearForm = (): HeimdallError =>
   new HeimdallError('ambiguous_body', { message: 'body: expected a multipart form that every parser reads alike: one boundary, CRLF line ends, no preamble, each name once and unencoded, a closing boundary.' });
 
-function notJson(bytes: Buffer): HeimdallError {
-  const got = bytes.length === 0 ? 'an empty body' : `${bytes.length} bytes that are none`;
+function notJson(size: number): HeimdallError {
+  const got = size === 0 ? 'an empty body' : `${size} bytes that are none`;
   return new HeimdallError('invalid_json', { message: `body: expected a JSON object, got ${got}. Example: {"model":"gpt-4o-mini","messages":[{"role":"user","content":"Hello"}]}` });
 }
 
@@ -184,7 +201,7 @@ export async function readBody(req: ParsedRequest, res: ServerResponse, log: Log
   if (taken !== null) return within(taken, limit);
   if (Number(req.headers['content-length'] ?? 0) > limit) throw tooLarge(limit);
   if (req.headers.expect !== undefined) res.writeContinue();
-  const body = new ChunkCollector(0);
+  const body = new RequestBody(0);
   try {
     // SECURITY: a body that is too long is not read to its end; the answer closes the connection.
     for await (const chunk of req.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
@@ -195,7 +212,7 @@ export async function readBody(req: ParsedRequest, res: ServerResponse, log: Log
     // Any other error means that the client has closed the connection.
     throw error instanceof HeimdallError ? error : new HeimdallError('malformed_request', { cause: error });
   }
-  return body.take();
+  return body.whole();
 }
 
 function within(bytes: Buffer, limit: number): Buffer {
@@ -209,65 +226,123 @@ const firstBlock = 4096;
 const largestBlock = 65_536;
 /** A chunk of this size passes a stream as it is: it is a large part of the 64 KB at most that Node has read it into. */
 const passedWhole = 16_384;
+/** Chunks of at least this size are pieces of a body as they came, and so are the first few of any size. */
+const ownPiece = 4096;
+const firstPieces = 4;
+
+/** A connection on which the pieces of a body were sent. */
+export interface BodyReader {
+  /** The system has taken all bytes that were written to it. */
+  readonly isFlushed: boolean;
+}
 
 /**
- * Collects the chunks of a body in memory of about their size. A chunk costs an object of some 200 bytes and keeps alive what
- * Node has read it into, so that a body sent in chunks of one byte would cost three hundred times its size.
+ * The body of a request in the pieces in which it came: nothing is copied and nothing joined. Small chunks are an exception, since
+ * each costs an object of some 200 bytes: a body sent in chunks of one byte would cost three hundred times its size.
  */
-export class ChunkCollector {
+export class RequestBody {
+  readonly pieces: Buffer[] = [];
   size = 0;
-  readonly #blocks: Buffer[] = [];
   readonly #declared: number;
-  /** The only chunk so far, as it came: most bodies have no other. */
-  #first: Buffer | null = null;
+  /** The open last piece, and its used bytes. */
   #block: Buffer | null = null;
   #used = 0;
+  #whole: Buffer | null = null;
+  /** The pieces belong to the gate alone, and are worth it: their memory may be handed over. */
+  isOwn = false;
+  readonly #readers: BodyReader[] = [];
+  /** What has read it; null where it was no plain JSON. */
+  scan: MemberScan | null = null;
 
   /** @param declared size of the whole body in bytes; 0: unknown. */
   constructor(declared: number) {
     this.#declared = declared;
   }
 
+  /** A body that is there as a whole. */
+  static of(bytes: Buffer): RequestBody {
+    const body = new RequestBody(bytes.length);
+    if (bytes.length > 0) body.push(bytes);
+    return body;
+  }
+
   push(chunk: Buffer): void {
     this.size += chunk.length;
-    if (this.size === chunk.length) {
-      this.#first = chunk;
-      return;
+    if (chunk.length < ownPiece && (this.#block !== null || this.pieces.length >= firstPieces)) return this.#copy(chunk);
+    if (this.#block !== null) this.end();
+    this.pieces.push(chunk);
+  }
+
+  /** Bytes at absolute offsets, joined where they lie in several pieces. */
+  bytes(from: number, to: number): Buffer {
+    const last = this.pieces.at(-1) ?? nothing;
+    if (this.#block === null && from >= this.size - last.length) return last.subarray(from - this.size + last.length, to - this.size + last.length);
+    const parts: Buffer[] = [];
+    // The latest piece first: it is the one that is being read.
+    let end = this.size;
+    for (let nth = this.pieces.length - 1; nth >= 0 && end > from; nth--) {
+      const piece = this.#piece(nth);
+      const start = end - piece.length;
+      if (start < to) parts.unshift(piece.subarray(Math.max(0, from - start), to - start));
+      end = start;
     }
-    if (this.#first !== null) this.#copy(this.#first, this.size);
-    this.#first = null;
-    this.#copy(chunk, this.size);
+    return parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts);
   }
 
-  /** The bytes from a place on, of a body of declared size. */
-  from(start: number): Buffer {
-    return (this.#first ?? this.#block ?? (this.#blocks[0] as Buffer)).subarray(start, this.size);
+  /** Ends it: no piece follows. */
+  end(): void {
+    if (this.#block === null) return;
+    const used = this.#block.subarray(0, this.#used);
+    // A block that is hardly used is not kept.
+    this.pieces[this.pieces.length - 1] = this.#used >= this.#block.length / 2 ? used : Buffer.from(used);
+    this.#block = null;
   }
 
-  /** All bytes in one piece. Called once, at the end. */
-  take(): Buffer {
-    if (this.#first !== null) return this.#first;
-    if (this.#block !== null) this.#blocks.push(this.#block.subarray(0, this.#used));
-    return this.#blocks.length === 1 ? (this.#blocks[0] as Buffer) : Buffer.concat(this.#blocks);
+  /** All bytes in one piece. */
+  whole(): Buffer {
+    this.end();
+    if (this.pieces.length === 1) return this.pieces[0] as Buffer;
+    return (this.#whole ??= Buffer.concat(this.pieces));
   }
 
-  /** @param wanted bytes for which a new block should have room. */
-  #copy(chunk: Buffer, wanted: number): void {
+  /** At least the first bytes, in one piece. */
+  head(size: number): Buffer {
+    const [first = nothing] = this.pieces;
+    return first.length >= size ? first.subarray(0, size) : this.bytes(0, Math.min(size, this.size));
+  }
+
+  /** Its pieces are being sent on a connection. */
+  readBy(reader: BodyReader): void {
+    if (!this.#readers.includes(reader)) this.#readers.push(reader);
+  }
+
+  /** Nothing reads the memory of the pieces any more. */
+  get isIdle(): boolean {
+    return this.#readers.every(({ isFlushed }) => isFlushed);
+  }
+
+  #piece(nth: number): Buffer {
+    const piece = this.pieces[nth] as Buffer;
+    return this.#block !== null && nth === this.pieces.length - 1 ? piece.subarray(0, this.#used) : piece;
+  }
+
+  #copy(chunk: Buffer): void {
     for (let at = 0; at < chunk.length;) {
       if (this.#block === null) {
-        const size = this.#declared > 0 && this.#blocks.length === 0 ? this.#declared : Math.min(largestBlock, Math.max(firstBlock, wanted));
-        this.#block = Buffer.allocUnsafeSlow(size);
+        const left = this.#declared - this.size + chunk.length - at;
+        this.#block = Buffer.allocUnsafeSlow(left > 0 ? Math.min(largestBlock, left) : Math.min(largestBlock, Math.max(firstBlock, this.size)));
         this.#used = 0;
+        this.pieces.push(this.#block);
       }
       const copied = chunk.copy(this.#block, this.#used, at);
       at += copied;
       this.#used += copied;
-      if (this.#used < this.#block.length) continue;
-      this.#blocks.push(this.#block);
-      this.#block = null;
+      if (this.#used === this.#block.length) this.#block = null;
     }
   }
 }
+
+const nothing = Buffer.alloc(0);
 
 /** Chunks read of one connection before all others have their turn. */
 const chunksInTurn = 500;

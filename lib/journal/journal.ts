@@ -7,7 +7,7 @@ import type { AuditRecord, NewRecord } from '../../types/record.d.ts';
 import type { Checkpoint } from '../../types/sink.d.ts';
 import type { Context, Core } from '../request/request.ts';
 import { describe } from '../platform/platform.ts';
-import { type Committed, encode, externalRecordOf, type FromWorker, type Kind } from '../record/record.ts';
+import { type Committed, encode, externalRecordOf, type FromWorker, type Kind, movedOf, type ToWorker } from '../record/record.ts';
 import { Outbox } from './outbox.ts';
 import { writeBounds } from './series.ts';
 import { Thread, workerOptions, type JournalDeps } from './thread.ts';
@@ -236,8 +236,16 @@ export class WorkerJournal implements Journal {
     this.#posting = null;
     this.#immediate = null;
     if (this.#writer === null) this.#start();
-    for (const message of this.#outbox.take(this.#core.clock.now(), this.#writer !== null)) this.#writer?.worker.postMessage(message);
+    for (const message of this.#outbox.take(this.#core.clock.now(), this.#writer !== null)) this.#send(message);
   };
+
+  /** Bodies are moved: a worker that fails takes those of its last batches with it, and their records follow without. */
+  #send(message: ToWorker): void {
+    if (this.#writer === null) return;
+    if (message.kind !== 'batch' || message.large.length === 0) return this.#writer.worker.postMessage(message);
+    this.#writer.worker.postMessage(message, movedOf(message));
+    this.#outbox.movedWith(message);
+  }
 
   #start(): void {
     if (this.#writer !== null || this.#restarting !== null) return;
@@ -247,7 +255,7 @@ export class WorkerJournal implements Journal {
       // Some hosts do not allow threads.
       return this.#onExit(error);
     }
-    for (const message of this.#outbox.unwritten) this.#writer.worker.postMessage(message);
+    for (const message of this.#outbox.unwritten) this.#send(message);
   }
 
   /** Reads run in a thread of their own beside the writer. A journal in memory has the writer alone. */

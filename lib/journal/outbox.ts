@@ -1,8 +1,10 @@
-import { type Batch, type Committed, type ExternalRecord, type Kind, type RecordMemory, Segment, type ToWorker } from '../record/record.ts';
+import { type Batch, type Committed, type ExternalRecord, type Kind, type RecordMemory, Segment, type ToWorker, withoutMoved } from '../record/record.ts';
 
 /** Records and bytes that may wait for the worker; further records are dropped. */
 const maxRecords = 100_000;
 const maxBytes = 67_108_864;
+/** A segment with so many bytes is posted at once: bodies wait beside it. */
+const pressingBytes = 1_048_576;
 /** Segments with unplaced records that may wait for their access lines. */
 const maxUnplaced = 8;
 /** Segments kept for reuse; a quiet gate needs two. */
@@ -92,7 +94,14 @@ export class Outbox<R> {
       if (!this.#encode(this.#current, record, kind, maxBody)) return false;
     }
     if (then !== undefined) this.#current.whenCommitted(then);
+    if (this.#current.size > pressingBytes) this.#seal();
     return true;
+  }
+
+  /** A batch was posted, and bodies moved with it: another worker will not get them. */
+  movedWith(batch: Batch): void {
+    const posted = this.#posted.get(batch.seq);
+    if (posted !== undefined) posted.message = withoutMoved(batch);
   }
 
   /** Takes a record for which there is no room: only its access line is written, unless too many wait for that too. */

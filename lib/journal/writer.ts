@@ -2,7 +2,7 @@ import { statSync } from 'node:fs';
 import { verifierOf, type Signer } from './hash-chain.ts';
 import { isPassing, reasonOf, usedBytes, type Opened } from './database.ts';
 import { upkeep } from './presence.ts';
-import { type Batch, type CallName, decode, type FromWorker, names, type RecordBuilder, type RecordMemory, type RecordRow, type RowTexts, type ToWorker, wipe, type WorkerCalls, type WorkerOptions } from '../record/record.ts';
+import { type Batch, type CallName, decode, type FromWorker, movedOf, names, type RecordBuilder, type RecordMemory, type RecordRow, type RowTexts, type ToWorker, wipe, type WorkerCalls, type WorkerOptions } from '../record/record.ts';
 import { forget } from './forget.ts';
 import type { AccessLineWriter } from '../access-log/access-log.ts';
 import { answerer } from './query.ts';
@@ -293,6 +293,8 @@ export class Writer {
         else (raw?.intent ? intents : records).push(row);
       }
     }
+    // At once: the collector would keep the bodies of seconds.
+    for (const memory of movedOf(batch)) memory.transfer(0);
     if (invalid > 0) this.#send({ kind: 'lost', reason: 'invalid', count: invalid });
     return { seq: batch.seq, now: batch.now, cursors: batch.cursors, raw: batch, records, intents, texts };
   }

@@ -23,7 +23,7 @@ export { AddressCounts } from './address-counts.ts';
 /** Knows models and prices; handed in, since they belong to higher rooms. */
 export interface CostEstimator {
   /** Estimates the tokens of a body. */
-  tokens(bytes: Buffer): number;
+  tokens(bytes: Buffer | readonly Buffer[]): number;
   /** US dollars; null without a known price. */
   price(model: string, usage: Usage): number | null;
 }
@@ -339,10 +339,10 @@ function estimateOf(context: Context, costs: CostEstimator): Estimate {
   const length = Number(req.headers['content-length'] ?? 0);
   let prompt = 0;
   if (bodyStream !== null) prompt = Math.ceil(length / mediaBytes);
-  else if (body !== null && route.body === 'form') prompt = Math.ceil(body.length / mediaBytes);
+  else if (body !== null && route.body === 'form') prompt = Math.ceil(body.size / mediaBytes);
   // Compressed text is about a quarter of its size, and a token about four bytes.
   else if (decodedBody !== null) prompt = costs.tokens(decodedBody);
-  else if (body !== null) prompt = (req.headers['content-encoding'] ?? '') === '' ? costs.tokens(body) : body.length;
+  else if (body !== null) prompt = (req.headers['content-encoding'] ?? '') === '' ? costs.tokens(body.pieces) : body.size;
   return { prompt, declared: maxTokens, guess: writes(context) ? guessedCompletion : 0 };
 }
 

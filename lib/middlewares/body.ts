@@ -1,7 +1,7 @@
 import { Transform } from 'node:stream';
 import { guarded, type Context, type Core, type Next } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import { bodyTaken, ChunkBrake, ChunkCollector, CompactBody, type BodyReading } from '../http/http.ts';
+import { bodyTaken, ChunkBrake, CompactBody, RequestBody, type BodyReading, type BodySource, type MemberScan } from '../http/http.ts';
 import type { Deps, Middleware } from './middleware.ts';
 
 /** Reads the body of model routes, within limits. Bodies of other routes, and of unauthenticated callers, are not buffered. */
@@ -20,15 +20,15 @@ export const body: Middleware = {
         const wrongType = checkType(context);
         if (wrongType && context.refuse('body', wrongType)) return;
       }
-      if (taken !== null) return deps.bodies.take(context, taken.length) ? inspect(context, taken, deps, next) : undefined;
+      if (taken !== null) return deps.bodies.take(context, taken.length) ? inspect(context, RequestBody.of(taken), deps, next) : undefined;
       collect(context, core, deps, next);
     },
     finish: { release: (context) => deps.bodies.give(context) },
   }),
 };
 
-/** A larger body is handed to the record as it comes, bytes: at its end one copy of it would take some milliseconds. */
-const tapped = 65_536;
+/** A larger body may be handed over to the journal's thread, bytes: below, a copy costs less. */
+const handedOver = 8192;
 
 /** A body of unknown length counts against the caller's share in steps of at least so many bytes. */
 const countedAtOnce = 256;
@@ -42,25 +42,20 @@ function collect(context: Context, core: Core, deps: Deps, next: Next): void {
   if (!deps.bodies.take(context, Math.min(declared, bufferBodyBytes))) return;
   if (headers.expect !== undefined) context.res.writeContinue();
   if (declared > bufferBodyBytes) return stream(context, null, maxBodyBytes, deps, next);
-  const tap = declared > tapped ? deps.tap(context) : null;
   const since = performance.now();
-  const bytes = new ChunkCollector(declared);
+  const bytes = new RequestBody(declared);
+  const scan = deps.inspector.scanOf(bytes, sourceOf(context));
   const brake = new ChunkBrake(req.socket);
   let counted = declared;
-  let shown = 0;
-  const show = (): void => {
-    tap?.body(bytes.from(shown));
-    shown = bytes.size;
-  };
   const onData = guarded(context, (chunk: Buffer): void => {
     bytes.push(chunk);
+    scan?.push(chunk);
     brake.count();
-    if (tap !== null && bytes.size - shown >= tapped) show();
     if (bytes.size - counted >= countedAtOnce && !count()) return stop();
     if (bytes.size <= bufferBodyBytes) return;
     stop();
     if (bytes.size > maxBodyBytes) return context.fail(tooLarge(maxBodyBytes));
-    stream(context, bytes.take(), maxBodyBytes, deps, next);
+    stream(context, bytes.whole(), maxBodyBytes, deps, next);
   });
   const count = (): boolean => {
     const more = bytes.size - counted;
@@ -71,8 +66,10 @@ function collect(context: Context, core: Core, deps: Deps, next: Next): void {
   const onEnd = guarded(context, (): void => {
     if (bytes.size > counted && !count()) return;
     context.bodyWait = performance.now() - since;
-    if (shown < bytes.size) show();
-    inspect(context, bytes.take(), deps, next);
+    bytes.end();
+    // Another listener of the host may keep the pieces.
+    bytes.isOwn = bytes.size > handedOver && req.listenerCount('data') === 1;
+    inspect(context, bytes, deps, next, scan);
   });
   req.on('data', onData).on('end', onEnd);
 }
@@ -123,12 +120,18 @@ function checkType(context: Context): HeimdallError | null {
   return new HeimdallError('invalid_content_type', { message: `content-type: expected ${expected}, got ${shown}.` });
 }
 
+const sourceOf = ({ headers, route }: Context): Omit<BodySource, 'body' | 'scan'> => ({ type: headers['content-type'] ?? '', encoding: headers['content-encoding'] ?? '', api: route.api, isForm: route.body === 'form' });
+
 /** Finds the model and what else the gate needs of a body. */
-function inspect(context: Context, bytes: Buffer, deps: Deps, next: Next): void {
-  context.body = bytes;
-  context.bytesIn = bytes.length;
-  const { headers, route } = context;
-  deps.inspector.inspect({ bytes, type: headers['content-type'] ?? '', encoding: headers['content-encoding'] ?? '', api: route.api, isForm: route.body === 'form' }, (reading) => {
+function inspect(context: Context, body: RequestBody, deps: Deps, next: Next, read: MemberScan | null = null): void {
+  context.body = body;
+  context.bytesIn = body.size;
+  const { route } = context;
+  const source = sourceOf(context);
+  let scan = read;
+  if (scan === null && (scan = deps.inspector.scanOf(body, source)) !== null) for (const piece of body.pieces) scan.push(piece);
+  body.scan = scan;
+  deps.inspector.inspect({ ...source, body, scan }, (reading) => {
     if (context.finished || context.res.headersSent) return;
     const { problem } = reading;
     if (route.errors !== 'gemini') context.model = reading.model;

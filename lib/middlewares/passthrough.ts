@@ -1,5 +1,5 @@
 import { HeimdallError } from '../errors.ts';
-import { bodyTaken } from '../http/http.ts';
+import { bodyTaken, RequestBody } from '../http/http.ts';
 import { outgoingCredential } from '../upstream/upstream.ts';
 import type { Middleware } from './middleware.ts';
 
@@ -14,7 +14,7 @@ export const passthrough: Middleware = {
       if (outgoingCredential(context, 'newapi') === 'never') return context.fail(new HeimdallError('no_upstream_credential'));
       const taken = bodyTaken(req, core.log);
       if (taken instanceof HeimdallError) return context.fail(taken);
-      context.body = taken;
+      context.body = taken === null ? null : RequestBody.of(taken);
       if (req.headers.expect !== undefined && taken === null) res.writeContinue();
       deps.carry(context);
     },

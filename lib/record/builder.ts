@@ -160,10 +160,10 @@ export class RecordBuilder {
     if (streamed !== undefined && !raw.intent) this.#takeStreamed(raw.id);
     if (raw.class !== 'model') return { fingerprint: null, body: null, answer: null };
     const { capture } = this.#options;
-    const bytes = asBuffer(raw.body ?? (streamed === undefined ? none : streamed.chunks.length === 1 ? (streamed.chunks[0] as Uint8Array) : Buffer.concat(streamed.chunks)));
+    const bytes = joined(raw.body ?? streamed?.chunks ?? []);
     const answer = raw.answer === null ? null : keptBody({ bytes: raw.answer, total: raw.answerTotal, type: raw.answerType, encoding: raw.answerEncoding }, capture.response);
     const readable = bytes.length === raw.bodyTotal && bytes.length > 0 && isJson(facts.type, facts.encoding, bytes);
-    return { fingerprint: this.#fingerprint(raw, streamed, readable ? bytes : null), body: this.#body(raw, bytes, readable, facts, scrub, credentials, owner), answer: answer === null ? null : scrub(answer) };
+    return { fingerprint: this.#fingerprint(raw, streamed, bytes, readable), body: this.#body(raw, bytes, readable, facts, scrub, credentials, owner), answer: answer === null ? null : scrub(answer) };
   }
 
   #body(raw: RawRecord, bytes: Buffer, readable: boolean, { type, encoding }: HeaderFacts, scrub: SecretScrubber, credentials: readonly string[], owner: string): KeptBody | null {
@@ -174,12 +174,12 @@ export class RecordBuilder {
     return text === null ? null : { text: scrub(text), places: null, texts: noTexts };
   }
 
-  /** @param body the whole body where it is JSON. */
-  #fingerprint(raw: RawRecord, streamed: StreamedBody | undefined, body: Buffer | null): string | null {
+  /** @param readable the bytes are the whole body, and JSON. */
+  #fingerprint(raw: RawRecord, streamed: StreamedBody | undefined, bytes: Buffer, readable: boolean): string | null {
     const { fingerprint, secret } = this.#options;
     if (raw.fingerprint !== null) return /^[0-9a-f]{32}$/i.test(raw.fingerprint) ? raw.fingerprint.toLowerCase() : null;
-    if (fingerprint === 'md5') return md5Of(raw, streamed);
-    const text = fingerprint === 'off' || body === null ? null : newestText(body);
+    if (fingerprint === 'md5') return md5Of(raw, bytes, streamed);
+    const text = fingerprint === 'off' || !readable ? null : newestText(bytes);
     return text === null ? null : createHmac('sha256', `heimdall turns ${secret}`).update(text).digest('hex').slice(0, 32);
   }
 
@@ -205,6 +205,12 @@ export class RecordBuilder {
   }
 }
 
+/** Pieces in one piece. */
+function joined(pieces: readonly Uint8Array[]): Buffer {
+  const [first = none] = pieces;
+  return pieces.length > 1 ? Buffer.concat(pieces) : asBuffer(first);
+}
+
 const none = new Uint8Array();
 const noTexts: readonly LongText[] = [];
 
@@ -220,7 +226,7 @@ function looksLikeObject(bytes: Uint8Array): boolean {
 const asBuffer = (bytes: Uint8Array): Buffer => (Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length));
 
 /** Hex MD5 of the whole body; null when some bytes of it are missing. */
-function md5Of({ body, bodyTotal }: RawRecord, streamed: StreamedBody | undefined): string | null {
-  if (body !== null && body.length === bodyTotal) return hash('md5', body);
+function md5Of({ bodyTotal }: RawRecord, bytes: Buffer, streamed: StreamedBody | undefined): string | null {
+  if (bytes.length === bodyTotal && bodyTotal > 0) return hash('md5', bytes);
   return streamed?.md5 != null && streamed.size === bodyTotal && bodyTotal > 0 ? streamed.md5.copy().digest('hex') : null;
 }

@@ -1,7 +1,7 @@
 import type { RouteClass } from '../../types/route.d.ts';
 import type { Headers } from '../redaction/redaction.ts';
 import { blockBelow } from './segment.ts';
-import { kinds, numbers, ownTexts, recordEnd, textEnd, texts, type ExternalRecord, type Kind, type RecordMemory } from './messages.ts';
+import { kinds, numbers, ownTexts, recordEnd, textEnd, texts, type ExternalRecord, type Kind, type LargeBytes, type RecordMemory } from './messages.ts';
 
 /** A record before anything in it is masked. Times are milliseconds. */
 export interface RawRecord {
@@ -55,8 +55,10 @@ export interface RawRecord {
   readonly source: string;
   readonly headers: Headers;
   readonly cookies: readonly (readonly [string, string])[] | null;
-  /** The part of the body that was handed on, and the bytes of all of it. */
-  readonly body: Uint8Array | null;
+  /** The part of the body that was handed on, in pieces, and the bytes of all of it. */
+  readonly body: readonly Uint8Array[] | null;
+  /** The parts that a scan has found in a large body; see `outlineKinds`. */
+  readonly outline: Int32Array | null;
   readonly bodyTotal: number;
   readonly answer: Uint8Array | null;
   readonly answerTotal: number;
@@ -71,11 +73,11 @@ export function* decode({ memory, records, used, large, external = none }: Recor
   const lines = linesOf(all.toString('utf8', 0, used), records);
   const rows: (readonly string[])[] = [];
   let top = memory.byteLength;
-  const bytes = (mark: number): Uint8Array | null => {
+  const bytes = (mark: number): LargeBytes | null => {
     if (mark === 0) return null;
-    if (mark < 0) return Buffer.from(large[-mark - 1] as SharedArrayBuffer);
+    if (mark < 0) return large[-mark - 1] ?? null;
     top -= mark;
-    return all.subarray(top, top + mark);
+    return { pieces: [all.subarray(top, top + mark)], outline: null };
   };
   for (let nth = 0; nth < records; nth++) {
     top = blockBelow(top);
@@ -85,7 +87,7 @@ export function* decode({ memory, records, used, large, external = none }: Recor
     const row = numberOf('base') === -1 ? parts : withChanges(rows[numberOf('base')] ?? none, parts);
     rows.push(row);
     const body = bytes(numberOf('body'));
-    yield rawOf(row, numberOf, body, bytes(numberOf('answer')));
+    yield rawOf(row, numberOf, body, bytes(numberOf('answer'))?.pieces[0] ?? null);
   }
   for (const one of external) yield rawOfExternal(one);
 }
@@ -117,7 +119,8 @@ function withChanges(base: readonly string[], parts: readonly string[]): readonl
 export function wipe({ memory, used, top, large }: RecordMemory): void {
   new Uint8Array(memory, 0, used).fill(0);
   new Uint8Array(memory, top).fill(0);
-  for (const body of large) new Uint8Array(body).fill(0);
+  // What was moved is freed already.
+  for (const { pieces } of large) for (const piece of pieces) if (piece.length > 0) piece.fill(0);
 }
 
 const none: readonly never[] = [];
@@ -134,7 +137,7 @@ const timeOf = (id: string): number => Number.parseInt(id.slice(0, 8) + id.slice
 const micro = (value: number): number | null => (Number.isNaN(value) ? null : Math.round(value * 1000) / 1000);
 const text = (value: string): string | null => (value === '' ? null : value);
 
-function rawOf(row: readonly string[], numberOf: NumberOf, body: Uint8Array | null, answer: Uint8Array | null): RawRecord | null {
+function rawOf(row: readonly string[], numberOf: NumberOf, large: LargeBytes | null, answer: Uint8Array | null): RawRecord | null {
   if (row.length < textsEach || (row.length - textsEach) % 2 !== 0) return null;
   // In the order in which they are written. An object made of them would cost 3 µs.
   const [
@@ -151,7 +154,7 @@ function rawOf(row: readonly string[], numberOf: NumberOf, body: Uint8Array | nu
     queueWait: micro(numberOf('queueWait')) ?? 0, firstByte: micro(numberOf('firstByte')), overhead: micro(numberOf('overhead')), prompt: or('prompt'), completion: or('completion'),
     cached: or('cached'), reasoning: or('reasoning'), estimated: numberOf('estimated') === 1, reserved: or('reserved'), settled: or('settled'), cost: or('cost'),
     bytesIn: numberOf('bytesIn'), bytesOut: numberOf('bytesOut'), rules: text(rules), route, class: of as RouteClass, answerType: text(answerType), answerEncoding: text(answerEncoding), source: 'gate',
-    headers: row.slice(textsEach), cookies: null, body, bodyTotal: numberOf('bodyTotal'), answer, answerTotal: numberOf('answerTotal'), fingerprint: null,
+    headers: row.slice(textsEach), cookies: null, body: large === null || large.pieces.length === 0 ? null : large.pieces, outline: large?.outline ?? null, bodyTotal: numberOf('bodyTotal'), answer, answerTotal: numberOf('answerTotal'), fingerprint: null,
   };
 }
 
@@ -171,6 +174,6 @@ function rawOfExternal({ record, id, route, class: of }: ExternalRecord): RawRec
     rules: null, route, class: of, answerType: null, answerEncoding: null, source: record.source,
     headers: [...(agent === null ? [] : ['user-agent', agent]), ...Object.entries(record.headers ?? {}).filter(([name]) => name.toLowerCase() !== 'user-agent').flat()],
     cookies: record.cookies === undefined || record.cookies === null ? null : Object.entries(record.cookies),
-    body: bytes, bodyTotal: bytes?.length ?? 0, answer: null, answerTotal: 0, fingerprint: record.content_fingerprint ?? null,
+    body: bytes === null ? null : [bytes], outline: null, bodyTotal: bytes?.length ?? 0, answer: null, answerTotal: 0, fingerprint: record.content_fingerprint ?? null,
   };
 }

@@ -42,8 +42,26 @@ export interface RecordMemory {
   readonly used: number;
   /** Position at which numbers, bodies and answers begin. */
   readonly top: number;
-  readonly large: readonly SharedArrayBuffer[];
+  readonly large: readonly LargeBytes[];
 }
+
+/** A body or an answer outside the shared memory. */
+export interface LargeBytes {
+  /** In shared memory, or in memory that is moved to the worker with the batch; none when it went to an earlier worker. */
+  readonly pieces: readonly Uint8Array[];
+  /** The parts that the scan of a body has found. */
+  readonly outline: Int32Array | null;
+}
+
+/** The memory of a batch that moves to the worker, so that nothing is copied. */
+export function movedOf({ large }: RecordMemory): ArrayBuffer[] {
+  const moved: ArrayBuffer[] = [];
+  for (const { pieces } of large) for (const { buffer } of pieces) if (buffer instanceof ArrayBuffer) moved.push(buffer);
+  return moved;
+}
+
+/** The same batch without what was moved. */
+export const withoutMoved = (batch: Batch): Batch => ({ ...batch, large: batch.large.map((each) => (each.pieces[0]?.buffer instanceof ArrayBuffer ? { pieces: [], outline: null } : each)) });
 
 /** A segment on its way to the worker. */
 export interface Batch extends RecordMemory {

@@ -1,5 +1,6 @@
 import type { Context, Tap } from '../request/request.ts';
-import { kinds, numbers, ownTexts, recordEnd, textEnd, texts, type Batch, type ExternalRecord, type Kind, type RecordMemory } from './messages.ts';
+import type { RequestBody } from '../http/http.ts';
+import { kinds, numbers, ownTexts, recordEnd, textEnd, texts, type Batch, type ExternalRecord, type Kind, type LargeBytes, type RecordMemory } from './messages.ts';
 
 /** Bytes of a segment. */
 const segmentBytes = 524_288;
@@ -81,13 +82,18 @@ function writeRecord(segment: Segment, context: Context, kind: Kind, maxBody: nu
   segment.text(tap?.type ?? '');
   segment.text(tap?.encoding ?? '');
   for (let at = 0; at < headers.length; at++) segment.text(headers[at] as string);
-  const isWhole = kind === 'record' && context.body !== null && context.body.length > 0 && route.class === 'model' && (tap === null || tap.streamed === 0);
+  const isWhole = kind === 'record' && context.body !== null && context.body.size > 0 && route.class === 'model' && (tap === null || tap.streamed === 0);
   const body = isWhole ? context.body : null;
   segment.number(kinds[kind]);
-  segment.number(body === null ? (tap?.streamed ?? 0) : body.length);
+  segment.number(body === null ? (tap?.streamed ?? 0) : body.size);
   writeNumbers(segment, context);
-  return segment.end(body === null || body.length <= maxBody ? body : body.subarray(0, maxBody), kind === 'record' && tap !== null ? tap.taken() : null);
+  const moved = body !== null && body.isOwn && body.size <= maxBody && isMovable(body) ? body : null;
+  const copied = body === null || moved !== null ? null : body.size <= maxBody ? body.whole() : body.head(maxBody);
+  return segment.end(copied, kind === 'record' && tap !== null ? tap.taken() : null, moved);
 }
+
+/** SECURITY: memory that a connection may still read must not be moved: it would send what is written there next. */
+const isMovable = (body: RequestBody): boolean => body.isIdle && body.pieces.every(({ buffer, length }) => buffer instanceof ArrayBuffer && buffer.byteLength === length);
 
 /** The numbers from `answerTotal` on. */
 function writeNumbers(segment: Segment, context: Context): void {
@@ -151,7 +157,7 @@ export class Segment {
   /** Texts fill the memory from its start to here; numbers, bodies and answers from its end down to `#top`. */
   #used = 0;
   #top = segmentBytes;
-  #large: SharedArrayBuffer[] = [];
+  #large: LargeBytes[] = [];
   #largeBytes = 0;
   #external: ExternalRecord[] = [];
   #waiting: Committed[] = [];
@@ -201,8 +207,12 @@ export class Segment {
     this.#numbers[this.#number++] = value;
   }
 
-  /** Ends the record, with the part of its body and of its answer that is kept. @returns false when it does not fit. */
-  end(body: Buffer | null, answer: Buffer | null): boolean {
+  /**
+   * Ends the record, with the part of its body and of its answer that is kept.
+   * @param moved a body whose memory goes to the worker with the batch, in place of `body`.
+   * @returns false when it does not fit.
+   */
+  end(body: Buffer | null, answer: Buffer | null, moved: RequestBody | null = null): boolean {
     const text = this.#parts.join(textEnd);
     const inside = (body === null || body.length > largeBody ? 0 : body.length) + (answer === null || answer.length > largeBody ? 0 : answer.length);
     // A character takes at most three bytes.
@@ -212,7 +222,7 @@ export class Segment {
     this.#top = this.#block;
     const first = this.#block / Float64Array.BYTES_PER_ELEMENT;
     this.#numbers[first] = this.#base?.nth ?? -1;
-    this.#numbers[first + 1] = body === null ? 0 : this.#place(body);
+    this.#numbers[first + 1] = moved !== null ? this.#move(moved) : body === null ? 0 : this.#place(body);
     this.#numbers[first + 2] = answer === null ? 0 : this.#place(answer);
     if (this.#base === null && (this.#bases.size < maxBases || this.#bases.has(this.#agent))) {
       this.#bases.set(this.#agent, { nth: this.records - this.#external.length, texts: this.#parts.slice(ownTexts.length) as string[] });
@@ -228,11 +238,16 @@ export class Segment {
       const memory = new SharedArrayBuffer(bytes.length);
       this.#largeBytes += bytes.length;
       Buffer.from(memory).set(bytes);
-      return -this.#large.push(memory);
+      return -this.#large.push({ pieces: [new Uint8Array(memory)], outline: null });
     }
     this.#top -= bytes.length;
     this.#bytes.set(bytes, this.#top);
     return bytes.length;
+  }
+
+  #move({ pieces, scan, size }: RequestBody): number {
+    this.#largeBytes += size;
+    return -this.#large.push({ pieces, outline: scan?.outline() ?? null });
   }
 
   /** Adds a record from elsewhere. */

@@ -1,4 +1,4 @@
-import { hash, randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex, Readable } from 'node:stream';
 import type { Clock } from '../../types/clock.d.ts';
@@ -10,7 +10,7 @@ import type { Route } from '../../types/route.d.ts';
 import type { Usage } from '../../types/usage.d.ts';
 import { describe } from '../platform/platform.ts';
 import { HeimdallError, render, renderEvent, type ErrorCode } from '../errors.ts';
-import { withoutField } from '../http/http.ts';
+import { withoutField, type RequestBody } from '../http/http.ts';
 import { clientOf, deviceFingerprint, networkOf, type Credential } from '../identity/identity.ts';
 import type { Connections } from './connections.ts';
 
@@ -174,7 +174,7 @@ export class Context implements RequestInfo {
   verified = false;
 
   /** The body as received. */
-  body: Buffer | null = null;
+  body: RequestBody | null = null;
   /** The decoded body of one with a coding, where it may be sent in place of `body`; else null. */
   decodedBody: Buffer | null = null;
   /** No receiver reads the coding of `body`, so that `decodedBody` is sent to each. */
@@ -288,7 +288,7 @@ export class Context implements RequestInfo {
   }
 
   get contentFingerprint(): string | null {
-    if (this.#content === undefined) this.#content = this.body?.length ? hash('md5', this.body) : null;
+    if (this.#content === undefined) this.#content = this.body?.size ? md5Of(this.body.pieces) : null;
     return this.#content;
   }
 
@@ -445,6 +445,12 @@ export class Context implements RequestInfo {
   #unfinished(error: unknown): void {
     this.core.log.error({ requestId: this.id, error: describe(error) }, 'finish.failed');
   }
+}
+
+function md5Of(pieces: readonly Buffer[]): string {
+  const md5 = createHash('md5');
+  for (const piece of pieces) md5.update(piece);
+  return md5.digest('hex');
 }
 
 /** The fields of a request that decide for which caller it is counted. */

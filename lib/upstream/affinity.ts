@@ -36,6 +36,7 @@ export class Affinity {
 }
 
 function previousOf({ route, body }: Context): string | null {
-  if (route.api !== conversations || body === null || !body.includes(previous)) return null;
-  return /(?<!\\)"previous_response_id"\s*:\s*"([^"\\]+)"/.exec(body.toString('latin1'))?.[1] ?? null;
+  const bytes = route.api === conversations && body !== null ? body.whole() : null;
+  if (bytes === null || !bytes.includes(previous)) return null;
+  return /(?<!\\)"previous_response_id"\s*:\s*"([^"\\]+)"/.exec(bytes.toString('latin1'))?.[1] ?? null;
 }

@@ -149,6 +149,8 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     this.#state = { phase: 'waiting', controller };
     this.#due = this.#deadline;
     this.#reused = this.connection?.serve() ?? false;
+    const { body } = this.#context;
+    if (body?.isOwn && this.connection !== null) body.readBy(this.connection);
     this.#context.sentAt = this.#context.elapsed();
   }
 

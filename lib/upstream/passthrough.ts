@@ -81,7 +81,7 @@ function destination(target: object, agents: PeerAgents, context: Context, optio
   const { body, forwardPath, req } = context;
   options.ssl = { maxHeaderSize: maxAnswerHead } as object;
   if (req.heimdallUpgrade || repeated.has(context)) options.agent = agents.upgrades;
-  if (body) options.buffer = Readable.from([body]);
+  if (body) options.buffer = Readable.from(body.pieces);
   else if (req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > compacted) options.buffer = new CompactBody(req);
   return { ...target, pathname: forwardPath };
 }
@@ -106,7 +106,7 @@ function prepare(context: Context, { host, forwarded }: Peer, prefix: string): v
   const received = { url, headers: req.headers };
   context.restore = () => void Object.assign(req, received);
   req.url = '/';
-  req.headers = proxyHeaders(context, context.body?.length ? context.body.length : null, host);
+  req.headers = proxyHeaders(context, context.body?.size ? context.body.size : null, host);
   if (forwarded !== null && !req.heimdallUpgrade) {
     context.forwardPath = forwarded.origin + context.forwardPath;
     if (forwarded.authorization !== null) req.headers['proxy-authorization'] = forwarded.authorization;

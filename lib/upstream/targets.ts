@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import type { Readable } from 'node:stream';
 import { type buildConnector, Client, Pool, type Dispatcher } from 'undici';
 import type { LlmTarget } from '../../types/config.d.ts';
 import type { Route } from '../../types/route.d.ts';
@@ -6,13 +7,14 @@ import type { ProbeView } from '../../types/target.d.ts';
 import type { Context, Core } from '../request/request.ts';
 import { show } from '../config/config.ts';
 import { ConfigError, expectation } from '../errors.ts';
-import { withoutField } from '../http/http.ts';
+import { withoutField, type BodyReader } from '../http/http.ts';
 import { describe, type OutboundProxy } from '../platform/platform.ts';
 import { providerOf, type WholeProvider } from '../providers/providers.ts';
 import { callerHeaders, outgoingCredential, ownHeaders, ownQuery, queryFor } from './headers.ts';
 import { connectorOf, peerOf, type Peer } from './peer.ts';
 import { routes } from './routes.ts';
 import { withUsage } from '../usage/usage.ts';
+import { BodyReplay } from './body-replay.ts';
 import { TargetState } from './breaker.ts';
 
 /** One place an attempt can go to. */
@@ -65,6 +67,7 @@ class Wire {
   #expecting = false;
   /** The beginning of a head that is not complete. */
   #held: Buffer | null = null;
+  #socket: Socket | null = null;
 
   /** A request goes out: its answer follows. */
   expect(): void {
@@ -83,7 +86,13 @@ class Wire {
     });
   }
 
+  /** The system has taken all bytes that were written to the connection, or will take no more. */
+  get isFlushed(): boolean {
+    return this.#socket === null || this.#socket.destroyed || this.#socket.writableLength === 0;
+  }
+
   #readThrough(socket: Socket): void {
+    this.#socket = socket;
     const read = socket.read.bind(socket) as (size?: number) => Buffer | null;
     socket.read = (size) => {
       for (;;) {
@@ -120,7 +129,7 @@ class Wire {
  * A keep-alive socket that the upstream closes while we write looks like any reset. The number of requests that the socket
  * has served tells them apart; undici's errors do not.
  */
-export class Connection extends Client {
+export class Connection extends Client implements BodyReader {
   readonly #wire: Wire;
   #served = 0;
   readonly #peer: Peer;
@@ -147,6 +156,11 @@ export class Connection extends Client {
   /** Bytes have come back since the last request went out. */
   get begun(): boolean {
     return this.#wire.begun;
+  }
+
+  /** See {@link BodyReader}. */
+  get isFlushed(): boolean {
+    return this.#wire.isFlushed;
   }
 
   override dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler & Partial<ConnectionAware>): boolean {
@@ -259,16 +273,17 @@ export function requestFor(target: Target, context: Context): Dispatcher.Dispatc
   const caller = target.credential === 'caller';
   const { req, wirePath, query, bodyStream } = context;
   const headers = caller ? callerHeaders(context, target.sentHost) : ownHeaders(context, target.sentHost ?? req.headers.host ?? target.host, credentialFor(target, context));
-  const length = req.headers['content-length'];
-  if (bodyStream !== null && length !== undefined) headers.push('Content-Length', length);
-  const decoded = context.decodedBody !== null && needsDecoded(target, context);
-  if (decoded) withoutField(headers, 'content-encoding');
+  const decoded = context.decodedBody !== null && needsDecoded(target, context) ? context.decodedBody : null;
+  if (decoded !== null) withoutField(headers, 'content-encoding');
+  const body = bodyStream ?? bodyFor(target, context, decoded);
+  const length = body instanceof BodyReplay ? String(body.size) : bodyStream === null ? undefined : req.headers['content-length'];
+  if (length !== undefined) headers.push('Content-Length', length);
   return {
     // The endpoint ends with the version, so the path's own is left out.
     path: target.base + wirePath.slice(3) + (caller ? queryFor(context) : ownQuery(context.withheldQuery ?? query)),
     method: (req.method ?? 'GET') as Dispatcher.HttpMethod,
     headers,
-    body: bodyStream ?? bodyFor(target, context, decoded ? context.decodedBody : context.body),
+    body: body as Buffer | Readable | null,
   };
 }
 
@@ -287,16 +302,18 @@ function credentialFor({ name, key, provider }: Target, { core, route }: Context
  * The caller's bytes, with two exceptions: the name of the model where this target knows it by another name, and a request for
  * usage where limits count it and the caller has not asked for it.
  */
-function bodyFor(target: Target, context: Context, sent: Buffer | null): Buffer | null {
-  const { modelSpan } = context;
-  let body = sent;
+function bodyFor(target: Target, context: Context, decoded: Buffer | null): Buffer | BodyReplay | null {
+  const { body, modelSpan } = context;
   const model = targetModel(target, context);
-  if (body !== null && modelSpan !== null && model !== context.model) {
-    body = Buffer.concat([body.subarray(0, modelSpan[0]), Buffer.from(JSON.stringify(model)), body.subarray(modelSpan[1])]);
-  }
-  const asking = body !== null && asksForUsage(context) ? withUsage(body) : null;
+  const isRenamed = modelSpan !== null && model !== context.model;
+  context.usageAdded = false;
+  if (body === null) return null;
+  if (decoded === null && !isRenamed && !asksForUsage(context)) return body.pieces.length > 1 ? new BodyReplay(body) : body.whole();
+  let bytes = decoded ?? body.whole();
+  if (isRenamed) bytes = Buffer.concat([bytes.subarray(0, modelSpan[0]), Buffer.from(JSON.stringify(model)), bytes.subarray(modelSpan[1])]);
+  const asking = asksForUsage(context) ? withUsage(bytes) : null;
   context.usageAdded = asking !== null;
-  return asking ?? body;
+  return asking ?? bytes;
 }
 
 /** Whether a target gets the decoded body: it does not read the coding, or the body is changed for it. */

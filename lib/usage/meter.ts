@@ -21,7 +21,7 @@ interface Reader {
 /** What is known of a request when its answer has to be estimated. */
 export interface Asked {
   /** The request's body, or its size in bytes: the prompt is estimated by it when the answer does not tell. Null where bytes tell nothing. */
-  readonly body: Buffer | number | null;
+  readonly body: Buffer | readonly Buffer[] | number | null;
   /** The answer is text of a model, so that its bytes tell how much was written. */
   readonly writes: boolean;
 }
@@ -50,7 +50,7 @@ export const isMetered = ({ route }: Context): boolean => (route.class === 'mode
 
 function askedOf(context: Context): Asked {
   const { route, body, req } = context;
-  return { body: route.media ? null : (body ?? Number(req.headers['content-length'] ?? 0)), writes: writesText(context) };
+  return { body: route.media ? null : (body?.pieces ?? Number(req.headers['content-length'] ?? 0)), writes: writesText(context) };
 }
 
 /**
@@ -195,7 +195,7 @@ const estimate = ({ body }: Asked, completion: number): Usage | null => (body ==
 const mostText = 262_144;
 const mediaBytes = 256;
 
-function promptOf(body: Buffer | number): number {
+function promptOf(body: Buffer | readonly Buffer[] | number): number {
   if (typeof body !== 'number') return estimateTokens(body);
   return body > mostText ? Math.ceil(body / mediaBytes) : tokensOf(body);
 }

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { scanMembers } from '../../lib/http/json-scan.ts';
+import { MemberScan, outlineKinds, scanMembers } from '../../lib/http/json-scan.ts';
+import { RequestBody } from '../../lib/http/request-body.ts';
 import { generator } from '../support/random.ts';
 
 type Found = { readonly model: string | null; readonly stream: boolean } | null;
@@ -205,5 +206,70 @@ describe('scanMembers, whatever is written', () => {
     fc.assert(fc.property(fc.oneof(fc.uint8Array({ maxLength: 200 }).map((bytes) => Buffer.from(bytes)), fc.string({ unit: fc.constantFrom(...'{}[]",:\\ntrue0-e. \u0000é') }).map((text) => Buffer.from(text))), (bytes) => {
       agree(bytes);
     }), { numRuns: 2000 });
+  });
+});
+
+describe('a scan of a body that comes in pieces', () => {
+  /** @param cuts where the body is cut. */
+  function scanned(bytes: Buffer, cuts: readonly number[]) {
+    const body = new RequestBody(0);
+    const scan = new MemberScan(body);
+    const at = [0, ...cuts.map((cut) => cut % (bytes.length + 1)).sort((a, b) => a - b), bytes.length];
+    for (let nth = 1; nth < at.length; nth++) {
+      const piece = bytes.subarray(at[nth - 1], at[nth]);
+      body.push(piece);
+      scan.push(piece);
+    }
+    const members = scan.end();
+    return { members, outline: members === null ? null : scan.outline() };
+  }
+
+  const text = fc.oneof(fc.string(), fc.string({ unit: fc.constantFrom('\\', '"', 'a', '{', ']', 'é') }), fc.string({ unit: fc.constantFrom('\\', '"', 'word '), minLength: 40, maxLength: 200 }));
+  const name = fc.oneof(fc.constantFrom('model', 'stream', 'max_tokens', 'messages', 'input', 'system', 'tools', 'Model', 'n'), text);
+  const document = fc.array(fc.tuple(name, fc.oneof(text, fc.jsonValue({ maxDepth: 4 }), fc.array(fc.record({ role: text, content: text })))), { maxLength: 8 })
+    .map((members) => Buffer.from(`{${members.map(([key, value]) => `${JSON.stringify(key)}: ${JSON.stringify(value)}`).join(' ,')}}`));
+  const damaged = fc.tuple(document, fc.nat(), fc.constantFrom('', '"', '\\', '}', ',', 'x')).map(([bytes, at, put]) => {
+    const place = at % (bytes.length + 1);
+    return Buffer.concat([bytes.subarray(0, place), Buffer.from(put), bytes.subarray(place + 1)]);
+  });
+
+  it('finds wherever it is cut what it finds in one piece, and an object exactly where there is one', () => {
+    fc.assert(fc.property(fc.oneof(document, damaged), fc.array(fc.nat(), { maxLength: 12 }), (bytes, cuts) => {
+      const whole = scanned(bytes, []);
+      assert.deepEqual(scanned(bytes, cuts), whole);
+      assert.deepEqual(scanned(bytes, Array.from(bytes, (_, at) => at)), whole);
+    }), { numRuns: 400 });
+    fc.assert(fc.property(document, (bytes) => assert.ok(scanMembers(bytes))));
+  });
+
+  const long = 'w'.repeat(2000);
+  const outlines: readonly (readonly [string, object, readonly (readonly [keyof typeof outlineKinds, unknown])[]])[] = [
+    ['chat', { model: 'm', messages: [{ role: 'system', content: long }, { role: 'user', content: 'x' }, { role: 'user', content: 'now' }], tools: [{ a: [1] }] },
+      [['turn', { role: 'system', content: long }], ['list', [{ role: 'system', content: long }, { role: 'user', content: 'x' }, { role: 'user', content: 'now' }]], ['tools', [{ a: [1] }]], ['newest', { role: 'user', content: 'now' }]]],
+    ['messages', { system: [{ text: long }], messages: [{ role: 'user', content: [{ text: 'a"]}' }] }], tools: [] }, [['constant', [{ text: long }]], ['list', [{ role: 'user', content: [{ text: 'a"]}' }] }]], ['tools', []], ['newest', { role: 'user', content: [{ text: 'a"]}' }] }]]],
+    ['responses', { instructions: 'be brief', input: [{ content: [{ text: long }] }, { content: 'b' }] }, [['constant', 'be brief'], ['turn', { content: [{ text: long }] }], ['list', [{ content: [{ text: long }] }, { content: 'b' }]], ['newest', { content: 'b' }]]],
+    ['a text as input', { input: 'a question' }, [['list', 'a question'], ['newest', 'a question']]],
+    ['Gemini', { contents: [{ parts: [{ text: 'q' }] }], systemInstruction: { parts: [] } }, [['list', [{ parts: [{ text: 'q' }] }]], ['constant', { parts: [] }], ['newest', { parts: [{ text: 'q' }] }]]],
+    ['completions', { prompt: 'once', stream: true }, [['list', 'once'], ['newest', 'once']]],
+    ['no list', { model: 'm', query: 'q', documents: ['a'] }, []],
+    ['an empty list', { messages: [] }, [['list', []]]],
+    ['members of the names deeper down', { metadata: { messages: [{ a: 1 }], tools: [] } }, []],
+    ['texts in a list', { input: ['a', 'b'] }, [['list', ['a', 'b']]]],
+  ];
+  for (const [kind, body, parts] of outlines) {
+    it(`outlines ${kind}`, () => {
+      const bytes = Buffer.from(JSON.stringify(body));
+      const { outline } = scanned(bytes, [7, 30, 99]);
+      assert.ok(outline);
+      const found = Array.from({ length: outline.length / 3 }, (_, nth) => [outline[nth * 3], JSON.parse(bytes.toString('utf8', outline[nth * 3 + 1], outline[nth * 3 + 2]))]);
+      assert.deepEqual(found, parts.map(([part, value]) => [outlineKinds[part], value]));
+    });
+  }
+
+  it('outlines no more parts than a bound, however many there are', () => {
+    const turn = JSON.stringify({ content: 'w'.repeat(1100) });
+    const bytes = Buffer.from(`{"messages":[${`${turn},`.repeat(600)}${turn}]${',"tools":[]'.repeat(100)}}`);
+    const { outline } = scanned(bytes, []);
+    assert.equal((outline?.length ?? 0) / 3, 256 + 16 + 1);
   });
 });

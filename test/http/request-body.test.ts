@@ -8,47 +8,54 @@ import { describe, it } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
-import { ChunkBrake, ChunkCollector, CompactBody } from '../../lib/http/request-body.ts';
+import { ChunkBrake, CompactBody, RequestBody } from '../../lib/http/request-body.ts';
 
 const chunks = fc.array(fc.oneof({ weight: 5, arbitrary: fc.uint8Array({ minLength: 1, maxLength: 3 }) }, fc.uint8Array({ minLength: 1, maxLength: 40_000, size: 'max' })), { maxLength: 40 }).map((all) => all.map((each) => Buffer.from(each)));
 
 setFlagsFromString('--expose-gc');
 const gc = runInNewContext('gc') as () => void;
 
-describe('a collector of chunks', () => {
-  it('gives back what it was given, of declared size or not', () => {
+describe('the body of a request in pieces', () => {
+  it('gives back what it was given, of declared size or not, as a whole and in part', () => {
     fc.assert(
-      fc.property(chunks, fc.boolean(), (all, isDeclared) => {
+      fc.property(chunks, fc.boolean(), fc.nat(), fc.nat(), (all, isDeclared, one, other) => {
         const whole = Buffer.concat(all);
-        const collector = new ChunkCollector(isDeclared ? whole.length : 0);
+        const body = new RequestBody(isDeclared ? whole.length : 0);
         for (const chunk of all) {
-          collector.push(chunk);
-          if (isDeclared) assert.deepEqual(collector.from(collector.size - chunk.length), chunk);
+          body.push(chunk);
+          assert.deepEqual(body.bytes(body.size - chunk.length, body.size), chunk);
         }
-        assert.equal(collector.size, whole.length);
-        assert.deepEqual(collector.take(), whole);
+        const [from, to] = [one % (whole.length + 1), other % (whole.length + 1)].sort((a, b) => a - b) as [number, number];
+        assert.deepEqual(body.bytes(from, to), whole.subarray(from, to));
+        assert.equal(body.size, whole.length);
+        body.end();
+        assert.deepEqual(Buffer.concat(body.pieces), whole);
+        assert.deepEqual(body.head(one), whole.subarray(0, one));
+        assert.deepEqual(body.whole(), whole);
       }),
       { numRuns: 200 },
     );
   });
 
-  it('passes on a single chunk as it is', () => {
-    const collector = new ChunkCollector(0);
-    const chunk = Buffer.from('all');
-    collector.push(chunk);
-    assert.equal(collector.take(), chunk);
+  it('keeps large chunks as they are', () => {
+    const body = new RequestBody(0);
+    const all = [Buffer.from('all'), Buffer.alloc(5000, 'a'), Buffer.alloc(70_000, 'b')];
+    for (const chunk of all) body.push(chunk);
+    body.end();
+    assert.equal(body.pieces.length, 3);
+    for (const [nth, chunk] of all.entries()) assert.equal(body.pieces[nth], chunk);
   });
 
   it('holds about as many bytes as it was given, however small the chunks are', () => {
     const held = (): number => process.memoryUsage().heapUsed + process.memoryUsage().external;
     gc();
     const before = held();
-    const collector = new ChunkCollector(0);
-    for (let nth = 0; nth < 500_000; nth++) collector.push(Buffer.from([nth & 255]));
+    const body = new RequestBody(0);
+    for (let nth = 0; nth < 500_000; nth++) body.push(Buffer.from([nth & 255]));
     gc();
     const after = held();
     assert.ok(after - before < 3_000_000, String(after - before));
-    assert.equal(collector.take().length, 500_000);
+    assert.equal(body.whole().length, 500_000);
   });
 });
 

@@ -18,7 +18,7 @@ const usual: RawRecord = {
   intent: false, isRecorded: true, isLined: true, id: '019aa000-0000-7000-8000-000000000001', time: 1_763_700_000_000, method: 'POST', url: '/v1/chat/completions', httpVersion: '1.1', ip: '192.0.2.1', forwardedFor: '',
   status: 200, duration: 12, outcome: 'served', device: 'd'.repeat(64), tokenId: 'a'.repeat(16), tokenMask: 'sk-…abcd', token: null, key: null, userId: null, ja4: null, country: null, model: 'gpt-4o', stream: false, target: 'newapi', attempts: 1,
   upstreamRequestId: null, queueWait: 0, firstByte: null, overhead: null, prompt: null, completion: null, cached: null, reasoning: null, estimated: false, reserved: null, settled: null, cost: null, bytesIn: 1, bytesOut: 1, rules: null,
-  route: '/v1/chat/completions', class: 'model', answerType: null, answerEncoding: null, source: 'gate', headers: ['User-Agent', 'curl/8', 'Authorization', 'Bearer sk-plainwords'], cookies: null, body, bodyTotal: body.length,
+  route: '/v1/chat/completions', class: 'model', answerType: null, answerEncoding: null, source: 'gate', headers: ['User-Agent', 'curl/8', 'Authorization', 'Bearer sk-plainwords'], cookies: null, body: [body], outline: null, bodyTotal: body.length,
   answer: null, answerTotal: 0, fingerprint: null,
 };
 const raw = (more: Partial<RawRecord> = {}): RawRecord => ({ ...usual, ...more });
@@ -36,7 +36,7 @@ describe('a draft', () => {
 
   it('holds the caller’s credential nowhere, whoever sent the same headers before', () => {
     const same = drafter();
-    const said = (key: string): RawRecord => raw({ headers: ['User-Agent', 'agent one-of-two-keys', 'Authorization', `Bearer ${key}`], url: `/v1/${key}`, model: key, body: Buffer.from(`{"a":"${key} the-configured-secret"}`) });
+    const said = (key: string): RawRecord => raw({ headers: ['User-Agent', 'agent one-of-two-keys', 'Authorization', `Bearer ${key}`], url: `/v1/${key}`, model: key, body: [Buffer.from(`{"a":"${key} the-configured-secret"}`)] });
     for (const key of ['two-of-two-keys', 'one-of-two-keys', 'two-of-two-keys', 'one-of-two-keys']) {
       const draft = same.build(said(key));
       assert.ok(!JSON.stringify(draft).includes(key), key);

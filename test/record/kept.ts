@@ -14,7 +14,7 @@ const usual: RawRecord = {
   status: 200, duration: 12, outcome: 'served', device: 'd'.repeat(64), tokenId: 'a'.repeat(16), tokenMask: 'sk-…abcd', token: null, key: null, userId: null, ja4: null, country: null, model: 'm', stream: true, target: 'newapi', attempts: 1,
   upstreamRequestId: null, queueWait: 0, firstByte: null, overhead: null, prompt: null, completion: null, cached: null, reasoning: null, estimated: false, reserved: null, settled: null, cost: null, bytesIn: 1, bytesOut: 1, rules: null,
   route: '/v1/messages', class: 'model', answerType: null, answerEncoding: null, source: 'gate', headers: ['User-Agent', 'claude-cli/2.1.197 (external, sdk-cli)', 'Content-Type', 'application/json', 'Authorization', `Bearer ${caller}`],
-  cookies: null, body: null, bodyTotal: 0, answer: null, answerTotal: 0, fingerprint: null,
+  cookies: null, body: null, outline: null, bodyTotal: 0, answer: null, answerTotal: 0, fingerprint: null,
 };
 
 /** A journal into which bodies are written as the worker does it. */
@@ -39,7 +39,7 @@ export function bodyJournal(db: DatabaseSync, options: Partial<RecordBuilderOpti
       const body = Buffer.from(text);
       const id = `0198aaaa-0000-7000-8000-${String(++count).padStart(12, '0')}`;
       const texts = new Map();
-      const row = builder.build({ ...usual, id, body, bodyTotal: body.length, bytesIn: body.length, ...more }, texts);
+      const row = builder.build({ ...usual, id, body: [body], bodyTotal: body.length, bytesIn: body.length, ...more }, texts);
       store.write({ records: [row], texts, intents: [], cursors: [], seq: count, now: start + count * 1000 });
       return id;
     },

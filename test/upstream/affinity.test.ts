@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { RequestBody } from '../../lib/http/http.ts';
 import type { Context } from '../../lib/request/context.ts';
 import { Affinity } from '../../lib/upstream/affinity.ts';
 import { routeOf } from '../../lib/upstream/routes.ts';
@@ -9,7 +10,7 @@ const one = { name: 'one' } as Target;
 const two = { name: 'two' } as Target;
 const all = [one, two];
 
-const asking = (body: string | null, path = '/v1/responses'): Context => ({ route: routeOf('POST', path), body: body === null ? null : Buffer.from(body) }) as unknown as Context;
+const asking = (body: string | null, path = '/v1/responses'): Context => ({ route: routeOf('POST', path), body: body === null ? null : RequestBody.of(Buffer.from(body)) }) as unknown as Context;
 
 describe('affinity', () => {
   it('keeps a conversation at the target that gave its last response, JSON or stream', () => {

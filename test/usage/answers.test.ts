@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
+import { RequestBody } from '../../lib/http/http.ts';
 import type { Context } from '../../lib/request/context.ts';
 import { meterFor, type UsageMeter } from '../../lib/usage/meter.ts';
 import type { Usage } from '../../types/usage.d.ts';
 
-const asking = (route: object, path = '/v1/chat/completions'): Context => ({ route: { class: 'model', api: path, errors: 'openai', free: false, media: false, ...route }, path, body: Buffer.alloc(400, 'a'), req: { method: 'POST', headers: {} } }) as unknown as Context;
+const asking = (route: object, path = '/v1/chat/completions'): Context => ({ route: { class: 'model', api: path, errors: 'openai', free: false, media: false, ...route }, path, body: RequestBody.of(Buffer.alloc(400, 'a')), req: { method: 'POST', headers: {} } }) as unknown as Context;
 const chat = asking({});
 const gemini = asking({ class: 'task', errors: 'gemini' }, '/v1beta/models/m:generateContent');
 const embeddings = asking({}, '/v1/embeddings');
