@@ -106,7 +106,7 @@ describe('a large body', () => {
       assert.deepEqual(seen.map(({ print, length }) => [print, length]), Array.from({ length: fails + 1 }, () => [md5(expected), String(expected.length)]));
       const row = await until(async () => (await recorded(running.gate)).find((each) => each['request_id'] === id));
       assert.deepEqual([row['content_fingerprint'], row['bytes_in'], row['attempts']], [md5(body), body.length, fails + 1]);
-      assert.match(String(row['request_body']), /^\{"model":"\w/);
+      assert.match(String(row['request_body']), /the question/);
     });
   }
 });
