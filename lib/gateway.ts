@@ -12,7 +12,7 @@ import { chain, ordered } from './chain.ts';
 import { OutboundProxy, systemClock } from './platform/platform.ts';
 import { hostWarnings, loadSettings, proxyEnvironment, proxyWarnings, resolveConfig, secretsOf, warningsOf } from './config/config.ts';
 import { cleanFields, secretScrubber } from './redaction/redaction.ts';
-import { attach, Connections, Context, type Core, drained, type ErrorHandler, type GateRequest, InFlight, type Next, type RequestHandler, stages } from './request/request.ts';
+import { attach, Connections, Context, type Core, drained, type ErrorHandler, type GateRequest, InFlight, Mount, type Next, type RequestHandler, stages } from './request/request.ts';
 import { type Deps, onRoutes, type Part } from './middlewares/middlewares.ts';
 import { wire, type Closer, type Wired } from './wiring.ts';
 
@@ -33,6 +33,16 @@ export interface GateOptions extends HostOptions {
   readonly environment?: boolean;
 }
 
+/** What a host may say of its server. */
+export interface AttachOptions {
+  /**
+   * The full path below which the gate is mounted, without parameters: `/llm`. Default: found in the server's Express application,
+   * its routers included, or learnt from the first request; needed where an application is mounted in another and upgrades come
+   * before any request.
+   */
+  readonly path?: string;
+}
+
 /** An Express router with a lifecycle. */
 export interface Gate extends Router {
   /** The complete configuration in force. Holds secrets: do not print it. */
@@ -47,8 +57,11 @@ export interface Gate extends Router {
    * file cannot be opened and `audit.durability: strict` or `audit.on_full: refuse` needs it.
    */
   readonly ready: Promise<void>;
-  /** Sends WebSocket upgrades, half-sent requests and malformed ones of a server through the gate. */
-  attach(server: Server): void;
+  /**
+   * Sends WebSocket upgrades, half-sent requests and malformed ones of a server through the gate. Beside other `upgrade`
+   * listeners it takes the upgrades below its mount.
+   */
+  attach(server: Server, options?: AttachOptions): void;
   /**
    * Drains: readiness fails, requests in hand finish, then everything is closed. Servers made by `createServer` stop
    * listening first.
@@ -80,6 +93,7 @@ export function heimdall(input?: ConfigInput | Config, options: GateOptions = {}
     config, log, clock, observe, draining: false, closed: false,
     inFlight: new InFlight(config, clock),
     connections: connectionsPerAddress === null ? null : new Connections(connectionsPerAddress, config.trustProxy, observe),
+    mount: new Mount(),
     heads: { every: [], own: [], proxied: [] }, finishers: [],
   };
   const proxied = proxyEnvironment(config, standalone, environment ? undefined : process.env);
@@ -119,6 +133,7 @@ function inOrder(core: Core, parts: readonly Part[]): RequestHandler {
   return function chainHandler(req: GateRequest, res: ServerResponse, done: Next) {
     // Cut off already: what is still parsed of a connection with too many requests goes no further.
     if (req.socket.destroyed) return;
+    core.mount.learn(req.baseUrl ?? '');
     const context = new Context(core, req, res);
     req.heimdall = context;
     let at = 0;
@@ -150,16 +165,20 @@ function lifecycle(core: Core, router: Router, closers: readonly Closer[], { dep
     core.closed = true;
     for (const closer of [...closers].reverse()) await closer();
   };
+  const serves = servesOf(deps);
   const gate = Object.assign(router, {
     config: core.config,
     admin: admin.router,
-    attach: (server: Server) => attach(core, server),
+    attach: (server: Server, { path }: AttachOptions = {}) => attach(core, server, { gate, serves, path }),
     close: (options: { timeout?: number } = {}) => (closed ??= close(options.timeout ?? core.config.server.shutdownTimeout)),
   });
   Object.defineProperty(gate, 'ready', { get: () => (ready ??= started(deps)) });
-  internals.set(gate as unknown as Gate, { core, servers, admin, hasTarget: deps.ready, journal: deps.journal });
+  internals.set(gate as unknown as Gate, { core, servers, admin, serves, hasTarget: deps.ready, journal: deps.journal });
   return gate as unknown as Gate;
 }
+
+/** What only an LLM API serves needs a credential; the gate's other paths could be a host's. */
+const servesOf = ({ routeOf }: Deps) => (path: string): boolean => routeOf('GET', path).credential;
 
 /** Resolves after the first look at the upstream, with the journal open. A rejection that is not awaited ends no process. */
 function started({ ready, journal }: Deps): Promise<void> {
@@ -174,6 +193,8 @@ interface Internals {
   /** Servers that `gate.close()` closes. */
   readonly servers: Set<Server>;
   readonly admin: Admin;
+  /** Whether a path belongs to an LLM API. */
+  readonly serves: (path: string) => boolean;
   /** Whether some target can be expected to answer. */
   readonly hasTarget: () => Promise<boolean>;
   readonly journal: Journal;

@@ -1,42 +1,110 @@
-import { IncomingMessage, maxHeaderSize, ServerResponse, type Server } from 'node:http';
+import { IncomingMessage, maxHeaderSize, ServerResponse, type RequestListener, type Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Socket } from 'node:net';
 import { Context } from './context.ts';
 import type { Core, GateRequest, Upgrade } from './context.ts';
 import { HeimdallError, type ErrorCode } from '../errors.ts';
+import { strongest, type Claim, type Mounted } from './mount.ts';
 import { ownRoute } from './own-route.ts';
+import { guard } from '../platform/platform.ts';
 
-/** Servers with the listeners below. Where two gates guard one server, its request listeners find the right one. */
-const attached = new WeakSet<Server>();
+/** A gate that guards a server. */
+interface Guarding extends Mounted {
+  readonly core: Core;
+}
+
+/** The gates of a server with the listeners below. Its request listeners find the right one. */
+const attached = new WeakMap<Server, Guarding[]>();
+
+/** The listener that only takes down the newest response of each connection, on servers of hosts. */
+const noted = new WeakMap<Server, RequestListener>();
+
+/** What the gate is, for {@link attach}. */
+export interface AttachOptions extends Mounted {
+  /** The server was made by `createServer`, which has set the options of its constructor. */
+  readonly ours?: boolean;
+}
 
 /**
  * Sends through the gate what a server does not emit as a request: WebSocket upgrades, expectations, tunnels and malformed bytes.
  * An upgrade becomes a request with a response of its own, so that the host's middleware, the mount path and the whole chain apply
  * to it.
- * @param ours the server was made by `createServer`, which has set the options of its constructor.
  */
-export function attach(core: Core, server: Server, ours = false): void {
-  if (!attached.has(server)) listen(core, server, ours);
-  attached.add(server);
+export function attach(core: Core, server: Server, { gate, serves, path, ours = false }: AttachOptions): void {
+  const gates = attached.get(server);
+  if (gates === undefined) listen(server, [{ core, gate, serves, path }], ours);
+  else if (!gates.some((one) => one.core === core)) gates.push({ core, gate, serves, path });
   core.connections?.watch(server);
   if (!ours) limit(core, server);
 }
 
-function listen(core: Core, server: Server, ours: boolean): void {
+function listen(server: Server, gates: [Guarding, ...Guarding[]], ours: boolean): void {
   const latest = new WeakMap<Socket, ServerResponse>();
+  const [{ core }] = gates;
+  attached.set(server, gates);
   // A request of a host's may not have reached the gate yet when the bytes behind it turn out to be malformed.
-  if (!ours) server.prependListener('request', (req, res) => latest.set(req.socket, res));
-  // Node reads it at every request; its types know it only as an option.
-  Object.assign(server, { shouldUpgradeCallback: isWebSocket });
-  server.on('upgrade', (req: GateRequest, socket: Duplex, head: Buffer) => {
-    if (server.listenerCount('upgrade') === 1 || isSession(req)) asRequest(server, req, socket, head);
-  });
-  if (server.listenerCount('checkContinue') === 0) server.on('checkContinue', (req: GateRequest, res: ServerResponse) => expecting(server, req, res));
+  if (!ours) {
+    const note: RequestListener = (req, res) => void latest.set(req.socket, res);
+    noted.set(server, note);
+    server.prependListener('request', note);
+  }
+  listenToUpgrades(server, gates);
+  const on = (event: string, listener: (req: GateRequest, res: ServerResponse) => void): void => {
+    if (server.listenerCount(event) === 0) server.on(event, guard(core.log, event, listener, (req) => req.socket.destroy()));
+  };
+  on('checkContinue', (req, res) => expecting(server, req, res));
   // The chain answers expectations that it does not know.
-  if (server.listenerCount('checkExpectation') === 0) server.on('checkExpectation', (req: GateRequest, res: ServerResponse) => server.emit('request', req, res));
+  on('checkExpectation', (req, res) => server.emit('request', req, res));
   // The gate has no tunnels. Without a listener Node would drop the connection without a record.
-  if (server.listenerCount('connect') === 0) server.on('connect', (req: GateRequest, socket: Duplex) => tunnel(core, req, socket as Socket));
-  if (server.listenerCount('clientError') === 0) server.on('clientError', (error: ParseError, socket: Socket) => malformed(core, error, socket, latest));
+  on('connect', (req) => tunnel(core, req));
+  if (server.listenerCount('clientError') === 0) server.on('clientError', guard(core.log, 'clientError', (error: ParseError, socket: Duplex) => malformed(gates, error, socket as Socket, latest), (_error, socket) => socket.destroy()));
+}
+
+/**
+ * Beside other listeners the gate takes the upgrades below its mount and leaves the others to them. They do not see what it
+ * takes: some end every upgrade that is not theirs, at once (`ws` with a path) or when it is not answered within a second
+ * (socket.io). An upgrade that could be anybody's is offered to them first.
+ */
+function listenToUpgrades(server: Server, gates: readonly [Guarding, ...Guarding[]]): void {
+  const [{ core }] = gates;
+  // Node has it as a property of each server, which its types know only as an option.
+  const { emit, shouldUpgradeCallback: byHost } = server as Server & { shouldUpgradeCallback: (req: IncomingMessage) => boolean };
+  const claimOf = (req: IncomingMessage): Claim => {
+    const path = pathOf(req.url ?? '/');
+    return strongest(gates.map((each) => each.core.mount.claim(server, path, each)));
+  };
+  const isAlone = (): boolean => server.listenerCount('upgrade') === 1;
+  const onUpgrade = guard(core.log, 'upgrade', (req: GateRequest, socket: Duplex, head: Buffer, claim: Claim) => {
+    if (claim === 'ours') asRequest(core, server, req, socket, head);
+    else if (claim === 'shared') offer(core, server, req, socket, head);
+  }, (_req, socket) => socket.destroy());
+  server.on('upgrade', (req: GateRequest, socket: Duplex, head: Buffer) => onUpgrade(req, socket, head, isAlone() ? 'ours' : claimOf(req)));
+  Object.assign(server, {
+    shouldUpgradeCallback: (req: IncomingMessage) => isWebSocket(req) || (!isAlone() && claimOf(req) === 'foreign' && byHost.call(server, req)),
+    emit: (event: string, ...rest: unknown[]): boolean => {
+      if (event !== 'upgrade' || isAlone() || claimOf(rest[0] as GateRequest) !== 'ours') return Reflect.apply(emit, server, [event, ...rest]);
+      onUpgrade(rest[0] as GateRequest, rest[1] as Duplex, rest[2] as Buffer, 'ours');
+      return true;
+    },
+  });
+}
+
+const pathOf = (url: string): string => (/^[a-z][a-z\d+.-]*:\/\/[^/?#]*(.*)$/is.exec(url)?.[1] ?? url).replace(/[?#].*/s, '') || '/';
+
+/** How long other listeners may take to begin an answer to an upgrade that could be anybody's, milliseconds. */
+const patience = 3000;
+
+/** Takes an upgrade that no other listener has answered. */
+function offer(core: Core, server: Server, req: GateRequest, socket: Duplex, head: Buffer): void {
+  const { bytesWritten } = socket as Socket;
+  const listens = (): boolean => socket.listenerCount('data') > 0 || socket.listenerCount('readable') > 0;
+  if (socket.destroyed || listens()) return;
+  socket.on('error', () => undefined);
+  const timer = core.clock.setTimeout(guard(core.log, 'upgrade', () => {
+    if (!socket.destroyed && (socket as Socket).bytesWritten === bytesWritten && !listens()) asRequest(core, server, req, socket, head);
+  }, () => socket.destroy()), patience);
+  timer.unref();
+  socket.once('close', () => core.clock.clearTimeout(timer));
 }
 
 function limit({ config, log }: Core, server: Server): void {
@@ -52,10 +120,7 @@ function limit({ config, log }: Core, server: Server): void {
 /** The only upgrade (RFC 6455 §4.1). `Upgrade: h2c` is an ordinary request: a server may ignore it (RFC 9110 §7.8). */
 const isWebSocket = (req: IncomingMessage): boolean => req.method === 'GET' && req.headers.upgrade?.toLowerCase() === 'websocket';
 
-/** Beside other `upgrade` listeners, of socket.io for instance, the gate takes only the WebSocket sessions of LLM APIs. */
-const isSession = (req: IncomingMessage): boolean => /\/v1\/(?:realtime|responses)\/?(?:\?|$)/.test(req.url ?? '');
-
-function asRequest(server: Server, req: GateRequest, socket: Duplex, head: Buffer): void {
+function asRequest(core: Core, server: Server, req: GateRequest, socket: Duplex, head: Buffer): void {
   const res = new ServerResponse(req);
   socket.on('error', () => socket.destroy());
   req.heimdallUpgrade = new PendingUpgrade(socket, head);
@@ -63,7 +128,8 @@ function asRequest(server: Server, req: GateRequest, socket: Duplex, head: Buffe
   res.assignSocket(socket as Socket);
   // After a refusal no timeout of the server applies to the connection any more, and the client may never close it.
   res.on('finish', () => (socket as Socket).destroySoon());
-  server.emit('request', req, res);
+  if (server.listeners('request').every((listener) => listener === noted.get(server))) refuse(core, req, res, 'invalid_target');
+  else server.emit('request', req, res);
 }
 
 /** Most bytes that a client may send before its handshake is answered; RFC 6455 §4.1 allows none. */
@@ -125,13 +191,15 @@ const failedConnections = new WeakSet<Socket>();
 
 /**
  * Answers and records bytes that the parser refuses. Complete requests before them on the connection are answered first.
+ * @param gates the first answers where no gate has seen the request.
  * @param latest the newest response on each connection of a host's server.
  */
-function malformed(core: Core, error: ParseError, socket: Socket, latest: WeakMap<Socket, ServerResponse>): void {
+function malformed(gates: readonly [Guarding, ...Guarding[]], error: ParseError, socket: Socket, latest: WeakMap<Socket, ServerResponse>): void {
   if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
   if (failedConnections.has(socket)) return;
   failedConnections.add(socket);
-  const context = newest(core, socket);
+  const [{ core }] = gates;
+  const context = newest(gates, socket);
   const before = context?.res ?? latest.get(socket);
   if (before === undefined || before.writableFinished) return refuseBytes(core, error, socket);
   if (before.req.complete || before.writableEnded) return void before.once('close', () => refuseBytes(core, error, socket));
@@ -142,9 +210,9 @@ function malformed(core: Core, error: ParseError, socket: Socket, latest: WeakMa
   context.fail(new HeimdallError(codeOf(error)));
 }
 
-function newest({ inFlight }: Core, socket: Socket): Context | null {
+function newest(gates: readonly Guarding[], socket: Socket): Context | null {
   let found: Context | null = null;
-  for (const context of inFlight) if (context.req.socket === socket && (found === null || context.startedAt >= found.startedAt)) found = context;
+  for (const { core: { inFlight } } of gates) for (const context of inFlight) if (context.req.socket === socket && (found === null || context.startedAt >= found.startedAt)) found = context;
   return found;
 }
 
@@ -162,7 +230,8 @@ function refuseBytes(core: Core, error: ParseError, socket: Socket): void {
   refuse(core, req, res, codeOf(error));
 }
 
-function tunnel(core: Core, req: GateRequest, socket: Socket): void {
+function tunnel(core: Core, req: GateRequest): void {
+  const { socket } = req;
   const res = new ServerResponse(req);
   socket.on('error', () => socket.destroy());
   res.assignSocket(socket);

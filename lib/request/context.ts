@@ -13,6 +13,7 @@ import { HeimdallError, render, renderEvent, type ErrorCode } from '../errors.ts
 import { withoutField, type RequestBody } from '../http/http.ts';
 import { clientOf, deviceFingerprint, networkOf, type Credential } from '../identity/identity.ts';
 import type { Connections } from './connections.ts';
+import type { Mount } from './mount.ts';
 
 /** The stages of putting away a finished request, in their order. */
 export const stages = ['settle', 'release', 'record', 'metrics'] as const;
@@ -38,6 +39,7 @@ export interface Core {
   readonly inFlight: RequestList;
   /** Null without `guard.connections_per_address`. */
   readonly connections: Connections | null;
+  readonly mount: Mount;
   readonly heads: { readonly every: HeadPart[]; readonly own: HeadPart[]; readonly proxied: HeadPart[] };
   readonly finishers: Finisher[];
 }

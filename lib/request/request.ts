@@ -6,4 +6,5 @@ export { Context, fairnessKeyOf, requestId, stages, type Core, type ErrorHandler
 export { drained } from './drain.ts';
 export { contain, guarded } from './guarded.ts';
 export { InFlight } from './in-flight.ts';
+export { Mount } from './mount.ts';
 export { ownRoute } from './own-route.ts';

@@ -12,7 +12,7 @@ import { tlsOptions, watchCertificate } from './tls.ts';
  * @throws when the certificate or its key cannot be used.
  */
 export function createServer(gate: Gate): Server {
-  const { core, servers } = internalsOf(gate);
+  const { core, servers, serves } = internalsOf(gate);
   const { server: limits } = core.config;
   const options: ServerOptions = {
     maxHeaderSize: limits.maxHeaderBytes,
@@ -31,7 +31,7 @@ export function createServer(gate: Gate): Server {
   if (limits.tls !== null) watchCertificate(core, limits.tls, server);
   if (limits.tls !== null) watchHandshakes(server, limits.readTimeout);
   if (limits.maxConnections !== null) server.maxConnections = limits.maxConnections;
-  attach(core, server, true);
+  attach(core, server, { gate, serves, path: '/', ours: true });
   server.once('listening', () => void openConfigured(gate).catch((error: Error) => server.emit('error', error)));
   servers.add(server);
   server.once('close', () => servers.delete(server));

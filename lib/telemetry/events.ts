@@ -107,6 +107,7 @@ export const events = {
   'sink.refused': { category: 'database', type: 'error', outcome: 'failure', what: 'a sink refused records for good and they were set aside; at most once a minute' },
   'sink.off': { category: 'database', type: 'end', outcome: 'failure', what: 'the sink has no receiver and is switched off until the next start' },
   'request.panic': { category: 'web', type: 'error', outcome: 'failure', what: 'a part of the gate threw an error' },
+  'callback.failed': { category: 'process', type: 'error', outcome: 'failure', what: 'a callback outside requests threw an error; once until it succeeds again' },
   'finish.failed': { category: 'web', type: 'error', outcome: 'failure', what: 'a step at the end of a request failed' },
   'drain.cut': { category: 'process', type: 'end', what: 'requests were cut off because the time for draining was over' },
 } as const satisfies Record<string, EventRow>;

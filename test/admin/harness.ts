@@ -11,7 +11,7 @@ import type { Core } from '../../lib/request/context.ts';
 import { tee } from '../../lib/telemetry/events.ts';
 import { HeimdallError } from '../../lib/errors.ts';
 import type { Clock, ConfigInput } from '../../lib/index.ts';
-import { InFlight } from '../../lib/request/in-flight.ts';
+import { InFlight, Mount } from '../../lib/request/request.ts';
 import type { JournalStats } from '../../types/journal.d.ts';
 import type { QueueControl } from '../../types/queue.d.ts';
 import type { Ban, KeyView, Registry } from '../../types/registry.d.ts';
@@ -107,7 +107,7 @@ export async function startAdmin(t: TestContext, config: ConfigInput = {}, { clo
   const core = {
     config: resolved, log: tee(log, hub.listeners(clock.now, resolved), (fields) => fields), clock, observe: false, draining: false, closed: false,
     inFlight: new InFlight(resolved, clock),
-    connections: null, heads: { every: [], own: [], proxied: [] }, finishers: [],
+    connections: null, mount: new Mount(), heads: { every: [], own: [], proxied: [] }, finishers: [],
   } as Core;
   const made = fakes(clock);
   Object.assign(made.registry, registry);
