@@ -1,3 +1,4 @@
+import { printableJson } from './redaction/redaction.ts';
 import type { ErrorShape } from '../types/route.d.ts';
 
 interface ErrorRow {
@@ -140,7 +141,7 @@ const shapes: Readonly<Record<ErrorShape, (error: HeimdallError, id: string) => 
  * @param id the request id, for shapes that carry it.
  */
 export function render(error: HeimdallError, shape: ErrorShape, id: string): string {
-  return JSON.stringify(shapes[shape](error, id));
+  return printableJson(shapes[shape](error, id));
 }
 
 /** The error as the last event of a stream. OpenAI's shape is a `data:` line; Anthropic's names the event. */

@@ -9,7 +9,7 @@ import type { Sink } from '../types/sink.d.ts';
 import { type Admin, Hub } from './admin/admin.ts';
 import { alertsOf, eventLog, type Listener, tee } from './telemetry/telemetry.ts';
 import { chain, ordered } from './chain.ts';
-import { OutboundProxy, systemClock } from './platform/platform.ts';
+import { describe, guardedClock, OutboundProxy, systemClock } from './platform/platform.ts';
 import { hostWarnings, loadSettings, proxyEnvironment, proxyWarnings, resolveConfig, secretsOf, warningsOf } from './config/config.ts';
 import { cleanFields, secretScrubber } from './redaction/redaction.ts';
 import { attach, Connections, Context, type Core, drained, type ErrorHandler, type GateRequest, InFlight, Mount, type Next, type RequestHandler, stages } from './request/request.ts';
@@ -80,12 +80,15 @@ export interface Gate extends Router {
 export function heimdall(input?: ConfigInput | Config, options: GateOptions = {}): Gate {
   const { standalone = false, environment = standalone } = options;
   const config = environment ? loadSettings({ code: input }) : resolveConfig(input);
-  const clock = options.clock ?? systemClock;
-  const hub = new Hub(clock.now());
-  const listeners: Listener[] = hub.listeners(clock.now, config);
+  const time = options.clock ?? systemClock;
+  const hub = new Hub(time.now());
+  const listeners: Listener[] = hub.listeners(time.now, config);
   const scrub = secretScrubber(secretsOf(config));
   const log = tee(options.log ?? eventLog(config.logging), listeners, (fields) => cleanFields(fields, scrub));
-  const alerts = alertsOf(config.audit.alerts, clock, log);
+  const clock = guardedClock(time, log);
+  const proxied = proxyEnvironment(config, standalone, environment ? undefined : process.env);
+  const proxies = proxied === null ? null : new OutboundProxy(proxied);
+  const alerts = alertsOf(config.audit.alerts, clock, log, proxies);
   if (alerts !== null) listeners.push(alerts.listener);
   const { connectionsPerAddress } = config.guard;
   const observe = config.mode === 'observe';
@@ -96,8 +99,6 @@ export function heimdall(input?: ConfigInput | Config, options: GateOptions = {}
     mount: new Mount(),
     heads: { every: [], own: [], proxied: [] }, finishers: [],
   };
-  const proxied = proxyEnvironment(config, standalone, environment ? undefined : process.env);
-  const proxies = proxied === null ? null : new OutboundProxy(proxied);
   const warnings = [...warningsOf(config), ...hostWarnings(config, options), ...(proxies === null ? [] : proxyWarnings(config, (url) => proxies.hopTo(url) === null))];
   for (const warning of warnings) log.warn({ warning }, 'config.warning');
   const wired = wire(core, hub, options, proxies);
@@ -163,7 +164,7 @@ function lifecycle(core: Core, router: Router, closers: readonly Closer[], { dep
     deps.queue.drain();
     await drained(core, servers, timeout);
     core.closed = true;
-    for (const closer of [...closers].reverse()) await closer();
+    for (const closer of [...closers].reverse()) await settled(core.log, closer);
   };
   const serves = servesOf(deps);
   const gate = Object.assign(router, {
@@ -175,6 +176,15 @@ function lifecycle(core: Core, router: Router, closers: readonly Closer[], { dep
   Object.defineProperty(gate, 'ready', { get: () => (ready ??= started(deps)) });
   internals.set(gate as unknown as Gate, { core, servers, admin, serves, hasTarget: deps.ready, journal: deps.journal });
   return gate as unknown as Gate;
+}
+
+/** Runs a closer. One that fails keeps no other from running. */
+async function settled(log: Logger, closer: Closer): Promise<void> {
+  try {
+    await closer();
+  } catch (error) {
+    log.error({ in: 'close', error: describe(error) }, 'callback.failed');
+  }
 }
 
 /** What only an LLM API serves needs a credential; the gate's other paths could be a host's. */

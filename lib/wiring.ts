@@ -49,14 +49,14 @@ export function wire(core: Core, hub: Hub, { sinks = [], ...host }: Passed, prox
   const { config, clock } = core;
   const metrics = metricsOf(core);
   const upstream = upstreamOf(core, metrics, proxies);
-  const callers = callersOf(core);
+  const callers = callersOf(core, proxies);
   const { identify, verified, keys, jwt, redis, registry } = callers;
   const { queue, bodies, series } = admission(core, verified);
   metrics.expose(series);
   const resources = new Resources(core);
   metrics.watchResources(() => resources.usage());
   const lines = accessLog(core, isVerbose(config) ? process.stdout : null);
-  const recorded = recording(core, metrics, { secret: callers.secret, routeOf: upstream.routeOf, accessLog: lines, identify, interrupted: () => queue.interrupted(), sinks });
+  const recorded = recording(core, metrics, { secret: callers.secret, routeOf: upstream.routeOf, accessLog: lines, identify, interrupted: () => queue.interrupted(), sinks, proxies });
   const limits = new Limits(core, { redis, identify, costs: { tokens: estimateTokens, price: upstream.worth }, hasUsers: host.identify !== undefined });
   metrics.expose(limits.series());
   const admin = adminOf({
@@ -124,7 +124,7 @@ function upstreamOf(core: Core, metrics: Metrics, proxies: OutboundProxy | null)
 }
 
 /** Identities, keys, bans, and the connection by which instances share them. */
-function callersOf(core: Core) {
+function callersOf(core: Core, proxies: OutboundProxy | null) {
   const { config, clock } = core;
   // Read at the first use: the secret may have to be written to its file.
   let known: string | null = null;
@@ -136,7 +136,7 @@ function callersOf(core: Core) {
     secret, keys, redis, registry,
     identify: tokenIdentifier(secret, config.previousSecrets),
     verified: new VerifiedTokens(clock, config.auth.verifiedTtl),
-    jwt: jwtVerifierOf(config, clock, core.log),
+    jwt: jwtVerifierOf(config, clock, core.log, proxies),
   };
 }
 
@@ -150,6 +150,7 @@ interface RecordingDeps extends Omit<JournalDeps, 'sinks'> {
   readonly interrupted: () => readonly InterruptedRequest[];
   /** Sinks passed by the program. */
   readonly sinks: readonly Sink[];
+  readonly proxies: OutboundProxy | null;
 }
 
 /** The recording of requests. */
@@ -175,7 +176,7 @@ interface Recording {
 function recording(core: Core, metrics: Metrics, deps: RecordingDeps): Recording {
   const { audit, middleware } = core.config;
   const raw = audit.newapi.enabled && audit.newapi.token === 'raw' ? new RawTokens() : null;
-  const sinks = sinksOf({ core, rawToken: raw && ((tokenId) => raw.of(tokenId)) }, deps.sinks);
+  const sinks = sinksOf({ core, rawToken: raw && ((tokenId) => raw.of(tokenId)), proxies: deps.proxies }, deps.sinks);
   const journal = new WorkerJournal(core, { ...deps, sinks: sinks.map(({ name }) => name) });
   const followers = new Followers(core, journal, sinks);
   const taking = ingestion(core, journal, deps.identify);

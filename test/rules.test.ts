@@ -8,6 +8,7 @@ import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { chain } from '../lib/chain.ts';
 import { errors } from '../lib/errors.ts';
+import { bareCallbacks } from './support/callbacks.ts';
 import { functionsOf, readSource, type Source } from './support/source.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -30,7 +31,7 @@ const plan: Readonly<Record<string, readonly string[]>> = {
   'cli.ts': ['cli'],
   cli: ['server', 'admin', 'journal', 'record', 'redaction', 'registry', 'config', 'request', 'identity', 'platform', 'errors.ts'],
   'index.ts': ['server', 'gateway.ts', 'config', 'http', 'errors.ts'],
-  server: ['gateway.ts', 'request', 'identity'],
+  server: ['gateway.ts', 'request', 'identity', 'platform'],
   'gateway.ts': ['chain.ts', 'wiring.ts', 'middlewares', 'admin', 'telemetry', 'config', 'request', 'platform', 'redaction'],
   'chain.ts': ['middlewares'],
   'wiring.ts': ['middlewares', 'admin', 'sinks', 'journal', 'access-log', 'record', 'upstream', 'usage', 'limits', 'queue', 'registry', 'keys', 'telemetry', 'request', 'http', 'identity', 'platform'],
@@ -53,8 +54,8 @@ const plan: Readonly<Record<string, readonly string[]>> = {
   http: ['errors.ts'],
   identity: ['platform'],
   platform: [],
+  'errors.ts': ['redaction'],
   redaction: [],
-  'errors.ts': [],
 };
 
 /** A room's one file that others import. */
@@ -121,6 +122,37 @@ describe('sizes', () => {
     const found = functionsOf(forward).map(({ head }) => head);
     for (const head of ['begin(): void {', '#waitForNextRound(now: number): number | null {', 'return (context) => {']) assert.ok(found.includes(head), `${head} in ${found.join('\n')}`);
     assert.deepEqual(found.filter((head) => /^(?:while|for|switch|class|if|try)\b/.test(head)), []);
+  });
+});
+
+/** Files whose callbacks may throw, or cannot. */
+const unguarded: Readonly<Record<string, RegExp>> = {
+  'a command ends with its error': /^lib\/(?:cli\/|server\/serve\.ts)/,
+  'the journal\'s thread ends with its error, and the gate starts another': /^lib\/journal\/(?:opening|worker|writer)\.ts/,
+  'the journal hands its thread guarded callbacks': /^lib\/journal\/thread\.ts/,
+  'bytes are copied from one stream into another': /^lib\/(?:http\/request-body|upstream\/body-replay)\.ts/,
+};
+
+/** Callbacks that cannot throw, or whose call is guarded. */
+const harmless = [
+  'access-log.ts: .on(broke', 'attach.ts: .prependListener(note', 'attach.ts: .on(this.#read', 'attach.ts: .once(this.#end', 'attach.ts: .on((req: GateRequest, socket: Duplex, head: Buffer) => onUpgrad',
+  'connections.ts: .once(() => this.#closed(ends, peer)', 'in-flight.ts: process.nextTick(this.#pause', 'admin.ts: .on(handle', 'create.ts: .once(() => void openConfigured(gate).catch((error: Error) => serv',
+  'handshake.ts: setTimeout(leave', 'handshake.ts: .on(leave', 'handshake.ts: .on(stop', 'redis.ts: setTimeout(check', 'outbound-proxy.ts: .once((answer: IncomingMessage, socket: Socket, head: Buffer) => {',
+  'passthrough.ts: .once(leave', 'passthrough.ts: .once(close', 'passthrough.ts: .on((chunk: Buffer) => { if (!context.res.destroyed) context.byt', 'passthrough.ts: .on(((req: GateRequest) => queueMicrotask(guarded(req.heimdall a', 'targets.ts: .on(() => { this.#served = 0; }',
+  'follower.ts: .addEventListener(() => reject(controller.signal.reason as Error)', 'postgres.ts: .addEventListener(cut',
+];
+
+describe('callbacks', () => {
+  it('for Node, a library or a timer are guarded, so that what they throw ends no process', () => {
+    const bare = lib.flatMap((source) => bareCallbacks(source)).filter((found) => !Object.values(unguarded).some((path) => path.test(found)) && !harmless.some((known) => found.endsWith(known)));
+    assert.deepEqual(bare, []);
+  });
+
+  it('are found where they are not', () => {
+    const source = (code: string): Source => ({ path: 'x.ts', text: code, code, imports: [], values: [] });
+    const bare = ['socket.on(0, () => this.go());', 'setTimeout(() => { go(); }, 5);', 'setImmediate(go);', 'async function go() {}\nvoid go();', 'socket.once(0, (error) => log.warn(error));'];
+    for (const code of bare) assert.equal(bareCallbacks(source(code)).length, 1, code);
+    for (const code of ['socket.on(0, guard(log, 0, () => go()));', 'clock.setTimeout(() => go(), 5);', 'const go = guarded(context, () => 1);\nsetImmediate(go);', 'socket.once(0, () => socket.destroy());']) assert.deepEqual(bareCallbacks(source(code)), [], code);
   });
 });
 

@@ -3,8 +3,8 @@
 import type { ServerResponse } from 'node:http';
 import { Router } from 'express';
 import type { Route } from '../../types/route.d.ts';
-import { Context, type GateRequest, ownRoute, type RequestHandler } from '../request/request.ts';
-import { describe } from '../platform/platform.ts';
+import { Context, type GateRequest, ownRoute, type RequestHandler, underway } from '../request/request.ts';
+import { describe, guard } from '../platform/platform.ts';
 import { bearer, BearerGuard } from '../keys/keys.ts';
 import { HeimdallError } from '../errors.ts';
 import { printableJson } from '../redaction/redaction.ts';
@@ -73,17 +73,17 @@ class Api implements Admin, AdminPaths {
   }
 
   answer(context: Context): void {
-    void this.#serve(context, below(this.#base, context.req.url), false);
+    underway(context, this.#serve(context, below(this.#base, context.req.url), false));
   }
 
   alone(): RequestHandler {
     this.#apart = true;
-    return (req, res) => {
+    return guard(this.#services.core.log, 'admin', (req: GateRequest, res: ServerResponse) => {
       const context = this.#arrived(req, res);
       const segments = below(this.#base, req.url);
       if (segments === null) return context.fail(new HeimdallError('not_found'));
-      void this.#serve(context, segments, false);
-    };
+      underway(context, this.#serve(context, segments, false));
+    }, (req) => req.socket.destroy());
   }
 
   #mounted(req: GateRequest, res: ServerResponse, next: () => void): void {
@@ -94,7 +94,8 @@ class Api implements Admin, AdminPaths {
       this.#told = true;
       return next();
     }
-    void this.#serve(this.#arrived(req, res), segments, this.#hostVouches);
+    const context = this.#arrived(req, res);
+    underway(context, this.#serve(context, segments, this.#hostVouches));
   }
 
   /** Builds the context that the chain would have built. */

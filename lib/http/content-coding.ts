@@ -199,14 +199,14 @@ class Stage implements Next {
     if (piece === undefined) return this.#ended ? this.#finish() : undefined;
     this.#busy = true;
     const unpacker = (this.#unpacker ??= this.#open(piece[0] as number));
-    unpacker.write(piece, () => {
+    unpacker.write(piece, this.#held(() => {
       if (this.#unpacker !== unpacker || this.#stopped) return;
       this.#busy = false;
       this.#given += piece.length;
       this.waiting -= piece.length;
       this.#pieces.shift();
       this.#work();
-    });
+    }));
   }
 
   #finish(): void {
@@ -218,14 +218,26 @@ class Stage implements Next {
   #open(first: number): Unpacker {
     const unpacker = (unpackers[this.#coding] as (first: number) => Unpacker)(first);
     this.#given = 0;
-    unpacker.on('data', (bytes: Buffer) => {
+    unpacker.on('data', this.#held((bytes: Buffer) => {
       if (!this.#stopped) this.#next.push(bytes);
-    });
-    unpacker.on('error', () => {
+    }));
+    unpacker.on('error', this.#held(() => {
       if (!this.#stopped) this.#fail();
-    });
-    unpacker.on('end', () => this.#frameEnded(unpacker));
+    }));
+    unpacker.on('end', this.#held(() => this.#frameEnded(unpacker)));
     return unpacker;
+  }
+
+  /** A listener of a decompressor. What throws while it reads ends the decoding: the body counts as damaged. */
+  #held<Args extends readonly unknown[]>(listener: (...args: Args) => void): (...args: Args) => void {
+    return (...args) => {
+      try {
+        listener(...args);
+      } catch {
+        this.stop();
+        this.#fail();
+      }
+    };
   }
 
   /** A frame is complete. Bytes behind it begin another: Node leaves them, for `zstd`, to its caller. */

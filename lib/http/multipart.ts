@@ -21,7 +21,8 @@ const plainType = /^text\/plain(?:[ \t]*;[ \t]*charset="?(?:utf-8|us-ascii)"?)?$
 /**
  * Reads the `model` field of a multipart form (RFC 7578). SECURITY: only the form is read on which all parsers agree: one
  * boundary, CRLF line ends, no preamble, no folded lines, no parameter twice, no encoded names, the control field once and in
- * lower case, and the closing boundary at the end. Any other form is refused, since NewAPI could read another model.
+ * lower case, and the closing boundary at the end. Any other form is refused, since NewAPI could read another model. Libraries that
+ * read forms accept most of what is refused here.
  * @param type the `Content-Type`, which names the boundary.
  */
 export function readForm(body: Buffer, type: string): FormReading {
@@ -59,12 +60,15 @@ function boundaryOf(type: string): string | null {
   return boundaryForm.test(boundary) ? boundary : null;
 }
 
-/** The parameters of a header by name in lower case, quotes removed; null when one occurs twice. */
+/**
+ * The parameters of a header by name in lower case, quotes removed; null when one occurs twice. A value in single quotes has none to
+ * Go, and is quoted to PHP.
+ */
 function named(text: string): ReadonlyMap<string, string> | null {
   const found = new Map<string, string>();
   for (const [, name = '', value = ''] of text.matchAll(parameter)) {
     const lower = name.toLowerCase();
-    if (found.has(lower)) return null;
+    if (found.has(lower) || /^"?'|'"?$/.test(lower.startsWith('filename') ? '' : value)) return null;
     found.set(lower, value.startsWith('"') ? value.slice(1, -1) : value);
   }
   return found;

@@ -6,7 +6,7 @@ import type { DropReason, Forgetting, Journal, JournalSearch, JournalState, Jour
 import type { AuditRecord, NewRecord } from '../../types/record.d.ts';
 import type { Checkpoint } from '../../types/sink.d.ts';
 import type { Context, Core } from '../request/request.ts';
-import { describe } from '../platform/platform.ts';
+import { describe, guard } from '../platform/platform.ts';
 import { type Committed, encode, externalRecordOf, type FromWorker, type Kind, movedOf, type ToWorker } from '../record/record.ts';
 import { Outbox } from './outbox.ts';
 import { writeBounds } from './series.ts';
@@ -153,7 +153,7 @@ export class WorkerJournal implements Journal {
   }
 
   onWritten(listener: (lastId: number) => void): () => void {
-    return addTo(this.#listeners, listener);
+    return addTo(this.#listeners, guard(this.#core.log, 'journal', listener));
   }
 
   claim(sink: string): Promise<boolean> {
@@ -161,11 +161,11 @@ export class WorkerJournal implements Journal {
   }
 
   onOpened(listener: () => void): () => void {
-    return addTo(this.#reopened, listener);
+    return addTo(this.#reopened, guard(this.#core.log, 'journal', listener));
   }
 
   onCheckpoint(listener: (checkpoint: Checkpoint) => void): () => void {
-    return addTo(this.#checkpoints, listener);
+    return addTo(this.#checkpoints, guard(this.#core.log, 'journal', listener));
   }
 
   async learn(facts: readonly LearntFact[]): Promise<number> {
@@ -219,7 +219,7 @@ export class WorkerJournal implements Journal {
   /** With `strict`, records that end while the worker is busy are committed together. */
   #schedule(): void {
     if (this.#strict) {
-      if (this.#outbox.isIdle && !this.#ended) this.#immediate ??= setImmediate(this.#post);
+      if (this.#outbox.isIdle && !this.#ended) this.#immediate ??= setImmediate(guard(this.#core.log, 'journal', this.#post));
     } else if (this.#outbox.isPressing) this.#post();
     else this.#postLater();
   }
@@ -250,7 +250,7 @@ export class WorkerJournal implements Journal {
   #start(): void {
     if (this.#writer !== null || this.#restarting !== null) return;
     try {
-      this.#writer = new Thread(workerOptions(this.#core, this.#deps, 'write', this.#session), this.#onMessage, (error) => this.#onExit(error));
+      this.#writer = new Thread(workerOptions(this.#core, this.#deps, 'write', this.#session), guard(this.#core.log, 'journal', this.#onMessage), guard(this.#core.log, 'journal', (error: Error | null) => this.#onExit(error)));
     } catch (error) {
       // Some hosts do not allow threads.
       return this.#onExit(error);
@@ -264,9 +264,9 @@ export class WorkerJournal implements Journal {
     if (this.#closed !== null) throw new Error('the journal was closed');
     if (this.#status.state.kind === 'memory') return this.#callWriter(call);
     if (this.#reader === null) {
-      const reader: Thread = new Thread(workerOptions(this.#core, this.#deps, 'read', this.#session), (message) => {
+      const reader: Thread = new Thread(workerOptions(this.#core, this.#deps, 'read', this.#session), guard(this.#core.log, 'journal', (message: FromWorker) => {
         if (message.kind === 'result' || message.kind === 'error') reader.answered(message);
-      }, () => (this.#reader = null));
+      }), () => (this.#reader = null));
       this.#reader = reader;
     }
     return call(this.#reader);
@@ -319,7 +319,7 @@ export class WorkerJournal implements Journal {
   #onOpened(message: FromWorker & { kind: 'opened' }): void {
     this.#restart = firstRestart;
     this.#status.opened(message);
-    this.#retaining ??= this.#core.clock.setTimeout(() => void this.retain().catch(() => undefined).then(() => this.#closed ?? this.#retaining?.refresh()), retainEvery);
+    this.#retaining ??= this.#core.clock.setTimeout(() => this.retain().catch(() => undefined).then(() => this.#closed ?? this.#retaining?.refresh()), retainEvery);
     this.#retaining.unref();
     if (this.#status.state.kind === 'failed') return this.#onFailed(message);
     this.#opening.resolve();

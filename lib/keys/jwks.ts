@@ -1,7 +1,7 @@
 import type { CryptoKey, FlattenedJWSInput, JSONWebKeySet, JWSHeaderParameters, LocalJWKSet } from 'jose';
 import type { Clock } from '../../types/clock.d.ts';
 import type { Logger } from '../../types/logger.d.ts';
-import { describe } from '../platform/platform.ts';
+import { describe, inBackground, type OutboundProxy, type ProxyHop } from '../platform/platform.ts';
 
 /** Interval between two fetches of the keys, milliseconds: a key that its issuer has withdrawn must not stay valid. */
 const renewEvery = 600_000;
@@ -20,6 +20,14 @@ export class KeysUnavailable extends Error {}
 /** `createLocalJWKSet` of jose. */
 export type MakeKeySet = (keys: JSONWebKeySet) => LocalJWKSet;
 
+/** What the keys of an issuer need of the gate. */
+export interface IssuerDeps {
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Proxies for connections to the outside. */
+  readonly proxies: OutboundProxy | null;
+}
+
 /**
  * The public keys of an issuer (RFC 7517 §5), fetched at the first token, then every ten minutes and for an unknown key name.
  * While the issuer does not answer, the known keys stay valid.
@@ -28,6 +36,7 @@ export class IssuerKeys {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #uri: string;
+  readonly #proxy: ProxyHop | null;
   readonly #changed: () => void;
   #make: MakeKeySet | null = null;
   #keys: LocalJWKSet | null = null;
@@ -38,16 +47,17 @@ export class IssuerKeys {
   #fetching: Promise<void> | null = null;
 
   /** @param changed called when the issuer has replaced its keys. */
-  constructor(clock: Clock, log: Logger, uri: string, changed: () => void) {
+  constructor({ clock, log, proxies }: IssuerDeps, uri: string, changed: () => void) {
     this.#clock = clock;
     this.#log = log;
     this.#uri = uri;
+    this.#proxy = proxies?.hopTo(new URL(uri)) ?? null;
     this.#changed = changed;
   }
 
   /** Fetches outdated keys again, in the background. */
   refresh(): void {
-    if (this.#make !== null && this.#isOld()) void this.#fetch(this.#make);
+    if (this.#make !== null && this.#isOld()) inBackground(this.#log, 'jwks', this.#fetch(this.#make));
   }
 
   /**
@@ -86,7 +96,7 @@ export class IssuerKeys {
 
   async #load(make: MakeKeySet): Promise<void> {
     try {
-      const text = await download(this.#uri);
+      const text = await download(this.#uri, this.#proxy);
       if (text !== this.#text) this.#replace(make(JSON.parse(text) as JSONWebKeySet), text);
       this.#fetchedAt = this.#clock.now();
       if (this.#failed) this.#log.info({}, 'auth.jwks_back');
@@ -108,8 +118,20 @@ export class IssuerKeys {
 }
 
 /** SECURITY: redirects are not followed, and the length is bounded. */
-async function download(uri: string): Promise<string> {
-  const answer = await fetch(uri, { redirect: 'error', headers: { Accept: 'application/json' }, signal: AbortSignal.timeout(fetchTimeout) });
+async function download(uri: string, proxy: ProxyHop | null): Promise<string> {
+  const options = { redirect: 'error', headers: { Accept: 'application/json' }, signal: AbortSignal.timeout(fetchTimeout) } as const;
+  if (proxy === null) return textOf(await fetch(uri, options));
+  // Loaded where it is used: the journal's thread reads this file too.
+  const undici = await import('undici');
+  const dispatcher = new undici.ProxyAgent({ uri: proxy.url.origin, ...(proxy.authorization !== null && { token: proxy.authorization }) });
+  try {
+    return await textOf(await undici.fetch(uri, { ...options, dispatcher }));
+  } finally {
+    await dispatcher.destroy();
+  }
+}
+
+async function textOf(answer: { readonly ok: boolean; readonly status: number; readonly body: AsyncIterable<Uint8Array> | null }): Promise<string> {
   if (!answer.ok || answer.body === null) throw new Error(`expected a key set, got status ${answer.status}`);
   const chunks: Uint8Array[] = [];
   let size = 0;

@@ -6,6 +6,7 @@ import type { Config, JwtConfig } from '../../types/config.d.ts';
 import type { Logger } from '../../types/logger.d.ts';
 import { ConfigError, expectation } from '../errors.ts';
 import { IssuerKeys, KeysUnavailable } from './jwks.ts';
+import type { OutboundProxy } from '../platform/platform.ts';
 
 /** The result of verifying a token. SECURITY: callers never learn the reason of a refusal. */
 export type JwtVerdict =
@@ -40,10 +41,10 @@ export class JwtVerifier {
   readonly #known = new LRUCache<string, { readonly name: string; readonly until: number }>({ max: maxCached });
   readonly #asked = new Map<string, Promise<JwtVerdict>>();
 
-  constructor(clock: Clock, log: Logger, config: JwtConfig) {
+  constructor(clock: Clock, log: Logger, config: JwtConfig, proxies: OutboundProxy | null = null) {
     const { issuer, audience, jwksUri, algorithms } = config;
     this.#clock = clock;
-    this.#keys = new IssuerKeys(clock, log, jwksUri as string, () => this.#known.clear());
+    this.#keys = new IssuerKeys({ clock, log, proxies }, jwksUri as string, () => this.#known.clear());
     this.#options = { issuer: issuer as string, audience: audience as string, algorithms: [...algorithms], clockTolerance: tolerance, requiredClaims: ['exp', 'sub'] };
   }
 
@@ -116,12 +117,12 @@ function reasonOf(error: unknown): string {
  * The verifier of a configuration; null in other modes.
  * @throws ConfigError when the optional package jose is missing.
  */
-export function jwtVerifierOf({ auth: { mode, jwt } }: Config, clock: Clock, log: Logger): JwtVerifier | null {
+export function jwtVerifierOf({ auth: { mode, jwt } }: Config, clock: Clock, log: Logger, proxies: OutboundProxy | null = null): JwtVerifier | null {
   if (mode !== 'jwt' || jwt === null) return null;
   try {
     import.meta.resolve('jose');
   } catch {
     throw new ConfigError([{ path: 'auth.mode', message: expectation('the package jose beside this one', 'nothing', 'npm install jose') }]);
   }
-  return new JwtVerifier(clock, log, jwt);
+  return new JwtVerifier(clock, log, jwt, proxies);
 }

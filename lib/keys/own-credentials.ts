@@ -40,6 +40,11 @@ export class OwnCredentials {
     return /^basic\s/i.test(value) && this.#holds(Buffer.from(value.slice(6), 'base64').toString().replaceAll(':', ' '));
   }
 
+  /** Whether a path contains one, in one of its segments. */
+  isInPath(path: string): boolean {
+    return path.length >= this.minLength && this.isIn(path.replace(/[/:@|\\]/g, ' '));
+  }
+
   #holds(text: string): boolean {
     if (this.#tokens.some((token) => text.includes(token))) return true;
     if (text.length < minLength || (this.#keys.size === 0 && this.#issuer === null)) return false;

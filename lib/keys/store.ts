@@ -114,8 +114,12 @@ export class VerifiedTokens {
     if ((this.#until.get(id) ?? 0) < now + this.#ttl / 2) this.#until.set(id, now + this.#ttl);
   }
 
-  /** Forgets a token that NewAPI has refused with 401. */
-  drop(id: string): void {
-    this.#until.delete(id);
+  /**
+   * Forgets a token that NewAPI has refused with 401. An answer to a request that is older than the token's last acceptance says
+   * nothing about it.
+   * @param since when the refused request began, Unix milliseconds.
+   */
+  drop(id: string, since: number): void {
+    if ((this.#until.get(id) ?? 0) - this.#ttl <= since) this.#until.delete(id);
   }
 }

@@ -5,7 +5,7 @@ import { LRUCache } from 'lru-cache';
 import type { TokenIdentity } from '../../types/context.d.ts';
 import type { Usage } from '../../types/usage.d.ts';
 import { hasLimits } from '../config/config.ts';
-import type { Context, Core } from '../request/request.ts';
+import { type Context, type Core, underway } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 import type { Redis } from '../platform/platform.ts';
 import { BudgetFile } from './budget-file.ts';
@@ -116,7 +116,7 @@ export class Limits {
     const reservation = this.#reserve(context, chosen);
     const verdict = (this.#store ??= this.#open()).take(reservation);
     if (typeof verdict === 'string') this.#decided(reservation, chosen, verdict, next);
-    else void this.#decideLater(reservation, chosen, verdict, next);
+    else underway(context, this.#decideLater(reservation, chosen, verdict, next));
   }
 
   /** At the end of a request: gives back what it has taken, and counts what it has used. */

@@ -14,6 +14,9 @@ const mostOwed = 20_000;
 
 const kinds: Readonly<Record<Kind, 'w' | 'c' | 'b'>> = { requests: 'w', tokens: 'w', concurrency: 'c', budget: 'b' };
 
+/** A failure has been noted where it happened. */
+const ignored = (): void => undefined;
+
 /** 0 has Redis take its own time; tests pass another. */
 const redisTime = (): number => 0;
 
@@ -59,7 +62,7 @@ export class RedisStore implements Holder {
   settle(set: ChargeSet): void {
     this.#leased.delete(set);
     set.holder = null;
-    if (set.charges.some(isOpen)) void this.#settle(set);
+    if (set.charges.some(isOpen)) this.#settle(set).catch(ignored);
   }
 
   /** Delivers what is owed. */
@@ -117,7 +120,7 @@ export class RedisStore implements Holder {
   /** The answer came too late: the request has been decided without it. */
   #undo(id: string, charges: readonly Charge[], reply: readonly string[]): void {
     const late = charges.map((charge) => ({ ...charge, actual: 0 }));
-    if (understand(late, reply)) void this.#settle({ id, charges: late, holder: null });
+    if (understand(late, reply)) this.#settle({ id, charges: late, holder: null }).catch(ignored);
   }
 
   #lease(set: ChargeSet): void {
@@ -125,7 +128,7 @@ export class RedisStore implements Holder {
     if (this.#timer !== null) return;
     this.#timer = this.#clock.setTimeout(() => {
       this.#timer = null;
-      void this.#renew();
+      return this.#renew();
     }, renewEvery);
     this.#timer.unref();
   }

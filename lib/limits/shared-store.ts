@@ -1,7 +1,7 @@
 import type { Timer } from '../../types/clock.d.ts';
 import type { RateLimitConfig } from '../../types/config.d.ts';
 import type { Core } from '../request/request.ts';
-import { describe } from '../platform/platform.ts';
+import { describe, inBackground } from '../platform/platform.ts';
 import type { MemoryStore } from './memory-store.ts';
 import type { RedisStore } from './redis-store.ts';
 import type { ChargeSet, Store, Verdict } from './charge.ts';
@@ -64,7 +64,7 @@ export class SharedStore implements Store {
   settle(set: ChargeSet): void {
     const { holder } = set;
     holder?.settle(set);
-    if (holder === this.#local && this.#state.kind === 'up') this.#handOver().catch((error: unknown) => this.#lost(error));
+    if (holder === this.#local && this.#state.kind === 'up') inBackground(this.#core.log, 'limits.store', this.#handOver().catch((error: unknown) => this.#lost(error)));
   }
 
   spent(): null {
@@ -72,7 +72,7 @@ export class SharedStore implements Store {
   }
 
   start(): void {
-    this.#redis.probe().catch((error: unknown) => this.#lost(error));
+    inBackground(this.#core.log, 'limits.store', this.#redis.probe().catch((error: unknown) => this.#lost(error)));
   }
 
   async close(): Promise<void> {
@@ -108,7 +108,7 @@ export class SharedStore implements Store {
     this.#state = { kind: 'down', since: now };
     this.#core.log.error({ error: describe(error), on_store_error: this.#onError }, 'limits.store_down');
     if (again) this.#probeLater();
-    else void this.#probe();
+    else inBackground(this.#core.log, 'limits.store', this.#probe());
   }
 
   async #probe(): Promise<void> {
@@ -141,7 +141,7 @@ export class SharedStore implements Store {
   #probeLater(): void {
     this.#timer = this.#core.clock.setTimeout(() => {
       this.#timer = null;
-      void this.#probe();
+      return this.#probe();
     }, probeEvery);
     this.#timer.unref();
   }

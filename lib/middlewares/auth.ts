@@ -1,5 +1,5 @@
 import type { GatewayKey } from '../../types/config.d.ts';
-import { guarded, type Context, type Core, type Finisher, type Next } from '../request/request.ts';
+import { guarded, type Context, type Core, type Finisher, type Next, underway } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 import { looksLikeJwt, type HostVerdict, type JwtVerdict } from '../keys/keys.ts';
 import type { Deps, Handler, Middleware } from './middleware.ts';
@@ -62,7 +62,7 @@ function learn(core: Core, { verified }: Deps): Finisher {
     const { token, newapiVerdict, key } = context;
     if (token === null || newapiVerdict === null || key !== null) return;
     if (newapiVerdict === 'accepted') return verified.accept(token.id);
-    verified.drop(token.id);
+    verified.drop(token.id, context.time);
     logFailure(context, core, 'refused_by_newapi');
   };
 }
@@ -86,7 +86,7 @@ function requireKey(core: Core, deps: Deps): Handler {
     const found = deps.keys.find(credential.value, context.ip);
     if (typeof found !== 'string') return admit(context, deps, found, next);
     if (found !== 'unknown' || verifier === null || !looksLikeJwt(credential.value)) return reject(context, core, deps, { reason: found, credential: credential.value }, next);
-    void awaitVerdict(verifier.verify(credential.value), context, core, deps, next);
+    underway(context, awaitVerdict(verifier.verify(credential.value), context, core, deps, next));
   };
 }
 
@@ -114,7 +114,7 @@ interface Rejected {
 
 function reject(context: Context, core: Core, deps: Deps, { reason, credential }: Rejected, next: Next): void {
   logFailure(context, core, reason);
-  if (context.token !== null) deps.verified.drop(context.token.id);
+  if (context.token !== null) deps.verified.drop(context.token.id, context.core.clock.now());
   if (context.refuse('auth', new HeimdallError(reason === 'address' ? 'address_not_allowed' : 'invalid_credential'))) return;
   // SECURITY: a gateway key must not reach NewAPI in any mode; a request that names one here is not forwarded with it.
   context.key = deps.keys.nameOf(credential);

@@ -1,4 +1,4 @@
-import { Transform } from 'node:stream';
+import { Transform, type TransformCallback } from 'node:stream';
 import { guarded, type Context, type Core, type Next } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 import { bodyTaken, ChunkBrake, CompactBody, RequestBody, type BodyReading, type BodySource, type MemberScan } from '../http/http.ts';
@@ -80,7 +80,7 @@ function stream(context: Context, begun: Buffer | null, limit: number, deps: Dep
   let size = 0;
   const tap = deps.tap(context);
   const cap = new Transform({
-    transform(chunk: Buffer, _encoding, done) {
+    transform: guarded(context, (chunk: Buffer, _encoding: string, done: TransformCallback) => {
       size += chunk.length;
       context.bytesIn = size;
       tap?.body(chunk);
@@ -88,7 +88,7 @@ function stream(context: Context, begun: Buffer | null, limit: number, deps: Dep
       context.exchange?.abort();
       context.fail(tooLarge(limit));
       done();
-    },
+    }),
   });
   if (begun !== null) cap.write(begun);
   context.bodyStream = cap;

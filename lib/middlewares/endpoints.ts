@@ -1,4 +1,4 @@
-import { type Context, type Core, type Next, ownRoute } from '../request/request.ts';
+import { type Context, type Core, type Next, ownRoute, underway } from '../request/request.ts';
 import { BearerGuard } from '../keys/keys.ts';
 import { HeimdallError } from '../errors.ts';
 import { receiver } from '../record/record.ts';
@@ -43,7 +43,7 @@ function metricsEndpoint(core: Core, deps: Deps): Endpoint | null {
     path,
     answer(context, next) {
       context.route = route;
-      void expose(context, deps, guard.check(context), next);
+      underway(context, expose(context, deps, guard.check(context), next));
     },
   };
 }

@@ -26,7 +26,7 @@ export const fingerprint: Middleware = {
         const { req } = context;
         identifyPeer(context, trust, proxies);
         const malformed = headProblem(req, req.heimdallUpgrade !== undefined) ?? (ending.has(req.socket) ? new HeimdallError('malformed_request') : null);
-        const problem = readTarget(context, deps) ?? malformed;
+        const problem = readTarget(context, deps) ?? malformed ?? (own.isInPath(context.wirePath) ? new HeimdallError('invalid_path') : null);
         if (malformed !== null || (req.httpVersionMinor === 0 && context.headers['transfer-encoding'] !== undefined)) {
           context.res.shouldKeepAlive = false;
           ending.add(req.socket);

@@ -1,7 +1,8 @@
 import type { Socket } from 'node:net';
 import type { Ban } from '../../types/registry.d.ts';
-import type { Context, Core } from '../request/request.ts';
+import { type Context, type Core, underway, guarded } from '../request/request.ts';
 import { HeimdallError, type ErrorCode } from '../errors.ts';
+import { guard as guardCallback } from '../platform/platform.ts';
 import { AddressSet } from '../identity/identity.ts';
 import type { GuardReason } from '../telemetry/telemetry.ts';
 import type { Deps, Middleware } from './middleware.ts';
@@ -19,7 +20,7 @@ export const guard: Middleware = {
     const { registry } = deps;
     const rules = new CallerRules(core, deps);
     // A part that bans from inside a request goes on before the ban takes effect on that request too.
-    registry.watch(() => void setImmediate(cutOff, core, deps));
+    registry.watch(() => void setImmediate(guardCallback(core.log, 'ban', () => cutOff(core, deps))));
     let isWatching = false;
     return {
       handle: function guardHandler(context, next) {
@@ -28,7 +29,7 @@ export const guard: Middleware = {
           deps.resources.start();
         }
         // While the gate starts, requests wait for the registry: bans hold without a gap, and earlier keys are known.
-        if (!registry.settled) registry.ready().then(() => context.finished || guardHandler(context, next), next);
+        if (!registry.settled) underway(context, registry.ready().then(() => context.finished || guardHandler(context, next), next));
         else if (!rules.refuse(context)) next();
       },
     };
@@ -145,7 +146,7 @@ function cutOff(core: Core, deps: Deps): void {
     const error = new HeimdallError(ban === null ? 'invalid_credential' : 'banned');
     context.errorCode ??= error.code;
     if (context.outcome === 'served') context.outcome = 'refused';
-    context.cutOff(error);
+    guarded(context, () => context.cutOff(error))();
     told.push(context);
   }
   if (told.length === 0) return;

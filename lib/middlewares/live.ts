@@ -1,5 +1,5 @@
 import type { RouteConfig } from '../../types/config.d.ts';
-import { type Context, ownRoute } from '../request/request.ts';
+import { type Context, ownRoute, underway } from '../request/request.ts';
 import { type Deps, type Middleware, servedBeside } from './middleware.ts';
 
 const json = ['Content-Type', 'application/json', 'Cache-Control', 'no-store'];
@@ -18,7 +18,7 @@ export const live: Middleware = {
     const answers = new Map<string, (context: Context) => void>([
       [base, alive],
       [`${base}/live`, alive],
-      [`${base}/ready`, (context) => void ready(context)],
+      [`${base}/ready`, (context) => underway(context, ready(context))],
     ]);
     async function ready(context: Context): Promise<void> {
       const ok = !core.draining && (await deps.ready());

@@ -1,11 +1,12 @@
 import { LRUCache } from 'lru-cache';
 import { isNetwork } from '../config/config.ts';
-import type { Context, Core, Next } from '../request/request.ts';
+import { type Context, type Core, type Next, underway } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 import { looksLikeJwt, type HostVerdict } from '../keys/keys.ts';
 import { AddressSet, credentialOf, networkOf } from '../identity/identity.ts';
 import { AddressCounts } from '../limits/limits.ts';
 import type { Deps, Middleware } from './middleware.ts';
+import { inBackground } from '../platform/platform.ts';
 
 /** Blocked addresses that are kept; one that is dropped is blocked again by its next failure. By size: a `max` takes its memory at the start. */
 const blockedRemembered = { maxSize: 10_000, sizeCalculation: () => 1 };
@@ -34,7 +35,7 @@ export const rateLimit: Middleware = {
       finish: {
         settle: (context) => {
           if (count !== 'failed' || context.status !== 401 || !isRefusedCredential(context) || standsForMany(context)) return;
-          deps.host.whetherSkipped(context, (skipped) => void (skipped || counter.countFailure(context)));
+          deps.host.whetherSkipped(context, (skipped) => skipped || inBackground(core.log, 'rate_limit', counter.countFailure(context)));
         },
       },
       close: () => counter.close(),
@@ -44,7 +45,7 @@ export const rateLimit: Middleware = {
 
 function limited(context: Context, counter: Counter, deps: Deps, next: Next): void {
   if (counter.failuresOnly || !counts(context, deps)) return pass(context, counter, deps, next);
-  counter.count(context).then((known) => context.finished || (known ? pass(context, counter, deps, next) : refuseUncounted(context, next)), next);
+  underway(context, counter.count(context).then((known) => context.finished || (known ? pass(context, counter, deps, next) : refuseUncounted(context, next)), next));
 }
 
 function pass(context: Context, counter: Counter, deps: Deps, next: Next): void {
@@ -57,7 +58,7 @@ function pass(context: Context, counter: Counter, deps: Deps, next: Next): void 
   const good = counter.failuresOnly && isGood(context, deps);
   if (good === true) next();
   else if (good === false) refuse();
-  else void passLater(context, good, refuse, next);
+  else underway(context, passLater(context, good, refuse, next));
 }
 
 async function passLater(context: Context, good: Promise<boolean>, refuse: () => void, next: Next): Promise<void> {

@@ -1,6 +1,6 @@
 import type { RouteConfig } from '../../types/config.d.ts';
 import { HANDLERS, methodsOf } from '../config/config.ts';
-import type { Context } from '../request/request.ts';
+import { type Context, underway } from '../request/request.ts';
 import { BearerGuard } from '../keys/keys.ts';
 import { HeimdallError } from '../errors.ts';
 import type { Metrics } from '../telemetry/telemetry.ts';
@@ -56,7 +56,7 @@ function answerOf({ handler, middleware }: RouteConfig, metrics: Metrics, guard:
   if (!HANDLERS[handler].own) return null;
   const demanded = middleware.includes('auth');
   const mayRead = (context: Context): HeimdallError | null => (demanded && context.verified ? null : guard === null ? new HeimdallError('unauthorized') : guard.check(context));
-  if (handler === 'metrics') return (context) => void show(context, metrics, mayRead);
+  if (handler === 'metrics') return (context) => underway(context, show(context, metrics, mayRead));
   return (context) => {
     if (demanded && !context.verified && context.refuse('auth', new HeimdallError('unauthorized'))) return;
     alive(context);

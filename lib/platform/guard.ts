@@ -49,13 +49,22 @@ function report(log: Logger, what: string, error: unknown): void {
   }
 }
 
+/** A clock whose timers throw nothing: see {@link guard}. Their callbacks may be asynchronous. */
+export function guardedClock(clock: Clock, log: Logger): Clock {
+  return {
+    now: () => clock.now(),
+    setTimeout: (run, ms) => clock.setTimeout(guard(log, 'timer', run), ms),
+    clearTimeout: (timer) => clock.clearTimeout(timer),
+  };
+}
+
 /** Work that is done again and again, each time a while after the last time has ended, however it ended. */
 export class Repeated {
   readonly #deps: GuardDeps;
   readonly #delay: () => number;
   readonly #run: () => void;
   #timer: Timer | null = null;
-  #stopped = true;
+  #state: 'new' | 'on' | 'over' = 'new';
 
   /** @param what the work is for, for the event log. @param delay milliseconds before each time. */
   constructor(deps: GuardDeps, what: string, delay: number | (() => number), work: () => unknown) {
@@ -70,21 +79,29 @@ export class Repeated {
     }, arm);
   }
 
-  /** Arms the timer, unless it is armed. */
+  /** Waits for the first time. Later calls, and calls behind {@link stop}, do nothing. */
   start(): void {
-    if (!this.#stopped) return;
-    this.#stopped = false;
+    if (this.#state !== 'new') return;
+    this.#state = 'on';
     this.#arm();
   }
 
+  /** Begins with the work. */
+  startNow(): void {
+    if (this.#state !== 'new') return;
+    this.#state = 'on';
+    this.#run();
+  }
+
+  /** Ends it for good. */
   stop(): void {
-    this.#stopped = true;
+    this.#state = 'over';
     if (this.#timer !== null) this.#deps.clock.clearTimeout(this.#timer);
     this.#timer = null;
   }
 
   #arm(): void {
-    if (this.#stopped || this.#timer !== null) return;
+    if (this.#state !== 'on' || this.#timer !== null) return;
     this.#timer = this.#deps.clock.setTimeout(this.#run, this.#delay());
     this.#timer.unref();
   }

@@ -4,7 +4,7 @@ export { chownToDirectoryOwner } from './chown.ts';
 export { systemClock } from './clock.ts';
 export { codeOf, describe } from './describe.ts';
 export { makeDirectory } from './directory.ts';
-export { guard, inBackground, Repeated, type GuardDeps } from './guard.ts';
+export { guard, guardedClock, inBackground, Repeated, type GuardDeps } from './guard.ts';
 export { Memo, InternedTexts, Variants, ownText } from './memo.ts';
 export { OutboundProxy, openTunnel, type ProxyHop, type ProxyVariables } from './outbound-proxy.ts';
 export { redisOf, scriptOf, type Redis } from './redis.ts';

@@ -3,6 +3,7 @@ import type { RedisClientType } from 'redis';
 import type { Config } from '../../types/config.d.ts';
 import type { Logger } from '../../types/logger.d.ts';
 import { describe } from './describe.ts';
+import { guard } from './guard.ts';
 
 /** Time limit of a command, milliseconds: a request waits for it. */
 const commandTimeout = 500;
@@ -101,11 +102,11 @@ class Connection implements Redis {
     // The client's own time limit would create an AbortSignal for every command.
     const client = createClient({ url: this.#url, disableOfflineQueue: true, pingInterval: pingEvery, commandOptions: { timeout: 0 }, socket }) as unknown as RedisClientType;
     this.#client = client;
-    client.on('ready', () => {
+    client.on('ready', guard(this.#log, 'redis', () => {
       if (this.#reported) this.#log.info({}, 'redis.back');
       this.#reported = false;
-    });
-    client.on('error', (error: unknown) => this.#report(error));
+    }));
+    client.on('error', guard(this.#log, 'redis', (error: unknown) => this.#report(error)));
     const known = new Promise<void>((resolve) => {
       for (const event of ['ready', 'error', 'end']) client.once(event, () => resolve());
     });

@@ -3,7 +3,7 @@
 import type { InterruptedRequest, QueueControl, QueueView } from '../../types/queue.d.ts';
 import { type Context, type Core, type Exchange, fairnessKeyOf } from '../request/request.ts';
 import { WEBSOCKET_SHARES } from '../config/config.ts';
-import { describe } from '../platform/platform.ts';
+import { describe, inBackground } from '../platform/platform.ts';
 import { HeimdallError } from '../errors.ts';
 import { BodyBudget, CallerShares, type CallerShare, type Waiter } from './caller-share.ts';
 import { FairQueue } from './fair-queue.ts';
@@ -212,7 +212,7 @@ export class Queue implements QueueControl, TicketOwner, Load {
     this.open();
     this.#capacity = concurrency;
     this.#dispatch(this.#core.clock.now());
-    void this.#file?.save();
+    if (this.#file !== null) inBackground(this.#core.log, 'queue.save', this.#file.save());
   }
 
   interrupted(): readonly InterruptedRequest[] {

@@ -4,9 +4,8 @@ import { open, readFile, rename, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
-import type { Timer } from '../../types/clock.d.ts';
 import type { InterruptedRequest } from '../../types/queue.d.ts';
-import { describe, makeDirectory } from '../platform/platform.ts';
+import { describe, makeDirectory, inBackground, Repeated } from '../platform/platform.ts';
 import type { Core } from '../request/request.ts';
 import type { Counters } from './queue-stats.ts';
 
@@ -62,7 +61,7 @@ export class StateFile {
   readonly #path: string;
   readonly #snapshot: () => Snapshot;
   readonly #instance = randomUUID();
-  #timer: Timer | null = null;
+  readonly #saves: Repeated;
   #saving: Promise<void> | null = null;
   #again = false;
   #opened = false;
@@ -74,6 +73,7 @@ export class StateFile {
     this.#core = core;
     this.#path = path;
     this.#snapshot = snapshot;
+    this.#saves = new Repeated(core, 'queue.save', core.config.queue.saveInterval, () => this.save());
   }
 
   /** @returns the saved state, or null where there is none or it cannot be read. */
@@ -81,8 +81,8 @@ export class StateFile {
     this.#opened = true;
     here.add(this.#instance);
     const state = this.#load();
-    this.#arm();
-    void this.save();
+    this.#saves.start();
+    inBackground(this.#core.log, 'queue.save', this.save());
     return state === null ? null : this.#resume(state);
   }
 
@@ -91,22 +91,17 @@ export class StateFile {
     if (this.#saving !== null) this.#again = true;
     return (this.#saving ??= this.#write().finally(() => {
       this.#saving = null;
-      if (this.#again && !this.#closed) void this.save();
+      if (this.#again && !this.#closed) inBackground(this.#core.log, 'queue.save', this.save());
       this.#again = false;
     }));
   }
 
   async close(): Promise<void> {
-    if (this.#timer !== null) this.#core.clock.clearTimeout(this.#timer);
+    this.#saves.stop();
     this.#closed = true;
-    await this.#saving;
+    await this.#saving?.catch(() => undefined);
     if (this.#opened) await this.#write();
     here.delete(this.#instance);
-  }
-
-  #arm(): void {
-    this.#timer = this.#core.clock.setTimeout(() => void this.save().then(() => (this.#closed ? undefined : this.#arm())), this.#core.config.queue.saveInterval);
-    this.#timer.unref();
   }
 
   #resume(state: Stored): Saved {

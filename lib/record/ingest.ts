@@ -1,7 +1,6 @@
 import type { TokenIdentity } from '../../types/context.d.ts';
 import type { Journal } from '../../types/journal.d.ts';
-import { HeimdallError } from '../errors.ts';
-import type { Context, Core } from '../request/request.ts';
+import { type Context, type Core, underway } from '../request/request.ts';
 
 /** Path at which the original gateway handed records to NewAPI without a credential. It is never forwarded. */
 export const receiver = '/api/heimdall/log';
@@ -26,7 +25,7 @@ export function ingestion(core: Core, journal: Journal, identify: (credential: s
     path: core.config.endpoints.log,
     receiver: new RegExp(`^${receiver}(?:/|$)`),
     answer(context) {
-      (intake ??= load()).then((loaded) => loaded.answer(context)).catch((cause: unknown) => context.fail(new HeimdallError('internal_error', { cause })));
+      underway(context, (intake ??= load()).then((loaded) => loaded.answer(context)));
     },
   };
 }

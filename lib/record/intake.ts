@@ -2,7 +2,7 @@ import type { TokenIdentity } from '../../types/context.d.ts';
 import type { Journal } from '../../types/journal.d.ts';
 import type { NewRecord } from '../../types/record.d.ts';
 import type { Route } from '../../types/route.d.ts';
-import { type Context, type Core, ownRoute } from '../request/request.ts';
+import { type Context, type Core, ownRoute, underway } from '../request/request.ts';
 import { BearerGuard, bearer } from '../keys/keys.ts';
 import { HeimdallError } from '../errors.ts';
 import { readBody } from '../http/http.ts';
@@ -56,7 +56,10 @@ export class Intake {
   answer(context: Context): void {
     const dialect = this.#gateway !== null && context.path === this.#gateway.route.template ? this.#gateway : this.#receiver;
     context.route = dialect.route;
-    this.#take(context, dialect).catch((error: unknown) => context.fail(error instanceof HeimdallError ? error : new HeimdallError('internal_error', { cause: error })));
+    underway(context, this.#take(context, dialect).catch((error: unknown) => {
+      if (!(error instanceof HeimdallError)) throw error;
+      context.fail(error);
+    }));
   }
 
   async #take(context: Context, dialect: Dialect): Promise<void> {

@@ -1,6 +1,5 @@
-import type { Timer } from '../../types/clock.d.ts';
 import type { Core } from '../request/request.ts';
-import { describe } from '../platform/platform.ts';
+import { describe, Repeated } from '../platform/platform.ts';
 import { HeimdallError } from '../errors.ts';
 import { emptyContents, type Change, type Contents, type Store } from './contents.ts';
 
@@ -32,13 +31,14 @@ export class Replica {
   #first: Promise<void> | null = null;
   /** Readings and changes run one after another; otherwise an older reading could replace a newer change. */
   #turn: Promise<unknown> = Promise.resolve();
-  #timer: Timer | null = null;
+  readonly #readings: Repeated;
   #closed = false;
 
   constructor(core: Pick<Core, 'clock' | 'log'>, store: Store, follower: Follower) {
     this.#core = core;
     this.#store = store;
     this.#follower = follower;
+    this.#readings = new Repeated(core, 'registry', readEvery, () => this.#readOnce(true));
   }
 
   /** Starts reading, and resolves when the first reading is done. */
@@ -59,7 +59,7 @@ export class Replica {
 
   async close(): Promise<void> {
     this.#closed = true;
-    if (this.#timer !== null) this.#core.clock.clearTimeout(this.#timer);
+    this.#readings.stop();
     await this.#first;
     await this.#turn;
     await this.#store.close();
@@ -72,13 +72,7 @@ export class Replica {
       await new Promise<void>((resolve) => clock.setTimeout(resolve, firstReadEvery));
     }
     this.settled = true;
-    this.#arm();
-  }
-
-  #arm(): void {
-    if (this.#closed) return;
-    this.#timer = this.#core.clock.setTimeout(() => void this.#readOnce(true).then(() => this.#arm()), readEvery);
-    this.#timer.unref();
+    this.#readings.start();
   }
 
   /** @param last whether a failure is reported. */

@@ -34,7 +34,7 @@ export function attach(core: Core, server: Server, { gate, serves, path, ours = 
   const gates = attached.get(server);
   if (gates === undefined) listen(server, [{ core, gate, serves, path }], ours);
   else if (!gates.some((one) => one.core === core)) gates.push({ core, gate, serves, path });
-  core.connections?.watch(server);
+  core.connections?.watch(server, core.log);
   if (!ours) limit(core, server);
 }
 
@@ -48,7 +48,7 @@ function listen(server: Server, gates: [Guarding, ...Guarding[]], ours: boolean)
     noted.set(server, note);
     server.prependListener('request', note);
   }
-  listenToUpgrades(server, gates);
+  listenToUpgrades(server, gates, ours);
   const on = (event: string, listener: (req: GateRequest, res: ServerResponse) => void): void => {
     if (server.listenerCount(event) === 0) server.on(event, guard(core.log, event, listener, (req) => req.socket.destroy()));
   };
@@ -65,13 +65,18 @@ function listen(server: Server, gates: [Guarding, ...Guarding[]], ours: boolean)
  * takes: some end every upgrade that is not theirs, at once (`ws` with a path) or when it is not answered within a second
  * (socket.io). An upgrade that could be anybody's is offered to them first.
  */
-function listenToUpgrades(server: Server, gates: readonly [Guarding, ...Guarding[]]): void {
+function listenToUpgrades(server: Server, gates: readonly [Guarding, ...Guarding[]], ours: boolean): void {
   const [{ core }] = gates;
   // Node has it as a property of each server, which its types know only as an option.
   const { emit, shouldUpgradeCallback: byHost } = server as Server & { shouldUpgradeCallback: (req: IncomingMessage) => boolean };
   const claimOf = (req: IncomingMessage): Claim => {
-    const path = pathOf(req.url ?? '/');
-    return strongest(gates.map((each) => each.core.mount.claim(server, path, each)));
+    try {
+      const path = pathOf(req.url ?? '/');
+      return strongest(gates.map((each) => each.core.mount.claim(server, path, each)));
+    } catch {
+      // Something of the host's among its routers.
+      return 'shared';
+    }
   };
   const isAlone = (): boolean => server.listenerCount('upgrade') === 1;
   const onUpgrade = guard(core.log, 'upgrade', (req: GateRequest, socket: Duplex, head: Buffer, claim: Claim) => {
@@ -81,6 +86,9 @@ function listenToUpgrades(server: Server, gates: readonly [Guarding, ...Guarding
   server.on('upgrade', (req: GateRequest, socket: Duplex, head: Buffer) => onUpgrade(req, socket, head, isAlone() ? 'ours' : claimOf(req)));
   Object.assign(server, {
     shouldUpgradeCallback: (req: IncomingMessage) => isWebSocket(req) || (!isAlone() && claimOf(req) === 'foreign' && byHost.call(server, req)),
+  });
+  if (ours) return;
+  Object.assign(server, {
     emit: (event: string, ...rest: unknown[]): boolean => {
       if (event !== 'upgrade' || isAlone() || claimOf(rest[0] as GateRequest) !== 'ours') return Reflect.apply(emit, server, [event, ...rest]);
       onUpgrade(rest[0] as GateRequest, rest[1] as Duplex, rest[2] as Buffer, 'ours');
@@ -202,7 +210,7 @@ function malformed(gates: readonly [Guarding, ...Guarding[]], error: ParseError,
   const context = newest(gates, socket);
   const before = context?.res ?? latest.get(socket);
   if (before === undefined || before.writableFinished) return refuseBytes(core, error, socket);
-  if (before.req.complete || before.writableEnded) return void before.once('close', () => refuseBytes(core, error, socket));
+  if (before.req.complete || before.writableEnded) return void before.once('close', guard(core.log, 'clientError', () => refuseBytes(core, error, socket), () => socket.destroy()));
   if (context === null || before.headersSent || error.code === 'HPE_INVALID_EOF_STATE') return void socket.destroy();
   // The bytes are the body of this request.
   context.exchange?.abort();

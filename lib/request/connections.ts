@@ -1,5 +1,7 @@
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Logger } from '../../types/logger.d.ts';
+import { guard } from '../platform/platform.ts';
 import { AddressSet, networkOf, parseAddress } from '../identity/identity.ts';
 
 /** A peer with this many times its share of connections has further ones closed before they are read. */
@@ -26,14 +28,14 @@ export class Connections {
   }
 
   /** Counts the connections of a server from their start; without it a connection counts from its first request. */
-  watch(server: Server): void {
+  watch(server: Server, log: Logger): void {
     if (this.#watched.has(server)) return;
     this.#watched.add(server);
-    server.on('connection', (socket: Socket) => {
+    server.on('connection', guard(log, 'connection', (socket: Socket) => {
       this.exceeds(socket);
       // A connection that stays silent would otherwise be held until its head is overdue.
       if (this.#closeUnread && this.#held(socket) > closedUnread * this.#limit) socket.destroy();
-    });
+    }));
   }
 
   /** Whether this connection is one more than its peer may hold. */

@@ -420,7 +420,7 @@ export class Context implements RequestInfo {
   finish(): void {
     if (this.finished) return;
     if (this.duration === 0) this.duration = performance.now() - this.startedAt;
-    if (this.exchange?.outlives?.()) return;
+    if (this.#outlives()) return;
     this.finished = true;
     if (!this.res.writableFinished && (this.status === 0 || !this.req.heimdallUpgrade) && this.outcome === 'served') {
       // The client left first. 499 is nginx's status for it.
@@ -441,6 +441,16 @@ export class Context implements RequestInfo {
       }
     }
     this.body = this.decodedBody = null;
+  }
+
+  /** Something of the answer is still to be learnt, and the exchange calls {@link finish} again. */
+  #outlives(): boolean {
+    try {
+      return this.exchange?.outlives?.() ?? false;
+    } catch (error) {
+      this.#unfinished(error);
+      return false;
+    }
   }
 
   /** A finisher that fails does not keep the others from running. */

@@ -1,5 +1,6 @@
 import type { Server } from 'node:http';
 import type { Context, Core } from './context.ts';
+import { guarded } from './guarded.ts';
 import { HeimdallError } from '../errors.ts';
 
 /** Time between two looks of a drain, milliseconds. */
@@ -24,7 +25,7 @@ export async function drained(core: Core, servers: ReadonlySet<Server>, timeout:
 /** Waiting clients get the error, reading clients a broken answer. All requests finish before the logs close. */
 async function cutOffAll({ inFlight, log }: Core): Promise<void> {
   log.warn({ requests: inFlight.size }, 'drain.cut');
-  for (const context of inFlight) cutOff(context);
+  for (const context of inFlight) guarded(context, () => cutOff(context))();
   await new Promise((resolve) => setImmediate(resolve));
   for (const context of inFlight) {
     context.req.socket.destroy();

@@ -32,6 +32,11 @@ function attempt(action: () => void): boolean {
   }
 }
 
+/** Lets the work of a request go on. A rejection ends that request alone: see {@link contain}. */
+export function underway(context: Context, work: Promise<unknown>): void {
+  work.catch((error: unknown) => contain(context, error));
+}
+
 /** A callback for Node, a proxy or a timer; what it throws ends its request alone: see {@link contain}. */
 export function guarded<Args extends readonly unknown[]>(context: Context, callback: (...args: Args) => void, code?: ErrorCode): (...args: Args) => void {
   return (...args) => {

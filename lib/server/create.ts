@@ -29,7 +29,7 @@ export function createServer(gate: Gate): Server {
   const handler = (req: IncomingMessage, res: ServerResponse): void => (gate as unknown as Handler)(req, res, () => refuse(core, req, res, 'invalid_target'));
   const server = limits.tls === null ? createHttp(options, handler) : createHttps({ ...options, handshakeTimeout: limits.readTimeout, ...tlsOptions(limits.tls) }, handler);
   if (limits.tls !== null) watchCertificate(core, limits.tls, server);
-  if (limits.tls !== null) watchHandshakes(server, limits.readTimeout);
+  if (limits.tls !== null) watchHandshakes(server, limits.readTimeout, core.log);
   if (limits.maxConnections !== null) server.maxConnections = limits.maxConnections;
   attach(core, server, { gate, serves, path: '/', ours: true });
   server.once('listening', () => void openConfigured(gate).catch((error: Error) => server.emit('error', error)));

@@ -1,7 +1,9 @@
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
+import type { Logger } from '../../types/logger.d.ts';
 import { helloIn, ja4Of, rememberHandshake } from '../identity/identity.ts';
+import { guard } from '../platform/platform.ts';
 
 /** A ClientHello comes in two or three chunks; a client that sends it byte by byte only causes work. */
 const maxChunks = 50;
@@ -14,13 +16,13 @@ type Listener = (this: Server, socket: Socket) => void;
  * @param server just made: no other listener waits for its connections yet.
  * @param patience milliseconds within which the ClientHello must be there.
  */
-export function watchHandshakes(server: Server, patience: number): void {
+export function watchHandshakes(server: Server, patience: number, log: Logger): void {
   const [secure] = server.listeners('connection') as [Listener];
   /** JA4 by the client's end of the connection, until the handshake is done. */
   const pending = new Map<string, string>();
   server.removeListener('connection', secure);
-  server.on('connection', (socket: Socket) => {
-    readHello(socket, patience, (bytes) => {
+  server.on('connection', guard(log, 'handshake', (socket: Socket) => {
+    readHello(socket, patience, log, (bytes) => {
       const hello = helloIn(bytes);
       if (hello !== null && hello !== 'more') {
         const end = endOf(socket);
@@ -30,23 +32,23 @@ export function watchHandshakes(server: Server, patience: number): void {
       socket.unshift(bytes);
       secure.call(server, socket);
     });
-  });
+  }, (socket) => socket.destroy()));
   // Before HTTP's own listener: a request may come with the last bytes of the handshake.
-  server.prependListener('secureConnection', (socket: TLSSocket) => {
+  server.prependListener('secureConnection', guard(log, 'handshake', (socket: TLSSocket) => {
     const ja4 = pending.get(endOf(socket));
     if (ja4 !== undefined) rememberHandshake(socket, ja4);
     pending.delete(endOf(socket));
-  });
+  }));
 }
 
 const endOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress ?? ''} ${remotePort ?? 0}`;
 
 /** Collects bytes until they are a ClientHello, or cannot become one. */
-function readHello(socket: Socket, patience: number, done: (bytes: Buffer) => void): void {
+function readHello(socket: Socket, patience: number, log: Logger, done: (bytes: Buffer) => void): void {
   const chunks: Buffer[] = [];
   const leave = (): void => void socket.destroy();
   const timer = setTimeout(leave, patience).unref();
-  const onReadable = (): void => {
+  const onReadable = guard(log, 'handshake', (): void => {
     const chunk = socket.read() as Buffer | null;
     if (chunk === null) return;
     chunks.push(chunk);
@@ -54,7 +56,7 @@ function readHello(socket: Socket, patience: number, done: (bytes: Buffer) => vo
     if (helloIn(bytes) === 'more' && chunks.length < maxChunks) return;
     stop();
     done(bytes);
-  };
+  }, leave);
   const stop = (): void => {
     clearTimeout(timer);
     socket.off('readable', onReadable).off('end', leave).off('error', leave).off('close', stop);

@@ -3,7 +3,7 @@ import type { Journal } from '../../types/journal.d.ts';
 import type { AuditRecord } from '../../types/record.d.ts';
 import type { Checkpoint, Delivery, Sink, SinkState, SinkView } from '../../types/sink.d.ts';
 import type { Core } from '../request/request.ts';
-import { codeOf, describe } from '../platform/platform.ts';
+import { codeOf, describe, inBackground } from '../platform/platform.ts';
 
 /** Waits after a failure that names no wait, milliseconds; they double from the first to the second value. */
 const firstWait = 1000;
@@ -81,6 +81,7 @@ export class Follower {
       // Records may have been written while the last read returned none; their wake-up was ignored.
       if (this.#cursor !== null && this.#journal.stats().lastId > this.#cursor) this.wake();
     });
+    inBackground(this.#core.log, this.name, this.#busy);
   }
 
   /** Waits shortly for deliveries under way and for the last records. The rest is delivered after the next start. */
@@ -92,7 +93,7 @@ export class Follower {
     for (const end of this.#ends) end();
     if (this.#timer !== null) this.#core.clock.clearTimeout(this.#timer);
     await briefly(this.#busy);
-    await briefly(this.#sink.close?.());
+    await briefly((async () => this.#sink.close?.())());
   }
 
   async #deliverLast(): Promise<void> {

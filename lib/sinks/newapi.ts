@@ -1,12 +1,14 @@
 import type { Clock } from '../../types/clock.d.ts';
 import type { AuditRecord } from '../../types/record.d.ts';
 import type { Delivery, Sink } from '../../types/sink.d.ts';
-import { codeOf } from '../platform/platform.ts';
+import { codeOf, type OutboundProxy } from '../platform/platform.ts';
 import { WebhookClient, type WebhookAnswer } from '../telemetry/telemetry.ts';
 import { retryAfterOf } from './retry-after.ts';
 
 /** The options of the NewAPI sink. */
 export interface NewapiSinkOptions {
+  /** Proxies for connections to the outside. */
+  readonly proxies?: OutboundProxy | null;
   /** Base URL of the NewAPI with the receiver. */
   readonly url: string;
   /** The records NewAPI gets: all; those the gate refused, or would refuse outside `observe`; or one in ten. */
@@ -25,8 +27,8 @@ const callTimeout = 5000;
  * Delivers to NewAPI's receiver: one record a call, with the original gateway's fields and types. 429 and failures hold the
  * record, 400 skips it, 404 switches the sink off because this NewAPI has no receiver. Records from elsewhere are not relayed.
  */
-export function newapiSink({ url, select, rawToken, maxRate, clock }: NewapiSinkOptions): Sink {
-  const client = new WebhookClient(`${url}/api/heimdall/log`, callTimeout);
+export function newapiSink({ url, select, rawToken, maxRate, clock, proxies = null }: NewapiSinkOptions): Sink {
+  const client = new WebhookClient(`${url}/api/heimdall/log`, callTimeout, proxies);
   const space = 1000 / maxRate;
   return {
     name: 'newapi',

@@ -3,6 +3,7 @@
 import type { AuditConfig } from '../../types/config.d.ts';
 import type { Sink } from '../../types/sink.d.ts';
 import { ConfigError } from '../errors.ts';
+import type { OutboundProxy } from '../platform/platform.ts';
 import type { Core } from '../request/request.ts';
 import { newapiSink } from './newapi.ts';
 import { postgresSink } from './postgres.ts';
@@ -14,14 +15,16 @@ export { RawTokens } from './raw-tokens.ts';
 export interface SinkNeeds {
   readonly core: Core;
   readonly rawToken: ((tokenId: string) => string | null) | null;
+  /** Proxies for connections to the outside. */
+  readonly proxies?: OutboundProxy | null;
 }
 
 type Maker = (audit: AuditConfig, needs: SinkNeeds) => Sink | null;
 
 /** Every sink that the configuration can enable. */
 const makers: Readonly<Record<string, Maker>> = {
-  newapi: ({ newapi }, { core, rawToken }) =>
-    newapi.enabled ? newapiSink({ url: newapi.url ?? core.config.newapi.baseUrl, select: newapi.select, maxRate: newapi.maxRate, rawToken, clock: core.clock }) : null,
+  newapi: ({ newapi }, { core, rawToken, proxies = null }) =>
+    newapi.enabled ? newapiSink({ url: newapi.url ?? core.config.newapi.baseUrl, select: newapi.select, maxRate: newapi.maxRate, rawToken, clock: core.clock, proxies }) : null,
   postgres: ({ postgres }) => (postgres.url === null ? null : postgresSink(postgres.url)),
 };
 

@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 import type { Clock, Timer } from '../../types/clock.d.ts';
 import type { AlertsConfig } from '../../types/config.d.ts';
 import type { Logger } from '../../types/logger.d.ts';
-import { codeOf } from '../platform/platform.ts';
+import { codeOf, inBackground, type OutboundProxy } from '../platform/platform.ts';
 import { events, type EventRow, type Listener } from './events.ts';
 import { WebhookClient } from './webhook.ts';
 
@@ -39,8 +39,8 @@ interface Alert {
  * within 5 s is retried three times.
  * @returns null without a webhook.
  */
-export function alertsOf({ webhook, secret }: AlertsConfig, clock: Clock, log: Logger): Alerts | null {
-  return webhook === null ? null : new WebhookAlerts(webhook, secret, clock, log);
+export function alertsOf({ webhook, secret }: AlertsConfig, clock: Clock, log: Logger, proxies: OutboundProxy | null = null): Alerts | null {
+  return webhook === null ? null : new WebhookAlerts(new WebhookClient(webhook, timeout, proxies), secret, clock, log);
 }
 
 class WebhookAlerts implements Alerts {
@@ -55,8 +55,8 @@ class WebhookAlerts implements Alerts {
   #busy: Promise<void> | null = null;
   #timer: Timer | null = null;
 
-  constructor(webhook: string, secret: string | null, clock: Clock, log: Logger) {
-    this.#client = new WebhookClient(webhook, timeout);
+  constructor(client: WebhookClient, secret: string | null, clock: Clock, log: Logger) {
+    this.#client = client;
     this.#secret = secret;
     this.#clock = clock;
     this.#log = log;
@@ -101,6 +101,7 @@ class WebhookAlerts implements Alerts {
       this.#busy = null;
       if (this.#queue.length > 0 && this.#timer === null && !this.#closing.signal.aborted) this.#wake();
     });
+    inBackground(this.#log, 'alerts', this.#busy);
   }
 
   async #deliver(): Promise<void> {

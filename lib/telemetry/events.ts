@@ -122,16 +122,25 @@ export type Level = keyof Logger;
 export type Listener = (level: Level, fields: object, event: string) => void;
 
 /**
- * A log that also calls listeners.
+ * A log that also calls listeners. Neither can throw through it.
  * @param listeners read at every event, so that one may be added later. @param clean masks the fields of an event.
  */
 export function tee(log: Logger, listeners: readonly Listener[], clean: (fields: object) => object): Logger {
   const at = (level: Level) => (sent: object, event: string): void => {
-    const fields = clean(sent);
-    for (const listener of listeners) listener(level, fields, event);
-    log[level](fields, event);
+    const fields = attempt(() => clean(sent)) ?? {};
+    for (const listener of listeners) attempt(() => listener(level, fields, event));
+    attempt(() => log[level](fields, event));
   };
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
+}
+
+/** An event is said from everywhere: a log or a listener that throws must not end what says it. */
+function attempt<T>(action: () => T): T | null {
+  try {
+    return action();
+  } catch {
+    return null;
+  }
 }
 
 /** Fields with a name in the schema; the others are placed below `heimdall`. */

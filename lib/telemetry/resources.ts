@@ -3,8 +3,8 @@ import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { Config, ServerHealthConfig } from '../../types/config.d.ts';
-import type { Timer } from '../../types/clock.d.ts';
 import type { Core } from '../request/request.ts';
+import { Repeated } from '../platform/platform.ts';
 
 /** A monitored resource. Memory, CPU and disk are measured as shares, latency in milliseconds. */
 export type Resource = 'memory' | 'cpu' | 'disk' | 'latency';
@@ -37,7 +37,7 @@ export class Resources {
   readonly #open: () => Gauge;
   readonly #states: readonly State[];
   #gauge: Gauge | null = null;
-  #timer: Timer | null = null;
+  #rounds: Repeated | null = null;
   #closed = false;
 
   constructor(core: Core, open: () => Gauge = () => new Machine(core.config)) {
@@ -61,19 +61,15 @@ export class Resources {
   /** Starts the monitoring; later calls do nothing. */
   start(): void {
     if (this.#config === null || this.#gauge !== null || this.#closed) return;
-    this.#gauge = this.#open();
-    this.#arm(this.#gauge, this.#config.interval);
+    const gauge = (this.#gauge = this.#open());
+    this.#rounds = new Repeated(this.#core, 'resources', this.#config.interval, () => this.#measure(gauge));
+    this.#rounds.start();
   }
 
   close(): void {
     this.#closed = true;
-    if (this.#timer !== null) this.#core.clock.clearTimeout(this.#timer);
+    this.#rounds?.stop();
     this.#gauge?.close();
-  }
-
-  #arm(gauge: Gauge, interval: number): void {
-    this.#timer = this.#core.clock.setTimeout(() => void this.#measure(gauge).then(() => (this.#closed ? undefined : this.#arm(gauge, interval))), interval);
-    this.#timer.unref();
   }
 
   async #measure(gauge: Gauge): Promise<void> {

@@ -1,4 +1,5 @@
-import { Pool } from 'undici';
+import { Pool, ProxyAgent, type Dispatcher } from 'undici';
+import type { OutboundProxy } from '../platform/platform.ts';
 
 /** How long an idle connection is kept, milliseconds. */
 const keepAliveTimeout = 4000;
@@ -15,7 +16,8 @@ export interface WebhookAnswer {
 
 /** POSTs JSON to one URL over connections of its own. Redirects are not followed. */
 export class WebhookClient {
-  readonly #pool: Pool;
+  readonly #dispatcher: Dispatcher;
+  readonly #origin: string;
   readonly #path: string;
   readonly #headers: Readonly<Record<string, string>>;
   readonly #timeout: number;
@@ -23,14 +25,18 @@ export class WebhookClient {
   /**
    * @param url a user and password in it are sent as `Authorization: Basic` (RFC 7617).
    * @param timeout milliseconds for connecting, and for the whole exchange.
+   * @param proxies for connections to the outside; null without any.
    */
-  constructor(url: string, timeout: number) {
+  constructor(url: string, timeout: number, proxies: OutboundProxy | null = null) {
     const { origin, pathname, search, username, password } = new URL(url);
     const user = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
     this.#path = pathname + search;
     this.#headers = { 'content-type': 'application/json', ...(user === ':' ? {} : { authorization: `Basic ${Buffer.from(user).toString('base64')}` }) };
     this.#timeout = timeout;
-    this.#pool = new Pool(origin, { connections: 1, allowH2: false, keepAliveTimeout, connect: { timeout: timeout } });
+    this.#origin = origin;
+    const hop = proxies?.hopTo(new URL(url)) ?? null;
+    const options = { connections: 1, allowH2: false, keepAliveTimeout, connect: { timeout } };
+    this.#dispatcher = hop === null ? new Pool(origin, options) : new ProxyAgent({ ...options, uri: hop.url.origin, ...(hop.authorization !== null && { token: hop.authorization }) });
   }
 
   /**
@@ -39,7 +45,7 @@ export class WebhookClient {
    */
   async post(body: string, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<WebhookAnswer> {
     const both = AbortSignal.any([signal, AbortSignal.timeout(this.#timeout)]);
-    const answer = await this.#pool.request({ method: 'POST', path: this.#path, headers: { ...this.#headers, ...headers }, body, signal: both });
+    const answer = await this.#dispatcher.request({ origin: this.#origin, method: 'POST', path: this.#path, headers: { ...this.#headers, ...headers }, body, signal: both });
     const chunks: Buffer[] = [];
     let size = 0;
     for await (const chunk of answer.body as AsyncIterable<Buffer>) {
@@ -53,6 +59,6 @@ export class WebhookClient {
 
   /** Aborts running exchanges. */
   close(): Promise<void> {
-    return this.#pool.destroy();
+    return this.#dispatcher.destroy();
   }
 }

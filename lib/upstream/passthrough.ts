@@ -122,7 +122,7 @@ function restore({ heimdall }: GateRequest): void {
 function answers(core: Core, unread: UnreadAnswers, again: (context: Context) => void): Plugin {
   return (server) => {
     // Emitted just before the proxy copies, in the same turn of the event loop.
-    server.on('start', ((req: GateRequest) => queueMicrotask(() => restore(req))) as never);
+    server.on('start', ((req: GateRequest) => queueMicrotask(guarded(req.heimdall as Context, () => restore(req)))) as never);
     server.on('proxyReq', contained((request: ClientRequest, context) => follow(core, request, context, unread)) as never);
     server.on('proxyRes', contained((answer: IncomingMessage, context) => relay(core, answer, context)) as never);
     server.on('proxyReqWs', contained((request: ClientRequest, context) => watchUpgrade(core, request, context)) as never);
@@ -145,9 +145,9 @@ function contained<Subject>(listener: (subject: Subject, context: Context) => vo
 
 function follow(core: Core, request: ClientRequest, context: Context, unread: UnreadAnswers): void {
   context.exchange = new CarriedExchange(context, request, unread);
-  // Node would close the connection of an upgrade that nobody listens for, and tell nobody.
-  request.once('upgrade', guarded(context, (answer: IncomingMessage, socket: Socket) => {
-    socket.destroy();
+  // A 101 that nobody has asked for. Without a listener Node ends its connection and tells nothing.
+  request.once('upgrade', guarded(context, (answer: IncomingMessage, upstream: Socket) => {
+    upstream.destroy();
     unreadable(core, answer, context);
   }));
 }
@@ -172,10 +172,10 @@ class CarriedExchange implements Exchange {
     this.#request = request;
     this.#places = places;
     if (!places.possible || !isMetered(context)) return;
-    request.once('close', () => {
+    request.once('close', guarded(context, () => {
       this.#closed = true;
       if (this.#unread !== null) context.finish();
-    });
+    }));
   }
 
   /** The client has left, and the exchange goes on. */
@@ -265,10 +265,10 @@ class Output extends EventEmitter {
   constructor(context: Context) {
     super();
     this.#context = context;
-    context.res.once('close', () => {
+    context.res.once('close', guarded(context, () => {
       const { exchange } = context;
       if (!(exchange instanceof CarriedExchange && exchange.readsOn)) this.emit('close');
-    });
+    }));
   }
 
   get writableFinished(): boolean {
@@ -304,7 +304,7 @@ function relay(core: Core, answer: IncomingMessage, context: Context): void {
     exchange.begin(answer, head);
     if (exchange.readsOn) return void answer.on('error', () => undefined).resume();
   }
-  const body = ours === null ? null : new MaskedBody(ours, codingsOf(head), (bytes) => send(context, answer, bytes));
+  const body = ours === null ? null : new MaskedBody(ours, codingsOf(head), guarded(context, (bytes: Buffer) => send(context, answer, bytes)));
   if (body !== null) asDecoded(head);
   context.writeProxied(status, head);
   answer.once('aborted', guarded(context, () => {
@@ -331,14 +331,14 @@ function pour(context: Context, answer: IncomingMessage, body: MaskedBody): void
     if (body.failed) return void answer.destroy(new Error('unreadable content coding'));
     if (!body.behind) return;
     answer.pause();
-    body.whenCaughtUp(() => answer.resume());
+    body.whenCaughtUp(guarded(context, () => answer.resume()));
   }));
   answer.once('end', guarded(context, () => body.end((isWhole) => {
     if (res.destroyed) return;
     if (isWhole) res.end();
     else context.fail(new HeimdallError('upstream_interrupted'));
   })));
-  res.once('close', () => body.stop());
+  res.once('close', guarded(context, () => body.stop()));
 }
 
 /** Back pressure: a slow client pauses the upstream, so that memory does not fill. */
@@ -422,8 +422,25 @@ function watchUpgrade(core: Core, request: ClientRequest, context: Context): voi
     // Discards what the client sends, so that its end is noticed.
     socket.resume().once('finish', () => socket.destroy());
   }));
-  // SECURITY: the proxy, which listens by then, would write a refusal with whatever it quotes.
-  if (ours !== null) queueMicrotask(() => request.removeAllListeners('response').once('response', guarded(context, (answer: IncomingMessage) => relay(core, answer, context))));
+  // The proxy listens by then.
+  queueMicrotask(guarded(context, () => {
+    joinWebSocketsOnly(core, request, context);
+    // SECURITY: the proxy would write a refusal with whatever it quotes.
+    if (ours !== null) request.removeAllListeners('response').once('response', guarded(context, (answer: IncomingMessage) => relay(core, answer, context)));
+  }));
+}
+
+type UpgradeListener = (answer: IncomingMessage, upstream: Socket, head: Buffer) => void;
+
+/** A 101 to another protocol than the client has asked for (RFC 9110 §7.8) is no answer that it could read. */
+function joinWebSocketsOnly(core: Core, request: ClientRequest, context: Context): void {
+  const joining = request.listeners('upgrade') as UpgradeListener[];
+  request.removeAllListeners('upgrade').once('upgrade', guarded(context, (answer: IncomingMessage, upstream: Socket, head: Buffer) => {
+    const isAnswered = context.res.headersSent;
+    if (!isAnswered && answer.headers.upgrade?.toLowerCase() === 'websocket') return joining.forEach((join) => join.call(request, answer, upstream, head));
+    upstream.destroy();
+    if (!isAnswered) unreadable(core, answer, context);
+  }));
 }
 
 /** The proxy writes the head of a handshake by its `headers`. */

@@ -1,7 +1,6 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import type { Timer } from '../../types/clock.d.ts';
-import { describe, makeDirectory } from '../platform/platform.ts';
+import { describe, makeDirectory, Repeated } from '../platform/platform.ts';
 import type { Core } from '../request/request.ts';
 import { NewapiPrices } from '../usage/usage.ts';
 import type { Target } from './targets.ts';
@@ -34,12 +33,13 @@ export class PriceFeed {
   /** Targets whose last look has failed, so that this is told once. */
   readonly #failed = new Set<string>();
   #first: Promise<void> | null = null;
-  #timer: Timer | null = null;
+  readonly #looks: Repeated;
   #closed = false;
 
   /** @param targets all of a gate. */
   constructor(core: Core, targets: readonly Priced[]) {
     this.#core = core;
+    this.#looks = new Repeated(core, 'prices', () => (this.#failed.size > 0 ? again : every), () => this.#look());
     this.lists = this.#lists;
     this.#targets = core.config.llm.priceSource === 'newapi' ? targets.filter(({ provider }) => provider.name === 'newapi') : [];
     this.#path = join(dirname(core.config.audit.path), fileName);
@@ -50,23 +50,20 @@ export class PriceFeed {
     if (this.#targets.length === 0) return Promise.resolve();
     if (this.#first === null) {
       this.#restore();
-      this.#first = this.#look();
+      this.#first = this.#look().finally(() => this.#looks.start());
     }
     return this.#first;
   }
 
   close(): void {
     this.#closed = true;
-    if (this.#timer !== null) this.#core.clock.clearTimeout(this.#timer);
-    this.#timer = null;
+    this.#looks.stop();
   }
 
   async #look(): Promise<void> {
     const changed = (await Promise.all(this.#targets.map((target) => this.#ask(target)))).includes(true);
     if (this.#closed) return;
     if (changed) this.#save();
-    this.#timer = this.#core.clock.setTimeout(() => void this.#look(), this.#failed.size > 0 ? again : every);
-    this.#timer.unref();
   }
 
   /** @returns whether the list has changed. */

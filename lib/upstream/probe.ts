@@ -1,4 +1,4 @@
-import type { Timer } from '../../types/clock.d.ts';
+import { inBackground, Repeated } from '../platform/platform.ts';
 import type { Core } from '../request/request.ts';
 import { isOwnFault } from './failure.ts';
 import type { Target } from './targets.ts';
@@ -20,8 +20,8 @@ export function prober(core: Core, targets: readonly Target[]): Prober {
   const { enabled, interval, timeout, failureThreshold } = core.config.llm.healthCheck;
   let first: Promise<void> | null = null;
   let asked = 0;
-  let timer: Timer | null = null;
   let closed = false;
+  const rounds = new Repeated(core, 'health_check', interval, () => round(failureThreshold));
 
   async function round(threshold: number): Promise<void> {
     asked = core.clock.now();
@@ -36,18 +36,12 @@ export function prober(core: Core, targets: readonly Target[]): Prober {
     }));
   }
 
-  function again(): void {
-    if (closed || !enabled) return;
-    timer = core.clock.setTimeout(() => void round(failureThreshold).then(again), interval);
-    timer.unref();
-  }
-
   // Before the first round nothing is known, so one miss decides; a later miss may be chance.
-  const begin = (): Promise<void> => (first ??= round(1).then(again));
+  const begin = (): Promise<void> => (first ??= round(1).finally(() => rounds.start()));
 
   return {
     start() {
-      if (first === null && enabled) void begin();
+      if (first === null && enabled) inBackground(core.log, 'health_check', begin());
     },
     async ready() {
       if (enabled) await begin();
@@ -57,7 +51,7 @@ export function prober(core: Core, targets: readonly Target[]): Prober {
     },
     close() {
       closed = true;
-      if (timer !== null) core.clock.clearTimeout(timer);
+      rounds.stop();
     },
   };
 }

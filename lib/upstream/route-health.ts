@@ -1,9 +1,8 @@
-import type { Timer } from '../../types/clock.d.ts';
 import type { RouteConfig, RouteHealthCheck } from '../../types/config.d.ts';
 import type { CheckedRoute, Route } from '../../types/route.d.ts';
 import { pathOf } from '../config/config.ts';
 import type { Core } from '../request/request.ts';
-import type { OutboundProxy } from '../platform/platform.ts';
+import { Repeated, type OutboundProxy } from '../platform/platform.ts';
 import { providerOf } from '../providers/providers.ts';
 import { peerOf } from './peer.ts';
 import { probed, type Probed } from './probe.ts';
@@ -77,8 +76,7 @@ class Checked {
   #state: CheckedRoute['status'] = 'healthy';
   /** Time of the next check, Unix milliseconds. */
   #next = 0;
-  #timer: Timer | null = null;
-  #started = false;
+  readonly #rounds: Repeated;
   #closed = false;
 
   constructor(core: Core, row: RouteConfig, config: RouteHealthCheck, places: readonly (() => Probed)[]) {
@@ -86,14 +84,13 @@ class Checked {
     this.#config = config;
     this.#path = pathOf(row);
     this.#places = places;
+    this.#rounds = new Repeated(core, 'route_health', config.interval, () => this.#round());
     const named = Object.entries(config.checks);
     this.#checks = (named.length === 0 ? [['api', 'http'] as const] : named).map(([name, asks]) => ({ name, asks, misses: 0 }));
   }
 
   start(): void {
-    if (this.#started) return;
-    this.#started = true;
-    void this.#round();
+    this.#rounds.startNow();
   }
 
   /** Seconds until the next check, or null while the route can be expected to answer. */
@@ -108,7 +105,7 @@ class Checked {
 
   close(): void {
     this.#closed = true;
-    if (this.#timer !== null) this.#core.clock.clearTimeout(this.#timer);
+    this.#rounds.stop();
   }
 
   async #round(): Promise<void> {
@@ -124,8 +121,6 @@ class Checked {
     }
     this.#become();
     this.#next = this.#core.clock.now() + this.#config.interval;
-    this.#timer = this.#core.clock.setTimeout(() => void this.#round(), this.#config.interval);
-    this.#timer.unref();
   }
 
   /** @returns milliseconds until the answer, infinity without one, or NaN when this machine could not ask. */

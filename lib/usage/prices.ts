@@ -64,9 +64,9 @@ export function costs(prices: Prices, { newapi, load = () => import(bookName) }:
     if (listed !== null) return listed(model, provider, usage);
     if (!isLooking) {
       isLooking = true;
-      void load().then((book) => {
+      load().then((book) => {
         if (isPriceBook(book)) listed = pricesOf(book);
-      }, () => undefined);
+      }).catch(() => undefined);
     }
     return null;
   };

@@ -78,6 +78,17 @@ describe('a credential of the gate\'s own', () => {
     }
   });
 
+  it('is refused in a path', async (t) => {
+    const { ask, seen } = await behind(t, { ...tokens, auth: { mode: 'passthrough', keys: [listed] } });
+    const encoded = (value: string): string => [...value].map((letter) => `%${letter.charCodeAt(0).toString(16)}`).join('');
+    for (const value of ours) {
+      for (const path of [`/${value}`, `/api/status/${value}`, `/v1/models/${value}`, `/v1/videos/${value}/content`, `/assets/${value}.js?a=1`.replace('.js', ''), `/a:${value}`, `/x@${value}/y`, `/api/${encoded(value)}`]) {
+        assert.equal((await ask(path)).status, 400, path);
+      }
+    }
+    assert.equal(seen.length, 0);
+  });
+
   it('leaves everything else of the request as it came', async (t) => {
     const { ask, seen } = await behind(t, tokens);
     await ask(`/api/status?a=1&key=${admin}&b=2`, { headers: { Authorization: `Bearer ${metrics}`, Cookie: 'session=abc', 'X-Other': 'x' } });

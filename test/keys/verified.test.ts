@@ -20,12 +20,17 @@ describe('verified tokens', () => {
     assert.equal(tokens.has('a'), false);
   });
 
-  it('are dropped at once', () => {
-    const tokens = new VerifiedTokens(fakeClock(), 1000);
+  it('are dropped at once, by a request that is younger than their acceptance', () => {
+    const clock = fakeClock();
+    const tokens = new VerifiedTokens(clock, 1000);
+    const before = clock.now();
+    clock.tick(1);
     tokens.accept('a');
     tokens.accept('b');
-    tokens.drop('a');
-    tokens.drop('never seen');
+    tokens.drop('a', before);
+    assert.equal(tokens.has('a'), true);
+    tokens.drop('a', clock.now());
+    tokens.drop('never seen', clock.now());
     assert.deepEqual([tokens.has('a'), tokens.has('b')], [false, true]);
   });
 

@@ -1,24 +1,28 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { recorder } from '../support/gate.ts';
 import { accessRecords } from '../support/records.ts';
-import { behind, chat, codeOf, listed } from './behind.ts';
+import { behind, type Behind, chat, codeOf, listed } from './behind.ts';
 
-/** A gate one of whose parts throws: its event log does, when a key is refused. */
-const throwing = () => {
-  const log = recorder();
-  const warn = (fields: object, event: string): void => {
-    if (event === 'auth.failed') throw Object.assign(new TypeError('the secret of the house'), { code: 'EHOUSE' });
-    log.warn(fields, event);
-  };
-  return { log: { ...log, warn }, recorded: log };
-};
+/** Makes the part that reads the caller's key throw, once, where the key is `wrong`. */
+function breakIn({ server }: Pick<Behind, 'server'>): void {
+  server.prependListener('request', (req) => {
+    for (const name of ['authorization', 'x-api-key']) {
+      const value = req.headers[name];
+      let isFirst = /wrong/.test(String(value));
+      if (isFirst) Object.defineProperty(req.headers, name, { get() {
+        if (!isFirst) return value;
+        isFirst = false;
+        throw Object.assign(new TypeError('the secret of the house'), { code: 'EHOUSE' });
+      } });
+    }
+  });
+}
 
 describe('panic_recovery', () => {
   it('answers what a part throws with an id and no word of it, and goes on', async (t) => {
-    const { log, recorded } = throwing();
     const records = accessRecords(t);
-    const { ask } = await behind(t, { auth: { mode: 'keys', keys: [listed] }, logging: records.logging }, undefined, { log });
+    const { ask, server, log: recorded } = await behind(t, { auth: { mode: 'keys', keys: [listed] }, logging: records.logging });
+    breakIn({ server });
     const answer = await ask('/v1/chat/completions', { body: chat, headers: { Authorization: 'Bearer wrong' } });
     assert.deepEqual([answer.status, codeOf(answer)], [500, 'internal_error']);
     assert.ok(!/secret|EHOUSE|TypeError|\.ts/.test(answer.text), answer.text);
@@ -33,7 +37,8 @@ describe('panic_recovery', () => {
   });
 
   it('speaks the dialect of the route', async (t) => {
-    const { ask } = await behind(t, { auth: { mode: 'keys', keys: [listed] } }, undefined, { log: throwing().log });
+    const { ask, server } = await behind(t, { auth: { mode: 'keys', keys: [listed] } });
+    breakIn({ server });
     const answer = await ask('/v1/messages', { body: chat, headers: { 'x-api-key': 'wrong' } });
     assert.deepEqual([answer.status, answer.json<{ type: string }>().type], [500, 'error']);
   });

@@ -56,7 +56,7 @@ export function fakeClock(start: number = Date.UTC(2026, 0, 5)): FakeClock {
       const timer: Armed = {
         due: 0,
         order: 0,
-        origin: new Error().stack?.split('\n')[2] ?? '',
+        origin: new Error().stack?.split('\n').slice(2).find((line) => !line.includes('platform/guard.ts')) ?? '',
         refresh: () => {
           if (!cleared.has(timer)) arm(timer, fn, ms);
         },
