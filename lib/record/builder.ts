@@ -168,7 +168,7 @@ export class RecordBuilder {
 
   #body(raw: RawRecord, bytes: Buffer, readable: boolean, { type, encoding }: HeaderFacts, scrub: SecretScrubber, credentials: readonly string[], owner: string): KeptBody | null {
     const { body: limit } = this.#options.capture;
-    const kept = readable && limit > 0 ? keepBody(bytes, { limit, texts: this.texts, scrub, credentials, owner }) : null;
+    const kept = readable && limit > 0 ? keepBody(bytes, { limit, texts: this.texts, outline: raw.outline, scrub, credentials, owner }) : null;
     if (kept !== null) return kept;
     const text = keptBody({ bytes, total: raw.bodyTotal, type, encoding }, limit);
     return text === null ? null : { text: scrub(text), places: null, texts: noTexts };
@@ -179,7 +179,7 @@ export class RecordBuilder {
     const { fingerprint, secret } = this.#options;
     if (raw.fingerprint !== null) return /^[0-9a-f]{32}$/i.test(raw.fingerprint) ? raw.fingerprint.toLowerCase() : null;
     if (fingerprint === 'md5') return md5Of(raw, bytes, streamed);
-    const text = fingerprint === 'off' || !readable ? null : newestText(bytes);
+    const text = fingerprint === 'off' || !readable ? null : newestText(bytes, raw.outline);
     return text === null ? null : createHmac('sha256', `heimdall turns ${secret}`).update(text).digest('hex').slice(0, 32);
   }
 

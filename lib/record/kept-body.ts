@@ -20,6 +20,8 @@ export interface Keeping {
   /** Masks the configured secrets and the caller's credentials. */
   readonly scrub: (text: string) => string;
   readonly credentials: readonly string[];
+  /** What a scan has found in the body, or null. */
+  readonly outline: Int32Array | null;
   /** The caller: conversations are remembered by it. */
   readonly owner: string;
 }
@@ -41,7 +43,7 @@ const hidden = JSON.stringify(masked);
  * @returns null for a body that is no JSON object, or has nothing that is kept by reference or hidden.
  */
 export function keepBody(bytes: Buffer, keeping: Keeping): KeptBody | null {
-  const layout = layoutOf(bytes);
+  const layout = layoutOf(bytes, keeping.outline);
   if (layout === null || layout.parts.every(({ kind }) => kind === 'text' || kind === 'newest') && bytes.length <= keeping.limit) return null;
   return joined(piecesOf(bytes, layout, keeping), keeping);
 }
@@ -263,9 +265,12 @@ function filled(text: string, places: readonly Place[], by: By): string {
   return out + text.slice(done);
 }
 
-/** The text of the newest turn; null where it has none. Of several texts the last one, which is the person's own. */
-export function newestText(bytes: Buffer): string | null {
-  const newest = layoutOf(bytes)?.newest;
+/**
+ * The text of the newest turn; null where it has none. Of several texts the last one, which is the person's own.
+ * @param outline what a scan has found in the body, or null.
+ */
+export function newestText(bytes: Buffer, outline: Int32Array | null): string | null {
+  const newest = layoutOf(bytes, outline)?.newest;
   if (newest == null || newest.end - newest.start > maxWhole) return null;
   try {
     return textIn(JSON.parse(bytes.toString('utf8', newest.start, newest.end)));

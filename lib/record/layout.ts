@@ -1,4 +1,4 @@
-import { endOfValue, skipSpace } from '../http/http.ts';
+import { endOfValue, outlineKinds, skipSpace } from '../http/http.ts';
 
 /**
  * A part of a JSON body, from one byte to another. `text` is kept as it is, `newest` belongs to the newest turn, `id` is the value
@@ -27,7 +27,6 @@ const tools: ReadonlySet<string> = new Set(['tools', 'functions']);
 const ids: ReadonlySet<string> = new Set(['user', 'safety_identifier', 'prompt_cache_key']);
 /** Members all of whose values, or the named ones, do so. */
 const idsWithin: Readonly<Record<string, string | null>> = { metadata: 'user_id', client_metadata: null };
-const declarations: ReadonlySet<string> = new Set(['functionDeclarations', 'function_declarations']);
 /** Members of a turn that list its parts. */
 const contents: ReadonlySet<string> = new Set(['content', 'parts']);
 
@@ -44,36 +43,60 @@ const closeBracket = 0x5d;
 const comma = 0x2c;
 const colon = 0x3a;
 
-/** @returns the parts of a body that is one JSON object, or null for any other. */
-export function layoutOf(body: Buffer): Layout | null {
+/** What a scan has found in a body, so that it need not be walked again: the ends of values by their beginnings, and the newest turn. */
+interface Found {
+  readonly ends: ReadonlyMap<number, number>;
+  readonly newest: { readonly start: number; readonly end: number } | null;
+}
+
+const nothing: Found = { ends: new Map(), newest: null };
+
+function foundIn(outline: Int32Array | null): Found {
+  if (outline === null) return nothing;
+  const ends = new Map<number, number>();
+  let newest: Found['newest'] = null;
+  for (let at = 0; at + 2 < outline.length; at += 3) {
+    const [kind, start, end] = outline.subarray(at, at + 3) as unknown as [number, number, number];
+    if (kind === outlineKinds.newest) newest = { start, end };
+    else if (kind !== outlineKinds.turn) ends.set(start, end);
+  }
+  return { ends, newest };
+}
+
+/**
+ * @param outline what a scan of the same bytes has found; null to walk all of them.
+ * @returns the parts of a body that is one JSON object, or null for any other.
+ */
+export function layoutOf(body: Buffer, outline: Int32Array | null = null): Layout | null {
   const at = skipSpace(body, 0);
   if (body[at] !== openBrace) return null;
-  const layout = new Parts(body);
-  const end = eachMember(body, at, (name, nameStart, start, to, elements) => layout.member(name, nameStart, start, to, elements), isList);
+  const found = foundIn(outline);
+  const layout = new Parts(body, found);
+  const end = eachMember(body, at, (name, nameStart, start, to) => layout.member(name, nameStart, start, to), found.ends);
   if (end === -1 || skipSpace(body, end) < body.length) return null;
   return layout.end();
 }
-
-const isList = (name: string): boolean => turns.has(name) || tools.has(name) || systems.has(name);
 
 class Parts {
   readonly #body: Buffer;
   readonly #parts: Part[] = [];
   #done = 0;
   #singles = 0;
+  readonly #found: Found;
   #newest: Layout['newest'] = null;
 
-  constructor(body: Buffer) {
+  constructor(body: Buffer, found: Found) {
     this.#body = body;
+    this.#found = found;
   }
 
-  member(name: string, nameStart: number, start: number, end: number, elements: Elements | null): void {
-    if (turns.has(name)) return elements === null ? this.#newestTurn(start, end) : this.#turns(elements);
+  member(name: string, nameStart: number, start: number, end: number): void {
+    if (turns.has(name)) return this.#turns(start, end);
     if (ids.has(name)) return this.#add({ kind: 'id', start, end });
     if (Object.hasOwn(idsWithin, name)) this.#idsWithin(idsWithin[name] as string | null, start, end);
     else if (end - start < long) return;
-    else if (tools.has(name)) this.#list('tools', start, end, elements);
-    else if (systems.has(name)) this.#list('system', start, end, elements);
+    else if (tools.has(name)) this.#list('tools', start, end);
+    else if (systems.has(name)) this.#list('system', start, end);
     // SECURITY: with its name, since a secret is also known by the name that stands before it.
     else this.#single('member', nameStart, end);
   }
@@ -99,20 +122,26 @@ class Parts {
   }
 
   /** The elements of an array, or one text. A short element at the beginning of the system texts may differ each time: it stays outside. */
-  #list(of: 'system' | 'tools', start: number, end: number, elements: Elements | null): void {
-    if (elements === null || elements.starts.length === 0) return this.#single(of, start, end);
-    const { starts, end: to } = (elements.starts.length === 1 ? declarationsIn(this.#body, elements.starts[0] as number) : null) ?? elements;
-    let first = 0;
-    if (of === 'system') while (first < starts.length - 1 && (starts[first + 1] as number) - (starts[first] as number) < long) first++;
-    this.#add({ kind: 'list', of, start: starts[first] as number, end: to });
+  #list(of: 'system' | 'tools', start: number, end: number): void {
+    const body = this.#body;
+    if (body[start] !== openBracket) return this.#single(of, start, end);
+    let { first, to } = of === 'tools' ? declarationsIn(body, start, end) : insideOf(body, start, end);
+    for (let next = first; of === 'system'; first = next) {
+      next = skipSpace(body, endOfValue(body, first));
+      if (next - first >= long || body[next] !== comma) break;
+      next = skipSpace(body, next + 1);
+    }
+    if (first < to) this.#add({ kind: 'list', of, start: first, end: to });
   }
 
-  #turns({ starts, end }: Elements): void {
-    const newest = starts.at(-1);
-    if (newest === undefined) return;
-    const first = starts[0] as number;
-    if (newest - first >= long) this.#add({ kind: 'list', of: 'turns', start: first, end: newest });
-    this.#newestTurn(newest, end);
+  #turns(start: number, end: number): void {
+    if (this.#body[start] !== openBracket) return this.#newestTurn(start, end);
+    const { first, to } = insideOf(this.#body, start, end);
+    if (first >= to) return;
+    const { newest } = this.#found;
+    const last = newest !== null && newest.start >= first && newest.end <= to ? skipSpace(this.#body, newest.start) : (elementsIn(this.#body, first).at(-1) ?? first);
+    if (last - first >= long) this.#add({ kind: 'list', of: 'turns', start: first, end: last });
+    this.#newestTurn(last, to);
   }
 
   /** Of the newest turn, long texts before its last one are attachments, which often come again. */
@@ -122,7 +151,7 @@ class Parts {
     if (end - start >= 2 * long && body[start] === openBrace) {
       eachMember(body, start, (name, _nameStart, from) => {
         if (!contents.has(name) || body[from] !== openBracket) return;
-        const { starts } = elementsIn(body, from + 1);
+        const starts = elementsIn(body, from + 1);
         for (const [at, each] of starts.slice(0, -1).entries()) {
           if ((starts[at + 1] as number) - each < long || this.#singles >= maxSingles) continue;
           const to = endOfValue(body, each);
@@ -147,24 +176,39 @@ class Parts {
   }
 }
 
-/** The functions that Gemini's one tool declares. */
-function declarationsIn(body: Buffer, start: number): Elements | null {
-  let found: Elements | null = null;
-  if (body[start] === openBrace) {
-    eachMember(body, start, (name, _nameStart, from) => {
-      if (declarations.has(name) && body[from] === openBracket) found = elementsIn(body, from + 1);
-    });
-  }
-  return found;
+/** Where the elements of an array begin, and the offset behind the last one. */
+function insideOf(body: Buffer, start: number, end: number): { first: number; to: number } {
+  return { first: skipSpace(body, start + 1), to: spaceBefore(body, end - 1) };
 }
 
-type OnMember = (name: string, nameStart: number, start: number, end: number, elements: Elements | null) => void;
+/** The same for the functions that Gemini's one tool declares. */
+function declarationsIn(body: Buffer, start: number, end: number): { first: number; to: number } {
+  const inside = insideOf(body, start, end);
+  const match = declaring.exec(body.toString('latin1', inside.first, inside.first + 48));
+  if (match === null) return inside;
+  const close = spaceBefore(body, inside.to - 1);
+  const isOne = body[inside.to - 1] === closeBrace && body[close - 1] === closeBracket;
+  return isOne ? insideOf(body, inside.first + match[0].length - 1, close) : inside;
+}
+
+const declaring = /^\{\s{0,8}"function(?:Declarations|_declarations)"\s{0,8}:\s{0,8}\[/;
+
+/** The offset of the white space that ends at an offset. */
+function spaceBefore(body: Buffer, end: number): number {
+  let at = end;
+  while (at > 0 && isSpace(body[at - 1])) at--;
+  return at;
+}
+
+const isSpace = (byte: number | undefined): boolean => byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
+
+type OnMember = (name: string, nameStart: number, start: number, end: number) => void;
 
 /**
  * Calls for each member of an object.
- * @param isWalked whether the elements of a member's array are wanted. @returns the offset behind the object, or -1 where it is no JSON.
+ * @param ends ends of values that are known, by their beginnings. @returns the offset behind the object, or -1 where it is no JSON.
  */
-function eachMember(body: Buffer, open: number, call: OnMember, isWalked: (name: string) => boolean = () => false): number {
+function eachMember(body: Buffer, open: number, call: OnMember, ends: ReadonlyMap<number, number> = nothing.ends): number {
   let at = skipSpace(body, open + 1);
   if (body[at] === closeBrace) return at + 1;
   for (;;) {
@@ -173,11 +217,9 @@ function eachMember(body: Buffer, open: number, call: OnMember, isWalked: (name:
     const separator = skipSpace(body, nameEnd);
     if (nameEnd === -1 || body[separator] !== colon) return -1;
     const start = skipSpace(body, separator + 1);
-    const name = nameEnd - at > 64 ? '' : body.toString('latin1', at + 1, nameEnd - 1);
-    const elements = body[start] === openBracket && isWalked(name) ? elementsIn(body, start + 1) : null;
-    const end = elements === null ? endOfValue(body, start) : elements.close;
+    const end = ends.get(start) ?? endOfValue(body, start);
     if (end === -1) return -1;
-    call(name, at, start, end, elements);
+    call(nameEnd - at > 64 ? '' : body.toString('latin1', at + 1, nameEnd - 1), at, start, end);
     at = skipSpace(body, end);
     if (body[at] === closeBrace) return at + 1;
     if (body[at] !== comma) return -1;
@@ -185,28 +227,17 @@ function eachMember(body: Buffer, open: number, call: OnMember, isWalked: (name:
   }
 }
 
-/** Elements of an array. */
-export interface Elements {
-  readonly starts: readonly number[];
-  /** The offset behind the last one. */
-  readonly end: number;
-  /** The offset behind the array, or -1 where it does not end. */
-  readonly close: number;
-}
-
-/** The elements of an array that begin at an offset or behind it. */
-export function elementsIn(bytes: Buffer, from: number): Elements {
+/** The elements of an array that begin at an offset or behind it. @returns where they begin. */
+export function elementsIn(bytes: Buffer, from: number): number[] {
   const starts: number[] = [];
-  let end = from;
   let at = skipSpace(bytes, from);
   while (at < bytes.length && bytes[at] !== closeBracket) {
     const to = endOfValue(bytes, at);
-    if (to === -1) return { starts, end, close: -1 };
+    if (to === -1) break;
     starts.push(at);
-    end = to;
     at = skipSpace(bytes, to);
     if (bytes[at] === comma) at = skipSpace(bytes, at + 1);
-    else if (bytes[at] !== closeBracket) return { starts, end, close: -1 };
+    else break;
   }
-  return { starts, end, close: at < bytes.length ? at + 1 : -1 };
+  return starts;
 }

@@ -172,7 +172,7 @@ export class LongTexts {
     const known = of === 'turns' && !inside ? this.#knownTurns(bytes, credentials, owner) : null;
     const texts = known === null ? [] : known.texts.slice();
     const limit = of === 'turns' || this.#limit === 0 ? Math.min(turnPiece, this.#limit === 0 ? turnPiece : this.#limit) : this.#limit;
-    const { starts } = elementsIn(bytes, known?.bytes.length ?? 0);
+    const starts = elementsIn(bytes, known?.bytes.length ?? 0);
     for (let at = 0; at < starts.length;) {
       const end = endOfPiece(starts, at, bytes.length, limit);
       const before = texts.at(-1) ?? null;

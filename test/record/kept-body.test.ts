@@ -76,6 +76,21 @@ describe('a session of an agent', () => {
   });
 });
 
+describe('a body in pretty JSON', () => {
+  it('is put together again to the letter, read by a scan or not', (t) => {
+    const { db, write, read } = scene(t);
+    for (const dialect of dialects) {
+      const texts = agentSession(dialect, 6, 3).map(({ body }) => JSON.stringify(withoutIds(body), null, 2));
+      for (const text of texts) for (let times = 0; times < 2; times++) assert.equal(read(write(text)).request_body, text);
+    }
+    for (const text of ['{"messages":[],"tools":[],"system":[]}', `{"tools":[ ],"x":"${'y'.repeat(11_000)}"}`, `{"messages":[1,"a",null],"input":["${'b'.repeat(3000)}",2]}`, `{"tools":[{"functionDeclarations":[{"name":"a"}]},{"functionDeclarations":[{"name":"${'c'.repeat(2000)}"}]}]}`, `{"contents":{"role":"user"},"tools":{"a":"${'d'.repeat(1500)}"}}`]) {
+      const body = String(read(write(text)).request_body);
+      assert.ok(body === text || body.includes('characters of base64') || body.includes('… ['), body);
+    }
+    assert.equal(verifyJournal(db, trust, { head: null }).broken, null);
+  });
+});
+
 describe('the newest turn', () => {
   const say = writer(9);
   const bodies: Readonly<Record<string, object>> = {

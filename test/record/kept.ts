@@ -3,7 +3,9 @@ import type { AuditRecord } from '../../types/record.d.ts';
 import { signerOf } from '../../lib/journal/hash-chain.ts';
 import { readRequest } from '../../lib/journal/query.ts';
 import { Store } from '../../lib/journal/store.ts';
+import { MemberScan } from '../../lib/http/json-scan.ts';
 import type { RawRecord } from '../../lib/record/decode.ts';
+
 import { RecordBuilder, type RecordBuilderOptions } from '../../lib/record/builder.ts';
 import { secret, start } from './written.ts';
 
@@ -27,7 +29,14 @@ export interface BodyJournal {
   readonly store: Store;
 }
 
-/** @param options laid over the defaults of the configuration. */
+/** What the scan on the main thread finds. */
+function outlineOf(body: Buffer): Int32Array | null {
+  const scan = new MemberScan({ bytes: (from, to) => body.subarray(from, to) });
+  scan.push(body);
+  return scan.end() === null ? null : scan.outline();
+}
+
+/** Of the bodies every other one comes with what a scan has found in it. @param options laid over the defaults of the configuration. */
 export function bodyJournal(db: DatabaseSync, options: Partial<RecordBuilderOptions> = {}): BodyJournal {
   const store = new Store(db, 'session', signerOf(secret));
   const builder = new RecordBuilder({ secret, hidden: ['the-configured-secret'], capture: { headers: 'safe', body: 10_240, text: 32_768, response: 0 }, fingerprint: 'md5', queryAllow: [], ...options });
@@ -39,7 +48,7 @@ export function bodyJournal(db: DatabaseSync, options: Partial<RecordBuilderOpti
       const body = Buffer.from(text);
       const id = `0198aaaa-0000-7000-8000-${String(++count).padStart(12, '0')}`;
       const texts = new Map();
-      const row = builder.build({ ...usual, id, body: [body], bodyTotal: body.length, bytesIn: body.length, ...more }, texts);
+      const row = builder.build({ ...usual, id, body: [body], outline: count % 2 === 0 ? outlineOf(body) : null, bodyTotal: body.length, bytesIn: body.length, ...more }, texts);
       store.write({ records: [row], texts, intents: [], cursors: [], seq: count, now: start + count * 1000 });
       return id;
     },
