@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { Agent, type AgentOptions } from 'node:http';
+import { Agent, type AgentOptions, type ClientRequest } from 'node:http';
 import { Agent as SecureAgent } from 'node:https';
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls, type ConnectionOptions } from 'node:tls';
@@ -95,7 +95,7 @@ type Connected = (error: Error | null, socket?: Socket) => void;
 
 /** @param tunnels whether plain HTTP goes through a tunnel too: a proxy that forwards requests does not forward upgrades. */
 function agent({ url, tls, proxy, forwarded }: Peer, options: AgentOptions, tunnels: boolean): Agent {
-  const made = tls === null ? new Agent(options) : new SecureAgent({ ...options, ...tls.options });
+  const made = withWholeHeads(tls === null ? new Agent(options) : new SecureAgent({ ...options, ...tls.options }));
   if (proxy === null) return made;
   const connect = forwarded !== null && !tunnels
     ? (_options: ConnectionOptions, done: Connected) => done(null, connectToProxy(proxy))
@@ -104,6 +104,23 @@ function agent({ url, tls, proxy, forwarded }: Peer, options: AgentOptions, tunn
       done(null, tls === null ? socket : connectTls({ ...given, ...tls.options, host: unbracketed(url.hostname), socket }));
     });
   return Object.assign(made, { createConnection: connect });
+}
+
+/** Node drops the fields of an answer behind the first thousand. Its head is bounded in bytes anyway. */
+function withWholeHeads<Made extends Agent>(made: Made): Made {
+  const { addRequest } = made as unknown as Asked;
+  const whole: Asked = {
+    addRequest(request, options) {
+      request.maxHeadersCount = 0;
+      addRequest.call(made, request, options);
+    },
+  };
+  return Object.assign(made, whole);
+}
+
+/** What Node calls of an agent; its types leave it out. */
+interface Asked {
+  addRequest(request: ClientRequest, options: object): void;
 }
 
 function connectToProxy({ url }: ProxyHop): Socket {

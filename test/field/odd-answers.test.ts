@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { describe, it } from 'node:test';
 import { until } from '../support/client.ts';
 import { startGate } from '../support/gate.ts';
@@ -27,6 +29,15 @@ const table: Readonly<Record<string, OddAnswer>> = {
   'a head of 100 KB': answerOf('200', lengthFirst, `X-Long: ${'x'.repeat(100_000)}`),
   'many fields of 100 KB together': answerOf('200', ...Array.from({ length: 50 }, (_, n) => `X-Field-${n}: ${'x'.repeat(2000)}`), lengthFirst),
 };
+
+/** All bytes that a server sends until it closes the connection. */
+async function whole(port: number, bytes: string): Promise<string> {
+  const socket = connect(port, '127.0.0.1');
+  let text = '';
+  socket.on('data', (chunk: Buffer) => (text += chunk.toString('latin1'))).write(bytes);
+  await once(socket, 'close');
+  return text;
+}
 
 describe('an answer that no ordinary server sends', () => {
   const scene = shared(async (scope) => {
@@ -78,6 +89,18 @@ describe('an answer that no ordinary server sends', () => {
     assert.deepEqual(found, []);
     await assertWell();
   });
+
+  for (const [fields, lines] of Object.entries({ '3 000 fields': Array.from({ length: 3000 }, (_, n) => `X-${n}: 1`), '1 500 cookies': Array.from({ length: 1500 }, (_, n) => `Set-Cookie: c${n}=1`), '8 000 short fields': Array.from({ length: 8000 }, (_, n) => `a${n}:`) })) {
+    it(`arrives with all of ${fields}`, async () => {
+      const { answers, gate } = await scene();
+      answers.set(`f${lines.length}`, answerOf('200', lengthFirst, ...lines));
+      for (const [method, path, body] of oddCalls) {
+        const text = await whole(gate.port, `${method} ${path}?nth=f${lines.length} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: Bearer sk-${'f'.repeat(48)}\r\n${body === null ? '' : `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n`}\r\n${body ?? ''}`);
+        const arrived = new Set(text.split('\r\n').map((line) => line.trim()));
+        assert.deepEqual(lines.filter((line) => !arrived.has(line)).length, 0, path);
+      }
+    });
+  }
 
   it('ends no process, and what is thrown is told once', async () => {
     const { gate } = await scene();
