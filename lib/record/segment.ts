@@ -1,5 +1,6 @@
 import type { Context, Tap } from '../request/request.ts';
 import type { RequestBody } from '../http/http.ts';
+import { credentialHeaders } from '../redaction/redaction.ts';
 import { kinds, numbers, ownTexts, recordEnd, textEnd, texts, type Batch, type ExternalRecord, type Kind, type LargeBytes, type RecordMemory } from './messages.ts';
 
 /** Bytes of a segment. */
@@ -129,12 +130,18 @@ function clean(text: string | null): string {
 
 /**
  * The headers that are needed of requests that are no API calls, name and value in turn. Of the dashboard's, of webhooks' and of
- * pages' requests only the agent, cookies, body type and the path of the referrer are handed on.
+ * pages' requests only the agent, cookies, body type, the path of the referrer and credentials are handed on; the latter are masked
+ * where they appear, and no header is kept.
  */
 function fewHeaders({ req }: Context): readonly string[] {
   const { 'user-agent': agent, cookie, referer, 'content-type': type, 'content-encoding': encoding } = req.headers;
   const found = { 'user-agent': agent, cookie, referer: referer?.split(/[?#]/, 1)[0], 'content-type': type, 'content-encoding': encoding };
-  return Object.entries(found).flatMap(([name, value]) => (value === undefined ? [] : [name, value.slice(0, maxHeader)]));
+  const kept = Object.entries(found).flatMap(([name, value]) => (value === undefined ? [] : [name, value.slice(0, maxHeader)]));
+  for (const name of credentialHeaders) {
+    const value = req.headers[name];
+    if (typeof value === 'string' && value.length <= maxHeader) kept.push(name, value);
+  }
+  return kept;
 }
 
 /** A record that was written with all its texts, and on which later records of the same agent are based. */

@@ -37,10 +37,10 @@ export function withoutCredentials(text: string, credentials: readonly string[])
 }
 
 /** Headers that carry a caller's credential to NewAPI or to other upstreams. */
-const carriers = ['authorization', 'x-api-key', 'x-goog-api-key', 'mj-api-secret', 'api-key', 'proxy-authorization'];
+export const credentialHeaders: readonly string[] = ['authorization', 'x-api-key', 'x-goog-api-key', 'mj-api-secret', 'api-key', 'proxy-authorization'];
 
 /** Positions of the header values that may hold a credential. */
-export const carriersOf = (headers: Headers): readonly number[] => carriers.map((name) => positionOf(headers, name)).filter((at) => at !== -1);
+export const carriersOf = (headers: Headers): readonly number[] => credentialHeaders.map((name) => positionOf(headers, name)).filter((at) => at !== -1);
 
 /** Position of a header's value; -1 when the header is missing. */
 function positionOf(headers: Headers, lower: string): number {

@@ -41,8 +41,10 @@ const carriers: Readonly<Record<string, (secret: string) => Carried>> = {
   'a query without a value': (secret) => ({ path: `/v1/chat/completions?${encoded(secret)}` }),
   'a referer': (secret) => ({ headers: { Referer: `https://a.test/x/${secret}` } }),
   'a referer, encoded': (secret) => ({ headers: { Referer: `https://a.test/x/${encoded(secret)}` } }),
-  // The caller's credential does not reach the record of a page, so only secrets of a known form, and configured ones, are found there.
-  'a referer of a dashboard page': (secret) => ({ path: '/some/page', headers: { Referer: `https://a.test/x/${encoded(secret === caller ? planted : secret)}` } }),
+  'a referer of a dashboard page': (secret) => ({ path: '/some/page', headers: { Referer: `https://a.test/x/${encoded(secret)}` } }),
+  'the path of a dashboard page': (secret) => ({ path: `/some/${secret}/page` }),
+  'the path of a dashboard call, encoded': (secret) => ({ path: `/api/${encoded(secret)}` }),
+  'an agent on a dashboard page': (secret) => ({ path: '/some/page', headers: { 'User-Agent': `me/1 (${secret})` } }),
   'an agent': (secret) => ({ headers: { 'User-Agent': `me/1 (${secret})` } }),
   'a forwarded chain': (secret) => ({ headers: { 'X-Forwarded-For': `${secret}, 192.0.2.1` } }),
   'a header that is kept': (secret) => ({ headers: { 'X-Title': secret } }),

@@ -33,4 +33,5 @@ for (const name of chosen) {
   if (!holds) failed++;
 }
 process.stdout.write(`\n${chosen.length - failed} passed, ${failed} failed\n`);
-process.exitCode = failed === 0 ? 0 : 1;
+// Node keeps a handle of some sockets that were reset while they closed, which would hold the process.
+process.exit(failed === 0 ? 0 : 1);
