@@ -7,12 +7,17 @@ const maxModel = 1024;
 /** Go reads no more parts. */
 const maxParts = 1000;
 
+/*
+ * SECURITY: callers write what these read, at any length: no two neighbouring parts of a pattern can match the same text in more than
+ * one way, or a mismatch would take time that grows with the square of the length.
+ */
+
 /** The type in lower case, as NewAPI compares it; one boundary, and at most a charset beside it. */
-const formType = /^multipart\/form-data((?:[ \t]*;[ \t]*[a-z]+=(?:"[^"\\]*"|[\w.!#$%&'*+^`|~-]+))+)[ \t]*;?[ \t]*$/i;
+const formType = /^multipart\/form-data((?:[ \t]*;[ \t]*[a-z]+=(?:"[^"\\]*"|[\w.!#$%&'*+^`|~-]+))+)[ \t]*(?:;[ \t]*)?$/i;
 /** RFC 2046 §5.1.1. */
 const boundaryForm = /^[\w'()+,./:=? -]{0,69}[\w'()+,./:=?-]$/;
-const fieldLine = /^([\w!#$%&'*+^`|~.-]+):[ \t]*([\t\x20-\x7e\x80-\uffff]*)$/;
-const disposition = /^form-data((?:[ \t]*;[ \t]*[\w*-]+=(?:"(?:[^"\\]|\\.)*"|[\w!#$%&'*+^`|~.-]+))*)[ \t]*;?[ \t]*$/i;
+const fieldLine = /^([\w!#$%&'*+^`|~.-]+):([\t\x20-\x7e\x80-\uffff]*)$/;
+const disposition = /^form-data((?:[ \t]*;[ \t]*[\w*-]+=(?:"(?:[^"\\]|\\.)*"|[\w!#$%&'*+^`|~.-]+))*)[ \t]*(?:;[ \t]*)?$/i;
 const parameter = /;[ \t]*([\w*-]+)=("(?:[^"\\]|\\.)*"|[^\s;"]+)/g;
 /** A value in one of these codings is the bytes themselves. */
 const plainEncoding = /^(?:7bit|8bit|binary)$/i;
@@ -88,7 +93,8 @@ function partOf(part: Buffer): { readonly model: string | null } | null {
   const found = parameters === undefined ? null : named(parameters);
   const name = found?.get('name');
   if (found === null || name === undefined || [...found.keys()].some((each) => each !== 'name' && each !== 'filename' && each !== 'filename*')) return null;
-  if (name.includes('\\')) return null;
+  // Some parsers take single quotes for quotes.
+  if (/^'|'$|\\/.test(name)) return null;
   // `Model` is `model` to NewAPI's Go.
   if (name.trim().toLowerCase().toUpperCase() !== 'MODEL') return { model: null };
   const encoding = fields.get('content-transfer-encoding') ?? 'binary';

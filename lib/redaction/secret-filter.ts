@@ -48,6 +48,11 @@ export class SecretFilter {
     return clean;
   }
 
+  /** Bytes are held back. */
+  get holds(): boolean {
+    return this.#held.length > 0;
+  }
+
   /** @returns the rest: what was held back. Much of the credential is masked, although its end is missing. */
   end(): Buffer {
     const rest = this.#held;

@@ -301,6 +301,8 @@ export function proxyHeaders(context: Context, length: number | null, sentHost: 
 function upgradeHeaders(context: Context, bag: Record<string, string | string[]>): void {
   bag.connection = 'Upgrade';
   bag.upgrade = 'websocket';
+  // In compressed messages a credential of ours could not be found.
+  if (outgoingCredential(context, 'newapi') === 'granted') delete bag['sec-websocket-extensions'];
   const protocols = context.withheldProtocols ?? context.req.headers['sec-websocket-protocol'];
   if (protocols === undefined) return;
   const outgoing = outgoingCredential(context, 'newapi');

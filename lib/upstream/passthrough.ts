@@ -11,7 +11,7 @@ import { CompactBody, codingsOf, headerOf, mediaTypeOf } from '../http/http.ts';
 import { isMetered, meterFor, type UsageMeter } from '../usage/usage.ts';
 import { answerHead, outgoingCredential, proxyHeaders, queryFor } from './headers.ts';
 import { agentsOf, peerOf, type Peer, type PeerAgents } from './peer.ts';
-import { asDecoded, MaskedBody, maskedHead } from './quoted.ts';
+import { asDecoded, MaskedBody, maskedHead, maskMessages } from './quoted.ts';
 import type { UnreadAnswer, UnreadAnswers } from './unread-answers.ts';
 import { maxAnswerHead } from './targets.ts';
 
@@ -404,7 +404,10 @@ function watchUpgrade(core: Core, request: ClientRequest, context: Context): voi
   if (handshake.ended) leave();
   request.setTimeout(core.config.newapi.timeout, () => request.destroy());
   request.once('upgrade', guarded(context, (answer: IncomingMessage, upstream: Socket) => {
-    if (ours !== null) maskHandshake(answer, ours);
+    if (ours !== null) {
+      maskHandshake(answer, ours);
+      maskMessages(upstream, ours, core.clock);
+    }
     answered(answer);
     socket.once('close', () => upstream.destroy());
     upstream.once('close', () => socket.destroySoon());

@@ -1,4 +1,6 @@
+import type { Socket } from 'node:net';
 import type { Dispatcher } from 'undici';
+import type { Clock, Timer } from '../../types/clock.d.ts';
 import { BodyDecoder, codingsOf, withoutField } from '../http/http.ts';
 import { SecretFilter } from '../redaction/redaction.ts';
 import type { Connection, ConnectionAware } from './targets.ts';
@@ -73,6 +75,41 @@ export function asDecoded(head: string[]): void {
   if (codingsOf(head).length === 0) return;
   withoutField(head, 'content-encoding');
   withoutField(head, 'content-length');
+}
+
+/** Bytes at the end of a chunk that may begin the credential wait so long for the rest, milliseconds. */
+const mostHeldBack = 50;
+
+/**
+ * Masks the credential in what an upstream sends on a WebSocket. A server's frames are sent as they are (RFC 6455 §5.1) and the
+ * mask is as long as the credential, so that they stay valid.
+ */
+export function maskMessages(upstream: Socket, credential: string, { setTimeout, clearTimeout }: Clock): void {
+  const filter = new SecretFilter(credential);
+  upstream.pipe = ((to: Socket) => {
+    let waits: Timer | null = null;
+    const pass = (bytes: Buffer): void => {
+      if (bytes.length === 0 || to.write(bytes)) return;
+      upstream.pause();
+      to.once('drain', () => upstream.resume());
+    };
+    const flush = (): void => {
+      waits = null;
+      if (!to.destroyed) pass(filter.end());
+    };
+    upstream.on('data', (chunk: Buffer) => {
+      if (waits !== null) clearTimeout(waits);
+      waits = null;
+      if (to.destroyed) return;
+      pass(filter.push(chunk));
+      if (filter.holds) (waits = setTimeout(flush, mostHeldBack)).unref();
+    });
+    upstream.once('end', () => {
+      flush();
+      to.end();
+    });
+    return to;
+  }) as Socket['pipe'];
 }
 
 type Attempted = Required<Pick<Dispatcher.DispatchHandler, 'onRequestStart' | 'onResponseStart' | 'onResponseData' | 'onResponseEnd' | 'onResponseError'>> & ConnectionAware;

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { request as send, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
 import { describe, it, type TestContext } from 'node:test';
 import { brotliCompressSync, gzipSync, zstdCompressSync } from 'node:zlib';
+import { WebSocketServer } from 'ws';
 import type { ConfigInput } from '../../lib/index.ts';
 import { SecretFilter } from '../../lib/redaction/redaction.ts';
 import { keyed, listed } from '../middlewares/behind.ts';
@@ -10,6 +11,7 @@ import { openStream, request, until, type Answer } from '../support/client.ts';
 import { startGate, type RunningGate } from '../support/gate.ts';
 import { recorded } from '../support/journal.ts';
 import { startUpstream } from '../support/upstream.ts';
+import { dial } from '../support/websocket.ts';
 
 const bare = 'Proj-9/Q+uoted_C=redential-Of-Ours-0123456789abcdefghij';
 const ours = `sk-${bare}`;
@@ -215,5 +217,44 @@ describe('the filter of a credential', () => {
 
   it('leaves everything else as it is, escapes included', () => {
     for (const text of ['', '\\', '%', '100%', '\\u00', `${bare.slice(0, 7)}`, '\\\\\\n\\"\\/ %20%2F', 'P\\u0072oj-8']) assert.equal(new SecretFilter(ours).whole(Buffer.from(text)).toString(), text);
+  });
+});
+
+describe('a WebSocket', () => {
+  const messages: Readonly<Record<string, (quoted: string) => string | Buffer>> = {
+    'a text': (quoted) => `no such key: ${quoted}`, 'the credential alone': (quoted) => quoted, 'a document': failure, 'a document with escapes': (quoted) => failure(quoted.replaceAll('/', '\\/')),
+    'bytes': (quoted) => Buffer.from(`\0\xff${quoted}\0`, 'latin1'), 'a long text': (quoted) => `${'x'.repeat(70_000)}${quoted}`, 'a text of several': (quoted) => `${quoted} ${quoted},${quoted}`,
+    'a text that ends like it begins': () => 'Proj', 'a text of a backslash': () => '\\', 'a text of a percent sign': () => '100%', 'one letter': () => 'P', 'without its prefix': (quoted) => quoted.replace('sk-', ''),
+  };
+
+  it('quotes no credential of ours, compressed or not, and every message arrives at once', async (t) => {
+    const upstream = await startUpstream(t, (_req, res) => res.end());
+    const sockets = new WebSocketServer({ server: upstream.server, perMessageDeflate: { threshold: 0 } });
+    t.after(() => sockets.close());
+    // Each message waits for an echo, so that none pushes the one before it on.
+    sockets.on('connection', (socket) => socket.on('message', (data) => socket.send(messages[String(data)]?.(ours) ?? data)));
+    const gate = await startGate(t, { newapi: { baseUrl: upstream.url }, auth: granted });
+    const peer = await dial(`${gate.url}/v1/realtime?model=m`, { headers: keyed, perMessageDeflate: { threshold: 0 } });
+    assert.equal(peer.answer.headers['sec-websocket-extensions'], undefined);
+    for (const [at, [what, message]] of Object.entries(messages).entries()) {
+      peer.socket.send(what);
+      const expected = message(ours);
+      const masked = Buffer.from(expected).toString('latin1').replaceAll(bare.replaceAll('/', '\\/'), `${stars}*`).replaceAll(bare, stars);
+      assert.equal(Buffer.from(await peer.message(at)).toString('latin1'), masked, what);
+    }
+    peer.socket.close();
+    await peer.closed;
+  });
+
+  it('of a caller\'s own credential passes as it comes', async (t) => {
+    const upstream = await startUpstream(t, (_req, res) => res.end());
+    const sockets = new WebSocketServer({ server: upstream.server, perMessageDeflate: true });
+    t.after(() => sockets.close());
+    sockets.on('connection', (socket) => socket.send(`you are ${ours}`));
+    const gate = await startGate(t, { newapi: { baseUrl: upstream.url } });
+    const peer = await dial(`${gate.url}/v1/realtime?model=m`, { headers: { Authorization: `Bearer ${ours}` }, perMessageDeflate: true });
+    assert.equal(await peer.message(0), `you are ${ours}`);
+    assert.match(peer.answer.headers['sec-websocket-extensions'] ?? '', /permessage-deflate/);
+    peer.socket.close();
   });
 });

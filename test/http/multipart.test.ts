@@ -27,6 +27,13 @@ describe('formModel', () => {
     assert.equal(formModel(form(part('Content-Disposition: form-data; name="model"\r\nContent-Type: text/plain; charset=utf-8', 'a')), type), 'a');
   });
 
+  it('reads none with a name in single quotes, which some parsers remove', () => {
+    for (const name of ["'model'", "'x'", "'model", "model'"]) {
+      for (const spelled of [`name=${name}`, `name="${name}"`]) assert.equal(readForm(form(field('model', 'a'), part(`Content-Disposition: form-data; ${spelled}`, 'b')), type), null, spelled);
+    }
+    assert.equal(formModel(form(field("it's", 'x'), field('model', 'a')), type), 'a');
+  });
+
   it('takes nothing from inside a file or another field for it', () => {
     const decoy = 'Content-Disposition: form-data; name="model"\r\n\r\ncheap\r\n';
     assert.equal(formModel(form(upload(decoy), field('model', 'dear')), type), 'dear');
