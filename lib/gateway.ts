@@ -142,6 +142,8 @@ function inOrder(core: Core, parts: readonly Part[]): RequestHandler {
       if (error !== undefined) return done(error);
       // Answered, cut off or left by the client while a part was waiting: no later part may take anything for it.
       if (at > 0 && (res.writableEnded || res.destroyed)) return;
+      // Its turn comes when all before it on its connection are answered: a client that reads no answers has one request served.
+      if (at === 1 && context.isPipelined && res.socket === null) return void res.once('socket', () => next());
       const handlers = at > 0 && context.route.class === 'model' ? forModels : forOthers;
       const handle = handlers[at++];
       if (handle === undefined) return done();

@@ -134,10 +134,10 @@ export class InFlight implements RequestList {
 
 const deliveredBytes = (socket: Socket): number => socket.bytesWritten - socket.writableLength;
 
-/** While the upstream takes no more of a body, its sender is not late: the time starts again. */
+/** While the upstream takes no more of a body, or another answer of the connection is not over, its sender is not late: the time starts again. */
 function isLateBody({ req, res }: Context, before: Progress, now: number, patience: number): boolean {
   if (req.complete || res.headersSent) return false;
-  if (req.isPaused() || req.socket.isPaused()) {
+  if (res.socket === null || req.isPaused() || req.socket.isPaused()) {
     before.since = now;
     before.received = req.socket.bytesRead;
     return false;

@@ -26,7 +26,10 @@ export function createServer(gate: Gate): Server {
     noDelay: true,
   };
   // Express has no route for a target in which it finds no path, `x://y`.
-  const handler = (req: IncomingMessage, res: ServerResponse): void => (gate as unknown as Handler)(req, res, () => refuse(core, req, res, 'invalid_target'));
+  const handler = (req: IncomingMessage, res: ServerResponse): void => {
+    // Cut off already: what is still parsed of a connection with too many requests goes no further.
+    if (!req.socket.destroyed) (gate as unknown as Handler)(req, res, () => refuse(core, req, res, 'invalid_target'));
+  };
   const server = limits.tls === null ? createHttp(options, handler) : createHttps({ ...options, handshakeTimeout: limits.readTimeout, ...tlsOptions(limits.tls) }, handler);
   if (limits.tls !== null) watchCertificate(core, limits.tls, server);
   if (limits.tls !== null) watchHandshakes(server, limits.readTimeout, core.log);
