@@ -101,6 +101,8 @@ const inScalar = 7;
 const inNested = 8;
 const afterValue = 9;
 const end = 10;
+/** Levels of nesting within a member's value; Go's JSON, and so NewAPI, reads no more, and each costs memory. */
+const deepest = 9999;
 /** It is no JSON object. */
 const nothing = 11;
 
@@ -265,6 +267,11 @@ export class MemberScan {
       }
       if (byte === openBrace || byte === openBracket) {
         if (open.length === 1) this.#element = this.#base + at - 1;
+        if (open.length === deepest) {
+          this.#expect = nothing;
+          this.#open = [];
+          return length;
+        }
         open.push(byte === openBrace ? closeBrace : closeBracket);
       } else if (byte === closeBrace || byte === closeBracket) {
         if (open.pop() !== byte) {
