@@ -12,7 +12,7 @@ import { chain, ordered } from './chain.ts';
 import { describe, guardedClock, OutboundProxy, systemClock } from './platform/platform.ts';
 import { hostWarnings, loadSettings, proxyEnvironment, proxyWarnings, resolveConfig, secretsOf, warningsOf } from './config/config.ts';
 import { cleanFields, secretScrubber } from './redaction/redaction.ts';
-import { attach, Connections, Context, type Core, drained, type ErrorHandler, type GateRequest, InFlight, Mount, type Next, type RequestHandler, stages } from './request/request.ts';
+import { attach, Connections, Context, type Core, drained, type ErrorHandler, type GateRequest, guarded, InFlight, Mount, type Next, type RequestHandler, stages } from './request/request.ts';
 import { type Deps, onRoutes, type Part } from './middlewares/middlewares.ts';
 import { wire, type Closer, type Wired } from './wiring.ts';
 
@@ -143,7 +143,7 @@ function inOrder(core: Core, parts: readonly Part[]): RequestHandler {
       // Answered, cut off or left by the client while a part was waiting: no later part may take anything for it.
       if (at > 0 && (res.writableEnded || res.destroyed)) return;
       // Its turn comes when all before it on its connection are answered: a client that reads no answers has one request served.
-      if (at === 1 && context.isPipelined && res.socket === null) return void res.once('socket', () => next());
+      if (at === 1 && context.isPipelined && res.socket === null) return void res.once('socket', guarded(context, () => next()));
       const handlers = at > 0 && context.route.class === 'model' ? forModels : forOthers;
       const handle = handlers[at++];
       if (handle === undefined) return done();

@@ -406,7 +406,7 @@ function watchUpgrade(core: Core, request: ClientRequest, context: Context): voi
   request.once('upgrade', guarded(context, (answer: IncomingMessage, upstream: Socket) => {
     if (ours !== null) {
       maskHandshake(answer, ours);
-      maskMessages(upstream, ours, core.clock);
+      maskMessages(context, upstream, ours);
     }
     answered(answer);
     socket.once('close', () => upstream.destroy());

@@ -1,7 +1,8 @@
 import type { Socket } from 'node:net';
 import type { Dispatcher } from 'undici';
-import type { Clock, Timer } from '../../types/clock.d.ts';
+import type { Timer } from '../../types/clock.d.ts';
 import { BodyDecoder, codingsOf, withoutField } from '../http/http.ts';
+import { guarded, type Context } from '../request/request.ts';
 import { SecretFilter } from '../redaction/redaction.ts';
 import type { Connection, ConnectionAware } from './targets.ts';
 
@@ -84,30 +85,30 @@ const mostHeldBack = 50;
  * Masks the credential in what an upstream sends on a WebSocket. A server's frames are sent as they are (RFC 6455 §5.1) and the
  * mask is as long as the credential, so that they stay valid.
  */
-export function maskMessages(upstream: Socket, credential: string, { setTimeout, clearTimeout }: Clock): void {
+export function maskMessages(context: Context, upstream: Socket, credential: string): void {
+  const { clock } = context.core;
   const filter = new SecretFilter(credential);
   upstream.pipe = ((to: Socket) => {
     let waits: Timer | null = null;
     const pass = (bytes: Buffer): void => {
-      if (bytes.length === 0 || to.write(bytes)) return;
+      if (bytes.length === 0 || to.destroyed || to.write(bytes)) return;
       upstream.pause();
       to.once('drain', () => upstream.resume());
     };
-    const flush = (): void => {
+    const flush = guarded(context, () => {
       waits = null;
-      if (!to.destroyed) pass(filter.end());
-    };
-    upstream.on('data', (chunk: Buffer) => {
-      if (waits !== null) clearTimeout(waits);
-      waits = null;
-      if (to.destroyed) return;
-      pass(filter.push(chunk));
-      if (filter.holds) (waits = setTimeout(flush, mostHeldBack)).unref();
+      pass(filter.end());
     });
-    upstream.once('end', () => {
+    upstream.on('data', guarded(context, (chunk: Buffer) => {
+      if (waits !== null) clock.clearTimeout(waits);
+      waits = null;
+      pass(filter.push(chunk));
+      if (filter.holds) (waits = clock.setTimeout(flush, mostHeldBack)).unref();
+    }));
+    upstream.once('end', guarded(context, () => {
       flush();
       to.end();
-    });
+    }));
     return to;
   }) as Socket['pipe'];
 }
