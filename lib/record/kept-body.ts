@@ -45,6 +45,7 @@ const hidden = JSON.stringify(masked);
 export function keepBody(bytes: Buffer, keeping: Keeping): KeptBody | null {
   const layout = layoutOf(bytes, keeping.outline);
   if (layout === null || layout.parts.every(({ kind }) => kind === 'text' || kind === 'newest') && bytes.length <= keeping.limit) return null;
+  keeping.texts.begin();
   return joined(piecesOf(bytes, layout, keeping), keeping);
 }
 

@@ -34,6 +34,8 @@ const contents: ReadonlySet<string> = new Set(['content', 'parts']);
 const long = 1024;
 /** Long texts of one body that are kept by reference, besides the lists. */
 const maxSingles = 24;
+/** Parts of one body; what would be more stays text. */
+const maxParts = 256;
 
 const quote = 0x22;
 const openBrace = 0x7b;
@@ -111,7 +113,7 @@ class Parts {
   }
 
   #add(part: Part): void {
-    if (part.start === part.end) return;
+    if (part.start === part.end || this.#parts.length >= maxParts) return;
     this.#until(part.start);
     this.#parts.push(part);
     this.#done = part.end;

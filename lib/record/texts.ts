@@ -100,6 +100,8 @@ interface Clean {
 
 /** Bytes of texts, and of conversations, that are remembered as they were sent. */
 const rememberedBytes = 16_777_216;
+/** Bytes that one body may add of turns, and of all else, which are masked and kept; of more there are digests. */
+const addedBytes = 1_048_576;
 /** Characters of frames remembered in each of two generations, and of the longest. */
 const frameRoom = 1_000_000;
 const maxFrame = 16_384;
@@ -121,6 +123,9 @@ export class LongTexts {
   readonly #texts = new Remembered<Masked>(rememberedBytes);
   readonly #conversations = new Remembered<Conversation>(rememberedBytes);
   #frames = new Memo<LongText>(frameRoom, maxFrame);
+  /** Bytes that the current body may still add. */
+  #turnRoom = 0;
+  #otherRoom = 0;
 
   /** @param scrub masks configured secrets. @param limit bytes kept of each text; 0 keeps digests alone. */
   constructor(secret: string, scrub: SecretScrubber, limit: number) {
@@ -132,6 +137,11 @@ export class LongTexts {
   /** More than digests are kept. */
   get isKept(): boolean {
     return this.#limit > 0;
+  }
+
+  /** Begins with another body. */
+  begin(): void {
+    this.#turnRoom = this.#otherRoom = addedBytes;
   }
 
   /** A text that is masked already, and kept whole. */
@@ -208,11 +218,27 @@ export class LongTexts {
     const key = `${of} ${before?.digest ?? ''} ${bytes.length} ${beginningOf(bytes)}${bytes.toString('latin1', bytes.length - 32)}`;
     for (const known of this.#texts.get(key)) if (known.bytes.equals(bytes) && isClean(known.clean, bytes, credentials)) return known.text;
     const { text, forOthers } = this.#make(source, credentials);
+    if (text.content === null && this.isKept) return text;
     this.#texts.add(key, { bytes: Buffer.from(bytes), size: bytes.length + overhead, text, clean: { credentials: credentials.join('\n'), forOthers } }, null);
     return text;
   }
 
-  #make({ of, bytes, before, inside, starts }: Source, credentials: readonly string[]): { text: LongText; forOthers: boolean } {
+  #mayAdd(of: Long, size: number): boolean {
+    const room = of === 'turns' ? this.#turnRoom : this.#otherRoom;
+    if (of === 'turns') this.#turnRoom -= size;
+    else this.#otherRoom -= size;
+    return room > 0;
+  }
+
+  /** A text of which the digest alone is kept. */
+  #digested({ bytes, before, inside, starts }: Source): LongText {
+    const covered = { before: before?.digest ?? null, label: null, size: bytes.length };
+    return { ...covered, digest: this.#digest({ ...covered, text: bytes }), before, count: (before?.count ?? 0) + Math.max(1, starts.length), content: null, opens: opensKey(bytes) || (inside && !bytes.includes('-----END ')) };
+  }
+
+  #make(source: Source, credentials: readonly string[]): { text: LongText; forOthers: boolean } {
+    const { of, bytes, before, inside, starts } = source;
+    if (!this.#mayAdd(of, bytes.length)) return { text: this.#digested(source), forOthers: true };
     const part = maskedPart(bytes, Math.max(this.#limit, leastRemembered), inside);
     const general = this.#scrub(part.text);
     const text = withoutCredentials(general, credentials);
@@ -224,6 +250,9 @@ export class LongTexts {
     return { text: { digest, before, label: covered.label, size: bytes.length, count: (before?.count ?? 0) + Math.max(1, starts.length), content, opens: part.opens }, forOthers: text === general && !part.escaped };
   }
 }
+
+/** Whether a private key begins in a text and does not end. */
+const opensKey = (bytes: Buffer): boolean => bytes.lastIndexOf('-----BEGIN ') > bytes.lastIndexOf('-----END ');
 
 const isClean = ({ credentials, forOthers }: Clean, bytes: Buffer, own: readonly string[]): boolean =>
   credentials === own.join('\n') || (forOthers && own.every((credential) => !bytes.includes(credential)));

@@ -76,6 +76,39 @@ describe('a session of an agent', () => {
   });
 });
 
+describe('a body of megabytes', () => {
+  it('adds a bounded part of itself, and digests of the rest', (t) => {
+    const { db, write, read } = scene(t);
+    const say = writer(8);
+    const turn = say(30_000);
+    const messages = Array.from({ length: 150 }, (_, at) => ({ role: at % 2 === 0 ? 'user' : 'assistant', content: `${at} ${turn}` }));
+    const id = write(JSON.stringify({ system: say(5000), messages: [...messages, { role: 'user', content: 'the very question' }], tools: [{ name: 'f', description: say(3000) }] }));
+    const { bytes } = db.prepare('SELECT sum(length(content)) AS bytes FROM heimdall_texts').get() as { bytes: number };
+    assert.ok(bytes > 100_000 && bytes < 600_000, String(bytes));
+    const whole = String(read(id).request_body);
+    assert.match(whole, /\[text, \d+ bytes\].*the very question/s);
+    assert.ok(whole.includes('"name":"f"') && whole.length > 1_000_000 && whole.length < 1_300_000, String(whole.length));
+    assert.equal(verifyJournal(db, trust, { head: null }).broken, null);
+  });
+});
+
+describe('a body of very many members', () => {
+  const many = (of: (at: number) => string): string => `{"model":"m",${Array.from({ length: 20_000 }, (_, at) => of(at)).join(',')}}`;
+  const bodies: Readonly<Record<string, string>> = {
+    'that identify': many((at) => `"user":"person ${at}"`),
+    'of metadata': `{"client_metadata":${many((at) => `"x${at}":"y"`)}}`,
+    'that are conversations': many((at) => `"messages":[{"role":"user","content":"${at}"}]`),
+    'that are long': many((at) => `"m${at}":"${'word '.repeat(at < 200 ? 250 : 2)}"`),
+  };
+  for (const [name, body] of Object.entries(bodies)) {
+    it(`is kept within the limit: ${name}`, (t) => {
+      const { db, write } = scene(t);
+      for (const id of [write(body), write(body)]) assert.ok(stored(db, id).request_body.length < 20_000, String(stored(db, id).request_body.length));
+      assert.equal(verifyJournal(db, trust, { head: null }).broken, null);
+    });
+  }
+});
+
 describe('a body in pretty JSON', () => {
   it('is put together again to the letter, read by a scan or not', (t) => {
     const { db, write, read } = scene(t);
