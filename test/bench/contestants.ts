@@ -32,6 +32,7 @@ const PORTKEY = '@portkey-ai/gateway@1.15.2';
 /** Everyone who can be compared, in the order of the tables. */
 export const CONTESTANTS = {
   heimdall: (setting) => ours('heimdall', setting),
+  turn: (setting) => ours('turn', setting, 'heimdall'),
   before: (setting) => ours('before', setting, 'heimdall'),
   hpm: (setting) => ours('hpm', setting),
   assembled: (setting) => ours('assembled', setting),
@@ -55,11 +56,11 @@ function endpoint(port: number): Endpoint {
   return { port, headers: {}, bytes: CHAT_ANSWER.length };
 }
 
-/** @param file whose script starts it; `before` starts another checkout's gate as `heimdall` starts this one's. */
+/** @param file whose script starts it; `before` starts another checkout's gate as `heimdall` starts this one's, `turn` one with `audit.fingerprint: turn`. */
 async function ours(name: string, { upstream, dir: parent, core, nodeFlags = [], refused, before }: Setting, file = name): Promise<Contestant> {
   const dir = join(parent, name);
   mkdirSync(dir, { recursive: true });
-  const spec: Spec = { upstream, dir, ...(refused === undefined ? {} : { refused }) };
+  const spec: Spec = { upstream, dir, ...(refused === undefined ? {} : { refused }), ...(name === 'turn' ? { fingerprint: 'turn' } : {}) };
   const entry = fileURLToPath(new URL(`./contestants/${file}.ts`, import.meta.url));
   const args = [...nodeFlags, '--disable-warning=ExperimentalWarning', entry, JSON.stringify(spec)];
   const env = name === 'before' && before !== undefined ? { HEIMDALL_BENCH_ENTRY: pathToFileURL(join(before, 'lib/index.ts')).href } : {};

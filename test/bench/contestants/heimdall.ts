@@ -40,7 +40,7 @@ function profileWorkers(): void {
 }
 
 /** Limits are high enough never to refuse, low enough to be counted. */
-function everythingOn({ upstream, dir }: Spec): Record<string, unknown> {
+function everythingOn({ upstream, dir, fingerprint }: Spec): Record<string, unknown> {
   return {
     newapi: { baseUrl: `http://127.0.0.1:${upstream}` },
     server: { host: '127.0.0.1', port: 0 },
@@ -54,7 +54,7 @@ function everythingOn({ upstream, dir }: Spec): Record<string, unknown> {
       },
     },
     logging: { file: join(dir, 'heimdall.log'), level: 'info', maxSize: '1GB' },
-    audit: { path: join(dir, 'heimdall.db') },
+    audit: { path: join(dir, 'heimdall.db'), ...(fingerprint === undefined ? {} : { fingerprint }) },
     metrics: { token: 'benchmark-metrics-token-0123456789abcdef' },
   };
 }

@@ -10,6 +10,8 @@ export interface Spec {
   readonly dir: string;
   /** A port that refuses connections: the gate's first target in the failover suite. */
   readonly refused?: number;
+  /** `audit.fingerprint`, where it is not the default. */
+  readonly fingerprint?: string;
 }
 
 /** Listens on a free loopback port, tells it to the parent and answers its questions. */

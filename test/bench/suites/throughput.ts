@@ -14,7 +14,7 @@ interface Lane {
   rss: number;
 }
 
-const NAMES: readonly Name[] = ['heimdall', 'before', 'hpm', 'assembled', 'pipe', 'portkey', 'litellm', 'newapi', 'nginx'];
+const NAMES: readonly Name[] = ['heimdall', 'turn', 'before', 'hpm', 'assembled', 'pipe', 'portkey', 'litellm', 'newapi', 'nginx'];
 /** Above this share of its core a contestant was the slow side, and its rate is its own. */
 const SATURATED = 0.9;
 
@@ -124,6 +124,7 @@ function verdicts({ body }: Load, find: (name: Name) => Lane | undefined): Verdi
   return [
     bar('hpm, total CPU, all threads on one core', over(find('hpm')?.total, own?.total), total, true),
     bar('hpm, main-thread CPU', over(find('hpm')?.main, own?.main), main),
+    ...(find('turn') === undefined ? [] : [{ ...bar('hpm, total CPU', over(find('hpm')?.total, find('turn')?.total), body === 'small' ? total : 0.95), bar: `turn ≥ ${body === 'small' ? total : 0.95} × hpm, total CPU` }]),
     bar('assembled, total CPU', over(find('assembled')?.total, own?.total), 3),
     bar('portkey, total CPU', over(find('portkey')?.total, own?.total), 10),
     ...(find('before') === undefined ? [] : [bar('before, total CPU', over(find('before')?.total, own?.total), 0.97), bar('before, main-thread CPU', over(find('before')?.main, own?.main), 0.97)]),
