@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { main } from '../../lib/cli/cli.ts';
@@ -65,6 +65,23 @@ test('what agents ask is in their records, is found by its text, and put togethe
   assert.equal((await command(path, 'logs', 'show', 'unknown')).code, 1);
   await gate.gate.close();
   assert.equal(verified(path).broken, null);
+});
+
+test('a session of fifty turns costs the journal about 90 KB', async (t) => {
+  const { url: baseUrl } = await startUpstream(t, (req, res) => void req.resume().on('end', () => res.writeHead(200, { 'Content-Type': 'application/json' }).end('{"content":[],"usage":{"input_tokens":9,"output_tokens":2}}')));
+  const path = join(temporary(t), 'heimdall.db');
+  const start = (): Promise<RunningGate> => startGate(t, { newapi: { baseUrl }, audit: { path } });
+  const before = await start();
+  await before.gate.ready;
+  await before.gate.close();
+  const empty = statSync(path).size;
+  const gate = await start();
+  for (const { path: to, body } of agentSession('messages', 3, 50)) assert.equal((await request(gate.url + to, { body: { ...body, stream: false }, headers: bearer(DEMO_KEY) })).status, 200);
+  await journalOf(gate.gate).flush();
+  await gate.gate.close();
+  // A batch a record, on a slow machine, costs 16 KB more.
+  const grown = statSync(path).size - empty;
+  assert.ok(grown < 120_000, String(grown));
 });
 
 test('a secret in any part of a long body is nowhere in the journal, its log, the answers and exports', async (t) => {

@@ -49,10 +49,10 @@ const table: readonly Row[] = [
   ['GET /v1/', '/v1/*', 'task openai credential'],
   ['GET /v1/models/', '/v1/*', 'task openai credential'],
   ['GET /v1/models/meta/llama', '/v1/*', 'task openai credential'],
-  ['POST /v1/models/gemini:generateContent', '/v1/models/*', 'model gemini credential'],
+  ['POST /v1/models/gemini:generateContent', '/v1/models/*', 'model gemini json credential'],
   ['GET /v1beta/models', '/v1beta/*', 'task gemini credential'],
   ['GET /v1beta/openai/models', '/v1beta/*', 'task gemini credential'],
-  ['POST /v1beta/models/gemini:streamGenerateContent', '/v1beta/models/*', 'model gemini credential'],
+  ['POST /v1beta/models/gemini:streamGenerateContent', '/v1beta/models/*', 'model gemini json credential'],
   ['POST /v1beta/files', '/v1beta/*', 'task gemini credential'],
 
   ['POST /mj/submit/imagine', '/mj/*', 'task midjourney credential'],
