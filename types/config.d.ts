@@ -417,8 +417,10 @@ export interface RateLimitConfig {
   readonly exempt: readonly string[];
   /** Store of the counters: memory counts per instance, redis counts over all instances. Memory or redis; default redis with redis_url, else memory. */
   readonly store: 'memory' | 'redis';
-  /** URL of the Redis that the instances share. Also set by REDIS_URL. A URL that begins with redis:// or rediss://; default none. */
+  /** URL of the Redis that the instances share. redis+cluster://host,host is a cluster, redis+sentinel://host,host/master/database the master that Sentinels name; rediss is TLS. Also set by REDIS_URL. A URL that begins with redis:// or rediss://, redis+cluster:// or redis+sentinel://; default none. */
   readonly redisUrl: string | null;
+  /** PEM file of the authorities that sign the certificate of Redis. A path; default those of Node. */
+  readonly redisCaPath: string | null;
   /** Number of instances behind one load balancer. Without Redis each instance enforces its share of every limit. A whole number from 1 to 10000; default 1. */
   readonly instances: number;
   /** What happens while Redis is not available: local enforces this instance's share, open accepts, closed refuses with 503. One of local, open, closed; default local. */
@@ -1074,10 +1076,12 @@ export interface RateLimitInput {
   readonly exempt?: readonly string[] | undefined;
   /** Store of the counters: memory counts per instance, redis counts over all instances. Memory or redis; default redis with redis_url, else memory. */
   readonly store?: 'memory' | 'redis' | null | undefined;
-  /** URL of the Redis that the instances share. Also set by REDIS_URL. A URL that begins with redis:// or rediss://; default none. */
+  /** URL of the Redis that the instances share. redis+cluster://host,host is a cluster, redis+sentinel://host,host/master/database the master that Sentinels name; rediss is TLS. Also set by REDIS_URL. A URL that begins with redis:// or rediss://, redis+cluster:// or redis+sentinel://; default none. */
   readonly redisUrl?: string | null | undefined;
   /** Path of a file that holds redisUrl. */
   readonly redisUrlFile?: string | null | undefined;
+  /** PEM file of the authorities that sign the certificate of Redis. A path; default those of Node. */
+  readonly redisCaPath?: string | null | undefined;
   /** Number of instances behind one load balancer. Without Redis each instance enforces its share of every limit. A whole number from 1 to 10000; default 1. */
   readonly instances?: number | undefined;
   /** What happens while Redis is not available: local enforces this instance's share, open accepts, closed refuses with 503. One of local, open, closed; default local. */

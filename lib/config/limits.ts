@@ -64,6 +64,20 @@ const exemption = {
   read: (value: unknown) => (typeof value === 'string' && (isNetwork(value) || /^[^/:]+$|^user:[^/]+$/.test(value)) ? value : undefined),
 };
 
+const oneUrl = secretUrl(['redis', 'rediss'], 'redis://127.0.0.1:6379');
+
+/** The URL of a server, or of several servers that are a cluster or Sentinels. */
+const redisUrl = {
+  ...oneUrl,
+  expected: 'a URL that begins with redis:// or rediss://, redis+cluster:// or redis+sentinel://',
+  read: (value: unknown) => {
+    const [, scheme, user = '', hosts = '', rest = ''] = /^(rediss?)\+(?:cluster|sentinel):\/\/([^/?#]*@)?([^/?#]+)(\/[^\s#]*)?$/.exec(String(value)) ?? [];
+    if (scheme === undefined) return oneUrl.read(value);
+    return hosts.split(',').every((host) => host !== '' && oneUrl.read(`${scheme}://${user}${host}${rest}`) !== undefined) ? String(value) : undefined;
+  },
+  json: { type: 'string', pattern: String.raw`^rediss?(\+cluster|\+sentinel)?://\S+$` },
+};
+
 /** The section `rate_limit`: limits of addresses, keys and policies. */
 export const rateLimit = section('RateLimitConfig', 'Limits per address, per key and per policy', {
   address: section('AddressLimit', 'Limit per client address. IPv6 addresses count by their /56', {
@@ -84,7 +98,12 @@ export const rateLimit = section('RateLimitConfig', 'Limits per address, per key
     'Store of the counters: memory counts per instance, redis counts over all instances',
     'redis with redis_url, else memory',
   ),
-  redisUrl: key(orNull(secretUrl(['redis', 'rediss'], 'redis://127.0.0.1:6379')), null, 'URL of the Redis that the instances share. Also set by REDIS_URL'),
+  redisUrl: key(
+    orNull(redisUrl),
+    null,
+    'URL of the Redis that the instances share. redis+cluster://host,host is a cluster, redis+sentinel://host,host/master/database the master that Sentinels name; rediss is TLS. Also set by REDIS_URL',
+  ),
+  redisCaPath: key(orNull(text('a path', '/certs/redis-ca.crt')), null, 'PEM file of the authorities that sign the certificate of Redis', 'those of Node'),
   instances: key(integer(2, 1, 10_000), 1, 'Number of instances behind one load balancer. Without Redis each instance enforces its share of every limit'),
   onStoreError: key(
     choice(ON_STORE_ERROR),

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { Clock, Timer } from '../../types/clock.d.ts';
 import type { Redis } from '../platform/platform.ts';
 import type { Charge, ChargeSet, Holder, Kind } from './charge.ts';
@@ -11,6 +12,10 @@ const renewedAtOnce = 500;
 
 /** Corrections kept until Redis is back; beyond, the oldest are dropped. */
 const mostOwed = 20_000;
+
+/** Caller of a probe, and how long what it takes is held, milliseconds. */
+const probed = 'probe:probe';
+const probeLease = 2000;
 
 const kinds: Readonly<Record<Kind, 'w' | 'c' | 'b'>> = { requests: 'w', tokens: 'w', concurrency: 'c', budget: 'b' };
 
@@ -33,6 +38,8 @@ export class RedisStore implements Holder {
   readonly #leased = new Set<ChargeSet>();
   readonly #owed = new Set<ChargeSet>();
   #timer: Timer | null = null;
+  /** Called when something could not be settled, which is owed until `recover`. */
+  failed: (error: unknown, like: string | undefined) => void = () => undefined;
 
   constructor(redis: Redis, clock: Clock, now: () => number = redisTime) {
     this.#redis = redis;
@@ -78,13 +85,21 @@ export class RedisStore implements Holder {
   }
 
   /**
-   * Writes something, since a replica and a Redis without memory answer a PING, too. Loads the scripts, since one that Redis
-   * does not know takes two round trips, and a later command could overtake it.
-   * @throws when that fails.
+   * Does all that a request needs, for a caller that there is not: another user, a replica, a Redis without memory or a cluster
+   * with a hole answers a PING, too. Every script is known afterwards, since one that Redis does not know takes two round trips,
+   * and a later command could overtake it.
+   * @param like a counter; its caller's server is asked.
+   * @throws when something fails.
    */
-  async probe(): Promise<void> {
-    await Promise.all([takeScript, settleScript, renewScript, spendScript].map(({ source }) => this.#redis.send('SCRIPT', 'LOAD', source)));
-    await this.spend('probe', 0, 0);
+  async probe(like = probed): Promise<void> {
+    const keys = (['w', 'c', 'b'] as const).map((kind) => keyOf(`probe.${kind}:${callerOf(like)}`));
+    const now = String(this.#now());
+    const id = randomUUID();
+    const until = String(Date.now() + probeLease);
+    await this.#redis.run(takeScript, keys, [now, id, String(probeLease), ...['w', 'c', 'b'].flatMap((kind) => [kind, '1', kind === 'b' ? until : String(probeLease), '1', '1'])]);
+    await this.#redis.run(renewScript, keys.slice(1), [now, String(probeLease), 'c', id, '1', until, 'b', id, '1', until]);
+    await this.#redis.run(spendScript, keys.slice(2), [now, '0', until]);
+    await this.#redis.run(settleScript, keys, [now, id, ...['w', 'c', 'b'].flatMap((kind) => [kind, kind === 'b' ? until : String(probeLease), '0', '1', '0', '0'])]);
   }
 
   /** Waits until Redis has all that was sent. The connection is closed by its owner. */
@@ -104,8 +119,9 @@ export class RedisStore implements Holder {
     }
     try {
       await this.#redis.run(settleScript, open.map(({ counter }) => keyOf(counter.key)), args, () => this.#owed.delete(set));
-    } catch {
+    } catch (error) {
       this.#owe(set);
+      this.failed(error, open[0]?.counter.key);
     }
   }
 
@@ -135,8 +151,8 @@ export class RedisStore implements Holder {
 
   async #renew(): Promise<void> {
     const held = [...this.#leased].flatMap(({ id, charges }) => charges.filter(isLeased).map((charge) => ({ id, charge })));
-    for (let at = 0; at < held.length; at += renewedAtOnce) {
-      const some = held.slice(at, at + renewedAtOnce);
+    const callers = Map.groupBy(held, ({ charge }) => callerOf(charge.counter.key));
+    for (const some of [...callers.values()].flatMap((all) => Array.from({ length: Math.ceil(all.length / renewedAtOnce) }, (_, at) => all.slice(at * renewedAtOnce, (at + 1) * renewedAtOnce)))) {
       const args = [String(this.#now()), String(lease)];
       for (const { id, charge: { counter, amount } } of some) args.push(kinds[counter.rule.kind], id, String(amount), String(counter.until));
       await this.#redis.run(renewScript, some.map(({ charge }) => keyOf(charge.counter.key)), args).catch(() => undefined);
@@ -146,7 +162,15 @@ export class RedisStore implements Holder {
   }
 }
 
-const keyOf = (key: string): string => `heimdall:limit:${key}`;
+/** What comes behind the name of the rule. */
+const callerOf = (key: string): string => key.slice(key.indexOf(':') + 1);
+
+/** The caller is the hash tag, so that all counters of a request are in one slot of a cluster. */
+function keyOf(key: string): string {
+  const caller = callerOf(key);
+  const rule = key.slice(0, key.length - caller.length);
+  return `heimdall:limit:${rule}{${/[{}%]/.test(caller) ? caller.replaceAll(/[{}%]/g, encodeURIComponent) : caller}}`;
+}
 
 const isLeased = ({ counter: { rule } }: Charge): boolean => rule.kind === 'concurrency' || rule.kind === 'budget';
 

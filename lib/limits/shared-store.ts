@@ -29,6 +29,7 @@ export class SharedStore implements Store {
   readonly #onError: RateLimitConfig['onStoreError'];
   readonly #failed: () => void;
   #state: State = { kind: 'up', since: 0 };
+  #like: string | undefined;
   #timer: Timer | null = null;
   #closed = false;
 
@@ -39,6 +40,7 @@ export class SharedStore implements Store {
   constructor(core: Core, redis: RedisStore, local: MemoryStore, failed: () => void) {
     this.#core = core;
     this.#redis = redis;
+    redis.failed = (error, like) => this.#lost(error, like);
     this.#local = local;
     this.#onError = core.config.rateLimit.onStoreError;
     this.#failed = failed;
@@ -53,7 +55,7 @@ export class SharedStore implements Store {
     try {
       taken = await this.#redis.take(set);
     } catch (error) {
-      this.#lost(error);
+      this.#lost(error, set.charges[0]?.counter.key);
       return this.#alone(set);
     }
     this.#learn(set);
@@ -100,8 +102,10 @@ export class SharedStore implements Store {
     for (const { counter, used } of charges) if (counter.rule.kind === 'budget') this.#local.learn(counter.key, used, counter.until);
   }
 
-  #lost(error: unknown): void {
+  /** @param like the counter that could not be asked for: of a cluster, only its server may be away. */
+  #lost(error: unknown, like?: string): void {
     this.#failed();
+    this.#like = like;
     if (this.#state.kind === 'down' || this.#closed) return;
     const now = this.#core.clock.now();
     const again = now - this.#state.since < fresh;
@@ -113,7 +117,7 @@ export class SharedStore implements Store {
 
   async #probe(): Promise<void> {
     try {
-      await this.#redis.probe();
+      await this.#redis.probe(this.#like);
       await this.#handOver();
     } catch {
       if (!this.#closed) this.#probeLater();

@@ -19,6 +19,7 @@ describe('a configuration', () => {
       exempt: [],
       store: 'memory',
       redisUrl: null,
+      redisCaPath: null,
       instances: 1,
       onStoreError: 'local',
     });
@@ -107,7 +108,7 @@ describe('environment', () => {
     assert.equal(config.secret, '0123456789abcdef');
     assert.equal(config.admin.token, 'x'.repeat(32));
     assert.deepEqual([config.rateLimit.redisUrl, config.rateLimit.store], ['redis://127.0.0.1:6379', 'redis']);
-    assert.deepEqual(warningsOf(config), []);
+    assert.deepEqual(warningsOf(config).map((line) => line.split(':')[0]), ['TLS_CERT_PATH', 'TLS_KEY_PATH'], 'which is no certificate');
     assert.equal(loadConfig(undefined, { TLS_CERT_PATH: '', TLS_KEY_PATH: '' }).server.tls, null);
   });
 

@@ -51,6 +51,6 @@ it('nothing stays reserved, however requests end', (t) => storm(t, {}));
 it('nothing stays reserved in Redis either', { skip: withoutRedis }, async (t) => {
   const redis: TestRedis = closing(t, await startRedis());
   await storm(t, { redisUrl: redis.url });
-  await until(async () => (await redis.command('EXISTS', 'heimdall:limit:key.concurrency:key:team')) === ':0\r\n');
+  await until(async () => (await redis.command('EXISTS', 'heimdall:limit:key.concurrency:{key:team}')) === ':0\r\n');
   assert.doesNotMatch(await redis.command('KEYS', '*held*'), /held/);
 });

@@ -135,7 +135,7 @@ describe('limits while Redis is away', { skip: withoutRedis }, () => {
     assert.equal(await passed(2, () => ask(one)), 2);
     redis.thaw();
     await back(one);
-    await until(async () => (await redis.command('ZCARD', 'heimdall:limit:key.concurrency:key:team')) === ':0\r\n');
+    await until(async () => (await redis.command('ZCARD', 'heimdall:limit:key.concurrency:{key:team}')) === ':0\r\n');
     assert.equal(await passed(9, () => ask(one)), 4);
   });
 

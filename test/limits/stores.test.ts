@@ -98,7 +98,7 @@ describe('the Redis store', { skip: withoutRedis }, () => {
     const { store } = await inRedis();
     await store.take(chargesOf('a', [[requests, 1], [tokens, 5], [slots, 1], [budget, 7]]));
     const keys = (await redis.send('KEYS', '*')) as string[];
-    assert.deepEqual(keys.sort(), ['heimdall:held:heimdall:limit:key.budget:a', ...['budget', 'concurrency', 'requests', 'tokens'].map((name) => `heimdall:limit:key.${name}:a`)].sort());
+    assert.deepEqual(keys.sort(), ['heimdall:held:heimdall:limit:key.budget:{a}', ...['budget', 'concurrency', 'requests', 'tokens'].map((name) => `heimdall:limit:key.${name}:{a}`)].sort());
     for (const key of keys) assert.ok(((await redis.send('PTTL', key)) as number) > 0, key);
   });
 

@@ -11,6 +11,7 @@ import { oddAnswers } from './odd-answers.ts';
 import { outages } from './outages.ts';
 import { queue } from './queue.ts';
 import { record } from './record.ts';
+import { redis } from './redis.ts';
 import { sinks } from './sinks.ts';
 import { slowReaders } from './slow-readers.ts';
 import { soak } from './soak.ts';
@@ -18,7 +19,7 @@ import { startup } from './startup.ts';
 import type { Proof } from './proof.ts';
 
 /** What takes too long for `npm test`; each prints its table and says whether it holds. */
-const proofs: Readonly<Record<string, Proof>> = { startup, answers: oddAnswers, chaos, 'slow-readers': slowReaders, outages, limits, sinks, metrics, queue, aborts, soak, journal, record, newapi, attack, fuzz };
+const proofs: Readonly<Record<string, Proof>> = { startup, answers: oddAnswers, chaos, 'slow-readers': slowReaders, outages, limits, redis, sinks, metrics, queue, aborts, soak, journal, record, newapi, attack, fuzz };
 
 const { values } = parseArgs({ options: { only: { type: 'string' } } });
 const chosen = values.only === undefined ? Object.keys(proofs) : values.only.split(',');

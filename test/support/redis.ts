@@ -72,8 +72,9 @@ async function run(port: number, dir: string): Promise<ChildProcess> {
   return child;
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
+/** A port of 127.0.0.1 that is free now. @param from a port at or above it, below those that are given to anybody. */
+export async function freePort(from?: number): Promise<number> {
+  const server = createServer().listen(from === undefined ? 0 : from + Math.floor(Math.random() * 10_000), '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
   server.close();
