@@ -2,7 +2,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { z } from 'zod';
 import { VARIABLES } from '../lib/config/environment.ts';
 import type { Meta } from '../lib/config/fields.ts';
-import { PLANNED_KEYS } from '../lib/config/planned-keys.ts';
+import { isPlannedValue, PLANNED_KEYS } from '../lib/config/planned-keys.ts';
 import type { PlannedKey, PlannedSection } from '../lib/config/planned-keys.ts';
 import { writePath } from '../lib/config/paths.ts';
 import { schema } from '../lib/config/schema.ts';
@@ -109,6 +109,7 @@ function orVariable(json: Json): Json {
 
 function plannedJson(planned: PlannedKey): Json {
   if (planned === true) return { description: PLANNED_TEXT };
+  if (isPlannedValue(planned)) return { description: PLANNED_TEXT, ...orVariable(planned.json), examples: [planned.example] };
   if (isList(planned)) return { description: PLANNED_TEXT, type: 'array', items: plannedJson(planned[0]) };
   const properties = Object.fromEntries(Object.entries(planned).map(([name, each]) => [name, plannedJson(each)]));
   return { description: PLANNED_TEXT, type: ['object', 'null'], properties, additionalProperties: false };

@@ -1,36 +1,131 @@
+import { accessSync, constants, statSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import type { Config } from '../../types/config.d.ts';
+import { loadConfig, printable, proxyEnvironment, proxyWarnings, suggestion, warningsOf, whyUnreadable } from '../config/config.ts';
+import { ConfigError, type Problem } from '../errors.ts';
 import { OutboundProxy } from '../platform/platform.ts';
-import { textOf, type Command, type Output } from './command.ts';
+import { routeTable } from '../upstream/upstream.ts';
+import { textOf, UsageError, type Command, type Invocation, type Output } from './command.ts';
 
-/** The command `check`: validates the configuration and prints the effective one. */
+/** The command `check`: validates the configuration, prints the effective one, and says what will not work as it looks. */
 export const check: Command = {
   name: 'check',
-  args: [],
-  summary: 'validate and print the configuration, secrets masked',
-  options: {},
+  args: ['[FILE]'],
+  summary: 'validate and print the configuration, secrets masked (exit code 0: valid, also with warnings, 1: with problems)',
+  options: { json: { type: 'boolean', summary: 'print one JSON document: valid, problems, warnings, config' } },
   run: async (invocation) => {
-    const { loadConfig, printable, proxyEnvironment, proxyWarnings, warningsOf } = await import('../config/config.ts');
-    const { stringify } = await import('yaml');
-    const config = loadConfig(textOf(invocation, 'config'));
-    invocation.output.out(stringify(printable(config)));
-    const environment = proxyEnvironment(config, true);
-    const proxies = environment === null ? null : new OutboundProxy(environment);
-    const proxied = proxies === null ? [] : proxyWarnings(config, (url) => proxies.hopTo(url) === null);
-    const warnings = [...warningsOf(config), ...proxied, ...(await keyWarnings(config, invocation.output))];
-    for (const warning of warnings) invocation.output.err(`warning: ${warning}\n`);
-    invocation.output.err(`The configuration is valid${warnings.length === 0 ? '' : `, with ${warnings.length} warning${warnings.length === 1 ? '' : 's'}`}.\n`);
-    return 0;
+    const { output, values } = invocation;
+    try {
+      const config = loadConfig(pathOf(invocation));
+      const warnings = [...warningsOf(config), ...(await adviceOn(config, output))];
+      if (values['json']) output.out(`${JSON.stringify({ valid: true, problems: [], warnings, config: printable(config) }, null, 2)}\n`);
+      else await print(config, warnings, output);
+      return 0;
+    } catch (error) {
+      if (!values['json'] || !(error instanceof ConfigError)) throw error;
+      output.out(`${JSON.stringify({ valid: false, problems: error.problems, warnings: [] }, null, 2)}\n`);
+      return 1;
+    }
   },
 };
+
+function pathOf(invocation: Invocation): string | undefined {
+  const [file] = invocation.names;
+  const option = textOf(invocation, 'config');
+  if (file !== undefined && option !== undefined) throw new UsageError(`heimdall check: expected either FILE or --config, got both, ${file} and ${option}.`);
+  return file ?? option;
+}
+
+async function print(config: Config, warnings: readonly string[], output: Output): Promise<void> {
+  const { stringify } = await import('yaml');
+  output.out(stringify(printable(config)));
+  for (const warning of warnings) output.err(`warning: ${warning}\n`);
+  output.err(`The configuration is valid${warnings.length === 0 ? '' : `, with ${warnings.length} warning${warnings.length === 1 ? '' : 's'}`}.\n`);
+}
+
+/** Warnings that a running gate finds out by itself, or that need more than the configuration. @throws ConfigError. */
+async function adviceOn(config: Config, output: Output): Promise<string[]> {
+  const environment = proxyEnvironment(config, true);
+  const proxies = environment === null ? null : new OutboundProxy(environment);
+  const proxied = proxies === null ? [] : proxyWarnings(config, (url) => proxies.hopTo(url) === null);
+  return [...proxied, ...fileWarnings(config), ...routeWarnings(config), ...(await keyWarnings(config, output))];
+}
+
+/** Files that the gate writes. @throws ConfigError when it would not start without one. */
+function fileWarnings({ audit, logging, queue, middleware }: Config): string[] {
+  const files: (readonly [name: string, path: string | false | null, effect: string])[] = [
+    ['audit.path', audit.path, 'records would be lost with the process'],
+    ['logging.file', middleware?.includes('logging') === false ? null : logging.file, 'the access log would go to the console alone'],
+    ['queue.state_path', queue.statePath, 'the state of the queue would not be kept'],
+  ];
+  const problems: Problem[] = [];
+  const warnings: string[] = [];
+  for (const [path, file, effect] of files) {
+    const why = file === null || file === false ? null : whyUnwritable(resolve(file), path === 'queue.state_path');
+    if (why === null) continue;
+    const message = `expected a file that can be written, got ${JSON.stringify(file)} (${why})`;
+    if (path === 'audit.path' && (audit.durability === 'strict' || audit.onFull === 'refuse')) problems.push({ path, message: `${message}. Example: data/heimdall.db` });
+    else warnings.push(`${path}: ${message}; ${effect}`);
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+  return warnings;
+}
+
+/** Why a file cannot be written, or made in a directory that may have to be made first; null when it can. */
+function whyUnwritable(path: string, mayBeDirectory: boolean): string | null {
+  const there = statSync(path, { throwIfNoEntry: false });
+  if (there?.isDirectory() && !mayBeDirectory) return 'a directory';
+  let at = there === undefined ? dirname(path) : path;
+  try {
+    while (statSync(at, { throwIfNoEntry: false }) === undefined && dirname(at) !== at) at = dirname(at);
+    if (at !== path && !statSync(at).isDirectory()) return `${at} is a file`;
+    accessSync(at, constants.W_OK);
+    return null;
+  } catch (error) {
+    return `${at}: ${(error as NodeJS.ErrnoException).code === 'EROFS' ? 'a read-only file system' : whyUnreadable(error)}`;
+  }
+}
+
+/** Policies whose route is on no path that needs a credential, so that no request is counted. */
+function routeWarnings({ rateLimit: { policies }, routes: configured }: Config): string[] {
+  const counted = [...routeTable([]).routes.filter(({ credential }) => credential).map(({ template }) => template), ...configured.map(({ path }) => path)];
+  return policies.flatMap(({ match: { route } }, index) => {
+    if (route === null || counted.some((template) => overlap(route, template))) return [];
+    return [`rate_limit.policies[${index}].match.route: ${route} matches no route that has limits.${suggestion(route, counted) || ' Example: /v1/images/*'}`];
+  });
+}
+
+/** Whether some path matches both: a trailing `*` is any rest, `:name` in a template is one segment. */
+function overlap(pattern: string, template: string): boolean {
+  if (pattern === template) return true;
+  const form = template.replaceAll(/[.+?^${}()|[\]\\]/g, String.raw`\$&`).replaceAll(/:\w+/g, '[^/]+').replace(/\*$/, '.*');
+  if (!pattern.endsWith('*')) return new RegExp(`^${form}$`).test(pattern);
+  const [ours, theirs] = [pattern.slice(0, -1), template.split(/[*:]/, 1)[0] as string];
+  return theirs.startsWith(ours) || (theirs !== '/' && ours.startsWith(theirs));
+}
 
 /** Warnings about keys. Keys in Redis are not read, because a check uses no network. */
 async function keyWarnings(config: Config, output: Output): Promise<string[]> {
   const { auth, rateLimit } = config;
-  if (auth.mode !== 'keys' || auth.keys.length > 0 || rateLimit.redisUrl !== null) return [];
+  if (rateLimit.redisUrl !== null) return [];
+  const named = namedKeys(config);
+  const isKeyless = auth.mode === 'keys' && auth.keys.length === 0;
+  if (!isKeyless && named.length === 0) return [];
   const { openRegistry } = await import('./registry.ts');
   const { registry, close } = await openRegistry(config, output);
-  const found = registry.keys().length;
+  const names = new Set(registry.keys().map(({ name }) => name));
   await close();
-  if (registry.problem !== null) return [`auth.keys: there are none, and the keys of heimdall keys cannot be read: ${registry.problem}`];
-  return found > 0 ? [] : ['auth.keys: there are none yet, so every request that requires a key is answered with 401. Example: heimdall keys create team-a'];
+  if (registry.problem !== null) return isKeyless ? [`auth.keys: there are none, and the keys of heimdall keys cannot be read: ${registry.problem}`] : [];
+  const warnings = named.flatMap(([at, name]) => {
+    if (auth.mode === 'passthrough') return [`${at}: ${JSON.stringify(name)} matches nothing, because no request has a key of the gate while auth.mode is passthrough`];
+    return names.has(name) ? [] : [`${at}: there is no key named ${JSON.stringify(name)}, so it matches nothing yet.${suggestion(name, names)}`];
+  });
+  if (isKeyless && names.size === 0) warnings.push('auth.keys: there are none yet, so every request that requires a key is answered with 401. Example: heimdall keys create team-a');
+  return warnings;
+}
+
+/** Names of keys in policies and exemptions. Identities of tokens, tokens, addresses, JWT subjects and patterns are no such names. */
+function namedKeys({ rateLimit: { policies, exempt } }: Config): (readonly [at: string, name: string])[] {
+  const all = [...policies.map(({ match }, index) => [`rate_limit.policies[${index}].match.token`, match.token] as const), ...exempt.map((name, index) => [`rate_limit.exempt[${index}]`, name] as const)];
+  return all.flatMap(([at, name]) => (name === null || /^[0-9a-f]{16}$|^sk-|^jwt:|^user:|[*/]|^[\d.]+$|:.*:/.test(name) ? [] : [[at, name] as const]));
 }

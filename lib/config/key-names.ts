@@ -77,7 +77,7 @@ function readKey(result: Record<string, unknown>, section: Tree, entry: KeyEntry
   const value = section[entry[context.style]];
   if (entry.shape.planned) {
     context.report.warn(place.path, PLANNED_NOTE);
-    checkPlannedNames(value, entry.shape, place, context);
+    checkPlanned(value, entry.shape, place, context);
   } else if (entry.fileOf) {
     readSecretPath(result, section, entry.fileOf, value, place, context);
   } else if (!(value === null && result[entry.camel] instanceof SecretFile)) {
@@ -93,16 +93,21 @@ function readSecretPath(result: Record<string, unknown>, section: Tree, secret: 
   else context.report.problem(place.at, place.path, expectation(`either this or ${name}`, 'both'));
 }
 
-/** Planned keys may hold any value, but an unknown name below them is an error. */
-function checkPlannedNames(value: unknown, shape: SchemaNode, place: Place, context: ReadContext): void {
-  if (shape.kind === 'list' && Array.isArray(value)) {
-    value.forEach((item, index) => checkPlannedNames(item, shape.item, below(place, index, `[${index}]`), context));
+/** What a planned key holds has no effect, but an unknown name below it, and a value that it will not take, is an error already. */
+function checkPlanned(value: unknown, shape: SchemaNode, place: Place, context: ReadContext): void {
+  const isExpanded = typeof value === 'string' && value.includes('${');
+  if (shape.kind === 'value' && shape.type !== undefined && value !== null && !isExpanded && shape.type.read(value) === undefined) {
+    context.report.problem(place.at, place.path, expectation(shape.type.expected, show(value), shape.type.example));
   }
-  if (shape.kind !== 'section' || !isSection(value)) return;
+  if (shape.kind === 'list' && Array.isArray(value)) {
+    value.forEach((item, index) => checkPlanned(item, shape.item, below(place, index, `[${index}]`), context));
+  }
+  if (shape.kind !== 'section' || value === null) return;
+  if (!isSection(value)) return reportWrongForm(value, 'a section of keys', shape, place, context);
   for (const [name, inner] of Object.entries(value)) {
     const entry = shape.keys.find((each) => each[context.style] === name);
     const at = below(place, name, dotted(place, name));
-    if (entry) checkPlannedNames(inner, entry.shape, at, context);
+    if (entry) checkPlanned(inner, entry.shape, at, context);
     else reportUnknownKey(name, shape.keys, at, context);
   }
 }

@@ -52,7 +52,7 @@ export function loadSettings({ path, code, env }: Settings): Config {
   if (file !== undefined) layers.unshift(fileLayer(file, path === undefined ? 'HEIMDALL_CONFIG' : file, variables, report));
   warnOfUnread(variables, new Set(layers.flatMap(({ used }) => [...used])), report);
   if (code !== undefined) layers.push(codeLayer(code as Tree, report));
-  return load(layers, report);
+  return load(layers, report, true);
 }
 
 /**
@@ -65,8 +65,8 @@ export function resolveConfig(code?: ConfigInput | Config): Config {
   if (isLoaded(code)) return code;
   const report = new Report();
   const file = code === undefined ? given(process.env, 'HEIMDALL_CONFIG') : undefined;
-  if (file !== undefined) return load([fileLayer(file, 'HEIMDALL_CONFIG', process.env, report)], report);
-  return load([codeLayer((code ?? {}) as Tree, report)], report);
+  if (file !== undefined) return load([fileLayer(file, 'HEIMDALL_CONFIG', process.env, report)], report, false);
+  return load([codeLayer((code ?? {}) as Tree, report)], report, false);
 }
 
 /** The warnings of a configuration: planned keys, harmful orders of parts, secrets in files. */
@@ -78,8 +78,8 @@ function isLoaded(code: ConfigInput | Config | undefined): code is Config {
   return code !== undefined && loaded.has(code as Config);
 }
 
-function load(layers: readonly Layer[], report: Report): Config {
-  const sources = new Sources(layers, report);
+function load(layers: readonly Layer[], report: Report, standalone: boolean): Config {
+  const sources = new Sources(layers, report, standalone);
   const parsed = parse(sources.tree, sources);
   if (parsed) checkRules(parsed, sources);
   if (!parsed || report.problems.length > 0) throw new ConfigError(report.problems);

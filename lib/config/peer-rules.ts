@@ -1,4 +1,4 @@
-import { createPrivateKey, createPublicKey, X509Certificate } from 'node:crypto';
+import { createPrivateKey, createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { isOwn } from './derive.ts';
 import { type Path, whyUnreadable } from './problems.ts';
@@ -52,29 +52,46 @@ function checkClientCertificate(at: Path, certPath: string | null, keyPath: stri
     const [given, missing, example] = certPath === null ? ['keyPath', 'cert_path', '/certs/client.crt'] : ['certPath', 'key_path', '/certs/client.key'];
     sources.refuse([...at, given], { expected: `${missing} as well`, example }, 'nothing');
   }
-  const [certificate] = certPath === null ? [] : readCertificates([...at, 'certPath'], certPath, sources);
-  const key = keyPath === null ? null : read([...at, 'keyPath'], keyPath, 'a PEM file of a private key without a passphrase', sources, createPrivateKey);
-  if (certificate === undefined || key === null) return;
-  const place = [...at, 'keyPath'];
-  // Two keys of one pair have one public key.
-  const [mine, its] = [createPublicKey(key), certificate.publicKey].map((each) => each.export({ type: 'spki', format: 'der' }) as Buffer);
-  if (mine !== undefined && its !== undefined && !mine.equals(its)) sources.refuse(place, { expected: 'the private key of the certificate in cert_path' }, `${sources.got(place)}, which belongs to another certificate`);
+  checkCertificatePair(at, certPath, keyPath, sources);
 }
 
-/** The certificates of a PEM file; empty when there is a problem. An expired one is worth a warning. */
-function readCertificates(at: Path, path: string, sources: Sources): readonly X509Certificate[] {
+/**
+ * Checks that a certificate and a key can be read and belong together.
+ * @param lenient a file that is no PEM is a warning, since it may be put in its place before the start.
+ * @returns the certificates, that of the pair first.
+ */
+export function checkCertificatePair(at: Path, certPath: string | null, keyPath: string | null, sources: Sources, lenient = false): readonly X509Certificate[] {
+  const certificates = certPath === null ? [] : readCertificates([...at, 'certPath'], certPath, sources, lenient);
+  const key = keyPath === null ? null : read([...at, 'keyPath'], keyPath, 'a PEM file of a private key without a passphrase', sources, createPrivateKey, lenient);
+  if (certificates.length === 0 || key === null) return certificates;
+  const place = [...at, 'keyPath'];
+  // Two keys of one pair have one public key.
+  const mine = spki(createPublicKey(key));
+  const its = certificates.findIndex(({ publicKey }) => spki(publicKey).equals(mine));
+  if (its === -1) sources.refuse(place, { expected: 'the private key of the certificate in cert_path' }, `${sources.got(place)}, which belongs to another certificate`);
+  else if (its > 0) sources.refuse([...at, 'certPath'], { expected: 'the certificate of the key first, and then those that signed it' }, `${sources.got([...at, 'certPath'])}, where it is number ${its + 1}`);
+  return certificates;
+}
+
+const spki = (key: KeyObject): Buffer => key.export({ type: 'spki', format: 'der' });
+
+/** The certificates of a PEM file; empty when there is a problem. One that is not valid now is worth a warning. */
+export function readCertificates(at: Path, path: string, sources: Sources, lenient = false): readonly X509Certificate[] {
   const certificates = read(at, path, 'a PEM file of certificates', sources, (text) => {
     const blocks = text.match(/-----BEGIN CERTIFICATE-----[^]+?-----END CERTIFICATE-----/g) ?? [];
     if (blocks.length === 0) throw new Error('no certificate in it');
     return blocks.map((block) => new X509Certificate(block));
-  }) ?? [];
-  const expired = certificates.find(({ validToDate }) => validToDate.getTime() < Date.now());
+  }, lenient) ?? [];
+  const now = Date.now();
+  const expired = certificates.find(({ validToDate }) => validToDate.getTime() < now);
+  const early = certificates.find(({ validFromDate }) => validFromDate.getTime() > now);
   if (expired !== undefined) sources.warn(at, `holds a certificate that expired at ${expired.validToDate.toISOString()}`);
+  if (early !== undefined) sources.warn(at, `holds a certificate that is not valid before ${early.validFromDate.toISOString()}`);
   return certificates;
 }
 
 /** SECURITY: an error of a parser is not quoted, because it may contain a part of a private key. */
-function read<T>(at: Path, path: string, expected: string, sources: Sources, parse: (text: string) => T): T | null {
+function read<T>(at: Path, path: string, expected: string, sources: Sources, parse: (text: string) => T, lenient = false): T | null {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
@@ -85,7 +102,16 @@ function read<T>(at: Path, path: string, expected: string, sources: Sources, par
   try {
     return parse(text);
   } catch {
-    sources.refuse(at, { expected }, `${sources.got(at)}, which holds none`);
+    if (lenient && !text.includes('-----BEGIN ')) sources.warn(at, `expected ${expected}, got ${sources.got(at)}, which holds none; the server will not start with it`);
+    else sources.refuse(at, { expected }, `${sources.got(at)}, which holds ${contentOf(text, at.at(-1) !== 'caPath')}`);
     return null;
   }
+}
+
+/** What a PEM file holds in place of what was expected. */
+function contentOf(text: string, isPair: boolean): string {
+  if (/-----BEGIN ENCRYPTED PRIVATE KEY-----|Proc-Type: 4,ENCRYPTED/.test(text)) return 'a key with a passphrase';
+  if (/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(text)) return `a private key${isPair ? ': are cert_path and key_path swapped?' : ''}`;
+  if (text.includes('-----BEGIN CERTIFICATE-----')) return 'a certificate: are cert_path and key_path swapped?';
+  return 'none';
 }

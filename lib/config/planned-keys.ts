@@ -1,33 +1,41 @@
+import { choice, duration, flag, integer, orNull, size, text, type ValueType } from './value-types.ts';
+
 /**
- * A node in the tree of keys that are known but do not take effect yet: `true` is a value of any form, `[…]` a list of
- * sections, an object a section. A section that the schema has too (`server`) gets these keys in addition.
+ * A node in the tree of keys that are known but do not take effect yet: a type of value, `true` for a value of any form, `[…]` a
+ * list of sections, an object a section. A section that the schema has too (`server`) gets these keys in addition.
  */
-export type PlannedKey = true | readonly [PlannedKey] | PlannedSection;
+export type PlannedKey = true | ValueType<unknown> | readonly [PlannedKey] | PlannedSection;
 
 /** A section of planned keys. */
 export interface PlannedSection {
   readonly [key: string]: PlannedKey;
 }
 
-/** Every planned key, in snake_case. Using one causes a warning, never an error. */
+/** Whether a planned key is a value of one type. */
+export const isPlannedValue = (planned: PlannedKey): planned is ValueType<unknown> => planned !== true && 'read' in planned && typeof planned['read'] === 'function';
+
+const auto = { ...choice(['auto']), expected: 'auto or a whole number from 1 to 1024', example: 4, read: (value: unknown) => (value === 'auto' ? value : integer(4, 1, 1024).read(value)) };
+const path = (example: string) => orNull(text('a path', example));
+
+/** Every planned key, in snake_case. Using one causes a warning; a value that it will not take is an error already. */
 export const PLANNED_KEYS = {
   server: {
-    workers: true,
+    workers: auto,
     http3: {
-      enabled: true,
-      port: true,
-      tls_cert_file: true,
-      tls_key_file: true,
-      idle_timeout: true,
-      max_bi_streams_concurrent: true,
-      max_uni_streams_concurrent: true,
-      max_stream_receive_window: true,
-      max_connection_receive_window: true,
-      udp_receive_buffer_size: true,
-      enable_0rtt: true,
-      max_0rtt_size: true,
-      allow_0rtt_replay: true,
+      enabled: flag(),
+      port: integer(443, 0, 65_535),
+      tls_cert_file: path('/certs/server.crt'),
+      tls_key_file: path('/certs/server.key'),
+      idle_timeout: duration('30s'),
+      max_bi_streams_concurrent: integer(100, 1),
+      max_uni_streams_concurrent: integer(100, 1),
+      max_stream_receive_window: size('6MB'),
+      max_connection_receive_window: size('15MB'),
+      udp_receive_buffer_size: size('8MB'),
+      enable_0rtt: flag(),
+      max_0rtt_size: size('16KB', 0),
+      allow_0rtt_replay: flag(),
     },
   },
-  anomaly: { mode: true, rules: true, api: true },
+  anomaly: { mode: { ...choice(['off', 'shadow', 'enforce'], undefined, (word) => (word === 'false' ? 'off' : word)) }, rules: true, api: flag() },
 } as const satisfies PlannedSection;

@@ -1,10 +1,10 @@
-import { readFileSync } from 'node:fs';
 import { BUFFER_BODY_BYTES, hasNewapi, INFLIGHT_SHARES, isOwn } from './derive.ts';
 import { CHECKS } from './health.ts';
 import { hasLimits } from './limits.ts';
 import { checkPeers } from './peer-rules.ts';
 import { valueAt } from './paths.ts';
-import { type Path, show, whyUnreadable } from './problems.ts';
+import { checkBareDurations, checkBaseUrls, checkCredentials, checkPackages, checkPatterns, checkRedisAuthorities, checkServerCertificate, checkWideTrust } from './pitfalls.ts';
+import { type Path, show } from './problems.ts';
 import { checkProvider, providerName, PROVIDERS } from './provider.ts';
 import { checkRoutes } from './route-rules.ts';
 import type { ParsedConfig } from './schema.ts';
@@ -21,7 +21,7 @@ interface Rule {
 /** All rules, in the order of their checks. */
 const RULES: readonly Rule[] = [
   { reads: ['server.tls'], check: bothTlsPaths },
-  { reads: ['server.tls'], check: readableTlsFiles },
+  { reads: ['server.tls'], check: checkServerCertificate },
   { reads: ['server.bufferBodyBytes', 'server.maxBodyBytes'], check: bufferWithinBody },
   { reads: ['server.bufferBodyBytes', 'server.maxBodyBytes', 'server.maxInflightBytes'], check: bodyWithinShare },
   { reads: ['endpoints'], check: differentEndpoints },
@@ -48,6 +48,13 @@ const RULES: readonly Rule[] = [
   { reads: ['middleware', 'routes', 'rateLimit', 'auth.keys'], check: limitsAreChecked },
   { reads: ['rateLimit.policies'], check: policiesHaveEffect },
   { reads: ['rateLimit', 'auth.keys', 'llm'], check: pricesFitBudgets },
+  { reads: ['newapi', 'llm', 'audit.newapi', 'server.host', 'server.port', 'admin'], check: checkBaseUrls },
+  { reads: ['llm'], check: checkCredentials },
+  { reads: [], check: checkBareDurations },
+  { reads: ['trustProxy', 'clientIpHeader', 'rateLimit.exempt', 'guard'], check: checkWideTrust },
+  { reads: ['cors', 'auth.keys', 'llm', 'guard'], check: checkPatterns },
+  { reads: ['rateLimit.redisUrl', 'rateLimit.redisCaPath'], check: checkRedisAuthorities },
+  { reads: ['rateLimit', 'audit.postgres.url', 'auth.mode'], check: (parsed, sources) => checkPackages(parsed, sources) },
 ];
 
 /** Checks every rule whose values could be read. */
@@ -65,24 +72,6 @@ function bothTlsPaths({ server: { tls } }: ParsedConfig, sources: Sources): void
       ? ['certPath', 'key_path (or TLS_KEY_PATH)', '/certs/server.key']
       : ['keyPath', 'cert_path (or TLS_CERT_PATH)', '/certs/server.crt'];
   sources.refuse(['server', 'tls', given], { expected: `${missing} as well`, example }, 'nothing');
-}
-
-function readableTlsFiles({ server: { tls } }: ParsedConfig, sources: Sources): void {
-  for (const at of ['certPath', 'keyPath'] as const) {
-    const path = tls?.[at] ?? null;
-    const why = path === null ? null : reasonUnreadable(path);
-    const place = ['server', 'tls', at];
-    if (why !== null) sources.refuse(place, { expected: 'a readable file' }, `${sources.got(place)} (${why})`);
-  }
-}
-
-function reasonUnreadable(path: string): string | null {
-  try {
-    readFileSync(path);
-    return null;
-  } catch (error) {
-    return whyUnreadable(error);
-  }
 }
 
 function bufferWithinBody({ server: { bufferBodyBytes, maxBodyBytes } }: ParsedConfig, sources: Sources): void {

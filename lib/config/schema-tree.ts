@@ -1,15 +1,16 @@
 import type { Meta } from './fields.ts';
 import { SERVER_HEALTH } from './health.ts';
-import { type PlannedKey, PLANNED_KEYS, type PlannedSection } from './planned-keys.ts';
+import { isPlannedValue, type PlannedKey, PLANNED_KEYS, type PlannedSection } from './planned-keys.ts';
 import type { Path } from './problems.ts';
 import { schema } from './schema.ts';
+import type { ValueType } from './value-types.ts';
 
 /** A node of the configuration tree: the keys of the schema and the planned keys. */
 export type SchemaNode =
   | Section
   | { readonly kind: 'list'; readonly planned: boolean; readonly item: SchemaNode; readonly example: unknown }
   | { readonly kind: 'map'; readonly planned: boolean; readonly item: SchemaNode }
-  | { readonly kind: 'value'; readonly planned: boolean; readonly meta: Meta | undefined };
+  | { readonly kind: 'value'; readonly planned: boolean; readonly meta: Meta | undefined; readonly type?: ValueType<unknown> };
 
 /** A section and its keys. */
 export interface Section {
@@ -136,7 +137,7 @@ function keyEntriesOf(camel: string, shape: SchemaNode): KeyEntry[] {
 }
 
 function overlay(shape: SchemaNode, planned: PlannedKey | undefined): SchemaNode {
-  if (planned === undefined || planned === true) return shape;
+  if (planned === undefined || planned === true || isPlannedValue(planned)) return shape;
   if (isList(planned)) return shape.kind === 'list' ? { ...shape, item: overlay(shape.item, planned[0]) } : shape;
   return shape.kind === 'section' ? { ...shape, keys: overlayKeys(shape.keys, planned) } : shape;
 }
@@ -149,6 +150,7 @@ function overlayKeys(keys: readonly KeyEntry[], planned: PlannedSection): KeyEnt
 
 function plannedNode(planned: PlannedKey): SchemaNode {
   if (planned === true) return { kind: 'value', planned: true, meta: undefined };
+  if (isPlannedValue(planned)) return { kind: 'value', planned: true, meta: undefined, type: planned };
   if (isList(planned)) return { kind: 'list', planned: true, item: plannedNode(planned[0]), example: undefined };
   return { kind: 'section', planned: true, keys: plannedEntries(planned) };
 }

@@ -10,9 +10,12 @@ import type { Tree } from './schema-tree.ts';
 export class Sources {
   readonly tree: Tree;
   readonly report: Report;
+  /** Whether the process belongs to the gate, so that it listens itself. */
+  readonly standalone: boolean;
   readonly #layers: readonly Layer[];
 
-  constructor(layers: readonly Layer[], report: Report) {
+  constructor(layers: readonly Layer[], report: Report, standalone: boolean) {
+    this.standalone = standalone;
     this.#layers = layers;
     this.report = report;
     this.tree = layers.reduce((tree, layer) => merge(tree, layer.tree), {});

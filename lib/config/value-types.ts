@@ -212,7 +212,25 @@ export function credential(): ValueType<string> {
 export function secretUrl(schemes: readonly string[], example: string): ValueType<string> {
   const form = new RegExp(String.raw`^(?:${schemes.join('|')})://\S+$`);
   const type = text(`a URL that begins with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`, example, form);
-  return { ...type, read: (value) => (URL.canParse(String(value)) ? type.read(value) : undefined), unit: 'secret', file: true };
+  return {
+    ...type,
+    expectedOf: (value) => (decodes(URL.parse(String(value))) ? type.expected : `${type.expected}, whose user and password have special characters escaped: % as %25, @ as %40`),
+    read: (value) => {
+      const url = URL.parse(String(value));
+      return url !== null && decodes(url) ? type.read(value) : undefined;
+    },
+    unit: 'secret',
+    file: true,
+  };
+}
+
+/** Whether the user and the password of a URL can be decoded: every client of a store does so when it connects. */
+function decodes(url: URL | null): boolean {
+  try {
+    return url === null || decodeURIComponent(`${url.username}:${url.password}`) !== '';
+  } catch {
+    return false;
+  }
 }
 
 /** An IP address or a CIDR, or one of `words`. */

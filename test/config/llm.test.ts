@@ -19,7 +19,7 @@ describe('the care for targets', () => {
 
   it('takes every key, from a file as from code', () => {
     const fromFile = load(
-      'llm: { weight: 1000, strategy: least_busy, retry: { max_retries: 0, initial_delay: 1ms, max_delay: 1ms, multiplier: 10, retryable_errors: [timeout] }, health_check: { enabled: false, interval: 1s, timeout: 2s, failure_threshold: 100 }, stream_prelude_after: 15s, keep_alive_comments: 20s, prices: { gpt-5*: { input: 1.25, output: "${OUT}" } }, backup_providers: [{ provider: openai, weight: "${W}" }] }\ncircuit_breaker: { max_requests: 1000, interval: 0, timeout: 1ms, failure_threshold: 1000 }',
+      'llm: { weight: 1000, strategy: least_busy, retry: { max_retries: 0, initial_delay: 1ms, max_delay: 1ms, multiplier: 10, retryable_errors: [timeout] }, health_check: { enabled: false, interval: 1s, timeout: 2s, failure_threshold: 100 }, stream_prelude_after: 15s, keep_alive_comments: 20s, prices: { gpt-5*: { input: 1.25, output: "${OUT}" } }, backup_providers: [{ provider: ollama, weight: "${W}" }] }\ncircuit_breaker: { max_requests: 1000, interval: 0, timeout: 1ms, failure_threshold: 1000 }',
       { OUT: '10', W: '7' },
     );
     const fromCode = resolveConfig({
@@ -31,7 +31,7 @@ describe('the care for targets', () => {
         streamPreludeAfter: 15_000,
         keepAliveComments: '20s',
         prices: { 'gpt-5*': { input: 1.25, output: 10, cached: null } },
-        backupProviders: [{ provider: 'openai', weight: 7 }],
+        backupProviders: [{ provider: 'ollama', weight: 7 }],
       },
       circuitBreaker: { maxRequests: 1000, interval: 0, timeout: 1, failureThreshold: 1000 },
     });

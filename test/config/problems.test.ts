@@ -133,7 +133,7 @@ describe('unknown keys', () => {
 describe('keys of later releases', () => {
   it('warn once a key, by the name it was given, and do no more', () => {
     const yaml =
-      'anomaly: { api: x }\nserver: { workers: 4, http3: { port: 3 } }';
+      'anomaly: { api: true }\nserver: { workers: 4, http3: { port: 3 } }';
     const keys = [
       'anomaly',
       'server.workers',

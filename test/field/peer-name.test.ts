@@ -392,7 +392,7 @@ describe('the check of connection keys', { skip: noOpenssl }, () => {
     const base = { base_url: 'https://localhost:1', host: 'target' } as object;
     const cases: readonly (readonly [object, RegExp])[] = [
       [{ ca_path: '/nowhere/ca.crt' }, /^newapi\.ca_path: expected a readable file, got "\/nowhere\/ca\.crt" \(no such file\)/],
-      [{ ca_path: one.keyPath }, /^newapi\.ca_path: expected a PEM file of certificates, got .* which holds none/],
+      [{ ca_path: one.keyPath }, /^newapi\.ca_path: expected a PEM file of certificates, got .* which holds a private key\.$/],
       [{ cert_path: one.certPath }, /^newapi\.cert_path: expected key_path as well, got nothing/],
       [{ key_path: one.keyPath }, /^newapi\.key_path: expected cert_path as well, got nothing/],
       [{ cert_path: one.keyPath, key_path: one.keyPath }, /^newapi\.cert_path: expected a PEM file of certificates/],

@@ -101,12 +101,10 @@ test('a body over TLS that keeps its pace is not given up', { skip: noOpenssl },
   assert.equal(answer.statusCode, 200, (await answer.toArray()).join(''));
 });
 
-test('a certificate that cannot be used stops the server with its reason', { skip: noOpenssl }, async (t) => {
+test('a certificate that cannot be used stops the server with its reason', { skip: noOpenssl }, (t) => {
   const mine = certificate(t, 'gate.test');
   const other = certificate(t, 'gate.test');
-  const gate = heimdall({ server: { tls: { certPath: mine.certPath, keyPath: other.keyPath } }, logging: { file: false, level: 'silent' } }, { log: recorder() });
-  assert.throws(() => createServer(gate), /key values mismatch/);
-  await gate.close();
+  assert.throws(() => heimdall({ server: { tls: { certPath: mine.certPath, keyPath: other.keyPath } } }), /server\.tls\.keyPath: .*which belongs to another certificate/);
 });
 
 async function limited(t: TestContext, server: ServerInput): Promise<RunningGate & { readonly records: ReturnType<typeof accessRecords> }> {
