@@ -20,7 +20,7 @@ export interface Config {
   readonly proxy: 'environment' | 'off' | null;
   /** Listener, timeouts and bounds of the standalone server. */
   readonly server: ServerConfig;
-  /** Peers whose forwarding headers are trusted for the client address. Each an IP address or CIDR, or one of loopback, private, cloudflare; default ["loopback"]. */
+  /** Peers whose forwarding headers are trusted for the client address. unix is the peer of every connection over a Unix socket. Each an IP address or CIDR, or one of loopback, private, cloudflare, unix; default ["loopback"]. */
   readonly trustProxy: readonly string[];
   /** Header with the client address from a trusted peer. Takes precedence over X-Forwarded-For. The name of a header; default none. */
   readonly clientIpHeader: string | null;
@@ -85,12 +85,14 @@ export interface EndpointsConfig {
 
 /** Listener, timeouts and bounds of the standalone server. */
 export interface ServerConfig {
-  /** Address or host name to listen on. An address or host name; default 0.0.0.0. */
+  /** Address or host name to listen on, or the absolute path of a Unix socket, which has no port. An address, a host name or the absolute path of a Unix socket; default 0.0.0.0. */
   readonly host: string;
   /** Port to listen on. 0 takes a free port. A whole number from 0 to 65535; default 8000. */
   readonly port: number;
   /** TLS of the server. Without a certificate and a key the server uses HTTP. */
   readonly tls: TlsConfig | null;
+  /** Expects the PROXY protocol, version 1 or 2, at the beginning of every connection of a peer in trust_proxy, before TLS, and takes the client that it names for the peer. Such a connection without it is closed. Connections of other peers are taken as they are. True or false; default false. */
+  readonly proxyProtocol: boolean;
   /** Longest time to receive the headers of a request. A body may take longer while data keeps arriving. A duration above 0, at most 24d; default 30s. */
   readonly readTimeout: number;
   /** Longest stall of a write. Does not limit the length of a stream. A duration above 0, at most 24d; default 45s. */
@@ -664,7 +666,7 @@ export interface ConfigInput {
   readonly proxy?: 'environment' | 'off' | null | undefined;
   /** Listener, timeouts and bounds of the standalone server. */
   readonly server?: ServerInput | undefined;
-  /** Peers whose forwarding headers are trusted for the client address. Each an IP address or CIDR, or one of loopback, private, cloudflare; default ["loopback"]. */
+  /** Peers whose forwarding headers are trusted for the client address. unix is the peer of every connection over a Unix socket. Each an IP address or CIDR, or one of loopback, private, cloudflare, unix; default ["loopback"]. */
   readonly trustProxy?: readonly string[] | undefined;
   /** Header with the client address from a trusted peer. Takes precedence over X-Forwarded-For. The name of a header; default none. */
   readonly clientIpHeader?: string | null | undefined;
@@ -730,7 +732,7 @@ export interface EndpointsInput {
 
 /** `ServerConfig` as code may pass it. A missing key takes its default. */
 export interface ServerInput {
-  /** Address or host name to listen on. An address or host name; default 0.0.0.0. */
+  /** Address or host name to listen on, or the absolute path of a Unix socket, which has no port. An address, a host name or the absolute path of a Unix socket; default 0.0.0.0. */
   readonly host?: string | undefined;
   /** Alias of the top-level middleware. */
   readonly middleware?: ConfigInput['middleware'];
@@ -738,6 +740,8 @@ export interface ServerInput {
   readonly port?: number | undefined;
   /** TLS of the server. Without a certificate and a key the server uses HTTP. */
   readonly tls?: TlsInput | null | undefined;
+  /** Expects the PROXY protocol, version 1 or 2, at the beginning of every connection of a peer in trust_proxy, before TLS, and takes the client that it names for the peer. Such a connection without it is closed. Connections of other peers are taken as they are. True or false; default false. */
+  readonly proxyProtocol?: boolean | undefined;
   /** Longest time to receive the headers of a request. A body may take longer while data keeps arriving. A duration above 0, at most 24d; default 30s. */
   readonly readTimeout?: number | string | undefined;
   /** Longest stall of a write. Does not limit the length of a stream. A duration above 0, at most 24d; default 45s. */

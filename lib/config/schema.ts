@@ -35,7 +35,7 @@ export const ALWAYS_LAST = 'panic_recovery';
 export const SERIES = seriesNames;
 
 /** Names of address groups in `trust_proxy`. */
-export const TRUST_PRESETS = ['loopback', 'private', 'cloudflare'] as const;
+export const TRUST_PRESETS = ['loopback', 'private', 'cloudflare', 'unix'] as const;
 
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 const METHODS = ['GET', 'HEAD', 'PUT', 'PATCH', 'POST', 'DELETE'] as const;
@@ -62,7 +62,7 @@ const series = {
 };
 
 const server = section('ServerConfig', 'Listener, timeouts and bounds of the standalone server', {
-  host: key(text('an address or host name', '127.0.0.1'), '0.0.0.0', 'Address or host name to listen on'),
+  host: key(text('an address, a host name or the absolute path of a Unix socket', '127.0.0.1'), '0.0.0.0', 'Address or host name to listen on, or the absolute path of a Unix socket, which has no port'),
   port: key(integer(8000, 0, 65535), 8000, 'Port to listen on. 0 takes a free port'),
   tls: sectionOrNull('TlsConfig', 'TLS of the server. Without a certificate and a key the server uses HTTP', {
     certPath: key(
@@ -82,6 +82,11 @@ const server = section('ServerConfig', 'Listener, timeouts and bounds of the sta
       'The only accepted host name (SNI). A handshake for another name is refused',
     ),
   }),
+  proxyProtocol: key(
+    flag(),
+    false,
+    'Expects the PROXY protocol, version 1 or 2, at the beginning of every connection of a peer in trust_proxy, before TLS, and takes the client that it names for the peer. Such a connection without it is closed. Connections of other peers are taken as they are',
+  ),
   readTimeout: key(duration(), '30s', 'Longest time to receive the headers of a request. A body may take longer while data keeps arriving'),
   writeTimeout: key(duration('45s'), '45s', 'Longest stall of a write. Does not limit the length of a stream'),
   idleTimeout: key(duration('72s'), '72s', 'Longest idle time of a connection between two requests'),
@@ -201,7 +206,7 @@ export const schema = section('Config', 'Configuration of the gateway', {
     'environment in the standalone, else off',
   ),
   server,
-  trustProxy: list(network('10.0.0.0/8', TRUST_PRESETS), ['loopback'], 'Peers whose forwarding headers are trusted for the client address'),
+  trustProxy: list(network('10.0.0.0/8', TRUST_PRESETS), ['loopback'], 'Peers whose forwarding headers are trusted for the client address. unix is the peer of every connection over a Unix socket'),
   clientIpHeader: key(orNull(header), null, 'Header with the client address from a trusted peer. Takes precedence over X-Forwarded-For'),
   ja4Header: key(orNull(header), null, "Header with the client's JA4 fingerprint from a trusted peer"),
   guard,

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { BlockList, isIP, SocketAddress } from 'node:net';
+import { BlockList, isIP, SocketAddress, type Socket } from 'node:net';
 import { ipKeyGenerator } from 'express-rate-limit';
 import type { Logger } from '../../types/logger.d.ts';
 
@@ -22,21 +22,47 @@ const presets: Readonly<Record<string, readonly string[]>> = {
 /** Most answers kept for addresses that were looked up before. A gate has few peers. */
 const peersRemembered = 1000;
 
-/** A set of addresses, CIDRs and presets (`loopback`, `private`, `cloudflare`). */
+/** The peer of a connection over a Unix socket, which has no address; also its name in `trust_proxy`. */
+export const unixPeer = 'unix';
+
+/** Connections over a Unix socket that have been seen: a server that closes no longer tells. */
+const overUnix = new WeakSet<Socket>();
+
+/** The address of the other end as the socket reports it, `unix`, or undefined where the connection is closed. */
+export function remoteOf(socket: Socket): string | undefined {
+  const { remoteAddress } = socket;
+  if (remoteAddress !== undefined || overUnix.has(socket)) return remoteAddress ?? unixPeer;
+  // A closed TCP connection has no address either.
+  const { server } = socket as { server?: { address?(): unknown } };
+  if (typeof server?.address?.() !== 'string') return undefined;
+  overUnix.add(socket);
+  return unixPeer;
+}
+
+/** The other end of a connection in one spelling; `0.0.0.0` where it is not known. @param remote as {@link remoteOf} gives it. */
+export const peerIn = (remote: string | undefined): string => (remote === unixPeer ? unixPeer : (parseAddress(remote ?? '') ?? unknown));
+
+const unknown = '0.0.0.0';
+
+/** A set of addresses, CIDRs and presets (`loopback`, `private`, `cloudflare`), and of the peers of Unix sockets (`unix`). */
 export class AddressSet {
   readonly #list = new BlockList();
   readonly #seen = new Map<string, boolean>();
+  readonly #unix: boolean;
 
   constructor(entries: readonly string[]) {
+    this.#unix = entries.includes(unixPeer);
     for (const entry of entries.flatMap((name) => presets[name] ?? [name])) {
+      if (entry === unixPeer) continue;
       const [address = '', prefix] = entry.split('/');
       const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
       this.#list.addSubnet(address, prefix === undefined ? (family === 'ipv6' ? 128 : 32) : Number(prefix), family);
     }
   }
 
-  /** @param address as {@link parseAddress} gives it. */
+  /** @param address as {@link parseAddress} or {@link peerIn} gives it. */
   has(address: string): boolean {
+    if (address === unixPeer) return this.#unix;
     const known = this.#seen.get(address);
     if (known !== undefined) return known;
     const family = isIP(address);
@@ -80,7 +106,7 @@ export function networkOf(ip: string): string {
 export interface ClientAddress {
   /** The client's address, as far as trusted hops report it. */
   readonly ip: string;
-  /** The address of the other end of the socket. */
+  /** The address of the other end of the socket, or `unix`. */
   readonly peer: string;
   /** The peer's forwarded headers count. */
   readonly trusted: boolean;
@@ -90,20 +116,21 @@ export interface ClientAddress {
  * Finds the client behind trusted proxies: the configured header, else `X-Forwarded-For` read from the right up to the
  * first hop that is not trusted, else `X-Real-IP`. Entries left of that hop may be forged by the client.
  * An entry that is not an address ends the search: the last trusted hop is then the client.
- * @param remote the peer's address as the socket reports it.
+ * @param remote as {@link remoteOf} gives it.
  * @param trust `trust_proxy`.
  * @param header `client_ip_header`, in lower case.
  */
 export function clientAddress(remote: string | undefined, headers: IncomingHttpHeaders, trust: AddressSet, header: string | null): ClientAddress {
-  const peer = parseAddress(remote ?? '') ?? '0.0.0.0';
-  if (!trust.has(peer)) return { ip: peer, peer, trusted: false };
+  const peer = peerIn(remote);
+  const own = peer === unixPeer ? unknown : peer;
+  if (!trust.has(peer)) return { ip: own, peer, trusted: false };
   const named = header === null ? undefined : headers[header];
   const chain = headers['x-forwarded-for'];
-  let ip: string | null = peer;
+  let ip: string | null = own;
   if (named !== undefined) ip = parseAddress(String(named));
-  else if (chain !== undefined) ip = firstUntrusted(peer, String(chain).split(','), trust);
+  else if (chain !== undefined) ip = firstUntrusted(own, String(chain).split(','), trust);
   else if (headers['x-real-ip'] !== undefined) ip = parseAddress(String(headers['x-real-ip']));
-  return { ip: ip ?? peer, peer, trusted: true };
+  return { ip: ip ?? own, peer, trusted: true };
 }
 
 function firstUntrusted(peer: string, hops: readonly string[], trust: AddressSet): string {
@@ -162,7 +189,7 @@ export class UntrustedProxyDetector {
     if (now >= this.#ends) this.#beginPeriod(now);
     this.#total++;
     if (trusted || !this.#forwards(headers)) return false;
-    const source = nearby.has(peer) ? peer : cdn.has(peer) ? 'cloudflare' : null;
+    const source = nearby.has(peer) || peer === unixPeer ? peer : cdn.has(peer) ? 'cloudflare' : null;
     if (source === null) return false;
     if (source === peer) this.#warn(peer);
     const count = (this.#counts.get(source) ?? 0) + 1;

@@ -11,11 +11,15 @@ export const cors: Middleware = {
     const config = core.config.cors;
     if (config === null) return {};
     const apply = corsMiddleware(optionsOf(config));
+    const origins = new Set(config.allowOrigins);
     return {
       handle: function corsHandler(context, next) {
         // Pages of other origins may not use the admin API.
         if (admin !== null && admin.owns(context)) return next();
         const recorder = new Recorder(context);
+        const { origin, 'access-control-request-private-network': asksForPrivate } = context.headers;
+        // A browser asks before a page of a public address calls one of a private network (wicg.github.io/private-network-access).
+        if (asksForPrivate === 'true' && context.req.method === 'OPTIONS' && (origins.has('*') || origins.has(origin ?? ''))) recorder.setHeader('Access-Control-Allow-Private-Network', 'true');
         apply(context.req as Parameters<typeof apply>[0], recorder as unknown as Parameters<typeof apply>[1], next);
       },
       proxied: (context, head) => {

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Context } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import { AddressSet, clientAddress, credentialOf, handshakeOf, UntrustedProxyDetector } from '../identity/identity.ts';
+import { AddressSet, clientAddress, credentialOf, handshakeOf, remoteOf, UntrustedProxyDetector } from '../identity/identity.ts';
 import { headProblem, readPath, type RequestPath } from '../http/http.ts';
 import { OwnCredentials } from '../keys/keys.ts';
 import type { Deps, Middleware } from './middleware.ts';
@@ -56,7 +56,7 @@ const longestChain = 4096;
 function identifyPeer(context: Context, trust: AddressSet, proxies: UntrustedProxyDetector): void {
   const { headers, core: { config }, req } = context;
   const socket = req.socket as TLSSocket;
-  const { ip, peer, trusted } = clientAddress(socket.remoteAddress, headers, trust, config.clientIpHeader);
+  const { ip, peer, trusted } = clientAddress(remoteOf(socket), headers, trust, config.clientIpHeader);
   context.ip = ip;
   context.peer = peer;
   context.proto = socket.encrypted ? 'https' : 'http';

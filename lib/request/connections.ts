@@ -2,7 +2,7 @@ import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Logger } from '../../types/logger.d.ts';
 import { guard } from '../platform/platform.ts';
-import { AddressSet, networkOf, parseAddress } from '../identity/identity.ts';
+import { AddressSet, networkOf, peerIn, remoteOf } from '../identity/identity.ts';
 
 /** A peer with this many times its share of connections has further ones closed before they are read. */
 const closedUnread = 2;
@@ -71,4 +71,4 @@ function endsOf({ remoteAddress, remotePort, localAddress, localPort }: Socket):
   return remotePort === undefined ? null : `${remoteAddress ?? ''} ${remotePort} ${localAddress ?? ''} ${localPort ?? ''}`;
 }
 
-const peerOf = ({ remoteAddress }: Socket): string => parseAddress(remoteAddress ?? '') ?? '0.0.0.0';
+const peerOf = (socket: Socket): string => peerIn(remoteOf(socket));

@@ -2,8 +2,10 @@ import { createServer as createHttp, type IncomingMessage, type Server, type Ser
 import { createServer as createHttps } from 'node:https';
 import { attach, refuse } from '../request/request.ts';
 import { internalsOf, type Gate } from '../gateway.ts';
+import { AddressSet } from '../identity/identity.ts';
 import { openConfigured } from './admin.ts';
 import { watchHandshakes } from './handshake.ts';
+import { expectPreambles } from './proxy-protocol.ts';
 import { tlsOptions, watchCertificate } from './tls.ts';
 
 /**
@@ -35,6 +37,8 @@ export function createServer(gate: Gate): Server {
   if (limits.tls !== null) watchHandshakes(server, limits.readTimeout, core.log);
   if (limits.maxConnections !== null) server.maxConnections = limits.maxConnections;
   attach(core, server, { gate, serves, path: '/', ours: true });
+  // Behind all that listens for connections: they get one after its preamble.
+  if (limits.proxyProtocol) expectPreambles(server, new AddressSet(core.config.trustProxy), limits.readTimeout, core.log);
   server.once('listening', () => void openConfigured(gate).catch((error: Error) => server.emit('error', error)));
   servers.add(server);
   server.once('close', () => servers.delete(server));

@@ -1,5 +1,6 @@
+import { lstatSync, rmSync } from 'node:fs';
 import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { connect, type AddressInfo } from 'node:net';
 import type { Config, ConfigInput } from '../../types/config.d.ts';
 import { heimdall, internalsOf, type Gate } from '../gateway.ts';
 import { openBeside, openConfigured } from './admin.ts';
@@ -42,7 +43,8 @@ async function open(gate: Gate): Promise<{ server: Server; adminUrl: string | nu
     const configured = await openConfigured(gate);
     const server = createServer(gate);
     await listen(server, gate.config);
-    return { server, adminUrl: configured ?? (await openBeside(gate, (server.address() as AddressInfo).port)) };
+    const address = server.address();
+    return { server, adminUrl: configured ?? (await openBeside(gate, typeof address === 'string' ? gate.config.server.port : (address as AddressInfo).port)) };
   } catch (error) {
     await gate.close({ timeout: 0 });
     throw error;
@@ -61,11 +63,28 @@ async function reportUpstream(gate: Gate): Promise<void> {
   process.stderr.write(`Nothing answers at ${gate.config.newapi.baseUrl}: until it does, requests fail with 502. The gate itself is up and looks again at every request.\n`);
 }
 
-function listen(server: Server, { server: { host, port } }: Config): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => reject(new Error(reasonOf(error, host, port), { cause: error })));
-    server.listen(port, host, resolve);
+async function listen(server: Server, { server: { host, port } }: Config): Promise<void> {
+  if (host.startsWith('/')) await removeStale(host);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => reject(new Error(host.startsWith('/') ? socketReasonOf(error, host) : reasonOf(error, host, port), { cause: error })));
+    if (host.startsWith('/')) server.listen(host, resolve);
+    else server.listen(port, host, resolve);
   });
+}
+
+/** Removes the socket that a process left behind which was killed: a socket on which nobody listens refuses connections. */
+async function removeStale(path: string): Promise<void> {
+  const socket = connect(path);
+  const code = await new Promise<string | undefined>((resolve) => {
+    socket.once('connect', () => resolve(undefined)).once('error', (error: NodeJS.ErrnoException) => resolve(error.code));
+  });
+  socket.destroy();
+  if (code === 'ECONNREFUSED' && lstatSync(path).isSocket()) rmSync(path);
+}
+
+function socketReasonOf({ code, message }: NodeJS.ErrnoException, path: string): string {
+  const why = code === 'EADDRINUSE' ? 'which another process uses' : (code ?? message);
+  return `server.host: expected the path of a new Unix socket in a directory that can be written, got ${JSON.stringify(path)} (${why}). Example: /run/heimdall/heimdall.sock`;
 }
 
 function reasonOf(error: NodeJS.ErrnoException, host: string, port: number): string {
@@ -75,7 +94,9 @@ function reasonOf(error: NodeJS.ErrnoException, host: string, port: number): str
 }
 
 function addressOf(server: Server, { server: { host, tls } }: Config): string {
-  const { port } = server.address() as AddressInfo;
+  const address = server.address() as AddressInfo | string;
+  if (typeof address === 'string') return `unix:${address}`;
+  const { port } = address;
   const shown = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
   return `${tls === null ? 'http' : 'https'}://${shown.includes(':') ? `[${shown}]` : shown}:${port}`;
 }

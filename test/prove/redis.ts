@@ -18,7 +18,7 @@ import type { Finding } from './proof.ts';
 const limit = 50;
 /** What is promised of a Redis that is back, milliseconds; and the longest answer while it goes: its time limit, and what a busy process adds. */
 const backWithin = 5000;
-const patience = 1200;
+const patience = 2000;
 /** Keys of one scene; each is used once, since its window outlasts the scene. */
 const callers = 40;
 

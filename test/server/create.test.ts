@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { connect as secure, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import { test, type TestContext } from 'node:test';
 import { WebSocket } from 'ws';
-import { createServer, heimdall, type ServerInput, type TlsInput } from '../../lib/index.ts';
+import { heimdall, type ServerInput, type TlsInput } from '../../lib/index.ts';
 import { closing, rawRequest, request, until } from '../support/client.ts';
 import { recorder, startGate, temporary, type RunningGate } from '../support/gate.ts';
 import { DEMO_KEY, startNewapi } from '../support/newapi.ts';
