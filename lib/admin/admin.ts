@@ -8,7 +8,8 @@ import { describe, guard } from '../platform/platform.ts';
 import { bearer, BearerGuard } from '../keys/keys.ts';
 import { HeimdallError } from '../errors.ts';
 import { printableJson } from '../redaction/redaction.ts';
-import { AddressSet, clientAddress } from '../identity/identity.ts';
+import { invalid } from '../registry/registry.ts';
+import { AddressSet, clientAddress, remoteOf } from '../identity/identity.ts';
 import { isJson, type Caller, type AdminServices, type Reply } from './call.ts';
 import { resourceFor, resources, type Resource } from './table.ts';
 
@@ -30,8 +31,11 @@ export interface Admin {
   readonly paths: AdminPaths | null;
   /** For a host application, below any path: requires the token unless `admin.auth` is `host`. */
   readonly router: Router;
-  /** For a server of its own, below `admin.path`. From then on the chain serves the admin API to this machine only. */
-  alone(): RequestHandler;
+  /**
+   * For a server of its own, below `admin.path`. From then on the chain serves the admin API to this machine only.
+   * @param host its address or name. On a loopback address only names of this machine are accepted as `Host`.
+   */
+  alone(host: string): RequestHandler;
 }
 
 /** Creates the admin API of one gate. @param services what it reads and changes. */
@@ -73,13 +77,18 @@ class Api implements Admin, AdminPaths {
   }
 
   answer(context: Context): void {
+    const problem = this.#apart ? hostProblem(context) : null;
+    if (problem !== null) return context.fail(problem);
     underway(context, this.#serve(context, below(this.#base, context.req.url), false));
   }
 
-  alone(): RequestHandler {
+  alone(host: string): RequestHandler {
     this.#apart = true;
+    const isLocal = host === 'localhost' || loopback.has(host);
     return guard(this.#services.core.log, 'admin', (req: GateRequest, res: ServerResponse) => {
       const context = this.#arrived(req, res);
+      const problem = isLocal ? hostProblem(context) : null;
+      if (problem !== null) return context.fail(problem);
       const segments = below(this.#base, req.url);
       if (segments === null) return context.fail(new HeimdallError('not_found'));
       underway(context, this.#serve(context, segments, false));
@@ -103,11 +112,14 @@ class Api implements Admin, AdminPaths {
     const { core } = this.#services;
     const context = new Context(core, req, res);
     req.heimdall = context;
-    const { ip, peer } = clientAddress(req.socket.remoteAddress, req.headers, this.#trust, core.config.clientIpHeader);
+    const { ip, peer } = clientAddress(remoteOf(req.socket), req.headers, this.#trust, core.config.clientIpHeader);
     context.ip = ip;
     context.peer = peer;
     context.viaAdminListener = true;
-    context.path = (req.url ?? '/').split('?', 1)[0] as string;
+    const url = req.url ?? '/';
+    const mark = url.indexOf('?');
+    context.path = mark === -1 ? url : url.slice(0, mark);
+    context.query = mark === -1 ? '' : url.slice(mark);
     context.route = this.#routes.get(null) as Route;
     return context;
   }
@@ -146,10 +158,13 @@ class Api implements Admin, AdminPaths {
     return { ip: context.ip, token: () => null };
   }
 
-  async #ask(context: Context, { resource: { methods }, name }: { resource: Resource; name: string }, caller: Caller): Promise<Reply | null> {
+  async #ask(context: Context, { resource: { methods, takesQuery }, name }: { resource: Resource; name: string }, caller: Caller): Promise<Reply | null> {
     const verb = context.req.method === 'HEAD' ? 'GET' : context.req.method;
     const method = Object.hasOwn(methods, verb ?? '') ? methods[verb as keyof typeof methods] : undefined;
-    if (method !== undefined) return method({ context, name, caller }, this.#services);
+    if (method !== undefined) {
+      if (takesQuery === undefined) refuseQuery(context);
+      return method({ context, name, caller }, this.#services);
+    }
     const allowed = Object.keys(methods).flatMap((each) => (each === 'GET' ? ['GET', 'HEAD'] : [each]));
     context.extraHead?.push('Allow', [...allowed, 'OPTIONS'].join(', '));
     if (verb === 'OPTIONS') return { status: 204 };
@@ -162,6 +177,22 @@ class Api implements Admin, AdminPaths {
     log.error({ requestId: context.id, error: describe(error), stack: error instanceof Error ? error.stack : null }, 'request.panic');
     context.fail(new HeimdallError('internal_error', { cause: error }));
   }
+}
+
+/** A misspelt parameter must not pass for one that has no effect. @throws HeimdallError that names the first. */
+function refuseQuery({ query }: Context): void {
+  const [name] = new URLSearchParams(query).keys();
+  if (name !== undefined) throw invalid(name.slice(0, 60), 'no parameters in the query here', 'one');
+}
+
+/**
+ * SECURITY: a page of any site can let its own name stand for this machine (DNS rebinding) and would then be of the same origin;
+ * its name is in `Host`.
+ */
+function hostProblem({ req: { headers } }: Context): HeimdallError | null {
+  const name = (headers.host ?? 'localhost').toLowerCase().replace(/:\d*$/, '').replace(/\.$/, '');
+  if (name === 'localhost' || loopback.has(name.replace(/^\[|\]$/g, ''))) return null;
+  return new HeimdallError('invalid_host', { message: `host: expected a name of this machine, such as localhost or 127.0.0.1, got ${JSON.stringify(name.slice(0, 60))}.` });
 }
 
 function send(context: Context, { status, body, head = [] }: Reply): void {

@@ -1,7 +1,7 @@
 import type { AuditRecord } from '../../types/record.d.ts';
 import type { JournalSearch, SqlRow } from '../../types/journal.d.ts';
 import { HeimdallError } from '../errors.ts';
-import { countOf, filters, frequencyOf, groups, groupsOf, measures, pageOf, readWanted, SearchError, type Query, type Wanted } from '../journal/journal.ts';
+import { countOf, filters, frequencyOf, groups, groupsOf, lastOf, measures, pageOf, readWanted, SearchError, type Query, type Wanted } from '../journal/journal.ts';
 import { invalid } from '../registry/registry.ts';
 import { changed, type Call, type AdminServices, type Method, type Reply } from './call.ts';
 
@@ -16,14 +16,19 @@ const searchTime = 2000;
 export const listLogs: Method = async (call, services) => {
   const { wanted, rest } = asked(call, ['grep', 'limit', 'cursor', 'order', 'count']);
   const limit = integer(rest, 'limit', defaultRecords, 1, mostRecords);
-  const cursor = rest.get('cursor') === undefined ? null : integer(rest, 'cursor', 0, 0, Number.MAX_SAFE_INTEGER);
   const order = word(rest, 'order', ['newest', 'oldest'] as const, 'newest');
+  const { cursor, until } = positionIn(rest);
   const now = services.core.clock.now();
   const grep = rest.get('grep');
   if (grep !== undefined) return searchLogs(services, { wanted, grep, limit, cursor, order, now, time: searchTime }, rest);
-  const logs = (await run(services, () => pageOf({ wanted, limit, cursor, order, now }, services.logs.columns))).map(services.logs.recordOf);
+  const last = until ?? (order === 'oldest' ? Number((await run(services, () => lastOf))[0]?.['last'] ?? 0) : null);
+  // One more, which tells whether there is another page.
+  const found = (await run(services, () => pageOf({ wanted, limit: limit + 1, cursor, order, last, now }, services.logs.columns))).map(services.logs.recordOf);
+  const logs = found.slice(0, limit);
+  const { id } = logs.at(-1) ?? {};
+  const next = found.length <= limit ? null : last === null ? id : `${id}-${last}`;
   const count = rest.get('count') === 'true' ? { count: Number((await run(services, () => countOf(wanted, now)))[0]?.['records'] ?? 0) } : {};
-  return { status: 200, body: { logs: logs.map(withoutBodies), next: logs.length === limit ? (logs.at(-1)?.id ?? null) : null, ...count } };
+  return { status: 200, body: { logs: logs.map(withoutBodies), next, ...count } };
 };
 
 /** With `grep`: records whose bodies hold a text. `stopped`: the time was over, and `next` is where to go on. */
@@ -77,6 +82,15 @@ function asked({ context }: Call, own: readonly string[]): { wanted: Wanted; res
     else throw invalid(name.slice(0, 60), `one of ${[...own, ...Object.keys(filters)].join(', ')}`, 'another name');
   }
   return { wanted, rest };
+}
+
+/** The cursor of a page: the position of its last record, and from the oldest on that of the last record of the walk. */
+function positionIn(rest: ReadonlyMap<string, string>): { readonly cursor: number | null; readonly until: number | null } {
+  const text = rest.get('cursor');
+  if (text === undefined) return { cursor: null, until: null };
+  const [, cursor, last] = /^(\d{1,16})(?:-(\d{1,16}))?$/.exec(text) ?? [];
+  if (cursor === undefined) throw invalid('cursor', 'the next of an earlier page', JSON.stringify(text.slice(0, 40)), '1234');
+  return { cursor: Number(cursor), until: last === undefined ? null : Number(last) };
 }
 
 async function run({ logs }: AdminServices, make: () => Query): Promise<readonly SqlRow[]> {

@@ -8,6 +8,8 @@ import { resizeQueue, showConfig, showHealth, showQueue, showTargets } from './s
 export interface Resource {
   readonly path: string;
   readonly methods: Readonly<Partial<Record<'GET' | 'POST' | 'PATCH' | 'DELETE', Method>>>;
+  /** The methods read parameters of the query. Any other resource takes none. */
+  readonly takesQuery?: true;
 }
 
 const readEvents: Method = ({ context }, { hub }) => {
@@ -29,9 +31,9 @@ export const resources: readonly Resource[] = [
   { path: 'keys/:name/rotate', methods: { POST: known(rotateKey) } },
   { path: 'bans', methods: { GET: known(listBans), POST: known(ban) } },
   { path: 'bans/:which*', methods: { DELETE: known(unban) } },
-  { path: 'logs', methods: { GET: listLogs } },
-  { path: 'logs/aggregate', methods: { GET: aggregateLogs } },
-  { path: 'logs/frequency', methods: { GET: frequencyOfLogs } },
+  { path: 'logs', methods: { GET: listLogs }, takesQuery: true },
+  { path: 'logs/aggregate', methods: { GET: aggregateLogs }, takesQuery: true },
+  { path: 'logs/frequency', methods: { GET: frequencyOfLogs }, takesQuery: true },
   { path: 'logs/:request_id', methods: { GET: showLog } },
   { path: 'targets', methods: { GET: showTargets } },
   { path: 'queue', methods: { GET: showQueue, PATCH: resizeQueue } },

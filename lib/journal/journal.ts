@@ -15,7 +15,7 @@ import { Thread, workerOptions, type JournalDeps } from './thread.ts';
 export { forget } from './forget.ts';
 export { signerOf, verifierOf } from './hash-chain.ts';
 export { migrate, schemaVersion, versionOf } from './schema.ts';
-export { SearchError, balanceOf, countOf, filters, frequencyOf, groups, groupsOf, measures, pageOf, readWanted, type Query, type Wanted } from './search.ts';
+export { SearchError, balanceOf, countOf, filters, frequencyOf, groups, groupsOf, lastOf, measures, pageOf, readWanted, type Query, type Wanted } from './search.ts';
 export { journalSeries } from './series.ts';
 export { headFileOf, readHead } from './head.ts';
 export { grep, matcher } from './grep.ts';

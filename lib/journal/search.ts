@@ -86,11 +86,13 @@ const columnsOf = (columns: string, schema: number): string => columns.split(', 
 /** The SELECT for a page of records. */
 export interface Page {
   readonly wanted: Wanted;
-  /** At most 1000. */
+  /** At most 1001. */
   readonly limit: number;
   /** Position after which the page begins, in its direction; null for the first page. */
   readonly cursor: number | null;
   readonly order: 'newest' | 'oldest';
+  /** Position of the last record that counts: a walk from the oldest would meet the records that it causes itself. */
+  readonly last?: number | null;
   /** Version of the journal's schema; by default the newest. Schema 1 has no table of learnt facts and fewer columns. */
   readonly schema?: number;
   /** The content of the records is read too. */
@@ -104,15 +106,19 @@ export interface Page {
  * @param columns the columns of a record.
  * @throws SearchError naming the filter.
  */
-export function pageOf({ wanted, limit, cursor, order, schema = newestSchema, whole = false, now }: Page, columns: string): Query {
+export function pageOf({ wanted, limit, cursor, order, last = null, schema = newestSchema, whole = false, now }: Page, columns: string): Query {
   const { sql, values } = conditions(wanted, now);
   const listed = columnsOf(columns, schema).split(', ').map((name) => (!whole && contentColumns.includes(name) ? `NULL AS ${name}` : name)).join(', ');
   const behind = cursor === null ? [] : [{ sql: order === 'newest' ? 'id < ?' : 'id > ?', values: [cursor] }];
-  const all = joined([{ sql, values }, ...behind]);
+  const bounded = last === null ? [] : [{ sql: 'id <= ?', values: [last] }];
+  const all = joined([{ sql, values }, ...behind, ...bounded]);
   const by = `ORDER BY id ${order === 'newest' ? 'DESC' : 'ASC'}`;
   // The inner SELECT reads an index that has all filter columns, instead of the table, which is ten times as large.
   return { sql: `SELECT ${listed}${schema > 1 ? `, ${learntColumn}` : ''} FROM heimdall_logs WHERE id IN (SELECT id FROM heimdall_logs WHERE ${all.sql} ${by} LIMIT ?) ${by}`, values: [...all.values, limit] };
 }
+
+/** The position of the latest record. */
+export const lastOf: Query = { sql: 'SELECT max(id) AS last FROM heimdall_logs', values: [] };
 
 /** The number of records. @throws SearchError naming the filter. */
 export function countOf(wanted: Wanted, now: number): Query {

@@ -107,6 +107,8 @@ interface Link {
   /** @param key decides which server of a cluster is asked; null for any. */
   send(key: string | null, command: readonly string[]): Promise<unknown>;
   destroy(): void;
+  /** Called when a command has been left unanswered for too long. */
+  readonly silent: () => void;
 }
 
 class Connection implements Redis {
@@ -149,10 +151,7 @@ class Connection implements Redis {
     if (this.#closed) throw new Error('The connection to Redis is closed');
     const link = this.#link ?? (await withTimeout(this.#opened(), undefined, () => undefined));
     try {
-      return await withTimeout(link.send(key, command), late, () => {
-        this.#report(new Error(`Redis left a command unanswered for ${silenceTimeout} ms`));
-        this.#renew(link);
-      });
+      return await withTimeout(link.send(key, command), late, link.silent);
     } catch (error) {
       this.#judge(error instanceof Error ? error.message : String(error), link);
       throw error;
@@ -184,9 +183,9 @@ class Connection implements Redis {
       else this.#link = link;
     }, (error: unknown) => {
       this.#report(error);
-      setTimeout(() => {
+      setTimeout(guard(this.#log, 'redis', () => {
         if (this.#opening === opening) this.#opening = null;
-      }, reconnectEvery).unref();
+      }), reconnectEvery).unref();
     });
     return opening;
   }
@@ -219,13 +218,13 @@ class Connection implements Redis {
   /** Resolves as soon as the first connection has succeeded or failed. */
   async #openServer({ createClient }: Package, node: Node): Promise<Link> {
     const client = createClient({ ...this.#optionsFor(node), database: this.#place.database });
-    const link: Link = { send: (_key, command) => client.sendCommand(command), destroy: () => client.destroy() };
-    client.on('ready', () => this.#back());
-    client.on('error', (error: unknown) => {
+    const link = this.#linkOf((_key, command) => client.sendCommand(command), () => client.destroy());
+    client.on('ready', guard(this.#log, 'redis', () => this.#back()));
+    client.on('error', guard(this.#log, 'redis', (error: unknown) => {
       this.#report(error);
       // The Sentinels may name another master by now.
       if (this.#place.kind === 'sentinel') this.#renew(link);
-    });
+    }));
     const known = new Promise<void>((resolve) => {
       for (const event of ['ready', 'error', 'end']) client.once(event, () => resolve());
     });
@@ -247,10 +246,21 @@ class Connection implements Redis {
   async #openCluster({ createCluster }: Package): Promise<Link> {
     const rootNodes = this.#place.nodes.map((node) => this.#optionsFor(node));
     const cluster = createCluster({ rootNodes, defaults: this.#optionsFor(null), minimizeConnections: true });
-    for (const event of ['error', 'node-error']) cluster.on(event, (error: unknown) => this.#report(error));
+    for (const event of ['error', 'node-error']) cluster.on(event, guard(this.#log, 'redis', (error: unknown) => this.#report(error)));
     await cluster.connect();
     this.#back();
-    return { send: (key, command) => cluster.sendCommand(key ?? undefined, false, [...command]), destroy: () => cluster.destroy() };
+    return this.#linkOf((key, command) => cluster.sendCommand(key ?? undefined, false, [...command]), () => cluster.destroy());
+  }
+
+  #linkOf(send: Link['send'], destroy: Link['destroy']): Link {
+    const link: Link = {
+      send, destroy,
+      silent: guard(this.#log, 'redis', () => {
+        this.#report(new Error(`Redis left a command unanswered for ${silenceTimeout} ms`));
+        this.#renew(link);
+      }),
+    };
+    return link;
   }
 
   /** The server that is the master now, by the first Sentinel that answers. */

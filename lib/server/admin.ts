@@ -53,7 +53,7 @@ export async function openBeside(gate: Gate, gatePort: number): Promise<string |
 async function open(gate: Gate, address: Address): Promise<string> {
   const { core, servers, admin } = internalsOf(gate);
   // SECURITY: called before the address is opened: where the API has an address of its own it must not be public, even if that fails.
-  const { server, scheme } = serverFor(core.config, address.host, admin.alone() as RequestListener);
+  const { server, scheme } = serverFor(core.config, address.host, admin.alone(address.host) as RequestListener);
   await listening(server, address);
   servers.add(server);
   server.once('close', () => servers.delete(server));

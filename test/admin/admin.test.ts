@@ -12,7 +12,7 @@ import { bearer, listening, messageOf, problem, startAdmin, token, type AdminHar
 
 /** The listener of its own, as the standalone opens it. */
 const apart = (t: Parameters<typeof listening>[0], admin: Admin): Promise<string> => {
-  const handle = admin.alone();
+  const handle = admin.alone('127.0.0.1');
   return listening(t, createServer((req, res) => handle(req, res, () => undefined)));
 };
 
@@ -166,11 +166,11 @@ describe('an address of its own', () => {
 
   it('reads a body that waits to be asked for, after the token', async (t) => {
     const { admin } = await startAdmin(t);
-    const handle = admin.alone();
+    const handle = admin.alone('127.0.0.1');
     const server = createServer();
     server.on('checkContinue', (req: IncomingMessage, res: ServerResponse) => handle(req, res, () => undefined));
     const { port } = new URL(await listening(t, server));
-    const head = (authorization: string): string => `POST /heimdall/api/keys HTTP/1.1\r\nHost: a\r\n${authorization}Content-Type: application/json\r\nContent-Length: 12\r\nExpect: 100-continue\r\n\r\n`;
+    const head = (authorization: string): string => `POST /heimdall/api/keys HTTP/1.1\r\nHost: localhost\r\n${authorization}Content-Type: application/json\r\nContent-Length: 12\r\nExpect: 100-continue\r\n\r\n`;
     const refused = (await rawRequest(Number(port), head(''), '}}')).toString();
     assert.match(refused, /^HTTP\/1\.1 401 /);
     const admitted = (await rawRequest(Number(port), `${head(`Authorization: Bearer ${token}\r\n`)}{"name":"x"}`, '}')).toString();
@@ -193,7 +193,7 @@ describe('the admin paths of the chain', () => {
   it('are there for callers on this machine alone once the API has an address of its own', async (t) => {
     const harness = await startAdmin(t);
     assert.equal(owned(harness, '/heimdall/api/keys'), true);
-    harness.admin.alone();
+    harness.admin.alone('127.0.0.1');
     assert.equal(owned(harness, '/heimdall/api/keys'), false);
     for (const ip of ['127.0.0.1', '127.9.9.9', '::1']) assert.equal(owned(harness, '/heimdall/api/keys', ip), true, ip);
     assert.equal(owned(harness, '/heimdall/api/keys', '127.0.0.1', '203.0.113.9'), false, 'what a proxy elsewhere calls this machine is another');
