@@ -85,7 +85,7 @@ export interface EndpointsConfig {
 
 /** Listener, timeouts and bounds of the standalone server. */
 export interface ServerConfig {
-  /** Address or host name to listen on, or the absolute path of a Unix socket, which has no port. An address, a host name or the absolute path of a Unix socket; default 0.0.0.0. */
+  /** Address or host name to listen on, or the absolute path of a Unix socket, which has no port. An address or host name; default 0.0.0.0. */
   readonly host: string;
   /** Port to listen on. 0 takes a free port. A whole number from 0 to 65535; default 8000. */
   readonly port: number;
@@ -732,7 +732,7 @@ export interface EndpointsInput {
 
 /** `ServerConfig` as code may pass it. A missing key takes its default. */
 export interface ServerInput {
-  /** Address or host name to listen on, or the absolute path of a Unix socket, which has no port. An address, a host name or the absolute path of a Unix socket; default 0.0.0.0. */
+  /** Address or host name to listen on, or the absolute path of a Unix socket, which has no port. An address or host name; default 0.0.0.0. */
   readonly host?: string | undefined;
   /** Alias of the top-level middleware. */
   readonly middleware?: ConfigInput['middleware'];

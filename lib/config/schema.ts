@@ -62,7 +62,7 @@ const series = {
 };
 
 const server = section('ServerConfig', 'Listener, timeouts and bounds of the standalone server', {
-  host: key(text('an address, a host name or the absolute path of a Unix socket', '127.0.0.1'), '0.0.0.0', 'Address or host name to listen on, or the absolute path of a Unix socket, which has no port'),
+  host: key(text('an address or host name', '127.0.0.1'), '0.0.0.0', 'Address or host name to listen on, or the absolute path of a Unix socket, which has no port'),
   port: key(integer(8000, 0, 65535), 8000, 'Port to listen on. 0 takes a free port'),
   tls: sectionOrNull('TlsConfig', 'TLS of the server. Without a certificate and a key the server uses HTTP', {
     certPath: key(

@@ -151,12 +151,14 @@ export class RedisStore implements Holder {
 
   async #renew(): Promise<void> {
     const held = [...this.#leased].flatMap(({ id, charges }) => charges.filter(isLeased).map((charge) => ({ id, charge })));
-    const callers = Map.groupBy(held, ({ charge }) => callerOf(charge.counter.key));
-    for (const some of [...callers.values()].flatMap((all) => Array.from({ length: Math.ceil(all.length / renewedAtOnce) }, (_, at) => all.slice(at * renewedAtOnce, (at + 1) * renewedAtOnce)))) {
+    const callers = [...Map.groupBy(held, ({ charge }) => callerOf(charge.counter.key)).values()];
+    const batches = callers.flatMap((all) => Array.from({ length: Math.ceil(all.length / renewedAtOnce) }, (_, at) => all.slice(at * renewedAtOnce, (at + 1) * renewedAtOnce)));
+    // All are sent before anything else: a lease that is renewed behind its settlement would be taken anew.
+    await Promise.all(batches.map((some) => {
       const args = [String(this.#now()), String(lease)];
       for (const { id, charge: { counter, amount } } of some) args.push(kinds[counter.rule.kind], id, String(amount), String(counter.until));
-      await this.#redis.run(renewScript, some.map(({ charge }) => keyOf(charge.counter.key)), args).catch(() => undefined);
-    }
+      return this.#redis.run(renewScript, some.map(({ charge }) => keyOf(charge.counter.key)), args).catch(() => undefined);
+    }));
     const [one] = this.#leased;
     if (one !== undefined) this.#lease(one);
   }

@@ -149,7 +149,8 @@ class Connection implements Redis {
 
   async #ask(key: string | null, command: readonly string[], late: Late): Promise<unknown> {
     if (this.#closed) throw new Error('The connection to Redis is closed');
-    const link = this.#link ?? (await withTimeout(this.#opened(), undefined, () => undefined));
+    // The first connection also loads the package.
+    const link = this.#link ?? (await withTimeout(this.#opened(), undefined, () => undefined, this.#renewedAt === -Infinity ? connectTimeout : commandTimeout));
     try {
       return await withTimeout(link.send(key, command), late, link.silent);
     } catch (error) {
@@ -313,10 +314,10 @@ function keyIn([name = '', first, count, key]: readonly string[]): string | null
  * extends the limit.
  * @param silent called when the answer is still not there after `silenceTimeout`.
  */
-function withTimeout<T>(reply: Promise<T>, late: Late, silent: () => void): Promise<T> {
+function withTimeout<T>(reply: Promise<T>, late: Late, silent: () => void, limit = commandTimeout): Promise<T> {
   return new Promise((resolve, reject) => {
     let over = false;
-    let due = performance.now() + commandTimeout;
+    let due = performance.now() + limit;
     let extensions = 0;
     const check = (): void => {
       const now = performance.now();
@@ -326,10 +327,10 @@ function withTimeout<T>(reply: Promise<T>, late: Late, silent: () => void): Prom
         return;
       }
       over = true;
-      timer = setTimeout(silent, silenceTimeout - commandTimeout).unref();
+      timer = setTimeout(silent, silenceTimeout - limit).unref();
       reject(new Error(tooLate));
     };
-    let timer = setTimeout(check, commandTimeout);
+    let timer = setTimeout(check, limit);
     reply.then(
       (value) => {
         clearTimeout(timer);
