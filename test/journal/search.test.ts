@@ -11,7 +11,7 @@ const db = journalOf(':memory:', [
   { token_id: 'b'.repeat(16), model: 'gpt-5-mini', client: 'curl/8', real_ip: '192.0.2.77', response_status: 429, outcome: 'refused:rate_limit_requests' },
   { token_id: 'b'.repeat(16), model: 'claude', client: 'openai-python/2', real_ip: '2001:db8::1', response_status: 502, outcome: 'upstream_error', target: 'openai', upstream_request_id: 'up-3' },
   { key_id: 'team-a', real_ip: '198.51.100.9', response_status: 499, outcome: 'aborted', device_fingerprint: 'e2'.repeat(32), session: 'abcd'.repeat(4), content_fingerprint: 'c0'.repeat(16), prompt_tokens: 5, completion_tokens: 7, cost: 0.5 },
-  { source: 'ingest:1', response_status: 0, outcome: 'interrupted', route: '/v1/embeddings' },
+  { source: 'ingest:1', device_id: '1de0'.repeat(4), session_id: '1de1'.repeat(4), home_id: '1de2'.repeat(4), response_status: 0, outcome: 'interrupted', route: '/v1/embeddings' },
 ]);
 
 const found = (wanted: Wanted): number[] => rowsOf(db, pageOf({ wanted, limit: 100, cursor: null, order: 'oldest', now }, recordColumns)).map(({ id }) => Number(id));
@@ -29,6 +29,9 @@ describe('a search', () => {
       [{ device: 'e2e2' }, [4]],
       [{ device: 'E2'.repeat(32) }, [4]],
       [{ session: 'abcdabcd' }, [4]],
+      [{ device_id: '1de0' }, [5]],
+      [{ session_id: '1de1' }, [5]],
+      [{ home_id: '1de2' }, [5]],
       [{ client: 'openai-python' }, [1, 3]],
       [{ client: 'openai-python/2' }, [3]],
       [{ client: '%' }, []],
