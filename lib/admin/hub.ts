@@ -1,6 +1,7 @@
 import type { Config } from '../../types/config.d.ts';
 import { toSnake } from '../config/config.ts';
 import type { Context, Exchange, Finisher } from '../request/request.ts';
+import { networkOf } from '../identity/identity.ts';
 import { HeimdallError } from '../errors.ts';
 import { printableJson } from '../redaction/redaction.ts';
 import type { Level, Listener } from '../telemetry/telemetry.ts';
@@ -10,6 +11,8 @@ const remembered = 500;
 /** Longest event in characters; a longer one is kept without its fields. */
 const longestEvent = 4096;
 const maxReaders = 32;
+/** Readers from one address (IPv6: its /56): a quarter, so that no program that reconnects too often closes the stream to everybody else. */
+const maxReadersOfAddress = 8;
 /** Most unsent bytes of a reader before it is disconnected; more than all kept events. */
 const mayLag = 4_194_304;
 /** A comment is sent after this time without events, milliseconds, so that proxies keep the connection open. */
@@ -44,12 +47,14 @@ export class Hub {
 
   /**
    * Answers with the event stream. With `Last-Event-ID` it begins after that event, or with the oldest kept event.
-   * @throws HeimdallError when the number of readers is at its limit.
+   * @throws HeimdallError when the number of readers, or of those from one address, is at its limit.
    */
   read(context: Context): void {
     const { core, req } = context;
     if (core.draining) throw new HeimdallError('shutting_down');
-    if (this.#readers.size >= maxReaders) throw new HeimdallError('too_many_readers', { retryAfter: comeBackAfter / 1000 });
+    const network = networkOf(context.ip);
+    const near = [...this.#readers].filter(({ ip }) => networkOf(ip) === network).length;
+    if (this.#readers.size >= maxReaders || near >= maxReadersOfAddress) throw new HeimdallError('too_many_readers', { retryAfter: comeBackAfter / 1000 });
     const reader = new Reader(context, () => this.#leave(reader, core.finishers));
     context.exchange = reader;
     context.eventStream = true;
@@ -98,6 +103,10 @@ class Reader implements Exchange {
     this.#context = context;
     this.#left = left;
     this.#wroteAt = context.time;
+  }
+
+  get ip(): string {
+    return this.#context.ip;
   }
 
   write(text: string): void {

@@ -12,6 +12,7 @@ export const body: Middleware = {
       const { route, req } = context;
       if (route.class === 'realtime') readQuery(context);
       else if (route.errors === 'gemini') context.model = modelInPath(context);
+      if (route.class === 'task' && mustDecode(context)) return collect(context, core, deps, next);
       if (route.class !== 'model') return checkModel(context, deps, next);
       if (route.body === 'none') return next();
       const taken = bodyTaken(req, core.log);
@@ -44,7 +45,8 @@ function collect(context: Context, core: Core, deps: Deps, next: Next): void {
   if (declared > bufferBodyBytes) return stream(context, null, maxBodyBytes, deps, next);
   const since = performance.now();
   const bytes = new RequestBody(declared);
-  const scan = deps.inspector.scanOf(bytes, sourceOf(context));
+  const isTask = context.route.class === 'task';
+  const scan = isTask ? null : deps.inspector.scanOf(bytes, sourceOf(context));
   const brake = new ChunkBrake(req.socket);
   let counted = declared;
   const onData = guarded(context, (chunk: Buffer): void => {
@@ -55,6 +57,7 @@ function collect(context: Context, core: Core, deps: Deps, next: Next): void {
     if (bytes.size <= bufferBodyBytes) return;
     stop();
     if (bytes.size > maxBodyBytes) return context.fail(tooLarge(maxBodyBytes));
+    if (isTask) return context.fail(tooLarge(bufferBodyBytes, 'server.buffer_body_bytes'));
     stream(context, bytes.whole(), maxBodyBytes, deps, next);
   });
   const count = (): boolean => {
@@ -69,12 +72,13 @@ function collect(context: Context, core: Core, deps: Deps, next: Next): void {
     bytes.end();
     // Another listener of the host may keep the pieces.
     bytes.isOwn = bytes.size > handedOver && req.listenerCount('data') === 1;
-    inspect(context, bytes, deps, next, scan);
+    if (isTask) decodeTask(context, bytes, deps, next);
+    else inspect(context, bytes, deps, next, scan);
   });
   req.on('data', onData).on('end', onEnd);
 }
 
-const tooLarge = (limit: number): HeimdallError => new HeimdallError('body_too_large', { message: `body: expected at most ${limit} bytes (server.max_body_bytes).` });
+const tooLarge = (limit: number, key = 'server.max_body_bytes'): HeimdallError => new HeimdallError('body_too_large', { message: `body: expected at most ${limit} bytes (${key}).` });
 
 function stream(context: Context, begun: Buffer | null, limit: number, deps: Deps, next: Next): void {
   let size = 0;
@@ -122,6 +126,24 @@ function checkType(context: Context): HeimdallError | null {
 
 const sourceOf = ({ headers, route }: Context): Omit<BodySource, 'body' | 'scan'> => ({ type: headers['content-type'] ?? '', encoding: headers['content-encoding'] ?? '', api: route.api, isForm: route.body === 'form' });
 
+/** The body of a task has a coding that NewAPI does not read. One that is too large to be held goes on as it comes. */
+function mustDecode({ headers, req, core: { config, log } }: Context): boolean {
+  const coding = headers['content-encoding'];
+  if (coding === undefined || newapiReads.has(coding) || coding.toLowerCase() === 'identity' || config.llm.decodeRequestBodies === 'off') return false;
+  return Number(headers['content-length'] ?? 0) <= config.server.bufferBodyBytes && bodyTaken(req, log) === null;
+}
+
+/** Decodes the body of a task, which is not judged. */
+function decodeTask(context: Context, body: RequestBody, deps: Deps, next: Next): void {
+  context.body = body;
+  context.bytesIn = body.size;
+  deps.inspector.inspect({ ...sourceOf(context), type: '', isForm: false, body, scan: null }, guarded(context, (reading: BodyReading) => {
+    if (context.finished || context.res.headersSent) return;
+    if (reading.problem?.code === 'body_too_large') return context.fail(reading.problem);
+    if (keepDecoded(context, { ...reading, modelSpan: null }, deps)) checkModel(context, deps, next);
+  }));
+}
+
 /** Finds the model and what else the gate needs of a body. */
 function inspect(context: Context, body: RequestBody, deps: Deps, next: Next, read: MemberScan | null = null): void {
   context.body = body;
@@ -131,7 +153,7 @@ function inspect(context: Context, body: RequestBody, deps: Deps, next: Next, re
   let scan = read;
   if (scan === null && (scan = deps.inspector.scanOf(body, source)) !== null) for (const piece of body.pieces) scan.push(piece);
   body.scan = scan;
-  deps.inspector.inspect({ ...source, body, scan }, (reading) => {
+  deps.inspector.inspect({ ...source, body, scan }, guarded(context, (reading: BodyReading) => {
     if (context.finished || context.res.headersSent) return;
     const { problem } = reading;
     if (route.errors !== 'gemini') context.model = reading.model;
@@ -142,7 +164,7 @@ function inspect(context: Context, body: RequestBody, deps: Deps, next: Next, re
     if (problem !== null && refused(context, problem)) return;
     if (context.key === null) next();
     else checkModel(context, deps, next);
-  });
+  }));
 }
 
 /** Values of `Content-Encoding` with which NewAPI reads a body. */

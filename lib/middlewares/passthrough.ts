@@ -12,10 +12,12 @@ export const passthrough: Middleware = {
       const { req, res } = context;
       // SECURITY: a gateway key must not reach NewAPI in any mode.
       if (outgoingCredential(context, 'newapi') === 'never') return context.fail(new HeimdallError('no_upstream_credential'));
-      const taken = bodyTaken(req, core.log);
-      if (taken instanceof HeimdallError) return context.fail(taken);
-      context.body = taken === null ? null : RequestBody.of(taken);
-      if (req.headers.expect !== undefined && taken === null) res.writeContinue();
+      if (context.body === null) {
+        const taken = bodyTaken(req, core.log);
+        if (taken instanceof HeimdallError) return context.fail(taken);
+        context.body = taken === null ? null : RequestBody.of(taken);
+        if (req.headers.expect !== undefined && taken === null) res.writeContinue();
+      }
       deps.carry(context);
     },
   }),

@@ -7,7 +7,7 @@ import type { Usage } from '../../types/usage.d.ts';
 import { contain, guarded, type Context, type Core, type Exchange, type GateRequest } from '../request/request.ts';
 import { describe, type OutboundProxy } from '../platform/platform.ts';
 import { HeimdallError } from '../errors.ts';
-import { CompactBody, codingsOf, headerOf, mediaTypeOf } from '../http/http.ts';
+import { CompactBody, codingsOf, headerOf, mediaTypeOf, RequestBody } from '../http/http.ts';
 import { isMetered, meterFor, type UsageMeter } from '../usage/usage.ts';
 import { answerHead, outgoingCredential, proxyHeaders, queryFor } from './headers.ts';
 import { agentsOf, peerOf, type Peer, type PeerAgents } from './peer.ts';
@@ -78,13 +78,17 @@ type Router = (req: GateRequest, res: ServerResponse | undefined, options: Reque
  * @param options of this request alone; the proxy hands `ssl` to Node as the options of its request, whatever the protocol.
  */
 function destination(target: object, agents: PeerAgents, context: Context, options: RequestOptions): object {
-  const { body, forwardPath, req } = context;
+  const { forwardPath, req } = context;
+  const body = bodyOf(context);
   options.ssl = { maxHeaderSize: maxAnswerHead } as object;
   if (req.heimdallUpgrade || repeated.has(context)) options.agent = agents.upgrades;
   if (body) options.buffer = Readable.from(body.pieces);
   else if (req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > compacted) options.buffer = new CompactBody(req);
   return { ...target, pathname: forwardPath };
 }
+
+/** The body that is sent from memory, where there is one: decoded where NewAPI does not read its coding. */
+const bodyOf = ({ sendsDecoded, decodedBody, body }: Context): RequestBody | null => (sendsDecoded && decodedBody !== null ? RequestBody.of(decodedBody) : body);
 
 function web(context: Context, handler: RequestHandler<GateRequest, ServerResponse>, places: UnreadAnswers): void {
   context.sentAt = context.elapsed();
@@ -106,7 +110,9 @@ function prepare(context: Context, { host, forwarded }: Peer, prefix: string): v
   const received = { url, headers: req.headers };
   context.restore = () => void Object.assign(req, received);
   req.url = '/';
-  req.headers = proxyHeaders(context, context.body?.size ? context.body.size : null, host);
+  const body = bodyOf(context);
+  req.headers = proxyHeaders(context, body?.size ? body.size : null, host);
+  if (context.sendsDecoded) delete req.headers['content-encoding'];
   if (forwarded !== null && !req.heimdallUpgrade) {
     context.forwardPath = forwarded.origin + context.forwardPath;
     if (forwarded.authorization !== null) req.headers['proxy-authorization'] = forwarded.authorization;

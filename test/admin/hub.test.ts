@@ -140,16 +140,23 @@ describe('the event stream', () => {
     await until(() => comments() === 2);
   });
 
-  it('has thirty-two readers at a time, and room again when one leaves', async (t) => {
-    const harness = await startAdmin(t);
+  it('has thirty-two readers at a time, eight of one address, and room again when one leaves', async (t) => {
+    const harness = await startAdmin(t, { trustProxy: ['127.0.0.1'] });
+    const from = (address: string) => ({ ...bearer, 'X-Forwarded-For': address });
+    const refused = async (address: string): Promise<void> => {
+      const answer = await harness.ask('events', { headers: from(address) });
+      assert.deepEqual(problem(answer), [503, 'too_many_readers', null]);
+      assert.equal(answer.headers['retry-after'], '3');
+    };
     const streams: LiveStream[] = [];
-    for (let n = 0; n < 32; n++) streams.push(await reading(t, harness));
-    const answer = await harness.ask('events');
-    assert.deepEqual(problem(answer), [503, 'too_many_readers', null]);
-    assert.equal(answer.headers['retry-after'], '3');
+    for (const address of ['192.0.2.1', '2001:db8::1', '192.0.2.3', '192.0.2.4']) {
+      for (let n = 0; n < 8; n++) streams.push(await reading(t, harness, from(address)));
+      await refused(address === '2001:db8::1' ? '2001:db8::2' : address);
+    }
+    await refused('192.0.2.5');
     streams[0]?.abort();
     await until(() => harness.hub.readers === 31);
-    await reading(t, harness);
+    await reading(t, harness, from('192.0.2.5'));
   });
 
   it('drops a reader that takes nothing, and no other', async (t) => {

@@ -83,6 +83,23 @@ describe('a request body with a coding', () => {
     });
   }
 
+  it('of a task reaches NewAPI as received or decoded', async (t) => {
+    const newapi = await keeper(t);
+    const gate = await startGate(t, { newapi: { baseUrl: newapi.url }, server: { bufferBodyBytes: 200_000 } });
+    const post = (path: string, coding: string, body: Buffer, more = {}) => request(gate.url + path, { body, method: 'POST', headers: { Authorization: `Bearer ${key}`, 'Content-Type': 'application/json', 'Content-Encoding': coding, ...more } });
+    for (const path of ['/v1/messages/count_tokens', '/v1/responses/compact', '/v1/videos', '/v1/messages/batches?beta=true', '/mj/submit/imagine', '/suno/submit/music', '/kling/v1/videos', '/v1beta/files', '/v1/fine-tunes', '/v1/files']) {
+      for (const [at, [coding, body, kept]] of bodies.entries()) {
+        const from = newapi.got.length;
+        assert.equal((await post(path, coding, body)).status, 200, `${path} ${coding}`);
+        const got = newapi.got[from] as Got;
+        assert.deepEqual([got.url, got.body.equals(kept ? body : plain), got.encoding, got.length], [path, true, kept ? coding : undefined, String((kept ? body : plain).length)], `${path} ${coding} (${at})`);
+      }
+    }
+    assert.equal((await post('/v1/messages/count_tokens', 'zstd', Buffer.from('{"model":"m"}'))).status, 200, 'what is none goes on as it came');
+    assert.deepEqual([newapi.got.at(-1)?.body.toString(), newapi.got.at(-1)?.encoding], ['{"model":"m"}', 'zstd']);
+    assert.equal((await post('/v1/files', 'zstd', zstdCompressSync(Buffer.alloc(300_000, 32)))).status, 413);
+  });
+
   it('is sent as received with decode_request_bodies: off', async (t) => {
     const newapi = await keeper(t);
     const gate = await startGate(t, { newapi: { baseUrl: newapi.url }, llm: { decodeRequestBodies: 'off' } });
