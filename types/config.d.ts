@@ -155,7 +155,7 @@ export interface GuardConfig {
   readonly allow: readonly string[];
   /** Client addresses that may not call. deny wins over allow. Each an IP address or CIDR; default []. */
   readonly deny: readonly string[];
-  /** Highest number of open connections per address. Trusted proxies are not counted. A whole number of at least 1; default none. */
+  /** Highest number of open connections per address (IPv6 /56), and so of unread heads: a share that an office behind one address does not use up. null: none. Trusted proxies are not counted. A whole number of at least 1; default 1024. */
   readonly connectionsPerAddress: number | null;
   /** Number of requests after which a connection is closed. A whole number of at least 1; default none. */
   readonly maxRequestsPerSocket: number | null;
@@ -804,7 +804,7 @@ export interface GuardInput {
   readonly allow?: readonly string[] | undefined;
   /** Client addresses that may not call. deny wins over allow. Each an IP address or CIDR; default []. */
   readonly deny?: readonly string[] | undefined;
-  /** Highest number of open connections per address. Trusted proxies are not counted. A whole number of at least 1; default none. */
+  /** Highest number of open connections per address (IPv6 /56), and so of unread heads: a share that an office behind one address does not use up. null: none. Trusted proxies are not counted. A whole number of at least 1; default 1024. */
   readonly connectionsPerAddress?: number | null | undefined;
   /** Number of requests after which a connection is closed. A whole number of at least 1; default none. */
   readonly maxRequestsPerSocket?: number | null | undefined;

@@ -7,7 +7,7 @@ const file = (example: string) => text('a path', example);
 export const guard = section('GuardConfig', 'Address lists and connection limits, checked first', {
   allow: list(network('10.0.0.0/8'), [], 'Client addresses that may call. Empty allows all'),
   deny: list(network('203.0.113.0/24'), [], 'Client addresses that may not call. deny wins over allow'),
-  connectionsPerAddress: key(orNull(integer(200, 1)), null, 'Highest number of open connections per address. Trusted proxies are not counted'),
+  connectionsPerAddress: key(orNull(integer(200, 1)), 1024, 'Highest number of open connections per address (IPv6 /56), and so of unread heads: a share that an office behind one address does not use up. null: none. Trusted proxies are not counted'),
   maxRequestsPerSocket: key(orNull(integer(1000, 1)), null, 'Number of requests after which a connection is closed'),
 });
 

@@ -1,14 +1,16 @@
 import '../support/node.ts';
 import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { createServer, type AddressInfo, connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { resolveConfig } from '../../lib/config/config.ts';
 import type { ConfigInput } from '../../lib/index.ts';
+import { Connections } from '../../lib/request/request.ts';
 import { request, until, type Answer } from '../support/client.ts';
 import { startGate, temporary } from '../support/gate.ts';
 import { handshake } from '../support/websocket.ts';
@@ -257,3 +259,22 @@ const instances: readonly Instance[] = [
 ];
 
 for (const { what, run } of instances) test(`nobody's share of another: ${what}`, run);
+
+test('connections of one address, and so heads that are not read yet, have a bounded share without any configuration', () => {
+  const { guard: { connectionsPerAddress }, trustProxy } = resolveConfig({});
+  assert.equal(connectionsPerAddress, 1024);
+  const connections = new Connections(connectionsPerAddress, trustProxy, false);
+  const open = (remoteAddress: string, remotePort: number): { readonly over: boolean; close(): void } => {
+    const socket = Object.assign(new EventEmitter(), { remoteAddress, remotePort, localAddress: '192.0.2.1', localPort: 8000 });
+    return { over: connections.exceeds(socket as unknown as Socket), close: () => socket.emit('close') };
+  };
+  for (const [one, near, far] of [['198.51.100.7', '::ffff:198.51.100.7', '198.51.100.8'], ['2001:db8:1:100::1', '2001:db8:1:1ff::9', '2001:db8:1:200::1']] as const) {
+    const held = Array.from({ length: connectionsPerAddress }, (_, n) => open(one, n + 1));
+    assert.ok(held.every(({ over }) => !over), one);
+    assert.equal(open(near, 5000).over, true);
+    assert.equal(open(far, 5000).over, false);
+    for (const each of held.slice(0, 2)) each.close();
+    assert.equal(open(near, 5001).over, false);
+  }
+  assert.ok(Array.from({ length: 2000 }, (_, n) => open('127.0.0.1', n + 1)).every(({ over }) => !over), 'a trusted proxy is not counted');
+});
