@@ -29,7 +29,7 @@ it('runs on Node 24.9 or later', () => {
  */
 const plan: Readonly<Record<string, readonly string[]>> = {
   'cli.ts': ['cli'],
-  cli: ['server', 'admin', 'upstream', 'journal', 'record', 'redaction', 'registry', 'config', 'request', 'identity', 'platform', 'errors.ts'],
+  cli: ['server', 'admin', 'upstream', 'usage', 'journal', 'record', 'redaction', 'registry', 'config', 'request', 'identity', 'platform', 'errors.ts'],
   'index.ts': ['server', 'gateway.ts', 'config', 'http', 'errors.ts'],
   server: ['gateway.ts', 'request', 'identity', 'platform'],
   'gateway.ts': ['chain.ts', 'wiring.ts', 'middlewares', 'admin', 'telemetry', 'config', 'request', 'platform', 'redaction'],

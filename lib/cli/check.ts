@@ -5,6 +5,7 @@ import { loadConfig, printable, proxyEnvironment, proxyWarnings, suggestion, war
 import { ConfigError, type Problem } from '../errors.ts';
 import { OutboundProxy } from '../platform/platform.ts';
 import { routeTable } from '../upstream/upstream.ts';
+import { unpricedBudgets } from '../usage/usage.ts';
 import { textOf, UsageError, type Command, type Invocation, type Output } from './command.ts';
 
 /** The command `check`: validates the configuration, prints the effective one, and says what will not work as it looks. */
@@ -48,7 +49,7 @@ async function adviceOn(config: Config, output: Output): Promise<string[]> {
   const environment = proxyEnvironment(config, true);
   const proxies = environment === null ? null : new OutboundProxy(environment);
   const proxied = proxies === null ? [] : proxyWarnings(config, (url) => proxies.hopTo(url) === null);
-  return [...proxied, ...fileWarnings(config), ...routeWarnings(config), ...(await keyWarnings(config, output))];
+  return [...proxied, ...fileWarnings(config), ...routeWarnings(config), ...(await unpricedBudgets(config, budgetsOf(config))), ...(await keyWarnings(config, output))];
 }
 
 /** Files that the gate writes. @throws ConfigError when it would not start without one. */
@@ -69,6 +70,15 @@ function fileWarnings({ audit, logging, queue, middleware }: Config): string[] {
   }
   if (problems.length > 0) throw new ConfigError(problems);
   return warnings;
+}
+
+/** Budgets of keys and policies that name their models. */
+function budgetsOf({ auth, rateLimit: { policies } }: Config): { readonly name: string; readonly models: readonly string[] }[] {
+  const has = (budget: { readonly day: number | null; readonly month: number | null } | null): boolean => (budget?.day ?? budget?.month ?? null) !== null;
+  return [
+    ...auth.keys.flatMap(({ budget, models }, index) => (has(budget) ? [{ name: `auth.keys[${index}].budget`, models }] : [])),
+    ...policies.flatMap(({ budget, match: { model } }, index) => (has(budget) && model !== null && !model.endsWith('*') ? [{ name: `rate_limit.policies[${index}].budget`, models: [model] }] : [])),
+  ];
 }
 
 /** Why a file cannot be written, or made in a directory that may have to be made first; null when it can. */

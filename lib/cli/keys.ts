@@ -29,7 +29,10 @@ const create: Command = {
   run: (invocation) =>
     withRegistry(invocation, async (opened) => {
       const { registry, config } = opened;
-      print(invocation, opened, await registry.createKey(newKey(invocation)), 'created');
+      const key = newKey(invocation);
+      print(invocation, opened, await registry.createKey(key), 'created');
+      const { unpricedBudgets } = await import('../usage/usage.ts');
+      for (const warning of await unpricedBudgets(config, key.budget ? [{ name: `The key ${key.name}`, models: key.models ?? [] }] : [])) invocation.output.err(`Note: ${warning}\n`);
       if (config.auth.mode === 'passthrough') invocation.output.err('Note: auth.mode is passthrough, so only NewAPI checks credentials. The key is accepted once auth.mode is keys or jwt.\n');
     }),
 };

@@ -38,28 +38,36 @@ export class RateLimitHeaders {
     for (let at = 0; at < charges.length; at++) {
       const charge = charges[at] as Charge;
       const { kind } = charge.counter.rule;
-      if (charge.limit !== this.#limits[at]) known = false;
+      if (shownLimit(charge) !== this.#limits[at]) known = false;
+      if (isWithoutPrice(charge)) continue;
       const left = remaining(charge, taken);
       if (kind === 'requests') requests = requests === null || left < remaining(requests, taken) ? charge : requests;
       else if (kind === 'tokens') tokens = tokens === null || left < remaining(tokens, taken) ? charge : tokens;
       // Where it refuses, the time is that of `Retry-After` (§5).
       const time = charge.fits || !Number.isFinite(charge.wait) ? charge.reset : charge.wait;
-      states += `${at === 0 ? '' : ', '}${this.#names[at]};r=${written(kind, left)}${time > 0 ? `;t=${Math.ceil(time / second)}` : ''}`;
+      states += `${states === '' ? '' : ', '}${this.#names[at]};r=${written(kind, left)}${time > 0 ? `;t=${Math.ceil(time / second)}` : ''}`;
     }
     if (!known) this.#describe(charges);
-    head.push('RateLimit-Policy', this.#policy, 'RateLimit', states);
+    if (states !== '') head.push('RateLimit-Policy', this.#policy, 'RateLimit', states);
     if (requests !== null) head.push('x-ratelimit-limit-requests', `${requests.limit}`, 'x-ratelimit-remaining-requests', `${remaining(requests, taken)}`, 'x-ratelimit-reset-requests', goDuration(requests.reset));
     if (tokens !== null) head.push('x-ratelimit-limit-tokens', `${tokens.limit}`, 'x-ratelimit-remaining-tokens', `${remaining(tokens, taken)}`, 'x-ratelimit-reset-tokens', goDuration(tokens.reset));
   }
 
   #describe(charges: readonly Charge[]): void {
-    this.#limits = charges.map(({ limit }) => limit);
-    this.#policy = charges.map(({ counter: { rule }, limit }, at) => {
+    this.#limits = charges.map(shownLimit);
+    this.#policy = charges.flatMap((charge, at) => {
+      const { counter: { rule }, limit } = charge;
+      if (isWithoutPrice(charge)) return [];
       const window = rule.period === null ? Math.ceil(rule.window / second) : spans[rule.period];
       return `${this.#names[at]};q=${written(rule.kind, limit)}${units[rule.kind]}${window === 0 ? '' : `;w=${window}`}`;
     }).join(', ');
   }
 }
+
+/** A budget takes nothing of a request whose model has no price, so it does not limit it and is not told. */
+const isWithoutPrice = ({ counter: { rule }, amount }: Charge): boolean => rule.kind === 'budget' && amount === 0;
+
+const shownLimit = (charge: Charge): number => (isWithoutPrice(charge) ? -1 : charge.limit);
 
 /** What is left of a limit; where the request was counted, without its own amount. */
 export function remaining({ limit, used, amount }: Charge, taken: boolean): number {

@@ -44,7 +44,8 @@ export interface PriceBook {
   ): { readonly total_price: number; readonly model_price: Readonly<Record<string, unknown>> } | null;
 }
 
-const bookName = '@pydantic/genai-prices';
+/** The package with prices of many providers. */
+export const bookName = '@pydantic/genai-prices';
 /** Callers choose the names of models, so what is remembered of them is bounded. */
 const remembered = { max: 1000, ttl: 60_000 };
 const longestModel = 256;

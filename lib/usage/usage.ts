@@ -5,3 +5,4 @@ export { isMetered, meterFor, type UsageMeter, writesText } from './meter.ts';
 export { NewapiPrices } from './newapi-prices.ts';
 export { costs, type CostOf, pricing } from './prices.ts';
 export { estimateTokens, jsonUsage } from './tokens.ts';
+export { unpricedBudgets } from './unpriced.ts';

@@ -106,6 +106,17 @@ test('patterns, names and origins that match nothing', async () => {
   ], 'warning');
 });
 
+test('budgets for models that have no price', async () => {
+  const key = (models: string): string => `auth: {mode: keys, keys: [{name: a, sha256: ${'a'.repeat(64)}, models: [${models}], budget: {day: 1}}]}`;
+  await expectSaid([
+    [`${key('nobody-knows-1')}\nllm: {provider: ollama}`, /^warning: auth\.keys\[0\]\.budget: there is no price for nobody-knows-1, so the budget does not limit it; set llm\.prices\. Example: nobody-knows-1: \{ input/m],
+    [`${key('priced, nobody-knows-2')}\nllm: {provider: ollama, prices: {priced: {input: 1, output: 1}}}`, /no price for nobody-knows-2,/], [`${key('priced')}\nllm: {provider: ollama, prices: {priced: {input: 1, output: 1}}}`, null],
+    [`${key('nobody-knows-1')}\nllm: {provider: ollama, prices: {"nobody-*": {input: 1, output: 1}}}`, null], [`${key('mine')}\nllm: {provider: ollama, models: {mine: priced}, prices: {priced: {input: 1, output: 1}}}`, null],
+    [`${key('gpt-4o')}\nllm: {provider: openai, api_key: "\${K:-k}", price_source: none, prices: {a: {input: 1, output: 1}}}`, /no price for gpt-4o/],
+    ['auth: {mode: keys}\nllm: {provider: ollama}\nrate_limit: {policies: [{match: {model: nobody-knows-3}, budget: {month: 5}}]}', /rate_limit\.policies\[0\]\.budget: there is no price for nobody-knows-3/],
+  ], 'warning');
+});
+
 test('packages that are not installed', () => {
   const secret = { secret: 'a-secret-of-all-instances' };
   const rows = [

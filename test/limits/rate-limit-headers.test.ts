@@ -52,9 +52,19 @@ describe('what a client is told of its limits', () => {
   });
 
   it('describes the limits that hold now, also where they change', () => {
-    const of = (limit: number): Charge => found('budget', { limit, used: 0, reset: 1000 }, 0);
+    const of = (limit: number): Charge => found('budget', { limit, used: 0, reset: 1000 });
     const headers = new RateLimitHeaders([of(1).counter.rule]);
     assert.deepEqual([5_000_000, 7_000_000, 7_000_000, 5_000_000].map((limit) => limitHead([of(limit)], true, headers)[1]), [5000, 7000, 7000, 5000].map((limit) => `"budget";q=${limit};qu="micro-usd";w=86400`));
+  });
+
+  it('tells no budget to a request whose model has no price', () => {
+    const [requests, priced, unpriced] = [found('requests', {}), found('budget', { limit: 5_000_000 }, 1000), found('budget', { limit: 5_000_000 }, 0)] as const;
+    const headers = new RateLimitHeaders([requests.counter.rule, priced.counter.rule]);
+    for (const budget of [priced, unpriced, priced, unpriced]) {
+      const head = limitHead([requests, budget], true, headers).join(' ');
+      assert.deepEqual([head.match(/"budget"/g)?.length ?? 0, head.match(/"requests"/g)?.length], [budget === priced ? 2 : 0, 2], head);
+    }
+    assert.deepEqual(limitHead([unpriced], true, new RateLimitHeaders([unpriced.counter.rule])), []);
   });
 
   it('says nothing twice that a host of the gate has said before', async (t) => {
