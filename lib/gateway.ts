@@ -1,6 +1,6 @@
 import type { Server, ServerResponse } from 'node:http';
 import { Router } from 'express';
-import type { HostOptions } from '../types/caller.d.ts';
+import type { HostHandler, HostOptions } from '../types/caller.d.ts';
 import type { Clock } from '../types/clock.d.ts';
 import type { Config, ConfigInput } from '../types/config.d.ts';
 import type { Journal } from '../types/journal.d.ts';
@@ -12,13 +12,16 @@ import { chain, ordered } from './chain.ts';
 import { describe, guardedClock, OutboundProxy, systemClock } from './platform/platform.ts';
 import { hostWarnings, loadSettings, proxyEnvironment, proxyWarnings, resolveConfig, secretsOf, warningsOf } from './config/config.ts';
 import { cleanFields, secretScrubber } from './redaction/redaction.ts';
-import { attach, Connections, Context, type Core, drained, type ErrorHandler, type GateRequest, guarded, InFlight, Mount, type Next, type RequestHandler, stages } from './request/request.ts';
+import { attach, Connections, Context, type Core, drained, type ErrorHandler, type GateRequest, guarded, InFlight, isMadeUp, Mount, type Next, type RequestHandler, stages } from './request/request.ts';
 import { type Deps, onRoutes, type Part } from './middlewares/middlewares.ts';
 import { wire, type Closer, type Wired } from './wiring.ts';
 
 /** What a program may pass beside the configuration. */
 export interface GateOptions extends HostOptions {
-  /** Event log; default: JSON lines on standard output at `logging.level`, in the names of the Elastic Common Schema. */
+  /**
+   * Event log; default: JSON lines at `logging.level`, in the names of the Elastic Common Schema, on standard error, or on standard
+   * output with `logging.console`.
+   */
   readonly log?: Logger;
   /** Time source; tests pass a fake one. */
   readonly clock?: Clock;
@@ -43,15 +46,15 @@ export interface AttachOptions {
   readonly path?: string;
 }
 
-/** An Express router with a lifecycle. */
-export interface Gate extends Router {
+/** An Express router with a lifecycle. Its type fits `app.use` of Express 4 and 5. */
+export interface Gate extends HostHandler {
   /** The complete configuration in force. Holds secrets: do not print it. */
   readonly config: Config;
   /**
    * The admin API, for an application of your own: mount it below any path, behind your login. It asks for `admin.token`; with
    * `admin.auth: 'host'` it relies on your application. Without either it has no paths.
    */
-  readonly admin: Router;
+  readonly admin: HostHandler;
   /**
    * Resolves when the first look at the upstream is done, whatever it found, and the journal is open. Rejects when the journal
    * file cannot be opened and `audit.durability: strict` or `audit.on_full: refuse` needs it.
@@ -84,7 +87,7 @@ export function heimdall(input?: ConfigInput | Config, options: GateOptions = {}
   const hub = new Hub(time.now());
   const listeners: Listener[] = hub.listeners(time.now, config);
   const scrub = secretScrubber(secretsOf(config));
-  const log = tee(options.log ?? eventLog(config.logging), listeners, (fields) => cleanFields(fields, scrub));
+  const log = tee(options.log ?? eventLog(config.logging, config.logging.console ?? standalone), listeners, (fields) => cleanFields(fields, scrub));
   const clock = guardedClock(time, log);
   const proxied = proxyEnvironment(config, standalone, environment ? undefined : process.env);
   const proxies = proxied === null ? null : new OutboundProxy(proxied);
@@ -123,6 +126,8 @@ function assemble(core: Core, deps: Deps): { router: Router; closers: Closer[] }
   return { router, closers: parts.flatMap((part) => (part.close ? [part.close] : [])) };
 }
 
+const madeUp = 'heimdall: expected a request of node:http, with rawHeaders and a socket, got one with headers only, as some adapters of serverless platforms make it. The gate needs a server: http.createServer(app).listen(8000)';
+
 /**
  * Runs the handlers as one layer of the router: a layer for each costs a request some three microseconds more. The first
  * handler, that of `fingerprint`, finds the route; from then on only handlers that serve its kind are called.
@@ -132,6 +137,7 @@ function inOrder(core: Core, parts: readonly Part[]): RequestHandler {
   const forModels = handlersFor('models');
   const forOthers = handlersFor('others');
   return function chainHandler(req: GateRequest, res: ServerResponse, done: Next) {
+    if (isMadeUp(req)) return done(new TypeError(madeUp));
     // Cut off already: what is still parsed of a connection with too many requests goes no further.
     if (req.socket.destroyed) return;
     core.mount.learn(req.baseUrl ?? '');

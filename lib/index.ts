@@ -6,7 +6,7 @@ export { loadConfig } from './config/config.ts';
 export { keepRawBody } from './http/http.ts';
 export { ConfigError, HeimdallError, type ErrorCode } from './errors.ts';
 export type * from '../types/config.d.ts';
-export type { HostOptions, HostRequest, IdentifiedCaller } from '../types/caller.d.ts';
+export type { HostHandler, HostOptions, HostRequest, IdentifiedCaller } from '../types/caller.d.ts';
 export type { Clock, Timer } from '../types/clock.d.ts';
 export type { RequestInfo, TokenIdentity, UserInfo } from '../types/context.d.ts';
 export type { Logger } from '../types/logger.d.ts';

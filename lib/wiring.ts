@@ -37,6 +37,7 @@ export interface Wired {
 /** What a program passes beside the configuration, as far as parts use it. */
 interface Passed extends HostOptions {
   readonly sinks?: readonly Sink[];
+  readonly standalone?: boolean;
 }
 
 /**
@@ -45,7 +46,7 @@ interface Passed extends HostOptions {
  * @param passed what the program passes beside the configuration.
  * @param proxies proxies for connections to upstreams.
  */
-export function wire(core: Core, hub: Hub, { sinks = [], ...host }: Passed, proxies: OutboundProxy | null): Wired {
+export function wire(core: Core, hub: Hub, { sinks = [], standalone = false, ...host }: Passed, proxies: OutboundProxy | null): Wired {
   const { config, clock } = core;
   const metrics = metricsOf(core);
   const upstream = upstreamOf(core, metrics, proxies);
@@ -55,7 +56,7 @@ export function wire(core: Core, hub: Hub, { sinks = [], ...host }: Passed, prox
   metrics.expose(series);
   const resources = new Resources(core);
   metrics.watchResources(() => resources.usage());
-  const lines = accessLog(core, isVerbose(config) ? process.stdout : null);
+  const lines = accessLog(core, (config.logging.console ?? standalone) && isVerbose(config) ? process.stdout : null);
   const recorded = recording(core, metrics, { secret: callers.secret, routeOf: upstream.routeOf, accessLog: lines, identify, interrupted: () => queue.interrupted(), sinks, proxies });
   const limits = new Limits(core, { redis, identify, costs: { tokens: estimateTokens, price: upstream.worth }, hasUsers: host.identify !== undefined });
   metrics.expose(limits.series());

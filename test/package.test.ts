@@ -59,7 +59,7 @@ describe('the packed package', { concurrency: true }, () => {
     writeFileSync(join(dir, 'main.ts'), program);
     writeFileSync(join(dir, 'common.cjs'), common);
     writeFileSync(join(dir, 'tsconfig.json'), JSON.stringify(tsconfig));
-    const needed = [tarball, `express@${manifest.peerDependencies.express}`, `@types/node@${manifest.devDependencies['@types/node']}`];
+    const needed = [tarball, `express@${manifest.peerDependencies.express}`, `@types/express@${manifest.devDependencies['@types/express']}`, `@types/node@${manifest.devDependencies['@types/node']}`];
     execFileSync('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error', ...needed], { cwd: dir, env, stdio: 'pipe' });
   });
 

@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { BudgetInput, RequestLimitInput, TokenLimitInput } from './config.d.ts';
 import type { UserInfo } from './context.d.ts';
 import type { OwnLimits } from './registry.d.ts';
@@ -27,6 +27,11 @@ export interface IdentifiedCaller {
   readonly budget?: BudgetInput | null | undefined;
   /** NewAPI token that is sent in place of whatever the client sent. Default: `auth.upstream_credential`. */
   readonly upstreamCredential?: string | null | undefined;
+}
+
+/** A handler for `app.use` of any version of Express, and of Node's own server. */
+export interface HostHandler {
+  (req: IncomingMessage, res: ServerResponse, next: (error?: unknown) => void): void;
 }
 
 type Awaitable<T> = T | PromiseLike<T>;

@@ -491,6 +491,8 @@ export interface PolicyMatch {
 export interface LoggingConfig {
   /** Lowest level of logged events. One of trace, debug, info, warn, error, fatal, silent; default info. */
   readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
+  /** Writes the access log and the event log to standard output. Without it the event log goes to standard error. True or false; default true in the standalone, else false. */
+  readonly console: boolean | null;
   /** Format of the access log. Json or combined; default json. */
   readonly format: 'json' | 'combined';
   /** File of the access log, in addition to the console. false writes no file. A path, or false; default heimdall.log. */
@@ -1154,6 +1156,8 @@ export interface PolicyMatchInput {
 export interface LoggingInput {
   /** Lowest level of logged events. One of trace, debug, info, warn, error, fatal, silent; default info. */
   readonly level?: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent' | undefined;
+  /** Writes the access log and the event log to standard output. Without it the event log goes to standard error. True or false; default true in the standalone, else false. */
+  readonly console?: boolean | null | undefined;
   /** Format of the access log. Json or combined; default json. */
   readonly format?: 'json' | 'combined' | undefined;
   /** File of the access log, in addition to the console. false writes no file. A path, or false; default heimdall.log. */

@@ -2,6 +2,7 @@
 
 import type { ServerResponse } from 'node:http';
 import { Router } from 'express';
+import type { HostHandler } from '../../types/caller.d.ts';
 import type { Route } from '../../types/route.d.ts';
 import { Context, type GateRequest, ownRoute, type RequestHandler, underway } from '../request/request.ts';
 import { describe, guard } from '../platform/platform.ts';
@@ -30,7 +31,7 @@ export interface Admin {
   /** Inside the gate's chain, below `admin.path`; null without a token. */
   readonly paths: AdminPaths | null;
   /** For a host application, below any path: requires the token unless `admin.auth` is `host`. */
-  readonly router: Router;
+  readonly router: HostHandler;
   /**
    * For a server of its own, below `admin.path`. From then on the chain serves the admin API to this machine only.
    * @param host its address or name. On a loopback address only names of this machine are accepted as `Host`.
@@ -45,7 +46,7 @@ export function adminOf(services: AdminServices): Admin {
 
 class Api implements Admin, AdminPaths {
   readonly paths: AdminPaths | null;
-  readonly router = Router();
+  readonly router: HostHandler;
   readonly #services: AdminServices;
   readonly #guard: BearerGuard | null;
   readonly #trust: AddressSet;
@@ -68,7 +69,9 @@ class Api implements Admin, AdminPaths {
     this.#routes = new Map<Resource | null, Route>([[null, ownRoute(`${this.#root}/*`)], ...resources.map((resource) => [resource, ownRoute(`${this.#root}/${resource.path.replace('*', '')}`)] as const)]);
     this.#hostVouches = auth === 'host';
     this.paths = token === null ? null : this;
-    this.router.use(((req: GateRequest, res: ServerResponse, next: () => void) => this.#mounted(req, res, next)) as never);
+    const router = Router();
+    this.router = router as unknown as HostHandler;
+    router.use(((req: GateRequest, res: ServerResponse, next: () => void) => this.#mounted(req, res, next)) as never);
   }
 
   owns({ path, ip, peer }: Context): boolean {

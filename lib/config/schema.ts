@@ -153,6 +153,12 @@ const cors = sectionOrNull('CorsConfig', "CORS answers of the gateway. Without t
 
 const logging = section('LoggingConfig', 'Event log and access log', {
   level: key(choice(LEVELS), 'info', 'Lowest level of logged events'),
+  console: key(
+    { ...orNull(flag()) },
+    null,
+    'Writes the access log and the event log to standard output. Without it the event log goes to standard error',
+    'true in the standalone, else false',
+  ),
   format: key(choice(['json', 'combined']), 'json', 'Format of the access log'),
   file: key(orFalse(file('heimdall.log')), 'heimdall.log', 'File of the access log, in addition to the console. false writes no file'),
   maxSize: key(size('100MB', 1024), '100MB', 'Size at which the file is rotated'),

@@ -6,7 +6,7 @@ import type { DropReason, Forgetting, Journal, JournalSearch, JournalState, Jour
 import type { AuditRecord, NewRecord } from '../../types/record.d.ts';
 import type { Checkpoint } from '../../types/sink.d.ts';
 import type { Context, Core } from '../request/request.ts';
-import { describe, guard } from '../platform/platform.ts';
+import { atExit, describe, guard } from '../platform/platform.ts';
 import { type Committed, encode, externalRecordOf, type FromWorker, type Kind, movedOf, type ToWorker } from '../record/record.ts';
 import { Outbox } from './outbox.ts';
 import { writeBounds } from './series.ts';
@@ -33,6 +33,8 @@ const firstRestart = 100;
 const maxRestart = 10_000;
 /** How long a close waits for records that are not written, milliseconds. */
 const closeTimeout = 5000;
+/** How long the end of the process waits for them, milliseconds. */
+const exitTimeout = 10_000;
 /** Least interval between two events about lost records, milliseconds. */
 const lossEventEvery = 60_000;
 
@@ -55,6 +57,7 @@ export class WorkerJournal implements Journal {
   #retaining: Timer | null = null;
   #restarting: Timer | null = null;
   #restart = firstRestart;
+  #staysAtExit: (() => void) | null = null;
   #writer: Thread | null = null;
   #reader: Thread | null = null;
   #opening = Promise.withResolvers<void>();
@@ -202,6 +205,7 @@ export class WorkerJournal implements Journal {
   }
 
   async #close(): Promise<void> {
+    this.#staysAtExit?.();
     const late = new Promise<void>((resolve) => setTimeout(resolve, closeTimeout).unref());
     await Promise.race([this.flush(), late]);
     this.#ended = true;
@@ -216,8 +220,17 @@ export class WorkerJournal implements Journal {
     this.#opening.reject(new Error('the journal was closed'));
   }
 
+  /** A process that ends without closing the gate loses no record: what waits is posted, and the worker gets the time to write it. */
+  #watchExit(): void {
+    this.#staysAtExit ??= atExit(() => {
+      if (!this.#outbox.isEmpty) this.#post();
+      this.#writer?.endNow(this.#core.clock.now(), exitTimeout);
+    });
+  }
+
   /** With `strict`, records that end while the worker is busy are committed together. */
   #schedule(): void {
+    if (this.#staysAtExit === null) this.#watchExit();
     if (this.#strict) {
       if (this.#outbox.isIdle && !this.#ended) this.#immediate ??= setImmediate(guard(this.#core.log, 'journal', this.#post));
     } else if (this.#outbox.isPressing) this.#post();
@@ -249,6 +262,7 @@ export class WorkerJournal implements Journal {
 
   #start(): void {
     if (this.#writer !== null || this.#restarting !== null) return;
+    this.#watchExit();
     try {
       this.#writer = new Thread(workerOptions(this.#core, this.#deps, 'write', this.#session), guard(this.#core.log, 'journal', this.#onMessage), guard(this.#core.log, 'journal', (error: Error | null) => this.#onExit(error)));
     } catch (error) {

@@ -44,6 +44,7 @@ export function workerOptions({ config, clock }: Core, { secret, sinks, accessLo
     queryAllow: config.logging.queryAllow,
     lines: accessLog.isRead ? lineOptions(config.logging, accessLog.isShown) : null,
     now: clock.now(),
+    ended: new Int32Array(new SharedArrayBuffer(4)),
   };
 }
 
@@ -60,6 +61,7 @@ interface PendingCall {
 export class Thread {
   /** Batches are posted here and messages arrive here directly, without a hop through this class. */
   readonly worker: Worker;
+  readonly #endedFlag: Int32Array;
   readonly #pending = new Map<number, PendingCall>();
   #calls = 0;
   #holders = 0;
@@ -70,9 +72,9 @@ export class Thread {
    * @param onExit called when the worker ends by itself. @param error the reason, where there is one.
    */
   constructor(options: WorkerOptions, onMessage: (message: FromWorker) => void, onExit: (error: Error | null) => void) {
+    this.#endedFlag = options.ended;
     // Options of the process (a test runner, a loader) do not apply to this thread.
     this.worker = new Worker(file, { workerData: options, name: `heimdall-journal-${options.role}`, resourceLimits: heap, execArgv: [], stdout: false });
-    this.worker.unref();
     let failed: Error | null = null;
     this.worker.on('message', onMessage);
     this.worker.on('error', (error: unknown) => {
@@ -85,6 +87,8 @@ export class Thread {
       this.#ended = true;
       onExit(failed);
     });
+    // After the listeners, since one for messages keeps the process alive.
+    this.worker.unref();
   }
 
   /** Calls the worker and resolves with its result. */
@@ -112,6 +116,13 @@ export class Thread {
     return () => {
       if (--this.#holders === 0) this.worker.unref();
     };
+  }
+
+  /** Makes the worker close its files while the process ends: the thread works on, and this one waits for it. @param timeout milliseconds. */
+  endNow(now: number, timeout: number): void {
+    if (this.#ended) return;
+    this.worker.postMessage({ kind: 'call', call: ++this.#calls, name: 'close', request: { now } });
+    Atomics.wait(this.#endedFlag, 0, 0, timeout);
   }
 
   /** Makes the worker close its files, and waits for its end. @param timeout milliseconds until it is terminated. */

@@ -7,6 +7,10 @@ import type { FromWorker, ToWorker, WorkerOptions } from '../record/record.ts';
 /** The journal's worker thread: the writer, or the reader beside it. */
 const options = workerData as WorkerOptions;
 const port = parentPort as MessagePort;
+process.once('exit', () => {
+  Atomics.store(options.ended, 0, 1);
+  Atomics.notify(options.ended, 0);
+});
 const send = (message: FromWorker): void => port.postMessage(message);
 
 if (options.role === 'write') startWriter(options, port, send);

@@ -1,7 +1,7 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Timer } from '../../types/clock.d.ts';
-import { describe, makeDirectory } from '../platform/platform.ts';
+import { atExit, describe, makeDirectory } from '../platform/platform.ts';
 import type { Core } from '../request/request.ts';
 
 /** The spending of one caller in a day or month, nano-dollars. */
@@ -34,6 +34,7 @@ export class BudgetFile {
   #dirty = false;
   #warned = false;
   #took = 0;
+  #staysAtExit: (() => void) | null = null;
 
   constructor(core: Core, path: string) {
     this.#core = core;
@@ -47,6 +48,7 @@ export class BudgetFile {
   /** Called for every change. */
   touch(): void {
     this.#dirty = true;
+    this.#staysAtExit ??= atExit(() => this.save());
     if (this.#timer !== null) return;
     this.#timer = this.#core.clock.setTimeout(() => {
       this.#timer = null;
@@ -77,6 +79,8 @@ export class BudgetFile {
     if (this.#timer !== null) this.#core.clock.clearTimeout(this.#timer);
     this.#timer = null;
     this.save();
+    this.#staysAtExit?.();
+    this.#staysAtExit = null;
   }
 
   #read(): Map<string, Budget> {

@@ -1,4 +1,4 @@
-import { Context, type GateRequest } from '../request/request.ts';
+import { Context, isMadeUp, type GateRequest } from '../request/request.ts';
 import { describe } from '../platform/platform.ts';
 import { HeimdallError } from '../errors.ts';
 import type { Middleware } from './middleware.ts';
@@ -7,7 +7,8 @@ import type { Middleware } from './middleware.ts';
 export const panicRecovery: Middleware = {
   name: 'panic_recovery',
   create: (core) => ({
-    catch: function panicRecoveryHandler(error, req, res, _next) {
+    catch: function panicRecoveryHandler(error, req, res, next) {
+      if (isMadeUp(req)) return next(error);
       const context = (req as GateRequest).heimdall ?? new Context(core, req, res);
       if (!(error instanceof HeimdallError)) core.log.error({ requestId: context.id, error: describe(error), stack: error instanceof Error ? error.stack : null }, 'request.panic');
       context.exchange?.abort();

@@ -4,6 +4,7 @@ export { chownToDirectoryOwner } from './chown.ts';
 export { systemClock } from './clock.ts';
 export { codeOf, describe } from './describe.ts';
 export { makeDirectory } from './directory.ts';
+export { atExit } from './exit.ts';
 export { guard, guardedClock, inBackground, Repeated, type GuardDeps } from './guard.ts';
 export { Memo, InternedTexts, Variants, ownText } from './memo.ts';
 export { OutboundProxy, openTunnel, type ProxyHop, type ProxyVariables } from './outbound-proxy.ts';

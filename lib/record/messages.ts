@@ -123,6 +123,8 @@ export interface WorkerOptions {
   readonly lines: LineOptions | null;
   /** Unix milliseconds. */
   readonly now: number;
+  /** Set to 1 when the worker has ended, for a main thread that can only wait. */
+  readonly ended: Int32Array;
 }
 
 /** The calls a worker answers, with their arguments and results. */

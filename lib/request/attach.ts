@@ -67,8 +67,8 @@ function listen(server: Server, gates: [Guarding, ...Guarding[]], ours: boolean)
  */
 function listenToUpgrades(server: Server, gates: readonly [Guarding, ...Guarding[]], ours: boolean): void {
   const [{ core }] = gates;
-  // Node has it as a property of each server, which its types know only as an option.
-  const { emit, shouldUpgradeCallback: byHost } = server as Server & { shouldUpgradeCallback: (req: IncomingMessage) => boolean };
+  // Node has the callback as a property of each server from 24.9 on, which its types know only as an option.
+  const { emit, shouldUpgradeCallback: byHost } = server as Server & { shouldUpgradeCallback?: (req: IncomingMessage) => boolean };
   const claimOf = (req: IncomingMessage): Claim => {
     try {
       const path = pathOf(req.url ?? '/');
@@ -84,9 +84,9 @@ function listenToUpgrades(server: Server, gates: readonly [Guarding, ...Guarding
     else if (claim === 'shared') offer(core, server, req, socket, head);
   }, (_req, socket) => socket.destroy());
   server.on('upgrade', (req: GateRequest, socket: Duplex, head: Buffer) => onUpgrade(req, socket, head, isAlone() ? 'ours' : claimOf(req)));
-  Object.assign(server, {
-    shouldUpgradeCallback: (req: IncomingMessage) => isWebSocket(req) || (!isAlone() && claimOf(req) === 'foreign' && byHost.call(server, req)),
-  });
+  const isUpgrade = (req: IncomingMessage): boolean => isWebSocket(req) || (!isAlone() && claimOf(req) === 'foreign' && (byHost === undefined || byHost.call(server, req)));
+  if (readsCallback) Object.assign(server, { shouldUpgradeCallback: isUpgrade });
+  else watchUpgrades(server, isUpgrade);
   if (ours) return;
   Object.assign(server, {
     emit: (event: string, ...rest: unknown[]): boolean => {
@@ -127,6 +127,32 @@ function limit({ config, log }: Core, server: Server): void {
 
 /** The only upgrade (RFC 6455 §4.1). `Upgrade: h2c` is an ordinary request: a server may ignore it (RFC 9110 §7.8). */
 const isWebSocket = (req: IncomingMessage): boolean => req.method === 'GET' && req.headers.upgrade?.toLowerCase() === 'websocket';
+
+const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+const readsCallback = major > 24 || (major === 24 && minor >= 9);
+
+/** A connection of Node's HTTP server before 24.9, as far as its parser tells of requests. */
+interface Parsed {
+  readonly parser?: { onIncoming?: ((req: IncomingMessage, keepAlive: boolean) => unknown) | null } | null;
+}
+
+/**
+ * Before 24.9 Node takes every `Upgrade` for one as soon as a server has a listener for upgrades. It asks `req.upgrade` for each
+ * request whose head is complete: one that is none by our rule is told so, as on a server without such a listener.
+ */
+export function watchUpgrades(server: Server, isUpgrade: (req: IncomingMessage) => boolean): void {
+  server.on(isSecure(server) ? 'secureConnection' : 'connection', ({ parser }: Parsed) => {
+    const take = parser?.onIncoming;
+    if (!parser || !take) return;
+    parser.onIncoming = (req, keepAlive) => {
+      const asked = req as IncomingMessage & { upgrade?: boolean | null };
+      if (asked.upgrade && req.method !== 'CONNECT' && !isUpgrade(req)) asked.upgrade = false;
+      return take(req, keepAlive);
+    };
+  });
+}
+
+const isSecure = (server: Server): boolean => 'setSecureContext' in server;
 
 function asRequest(core: Core, server: Server, req: GateRequest, socket: Duplex, head: Buffer): void {
   const res = new ServerResponse(req);

@@ -94,6 +94,11 @@ export type GateRequest = IncomingMessage & {
   rawBody?: unknown;
 };
 
+/** Whether an adapter of a serverless platform has made a request up: without its head as received and a connection it cannot be judged. */
+export function isMadeUp({ rawHeaders, socket, headers }: { readonly rawHeaders?: readonly string[]; readonly socket?: object | null; readonly headers: object }): boolean {
+  return rawHeaders === undefined || socket === undefined || socket === null || (rawHeaders.length === 0 && Object.keys(headers).length > 0);
+}
+
 /** How a request ended, for its record. */
 export type Outcome = 'served' | 'refused' | 'upstream_error' | 'aborted' | 'interrupted';
 
@@ -481,7 +486,7 @@ let count = 0;
 
 /**
  * UUIDv7 (RFC 9562 §5.7) with a counter in `rand_a` (§6.2, method 1): ids sort in the order in which they were given, and one
- * random tail serves a millisecond. Node's own came with 24.16; the gate runs from 24.9.
+ * random tail serves a millisecond. Node's own came with 24.16.
  * @param time Unix milliseconds.
  */
 export function requestId(time: number): string {

@@ -152,9 +152,9 @@ const errorPlaces: Readonly<Record<string, string>> = { name: 'error.type', mess
  * The event log as JSON lines in the names of the Elastic Common Schema 8.17: `@timestamp`, `log.level`, `message` (the
  * event's name), `event.*`, `source.ip`, `http.request.id`, `error.*`; fields without a name in the schema are placed below
  * `heimdall`.
- * @param to destination of the lines; standard output by default.
+ * @param isConsole writes to standard output, else to standard error. @param to another destination of the lines.
  */
-export function eventLog({ level }: LoggingConfig, to?: DestinationStream): Logger {
+export function eventLog({ level }: Pick<LoggingConfig, 'level'>, isConsole: boolean, to: DestinationStream = pino.destination({ dest: isConsole ? 1 : 2, sync: true })): Logger {
   const options = {
     level,
     base: null,
@@ -162,7 +162,7 @@ export function eventLog({ level }: LoggingConfig, to?: DestinationStream): Logg
     timestamp: () => `,"@timestamp":"${new Date().toISOString()}"`,
     formatters: { level: (label: string) => ({ 'log.level': label }) },
   };
-  const log = to === undefined ? pino(options) : pino(options, to);
+  const log = pino(options, to);
   return {
     debug: (fields, event) => log.debug(inSchema(fields, event), event),
     info: (fields, event) => log.info(inSchema(fields, event), event),

@@ -2,7 +2,7 @@ import type { Dispatcher } from 'undici';
 import { contain, guarded, type Context } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 import { codingsOf, endOfValue, headerOf, mediaTypeOf, skipSpace, withoutField } from '../http/http.ts';
-import { answerHead } from './headers.ts';
+import { answerHead, asLive } from './headers.ts';
 import { deliver, noteAnswer } from './answer.ts';
 import { neverSent, type AttemptListener, type Failure } from './failure.ts';
 import { ExtraChunkFilter, jsonUsage, meterFor, type UsageMeter } from '../usage/usage.ts';
@@ -300,7 +300,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
       context.eventStream = isReadable;
       // The gate may add to the stream, for example an error at its end, and leave a chunk out.
       if (codings.length === 0) withoutField(head, 'content-length');
-      if (headerOf(head, 'x-accel-buffering') === null) head.push('X-Accel-Buffering', 'no');
+      asLive(head);
     }
     this.#meter = meterFor(context, status, head);
     if (this.#unread !== null) return;

@@ -371,3 +371,17 @@ function without(head: readonly string[], names: ReadonlySet<string>): string[] 
   }
   return kept;
 }
+
+/** Asks proxies and middleware of a host to pass an event stream on as it comes: none may collect it to compress it (RFC 9111 §5.2.2.6). */
+export function asLive(head: string[]): void {
+  let buffering = -1;
+  let caching = -1;
+  for (let at = 0; at < head.length; at += 2) {
+    const name = (head[at] as string).toLowerCase();
+    if (name === 'x-accel-buffering') buffering = at;
+    else if (name === 'cache-control') caching = at;
+  }
+  if (buffering === -1) head.push('X-Accel-Buffering', 'no');
+  if (caching === -1) head.push('Cache-Control', 'no-transform');
+  else if (!/(?:^|[\s,])no-transform(?:[\s,]|$)/i.test(head[caching + 1] as string)) head[caching + 1] += ', no-transform';
+}

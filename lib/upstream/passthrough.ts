@@ -9,7 +9,7 @@ import { describe, type OutboundProxy } from '../platform/platform.ts';
 import { HeimdallError } from '../errors.ts';
 import { CompactBody, codingsOf, headerOf, mediaTypeOf, RequestBody } from '../http/http.ts';
 import { isMetered, meterFor, type UsageMeter } from '../usage/usage.ts';
-import { answerHead, outgoingCredential, proxyHeaders, queryFor } from './headers.ts';
+import { answerHead, asLive, outgoingCredential, proxyHeaders, queryFor } from './headers.ts';
 import { agentsOf, peerOf, type Peer, type PeerAgents } from './peer.ts';
 import { asDecoded, MaskedBody, maskedHead, maskMessages } from './quoted.ts';
 import type { UnreadAnswer, UnreadAnswers } from './unread-answers.ts';
@@ -305,7 +305,7 @@ function relay(core: Core, answer: IncomingMessage, context: Context): void {
   const head = answerHead(ours === null ? answer.rawHeaders : maskedHead(answer.rawHeaders, ours), false);
   const { exchange } = context;
   note(context, status, head);
-  if (mediaTypeOf(head) === 'text/event-stream' && headerOf(head, 'x-accel-buffering') === null) head.push('X-Accel-Buffering', 'no');
+  if (mediaTypeOf(head) === 'text/event-stream') asLive(head);
   if (exchange instanceof CarriedExchange) {
     exchange.begin(answer, head);
     if (exchange.readsOn) return void answer.on('error', () => undefined).resume();

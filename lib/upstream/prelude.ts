@@ -30,7 +30,7 @@ export class Prelude {
 }
 
 function begin(context: Context): void {
-  context.writeProxied(200, ['Content-Type', 'text/event-stream', 'Cache-Control', 'no-cache', 'X-Accel-Buffering', 'no']);
+  context.writeProxied(200, ['Content-Type', 'text/event-stream', 'Cache-Control', 'no-cache, no-transform', 'X-Accel-Buffering', 'no']);
   context.prelude = true;
   context.eventStream = true;
 }

@@ -9,7 +9,7 @@ const root = new URL('../..', import.meta.url).pathname;
 function lines(level: 'info' | 'error', write: (log: ReturnType<typeof eventLog>) => void): Record<string, unknown>[] {
   const written: string[] = [];
   const { logging } = resolveConfig({ logging: { level } });
-  write(eventLog(logging, { write: (line: string) => void written.push(line) }));
+  write(eventLog(logging, true, { write: (line: string) => void written.push(line) }));
   return written.map((line) => JSON.parse(line) as Record<string, unknown>);
 }
 
