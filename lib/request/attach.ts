@@ -86,7 +86,7 @@ function listenToUpgrades(server: Server, gates: readonly [Guarding, ...Guarding
   server.on('upgrade', (req: GateRequest, socket: Duplex, head: Buffer) => onUpgrade(req, socket, head, isAlone() ? 'ours' : claimOf(req)));
   const isUpgrade = (req: IncomingMessage): boolean => isWebSocket(req) || (!isAlone() && claimOf(req) === 'foreign' && (byHost === undefined || byHost.call(server, req)));
   if (readsCallback) Object.assign(server, { shouldUpgradeCallback: isUpgrade });
-  else watchUpgrades(server, isUpgrade);
+  else watchUpgrades(server, core.log, isUpgrade);
   if (ours) return;
   Object.assign(server, {
     emit: (event: string, ...rest: unknown[]): boolean => {
@@ -140,8 +140,8 @@ interface Parsed {
  * Before 24.9 Node takes every `Upgrade` for one as soon as a server has a listener for upgrades. It asks `req.upgrade` for each
  * request whose head is complete: one that is none by our rule is told so, as on a server without such a listener.
  */
-export function watchUpgrades(server: Server, isUpgrade: (req: IncomingMessage) => boolean): void {
-  server.on(isSecure(server) ? 'secureConnection' : 'connection', ({ parser }: Parsed) => {
+export function watchUpgrades(server: Server, log: Core['log'], isUpgrade: (req: IncomingMessage) => boolean): void {
+  server.on(isSecure(server) ? 'secureConnection' : 'connection', guard(log, 'connection', ({ parser }: Parsed) => {
     const take = parser?.onIncoming;
     if (!parser || !take) return;
     parser.onIncoming = (req, keepAlive) => {
@@ -149,7 +149,7 @@ export function watchUpgrades(server: Server, isUpgrade: (req: IncomingMessage) 
       if (asked.upgrade && req.method !== 'CONNECT' && !isUpgrade(req)) asked.upgrade = false;
       return take(req, keepAlive);
     };
-  });
+  }));
 }
 
 const isSecure = (server: Server): boolean => 'setSecureContext' in server;

@@ -52,7 +52,7 @@ test('only a WebSocket is an upgrade, also where Node takes every one for it', a
   const asked: string[] = [];
   const server = createServer((req, res) => void req.resume().on('end', () => res.end(asked.push(`request ${String(req.headers.upgrade)}`).toString())));
   server.on('upgrade', (req, socket) => socket.end(`HTTP/1.1 400 Bad\r\nConnection: close\r\n\r\n${asked.push(`upgrade ${String(req.headers.upgrade)}`)}`));
-  watchUpgrades(server, ({ method, headers }) => method === 'GET' && headers.upgrade?.toLowerCase() === 'websocket');
+  watchUpgrades(server, recorder(), ({ method, headers }) => method === 'GET' && headers.upgrade?.toLowerCase() === 'websocket');
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   t.after(() => server.close());
