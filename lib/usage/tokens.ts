@@ -230,9 +230,13 @@ export function tokensOf(weight: number): number {
   return Math.ceil(weight / quarters);
 }
 
+/** Bytes of a text that are read in a loop; of the rest Node's own search takes a tenth of the time. */
+const shortText = 48;
+
 /** Quarters of a token between two offsets. */
 function weigh(bytes: Buffer, from: number, to: number): number {
   let weight = to - from;
+  if (weight > shortText && isAscii(bytes.subarray(from, to))) return weight;
   for (let at = from; at < to; at++) if ((bytes[at] as number) >= 0x80) weight++;
   return weight;
 }
@@ -272,10 +276,19 @@ export function weighDelta(line: Buffer): number {
 }
 
 function endOfString(line: Buffer, from: number): number {
-  for (let at = from; at < line.length; at++) {
+  let at = from;
+  for (const near = Math.min(line.length, from + shortText); at < near; at++) {
     const byte = line[at];
     if (byte === quote) return at;
     if (byte === backslash) at++;
+  }
+  while (at < line.length) {
+    const found = line.indexOf(quote, at);
+    if (found === -1) return -1;
+    let slashes = 0;
+    while (found - 1 - slashes >= at && line[found - 1 - slashes] === backslash) slashes++;
+    if (slashes % 2 === 0) return found;
+    at = found + 1;
   }
   return -1;
 }
