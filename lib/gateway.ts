@@ -140,7 +140,7 @@ function inOrder(core: Core, parts: readonly Part[]): RequestHandler {
     if (isMadeUp(req)) return done(new TypeError(madeUp));
     // Cut off already: what is still parsed of a connection with too many requests goes no further.
     if (req.socket.destroyed) return;
-    core.mount.learn(req.baseUrl ?? '');
+    if (req.baseUrl !== core.mount.newest) core.mount.learn(req.baseUrl ?? '');
     const context = new Context(core, req, res);
     req.heimdall = context;
     let at = 0;

@@ -224,21 +224,14 @@ export class MemberScan {
     const to = this.#base + behind;
     if (this.#expect === inText) this.#valueEnds(to);
     else {
-      this.#name = this.#nameOf(to);
+      const length = to - this.#from - 2;
+      // Only short names, and names with escapes or other letters, are decoded: others are of no interest.
+      const name = length > maxEscapedName ? null : this.#body.bytes(this.#from, to);
+      this.#name = name === null || (length >= maxName && isPlain(name)) ? null : textOf(name);
       this.#part = (this.#name === null ? undefined : partOf.get(this.#name)) ?? 0;
       this.#expect = afterName;
     }
     return behind;
-  }
-
-  /** A name, or null for one that is of no interest: only short ones, and names with escapes or other letters, are decoded. */
-  #nameOf(to: number): string | null {
-    const length = to - this.#from - 2;
-    if (length > maxEscapedName) return null;
-    const name = this.#body.bytes(this.#from, to);
-    if (length < maxName) return textOf(name);
-    for (const byte of name) if (byte === backslash || byte > 0x7f) return textOf(name);
-    return null;
   }
 
   #scalar(piece: Buffer, at: number): number {
@@ -317,14 +310,11 @@ export class MemberScan {
     const from = this.#from;
     const name = this.#name;
     this.#expect = afterValue;
-    if (this.#part !== 0) this.#partEnds(from, to);
-    else if (name !== null) readControl(this.#found, name, this.#body.bytes(from, Math.min(to, from + maxModel + 1)), from, to, this.#bounds);
-  }
-
-  #partEnds(from: number, to: number): void {
-    if (this.#parts++ < mostParts) this.#outline.push(this.#part, from, to);
-    // A single text is the newest turn, too.
-    if (this.#part === outlineKinds.list && this.#body.bytes(from, from + 1)[0] === quote) this.#turn(from, to);
+    if (this.#part !== 0) {
+      if (this.#parts++ < mostParts) this.#outline.push(this.#part, from, to);
+      // A single text is the newest turn, too.
+      if (this.#part === outlineKinds.list && this.#body.bytes(from, from + 1)[0] === quote) this.#turn(from, to);
+    } else if (name !== null) readControl(this.#found, name, this.#body.bytes(from, Math.min(to, from + maxModel + 1)), from, to, this.#bounds);
   }
 
   #turn(from: number, to: number): void {
@@ -378,6 +368,8 @@ export function skipSpace(bytes: Buffer, at: number): number {
   for (let byte = bytes[next]; byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09; byte = bytes[next]) next++;
   return next;
 }
+
+const isPlain = (name: Buffer): boolean => name.every((byte) => byte !== backslash && byte <= 0x7f);
 
 const endsScalar = (byte: number): boolean => byte === comma || byte === closeBrace || byte === closeBracket || byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 

@@ -249,7 +249,10 @@ export class WorkerJournal implements Journal {
     this.#posting = null;
     this.#immediate = null;
     if (this.#writer === null) this.#start();
-    for (const message of this.#outbox.take(this.#core.clock.now(), this.#writer !== null)) this.#send(message);
+    for (const message of this.#outbox.take(this.#core.clock.now(), this.#writer !== null)) {
+      if (message.kind === 'batch' && message.large.length > 0) this.#send(message);
+      else this.#writer?.worker.postMessage(message);
+    }
   };
 
   /** Bodies are moved: a worker that fails takes those of its last batches with it, and their records follow without. */

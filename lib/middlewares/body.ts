@@ -12,7 +12,8 @@ export const body: Middleware = {
       const { route, req } = context;
       if (route.class === 'realtime') readQuery(context);
       else if (route.errors === 'gemini') context.model = modelInPath(context);
-      if (route.class === 'task' && mustDecode(context)) return collect(context, core, deps, next);
+      const source: Source = { type: context.headers['content-type'] ?? '', encoding: context.headers['content-encoding'] ?? '', api: route.api, isForm: route.body === 'form' };
+      if (route.class === 'task' && mustDecode(context)) return collect(context, source, core, deps, next);
       if (route.class !== 'model') return checkModel(context, deps, next);
       if (route.body === 'none') return next();
       const taken = bodyTaken(req, core.log);
@@ -21,8 +22,8 @@ export const body: Middleware = {
         const wrongType = checkType(context);
         if (wrongType && context.refuse('body', wrongType)) return;
       }
-      if (taken !== null) return deps.bodies.take(context, taken.length) ? inspect(context, RequestBody.of(taken), deps, next) : undefined;
-      collect(context, core, deps, next);
+      if (taken !== null) return deps.bodies.take(context, taken.length) ? inspect(context, RequestBody.of(taken), source, deps, next) : undefined;
+      collect(context, source, core, deps, next);
     },
     finish: { release: (context) => deps.bodies.give(context) },
   }),
@@ -34,8 +35,10 @@ const handedOver = 8192;
 /** A body of unknown length counts against the caller's share in steps of at least so many bytes. */
 const countedAtOnce = 256;
 
+type Source = Omit<BodySource, 'body' | 'scan'>;
+
 /** Collects a body that can be sent again to another target; a larger one goes on as a stream, to one target only. */
-function collect(context: Context, core: Core, deps: Deps, next: Next): void {
+function collect(context: Context, source: Source, core: Core, deps: Deps, next: Next): void {
   const { req, headers } = context;
   const { bufferBodyBytes, maxBodyBytes } = core.config.server;
   const declared = Number(headers['content-length'] ?? 0);
@@ -46,7 +49,7 @@ function collect(context: Context, core: Core, deps: Deps, next: Next): void {
   const since = performance.now();
   const bytes = new RequestBody(declared);
   const isTask = context.route.class === 'task';
-  const scan = isTask ? null : deps.inspector.scanOf(bytes, sourceOf(context));
+  const scan = isTask ? null : deps.inspector.scanOf(bytes, source);
   const brake = new ChunkBrake(req.socket);
   let counted = declared;
   const onData = guarded(context, (chunk: Buffer): void => {
@@ -69,11 +72,12 @@ function collect(context: Context, core: Core, deps: Deps, next: Next): void {
   const onEnd = guarded(context, (): void => {
     if (bytes.size > counted && !count()) return;
     context.bodyWait = performance.now() - since;
-    bytes.end();
+    // Small chunks have been joined to later pieces only.
+    if (bytes.pieces.length > 1) bytes.end();
     // Another listener of the host may keep the pieces.
     bytes.isOwn = bytes.size > handedOver && req.listenerCount('data') === 1;
-    if (isTask) decodeTask(context, bytes, deps, next);
-    else inspect(context, bytes, deps, next, scan);
+    if (isTask) decodeTask(context, bytes, source, deps, next);
+    else inspect(context, bytes, source, deps, next, scan);
   });
   req.on('data', onData).on('end', onEnd);
 }
@@ -124,8 +128,6 @@ function checkType(context: Context): HeimdallError | null {
   return new HeimdallError('invalid_content_type', { message: `content-type: expected ${expected}, got ${shown}.` });
 }
 
-const sourceOf = ({ headers, route }: Context): Omit<BodySource, 'body' | 'scan'> => ({ type: headers['content-type'] ?? '', encoding: headers['content-encoding'] ?? '', api: route.api, isForm: route.body === 'form' });
-
 /** The body of a task has a coding that NewAPI does not read. One that is too large to be held goes on as it comes. */
 function mustDecode({ headers, req, core: { config, log } }: Context): boolean {
   const coding = headers['content-encoding'];
@@ -134,10 +136,10 @@ function mustDecode({ headers, req, core: { config, log } }: Context): boolean {
 }
 
 /** Decodes the body of a task, which is not judged. */
-function decodeTask(context: Context, body: RequestBody, deps: Deps, next: Next): void {
+function decodeTask(context: Context, body: RequestBody, source: Source, deps: Deps, next: Next): void {
   context.body = body;
   context.bytesIn = body.size;
-  deps.inspector.inspect({ ...sourceOf(context), type: '', isForm: false, body, scan: null }, guarded(context, (reading: BodyReading) => {
+  deps.inspector.inspect({ ...source, type: '', isForm: false, body, scan: null }, guarded(context, (reading: BodyReading) => {
     if (context.finished || context.res.headersSent) return;
     if (reading.problem?.code === 'body_too_large') return context.fail(reading.problem);
     if (keepDecoded(context, { ...reading, modelSpan: null }, deps)) checkModel(context, deps, next);
@@ -145,11 +147,10 @@ function decodeTask(context: Context, body: RequestBody, deps: Deps, next: Next)
 }
 
 /** Finds the model and what else the gate needs of a body. */
-function inspect(context: Context, body: RequestBody, deps: Deps, next: Next, read: MemberScan | null = null): void {
+function inspect(context: Context, body: RequestBody, source: Source, deps: Deps, next: Next, read: MemberScan | null = null): void {
   context.body = body;
   context.bytesIn = body.size;
   const { route } = context;
-  const source = sourceOf(context);
   let scan = read;
   if (scan === null && (scan = deps.inspector.scanOf(body, source)) !== null) for (const piece of body.pieces) scan.push(piece);
   body.scan = scan;

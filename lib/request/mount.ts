@@ -23,12 +23,13 @@ const longestMemory = 8;
 export class Mount {
   /** The newest last. */
   readonly #learnt: string[] = [];
-  #newest: string | null = null;
+  /** The path learnt last, which most requests have. Changed here only. */
+  newest: string | null = null;
 
   /** @param base the path below which a request reached the gate: `req.baseUrl` of Express. */
   learn(base: string): void {
-    if (base === this.#newest) return;
-    this.#newest = base;
+    if (base === this.newest) return;
+    this.newest = base;
     const known = this.#learnt.indexOf(base);
     if (known >= 0) this.#learnt.splice(known, 1);
     this.#learnt.push(base);
