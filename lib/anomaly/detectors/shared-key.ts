@@ -1,0 +1,68 @@
+import type { Detector } from '../../../types/detector.d.ts';
+import { type CallerState, secondsOf } from '../state.ts';
+import { highest, scoreOn, thresholds } from '../thresholds.ts';
+
+/** Personas in turn, many at once, many a day. */
+interface SharedKeyEvidence extends Record<string, number> {
+  /** Weighted returns of all devices but the busiest: A-B-A-B counts, A-B-B does not. */
+  readonly returns: number;
+  readonly together: number;
+  readonly devices: number;
+  readonly networks: number;
+  readonly sessions: number;
+  readonly homes: number;
+  /** Days on which two homes worked in networks apart. */
+  readonly daysApart: number;
+  readonly networksInTurn: number;
+}
+
+/** One key behind which several people work. */
+export const sharedKey: Detector<CallerState, SharedKeyEvidence> = {
+  name: 'shared_key',
+  evidence(state, { time }) {
+    const now = secondsOf(time);
+    const { returnsHalfLife, togetherWithin, sessionsWithin, automatedShare, networksInTurnAtLeast, daysApartHalfLife } = thresholds;
+    let sum = 0;
+    let most = 0;
+    let together = 0;
+    let inTurn = 0;
+    let inTurnMost = 0;
+    let networks = 0;
+    let daysApart = 0;
+    for (const persona of state.personas) {
+      const returns = persona.returns?.read(now, returnsHalfLife) ?? 0;
+      sum += returns;
+      most = Math.max(most, returns);
+      if (persona.device && now - persona.last <= togetherWithin) together += persona.automated ? automatedShare : 1;
+      daysApart = Math.max(daysApart, persona.apart?.read(now, daysApartHalfLife) ?? 0);
+      const turns = persona.networkReturns?.read(now, returnsHalfLife) ?? 0;
+      inTurn += turns;
+      inTurnMost = Math.max(inTurnMost, turns);
+      if (turns > 1) networks++;
+    }
+    return {
+      returns: sum - most,
+      together,
+      devices: state.devicesADay.count(now, 86_400) + automatedShare * state.automatedADay.count(now, 86_400),
+      networks: state.networksADay.count(now, 86_400),
+      sessions: state.sessions.count(now, sessionsWithin),
+      homes: state.homeReturns.read(now, thresholds.homesHalfLife),
+      daysApart,
+      networksInTurn: networks >= networksInTurnAtLeast ? inTurn - inTurnMost : 0,
+    };
+  },
+  score: ({ returns, together, devices, networks, sessions, homes, daysApart, networksInTurn }) =>
+    highest({
+      devices_in_turn: scoreOn(thresholds.returns, returns),
+      devices_at_once: scoreOn(thresholds.together, together),
+      devices_a_day: scoreOn(thresholds.devicesADay, devices),
+      networks_a_day: scoreOn(thresholds.networksADay, networks),
+      sessions_at_once: scoreOn(thresholds.sessionsTogether, sessions),
+      homes_in_turn: scoreOn(thresholds.homes, homes),
+      homes_apart: scoreOn(thresholds.daysApart, daysApart),
+      networks_in_turn: scoreOn(thresholds.networksInTurn, networksInTurn),
+    }),
+  // A name in a path is soft: one person may have two.
+  most: (reason) => (reason.startsWith('homes_') ? 'flag' : 'freeze'),
+  baseline: () => ({ devices_at_once: 3, devices_a_day: 4, networks_a_day: 14, sessions_at_once: 12 }),
+};
