@@ -66,7 +66,7 @@ export const thresholds = {
   noveltySpend: [[0, 0], [1, 4], [3, 14], [10, 26], [30, 34]],
   noveltyShare: [[0, 0], [1, 6], [3, 18], [10, 30]],
   shareHalfLife: 14 * day,
-  stolen: [[0, 0], [60, 50], [80, 72], [92, 84], [104, 92], [116, 98], [130, 100]],
+  stolen: [[0, 0], [60, 50], [80, 69], [83, 73], [92, 84], [104, 92], [116, 98], [130, 100]],
   /** Keys that see new networks often (renumbered lines, travellers) get fewer points for another one: points are divided by 1 and so many times the new networks a day. */
   networkHabit: 2,
   /** How long what a new persona does is held against its first sight. */
