@@ -37,6 +37,8 @@ export const errors = {
   address_not_allowed: { status: 403, type: 'permission_error', message: 'This API key is not allowed from this address.', retryable: false },
   address_denied: { status: 403, type: 'permission_error', message: 'This address is not allowed to use this gateway.', retryable: false },
   banned: { status: 403, type: 'permission_error', message: 'Access has been blocked.', retryable: false },
+  frozen: { status: 403, type: 'permission_error', message: 'This caller is frozen.', hint: 'Ask the operator of this gateway, with the request id.', retryable: false },
+  restrained: { status: 429, type: 'rate_limit_error', message: 'This caller may send one request a minute at the moment.', retryable: true },
   too_many_connections: { status: 429, type: 'rate_limit_error', message: 'This address has too many open connections.', retryable: true },
   model_not_allowed: { status: 403, type: 'permission_error', message: 'This API key is not allowed to use this model.', retryable: false },
   no_upstream_credential: { status: 403, type: 'permission_error', message: 'This API key has no access to this route.', retryable: false },

@@ -48,6 +48,8 @@ export interface Config {
   readonly metrics: MetricsConfig;
   /** Paths with additional rules. The rules of the gateway for the path still apply. Default []. */
   readonly routes: readonly RouteConfig[];
+  /** The watch: finds shared, stolen and abused keys. */
+  readonly anomaly: AnomalyConfig;
   /** The admin API. */
   readonly admin: AdminConfig;
 }
@@ -636,6 +638,55 @@ export interface RouteHealthCheck {
   readonly latencyThreshold: number;
 }
 
+/** The watch: finds shared, stolen and abused keys. */
+export interface AnomalyConfig {
+  /** off judges nothing, shadow reports what it would do, enforce acts. Every action ends by itself and can be undone. One of off, shadow, enforce; default shadow. */
+  readonly mode: 'off' | 'shadow' | 'enforce';
+  /** Serves the original gateway's /api/anomaly paths on the main port, by the admin token. True or false; default false. */
+  readonly api: boolean;
+  /** The rules of the watch. */
+  readonly rules: AnomalyRules;
+}
+
+/** The rules of the watch. */
+export interface AnomalyRules {
+  /** One key behind which several people work. */
+  readonly sharedKey: AnomalyRule;
+  /** A network, a client and a model that the key never had. */
+  readonly stolenKey: AnomalyRule;
+  /** Spending far above what the key and all others ever spent. */
+  readonly spendVelocity: AnomalyRule;
+  /** Requests far above what the key and all others ever sent. */
+  readonly requestRate: AnomalyRule;
+  /** Many refused credentials from one network. */
+  readonly credentialStuffing: AnomalyRule;
+  /** One network that tries many good keys. */
+  readonly keySpraying: AnomalyRule;
+  /** Nearly every request fails. */
+  readonly failureBurst: AnomalyRule;
+  /** One body over many keys, or without end. */
+  readonly contentRepetition: AnomalyRule;
+  /** Many unknown paths from one network. */
+  readonly scanning: AnomalyRule;
+  /** Countries in turn within an hour. */
+  readonly impossibleTravel: AnomalyRule;
+  /** A key that nobody should have was used. */
+  readonly honeyKey: AnomalyRule;
+  /** A client that lacks what it always sends. */
+  readonly clientForgery: AnomalyRule;
+  /** A key of a leaked list. */
+  readonly leakedKey: AnomalyRule;
+}
+
+/** One key behind which several people work. */
+export interface AnomalyRule {
+  /** Highest action. none ignores the rule, flag only reports, slow delays each request, limit lets one request a minute through, freeze refuses the caller. One of none, flag, slow, limit, freeze; default freeze. */
+  readonly action: AnomalyAction;
+}
+
+/** Highest action. none ignores the rule, flag only reports, slow delays each request, limit lets one request a minute through, freeze refuses the caller: one name. */
+export type AnomalyAction = 'none' | 'flag' | 'slow' | 'limit' | 'freeze';
+
 /** The admin API. */
 export interface AdminConfig {
   /** Bearer token of the admin API. Also set by HEIMDALL_ADMIN_TOKEN. Without a token the admin API does not exist. A secret text of at least 32 characters; default none. */
@@ -700,6 +751,8 @@ export interface ConfigInput {
   readonly metrics?: MetricsInput | readonly (SeriesName | (string & {}))[] | undefined;
   /** Paths with additional rules. The rules of the gateway for the path still apply. Default []. */
   readonly routes?: readonly RouteInput[] | undefined;
+  /** The watch: finds shared, stolen and abused keys. */
+  readonly anomaly?: AnomalyInput | undefined;
   /** The admin API. */
   readonly admin?: AdminInput | undefined;
 }
@@ -1304,6 +1357,52 @@ export interface RouteHealthCheckInput {
   readonly checks?: Readonly<Record<string, 'http' | 'threshold'>> | undefined;
   /** Longest answer time that a threshold check accepts. A duration above 0, at most 24d; default 500ms. */
   readonly latencyThreshold?: number | string | undefined;
+}
+
+/** `AnomalyConfig` as code may pass it. A missing key takes its default. */
+export interface AnomalyInput {
+  /** off judges nothing, shadow reports what it would do, enforce acts. Every action ends by itself and can be undone. One of off, shadow, enforce; default shadow. */
+  readonly mode?: 'off' | 'shadow' | 'enforce' | undefined;
+  /** Serves the original gateway's /api/anomaly paths on the main port, by the admin token. True or false; default false. */
+  readonly api?: boolean | undefined;
+  /** The rules of the watch. */
+  readonly rules?: AnomalyRulesInput | undefined;
+}
+
+/** `AnomalyRules` as code may pass it. A missing key takes its default. */
+export interface AnomalyRulesInput {
+  /** One key behind which several people work. */
+  readonly sharedKey?: AnomalyRuleInput | undefined;
+  /** A network, a client and a model that the key never had. */
+  readonly stolenKey?: AnomalyRuleInput | undefined;
+  /** Spending far above what the key and all others ever spent. */
+  readonly spendVelocity?: AnomalyRuleInput | undefined;
+  /** Requests far above what the key and all others ever sent. */
+  readonly requestRate?: AnomalyRuleInput | undefined;
+  /** Many refused credentials from one network. */
+  readonly credentialStuffing?: AnomalyRuleInput | undefined;
+  /** One network that tries many good keys. */
+  readonly keySpraying?: AnomalyRuleInput | undefined;
+  /** Nearly every request fails. */
+  readonly failureBurst?: AnomalyRuleInput | undefined;
+  /** One body over many keys, or without end. */
+  readonly contentRepetition?: AnomalyRuleInput | undefined;
+  /** Many unknown paths from one network. */
+  readonly scanning?: AnomalyRuleInput | undefined;
+  /** Countries in turn within an hour. */
+  readonly impossibleTravel?: AnomalyRuleInput | undefined;
+  /** A key that nobody should have was used. */
+  readonly honeyKey?: AnomalyRuleInput | undefined;
+  /** A client that lacks what it always sends. */
+  readonly clientForgery?: AnomalyRuleInput | undefined;
+  /** A key of a leaked list. */
+  readonly leakedKey?: AnomalyRuleInput | undefined;
+}
+
+/** `AnomalyRule` as code may pass it. A missing key takes its default. */
+export interface AnomalyRuleInput {
+  /** Highest action. none ignores the rule, flag only reports, slow delays each request, limit lets one request a minute through, freeze refuses the caller. One of none, flag, slow, limit, freeze; default freeze. */
+  readonly action?: AnomalyAction | undefined;
 }
 
 /** `AdminConfig` as code may pass it. A missing key takes its default. */

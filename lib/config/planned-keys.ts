@@ -37,5 +37,4 @@ export const PLANNED_KEYS = {
       allow_0rtt_replay: flag(),
     },
   },
-  anomaly: { mode: { ...choice(['off', 'shadow', 'enforce'], undefined, (word) => (word === 'false' ? 'off' : word)) }, rules: true, api: flag() },
 } as const satisfies PlannedSection;

@@ -17,6 +17,7 @@ import {
   url,
 } from './value-types.ts';
 import { audit } from './audit.ts';
+import { anomaly } from './anomaly.ts';
 import { admin, guard, jwt, queue } from './gate.ts';
 import { serverHealth } from './health.ts';
 import { keyLimits, rateLimit } from './limits.ts';
@@ -229,6 +230,7 @@ export const schema = section('Config', 'Configuration of the gateway', {
   }),
   metrics,
   routes: routes(part),
+  anomaly,
   admin,
 });
 

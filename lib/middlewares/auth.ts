@@ -3,7 +3,7 @@ import { guarded, type Context, type Core, type Finisher, type Next, underway } 
 import { HeimdallError } from '../errors.ts';
 import { looksLikeJwt, type HostVerdict, type JwtVerdict } from '../keys/keys.ts';
 import type { Deps, Handler, Middleware } from './middleware.ts';
-import { refusesKey } from './guard.ts';
+import { refusesKey, restrain } from './guard.ts';
 
 /**
  * Identifies the caller, on routes that need a credential: the host application is asked first, then the credential counts. Mode
@@ -52,7 +52,7 @@ function passthrough(deps: Deps): Handler {
       return;
     }
     context.verified = deps.verified.has(context.token.id);
-    next();
+    restrain(context, deps, next);
   };
 }
 
@@ -137,5 +137,5 @@ function letIn(context: Context, deps: Deps, name: string, next: Next): void {
   context.key = name;
   context.verified = true;
   if (context.token !== null) deps.verified.accept(context.token.id);
-  if (!refusesKey(context, deps)) next();
+  if (!refusesKey(context, deps)) restrain(context, deps, next);
 }

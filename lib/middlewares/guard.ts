@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Ban } from '../../types/registry.d.ts';
-import { type Context, type Core, underway, guarded } from '../request/request.ts';
+import { type Context, type Core, type Next, underway, guarded } from '../request/request.ts';
 import { HeimdallError, type ErrorCode } from '../errors.ts';
 import { guard as guardCallback } from '../platform/platform.ts';
 import { AddressSet } from '../identity/identity.ts';
@@ -114,6 +114,41 @@ export function refusesKey(context: Context, deps: Deps): boolean {
   return ban !== null && refuse(context, deps, banning('ban_key', ban));
 }
 
+/** A slowed request waits so long, milliseconds. */
+const slowBy = 500;
+/** A limited caller gets one request through in this time, milliseconds. */
+const limitedEvery = 60_000;
+const mostLimited = 10_000;
+/** When the limited callers got a request through, by finding. */
+const letThrough = new Map<string, number>();
+
+/** Applies what the watch has decided about a caller, then goes on. Called by `auth`, which knows the caller. */
+export function restrain(context: Context, deps: Deps, next: Next): void {
+  const restraints = deps.registry.restraintsAt(context.time);
+  if (restraints.isEmpty) return next();
+  const restraint = restraints.ofCaller(context.key, context.token) ?? (context.verified ? null : restraints.ofAddress(context.ip));
+  if (restraint === null) return next();
+  const { core, time } = context;
+  switch (restraint.action) {
+    case 'slow':
+      core.clock.setTimeout(() => context.finished || next(), slowBy);
+      return;
+    case 'limit': {
+      const since = letThrough.get(restraint.finding);
+      if (since === undefined) letThrough.set(restraint.finding, time);
+      else if (time - since >= limitedEvery) {
+        letThrough.set(restraint.finding, time);
+        return next();
+      }
+      if (letThrough.size > mostLimited) letThrough.delete(letThrough.keys().next().value as string);
+      if (!context.refuse('watch', new HeimdallError('restrained', { retryAfter: Math.ceil((limitedEvery - (time - (since ?? time))) / 1000) }))) next();
+      return;
+    }
+    case 'freeze':
+      if (!context.refuse('watch', new HeimdallError('frozen'))) next();
+  }
+}
+
 const heard = new WeakMap<object, number>();
 
 function refuse(context: Context, deps: Deps, { rule, reason, code, by }: Verdict): boolean {
@@ -135,15 +170,18 @@ function cutOff(core: Core, deps: Deps): void {
   if (core.observe || core.closed) return;
   const told: Context[] = [];
   const banned = deps.registry.bannedAt(core.clock.now());
+  const restraints = deps.registry.restraintsAt(core.clock.now());
   for (const context of core.inFlight) {
     const ban = banOf(context, banned);
     const problem = ban === null && context.grant !== null ? deps.keys.problemOf(context.grant) : null;
-    if ((ban === null && problem === null) || context.finished || context.viaAdminListener) continue;
+    const frozen = ban === null && problem === null && restraints.ofCaller(context.key, context.token)?.action === 'freeze';
+    if ((ban === null && problem === null && !frozen) || context.finished || context.viaAdminListener) continue;
     const { id: requestId, ip, key, token, route } = context;
     const caller = { requestId, ip, key, token: token?.id ?? null, route: route.template };
-    if (ban === null) core.log.warn({ ...caller, reason: problem }, 'key.cut');
+    if (frozen) core.log.warn(caller, 'finding.cut');
+    else if (ban === null) core.log.warn({ ...caller, reason: problem }, 'key.cut');
     else core.log.warn({ ...caller, ban: ban.id, reason: ban.reason }, 'ban.cut');
-    const error = new HeimdallError(ban === null ? 'invalid_credential' : 'banned');
+    const error = new HeimdallError(frozen ? 'frozen' : ban === null ? 'invalid_credential' : 'banned');
     context.errorCode ??= error.code;
     if (context.outcome === 'served') context.outcome = 'refused';
     guarded(context, () => context.cutOff(error))();

@@ -1,3 +1,4 @@
+import type { Finding } from '../../types/finding.d.ts';
 import type { Ban, OwnLimits } from '../../types/registry.d.ts';
 import { networkText } from './network.ts';
 
@@ -23,6 +24,8 @@ export interface Contents {
   readonly keys: ReadonlyMap<string, StoredKey>;
   /** By id. */
   readonly bans: ReadonlyMap<string, Ban>;
+  /** By id. */
+  readonly findings: ReadonlyMap<string, Finding>;
   /** Number of unreadable entries, which are ignored. */
   readonly damaged: number;
 }
@@ -31,6 +34,7 @@ export interface Contents {
 export interface Change {
   readonly keys?: readonly (readonly [name: string, key: StoredKey | null])[];
   readonly bans?: readonly (readonly [id: string, ban: Ban | null])[];
+  readonly findings?: readonly (readonly [id: string, finding: Finding | null])[];
 }
 
 /** A store of keys and bans, shared by all instances. */
@@ -54,23 +58,24 @@ export interface Store {
 /** Stored entries: name and JSON text. */
 export type Rows = readonly (readonly [name: string, value: string])[];
 
-export const emptyContents: Contents = { keys: new Map(), bans: new Map(), damaged: 0 };
+export const emptyContents: Contents = { keys: new Map(), bans: new Map(), findings: new Map(), damaged: 0 };
 
 /** Parses the entries of a store. An invalid entry is left out and counted. */
-export function parseContents(keyRows: Rows, banRows: Rows): Contents {
-  const keys = entries(keyRows, isKey);
-  const bans = entries(banRows, isBan);
-  return { keys, bans, damaged: keyRows.length + banRows.length - keys.size - bans.size };
+export function parseContents(keyRows: Rows, banRows: Rows, findingRows: Rows): Contents {
+  const keys = entries(keyRows, isKey, ({ created }) => created);
+  const bans = entries(banRows, isBan, ({ created }) => created);
+  const findings = entries(findingRows, isFinding, ({ since }) => since);
+  return { keys, bans, findings, damaged: keyRows.length + banRows.length + findingRows.length - keys.size - bans.size - findings.size };
 }
 
 /** The oldest entry first, since Redis keeps no order. */
-function entries<T extends { readonly created: number }>(rows: Rows, fits: (value: Partial<T>) => boolean): Map<string, T> {
+function entries<T extends object>(rows: Rows, fits: (value: Partial<T>) => boolean, timeOf: (value: T) => number): Map<string, T> {
   const found: [string, T][] = [];
   for (const [name, text] of rows) {
     const value = parse(text) as Partial<T> | null;
     if (typeof value === 'object' && value !== null && fits(value)) found.push([name, value as T]);
   }
-  return new Map(found.sort(([a, one], [b, other]) => one.created - other.created || (a < b ? -1 : 1)));
+  return new Map(found.sort(([a, one], [b, other]) => timeOf(one) - timeOf(other) || (a < b ? -1 : 1)));
 }
 
 function parse(text: string): unknown {
@@ -94,4 +99,10 @@ function isKey(key: Partial<StoredKey>): boolean {
 function isBan(ban: Partial<Ban>): boolean {
   if (typeof ban.id !== 'string' || typeof ban.value !== 'string' || typeof ban.reason !== 'string' || typeof ban.created !== 'number' || !isTime(ban.expires)) return false;
   return ban.kind === 'address' ? networkText(ban.value) !== null : ban.kind === 'key' || ban.kind === 'token';
+}
+
+function isFinding({ id, rule, caller, score, since, last, state, action, expires, evidence }: Partial<Finding>): boolean {
+  const texts = typeof id === 'string' && typeof rule === 'string' && typeof state === 'string' && typeof action === 'string' && typeof caller?.id === 'string';
+  const numbers = typeof score === 'number' && typeof since === 'number' && typeof last === 'number' && isTime(expires);
+  return texts && numbers && Array.isArray(evidence?.records) && (caller.kind !== 'network' || networkText(caller.id) !== null);
 }

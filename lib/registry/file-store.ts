@@ -4,11 +4,16 @@ import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { chownToDirectoryOwner, makeDirectory } from '../platform/platform.ts';
 import { parseContents, emptyContents, type Change, type Contents, type Rows, type Store } from './contents.ts';
 
-/** Version of the tables. */
-const layout = 1;
+/** The tables, a step a version. */
+const layouts: readonly string[] = [
+  'CREATE TABLE keys (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT; CREATE TABLE bans (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT',
+  'CREATE TABLE heimdall_findings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT',
+];
+const layout = layouts.length;
+type Table = 'keys' | 'bans' | 'heimdall_findings';
 
 /**
- * Keys and bans in an SQLite file that all gates of a machine and the command line share. The file is opened when it exists or
+ * Keys, bans and findings in an SQLite file that all gates of a machine and the command line share. The file is opened when it exists or
  * at the first change, and again when another file has replaced it.
  */
 export class FileStore implements Store {
@@ -94,6 +99,7 @@ class Database {
       const change = edit(this.#contents());
       this.#put('keys', change.keys ?? []);
       this.#put('bans', change.bans ?? []);
+      this.#put('heimdall_findings', change.findings ?? []);
       this.#db.exec('COMMIT');
     } catch (error) {
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
@@ -114,9 +120,9 @@ class Database {
   }
 
   #prepare(): void {
-    if (this.#layout() === layout) return;
-    this.#db.exec('CREATE TABLE keys (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT');
-    this.#db.exec('CREATE TABLE bans (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT');
+    const found = this.#layout();
+    if (found === layout) return;
+    for (const step of layouts.slice(found)) this.#db.exec(step);
     this.#db.exec(`PRAGMA user_version = ${layout}`);
   }
 
@@ -128,14 +134,15 @@ class Database {
   }
 
   #contents(): Contents {
-    return this.#layout() === 0 ? emptyContents : parseContents(this.#rows('keys'), this.#rows('bans'));
+    const found = this.#layout();
+    return found === 0 ? emptyContents : parseContents(this.#rows('keys'), this.#rows('bans'), found < 2 ? [] : this.#rows('heimdall_findings'));
   }
 
-  #rows(table: 'keys' | 'bans'): Rows {
+  #rows(table: Table): Rows {
     return this.#db.prepare(`SELECT name, value FROM ${table}`).all().map(({ name, value }) => [String(name), String(value)] as const);
   }
 
-  #put(table: 'keys' | 'bans', entries: readonly (readonly [string, object | null])[]): void {
+  #put(table: Table, entries: readonly (readonly [string, object | null])[]): void {
     if (entries.length === 0) return;
     const put = this.#db.prepare(`INSERT OR REPLACE INTO ${table} (name, value) VALUES (?, ?)`);
     const take = this.#db.prepare(`DELETE FROM ${table} WHERE name = ?`);

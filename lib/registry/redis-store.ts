@@ -3,12 +3,12 @@ import type { Logger } from '../../types/logger.d.ts';
 import { scriptOf, type Redis } from '../platform/platform.ts';
 import { parseContents, emptyContents, type Change, type Contents, type Rows, type Store } from './contents.ts';
 
-const places = ['heimdall:{registry}:version', 'heimdall:{registry}:keys', 'heimdall:{registry}:bans'] as const;
+const places = ['heimdall:{registry}:version', 'heimdall:{registry}:keys', 'heimdall:{registry}:bans', 'heimdall:{registry}:findings'] as const;
 
 /** Most attempts at a change: of concurrent writers, one succeeds in each round. */
 const mostRounds = 20;
 
-const load = scriptOf("return {redis.call('GET', KEYS[1]), redis.call('HGETALL', KEYS[2]), redis.call('HGETALL', KEYS[3])}");
+const load = scriptOf("return {redis.call('GET', KEYS[1]), redis.call('HGETALL', KEYS[2]), redis.call('HGETALL', KEYS[3]), redis.call('HGETALL', KEYS[4])}");
 
 /** ARGV: the version that the change is based on, the new version, then hash, name and value of each entry. */
 const commit = scriptOf(`
@@ -29,7 +29,7 @@ interface Known {
 const numberOf = (version: string): number => Number.parseInt(version, 10) || 0;
 
 /**
- * Keys and bans in Redis, one hash each, with a version that every change renews, so that instances see at once whether
+ * Keys, bans and findings in Redis, one hash each, with a version that every change renews, so that instances see at once whether
  * something has changed. When Redis has lost its data, or was restored to an older state, this instance writes its own contents
  * back. Of several instances the one with the latest version prevails; otherwise a revoked key could return.
  */
@@ -62,11 +62,11 @@ export class RedisStore implements Store {
 
   /** SECURITY: bans must survive a restart of Redis without its data. */
   async #restore(): Promise<Contents> {
-    const { version, contents: { keys, bans } } = this.#known as Known;
+    const { version, contents: { keys, bans, findings } } = this.#known as Known;
     const there = await this.#load();
     // Another instance has restored it meanwhile.
     if (!this.#isOlder(there.version)) return (this.#known = there).contents;
-    const change = { keys: [...without(there.contents.keys, keys), ...keys], bans: [...without(there.contents.bans, bans), ...bans] };
+    const change = { keys: [...without(there.contents.keys, keys), ...keys], bans: [...without(there.contents.bans, bans), ...bans], findings: [...without(there.contents.findings, findings), ...findings] };
     if (await this.#commit(there.version, numberOf(version), change)) this.#log.warn({ keys: keys.size, bans: bans.size }, 'registry.restored');
     return (this.#known = await this.#load()).contents;
   }
@@ -76,15 +76,16 @@ export class RedisStore implements Store {
   }
 
   async #load(): Promise<Known> {
-    const [version, keys, bans] = (await this.#redis.run(load, places, [])) as [string | null, string[], string[]];
-    return version === null ? { version: '', contents: emptyContents } : { version, contents: parseContents(pairs(keys), pairs(bans)) };
+    const [version, keys, bans, findings] = (await this.#redis.run(load, places, [])) as [string | null, string[], string[], string[]];
+    return version === null ? { version: '', contents: emptyContents } : { version, contents: parseContents(pairs(keys), pairs(bans), pairs(findings)) };
   }
 
   /** @param from the version that the change is based on. @param number of the new version. */
-  async #commit(from: string, number: number, { keys = [], bans = [] }: Change): Promise<boolean> {
+  async #commit(from: string, number: number, { keys = [], bans = [], findings = [] }: Change): Promise<boolean> {
     const args = [from, `${number} ${randomUUID()}`];
     for (const [name, key] of keys) args.push('2', name, key === null ? '' : JSON.stringify(key));
     for (const [id, ban] of bans) args.push('3', id, ban === null ? '' : JSON.stringify(ban));
+    for (const [id, finding] of findings) args.push('4', id, finding === null ? '' : JSON.stringify(finding));
     return (await this.#redis.run(commit, places, args)) === 1;
   }
 

@@ -2,6 +2,7 @@
 
 import { dirname, join } from 'node:path';
 import type { GatewayKey } from '../../types/config.d.ts';
+import type { Finding } from '../../types/finding.d.ts';
 import type { Ban, IssuedKey, KeyView, NewBan, NewKey, Registry } from '../../types/registry.d.ts';
 import type { Core } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
@@ -14,11 +15,13 @@ import { invalid } from './invalid.ts';
 import { checkExpiry, digestOf, makeKey, readNewKey } from './new-key.ts';
 import { banFields, logChanges } from './change-log.ts';
 import { RedisStore } from './redis-store.ts';
+import { Restraints } from './restraints.ts';
 import { Replica } from './replica.ts';
 import { CredentialVault } from './credential-vault.ts';
 import { grantedKeys, viewOfConfigured, viewOfStored } from './key-view.ts';
 
 export { BanIndex } from './ban-index.ts';
+export type { Restraint } from './restraints.ts';
 export { invalid } from './invalid.ts';
 export { banJson, keyJson } from './public-view.ts';
 
@@ -61,6 +64,7 @@ export class KeyRegistry implements Registry {
   /** Accepted keys by name, with the stored text of each. */
   #granted = new Map<string, { readonly text: string; readonly keys: readonly GatewayKey[] }>();
   #banned = new BanIndex([], 0);
+  #restraints = new Restraints([], 0);
   /** Unix milliseconds at which the next key or ban expires. */
   #until: number;
   /** Time of the last reading, Unix milliseconds. */
@@ -104,6 +108,25 @@ export class KeyRegistry implements Registry {
   bannedAt(now: number): BanIndex {
     if (now >= this.#banned.until) this.#banned = new BanIndex(this.#replica.contents.bans.values(), now);
     return this.#banned;
+  }
+
+  /** The actions of the watch in force at one moment. @param now Unix milliseconds. */
+  restraintsAt(now: number): Restraints {
+    if (now >= this.#restraints.until) this.#restraints = new Restraints(this.#replica.contents.findings.values(), now);
+    return this.#restraints;
+  }
+
+  /** The findings of the watch, the oldest first. */
+  findings(): ReadonlyMap<string, Finding> {
+    return this.#replica.contents.findings;
+  }
+
+  /**
+   * Changes findings in one atomic step for all instances.
+   * @param edit returns the entries to write for the present findings; null removes one. It may be called again.
+   */
+  async changeFindings(edit: (findings: ReadonlyMap<string, Finding>) => readonly (readonly [id: string, finding: Finding | null])[]): Promise<void> {
+    await this.#replica.change(({ findings }) => ({ findings: edit(findings) }));
   }
 
   keys(): readonly KeyView[] {
@@ -235,6 +258,7 @@ export class KeyRegistry implements Registry {
   #findNextExpiry(): void {
     const { bans } = this.#replica.contents;
     this.#banned = new BanIndex(bans.values(), this.#core.clock.now());
+    this.#restraints = new Restraints(this.#replica.contents.findings.values(), this.#core.clock.now());
     this.#until = Number.POSITIVE_INFINITY;
     for (const { expires } of [...bans.values(), ...this.#ending()]) if (expires !== null && expires > this.#looked && expires < this.#until) this.#until = expires;
   }

@@ -1,0 +1,29 @@
+import { key, section } from './fields.ts';
+import { choice, flag } from './value-types.ts';
+
+const actions = ['none', 'flag', 'slow', 'limit', 'freeze'] as const;
+
+/** A rule, with the highest action that it may take. */
+const rule = (most: (typeof actions)[number], summary: string) =>
+  section('AnomalyRule', summary, { action: key(choice(actions, 'AnomalyAction'), most, 'Highest action. none ignores the rule, flag only reports, slow delays each request, limit lets one request a minute through, freeze refuses the caller') });
+
+/** The section `anomaly`: the watch over shared and stolen keys. */
+export const anomaly = section('AnomalyConfig', 'The watch: finds shared, stolen and abused keys', {
+  mode: key(choice(['off', 'shadow', 'enforce']), 'shadow', 'off judges nothing, shadow reports what it would do, enforce acts. Every action ends by itself and can be undone'),
+  api: key(flag(), false, "Serves the original gateway's /api/anomaly paths on the main port, by the admin token"),
+  rules: section('AnomalyRules', 'The rules of the watch', {
+    sharedKey: rule('freeze', 'One key behind which several people work'),
+    stolenKey: rule('freeze', 'A network, a client and a model that the key never had'),
+    spendVelocity: rule('limit', 'Spending far above what the key and all others ever spent'),
+    requestRate: rule('limit', 'Requests far above what the key and all others ever sent'),
+    credentialStuffing: rule('limit', 'Many refused credentials from one network'),
+    keySpraying: rule('limit', 'One network that tries many good keys'),
+    failureBurst: rule('slow', 'Nearly every request fails'),
+    contentRepetition: rule('slow', 'One body over many keys, or without end'),
+    scanning: rule('limit', 'Many unknown paths from one network'),
+    impossibleTravel: rule('flag', 'Countries in turn within an hour'),
+    honeyKey: rule('flag', 'A key that nobody should have was used'),
+    clientForgery: rule('flag', 'A client that lacks what it always sends'),
+    leakedKey: rule('freeze', 'A key of a leaked list'),
+  }),
+});

@@ -1,0 +1,57 @@
+import type { Action, RuleName, Subject } from './detector.d.ts';
+
+/** `open` until someone looked; `acknowledged`; `undone` and `false_positive` rest the pattern for that subject; `over` after a time without evidence. */
+export type FindingState = 'open' | 'acknowledged' | 'undone' | 'false_positive' | 'over';
+
+/** What supports a finding. */
+export interface FindingEvidence {
+  /** Ids of the latest requests that were evidence, at most 20. */
+  readonly records: readonly string[];
+  /** Number of requests that were evidence. */
+  readonly requests: number;
+  /** Different devices, wide networks and sessions of the subject, as far as the rule counts them. */
+  readonly devices: number;
+  readonly networks: number;
+  readonly sessions: number;
+}
+
+/** Something that the watch found about a subject. Times are Unix milliseconds. */
+export interface Finding {
+  /** Unique over instances. */
+  readonly id: string;
+  readonly rule: RuleName;
+  readonly caller: Subject;
+  /** 0 to 100, the highest so far. */
+  readonly score: number;
+  /** Which part of the evidence gave the score. */
+  readonly reason: string;
+  readonly since: number;
+  readonly last: number;
+  readonly state: FindingState;
+  /** The action in force. */
+  readonly action: Action;
+  /** The action that shadow mode would have taken. Null in enforce mode. */
+  readonly would: Action | null;
+  /** End of the action; null without one, and for `leaked_key`. */
+  readonly expires: number | null;
+  readonly baseline: Readonly<Record<string, number>>;
+  readonly evidence: FindingEvidence;
+  /** Time until which the same pattern of this subject raises no finding. Null: none. */
+  readonly restsUntil: number | null;
+  /** Why an operator changed it. */
+  readonly note: string;
+}
+
+/** A report of the watch about one subject, sent from the journal's thread. */
+export interface Sighting {
+  readonly rule: RuleName;
+  readonly subject: Subject;
+  readonly score: number;
+  readonly reason: string;
+  readonly most: Action;
+  readonly baseline: Readonly<Record<string, number>>;
+  readonly evidence: FindingEvidence;
+  /** Unix milliseconds of the first and the latest request. */
+  readonly since: number;
+  readonly last: number;
+}
