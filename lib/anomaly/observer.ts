@@ -1,0 +1,154 @@
+import type { Signal, Verdict } from '../../types/detector.d.ts';
+import type { Sighting } from '../../types/finding.d.ts';
+import type { SqlRow } from '../../types/journal.d.ts';
+import type { Observer, ObserverHost } from '../../types/observer.d.ts';
+import { secondsOf } from './state.ts';
+import { signalColumns, signalOf } from './signals.ts';
+import { actionOf } from './thresholds.ts';
+import { Watch } from './watch.ts';
+
+/** Records judged in one slice; the thread writes records in between. */
+const slice = 500;
+/** Delay from the first new record to the slice, milliseconds. */
+const delay = 100;
+/** Records of the past from which the state is built at a start. */
+const pastRecords = 300_000;
+/** Sightings about one subject reach the gate at most this often, unless they call for another action, milliseconds. */
+const reportEvery = 2000;
+const mostRecords = 20;
+/** Subjects with evidence that is not reported yet. */
+const mostPending = 2000;
+
+/** What the gate tells the observer. */
+export interface ObserverSettings {
+  /** Position up to which an earlier run has judged; what comes later is reported. */
+  readonly cursor: number | null;
+}
+
+/** What the observer tells the gate. */
+export type FromObserver = { readonly kind: 'sighting'; readonly sighting: Sighting } | { readonly kind: 'position'; readonly record: number; readonly callers: number };
+
+interface Pending {
+  records: string[];
+  requests: number;
+  best: Verdict;
+  since: number;
+  last: number;
+  reportedAt: number;
+  reportedScore: number;
+}
+
+/** Judges every record of the journal once, and reports what it sees. */
+export function observe(host: ObserverHost): Observer {
+  return new JournalWatch(host);
+}
+
+class JournalWatch implements Observer {
+  readonly #host: ObserverHost;
+  #watch = new Watch();
+  readonly #pending = new Map<string, Pending>();
+  #position: number;
+  /** Records up to this position were judged by an earlier run. */
+  #judged: number;
+  #timer: NodeJS.Timeout | null = null;
+  #told = 0;
+
+  constructor(host: ObserverHost) {
+    this.#host = host;
+    const { last } = host.db.prepare('SELECT coalesce(max(id), 0) AS last FROM heimdall_logs').get() as { last: number };
+    this.#judged = (host.settings as ObserverSettings).cursor ?? last;
+    this.#position = Math.max(0, last - pastRecords);
+    this.wake();
+  }
+
+  wake(): void {
+    this.#timer ??= setTimeout(() => this.#read(), delay).unref();
+  }
+
+  forgotten(): void {
+    this.#watch = new Watch();
+    this.#pending.clear();
+    this.#judged = Math.max(this.#judged, this.#position);
+    this.#position = Math.max(0, this.#position - pastRecords);
+    this.wake();
+  }
+
+  ask(): unknown {
+    return { callers: this.#watch.callers, position: this.#position };
+  }
+
+  close(): void {
+    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+
+  #read(): void {
+    this.#timer = null;
+    const rows = this.#host.db.prepare(`SELECT ${signalColumns} FROM heimdall_logs WHERE id > ? ORDER BY id LIMIT ${slice}`).all(this.#position) as unknown as SqlRow[];
+    for (const row of rows) {
+      const signal = signalOf(row);
+      this.#position = Number(row['id']);
+      if (row['source'] !== 'gate' || row['real_ip'] === '') continue;
+      const verdicts = this.#watch.observe(signal);
+      if (this.#position > this.#judged) for (const verdict of verdicts) this.#note(verdict, signal);
+    }
+    this.#report();
+    if (rows.length === slice) this.#timer = setTimeout(() => this.#read(), 1).unref();
+    if (this.#position > this.#told) {
+      this.#told = this.#position;
+      this.#host.send({ kind: 'position', record: Math.max(this.#position, this.#judged), callers: this.#watch.callers } satisfies FromObserver);
+    }
+  }
+
+  #note(verdict: Verdict, { requestId, time }: Signal): void {
+    const key = `${verdict.rule} ${verdict.subject.kind} ${verdict.subject.id}`;
+    let pending = this.#pending.get(key);
+    if (pending === undefined) {
+      if (this.#pending.size >= mostPending) this.#pending.delete(this.#pending.keys().next().value as string);
+      pending = { records: [], requests: 0, best: verdict, since: time, last: time, reportedAt: Number.NEGATIVE_INFINITY, reportedScore: 0 };
+      this.#pending.set(key, pending);
+    }
+    pending.requests++;
+    pending.last = time;
+    pending.records.push(requestId);
+    if (pending.records.length > mostRecords) pending.records.shift();
+    if (verdict.score >= pending.best.score) pending.best = verdict;
+  }
+
+  #report(): void {
+    const now = performance.now();
+    let waiting = false;
+    for (const [key, pending] of this.#pending) {
+      if (pending.requests === 0) {
+        if (now - pending.reportedAt > 60_000) this.#pending.delete(key);
+        continue;
+      }
+      const grew = actionOf(pending.best.score) !== actionOf(pending.reportedScore);
+      if (!grew && now - pending.reportedAt < reportEvery) {
+        waiting = true;
+        continue;
+      }
+      const { rule, subject, score, reason, most, baseline, evidence } = pending.best;
+      const state = this.#watch.caller(subject);
+      const at = secondsOf(pending.last);
+      const counted = (name: string, fallback: number): number => Math.round(evidence[name] ?? fallback);
+      this.#host.send({
+        kind: 'sighting',
+        sighting: {
+          rule, subject, score, reason, most, baseline, since: pending.since, last: pending.last,
+          evidence: {
+            records: pending.records, requests: pending.requests,
+            devices: counted('devices', state === null ? 0 : state.devicesADay.count(at, 86_400)), networks: counted('networks', state === null ? 1 : state.networksADay.count(at, 86_400)), sessions: counted('sessions', 0),
+          },
+        },
+      } satisfies FromObserver);
+      pending.reportedAt = now;
+      pending.reportedScore = Math.max(pending.reportedScore, score);
+      pending.records = [];
+      pending.requests = 0;
+      pending.since = pending.last;
+    }
+    if (waiting && this.#timer === null) this.#timer = setTimeout(() => this.#read(), reportEvery / 2).unref();
+  }
+}
+

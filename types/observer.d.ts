@@ -1,0 +1,28 @@
+import type { DatabaseSync } from 'node:sqlite';
+
+/** What an observer in the journal's thread works with. */
+export interface ObserverHost {
+  readonly db: DatabaseSync;
+  /** The configuration of the observer, as the gate passed it. */
+  readonly settings: unknown;
+  /** Unix milliseconds by the gate's clock. */
+  readonly now: () => number;
+  /** Sends a value to the gate. */
+  send(value: unknown): void;
+}
+
+/** Follows the journal in the journal's own thread. Its failures end it alone. */
+export interface Observer {
+  /** New records may be there. */
+  wake(): void;
+  /** Records were erased: nothing that was learnt from them may remain. */
+  forgotten(): void;
+  /** Answers a question of the gate. */
+  ask(question: unknown): unknown;
+  close(): void;
+}
+
+/** The one export of an observer's module. */
+export interface ObserverModule {
+  observe(host: ObserverHost): Observer;
+}
