@@ -15,6 +15,7 @@ import { isJson, type Caller, type AdminServices, type Reply } from './call.ts';
 import { resourceFor, resources, type Resource } from './table.ts';
 
 export { moment } from './fields.ts';
+export { findingJson } from './findings.ts';
 export { Hub } from './hub.ts';
 
 const loopback = new AddressSet(['loopback']);

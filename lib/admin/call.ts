@@ -6,6 +6,7 @@ import type { CheckedRoute } from '../../types/route.d.ts';
 import type { SinkView } from '../../types/sink.d.ts';
 import type { TargetStatus } from '../../types/target.d.ts';
 import type { TokenIdentity } from '../../types/context.d.ts';
+import type { Findings } from '../anomaly/anomaly.ts';
 import type { Context, Core } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 import { readBody } from '../http/http.ts';
@@ -31,6 +32,10 @@ export interface AdminServices {
   readonly journal: () => JournalStats;
   /** The state of the sinks. */
   readonly sinks: () => readonly SinkView[];
+  /** The findings of the watch. */
+  readonly findings: Findings;
+  /** The state of the watch. */
+  readonly watch: () => { readonly callers: number; readonly lag: number };
   readonly identify: (credential: string) => TokenIdentity;
   readonly logs: LogReader;
 }

@@ -50,6 +50,7 @@ export const showHealth: Method = async (_call, services) => {
     routes: routes.shown(),
     journal: journalJson(journal()),
     sinks: sinks().map(sinkJson),
+    anomaly: { mode: core.config.anomaly.mode, ...services.watch() },
     memory: { rss, heap_used: heapUsed, heap_total: heapTotal, external, array_buffers: arrayBuffers },
   };
   return { status: 200, body };

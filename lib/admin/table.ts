@@ -1,5 +1,6 @@
 import { ban, listBans, unban } from './bans.ts';
 import type { Method } from './call.ts';
+import { acknowledgeFinding, actOnFinding, listCallers, listFindings, rejectFinding, showCaller, showFinding, undoFinding } from './findings.ts';
 import { aggregateLogs, frequencyOfLogs, listLogs, showLog } from './logs.ts';
 import { changeKey, createKey, listKeys, removeKey, rotateKey, showKey } from './keys.ts';
 import { resizeQueue, showConfig, showHealth, showQueue, showTargets } from './status.ts';
@@ -35,6 +36,14 @@ export const resources: readonly Resource[] = [
   { path: 'logs/aggregate', methods: { GET: aggregateLogs }, takesQuery: true },
   { path: 'logs/frequency', methods: { GET: frequencyOfLogs }, takesQuery: true },
   { path: 'logs/:request_id', methods: { GET: showLog } },
+  { path: 'findings', methods: { GET: known(listFindings) } },
+  { path: 'findings/:id', methods: { GET: known(showFinding) } },
+  { path: 'findings/:id/acknowledge', methods: { POST: known(acknowledgeFinding) } },
+  { path: 'findings/:id/undo', methods: { POST: known(undoFinding) } },
+  { path: 'findings/:id/false-positive', methods: { POST: known(rejectFinding) } },
+  { path: 'findings/:id/act', methods: { POST: known(actOnFinding) } },
+  { path: 'callers', methods: { GET: listCallers } },
+  { path: 'callers/:id*', methods: { GET: known(showCaller) } },
   { path: 'targets', methods: { GET: showTargets } },
   { path: 'queue', methods: { GET: showQueue, PATCH: resizeQueue } },
   { path: 'health', methods: { GET: showHealth } },

@@ -6,6 +6,7 @@ import { maskCredentials, printableLines } from '../redaction/redaction.ts';
 import { banCommands } from './bans.ts';
 import { check } from './check.ts';
 import { common, UsageError, type Command, type Invocation, type Output } from './command.ts';
+import { findingCommands } from './findings.ts';
 import { journalCommands } from './journal.ts';
 import { keyCommands } from './keys.ts';
 import { logs, showLog } from './logs.ts';
@@ -35,7 +36,7 @@ const version: Command = {
   },
 };
 
-const commands: readonly Command[] = [start, check, ...keyCommands, ...banCommands, logs, showLog, ...journalCommands, help, version];
+const commands: readonly Command[] = [start, check, ...keyCommands, ...banCommands, ...findingCommands, logs, showLog, ...journalCommands, help, version];
 
 /**
  * Runs the command that the arguments name.
