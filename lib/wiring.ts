@@ -1,12 +1,13 @@
+import { extname } from 'node:path';
 import type { HostOptions } from '../types/caller.d.ts';
 import type { Config } from '../types/config.d.ts';
 import type { TokenIdentity } from '../types/context.d.ts';
-import type { Journal } from '../types/journal.d.ts';
 import type { InterruptedRequest } from '../types/queue.d.ts';
 import type { NewRecord } from '../types/record.d.ts';
 import type { Sink, SinkView } from '../types/sink.d.ts';
 import type { Usage } from '../types/usage.d.ts';
 import { type Admin, adminOf, type Hub } from './admin/admin.ts';
+import { Findings, type FromObserver, observerModule } from './anomaly/anomaly.ts';
 import type { Context, Core, Finisher, Tap } from './request/request.ts';
 import { installSecret, tokenIdentifier } from './identity/identity.ts';
 import { BodyInspector } from './http/http.ts';
@@ -19,7 +20,7 @@ import { accessLog } from './access-log/access-log.ts';
 import { ingestion, type Ingestion, recordColumns, recorder, recordOf } from './record/record.ts';
 import { type JournalDeps, journalSeries, WorkerJournal } from './journal/journal.ts';
 import { Followers, RawTokens, sinkSeries, sinksOf } from './sinks/sinks.ts';
-import { redisOf, type OutboundProxy } from './platform/platform.ts';
+import { describe, redisOf, type OutboundProxy } from './platform/platform.ts';
 import { KeyRegistry } from './registry/registry.ts';
 import { forwarder, PriceFeed, prober, proxy, routeHealth, routeTable, type Target, targetModel, targetStatuses, targetsOf, UnreadAnswers } from './upstream/upstream.ts';
 import { costs, estimateTokens, pricing } from './usage/usage.ts';
@@ -58,11 +59,14 @@ export function wire(core: Core, hub: Hub, { sinks = [], standalone = false, ...
   metrics.watchResources(() => resources.usage());
   const lines = accessLog(core, (config.logging.console ?? standalone) && isVerbose(config) ? process.stdout : null);
   const recorded = recording(core, metrics, { secret: callers.secret, routeOf: upstream.routeOf, accessLog: lines, identify, interrupted: () => queue.interrupted(), sinks, proxies });
+  const findings = new Findings(core, callers.registry);
+  const watch = watching(core, recorded.journal, findings);
   const limits = new Limits(core, { redis, identify, costs: { tokens: estimateTokens, price: upstream.worth }, hasUsers: host.identify !== undefined });
   metrics.expose(limits.series());
   const admin = adminOf({
     core, hub, registry, queue, identify, resources,
     routes: upstream.routeHealth,
+    findings, watch,
     sinks: recorded.sinks,
     journal: () => recorded.journal.stats(),
     targets: () => targetStatuses(upstream.targets, clock.now()),
@@ -92,6 +96,28 @@ export function wire(core: Core, hub: Hub, { sinks = [], standalone = false, ...
     () => registry.close(), () => resources.close(), ...upstream.closers,
   ];
   return { deps, admin, closers };
+}
+
+/** How often the position of the watch is kept, milliseconds. */
+const keepEvery = 5000;
+
+/** Hears what the watch reports from the journal's thread. @returns its state. */
+function watching({ config, clock, log }: Core, journal: WorkerJournal, findings: Findings): () => { callers: number; lag: number } {
+  let state = { record: 0, callers: 0 };
+  let keptAt = Number.NEGATIVE_INFINITY;
+  journal.onObserved((value) => {
+    const told = value as FromObserver;
+    if (told.kind === 'sighting') findings.report(told.sighting).catch((error: unknown) => log.error({ error: describe(error), rule: told.sighting.rule }, 'finding.lost'));
+    else {
+      state = told;
+      // The position is kept now and then: after a crash the last seconds are judged again.
+      if (clock.now() - keptAt < keepEvery) return;
+      keptAt = clock.now();
+      journal.advance('watch', told.record);
+    }
+  });
+  const isOff = config.anomaly.mode === 'off';
+  return () => ({ callers: state.callers, lag: isOff ? 0 : Math.max(0, journal.stats().lastId - state.record) });
 }
 
 /** Targets and their health, the two ways to an upstream, and prices. */
@@ -156,7 +182,7 @@ interface RecordingDeps extends Omit<JournalDeps, 'sinks'> {
 
 /** The recording of requests. */
 interface Recording {
-  readonly journal: Journal;
+  readonly journal: WorkerJournal;
   /** True while model routes must not be served, since their requests could not be recorded. */
   readonly isRefusing: () => boolean;
   readonly record: Finisher;
@@ -178,7 +204,10 @@ function recording(core: Core, metrics: Metrics, deps: RecordingDeps): Recording
   const { audit, middleware } = core.config;
   const raw = audit.newapi.enabled && audit.newapi.token === 'raw' ? new RawTokens() : null;
   const sinks = sinksOf({ core, rawToken: raw && ((tokenId) => raw.of(tokenId)), proxies: deps.proxies }, deps.sinks);
-  const journal = new WorkerJournal(core, { ...deps, sinks: sinks.map(({ name }) => name) });
+  const journal = new WorkerJournal(core, {
+    ...deps, sinks: sinks.map(({ name }) => name),
+    observer: core.config.anomaly.mode === 'off' ? null : { module: observerModule(extname(import.meta.url)), settings: null },
+  });
   const followers = new Followers(core, journal, sinks);
   const taking = ingestion(core, journal, deps.identify);
   metrics.expose([...journalSeries(journal), ...sinkSeries(() => followers.views())]);

@@ -29,14 +29,14 @@ it('runs on Node 24.9 or later', () => {
  */
 const plan: Readonly<Record<string, readonly string[]>> = {
   'cli.ts': ['cli'],
-  cli: ['server', 'admin', 'upstream', 'usage', 'journal', 'record', 'redaction', 'registry', 'config', 'request', 'identity', 'platform', 'errors.ts'],
+  cli: ['server', 'admin', 'anomaly', 'upstream', 'usage', 'journal', 'record', 'redaction', 'registry', 'config', 'request', 'identity', 'platform', 'errors.ts'],
   'index.ts': ['server', 'gateway.ts', 'config', 'http', 'errors.ts'],
   server: ['gateway.ts', 'request', 'identity', 'platform'],
   'gateway.ts': ['chain.ts', 'wiring.ts', 'middlewares', 'admin', 'telemetry', 'config', 'request', 'platform', 'redaction'],
   'chain.ts': ['middlewares'],
-  'wiring.ts': ['middlewares', 'admin', 'sinks', 'journal', 'access-log', 'record', 'upstream', 'usage', 'limits', 'queue', 'registry', 'keys', 'telemetry', 'request', 'http', 'identity', 'platform'],
+  'wiring.ts': ['middlewares', 'admin', 'sinks', 'anomaly', 'journal', 'access-log', 'record', 'upstream', 'usage', 'limits', 'queue', 'registry', 'keys', 'telemetry', 'request', 'http', 'identity', 'platform'],
   middlewares: ['admin', 'record', 'upstream', 'limits', 'queue', 'registry', 'keys', 'telemetry', 'config', 'request', 'http', 'identity', 'platform', 'errors.ts'],
-  admin: ['journal', 'redaction', 'registry', 'keys', 'telemetry', 'config', 'request', 'http', 'identity', 'platform', 'errors.ts'],
+  admin: ['anomaly', 'journal', 'redaction', 'registry', 'keys', 'telemetry', 'config', 'request', 'http', 'identity', 'platform', 'errors.ts'],
   sinks: ['record', 'telemetry', 'request', 'identity', 'platform', 'errors.ts'],
   anomaly: ['registry', 'config', 'request', 'identity', 'errors.ts'],
   journal: ['access-log', 'record', 'telemetry', 'config', 'request', 'identity', 'platform', 'errors.ts'],

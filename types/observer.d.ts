@@ -9,6 +9,8 @@ export interface ObserverHost {
   readonly now: () => number;
   /** Sends a value to the gate. */
   send(value: unknown): void;
+  /** Says that the observer cannot go on. */
+  failed(error: unknown): void;
 }
 
 /** Follows the journal in the journal's own thread. Its failures end it alone. */
@@ -17,8 +19,6 @@ export interface Observer {
   wake(): void;
   /** Records were erased: nothing that was learnt from them may remain. */
   forgotten(): void;
-  /** Answers a question of the gate. */
-  ask(question: unknown): unknown;
   close(): void;
 }
 

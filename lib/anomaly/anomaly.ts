@@ -1,7 +1,7 @@
 // Who is behind a key: signals of finished requests, bounded state, detectors, findings.
 
 export { Findings, ruleNames } from './findings.ts';
-export type { FromObserver, ObserverSettings } from './observer.ts';
+export type { FromObserver } from './observer.ts';
 export { sentencesOf } from './sentences.ts';
 export { signalOf } from './signals.ts';
 export { actionOf, defaultActions, milder } from './thresholds.ts';

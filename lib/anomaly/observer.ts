@@ -19,12 +19,6 @@ const mostRecords = 20;
 /** Subjects with evidence that is not reported yet. */
 const mostPending = 2000;
 
-/** What the gate tells the observer. */
-export interface ObserverSettings {
-  /** Position up to which an earlier run has judged; what comes later is reported. */
-  readonly cursor: number | null;
-}
-
 /** What the observer tells the gate. */
 export type FromObserver = { readonly kind: 'sighting'; readonly sighting: Sighting } | { readonly kind: 'position'; readonly record: number; readonly callers: number };
 
@@ -56,13 +50,14 @@ class JournalWatch implements Observer {
   constructor(host: ObserverHost) {
     this.#host = host;
     const { last } = host.db.prepare('SELECT coalesce(max(id), 0) AS last FROM heimdall_logs').get() as { last: number };
-    this.#judged = (host.settings as ObserverSettings).cursor ?? last;
+    const cursor = host.db.prepare("SELECT record FROM heimdall_cursors WHERE sink = 'watch'").get() as { record: number } | undefined;
+    this.#judged = cursor?.record ?? last;
     this.#position = Math.max(0, last - pastRecords);
     this.wake();
   }
 
   wake(): void {
-    this.#timer ??= setTimeout(() => this.#read(), delay).unref();
+    this.#timer ??= setTimeout(() => this.#tryRead(), delay).unref();
   }
 
   forgotten(): void {
@@ -73,13 +68,18 @@ class JournalWatch implements Observer {
     this.wake();
   }
 
-  ask(): unknown {
-    return { callers: this.#watch.callers, position: this.#position };
-  }
-
   close(): void {
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
+  }
+
+  #tryRead(): void {
+    try {
+      this.#read();
+    } catch (error) {
+      this.close();
+      this.#host.failed(error);
+    }
   }
 
   #read(): void {
@@ -93,7 +93,7 @@ class JournalWatch implements Observer {
       if (this.#position > this.#judged) for (const verdict of verdicts) this.#note(verdict, signal);
     }
     this.#report();
-    if (rows.length === slice) this.#timer = setTimeout(() => this.#read(), 1).unref();
+    if (rows.length === slice) this.#timer = setTimeout(() => this.#tryRead(), 1).unref();
     if (this.#position > this.#told) {
       this.#told = this.#position;
       this.#host.send({ kind: 'position', record: Math.max(this.#position, this.#judged), callers: this.#watch.callers } satisfies FromObserver);
@@ -148,7 +148,7 @@ class JournalWatch implements Observer {
       pending.requests = 0;
       pending.since = pending.last;
     }
-    if (waiting && this.#timer === null) this.#timer = setTimeout(() => this.#read(), reportEvery / 2).unref();
+    if (waiting && this.#timer === null) this.#timer = setTimeout(() => this.#tryRead(), reportEvery / 2).unref();
   }
 }
 

@@ -67,6 +67,7 @@ export class WorkerJournal implements Journal {
   readonly #listeners = new Set<(lastId: number) => void>();
   readonly #reopened = new Set<() => void>();
   readonly #checkpoints = new Set<(checkpoint: Checkpoint) => void>();
+  readonly #observed = new Set<(value: unknown) => void>();
 
   constructor(core: Core, deps: JournalDeps) {
     this.#core = core;
@@ -169,6 +170,11 @@ export class WorkerJournal implements Journal {
 
   onCheckpoint(listener: (checkpoint: Checkpoint) => void): () => void {
     return addTo(this.#checkpoints, guard(this.#core.log, 'journal', listener));
+  }
+
+  /** Registers a listener of what the observer says. @returns ends it. */
+  onObserved(listener: (value: unknown) => void): () => void {
+    return addTo(this.#observed, listener);
   }
 
   async learn(facts: readonly LearntFact[]): Promise<number> {
@@ -328,6 +334,11 @@ export class WorkerJournal implements Journal {
         return this.#outbox.countChunk(-message.bytes);
       case 'checkpoint':
         return this.#onSigned(message.checkpoint);
+      case 'observed':
+        for (const listener of this.#observed) listener(message.value);
+        return;
+      case 'observerFailed':
+        return this.#core.log.error({ reason: message.reason, effect: 'nothing is watched until the next start' }, 'anomaly.failed');
       case 'tampered':
         return this.#core.log.error({ reason: message.reason, fix: 'heimdall verify' }, 'journal.tampered');
     }

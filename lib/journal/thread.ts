@@ -20,10 +20,12 @@ export interface JournalDeps {
   /** Names of the sinks that retention waits for; without it, every sink that has a cursor. */
   readonly sinks?: readonly string[];
   readonly accessLog: AccessLog;
+  /** What follows the journal in its thread. */
+  readonly observer?: WorkerOptions['observer'];
 }
 
 /** The options of this gate's worker. */
-export function workerOptions({ config, clock }: Core, { secret, sinks, accessLog }: JournalDeps, role: WorkerOptions['role'], session: string): WorkerOptions {
+export function workerOptions({ config, clock }: Core, { secret, sinks, accessLog, observer = null }: JournalDeps, role: WorkerOptions['role'], session: string): WorkerOptions {
   const { path, retention, maxSize, capture, fingerprint, durability, onFull } = config.audit;
   const durable = durability === 'strict';
   return {
@@ -43,6 +45,8 @@ export function workerOptions({ config, clock }: Core, { secret, sinks, accessLo
     fingerprint,
     queryAllow: config.logging.queryAllow,
     lines: accessLog.isRead ? lineOptions(config.logging, accessLog.isShown) : null,
+    watched: config.anomaly.mode !== 'off',
+    observer: role === 'write' ? observer : null,
     now: clock.now(),
     ended: new Int32Array(new SharedArrayBuffer(4)),
   };

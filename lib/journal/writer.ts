@@ -1,4 +1,5 @@
 import { statSync } from 'node:fs';
+import type { Observer, ObserverModule } from '../../types/observer.d.ts';
 import { verifierOf, type Signer } from './hash-chain.ts';
 import { isPassing, reasonOf, usedBytes, type Opened } from './database.ts';
 import { upkeep } from './presence.ts';
@@ -92,6 +93,8 @@ export class Writer {
   /** The latest time of the main thread's clock, Unix milliseconds, and when it was told. */
   #told = 0;
   #toldAt = performance.now();
+  #observer: Observer | null = null;
+  #closed = false;
 
   /** @param isPassing why records are kept in memory will pass: another process has the file for itself. */
   constructor(options: WorkerOptions, opened: Opened, { signer, builder, lines, send, end }: WriterTools, isPassing = false) {
@@ -111,7 +114,25 @@ export class Writer {
     this.#store.onTextGone = () => this.#builder.texts.clear();
     this.#answer = answerer(() => opened.db);
     this.#begin(options.now, isPassing);
+    if (options.observer !== null) void this.#observe(options.observer);
     this.#look = this.#path === null ? null : setInterval(() => this.#lookAround(), lookEvery);
+  }
+
+  /** Loads the observer. Its failures end it alone. */
+  async #observe({ module, settings }: NonNullable<WorkerOptions['observer']>): Promise<void> {
+    try {
+      const { observe } = (await import(module)) as ObserverModule;
+      if (this.#closed) return;
+      const failed = (error: unknown): void => this.#observerFailed(error);
+      this.#observer = observe({ db: this.#opened.db, settings, now: () => this.#now(), send: (value) => this.#send({ kind: 'observed', value }), failed });
+    } catch (error) {
+      this.#observerFailed(error);
+    }
+  }
+
+  #observerFailed(error: unknown): void {
+    this.#observer = null;
+    this.#send({ kind: 'observerFailed', reason: reasonOf(error) });
   }
 
   #begin(now: number, isPassing: boolean): void {
@@ -156,7 +177,10 @@ export class Writer {
       const now = this.#now();
       if (this.#isKeeper) this.#recover(now, mourning);
       else this.#takeOver(now, mourning);
-      if (this.#store.refresh()) this.#send({ kind: 'grown', lastId: this.#store.lastId });
+      if (this.#store.refresh()) {
+        this.#send({ kind: 'grown', lastId: this.#store.lastId });
+        this.#observer?.wake();
+      }
     } catch (error) {
       if (!isPassing(error)) throw error;
     }
@@ -184,6 +208,8 @@ export class Writer {
     const { db } = this.#opened;
     const records = db.prepare(`SELECT ${names.join(', ')} FROM heimdall_logs ORDER BY id`).all() as unknown as RecordRow[];
     const kept = { records, texts: textsOf(db, records), seq: this.#store.seq, now: this.#now() };
+    this.#closed = true;
+    this.#observer?.close();
     db.close();
     return kept;
   }
@@ -212,7 +238,11 @@ export class Writer {
   /** Calls that change the journal run one after the other. */
   #change({ call, name, request }: ToWorker & { kind: 'call' }): void {
     const work = async (): Promise<number | null> => {
-      if (name === 'forget') return this.#forget(request as WorkerCalls['forget']['request']);
+      if (name === 'forget') {
+        const records = this.#forget(request as WorkerCalls['forget']['request']);
+        this.#observer?.forgotten();
+        return records;
+      }
       if (name === 'learn') return this.#learn(request as WorkerCalls['learn']['request']);
       const { now } = request as WorkerCalls['retain']['request'];
       if (name === 'retain') this.#checkPlace();
@@ -259,6 +289,8 @@ export class Writer {
   }
 
   #close(): void {
+    this.#closed = true;
+    this.#observer?.close();
     if (this.#retry !== null) clearTimeout(this.#retry);
     if (this.#scheduled !== null) clearImmediate(this.#scheduled);
     if (this.#look !== null) clearInterval(this.#look);
@@ -328,6 +360,7 @@ export class Writer {
       else merged += rows.length;
     }
     if (merged > 0) this.#send({ kind: 'merged', records: merged });
+    this.#observer?.wake();
     this.#measure();
     if (this.#isFull) this.#send({ kind: 'recovered' });
     this.#isFull = false;

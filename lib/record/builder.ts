@@ -1,6 +1,7 @@
 import { createHash, createHmac, hash, type Hash } from 'node:crypto';
 import type { AuditConfig, CaptureConfig } from '../../types/config.d.ts';
-import { deviceFingerprint, keyedHash, tokenIdentifier } from '../identity/identity.ts';
+import { type ClientIds, clientIdsOf } from './client-ids.ts';
+import { deviceFingerprint, familyOf, keyedHash, tokenIdentifier } from '../identity/identity.ts';
 import { Memo } from '../platform/platform.ts';
 import type { RawRecord } from './decode.ts';
 import { keepBody, newestText, type KeptBody } from './kept-body.ts';
@@ -16,6 +17,8 @@ export interface RecordBuilderOptions {
   /** Configured secrets; they are masked wherever they appear. */
   readonly hidden: readonly string[];
   readonly capture: CaptureConfig;
+  /** Ids that clients send are read for the watch. */
+  readonly watched?: boolean;
   /** What the content fingerprint is made of. */
   readonly fingerprint: AuditConfig['fingerprint'];
   /** Names of query parameters whose values are kept. */
@@ -38,6 +41,8 @@ const maxStreamed = 1000;
 /** Bytes of one streamed body, and of all together, that are kept until its end; of more only the beginning is. */
 const maxStreamedBody = 8_388_608;
 const maxStreamedBytes = 67_108_864;
+
+const noIds: ClientIds = { device: null, session: null, home: null };
 
 /** Names of session cookies: NewAPI's dashboard's, and common ones. */
 const sessionCookie = /^(?:session|sid|sessionid|connect\.sid)$/i;
@@ -126,7 +131,8 @@ export class RecordBuilder {
     const token = raw.token === null ? null : this.#identify(raw.token);
     const tokenId = token?.id ?? raw.tokenId;
     const session = this.#session(cookies, tokenId, device, raw.ip);
-    const { fingerprint, body, answer } = this.#bodies(raw, facts, scrub, credentials, tokenId ?? raw.ip);
+    const { fingerprint, body, answer, ids } = this.#bodies(raw, facts, scrub, credentials, tokenId ?? raw.ip);
+    const hashed = (kind: string, value: string | null): string | null => (value === null ? null : this.#hash(`${kind} ${value}`));
     const row: RecordRow = {
       id: null, request_id: raw.id, timestamp: Math.floor(raw.time / 1000), request_method: raw.method.slice(0, maxLength.method),
       response_status: raw.status, response_time: Math.round(raw.duration), route: raw.route, client: facts.client, model: text(raw.model, maxLength.name),
@@ -141,7 +147,7 @@ export class RecordBuilder {
       upstream_request_id: text(raw.upstreamRequestId, maxLength.name), ja4: text(raw.ja4, maxLength.name), country: raw.country,
       content_fingerprint: fingerprint, device_fingerprint: device, user_agent: facts.shownAgent === null ? null : withoutCredentials(facts.shownAgent, credentials),
       cookies: keptCookies(cookies, this.#hash), request_headers: this.#requestHeaders(raw, facts, scrub, credentials),
-      device_id: null, session_id: null, home_id: null, request_body: body?.text ?? null, response_body: answer, request_texts: body?.places ?? null,
+      device_id: hashed('device', ids.device), session_id: hashed('session', ids.session), home_id: hashed('home', ids.home), request_body: body?.text ?? null, response_body: answer, request_texts: body?.places ?? null,
     };
     if (texts !== undefined && body !== null && body.texts.length > 0) texts.set(row, body.texts);
     return row;
@@ -155,15 +161,16 @@ export class RecordBuilder {
   }
 
   /** SECURITY: bodies are kept of model routes alone. Elsewhere they hold passwords and channel keys. */
-  #bodies(raw: RawRecord, facts: HeaderFacts, scrub: SecretScrubber, credentials: readonly string[], owner: string): { fingerprint: string | null; body: KeptBody | null; answer: string | null } {
+  #bodies(raw: RawRecord, facts: HeaderFacts, scrub: SecretScrubber, credentials: readonly string[], owner: string): { fingerprint: string | null; body: KeptBody | null; answer: string | null; ids: ClientIds } {
     const streamed = this.#streamed.get(raw.id);
     if (streamed !== undefined && !raw.intent) this.#takeStreamed(raw.id);
-    if (raw.class !== 'model') return { fingerprint: null, body: null, answer: null };
+    if (raw.class !== 'model') return { fingerprint: null, body: null, answer: null, ids: noIds };
     const { capture } = this.#options;
     const bytes = joined(raw.body ?? streamed?.chunks ?? []);
     const answer = raw.answer === null ? null : keptBody({ bytes: raw.answer, total: raw.answerTotal, type: raw.answerType, encoding: raw.answerEncoding }, capture.response);
     const readable = bytes.length === raw.bodyTotal && bytes.length > 0 && isJson(facts.type, facts.encoding, bytes);
-    return { fingerprint: this.#fingerprint(raw, streamed, bytes, readable), body: this.#body(raw, bytes, readable, facts, scrub, credentials, owner), answer: answer === null ? null : scrub(answer) };
+    const ids = this.#options.watched ? clientIdsOf(raw.headers, facts.client === null ? null : familyOf(facts.client).toLowerCase(), bytes) : noIds;
+    return { ids, fingerprint: this.#fingerprint(raw, streamed, bytes, readable), body: this.#body(raw, bytes, readable, facts, scrub, credentials, owner), answer: answer === null ? null : scrub(answer) };
   }
 
   #body(raw: RawRecord, bytes: Buffer, readable: boolean, { type, encoding }: HeaderFacts, scrub: SecretScrubber, credentials: readonly string[], owner: string): KeptBody | null {

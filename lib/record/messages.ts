@@ -119,6 +119,10 @@ export interface WorkerOptions {
   readonly capture: CaptureConfig;
   readonly fingerprint: AuditConfig['fingerprint'];
   readonly queryAllow: readonly string[];
+  /** Ids that clients send are read for the watch. */
+  readonly watched: boolean;
+  /** A module that follows the journal in its thread (an `ObserverModule`), with its settings. Null without one. */
+  readonly observer: { readonly module: string; readonly settings: unknown } | null;
   /** Null when access lines go neither to the console nor to a file. */
   readonly lines: LineOptions | null;
   /** Unix milliseconds. */
@@ -175,6 +179,9 @@ export type FromWorker =
   /** So many bytes of body chunks were read. */
   | { readonly kind: 'bodyChunkRead'; readonly bytes: number }
   | { readonly kind: 'checkpoint'; readonly checkpoint: Checkpoint }
+  /** The observer has said something. */
+  | { readonly kind: 'observed'; readonly value: unknown }
+  | { readonly kind: 'observerFailed'; readonly reason: string }
   | { readonly kind: 'tampered'; readonly reason: string }
   | { readonly kind: 'result'; readonly call: number; readonly value: unknown }
   | { readonly kind: 'error'; readonly call: number; readonly message: string };

@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import type { TestContext } from 'node:test';
 import express, { type Express } from 'express';
 import { adminOf, type Admin } from '../../lib/admin/admin.ts';
+import type { Findings } from '../../lib/anomaly/anomaly.ts';
 import { Hub } from '../../lib/admin/hub.ts';
 import { resolveConfig } from '../../lib/config/load.ts';
 import type { Core } from '../../lib/request/context.ts';
@@ -112,7 +113,8 @@ export async function startAdmin(t: TestContext, config: ConfigInput = {}, { clo
   const made = fakes(clock);
   Object.assign(made.registry, registry);
   Object.assign(made.queue, queue);
-  const admin = adminOf({ core, hub, registry: { ready: async () => undefined, problem: null, ...made.registry }, queue: made.queue, targets: () => made.targets, resources: { usage: () => [] }, routes: { shown: () => [] }, journal: () => made.journal, sinks: () => made.sinks, identify: () => ({ id: 'f'.repeat(16), mask: 'sk-…ters', former: [] }), logs: { columns: 'id', recordOf: (row) => row as never, query: async () => [], request: async () => null, grep: async () => ({ records: [], next: null, stopped: false }) } });
+  const findings = { list: () => [], get: () => { throw new HeimdallError('not_found'); } } as unknown as Findings;
+  const admin = adminOf({ findings, watch: () => ({ callers: 0, lag: 0 }), core, hub, registry: { ready: async () => undefined, problem: null, ...made.registry }, queue: made.queue, targets: () => made.targets, resources: { usage: () => [] }, routes: { shown: () => [] }, journal: () => made.journal, sinks: () => made.sinks, identify: () => ({ id: 'f'.repeat(16), mask: 'sk-…ters', former: [] }), logs: { columns: 'id', recordOf: (row) => row as never, query: async () => [], request: async () => null, grep: async () => ({ records: [], next: null, stopped: false }) } });
   const app = express();
   before?.(app);
   app.use('/ops', admin.router);
