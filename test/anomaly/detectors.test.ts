@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import type { Detector, Evidence, Signal } from '../../types/detector.d.ts';
+import { Cohort } from '../../lib/anomaly/cohort.ts';
+import { detectorsOf } from '../../lib/anomaly/detectors/detectors.ts';
+import { networksOf, platformOf, signalOf } from '../../lib/anomaly/signals.ts';
+import { Watch } from '../../lib/anomaly/watch.ts';
+
+const { caller, network, content } = detectorsOf({ spend: new Cohort(0.001, 0.95, 200, 4), requests: new Cohort(1, 0.95, 200, 400) });
+const all = [...caller, ...network, ...content] as unknown as readonly Detector<unknown>[];
+
+/** The numbers that each detector takes as evidence. */
+const fields: Readonly<Record<string, readonly string[]>> = {
+  shared_key: ['returns', 'together', 'devices', 'networks', 'sessions', 'homes', 'daysApart', 'networksInTurn'],
+  stolen_key: ['novelty', 'spend', 'share'],
+  spend_velocity: ['burst', 'sustained'],
+  request_rate: ['burst', 'sustained'],
+  failure_burst: ['failures'],
+  impossible_travel: ['returns'],
+  client_forgery: ['requests'],
+  credential_stuffing: ['tokens'],
+  key_spraying: ['strangers'],
+  scanning: ['paths'],
+  content_repetition: ['callers', 'times'],
+};
+
+const base: Signal = {
+  requestId: 'r', time: Date.UTC(2026, 0, 5, 10), duration: 900, caller: { kind: 'key', id: 'team' }, refusedToken: null, network: '192.0.2.0/24', near: '192.0.0.0/16', country: null, hosting: null,
+  client: 'claude-cli', platform: 'linux x64', device: null, home: null, automated: false, session: null, model: 'm', route: '/v1/messages', path: '/v1/messages', failed: false, tokens: 20_000, cost: 0.01,
+  size: 60_000, content: null, forged: false,
+};
+
+/** What is said of requests a few seconds apart. */
+function rulesOf(requests: readonly Partial<Signal>[], gap = 5000): string[] {
+  const watch = new Watch();
+  return [...new Set(requests.flatMap((each, at) => watch.observe({ ...base, ...each, time: base.time + at * gap, requestId: `r${at}` }).map(({ rule }) => rule)))];
+}
+
+const times = <T>(count: number, of: (at: number) => T): T[] => Array.from({ length: count }, (_, at) => of(at));
+
+describe('every detector', () => {
+  it('has its fields in this test', () => assert.deepEqual(all.map(({ name }) => name).sort(), Object.keys(fields).sort()));
+
+  for (const detector of all) {
+    it(`${detector.name} never scores less for more evidence`, () => {
+      const amount = fc.double({ min: 0, max: 5000, noNaN: true });
+      const evidence = fc.record(Object.fromEntries((fields[detector.name] as readonly string[]).map((name) => [name, amount])));
+      fc.assert(fc.property(evidence, evidence, (before, added) => {
+        const more: Evidence = Object.fromEntries(Object.entries(before).map(([name, value]) => [name, (value as number) + (added[name] as number)]));
+        const [less, greater] = [detector.score(before as Evidence).score, detector.score(more).score];
+        return less <= greater && less >= 0 && greater <= 100;
+      }), { numRuns: 200 });
+    });
+  }
+});
+
+describe('what a gate sees of one key', () => {
+  const device = (name: string, more: Partial<Signal> = {}): Partial<Signal> => ({ device: name, ...more });
+  const cases: readonly (readonly [what: string, requests: readonly Partial<Signal>[], rules: readonly string[]])[] = [
+    ['two devices in turn', times(20, (at) => device(at % 2 === 0 ? 'a' : 'b')), ['shared_key']],
+    ['one device, then another', times(20, (at) => device(at < 10 ? 'a' : 'b')), []],
+    ['one device in many networks', times(40, (at) => device('a', { near: `10.${at % 7}.0.0/16`, network: `10.${at % 7}.1.0/24` })), []],
+    ['two devices of one home, some turns', times(8, (at) => device(at % 2 === 0 ? 'a' : 'b', { home: 'h' })), []],
+    ['sixty devices in sixty networks', times(60, (at) => device(`d${at}`, { near: `10.${at}.0.0/16`, network: `10.${at}.1.0/24` })), ['shared_key']],
+    ['two homes in turn', times(6, (at) => ({ client: 'qwencode', home: at % 2 === 0 ? 'a' : 'b' })), ['shared_key']],
+    ['one home', times(40, () => ({ client: 'qwencode', home: 'a' })), []],
+    ['a person and a job in turn', times(20, (at) => device(at % 2 === 0 ? 'a' : `job${at}`, { automated: at % 2 === 1 })), []],
+    ['forty sessions at once', times(40, (at) => ({ session: `s${at}` })), ['shared_key']],
+    ['one client over IPv4 and IPv6', times(40, (at) => ({ near: at % 2 === 0 ? '192.0.0.0/16' : '2001:db8::/32', network: at % 2 === 0 ? '192.0.2.0/24' : '2001:db8:0:100::/56' })), []],
+    ['failures without end', times(400, () => ({ failed: true, tokens: 0, cost: 0 })), ['failure_burst']],
+    ['countries in turn for hours', times(40, (at) => ({ country: at % 2 === 0 ? 'DE' : 'BR' })), ['impossible_travel']],
+  ];
+  for (const [what, requests, rules] of cases) it(`${what}: ${rules.join(', ') || 'nothing'}`, () => assert.deepEqual(rulesOf(requests, what.startsWith('countries') ? 700_000 : what.startsWith('failures') ? 1000 : 5000), rules));
+});
+
+describe('what a gate sees of one network', () => {
+  const refused = (at: number): Partial<Signal> => ({ caller: null, refusedToken: `t${at}`, failed: true, tokens: 0, cost: 0, size: 100 });
+  it('finds many refused credentials', () => assert.deepEqual(rulesOf(times(30, refused)), ['credential_stuffing']));
+  it('finds no harm in one that is tried again and again', () => assert.deepEqual(rulesOf(times(30, () => refused(1))), []));
+  it('finds many unknown paths', () => assert.deepEqual(rulesOf(times(40, (at) => ({ caller: null, route: null, path: `/x${at}`, failed: true }))), ['scanning']));
+  it('finds many good keys that each send one tiny request', () => assert.deepEqual(rulesOf(times(20, (at) => ({ caller: { kind: 'key', id: `k${at}` }, client: 'curl', tokens: 5, cost: 0, size: 90 }))), ['key_spraying']));
+  it('finds no harm in an office whose people work', () => assert.deepEqual(rulesOf(times(200, (at) => ({ caller: { kind: 'key', id: `k${at % 50}` }, device: `d${at % 50}` }))), []));
+});
+
+describe('the signal of a record', () => {
+  const row = {
+    id: 1, request_id: '019b8a3c-0000-7000-8000-000000000000', timestamp: 1, response_status: 200, response_time: 5, outcome: 'served', client: 'codex/0', user_agent: 'codex_exec/0.1 (Debian 12; x86_64)', model: 'm', stream: 0,
+    route: '/v1/responses', prompt_tokens: 10, completion_tokens: 5, cost: null, bytes_in: 40_000, bytes_out: 10, key_id: null, token_id: 'ab', request_path: '/v1/responses', real_ip: '192.0.2.9', country: null,
+    content_fingerprint: null, device_id: 'd', session_id: 's', home_id: null, source: 'gate',
+  };
+  it('names the caller by its key, else by its token', () => {
+    assert.deepEqual([signalOf(row).caller, signalOf({ ...row, key_id: 'team' }).caller], [{ kind: 'token', id: 'ab' }, { kind: 'key', id: 'team' }]);
+  });
+  it('names no caller for a refused credential', () => {
+    const { caller: none, refusedToken } = signalOf({ ...row, response_status: 401 });
+    assert.deepEqual([none, refusedToken], [null, 'ab']);
+  });
+  it('takes a large request of an agent without a home for a job', () => assert.deepEqual([signalOf(row).automated, signalOf({ ...row, home_id: 'h' }).automated, signalOf({ ...row, bytes_in: 200 }).automated], [true, false, false]));
+  it('finds networks', () => {
+    assert.deepEqual(networksOf('192.0.2.9'), { network: '192.0.2.0/24', near: '192.0.0.0/16' });
+    assert.deepEqual(networksOf('2001:db8:1:2ff::7'), { network: '2001:db8:1:200::/56', near: '2001:db8::/32' });
+  });
+  it('finds systems', () => assert.deepEqual(['QwenCode/0.15 (linux; x64)', 'x (Macintosh; Intel Mac OS X)', 'curl/8'].map(platformOf), ['linux x64', 'mac', '']));
+});

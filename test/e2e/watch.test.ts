@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { closing, request, until } from '../support/client.ts';
+import { startGate, temporary, type RunningGate } from '../support/gate.ts';
+import { DEMO_KEY, startNewapi } from '../support/newapi.ts';
+import { bearer } from '../support/scene.ts';
+
+const token = 'the-token-of-the-admin-in-32-characters-or-more';
+
+interface Found {
+  readonly id: string;
+  readonly rule: string;
+  readonly score: number;
+  readonly state: string;
+  readonly action: string;
+  readonly would: string | null;
+  readonly evidence: { readonly records: readonly string[]; readonly requests: number };
+}
+
+async function api<T>({ url }: RunningGate, what: string, method = 'GET', body?: object): Promise<{ status: number; body: T }> {
+  const answer = await request(`${url}/heimdall/api/${what}`, { method, headers: { ...bearer(token), 'content-type': 'application/json' }, ...(body && { body: JSON.stringify(body) }) });
+  return { status: answer.status, body: answer.json<T>() };
+}
+
+/** A request of Claude Code on one of two machines. */
+function ask({ url }: RunningGate, device: string): Promise<{ status: number }> {
+  const userId = JSON.stringify({ device_id: device.repeat(64), account_uuid: '', session_id: `0000000${device}-1111-4222-8333-444444444444` });
+  const body = JSON.stringify({ model: 'gpt-4o-mini', max_tokens: 16, messages: [{ role: 'user', content: `hello from ${device}` }], metadata: { user_id: userId } });
+  return request(`${url}/v1/messages`, { method: 'POST', headers: { ...bearer(DEMO_KEY), 'content-type': 'application/json', 'user-agent': 'claude-cli/2.1.197 (external, cli)' }, body });
+}
+
+async function gateOf(t: Parameters<typeof startGate>[0], mode: 'shadow' | 'enforce'): Promise<RunningGate> {
+  const { url: baseUrl } = closing(t, await startNewapi());
+  return startGate(t, { newapi: { baseUrl }, admin: { token }, anomaly: { mode }, audit: { path: join(temporary(t), 'heimdall.db') } });
+}
+
+async function foundIn(gate: RunningGate, fits: (finding: Found) => boolean): Promise<Found> {
+  let found: Found | undefined;
+  await until(async () => {
+    const { body } = await api<{ findings: Found[] }>(gate, 'findings?rule=shared_key');
+    found = body.findings.find(fits);
+    return found !== undefined;
+  });
+  return found as Found;
+}
+
+test('two machines in turn behind one key are found with their requests; in shadow mode nothing is done', async (t) => {
+  const gate = await gateOf(t, 'shadow');
+  for (let turn = 0; turn < 10; turn++) for (const device of ['a', 'b']) assert.equal((await ask(gate, device)).status, 200);
+  const found = await foundIn(gate, ({ score }) => score >= 80);
+  assert.deepEqual([found.state, found.action, found.would === 'slow' || found.would === 'limit'], ['open', 'none', true]);
+  assert.ok(found.evidence.records.length >= 2 && found.evidence.records.length <= 20);
+  const { body: record } = await api<{ device_id: string | null; session_id: string | null; home_id: string | null; request_body: string }>(gate, `logs/${found.evidence.records.at(-1)}`);
+  assert.match(record.device_id ?? '', /^[0-9a-f]{16}$/);
+  assert.match(record.session_id ?? '', /^[0-9a-f]{16}$/);
+  assert.equal(record.home_id, null);
+  assert.doesNotMatch(JSON.stringify(record), /b{20}/);
+  assert.equal((await ask(gate, 'a')).status, 200);
+});
+
+test('one machine after the other is no finding', async (t) => {
+  const gate = await gateOf(t, 'enforce');
+  for (const device of ['a', 'b']) for (let turn = 0; turn < 8; turn++) await ask(gate, device);
+  await until(async () => (await api<{ anomaly: { lag: number; callers: number } }>(gate, 'health')).body.anomaly.callers === 1);
+  assert.deepEqual((await api<{ findings: Found[] }>(gate, 'findings')).body.findings, []);
+});
+
+test('in enforce mode the caller is slowed, frozen by hand, and free again with one call', async (t) => {
+  const gate = await gateOf(t, 'enforce');
+  for (let turn = 0; turn < 9; turn++) for (const device of ['a', 'b']) await ask(gate, device);
+  const { id } = await foundIn(gate, ({ action }) => action === 'slow' || action === 'limit' || action === 'freeze');
+  assert.equal((await api<Found>(gate, `findings/${id}/act`, 'POST', { action: 'freeze', expires: '1h', reason: 'a test' })).body.action, 'freeze');
+  assert.equal((await ask(gate, 'a')).status, 403);
+  const undone = await api<Found>(gate, `findings/${id}/undo`, 'POST', {});
+  assert.deepEqual([undone.status, undone.body.state, undone.body.action], [200, 'undone', 'none']);
+  for (let turn = 0; turn < 6; turn++) for (const device of ['a', 'b']) assert.equal((await ask(gate, device)).status, 200);
+  assert.deepEqual((await api<{ findings: Found[] }>(gate, 'findings?state=open')).body.findings, []);
+  const bad = await api<{ error: { message: string } }>(gate, `findings/${id}/act`, 'POST', { action: 'shout' });
+  assert.equal(bad.status, 400);
+});
