@@ -1,4 +1,4 @@
-import type { Signal, Subject } from '../../types/detector.d.ts';
+import type { Signal, Subject, Verdict } from '../../types/detector.d.ts';
 import { actionOf, defaultActions, milder, raiseAt, Watch } from '../../lib/anomaly/anomaly.ts';
 import { type Attack, type AttackKind, attacksOn, kinds } from './attacks.ts';
 import { parameters } from './parameters.ts';
@@ -58,8 +58,7 @@ export function judgeSeed(seed: number, keys: number, days: number): Report {
   const attacks = attacksOn(world, Math.max(2, Math.round(keys / 500)), start, days).map((attack): Progress => ({ attack, requests: 0, foundAfter: null, score: 0, reason: 'none' }));
   const touched = new Map<string, Progress[]>();
   for (const progress of attacks) for (const subject of [...progress.attack.subjects, ...progress.attack.touched]) touched.set(nameOf(subject), [...(touched.get(nameOf(subject)) ?? []), progress]);
-  const alarms: Alarm[] = [];
-  const open = new Map<string, Alarm>();
+  const ledger = new AlarmLedger();
   const watch = new Watch(lowest);
   const launch = new Set(world.owners.filter(() => random.chance(parameters.launch.keys)));
   const [launchDay, holiday] = [random.int(0, days - 1), random.int(0, days - 1)];
@@ -85,35 +84,49 @@ export function judgeSeed(seed: number, keys: number, days: number): Report {
     for (const signal of signals) {
       const attacker = foreign.get(signal);
       if (attacker !== undefined) attacker.requests++;
-      for (const { rule, subject, score, most, reason } of watch.observe(signal)) {
-        const involved = touched.get(nameOf(subject)) ?? [];
-        let isAttack = false;
-        for (const progress of involved) {
-          if (signal.time / 1000 < progress.attack.begins || progress.requests === 0) continue;
-          isAttack = true;
-          if (!progress.attack.subjects.some((each) => nameOf(each) === nameOf(subject))) continue;
-          if (score > progress.score) [progress.score, progress.reason] = [score, `${rule} ${reason}`];
-          if (score >= raiseAt) progress.foundAfter ??= progress.requests;
-        }
+      for (const verdict of watch.observe(signal)) {
+        const isAttack = ledger.attributes(verdict, touched.get(nameOf(verdict.subject)) ?? [], signal.time / 1000);
         // One body over many keys is an attack where the keys are sprayed.
-        if (isAttack || attacker !== undefined || from < start) continue;
-        const key = `${rule} ${nameOf(subject)}`;
-        let alarm = open.get(key);
-        if (alarm === undefined || signal.time / 1000 - alarm.last > over) {
-          alarm = { rule, subject: nameOf(subject), began: signal.time / 1000, last: 0, score: 0, acts: false, reason };
-          open.set(key, alarm);
-          alarms.push(alarm);
-        }
-        alarm.last = signal.time / 1000;
-        if (score > alarm.score) [alarm.score, alarm.reason] = [score, reason];
-        const action = milder(milder(actionOf(score), defaultActions[rule]), most);
-        if (action === 'slow' || action === 'limit' || action === 'freeze') alarm.acts = true;
+        if (!isAttack && attacker === undefined && from >= start) ledger.alarm(verdict, signal.time / 1000);
       }
     }
   }
   // A friend who was on holiday all week shared nothing.
   const took = attacks.filter(({ requests }) => requests >= leastRequests);
-  return reportOf({ seed, keys, days, world: new Map(world.owners.map(({ kind, person }) => [nameOf(person.caller), kind])), attacks: took, alarms });
+  return reportOf({ seed, keys, days, world: new Map(world.owners.map(({ kind, person }) => [nameOf(person.caller), kind])), attacks: took, alarms: ledger.alarms });
+}
+
+/** Tells verdicts about attacks from false alarms, and counts more of the same once. */
+class AlarmLedger {
+  readonly alarms: Alarm[] = [];
+  readonly #open = new Map<string, Alarm>();
+
+  /** @returns whether the verdict is about an attack that has begun. */
+  attributes({ rule, subject, score, reason }: Verdict, involved: readonly Progress[], time: number): boolean {
+    let isAttack = false;
+    for (const progress of involved) {
+      if (time < progress.attack.begins || progress.requests === 0) continue;
+      isAttack = true;
+      if (!progress.attack.subjects.some((each) => nameOf(each) === nameOf(subject))) continue;
+      if (score > progress.score) [progress.score, progress.reason] = [score, `${rule} ${reason}`];
+      if (score >= raiseAt) progress.foundAfter ??= progress.requests;
+    }
+    return isAttack;
+  }
+
+  alarm({ rule, subject, score, most, reason }: Verdict, time: number): void {
+    const key = `${rule} ${nameOf(subject)}`;
+    let alarm = this.#open.get(key);
+    if (alarm === undefined || time - alarm.last > over) {
+      alarm = { rule, subject: nameOf(subject), began: time, last: 0, score: 0, acts: false, reason };
+      this.#open.set(key, alarm);
+      this.alarms.push(alarm);
+    }
+    alarm.last = time;
+    if (score > alarm.score) [alarm.score, alarm.reason] = [score, reason];
+    const action = milder(milder(actionOf(score), defaultActions[rule]), most);
+    if (action === 'slow' || action === 'limit' || action === 'freeze') alarm.acts = true;
+  }
 }
 
 interface Results {
