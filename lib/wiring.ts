@@ -98,21 +98,14 @@ export function wire(core: Core, hub: Hub, { sinks = [], standalone = false, ...
   return { deps, admin, closers };
 }
 
-/** How often the position of the watch is kept, milliseconds. */
-const keepEvery = 5000;
-
 /** Hears what the watch reports from the journal's thread. @returns its state. */
-function watching({ config, clock, log }: Core, journal: WorkerJournal, findings: Findings): () => { callers: number; lag: number } {
+function watching({ config, log }: Core, journal: WorkerJournal, findings: Findings): () => { callers: number; lag: number } {
   let state = { record: 0, callers: 0 };
-  let keptAt = Number.NEGATIVE_INFINITY;
   journal.onObserved((value) => {
     const told = value as FromObserver;
     if (told.kind === 'sighting') findings.report(told.sighting).catch((error: unknown) => log.error({ error: describe(error), rule: told.sighting.rule }, 'finding.lost'));
     else {
       state = told;
-      // The position is kept now and then: after a crash the last seconds are judged again.
-      if (clock.now() - keptAt < keepEvery) return;
-      keptAt = clock.now();
       journal.advance('watch', told.record);
     }
   });

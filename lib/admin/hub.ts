@@ -58,7 +58,7 @@ export class Hub {
     const reader = new Reader(context, () => this.#leave(reader, core.finishers));
     context.exchange = reader;
     context.eventStream = true;
-    context.begin(200, ['Content-Type', 'text/event-stream', 'Cache-Control', 'no-store, no-transform', 'X-Accel-Buffering', 'no']);
+    context.begin(200, ['Content-Type', 'text/event-stream', 'X-Accel-Buffering', 'no']);
     if (this.#readers.size === 0) core.finishers.push(this.#request);
     this.#readers.add(reader);
     reader.write(`retry: ${comeBackAfter}\n: connected\n\n${this.#since(req.headers['last-event-id'])}`);

@@ -15,6 +15,8 @@ const delay = 100;
 const pastRecords = 300_000;
 /** Sightings about one subject reach the gate at most this often, unless they call for another action, milliseconds. */
 const reportEvery = 2000;
+/** How often the position is told, milliseconds. */
+const tellEvery = 5000;
 const mostRecords = 20;
 /** Subjects with evidence that is not reported yet. */
 const mostPending = 2000;
@@ -45,7 +47,10 @@ class JournalWatch implements Observer {
   /** Records up to this position were judged by an earlier run. */
   #judged: number;
   #timer: NodeJS.Timeout | null = null;
+  /** The timer is that of new records. */
+  #isSoon = false;
   #told = 0;
+  #toldAt = Number.NEGATIVE_INFINITY;
 
   constructor(host: ObserverHost) {
     this.#host = host;
@@ -57,7 +62,10 @@ class JournalWatch implements Observer {
   }
 
   wake(): void {
-    this.#timer ??= setTimeout(() => this.#tryRead(), delay).unref();
+    if (this.#isSoon) return;
+    this.close();
+    this.#isSoon = true;
+    this.#timer = setTimeout(() => this.#tryRead(), delay).unref();
   }
 
   forgotten(): void {
@@ -84,6 +92,7 @@ class JournalWatch implements Observer {
 
   #read(): void {
     this.#timer = null;
+    this.#isSoon = false;
     const rows = this.#host.db.prepare(`SELECT ${signalColumns} FROM heimdall_logs WHERE id > ? ORDER BY id LIMIT ${slice}`).all(this.#position) as unknown as SqlRow[];
     for (const row of rows) {
       const signal = signalOf(row);
@@ -94,10 +103,20 @@ class JournalWatch implements Observer {
     }
     this.#report();
     if (rows.length === slice) this.#timer = setTimeout(() => this.#tryRead(), 1).unref();
-    if (this.#position > this.#told) {
-      this.#told = this.#position;
-      this.#host.send({ kind: 'position', record: Math.max(this.#position, this.#judged), callers: this.#watch.callers } satisfies FromObserver);
+    this.#tell();
+  }
+
+  /** Tells the position now and then: after a crash the last seconds are judged again. */
+  #tell(): void {
+    if (this.#position <= this.#told) return;
+    const wait = this.#toldAt + tellEvery - performance.now();
+    if (wait > 0) {
+      this.#timer ??= setTimeout(() => this.#tryRead(), wait).unref();
+      return;
     }
+    this.#told = this.#position;
+    this.#toldAt = performance.now();
+    this.#host.send({ kind: 'position', record: Math.max(this.#position, this.#judged), callers: this.#watch.callers } satisfies FromObserver);
   }
 
   #note(verdict: Verdict, { requestId, time }: Signal): void {

@@ -448,7 +448,8 @@ class JournalStatus {
   #withoutFile(reason: string, isPassing: boolean): void {
     const effect = `${this.#required ? 'model routes are answered with 503, and ' : ''}the latest records are kept in memory until the file can be used`;
     if (isPassing) this.#core.log.warn({ ...this.#about(reason), effect }, 'journal.waiting');
-    else this.#core.log.error({ ...this.#about(reason), effect }, this.#required ? 'journal.failed' : 'journal.memory');
+    else if (this.#required) this.#core.log.error({ ...this.#about(reason), effect }, 'journal.failed');
+    else this.#core.log.error({ ...this.#about(reason), effect }, 'journal.memory');
   }
 
   interrupted(records: number): void {

@@ -4,6 +4,8 @@ import type { GatewayKeys } from './store.ts';
 
 /** A shorter text holds none of the gate's own credentials: tokens and keys have at least 32 characters. */
 const minLength = 32;
+/** Tokens of fewer characters are parts of ordinary words: they count where they stand alone. */
+const shortest = 8;
 /** What separates credentials in a header, a cookie or a query. */
 const separators = /[\s,;=&?"'()<>]+/;
 /** What keys and JWTs consist of. */
@@ -46,7 +48,7 @@ export class OwnCredentials {
   }
 
   #holds(text: string): boolean {
-    if (this.#tokens.some((token) => text.includes(token))) return true;
+    if (this.#tokens.some((token) => (token.length < shortest ? text.split(separators).includes(token) : text.includes(token)))) return true;
     if (text.length < minLength || (this.#keys.size === 0 && this.#issuer === null)) return false;
     for (const piece of text.split(separators)) if (piece.length >= minLength && (this.#isOurs(piece) || this.#isBetween(piece))) return true;
     return false;

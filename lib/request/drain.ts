@@ -1,6 +1,6 @@
 import type { Server } from 'node:http';
 import type { Context, Core } from './context.ts';
-import { guarded } from './guarded.ts';
+import { guarded } from './context.ts';
 import { HeimdallError } from '../errors.ts';
 
 /** Time between two looks of a drain, milliseconds. */

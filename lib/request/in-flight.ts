@@ -3,7 +3,7 @@ import type { Clock } from '../../types/clock.d.ts';
 import type { Config } from '../../types/config.d.ts';
 import type { Context, RequestList } from './context.ts';
 import { HeimdallError } from '../errors.ts';
-import { contain } from './guarded.ts';
+import { contain } from './context.ts';
 
 /** A body may take longer than `server.read_timeout` while it arrives at least this fast, bytes a second. */
 const slowestBody = 65_536;

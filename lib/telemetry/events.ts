@@ -82,6 +82,7 @@ export const events = {
   'admin.reader_dropped': { category: 'web', type: 'end', what: 'a reader of the event stream was too slow' },
   'resources.short': { category: 'process', type: 'error', outcome: 'failure', alert: true, what: 'a resource of the machine is exhausted and new work is refused' },
   'resources.recovered': { category: 'process', type: 'info', outcome: 'success', ends: 'resources.short', what: 'the resource is available again' },
+  'redis.cluster': { category: 'database', type: 'info', what: 'the Redis of the limits is a cluster, whose servers are asked by slot' },
   'redis.lost': { category: 'database', type: 'error', outcome: 'failure', alert: true, what: 'Redis cannot be reached' },
   'redis.back': { category: 'database', type: 'info', outcome: 'success', ends: 'redis.lost', what: 'Redis answers again' },
   'target.up': { category: 'network', type: 'info', outcome: 'success', ends: 'target.open', what: 'a target receives requests again' },

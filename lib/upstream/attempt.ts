@@ -300,7 +300,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
       context.eventStream = isReadable;
       // The gate may add to the stream, for example an error at its end, and leave a chunk out.
       if (codings.length === 0) withoutField(head, 'content-length');
-      asLive(head);
+      asLive(head, context.res);
     }
     this.#meter = meterFor(context, status, head);
     if (this.#unread !== null) return;

@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import type { Config } from '../../types/config.d.ts';
 import type { RouteClass } from '../../types/route.d.ts';
 import type { Context } from '../request/request.ts';
@@ -372,8 +373,11 @@ function without(head: readonly string[], names: ReadonlySet<string>): string[] 
   return kept;
 }
 
-/** Asks proxies and middleware of a host to pass an event stream on as it comes: none may collect it to compress it (RFC 9111 §5.2.2.6). */
-export function asLive(head: string[]): void {
+/**
+ * Asks a proxy to pass an event stream on as it comes and, where middleware of a host stands in front (`compression()` has replaced
+ * the response's `write`), that middleware not to collect it (RFC 9111 §5.2.2.6). Without one the caching rules stay the upstream's.
+ */
+export function asLive(head: string[], res: ServerResponse): void {
   let buffering = -1;
   let caching = -1;
   for (let at = 0; at < head.length; at += 2) {
@@ -382,6 +386,7 @@ export function asLive(head: string[]): void {
     else if (name === 'cache-control') caching = at;
   }
   if (buffering === -1) head.push('X-Accel-Buffering', 'no');
+  if (!Object.hasOwn(res, 'write')) return;
   if (caching === -1) head.push('Cache-Control', 'no-transform');
   else if (!/(?:^|[\s,])no-transform(?:[\s,]|$)/i.test(head[caching + 1] as string)) head[caching + 1] += ', no-transform';
 }

@@ -305,7 +305,7 @@ function relay(core: Core, answer: IncomingMessage, context: Context): void {
   const head = answerHead(ours === null ? answer.rawHeaders : maskedHead(answer.rawHeaders, ours), false);
   const { exchange } = context;
   note(context, status, head);
-  if (mediaTypeOf(head) === 'text/event-stream') asLive(head);
+  if (mediaTypeOf(head) === 'text/event-stream') asLive(head, context.res);
   if (exchange instanceof CarriedExchange) {
     exchange.begin(answer, head);
     if (exchange.readsOn) return void answer.on('error', () => undefined).resume();

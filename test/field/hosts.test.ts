@@ -78,10 +78,16 @@ describe('an event stream asks not to be collected', () => {
   for (const [head, expected] of rows) {
     it(JSON.stringify(head), () => {
       const live = [...head];
-      asLive(live);
+      asLive(live, { write: () => true } as unknown as ServerResponse);
       assert.deepEqual(live, expected);
     });
   }
+});
+
+it('leaves the caching rules of an event stream alone where no middleware stands in front', () => {
+  const live = ['Cache-Control', 'no-cache'];
+  asLive(live, Object.create({ write: () => true }) as ServerResponse);
+  assert.deepEqual(live, ['Cache-Control', 'no-cache', 'X-Accel-Buffering', 'no']);
 });
 
 describe('a request that an adapter makes up', () => {

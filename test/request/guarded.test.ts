@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
 import { describe, it } from 'node:test';
 import type { Context } from '../../lib/request/context.ts';
-import { contain, guarded } from '../../lib/request/guarded.ts';
+import { contain, guarded } from '../../lib/request/context.ts';
 import { recorder } from '../support/gate.ts';
 
 function scene(over: Partial<Record<'fail' | 'abort', () => void>> = {}) {

@@ -24,7 +24,7 @@ function contextOf(rawHeaders: readonly string[], asked: Asked = {}): Context {
   const req = { rawHeaders, headers, ...(upgrade ? { heimdallUpgrade: {} } : {}) };
   const config = { auth: { mode: 'keys' }, clientIpHeader, ja4Header: null };
   const route = { class: 'task', credential: false };
-  return { req, ip: '203.0.113.9', id: 'the-id', host, proto, key: upstreamCredential && 'team', upstreamCredential, withheld, credential: null, contentType: null, route, core: { config } } as unknown as Context;
+  return { req, user: null, ip: '203.0.113.9', id: 'the-id', host, proto, key: upstreamCredential && 'team', upstreamCredential, withheld, credential: null, contentType: null, route, core: { config } } as unknown as Context;
 }
 
 const added = ['X-Forwarded-For', '203.0.113.9', 'X-Real-IP', '203.0.113.9', 'X-Forwarded-Proto', 'http', 'X-Forwarded-Host', 'gate.test', 'X-Forwarded-Port', '80', 'X-Request-Id', 'the-id'];

@@ -14,6 +14,8 @@ const shapes = ['chat', 'completions', 'claude', 'responses'] as const;
 const words = 'The quick brown fox said "usage": {"prompt_tokens": 7} and \\ jumped over 世界 twice. ';
 
 const tokens = (prompt: number, completion: number, cached = 0, reasoning = 0, estimated = false): Usage => ({ prompt, completion, cached, reasoning, estimated });
+/** The same with the seven tokens that {@link claude} writes to a cache. */
+const caching = (prompt: number, completion: number, cached = 0, estimated = false): Usage => ({ ...tokens(prompt, completion, cached, 0, estimated), written: 7 });
 
 const asked = { body: 400, writes: false };
 const streamTap = (): StreamReader => new StreamReader(asked);
@@ -62,9 +64,9 @@ const streams: readonly (readonly [what: string, stream: string, usage: Usage | 
   ['a completed response', data({ type: 'response.created', response: { usage: null } }, { type: 'response.output_text.delta', delta: 'abc' }, { type: 'response.completed', response: { output: [], usage: responses, user: null, metadata: { a: 'usage"' } } }), tokens(20, 9, 8, 3)],
   ['an incomplete response', data({ type: 'response.incomplete', response: { usage: responses, incomplete_details: { reason: 'max_output_tokens' } } }), tokens(20, 9, 8, 3)],
   ['a failed response', data({ type: 'response.failed', response: { error: { code: 'server_error' }, usage: responses } }), tokens(20, 9, 8, 3)],
-  ['a message', data({ type: 'message_start', message: { id: 'm', usage: claude } }, { type: 'ping' }, claudeDelta({ usage: { output_tokens: 9 } }), { type: 'message_stop' }), tokens(20, 9, 8)],
-  ['a message whose end corrects its start', data({ type: 'message_start', message: { usage: { input_tokens: 30, output_tokens: 1 } } }, claudeDelta({ usage: { ...claude, output_tokens: 9 } })), tokens(20, 9, 8)],
-  ['a message whose end repeats the input as 0', data({ type: 'message_start', message: { usage: claude } }, claudeDelta({ usage: { input_tokens: 0, cache_read_input_tokens: 0, output_tokens: 9 } })), tokens(20, 9, 8)],
+  ['a message', data({ type: 'message_start', message: { id: 'm', usage: claude } }, { type: 'ping' }, claudeDelta({ usage: { output_tokens: 9 } }), { type: 'message_stop' }), caching(20, 9, 8)],
+  ['a message whose end corrects its start', data({ type: 'message_start', message: { usage: { input_tokens: 30, output_tokens: 1 } } }, claudeDelta({ usage: { ...claude, output_tokens: 9 } })), caching(20, 9, 8)],
+  ['a message whose end repeats the input as 0', data({ type: 'message_start', message: { usage: claude } }, claudeDelta({ usage: { input_tokens: 0, cache_read_input_tokens: 0, output_tokens: 9 } })), caching(20, 9, 8)],
   ["DeepSeek's cache", data(chat({ usage: { prompt_tokens: 20, completion_tokens: 9, total_tokens: 29, prompt_cache_hit_tokens: 8, prompt_cache_miss_tokens: 12 } })), tokens(20, 9, 8)],
   ["NewAPI's words for everybody", data(chat({ usage: { ...openai, input_tokens: 0, output_tokens: 0, input_tokens_details: null } })), tokens(20, 9, 8, 3)],
   ['no space behind the colon', `data:${JSON.stringify(chat({ usage: openai }))}\n\n`, tokens(20, 9, 8, 3)],
@@ -144,15 +146,15 @@ describe('the estimate of a stream that was cut', () => {
   it('adds what came behind the last report to it', () => {
     const start = { type: 'message_start', message: { usage: claude } };
     const piece = { type: 'content_block_delta', delta: { type: 'text_delta', text: '12345678' } };
-    assert.deepEqual(readAnyhow(data(start, piece, piece), false), tokens(20, 1 + 4, 8, 0, true));
-    assert.deepEqual(readAnyhow(data(start, piece, claudeDelta({ usage: { output_tokens: 3 } })), false), tokens(20, 3, 8, 0, true));
+    assert.deepEqual(readAnyhow(data(start, piece, piece), false), caching(20, 1 + 4, 8, true));
+    assert.deepEqual(readAnyhow(data(start, piece, claudeDelta({ usage: { output_tokens: 3 } })), false), caching(20, 3, 8, true));
     assert.deepEqual(readAnyhow(data(said('12345678'), chat({ usage: openai }, { content: '1234' }), said('12345678')), false), tokens(20, 9 + 2, 8, 3, true));
     assert.deepEqual(readAnyhow(data(chat({ usage: openai }), chat({ usage: { prompt_tokens: 0 }, system_fingerprint: 'fp_44' }, { content: '12345678' })), false), tokens(20, 9 + 2, 8, 3, true));
   });
 
   it('serves a complete stream that reports nothing, or only its beginning', () => {
     assert.deepEqual(read(data(said('12345678'), '[DONE]')), tokens(100, 2, 0, 0, true));
-    assert.deepEqual(read(data({ type: 'message_start', message: { usage: claude } }, { type: 'content_block_delta', delta: { text: '12345678' } })), tokens(20, 3, 8, 0, true));
+    assert.deepEqual(read(data({ type: 'message_start', message: { usage: claude } }, { type: 'content_block_delta', delta: { text: '12345678' } })), caching(20, 3, 8, true));
     assert.deepEqual(read(data(chat({ usage: { completion_tokens: 9 } }))), tokens(100, 9, 0, 0, true));
   });
 
@@ -200,7 +202,7 @@ describe('jsonUsage', () => {
     assert.deepEqual(json({ usage: { total_tokens: 38 } }), tokens(38, 0));
     assert.deepEqual(json(images(mark)), tokens(4, 16));
     assert.deepEqual(json(transcription('00', 1)), tokens(8, 8));
-    assert.deepEqual(json({ id: 'm', usage: { ...claude, output_tokens: 9 } }), tokens(20, 9, 8));
+    assert.deepEqual(json({ id: 'm', usage: { ...claude, output_tokens: 9 } }), caching(20, 9, 8));
     assert.deepEqual(json({ usage: openai, choices: [] }, '  '), tokens(20, 9, 8, 3));
   });
 
