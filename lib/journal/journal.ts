@@ -86,7 +86,13 @@ export class WorkerJournal implements Journal {
 
   open(): Promise<void> {
     if (this.#closed === null) this.#start();
-    return this.#opening.promise;
+    return this.#held(this.#opening.promise);
+  }
+
+  /** Keeps the process alive until a promise settles: its caller waits for the thread. */
+  #held(work: Promise<void>): Promise<void> {
+    const release = this.#writer?.hold();
+    return release === undefined ? work : work.finally(release);
   }
 
   /** Adds a finished request. */
@@ -122,7 +128,7 @@ export class WorkerJournal implements Journal {
     const then: Committed = (written) => (written ? resolve() : reject(new Error('the journal cannot be written')));
     if (this.#closed !== null || !this.#outbox.append(added, then)) reject(new Error('the journal has no room'));
     else this.#schedule();
-    return promise;
+    return this.#held(promise);
   }
 
   read(after: number, limit: number): Promise<readonly AuditRecord[]> {
