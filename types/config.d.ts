@@ -642,8 +642,6 @@ export interface RouteHealthCheck {
 export interface AnomalyConfig {
   /** off judges nothing, shadow reports what it would do, enforce acts. Every action ends by itself and can be undone. One of off, shadow, enforce; default shadow. */
   readonly mode: 'off' | 'shadow' | 'enforce';
-  /** Serves the original gateway's /api/anomaly paths on the main port, by the admin token. True or false; default false. */
-  readonly api: boolean;
   /** The rules of the watch. */
   readonly rules: AnomalyRules;
 }
@@ -1363,8 +1361,6 @@ export interface RouteHealthCheckInput {
 export interface AnomalyInput {
   /** off judges nothing, shadow reports what it would do, enforce acts. Every action ends by itself and can be undone. One of off, shadow, enforce; default shadow. */
   readonly mode?: 'off' | 'shadow' | 'enforce' | undefined;
-  /** Serves the original gateway's /api/anomaly paths on the main port, by the admin token. True or false; default false. */
-  readonly api?: boolean | undefined;
   /** The rules of the watch. */
   readonly rules?: AnomalyRulesInput | undefined;
 }

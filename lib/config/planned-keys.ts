@@ -37,4 +37,5 @@ export const PLANNED_KEYS = {
       allow_0rtt_replay: flag(),
     },
   },
+  anomaly: { api: flag() },
 } as const satisfies PlannedSection;

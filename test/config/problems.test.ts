@@ -135,7 +135,7 @@ describe('keys of later releases', () => {
     const yaml =
       'anomaly: { api: true }\nserver: { workers: 4, http3: { port: 3 } }';
     const keys = [
-      'anomaly',
+      'anomaly.api',
       'server.workers',
       'server.http3',
     ];

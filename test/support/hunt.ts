@@ -78,5 +78,13 @@ export function filesBelow(directory: string, leaves: (path: string) => boolean 
   return readdirSync(directory, { recursive: true, encoding: 'utf8' })
     .map((path) => join(directory, path))
     .filter((path) => statSync(path, { throwIfNoEntry: false })?.isFile() === true && !leaves(relative(directory, path)))
-    .map((path) => [path, readFileSync(path)]);
+    .flatMap((path): [string, Buffer][] => {
+      try {
+        return [[path, readFileSync(path)]];
+      } catch (error) {
+        // It was written under another name until now.
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+        throw error;
+      }
+    });
 }

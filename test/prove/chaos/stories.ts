@@ -72,7 +72,7 @@ async function halfOpen(world: World, right: Right, targets: readonly Provider[]
   const trials: Promise<string[]>[] = [];
   for (const target of targets) {
     target.clear();
-    await target.script([{ kind: 'slow', delay: 1000 }]);
+    await target.script([{ kind: 'slow', delay: 5000 }]);
     trials.push(crowd(world, right, 1));
     await until(() => target.calls.length === 1, 5000, 'a trial');
   }
