@@ -126,7 +126,7 @@ describe('a file of keys and bans', () => {
     const store = closing(t, new FileStore(path, 100));
     await store.change(() => ({ keys: [['a', stored('a')]] }));
     const db = new DatabaseSync(path);
-    db.exec('PRAGMA user_version = 2');
+    db.exec('PRAGMA user_version = 99');
     db.close();
     await assert.rejects(store.read(), /later release/);
     await assert.rejects(store.change(() => ({})), /later release/);

@@ -69,7 +69,14 @@ export async function startPostgres(): Promise<TestPostgres> {
   const everyone = (signal: NodeJS.Signals): void => {
     if (isOver()) return;
     const children = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
-    for (const pid of [child.pid as number, ...children]) process.kill(pid, signal);
+    for (const pid of [child.pid as number, ...children]) {
+      try {
+        process.kill(pid, signal);
+      } catch (error) {
+        // A worker of the server may have ended meanwhile.
+        if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+      }
+    }
   };
   return {
     url: urlOf('postgres', password),
