@@ -93,6 +93,8 @@ export class Writer {
   /** The latest time of the main thread's clock, Unix milliseconds, and when it was told. */
   #told = 0;
   #toldAt = performance.now();
+  /** Position of the last record of which followers of the journal were told. */
+  #announced = 0;
   #observer: Observer | null = null;
   #closed = false;
 
@@ -138,6 +140,7 @@ export class Writer {
   #begin(now: number, isPassing: boolean): void {
     this.#takeOver(now, 0);
     this.#bytes = usedBytes(this.#opened.db, this.#path);
+    this.#announced = this.#store.lastId;
     this.#send({ kind: 'opened', memory: this.#opened.memory, isPassing, exposed: this.#opened.exposed, lastId: this.#store.lastId, bytes: this.#bytes });
   }
 
@@ -177,10 +180,13 @@ export class Writer {
       const now = this.#now();
       if (this.#isKeeper) this.#recover(now, mourning);
       else this.#takeOver(now, mourning);
-      if (this.#store.refresh()) {
-        this.#send({ kind: 'grown', lastId: this.#store.lastId });
-        this.#observer?.wake();
-      }
+      // A transaction of this process may have read the other's end of the chain before this look.
+      this.#store.refresh();
+      const { lastId } = this.#store;
+      if (lastId <= this.#announced) return;
+      this.#announced = lastId;
+      this.#send({ kind: 'grown', lastId });
+      this.#observer?.wake();
     } catch (error) {
       if (!isPassing(error)) throw error;
     }
@@ -365,6 +371,7 @@ export class Writer {
     if (this.#isFull) this.#send({ kind: 'recovered' });
     this.#isFull = false;
     const { lastId } = this.#store;
+    if (records > 0) this.#announced = lastId;
     this.#send(this.#path === null ? { kind: 'kept', seq: last.seq, lastId, records, bytes: this.#bytes } : { kind: 'written', seq: last.seq, lastId, records, seconds, bytes: this.#bytes });
   }
 
