@@ -145,7 +145,7 @@ const mostImages = 1000;
 function imagesIn({ decodedBody, body }: Context, model: string): number {
   let asked: Readonly<Record<string, unknown>>;
   try {
-    asked = JSON.parse(String(decodedBody ?? body)) as typeof asked;
+    asked = JSON.parse((decodedBody ?? body?.whole() ?? '').toString()) as typeof asked;
   } catch {
     return 1;
   }

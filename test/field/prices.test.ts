@@ -11,6 +11,7 @@ import type { Usage } from '../../types/usage.d.ts';
 import { fakeClock } from '../support/clock.ts';
 import { request, until, type Answer } from '../support/client.ts';
 import { startGate, temporary, type RunningGate } from '../support/gate.ts';
+import { recorded } from '../support/journal.ts';
 import { bearer, chat } from '../middlewares/behind.ts';
 import { startUpstream } from '../support/upstream.ts';
 
@@ -85,7 +86,8 @@ async function listed(t: TestContext): Promise<Listed> {
       its.looks++;
       return void res.writeHead(its.status, { 'Content-Type': 'application/json' }).end(JSON.stringify(pricing(1)));
     }
-    req.resume().on('end', () => res.writeHead(200, { 'Content-Type': 'application/json', 'X-Oneapi-Request-Id': 'r' }).end('{"choices":[],"usage":{"prompt_tokens":1000000,"completion_tokens":0,"total_tokens":1000000}}'));
+    const made = req.url?.includes('/images/') ? '{"data":[]}' : null;
+    req.resume().on('end', () => res.writeHead(200, { 'Content-Type': 'application/json', 'X-Oneapi-Request-Id': 'r' }).end(made ?? '{"choices":[],"usage":{"prompt_tokens":1000000,"completion_tokens":0,"total_tokens":1000000}}'));
   };
   const { url } = await startUpstream(t, answer);
   const its: Listed = { url, looks: 0, status: 200 };
@@ -141,6 +143,18 @@ test('a budget works from the first request, and says when 80 % and 100 % are sp
   assert.match(String(warned?.['caller']), /^token:[0-9a-f]{16}$/);
   const metrics = await request(`${url}/metrics`, { headers: { Authorization: `Bearer ${token}` } });
   assert.match(metrics.text, /heimdall_rate_limit_budgets_total\{rule="key_limit\.budget\.day",level="80%"\} 1\n/);
+});
+
+test('images cost as many calls as NewAPI charges: by number, size and quality, in bodies of one piece and of many', async (t) => {
+  const gate = await start(t, await listed(t), temporary(t));
+  await until(() => gate.log.named('prices.loaded').length === 1);
+  const rows: readonly (readonly [asked: object, cost: number])[] = [
+    [{}, 0.04], [{ n: 2 }, 0.08], [{ size: '1024x1792' }, 0.08], [{ quality: 'hd' }, 0.08], [{ size: '1792x1024', quality: 'hd' }, 0.12], [{ n: 3, size: '1024x1024' }, 0.12],
+    [{ n: 0 }, 0.04], [{ n: '2' }, 0.04], [{ n: 2, prompt: 'heron '.repeat(40_000) }, 0.08],
+  ];
+  for (const [asked] of rows) assert.equal((await request(`${gate.url}/v1/images/generations`, { headers: bearer, body: { prompt: 'heron', ...asked, model: 'dall-e-3' } })).status, 200);
+  const found = await recorded(gate.gate);
+  assert.deepEqual(found.map(({ cost }) => cost), rows.map(([, cost]) => cost));
 });
 
 test('check says by which group budgets are counted, and when they have no effect', () => {
