@@ -38,7 +38,7 @@ const plan: Readonly<Record<string, readonly string[]>> = {
   middlewares: ['admin', 'record', 'upstream', 'limits', 'queue', 'registry', 'keys', 'telemetry', 'config', 'request', 'http', 'identity', 'platform', 'errors.ts'],
   admin: ['anomaly', 'journal', 'redaction', 'registry', 'keys', 'telemetry', 'config', 'request', 'http', 'identity', 'platform', 'errors.ts'],
   sinks: ['record', 'telemetry', 'request', 'identity', 'platform', 'errors.ts'],
-  anomaly: ['registry', 'request', 'identity', 'errors.ts'],
+  anomaly: ['registry', 'config', 'request', 'identity', 'platform', 'errors.ts'],
   journal: ['access-log', 'record', 'telemetry', 'config', 'request', 'identity', 'platform', 'errors.ts'],
   'access-log': ['record', 'redaction', 'request', 'platform'],
   record: ['redaction', 'keys', 'request', 'http', 'identity', 'platform', 'errors.ts'],

@@ -668,12 +668,6 @@ export interface AnomalyRules {
   readonly scanning: AnomalyRule;
   /** Countries in turn within an hour. */
   readonly impossibleTravel: AnomalyRule;
-  /** A key that nobody should have was used. */
-  readonly honeyKey: AnomalyRule;
-  /** A client that lacks what it always sends. */
-  readonly clientForgery: AnomalyRule;
-  /** A key of a leaked list. */
-  readonly leakedKey: AnomalyRule;
 }
 
 /** One key behind which several people work. */
@@ -1387,12 +1381,6 @@ export interface AnomalyRulesInput {
   readonly scanning?: AnomalyRuleInput | undefined;
   /** Countries in turn within an hour. */
   readonly impossibleTravel?: AnomalyRuleInput | undefined;
-  /** A key that nobody should have was used. */
-  readonly honeyKey?: AnomalyRuleInput | undefined;
-  /** A client that lacks what it always sends. */
-  readonly clientForgery?: AnomalyRuleInput | undefined;
-  /** A key of a leaked list. */
-  readonly leakedKey?: AnomalyRuleInput | undefined;
 }
 
 /** `AnomalyRule` as code may pass it. A missing key takes its default. */

@@ -1,7 +1,7 @@
-/** Rules of the watch: the detectors, and the intake of leaked keys. */
+/** Rules of the watch: the names of its detectors. */
 export type RuleName =
   | 'shared_key' | 'stolen_key' | 'spend_velocity' | 'request_rate' | 'credential_stuffing' | 'key_spraying' | 'failure_burst'
-  | 'content_repetition' | 'scanning' | 'impossible_travel' | 'honey_key' | 'client_forgery' | 'leaked_key';
+  | 'content_repetition' | 'scanning' | 'impossible_travel';
 
 /** What the gate does about a finding, from nothing to refusing the caller. */
 export type Action = 'none' | 'flag' | 'slow' | 'limit' | 'freeze';
@@ -28,11 +28,9 @@ export interface Signal {
   /** A wider part of the same network, IPv4 /16, IPv6 /32: addresses within it often belong to one access provider. */
   readonly near: string;
   readonly country: string | null;
-  /** The network belongs to a hosting provider. Null when unknown. */
-  readonly hosting: boolean | null;
   /** Client family without version, for example `claude-code`. */
   readonly client: string | null;
-  /** Operating system and architecture as far as the client names them, and JA4. */
+  /** Operating system and architecture as far as the client names them. */
   readonly platform: string;
   /** Device id that the client sent. */
   readonly device: string | null;
@@ -55,8 +53,6 @@ export interface Signal {
   readonly size: number;
   /** Content fingerprint. */
   readonly content: string | null;
-  /** The client claims a family, and sent nothing of what that family always sends. */
-  readonly forged: boolean;
 }
 
 /** What a detector says of a subject. */

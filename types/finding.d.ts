@@ -32,7 +32,7 @@ export interface Finding {
   readonly action: Action;
   /** The action that shadow mode would have taken. Null in enforce mode. */
   readonly would: Action | null;
-  /** End of the action; null without one, and for `leaked_key`. */
+  /** End of the action; null without one. */
   readonly expires: number | null;
   readonly baseline: Readonly<Record<string, number>>;
   readonly evidence: FindingEvidence;

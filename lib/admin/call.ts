@@ -11,6 +11,7 @@ import type { Context, Core } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 import { readBody } from '../http/http.ts';
 import { readFields, type Fields } from './fields.ts';
+import { invalid } from '../registry/registry.ts';
 import type { Hub } from './hub.ts';
 import type { z } from 'zod';
 
@@ -102,4 +103,32 @@ function parsed(bytes: Buffer): unknown {
   } catch {
     throw new HeimdallError('invalid_json', { message: `body: expected a JSON object in UTF-8, got ${bytes.length} bytes that are none.` });
   }
+}
+
+/** The parameters of a call's query. @throws HeimdallError for one that is unknown, or given twice. */
+export function parametersOf({ context }: Call, names: readonly string[]): ReadonlyMap<string, string> {
+  const found = new Map<string, string>();
+  for (const [name, value] of new URLSearchParams(context.query)) {
+    if (found.has(name)) throw invalid(name, 'each parameter once', 'it twice');
+    if (!names.includes(name)) throw invalid(name.slice(0, 60), `one of ${names.join(', ')}`, 'another name');
+    found.set(name, value);
+  }
+  return found;
+}
+
+/** A whole number among the parameters. @throws HeimdallError for anything else. */
+export function integer(rest: ReadonlyMap<string, string>, name: string, fallback: number, least: number, most: number): number {
+  const text = rest.get(name);
+  if (text === undefined) return fallback;
+  const value = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= least && value <= most) return value;
+  throw invalid(name, `a whole number from ${least} to ${most}`, JSON.stringify(text.slice(0, 40)), String(fallback));
+}
+
+/** One of a few words among the parameters. @throws HeimdallError for any other. */
+export function word<T extends string>(rest: ReadonlyMap<string, string>, name: string, words: readonly T[], fallback: T): T {
+  const text = rest.get(name) ?? fallback;
+  const found = words.find((each) => each === text);
+  if (found === undefined) throw invalid(name, `one of ${words.join(', ')}`, JSON.stringify(text.slice(0, 40)), fallback);
+  return found;
 }

@@ -58,6 +58,8 @@ export class Hub {
     const reader = new Reader(context, () => this.#leave(reader, core.finishers));
     context.exchange = reader;
     context.eventStream = true;
+    // Middleware of a host that has replaced `write`, such as compression(), would collect the stream.
+    if (Object.hasOwn(context.res, 'write')) context.extraHead = ['Cache-Control', 'no-store, no-transform'];
     context.begin(200, ['Content-Type', 'text/event-stream', 'X-Accel-Buffering', 'no']);
     if (this.#readers.size === 0) core.finishers.push(this.#request);
     this.#readers.add(reader);

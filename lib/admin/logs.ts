@@ -3,7 +3,7 @@ import type { JournalSearch, SqlRow } from '../../types/journal.d.ts';
 import { HeimdallError } from '../errors.ts';
 import { countOf, filters, frequencyOf, groups, groupsOf, lastOf, measures, pageOf, readWanted, SearchError, type Query, type Wanted } from '../journal/journal.ts';
 import { invalid } from '../registry/registry.ts';
-import { changed, type Call, type AdminServices, type Method, type Reply } from './call.ts';
+import { type AdminServices, type Call, changed, integer, type Method, parametersOf, type Reply, word } from './call.ts';
 
 const mostRecords = 1000;
 const defaultRecords = 100;
@@ -72,16 +72,9 @@ export const frequencyOfLogs: Method = async (call, services) => {
 };
 
 /** Splits the parameters of the query into filters and the resource's own parameters. */
-function asked({ context }: Call, own: readonly string[]): { wanted: Wanted; rest: ReadonlyMap<string, string> } {
-  const wanted: Record<string, string> = {};
-  const rest = new Map<string, string>();
-  for (const [name, value] of new URLSearchParams(context.query)) {
-    if (rest.has(name) || Object.hasOwn(wanted, name)) throw invalid(name, 'each parameter once', 'it twice');
-    if (own.includes(name)) rest.set(name, value);
-    else if (Object.hasOwn(filters, name)) wanted[name] = value;
-    else throw invalid(name.slice(0, 60), `one of ${[...own, ...Object.keys(filters)].join(', ')}`, 'another name');
-  }
-  return { wanted, rest };
+function asked(call: Call, own: readonly string[]): { wanted: Wanted; rest: ReadonlyMap<string, string> } {
+  const rest = parametersOf(call, [...own, ...Object.keys(filters)]);
+  return { wanted: Object.fromEntries([...rest].filter(([name]) => !own.includes(name))), rest };
 }
 
 /** The cursor of a page: the position of its last record, and from the oldest on that of the last record of the walk. */
@@ -105,21 +98,6 @@ function checked<T>(make: () => T): T {
     if (error instanceof SearchError) throw new HeimdallError('invalid_value', { message: error.message, field: error.field });
     throw error;
   }
-}
-
-function integer(rest: ReadonlyMap<string, string>, name: string, fallback: number, least: number, most: number): number {
-  const text = rest.get(name);
-  if (text === undefined) return fallback;
-  const value = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
-  if (value >= least && value <= most) return value;
-  throw invalid(name, `a whole number from ${least} to ${most}`, JSON.stringify(text.slice(0, 40)), String(fallback));
-}
-
-function word<T extends string>(rest: ReadonlyMap<string, string>, name: string, words: readonly T[], fallback: T): T {
-  const text = rest.get(name) ?? fallback;
-  const found = words.find((each) => each === text);
-  if (found === undefined) throw invalid(name, `one of ${words.join(', ')}`, JSON.stringify(text.slice(0, 40)), fallback);
-  return found;
 }
 
 /** A record without headers, bodies and cookies, for lists. */

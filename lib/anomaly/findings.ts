@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import type { Action, RuleName } from '../../types/detector.d.ts';
+import type { Action } from '../../types/detector.d.ts';
 import type { Finding, FindingState, Sighting } from '../../types/finding.d.ts';
 import type { Core } from '../request/request.ts';
+import { toSnake } from '../config/config.ts';
 import { HeimdallError } from '../errors.ts';
 import { invalid, type KeyRegistry } from '../registry/registry.ts';
 import { actionOf, milder } from './thresholds.ts';
@@ -26,7 +27,6 @@ const mostRecords = 20;
 const strike = { confirmed: 4, falsePositive: -8 };
 
 const isLive = (state: FindingState): boolean => state === 'open' || state === 'acknowledged';
-const camel = (rule: string): string => rule.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
 
 type Edit = readonly (readonly [id: string, finding: Finding | null])[];
 
@@ -34,9 +34,12 @@ type Edit = readonly (readonly [id: string, finding: Finding | null])[];
 export class Findings {
   readonly #core: Core;
   readonly #registry: KeyRegistry;
+  /** The highest action of each rule. */
+  readonly #allowed: ReadonlyMap<string, Action>;
 
   constructor(core: Core, registry: KeyRegistry) {
     this.#core = core;
+    this.#allowed = new Map(Object.entries(core.config.anomaly.rules).map(([rule, { action }]) => [toSnake(rule), action]));
     this.#registry = registry;
   }
 
@@ -70,16 +73,14 @@ export class Findings {
   }
 
   #merged(known: Finding | undefined, { rule, subject, score, reason, most: mostOfKind, baseline, evidence, since, last }: Sighting, strikes: number, now: number): Finding | null {
-    const { mode, rules } = this.#core.config.anomaly;
-    const allowed = rules[camel(rule) as keyof typeof rules].action;
+    const acts = this.#core.config.anomaly.mode === 'enforce';
+    const allowed = this.#allowed.get(rule) ?? 'none';
     if (allowed === 'none') return null;
     const highest = Math.max(known?.score ?? 0, score);
     const step = subject.kind === 'content' ? 'flag' : milder(milder(actionOf(Math.min(100, highest + strikes)), allowed), mostOfKind);
-    // A leaked key is no guess, so it is frozen in every mode.
-    const acts = mode === 'enforce' || rule === 'leaked_key';
     const action = acts ? step : 'none';
     const began = known?.since ?? Math.min(since, now);
-    const ends = rule === 'leaked_key' || lasts[action] === 0 ? null : Math.min(now + lasts[action], began + longest > now ? began + longest : now + longest);
+    const ends = lasts[action] === 0 ? null : Math.min(now + lasts[action], began + longest > now ? began + longest : now + longest);
     return {
       id: known?.id ?? randomBytes(6).toString('hex'), rule, caller: subject, score: highest, reason: score >= (known?.score ?? 0) ? reason : (known?.reason ?? reason),
       since: began, last: Math.max(known?.last ?? 0, last), state: known?.state ?? 'open', action, would: acts ? null : step, expires: ends,
@@ -89,7 +90,7 @@ export class Findings {
 
   /** Findings that are to be dropped. */
   #old(all: ReadonlyMap<string, Finding>, now: number): Edit {
-    const old = [...all.values()].filter(({ last, state, restsUntil, expires, action, rule }) => now - last > forgottenAfter && (restsUntil ?? 0) < now && !(isLive(state) && action !== 'none' && (expires === null || expires > now) && rule === 'leaked_key'));
+    const old = [...all.values()].filter(({ last, restsUntil }) => now - last > forgottenAfter && (restsUntil ?? 0) < now);
     const surplus = all.size - old.length - most;
     const more = surplus <= 0 ? [] : [...all.values()].filter(({ state, action, restsUntil }) => (!isLive(state) || action === 'none') && restsUntil === null).slice(0, surplus);
     return [...old, ...more].map(({ id }) => [id, null] as const);
@@ -119,9 +120,9 @@ export class Findings {
   act(id: string, action: Action, expires: number | null, reason: string): Promise<Finding> {
     return this.#change(id, (finding, now) => {
       if (expires !== null && expires <= now) throw invalid('expires', 'a moment to come', new Date(expires).toISOString(), '2h');
-      if (expires !== null && expires > now + longest && finding.rule !== 'leaked_key') throw invalid('expires', 'a moment within 24 hours', new Date(expires).toISOString(), '2h');
+      if (expires !== null && expires > now + longest) throw invalid('expires', 'a moment within 24 hours', new Date(expires).toISOString(), '2h');
       if (finding.caller.kind === 'content' && action !== 'none' && action !== 'flag') throw invalid('action', 'none or flag, since a body is no caller', action);
-      const ends = lasts[action] === 0 ? null : (expires ?? (finding.rule === 'leaked_key' ? null : now + lasts[action]));
+      const ends = lasts[action] === 0 ? null : (expires ?? now + lasts[action]);
       return { ...finding, state: 'acknowledged', action, would: null, expires: ends, restsUntil: null, note: reason || finding.note };
     }, 'finding.action');
   }
@@ -144,7 +145,7 @@ export class Findings {
 /** A finding at a moment: an action that has ended is none, and a finding without evidence for a week is over. */
 function asOf(finding: Finding, now: number): Finding {
   const ended = finding.expires !== null && finding.expires <= now;
-  const over = isLive(finding.state) && now - finding.last > overAfter && finding.rule !== 'leaked_key';
+  const over = isLive(finding.state) && now - finding.last > overAfter;
   if (!ended && !over) return finding;
   return { ...finding, state: over ? 'over' : finding.state, ...(ended || over ? { action: 'none' as const, expires: null } : {}) };
 }
@@ -167,9 +168,3 @@ function added(before: Finding['evidence'] | undefined, now: Finding['evidence']
     devices: Math.max(before.devices, now.devices), networks: Math.max(before.networks, now.networks), sessions: Math.max(before.sessions, now.sessions),
   };
 }
-
-/** The rules in the words of the configuration. */
-export const ruleNames: readonly RuleName[] = [
-  'shared_key', 'stolen_key', 'spend_velocity', 'request_rate', 'credential_stuffing', 'key_spraying', 'failure_burst', 'content_repetition', 'scanning',
-  'impossible_travel', 'honey_key', 'client_forgery', 'leaked_key',
-];

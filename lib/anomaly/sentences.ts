@@ -17,10 +17,10 @@ const byRule: Readonly<Record<RuleName, Sentences>> = {
   content_repetition: { en: 'The same request was sent again and again.', 'zh-CN': '同一请求被反复发送。' },
   scanning: { en: 'Many paths that do not exist were asked for from this network.', 'zh-CN': '有人从此网络请求了许多不存在的路径。' },
   impossible_travel: { en: 'This key was used from several countries in turn within a short time.', 'zh-CN': '此密钥在短时间内轮流从多个国家使用。' },
-  honey_key: { en: 'A key was used that nobody should have.', 'zh-CN': '有人使用了不应有人持有的密钥。' },
-  client_forgery: { en: 'Requests of this key claim a program that they do not come from.', 'zh-CN': '此密钥的请求冒用了某个程序的名称。' },
-  leaked_key: { en: 'This key was found in a list of leaked keys. Please ask your operator for another one.', 'zh-CN': '此密钥出现在泄露名单中，请联系管理员更换。' },
 };
+
+/** Every rule of the watch. */
+export const ruleNames = Object.keys(byRule) as readonly RuleName[];
 
 /** The sentence of a finding. */
 export function sentencesOf(rule: RuleName, part: string): Sentences {

@@ -177,7 +177,6 @@ export class CallerState {
   readonly travels = new Fading();
   #country = 0;
   #countryBefore = { id: 0, at: 0 };
-  readonly forged = new Fading();
   latest: Latest | null = null;
 
   constructor(subject: Subject) {
@@ -337,7 +336,6 @@ export class CallerState {
     this.rate.add(now, 1);
     this.answers.add(now, 1, thresholds.failuresHalfLife);
     if (signal.failed) this.failures.add(now, 1, thresholds.failuresHalfLife);
-    if (signal.forged) this.forged.add(now, 1, day);
   }
 }
 
@@ -395,7 +393,7 @@ function judgeNovelty(persona: Persona, isNew: Latest['isNew'], signal: Signal, 
   if (persona.count === 0) {
     persona.cameFromElsewhere = isNew.network;
     persona.novelty = (isNew.network ? points.network / (1 + networkHabit * networksADay) : 0) + (isNew.client ? points.client : 0) + (isNew.platform ? points.platform : 0) + (isNew.home ? points.home : 0)
-      + (isNew.hour ? points.hour : 0) + (isNew.country ? points.country : 0) + (isNew.network && signal.hosting === true ? points.hosting : 0)
+      + (isNew.hour ? points.hour : 0) + (isNew.country ? points.country : 0)
       + (persona.device ? points.device : 0) + (isTiny(signal) ? points.tiny : 0);
   }
   if (!isNew.model || persona.broughtModel || secondsOf(signal.time) - persona.first > probation) return;

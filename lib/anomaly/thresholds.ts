@@ -1,4 +1,4 @@
-import type { Action, RuleName } from '../../types/detector.d.ts';
+import type { Action } from '../../types/detector.d.ts';
 
 /** Points of a curve from evidence to score: both ascend. Between two points the score is interpolated. */
 export type Curve = readonly (readonly [evidence: number, score: number])[];
@@ -61,7 +61,7 @@ export const thresholds = {
   /** A key is judged by its past from so many days and requests on. */
   history: { days: 2, requests: 5 },
   /** Points of a first sight that is unlike everything the key did. */
-  novelty: { network: 30, client: 22, platform: 14, device: 8, home: 17, model: 22, hour: 8, country: 8, hosting: 4, tiny: 4 },
+  novelty: { network: 30, client: 22, platform: 14, device: 8, home: 17, model: 22, hour: 8, country: 8, tiny: 4 },
   /** What a newcomer spends within an hour against the key's own peak hour, and within weeks against all others together. */
   noveltySpend: [[0, 0], [1, 4], [3, 14], [10, 26], [30, 34]],
   noveltyShare: [[0, 0], [1, 6], [3, 18], [10, 30]],
@@ -112,8 +112,6 @@ export const thresholds = {
   travel: [[0, 0], [2, 50], [4, 72], [8, 78]],
   travelWithin: hour,
   travelHalfLife: 6 * hour,
-  /** Requests that claim a client and lack all it sends. A proxy may strip them, so it is a flag. */
-  forgery: [[0, 0], [3, 50], [5, 72], [50, 78]],
 } as const;
 
 /** The score of a value on a curve. */
@@ -146,20 +144,3 @@ const order: readonly Action[] = ['none', 'flag', 'slow', 'limit', 'freeze'];
 
 /** The milder of two actions. */
 export const milder = (a: Action, b: Action): Action => (order.indexOf(a) <= order.indexOf(b) ? a : b);
-
-/** The action that each rule may take at most unless `anomaly.rules` says otherwise. */
-export const defaultActions: Readonly<Record<RuleName, Action>> = {
-  shared_key: 'freeze',
-  stolen_key: 'freeze',
-  spend_velocity: 'limit',
-  request_rate: 'limit',
-  credential_stuffing: 'limit',
-  key_spraying: 'limit',
-  failure_burst: 'slow',
-  content_repetition: 'slow',
-  scanning: 'limit',
-  impossible_travel: 'flag',
-  honey_key: 'flag',
-  client_forgery: 'flag',
-  leaked_key: 'freeze',
-};

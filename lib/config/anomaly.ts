@@ -21,8 +21,5 @@ export const anomaly = section('AnomalyConfig', 'The watch: finds shared, stolen
     contentRepetition: rule('slow', 'One body over many keys, or without end'),
     scanning: rule('limit', 'Many unknown paths from one network'),
     impossibleTravel: rule('flag', 'Countries in turn within an hour'),
-    honeyKey: rule('flag', 'A key that nobody should have was used'),
-    clientForgery: rule('flag', 'A client that lacks what it always sends'),
-    leakedKey: rule('freeze', 'A key of a leaked list'),
   }),
 });

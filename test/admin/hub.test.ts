@@ -42,6 +42,18 @@ describe('the event stream', () => {
     assert.deepEqual(harness.log.events.map(({ level, event }) => `${level} ${event}`), ['warn before', 'warn auth.failed', 'error request.panic', 'info admin.change', 'debug detail']);
   });
 
+  it('asks middleware in front not to collect it', async (t) => {
+    const harness = await startAdmin(t, {}, {
+      before: (app) => app.use((_req, res, next) => {
+        const { write } = res;
+        res.write = write;
+        next();
+      }),
+    });
+    const stream = await reading(t, harness);
+    assert.equal(stream.headers['cache-control'], 'no-store, no-transform');
+  });
+
   it('has the details where they are logged', async (t) => {
     const harness = await startAdmin(t, { logging: { level: 'debug' } });
     const stream = await reading(t, harness);

@@ -18,7 +18,6 @@ const fields: Readonly<Record<string, readonly string[]>> = {
   request_rate: ['burst', 'sustained'],
   failure_burst: ['failures'],
   impossible_travel: ['returns'],
-  client_forgery: ['requests'],
   credential_stuffing: ['tokens'],
   key_spraying: ['strangers'],
   scanning: ['paths'],
@@ -26,9 +25,9 @@ const fields: Readonly<Record<string, readonly string[]>> = {
 };
 
 const base: Signal = {
-  requestId: 'r', time: Date.UTC(2026, 0, 5, 10), duration: 900, caller: { kind: 'key', id: 'team' }, refusedToken: null, network: '192.0.2.0/24', near: '192.0.0.0/16', country: null, hosting: null,
+  requestId: 'r', time: Date.UTC(2026, 0, 5, 10), duration: 900, caller: { kind: 'key', id: 'team' }, refusedToken: null, network: '192.0.2.0/24', near: '192.0.0.0/16', country: null,
   client: 'claude-cli', platform: 'linux x64', device: null, home: null, automated: false, session: null, model: 'm', route: '/v1/messages', path: '/v1/messages', failed: false, tokens: 20_000, cost: 0.01,
-  size: 60_000, content: null, forged: false,
+  size: 60_000, content: null,
 };
 
 /** What is said of requests a few seconds apart. */

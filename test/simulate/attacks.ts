@@ -180,19 +180,19 @@ function probeFirst({ kind, random, begins, victim }: Scene): Attack {
 }
 
 function stuffing({ kind, random, begins }: Scene): Attack {
-  const { network, near, hosting } = network4(random, random.chance(0.5));
+  const line = network4(random, random.chance(0.5));
   const [low, high] = parameters.attacks.stuffing.tokens;
   const [slow, fast] = parameters.attacks.stuffing.aMinute;
   const nobody: Pick<Person, 'caller' | 'random'> = { caller: { kind: 'token', id: 'none' }, random };
   return {
-    kind, begins, about: 'network', subjects: [{ kind: 'network', id: network }], touched: [],
+    kind, begins, about: 'network', subjects: [{ kind: 'network', id: line.network }], touched: [],
     day(from, out) {
       if (from !== begins) return;
       let time = from + random.int(0, 22) * hour;
       const aMinute = random.int(slow, fast);
       for (let token = random.int(low, high); token > 0; token--) {
         const used = { client: 'openai-python', platform: 'linux x64', device: null, home: null, automated: false };
-        const asked = signalOf({ time, person: nobody, machine: used, network: { network, near, hosting }, session: null, model: null, tokens: 0, size: 100, failed: true });
+        const asked = signalOf({ time, person: nobody, machine: used, network: line, session: null, model: null, tokens: 0, size: 100, failed: true });
         out.push({ ...asked, caller: null, refusedToken: random.hex(16) });
         time += minute / aMinute;
       }
@@ -201,19 +201,19 @@ function stuffing({ kind, random, begins }: Scene): Attack {
 }
 
 function spraying({ kind, random, begins, world }: Scene): Attack {
-  const { network, near, hosting } = network4(random, random.chance(0.5));
+  const line = network4(random, random.chance(0.5));
   const [few, many] = parameters.attacks.spraying.keys;
   const [slow, fast] = parameters.attacks.spraying.aMinute;
   const owners = Array.from({ length: random.int(few, many) }, () => random.of(world.owners));
   return {
-    kind, begins, about: 'network', subjects: [{ kind: 'network', id: network }], touched: owners.map(({ person }) => person.caller),
+    kind, begins, about: 'network', subjects: [{ kind: 'network', id: line.network }], touched: owners.map(({ person }) => person.caller),
     day(from, out) {
       if (from !== begins) return;
       let time = from + random.int(0, 22) * hour;
       const aMinute = random.int(slow, fast);
       const used = { client: 'curl', platform: 'linux x64', device: null, home: null, automated: false };
       for (const { person } of owners) {
-        out.push(signalOf({ time, person: { caller: person.caller, random }, machine: used, network: { network, near, hosting }, session: null, model: random.chance(0.5) ? random.of(models) : null, tokens: 15, size: 120 }));
+        out.push(signalOf({ time, person: { caller: person.caller, random }, machine: used, network: line, session: null, model: random.chance(0.5) ? random.of(models) : null, tokens: 15, size: 120 }));
         time += minute / aMinute;
       }
     },

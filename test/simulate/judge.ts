@@ -1,5 +1,7 @@
-import type { Signal, Subject, Verdict } from '../../types/detector.d.ts';
-import { actionOf, defaultActions, milder, raiseAt, Watch } from '../../lib/anomaly/anomaly.ts';
+import type { Action, Signal, Subject, Verdict } from '../../types/detector.d.ts';
+import { actionOf, milder } from '../../lib/anomaly/thresholds.ts';
+import { raiseAt, Watch } from '../../lib/anomaly/watch.ts';
+import { resolveConfig, toSnake } from '../../lib/config/config.ts';
 import { type Attack, type AttackKind, attacksOn, kinds } from './attacks.ts';
 import { parameters } from './parameters.ts';
 import { type Kind, start } from './people.ts';
@@ -27,6 +29,9 @@ export interface Report {
   readonly alarms: readonly string[];
   readonly missed: readonly string[];
 }
+
+/** What each rule may do unless it is configured otherwise. */
+const allowed = new Map<string, Action>(Object.entries(resolveConfig({}).anomaly.rules).map(([rule, { action }]) => [toSnake(rule), action]));
 
 const nameOf = ({ kind, id }: Subject): string => `${kind} ${id}`;
 
@@ -124,7 +129,7 @@ class AlarmLedger {
     }
     alarm.last = time;
     if (score > alarm.score) [alarm.score, alarm.reason] = [score, reason];
-    const action = milder(milder(actionOf(score), defaultActions[rule]), most);
+    const action = milder(milder(actionOf(score), (allowed.get(rule) ?? 'none')), most);
     if (action === 'slow' || action === 'limit' || action === 'freeze') alarm.acts = true;
   }
 }

@@ -15,17 +15,16 @@ export const start = Date.UTC(2026, 0, 5) / 1000;
 export interface Network {
   readonly network: string;
   readonly near: string;
-  readonly hosting: boolean;
 }
 
 export function network4(random: Random, hosting = false, wide = random.int(0, 40_000)): Network {
   const first = hosting ? 200 : 20 + (wide >> 8);
-  return { network: `${first}.${wide & 255}.${random.int(0, 255)}.0/24`, near: `${first}.${wide & 255}.0.0/16`, hosting };
+  return { network: `${first}.${wide & 255}.${random.int(0, 255)}.0/24`, near: `${first}.${wide & 255}.0.0/16` };
 }
 
 export function network6(random: Random, wide = random.int(0, 4000)): Network {
   const near = `2a${(wide >> 8).toString(16).padStart(2, '0')}:${(wide & 255).toString(16)}`;
-  return { network: `${near}:${random.hex(4)}:${random.hex(2)}00::/56`, near: `${near}::/32`, hosting: false };
+  return { network: `${near}:${random.hex(4)}:${random.hex(2)}00::/56`, near: `${near}::/32` };
 }
 
 /** An access line: IPv4, perhaps IPv6 beside it. */
@@ -107,11 +106,11 @@ export interface Call {
 }
 
 /** The signal that a request leaves. */
-export function signalOf({ time, person, machine: { client, platform, device, home, automated }, network: { network, near, hosting }, session, model, tokens, size, country, failed, content }: Call): Signal {
+export function signalOf({ time, person, machine: { client, platform, device, home, automated }, network: { network, near }, session, model, tokens, size, country, failed, content }: Call): Signal {
   return {
-    requestId: person.random.hex(12), time: Math.round(time * 1000), duration: 3000, caller: person.caller, refusedToken: null, network, near, country: country ?? 'DE', hosting,
+    requestId: person.random.hex(12), time: Math.round(time * 1000), duration: 3000, caller: person.caller, refusedToken: null, network, near, country: country ?? 'DE',
     client, platform, device, home, automated, session, model, route: '/v1/chat/completions', path: '/v1/chat/completions', failed: failed ?? false, tokens,
-    cost: (tokens / 1e6) * (isAgent(client) ? parameters.price.agent : parameters.price.chat), size, content: content ?? person.random.hex(12), forged: false,
+    cost: (tokens / 1e6) * (isAgent(client) ? parameters.price.agent : parameters.price.chat), size, content: content ?? person.random.hex(12),
   };
 }
 
