@@ -387,7 +387,7 @@ function raise(peak: Fading, now: number, value: number, halfLife: number): void
   peak.at = now;
 }
 
-/** Adds the points of a first sight, and those of a model that nobody used with this key before. @param networksADay how often the key sees a new network. */
+/** Adds the points of a first sight, and those of a model that is new to the key. @param networksADay how often the key sees a new network. */
 function judgeNovelty(persona: Persona, isNew: Latest['isNew'], signal: Signal, networksADay: number): void {
   const { novelty: points, probation, networkHabit } = thresholds;
   if (persona.count === 0) {

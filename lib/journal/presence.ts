@@ -57,7 +57,7 @@ export class Presence {
   readonly #file: string;
   readonly #lock: DatabaseSync;
 
-  /** @param machine the id of this machine, or a name for whoever wants the journal alone. @throws Error of the file system. */
+  /** @param machine the id of this machine, or a name for a process that needs the journal for itself. @throws Error of the file system. */
   constructor(journal: string, session: string, machine: string) {
     this.#journal = journal;
     this.#machine = machine;

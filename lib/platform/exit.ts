@@ -17,7 +17,7 @@ function endAll(): void {
     try {
       end();
     } catch {
-      // The others still have to run, and nobody is left to be told.
+      // The other closers still have to run, and the event log is closed.
     }
   }
 }

@@ -36,7 +36,7 @@ export function guard<Args extends readonly unknown[]>(log: Logger, what: string
   };
 }
 
-/** Lets work go on that nobody waits for. A rejection is said in the event log. @param what the work is for. */
+/** Lets work go on in the background. A rejection is said in the event log. @param what the work is for. */
 export function inBackground(log: Logger, what: string, work: Promise<unknown>): void {
   work.catch((error: unknown) => report(log, what, error));
 }

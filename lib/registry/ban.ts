@@ -26,7 +26,7 @@ export function readBan(input: NewBan, knows: (name: string) => boolean, now: nu
   if (expires !== null && !(Number.isSafeInteger(expires) && expires > now)) throw invalid('expires', 'a moment to come, in Unix milliseconds', show(expires));
   const named = value.trim();
   const kind = input.kind ?? kindOf(named);
-  // The users of a host application are known to nobody but it.
+  // Only the host application knows its users.
   if (kind === 'key' && input.kind === undefined && !named.startsWith('user:') && !knows(named)) throw invalid('value', known, show(named), '203.0.113.7');
   return { id: randomBytes(4).toString('hex'), kind, value: normal(named, kind, force), reason, created: now, expires };
 }

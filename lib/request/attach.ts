@@ -63,7 +63,7 @@ function listen(server: Server, gates: [Guarding, ...Guarding[]], ours: boolean)
 /**
  * Beside other listeners the gate takes the upgrades below its mount and leaves the others to them. They do not see what it
  * takes: some end every upgrade that is not theirs, at once (`ws` with a path) or when it is not answered within a second
- * (socket.io). An upgrade that could be anybody's is offered to them first.
+ * (socket.io). An upgrade that may be another listener's is offered to them first.
  */
 function listenToUpgrades(server: Server, gates: readonly [Guarding, ...Guarding[]], ours: boolean): void {
   const [{ core }] = gates;
@@ -99,7 +99,7 @@ function listenToUpgrades(server: Server, gates: readonly [Guarding, ...Guarding
 
 const pathOf = (url: string): string => (/^[a-z][a-z\d+.-]*:\/\/[^/?#]*(.*)$/is.exec(url)?.[1] ?? url).replace(/[?#].*/s, '') || '/';
 
-/** How long other listeners may take to begin an answer to an upgrade that could be anybody's, milliseconds. */
+/** How long other listeners may take to begin an answer to an upgrade that may be theirs, milliseconds. */
 const patience = 3000;
 
 /** Takes an upgrade that no other listener has answered. */

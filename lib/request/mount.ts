@@ -2,7 +2,7 @@ import type { Server } from 'node:http';
 
 /**
  * Whose an upgrade is on a server with other `upgrade` listeners than the gate's. `ours`: it is below the gate's mount. `shared`:
- * it could be anybody's, since the gate is mounted at the root or at a path that is not known yet. `foreign`: it is not the gate's.
+ * it may be another listener's, since the gate is mounted at the root or at a path that is not known yet. `foreign`: it is not the gate's.
  */
 export type Claim = 'ours' | 'shared' | 'foreign';
 

@@ -72,7 +72,7 @@ async function listen(server: Server, { server: { host, port } }: Config): Promi
   });
 }
 
-/** Removes the socket that a process left behind which was killed: a socket on which nobody listens refuses connections. */
+/** Removes the socket that a killed process has left behind: it refuses connections, since no process listens on it. */
 async function removeStale(path: string): Promise<void> {
   const socket = connect(path);
   const code = await new Promise<string | undefined>((resolve) => {

@@ -151,7 +151,7 @@ function contained<Subject>(listener: (subject: Subject, context: Context) => vo
 
 function follow(core: Core, request: ClientRequest, context: Context, unread: UnreadAnswers): void {
   context.exchange = new CarriedExchange(context, request, unread);
-  // A 101 that nobody has asked for. Without a listener Node ends its connection and tells nothing.
+  // A 101 to a request that asked for no upgrade. Without a listener Node ends its connection and tells nothing.
   request.once('upgrade', guarded(context, (answer: IncomingMessage, upstream: Socket) => {
     upstream.destroy();
     unreadable(core, answer, context);

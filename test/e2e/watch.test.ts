@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { closing, request, until } from '../support/client.ts';
+import { type Answer, closing, openStream, request, until } from '../support/client.ts';
 import { startGate, temporary, type RunningGate } from '../support/gate.ts';
 import { DEMO_KEY, startNewapi } from '../support/newapi.ts';
+import { recorded } from '../support/journal.ts';
 import { bearer } from '../support/scene.ts';
+import { startUpstream } from '../support/upstream.ts';
 
 const token = 'the-token-of-the-admin-in-32-characters-or-more';
 
@@ -24,7 +26,7 @@ async function api<T>({ url }: RunningGate, what: string, method = 'GET', body?:
 }
 
 /** A request of Claude Code on one of two machines. */
-function ask({ url }: RunningGate, device: string): Promise<{ status: number }> {
+function ask({ url }: RunningGate, device: string): Promise<Answer> {
   const userId = JSON.stringify({ device_id: device.repeat(64), account_uuid: '', session_id: `0000000${device}-1111-4222-8333-444444444444` });
   const body = JSON.stringify({ model: 'gpt-4o-mini', max_tokens: 16, messages: [{ role: 'user', content: `hello from ${device}` }], metadata: { user_id: userId } });
   return request(`${url}/v1/messages`, { method: 'POST', headers: { ...bearer(DEMO_KEY), 'content-type': 'application/json', 'user-agent': 'claude-cli/2.1.197 (external, cli)' }, body });
@@ -76,6 +78,37 @@ test('in enforce mode the caller is slowed, frozen by hand, and free again with 
   assert.deepEqual([undone.status, undone.body.state, undone.body.action], [200, 'undone', 'none']);
   for (let turn = 0; turn < 6; turn++) for (const device of ['a', 'b']) assert.equal((await ask(gate, device)).status, 200);
   assert.deepEqual((await api<{ findings: Found[] }>(gate, 'findings?state=open')).body.findings, []);
+  assert.equal((await api<Found>(gate, `findings/${id}/act`, 'POST', { action: 'limit' })).body.action, 'limit');
+  const limited = await ask(gate, 'a');
+  assert.deepEqual([limited.status, limited.headers['retry-after']], [429, '60']);
+  await api(gate, `findings/${id}/undo`, 'POST', {});
   const bad = await api<{ error: { message: string } }>(gate, `findings/${id}/act`, 'POST', { action: 'shout' });
   assert.equal(bad.status, 400);
+});
+
+test('a running stream of a caller that is frozen ends', async (t) => {
+  const { url: baseUrl } = await startUpstream(t, (req, res) => void req.resume().on('end', () => res.writeHead(200, { 'Content-Type': 'text/event-stream', 'X-Oneapi-Request-Id': 'r' }).write('data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n')));
+  const gate = await startGate(t, { newapi: { baseUrl }, admin: { token }, anomaly: { mode: 'enforce' }, audit: { path: join(temporary(t), 'heimdall.db') } });
+  const open = async (device: string) => {
+    const body = JSON.stringify({ model: 'gpt-4o-mini', stream: true, messages: [{ role: 'user', content: 'hello' }], metadata: { user_id: `user_${device.repeat(64)}_account__session_0000000${device}-1111-4222-8333-444444444444` } });
+    return openStream(`${gate.url}/v1/chat/completions`, { method: 'POST', headers: { ...bearer(DEMO_KEY), 'content-type': 'application/json', 'user-agent': 'claude-cli/2.1.197' }, body });
+  };
+  // Records are written when requests end.
+  for (let turn = 0; turn < 9; turn++) for (const device of ['a', 'b']) (await open(device)).abort();
+  const { id } = await foundIn(gate, ({ score }) => score >= 70);
+  await api(gate, `findings/${id}/act`, 'POST', { action: 'flag' });
+  const stream = await open('a');
+  assert.equal(stream.status, 200);
+  await api(gate, `findings/${id}/act`, 'POST', { action: 'freeze' });
+  await stream.done;
+  assert.equal(gate.log.named('finding.cut').length, 1);
+});
+
+test('switched off it reads no ids and finds nothing', async (t) => {
+  const { url: baseUrl } = closing(t, await startNewapi());
+  const gate = await startGate(t, { newapi: { baseUrl }, admin: { token }, anomaly: { mode: 'off' }, audit: { path: join(temporary(t), 'heimdall.db') } });
+  for (let turn = 0; turn < 10; turn++) for (const device of ['a', 'b']) await ask(gate, device);
+  const rows = await recorded(gate.gate);
+  assert.deepEqual([rows.length, ...new Set(rows.map(({ device_id: id }) => id))], [20, null]);
+  assert.deepEqual((await api<{ anomaly: object }>(gate, 'health')).body.anomaly, { mode: 'off', callers: 0, lag: 0 });
 });
