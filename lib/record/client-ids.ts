@@ -8,13 +8,22 @@ export interface ClientIds {
   readonly home: string | null;
 }
 
-/** Agents whose requests contain their working directory, with the text in front of it. */
-const homeMarkers: readonly (readonly [family: RegExp, marker: string])[] = [
-  [/^claude/, 'orking directory: '],
-  [/^codex/, '<cwd>'],
-  [/^gemini/, 'Workspace Directories'],
-  [/^opencode/, 'orking directory: '],
-  [/^qwen/, 'orkspace'],
+/** An agent whose requests contain its working directory. */
+interface Agent {
+  /** Its client family. */
+  readonly pattern: RegExp;
+  /** The text in front of the directory. */
+  readonly marker: string;
+  /** The path does not stand directly behind the marker, or only in other words near the beginning of the body. */
+  readonly anywhere: boolean;
+}
+
+const agents: readonly Agent[] = [
+  { pattern: /^claude/, marker: 'orking directory: ', anywhere: false },
+  { pattern: /^codex/, marker: '<cwd>', anywhere: false },
+  { pattern: /^opencode/, marker: 'orking directory: ', anywhere: false },
+  { pattern: /^gemini/, marker: 'Workspace Directories', anywhere: true },
+  { pattern: /^qwen/, marker: 'orkspace', anywhere: true },
 ];
 /** Path of a home: its account name. The separators of a JSON text may be escaped. */
 const homePath = /(?:\/home\/|\/Users\/|[A-Za-z]:(?:\\{1,4}|\/)Users(?:\\{1,4}|\/))([^/\\"<>\s:,;]{1,64})/;
@@ -78,14 +87,17 @@ function find(body: Buffer, name: Buffer, anywhere: boolean): number {
 }
 
 function homeOf(body: Buffer, family: string | null): string | null {
-  const marker = family === null ? undefined : homeMarkers.find(([pattern]) => pattern.test(family))?.[1];
-  if (marker === undefined || body.length === 0) return null;
-  const at = body.indexOf(marker);
-  const path = at === -1 ? null : homePath.exec(body.toString('utf8', at, at + reach));
-  const found = path ?? anyHome(body);
+  const agent = family === null ? undefined : agents.find(({ pattern }) => pattern.test(family));
+  if (agent === undefined || body.length === 0) return null;
+  const at = body.indexOf(agent.marker);
+  const near = at === -1 ? null : homePath.exec(body.toString('utf8', at + agent.marker.length, at + reach));
+  // Elsewhere in the text stands any path.
+  const found = near !== null && (agent.anywhere || near.index === 0) ? near : agent.anywhere ? anyHome(body) : null;
   if (found === null) return null;
-  const name = found[1] as string;
-  return containers.has(name.toLowerCase()) ? null : `${found[0].includes('/home/') ? 'linux' : found[0].includes('/Users/') && !found[0].includes(':') ? 'mac' : 'windows'} ${name}`;
+  const [path, name] = found as unknown as [string, string];
+  if (containers.has(name.toLowerCase())) return null;
+  const system = path.startsWith('/home/') ? 'linux' : path.startsWith('/Users/') ? 'mac' : 'windows';
+  return `${system} ${name}`;
 }
 
 function anyHome(body: Buffer): RegExpExecArray | null {
