@@ -199,7 +199,7 @@ function recording(core: Core, metrics: Metrics, deps: RecordingDeps): Recording
   const sinks = sinksOf({ core, rawToken: raw && ((tokenId) => raw.of(tokenId)), proxies: deps.proxies }, deps.sinks);
   const journal = new WorkerJournal(core, {
     ...deps, sinks: sinks.map(({ name }) => name),
-    observer: core.config.anomaly.mode === 'off' ? null : { module: observerModule(extname(import.meta.url)), settings: null },
+    observer: core.config.anomaly.mode === 'off' ? null : observerModule(extname(import.meta.url)),
   });
   const followers = new Followers(core, journal, sinks);
   const taking = ingestion(core, journal, deps.identify);

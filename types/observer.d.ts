@@ -3,10 +3,8 @@ import type { DatabaseSync } from 'node:sqlite';
 /** What an observer in the journal's thread works with. */
 export interface ObserverHost {
   readonly db: DatabaseSync;
-  /** The configuration of the observer, as the gate passed it. */
-  readonly settings: unknown;
-  /** Unix milliseconds by the gate's clock. */
-  readonly now: () => number;
+  /** Of the processes that share the journal, this one reports what the observer sees. */
+  readonly leads: () => boolean;
   /** Sends a value to the gate. */
   send(value: unknown): void;
   /** Says that the observer cannot go on. */

@@ -99,7 +99,7 @@ class JournalWatch implements Observer {
       this.#position = Number(row['id']);
       if (row['source'] !== 'gate' || row['real_ip'] === '') continue;
       const verdicts = this.#watch.observe(signal);
-      if (this.#position > this.#judged) for (const verdict of verdicts) this.#note(verdict, signal);
+      if (this.#position > this.#judged && this.#host.leads()) for (const verdict of verdicts) this.#note(verdict, signal);
     }
     this.#report();
     if (rows.length === slice) this.#timer = setTimeout(() => this.#tryRead(), 1).unref();

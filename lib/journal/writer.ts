@@ -121,12 +121,12 @@ export class Writer {
   }
 
   /** Loads the observer. Its failures end it alone. */
-  async #observe({ module, settings }: NonNullable<WorkerOptions['observer']>): Promise<void> {
+  async #observe(module: string): Promise<void> {
     try {
       const { observe } = (await import(module)) as ObserverModule;
       if (this.#closed) return;
       const failed = (error: unknown): void => this.#observerFailed(error);
-      this.#observer = observe({ db: this.#opened.db, settings, now: () => this.#now(), send: (value) => this.#send({ kind: 'observed', value }), failed });
+      this.#observer = observe({ db: this.#opened.db, leads: () => this.#isKeeper || this.#path === null, send: (value) => this.#send({ kind: 'observed', value }), failed });
     } catch (error) {
       this.#observerFailed(error);
     }

@@ -121,8 +121,8 @@ export interface WorkerOptions {
   readonly queryAllow: readonly string[];
   /** Ids that clients send are read for the watch. */
   readonly watched: boolean;
-  /** A module that follows the journal in its thread (an `ObserverModule`), with its settings. Null without one. */
-  readonly observer: { readonly module: string; readonly settings: unknown } | null;
+  /** URL of a module that follows the journal in its thread (an `ObserverModule`). Null without one. */
+  readonly observer: string | null;
   /** Null when access lines go neither to the console nor to a file. */
   readonly lines: LineOptions | null;
   /** Unix milliseconds. */
