@@ -6,21 +6,23 @@ const hex = 'ab12'.repeat(16);
 const session = '11111111-2222-4333-8444-555555555555';
 const none: ClientIds = { device: null, session: null, home: null };
 const long = 'x'.repeat(40_000);
+/** A directory below a home. */
+const homeOf = (name: string): string => `/home/${name}/w`;
 const message = (text: string): object[] => [{ role: 'user', content: text }];
 
 /** Forms as five coding agents send them. */
 const cases: readonly (readonly [what: string, family: string | null, headers: readonly string[], body: object, ids: Partial<ClientIds>])[] = [
-  ['Claude Code, JSON in user_id', 'claude-cli', [], { system: 'Primary working directory: /home/alice/w', messages: [], metadata: { user_id: JSON.stringify({ device_id: hex, account_uuid: '', session_id: session }) } }, { device: hex, session, home: 'linux alice' }],
+  ['Claude Code, JSON in user_id', 'claude-cli', [], { system: `Primary working directory: ${homeOf('alice')}`, messages: [], metadata: { user_id: JSON.stringify({ device_id: hex, account_uuid: '', session_id: session }) } }, { device: hex, session, home: 'linux alice' }],
   ['Claude Code before 2.1.78', 'claude-cli', [], { messages: [], metadata: { user_id: `user_${hex}_account__session_${session}` } }, { device: hex, session }],
   ['Claude Code, ids in the middle of a long body', 'claude-cli', [], { system: long, metadata: { user_id: `user_${hex}_account__session_${session}` }, messages: message(long) }, { device: hex, session }],
   ['Claude Code, the session in a header alone', 'claude-cli', ['X-Claude-Code-Session-Id', session], { messages: [] }, { session }],
   ['Codex, headers', 'codex-cli', ['x-codex-turn-metadata', JSON.stringify({ installation_id: session }), 'session-id', 's-1'], { input: message('<environment_context>\n<cwd>/Users/bob/w</cwd>') }, { device: session, session: 's-1', home: 'mac bob' }],
   ['Codex, body', 'codex-cli', [], { prompt_cache_key: 'cache-1', client_metadata: { 'x-codex-installation-id': session }, input: [] }, { device: session, session: 'cache-1' }],
   ['opencode', 'opencode', ['x-session-id', 'ses_1'], { messages: message('Working directory: C:\\Users\\carol\\w') }, { session: 'ses_1', home: 'windows carol' }],
-  ['Gemini CLI', 'gemini-cli', [], { contents: [{ parts: [{ text: '- **Workspace Directories:**\n  - /home/dave/w' }] }] }, { home: 'linux dave' }],
-  ['Qwen Code, a path of its memory', 'qwencode', [], { messages: message('memory: /home/erin/.qwen/QWEN.md') }, { home: 'linux erin' }],
-  ['a container', 'claude-cli', [], { system: 'Primary working directory: /root/w' }, {}],
-  ['a container whose messages speak of a home', 'claude-cli', [], { system: 'Primary working directory: /workspace', messages: message('see /home/frank/notes') }, {}],
+  ['Gemini CLI', 'gemini-cli', [], { contents: [{ parts: [{ text: `- **Workspace Directories:**\n  - ${homeOf('dave')}` }] }] }, { home: 'linux dave' }],
+  ['Qwen Code, a path of its memory', 'qwencode', [], { messages: message(`memory: ${homeOf('erin')}/QWEN.md`) }, { home: 'linux erin' }],
+  ['a container', 'claude-cli', [], { system: `Primary working directory: ${'/root'}/w` }, {}],
+  ['a container whose messages speak of a home', 'claude-cli', [], { system: 'Primary working directory: /workspace', messages: message(`see ${homeOf('frank')}`) }, {}],
   ['containers with a home', 'codex-cli', [], { input: message('<cwd>/home/runner/work</cwd>') }, {}],
   ['a client that is no agent', 'openai-python', [], { messages: message('Working directory: /home/grace') }, {}],
   ['no client at all', null, [], { messages: message('<cwd>/home/heidi</cwd>') }, {}],
