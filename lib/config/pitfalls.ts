@@ -86,8 +86,8 @@ const shortest = { 4: 8, 6: 16 } as const;
 export function checkWideTrust({ trustProxy, clientIpHeader, rateLimit, guard }: ParsedConfig, sources: Sources): void {
   const effects: [Path, readonly string[], string][] = [
     [['trustProxy'], trustProxy, 'any client there can claim any address, and pass limits and bans by it; name your proxies. Example: [loopback, 10.0.0.5]'],
-    [['rateLimit', 'exempt'], rateLimit.exempt, 'no limit applies to callers there. Example: [10.0.0.5]'],
-    [['guard', 'deny'], guard.deny, 'no caller there is let in. Example: [203.0.113.0/24]'],
+    [['rateLimit', 'exempt'], rateLimit.exempt, 'no limit applies to anybody there. Example: [10.0.0.5]'],
+    [['guard', 'deny'], guard.deny, 'nobody there may call. Example: [203.0.113.0/24]'],
   ];
   for (const [at, entries, effect] of effects) {
     entries.forEach((entry, index) => {
