@@ -53,7 +53,7 @@ async function scene(t: TestContext, answer: Answer, config: ConfigInput = {}): 
   return {
     gate, asked,
     lines: (count) => until(() => {
-      const found = (existsSync(file) ? readFileSync(file, 'utf8') : '').split('\n').filter(Boolean).map((line) => JSON.parse(line) as Line).filter(({ path }) => path !== '/metrics');
+      const found = (existsSync(file) ? readFileSync(file, 'utf8') : '').split('\n').slice(0, -1).map((line) => JSON.parse(line) as Line).filter(({ path }) => path !== '/metrics');
       return found.length >= count ? found : null;
     }),
     async scrape(name) {

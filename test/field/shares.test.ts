@@ -88,7 +88,7 @@ async function scene(t: TestContext, react: React, config: ConfigInput = {}): Pr
       const { text } = await get('/metrics', { Authorization: `Bearer ${metrics.token}` });
       return Number(new RegExp(`^heimdall_${name} (\\S+)$`, 'm').exec(text)?.[1]);
     },
-    lines: () => (existsSync(file) ? readFileSync(file, 'utf8') : '').split('\n').filter(Boolean).map((line) => JSON.parse(line) as ReturnType<Scene['lines']>[number]),
+    lines: () => (existsSync(file) ? readFileSync(file, 'utf8') : '').split('\n').slice(0, -1).map((line) => JSON.parse(line) as ReturnType<Scene['lines']>[number]),
   };
 }
 

@@ -13,7 +13,7 @@ const own: RouteInput = { path: '/ask', handler: 'completion', version: 'v2' };
 /** An access log in a file of its own. */
 function logged(t: TestContext) {
   const file = join(temporary(t), 'access.log');
-  const lines = () => (existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n').filter(Boolean) : []).map((line) => JSON.parse(line) as { route: string; would_refuse: string[] });
+  const lines = () => (existsSync(file) ? readFileSync(file, 'utf8').split('\n').slice(0, -1) : []).map((line) => JSON.parse(line) as { route: string; would_refuse: string[] });
   return { lines, logging: { file } };
 }
 
