@@ -1,20 +1,23 @@
+import type { StatementSync } from 'node:sqlite';
 import type { Signal, Verdict } from '../../types/detector.d.ts';
 import type { Sighting } from '../../types/finding.d.ts';
-import type { SqlRow } from '../../types/journal.d.ts';
+import type { SqlValue } from '../../types/journal.d.ts';
 import type { Observer, ObserverHost } from '../../types/observer.d.ts';
 import { secondsOf } from './state.ts';
 import { signalColumns, signalOf } from './signals.ts';
 import { actionOf } from './thresholds.ts';
 import { Watch } from './watch.ts';
 
+/** Place of the address, which `forget` erases. */
+const addressAt = signalColumns.indexOf('real_ip');
 /** Records judged in one slice; the thread writes records in between. */
 const slice = 500;
 /** Delay from the first new record to the slice, milliseconds. */
 const delay = 100;
 /** Records of the past from which the state is built at a start. */
 const pastRecords = 300_000;
-/** Sightings about one subject reach the gate at most this often, unless they call for another action, milliseconds. */
-const reportEvery = 2000;
+/** Sightings about one subject reach the gate at most this often, unless they call for another action, milliseconds: each is a commit. */
+const reportEvery = 15_000;
 /** How often the position is told, milliseconds. */
 const tellEvery = 5000;
 const mostRecords = 20;
@@ -41,6 +44,7 @@ export function observe(host: ObserverHost): Observer {
 
 class JournalWatch implements Observer {
   readonly #host: ObserverHost;
+  readonly #select: StatementSync;
   #watch = new Watch();
   readonly #pending = new Map<string, Pending>();
   #position: number;
@@ -54,6 +58,8 @@ class JournalWatch implements Observer {
 
   constructor(host: ObserverHost) {
     this.#host = host;
+    this.#select = host.db.prepare(`SELECT id, source, ${signalColumns.join(', ')} FROM heimdall_logs WHERE id > ? ORDER BY id LIMIT ${slice}`);
+    this.#select.setReturnArrays(true);
     const { last } = host.db.prepare('SELECT coalesce(max(id), 0) AS last FROM heimdall_logs').get() as { last: number };
     const cursor = host.db.prepare("SELECT record FROM heimdall_cursors WHERE sink = 'watch'").get() as { record: number } | undefined;
     this.#judged = cursor?.record ?? last;
@@ -93,11 +99,12 @@ class JournalWatch implements Observer {
   #read(): void {
     this.#timer = null;
     this.#isSoon = false;
-    const rows = this.#host.db.prepare(`SELECT ${signalColumns} FROM heimdall_logs WHERE id > ? ORDER BY id LIMIT ${slice}`).all(this.#position) as unknown as SqlRow[];
-    for (const row of rows) {
+    const rows = this.#select.all(this.#position) as unknown as (readonly SqlValue[])[];
+    for (const [id, source, ...row] of rows) {
+      this.#position = id as number;
+      // A record of elsewhere, or one that was erased.
+      if (source !== 'gate' || row.at(addressAt) === '') continue;
       const signal = signalOf(row);
-      this.#position = Number(row['id']);
-      if (row['source'] !== 'gate' || row['real_ip'] === '') continue;
       const verdicts = this.#watch.observe(signal);
       if (this.#position > this.#judged && this.#host.leads()) for (const verdict of verdicts) this.#note(verdict, signal);
     }

@@ -1,11 +1,17 @@
 import type { Signal, Subject } from '../../types/detector.d.ts';
-import type { SqlRow } from '../../types/journal.d.ts';
+import type { SqlValue } from '../../types/journal.d.ts';
 import { familyOf } from '../identity/identity.ts';
 import { Memo } from '../platform/platform.ts';
 import { networkText } from '../registry/registry.ts';
 
-/** The columns of a record that the watch reads. */
-export const signalColumns = 'id, request_id, timestamp, response_status, response_time, outcome, client, user_agent, model, stream, route, prompt_tokens, completion_tokens, cost, bytes_in, bytes_out, key_id, token_id, request_path, real_ip, country, content_fingerprint, device_id, session_id, home_id, source';
+/** The columns of a record that the watch reads, in the order of {@link SignalRow}. */
+export const signalColumns = [
+  'request_id', 'timestamp', 'response_status', 'response_time', 'outcome', 'client', 'user_agent', 'model', 'route', 'prompt_tokens', 'completion_tokens', 'cost', 'bytes_in', 'key_id', 'token_id',
+  'request_path', 'real_ip', 'country', 'content_fingerprint', 'device_id', 'session_id', 'home_id',
+] as const;
+
+/** A row of {@link signalColumns} as an array: reading 22 members of SQLite's row objects costs 8 µs more. */
+export type SignalRow = readonly SqlValue[];
 
 /** US dollars for a million tokens where no price is known: a signal needs an order of magnitude only. */
 const assumedPrice = 3;
@@ -47,41 +53,48 @@ export function platformOf(agent: string): string {
 const text = (value: unknown): string | null => (typeof value === 'string' && value !== '' ? value : null);
 const count = (value: unknown): number => (typeof value === 'number' ? value : 0);
 
-/** The caller of a record: its gateway key, else its token. */
-export function callerOf(row: SqlRow): Subject | null {
-  const key = text(row['key_id']);
-  const token = text(row['token_id']);
-  if (key !== null) return { kind: 'key', id: key };
-  return token === null ? null : { kind: 'token', id: token };
-}
-
 /** UUIDv7 begins with the milliseconds of the arrival; the column has seconds. */
 function timeOf(id: string, seconds: number): number {
   const time = Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
   return Number.isFinite(time) && Math.abs(time - seconds * 1000) < 2000 ? time : seconds * 1000;
 }
 
-/** Makes a signal of a row of the journal, selected with {@link signalColumns}. */
-export function signalOf(row: SqlRow): Signal {
-  const id = String(row['request_id']);
-  const status = count(row['response_status']);
-  const outcome = String(row['outcome']);
+/** Client families in lower case. */
+const families = new Memo<string>(100_000, 256);
+
+function lowerFamily(client: string): string {
+  const known = families.get(client);
+  if (known !== undefined) return known;
+  const family = familyOf(client).toLowerCase();
+  families.set(client, family);
+  return family;
+}
+
+/** Makes a signal of a row of the journal. */
+export function signalOf(row: SignalRow): Signal {
+  const [id, seconds, answered, duration, outcome, client, agent, model, template, prompt, completion, cost, bytes, key, token, path, ip, country, content, device, session, home] = row;
+  const requestId = id as string;
+  const status = count(answered);
   const refused = status === 401 || outcome === 'refused:invalid_credential';
-  const client = text(row['client']);
-  const family = client === null ? null : familyOf(client).toLowerCase();
-  const tokens = count(row['prompt_tokens']) + count(row['completion_tokens']);
-  const size = count(row['bytes_in']);
-  const home = text(row['home_id']);
-  const path = String(row['request_path']);
-  const route = text(row['route']);
+  const family = typeof client === 'string' ? lowerFamily(client) : null;
+  const tokens = count(prompt) + count(completion);
+  const size = count(bytes);
+  const homeId = text(home);
+  const route = text(template);
   return {
-    requestId: id, time: timeOf(id, count(row['timestamp'])), duration: count(row['response_time']),
-    caller: refused ? null : callerOf(row), refusedToken: refused ? text(row['token_id']) : null,
-    ...networksOf(String(row['real_ip'])), country: text(row['country']),
-    client: family, platform: platformOf(text(row['user_agent']) ?? ''), device: text(row['device_id']), home,
-    automated: home === null && size >= agentSize && family !== null && namesHome.test(family),
-    session: text(row['session_id']), model: text(row['model']),
-    route: status === 404 && (route === null || route.endsWith('*')) ? null : route, path, failed: status >= 400 && status !== 429 && status !== 499,
-    tokens, cost: typeof row['cost'] === 'number' ? row['cost'] : (tokens / 1e6) * assumedPrice, size, content: text(row['content_fingerprint']),
+    requestId, time: timeOf(requestId, count(seconds)), duration: count(duration),
+    caller: refused ? null : callerOf(text(key), text(token)), refusedToken: refused ? text(token) : null,
+    ...networksOf(ip as string), country: text(country),
+    client: family, platform: platformOf(text(agent) ?? ''), device: text(device), home: homeId,
+    automated: homeId === null && size >= agentSize && family !== null && namesHome.test(family),
+    session: text(session), model: text(model),
+    route: status === 404 && (route === null || route.endsWith('*')) ? null : route, path: path as string, failed: status >= 400 && status !== 429 && status !== 499,
+    tokens, cost: typeof cost === 'number' ? cost : (tokens / 1e6) * assumedPrice, size, content: text(content),
   };
+}
+
+/** The caller of a record: its gateway key, else its token. */
+function callerOf(key: string | null, token: string | null): Subject | null {
+  if (key !== null) return { kind: 'key', id: key };
+  return token === null ? null : { kind: 'token', id: token };
 }

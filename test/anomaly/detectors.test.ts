@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import type { Detector, Evidence, Signal } from '../../types/detector.d.ts';
 import { Cohort } from '../../lib/anomaly/cohort.ts';
 import { detectorsOf } from '../../lib/anomaly/detectors/detectors.ts';
-import { networksOf, platformOf, signalOf } from '../../lib/anomaly/signals.ts';
+import { networksOf, platformOf, signalColumns, signalOf as signalOfRow } from '../../lib/anomaly/signals.ts';
 import { Watch } from '../../lib/anomaly/watch.ts';
 
 const { caller, network, content } = detectorsOf({ spend: new Cohort(0.001, 0.95, 200, 4), requests: new Cohort(1, 0.95, 200, 400) });
@@ -88,6 +88,8 @@ describe('the signal of a record', () => {
     route: '/v1/responses', prompt_tokens: 10, completion_tokens: 5, cost: null, bytes_in: 40_000, bytes_out: 10, key_id: null, token_id: 'ab', request_path: '/v1/responses', real_ip: '192.0.2.9', country: null,
     content_fingerprint: null, device_id: 'd', session_id: 's', home_id: null, source: 'gate',
   };
+  const signalOf = (of: Partial<typeof row> | object): Signal => signalOfRow(signalColumns.map((name) => (of as Record<string, string | number | null>)[name] ?? null));
+
   it('names the caller by its key, else by its token', () => {
     assert.deepEqual([signalOf(row).caller, signalOf({ ...row, key_id: 'team' }).caller], [{ kind: 'token', id: 'ab' }, { kind: 'key', id: 'team' }]);
   });
