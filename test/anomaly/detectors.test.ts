@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import fc from '../support/property.ts';
 import type { Detector, Evidence, Signal } from '../../types/detector.d.ts';
 import { Cohort } from '../../lib/anomaly/cohort.ts';
 import { detectorsOf } from '../../lib/anomaly/detectors/detectors.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import fc from '../support/property.ts';
 import { expand } from '../../lib/config/expand.ts';
 
 const VARIABLES = { A: 'a', B: 'b', EMPTY: '', DOLLAR: '${A} $A $(id) \\$', BRACE: '}' };

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import fc from '../support/property.ts';
 import { readDuration, readRate, readShare, readSize, writeDuration, writeSize } from '../../lib/config/units.ts';
 
 /** Forms no unit takes for a number. */

@@ -1,6 +1,6 @@
 import '../support/node.ts';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import fc from '../support/property.ts';
 import { properties } from '../prove/fuzz/properties.ts';
 
 /** Inputs of all parsers together; `npm run prove -- --only fuzz` draws a million. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { brotliCompressSync, constants, deflateRawSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
-import fc from 'fast-check';
+import fc from '../support/property.ts';
 import { Decompressor, canDecompress, type Decompressed } from '../../lib/http/decompress.ts';
 
 const packers: Readonly<Record<string, (bytes: Uint8Array) => Buffer>> = {

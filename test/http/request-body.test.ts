@@ -7,7 +7,7 @@ import type { Socket } from 'node:net';
 import { describe, it } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import fc from 'fast-check';
+import fc from '../support/property.ts';
 import { ChunkBrake, CompactBody, RequestBody } from '../../lib/http/request-body.ts';
 
 const chunks = fc.array(fc.oneof({ weight: 5, arbitrary: fc.uint8Array({ minLength: 1, maxLength: 3 }) }, fc.uint8Array({ minLength: 1, maxLength: 40_000, size: 'max' })), { maxLength: 40 }).map((all) => all.map((each) => Buffer.from(each)));

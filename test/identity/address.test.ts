@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import fc from '../support/property.ts';
 import { AddressSet, clientAddress, networkOf, parseAddress } from '../../lib/identity/address.ts';
 
 describe('parseAddress', () => {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import fc from '../support/property.ts';
 import { helloIn, ja4Of } from '../../lib/identity/ja4.ts';
 
 const u16 = (value: number): Buffer => Buffer.from([value >> 8, value & 0xff]);

@@ -1,7 +1,7 @@
 import '../support/node.ts';
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import fc from '../support/property.ts';
 import { decode, wipe, type RawRecord } from '../../lib/record/decode.ts';
 import { Outbox } from '../../lib/journal/outbox.ts';
 import { Segment } from '../../lib/record/segment.ts';

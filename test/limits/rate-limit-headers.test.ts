@@ -5,7 +5,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { describe, it } from 'node:test';
 import express from 'express';
-import fc from 'fast-check';
+import fc from '../support/property.ts';
 import type { Charge } from '../../lib/limits/charge.ts';
 import { spanOf } from '../../lib/limits/policy-index.ts';
 import { goDuration, RateLimitHeaders, withoutLimits } from '../../lib/limits/rate-limit-headers.ts';

@@ -1,7 +1,7 @@
 import '../support/node.ts';
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import fc from 'fast-check';
+import fc from '../support/property.ts';
 import { MemoryStore } from '../../lib/limits/memory-store.ts';
 import { RedisStore } from '../../lib/limits/redis-store.ts';
 import type { ChargeSet } from '../../lib/limits/charge.ts';

@@ -1,7 +1,7 @@
 import '../support/node.ts';
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import fc from '../support/property.ts';
 import { grainOf, WindowLog } from '../../lib/limits/memory-store.ts';
 
 const window = 6000;

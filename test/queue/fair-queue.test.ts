@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import fc from '../support/property.ts';
 import { CallerShares, type CallerShare, type Waiter } from '../../lib/queue/caller-share.ts';
 import { FairQueue } from '../../lib/queue/fair-queue.ts';
 

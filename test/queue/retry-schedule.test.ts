@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import fc from '../support/property.ts';
 import { RetrySchedule, type Intake } from '../../lib/queue/retry-schedule.ts';
 
 const noon = Date.UTC(2026, 0, 5, 12);

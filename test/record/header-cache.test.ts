@@ -1,7 +1,7 @@
 import '../support/node.ts';
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import fc from '../support/property.ts';
 import { HeaderCache } from '../../lib/record/header-cache.ts';
 import { secretScrubber } from '../../lib/redaction/scrub.ts';
 import { masked } from '../../lib/redaction/mask.ts';

@@ -1,7 +1,7 @@
 import '../support/node.ts';
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import fc from '../support/property.ts';
 import { mask, masked, readable, withoutData, withoutLastWord } from '../../lib/redaction/mask.ts';
 
 /** Made up at run time, so that no scanner takes this file for a leak. */

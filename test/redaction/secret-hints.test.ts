@@ -1,7 +1,7 @@
 import '../support/node.ts';
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import fc from '../support/property.ts';
 import { mask, masked } from '../../lib/redaction/mask.ts';
 import { everyHint, hint, hintsIn, hintsOf } from '../../lib/redaction/secret-hints.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import fc from '../support/property.ts';
 import { BanIndex } from '../../lib/registry/ban-index.ts';
 import { readBan, spelling } from '../../lib/registry/ban.ts';
 import { networkText } from '../../lib/registry/network.ts';
