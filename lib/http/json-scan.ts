@@ -68,6 +68,8 @@ const leastTurn = 1024;
 const mostTurns = 256;
 /** Most parts of other kinds: a member may come any number of times. */
 const mostParts = 16;
+/** Most members of the first level: each costs a microsecond, and no API knows a hundred. */
+const mostMembers = 1000;
 
 class Found implements Members {
   model: string | null = null;
@@ -118,6 +120,7 @@ export class MemberScan {
   readonly #outline: number[] = [];
   #turns = 0;
   #parts = 0;
+  #members = 0;
   #newestFrom = -1;
   #newestTo = -1;
   /** Bytes before the current piece. */
@@ -176,7 +179,8 @@ export class MemberScan {
   /** @returns null when the bytes are not one JSON object. Called once, at the end. */
   end(): Members | null {
     const found = this.#found;
-    if (this.#expect !== end) return null;
+    if (this.#members > mostMembers) found.wrong = { field: 'body', expected: `a JSON object of at most ${mostMembers} members`, got: 'more' };
+    else if (this.#expect !== end) return null;
     if (found.hasVariant) found.model = found.modelSpan = null;
     return found;
   }
@@ -195,6 +199,10 @@ export class MemberScan {
         return;
       case firstName:
       case memberName:
+        if (++this.#members > mostMembers) {
+          this.#expect = nothing;
+          return;
+        }
         this.#from = at;
         if (byte === quote) this.#expect = inName;
         else this.#expect = byte === closeBrace && this.#expect === firstName ? end : nothing;
