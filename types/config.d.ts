@@ -683,6 +683,8 @@ export type AnomalyAction = 'none' | 'flag' | 'slow' | 'limit' | 'freeze';
 export interface AdminConfig {
   /** Bearer token of the admin API. Also set by HEIMDALL_ADMIN_TOKEN. Without a token the admin API does not exist. A secret text of at least 32 characters; default none. */
   readonly token: string | null;
+  /** Bearer token that may read everything in the admin API and change nothing. A secret text of at least 32 characters; default none. */
+  readonly readToken: string | null;
   /** Base path of the admin API. A path that starts with / and does not end with one; default /heimdall. */
   readonly path: string;
   /** Separate address of the admin API. The main port then answers admin paths only to callers on this machine. false opens no separate address. Host:port, or false; default in the standalone 127.0.0.1 and server.port + 1. */
@@ -1395,6 +1397,10 @@ export interface AdminInput {
   readonly token?: string | null | undefined;
   /** Path of a file that holds token. */
   readonly tokenFile?: string | null | undefined;
+  /** Bearer token that may read everything in the admin API and change nothing. A secret text of at least 32 characters; default none. */
+  readonly readToken?: string | null | undefined;
+  /** Path of a file that holds readToken. */
+  readonly readTokenFile?: string | null | undefined;
   /** Base path of the admin API. A path that starts with / and does not end with one; default /heimdall. */
   readonly path?: string | undefined;
   /** Separate address of the admin API. The main port then answers admin paths only to callers on this machine. false opens no separate address. Host:port, or false; default in the standalone 127.0.0.1 and server.port + 1. */

@@ -6,12 +6,13 @@ import type { HostHandler } from '../../types/caller.d.ts';
 import type { Route } from '../../types/route.d.ts';
 import { Context, type GateRequest, ownRoute, type RequestHandler, underway } from '../request/request.ts';
 import { describe, guard } from '../platform/platform.ts';
-import { bearer, BearerGuard } from '../keys/keys.ts';
 import { HeimdallError } from '../errors.ts';
 import { printableJson } from '../redaction/redaction.ts';
 import { invalid } from '../registry/registry.ts';
 import { AddressSet, clientAddress, remoteOf } from '../identity/identity.ts';
-import { isJson, type Caller, type AdminServices, type Reply } from './call.ts';
+import type { Caller, AdminServices, Reply } from './call.ts';
+import { changes, Entrance } from './entrance.ts';
+import { Shell } from './shell.ts';
 import { resourceFor, resources, type Resource } from './table.ts';
 
 export { moment } from './fields.ts';
@@ -49,12 +50,13 @@ class Api implements Admin, AdminPaths {
   readonly paths: AdminPaths | null;
   readonly router: HostHandler;
   readonly #services: AdminServices;
-  readonly #guard: BearerGuard | null;
+  readonly #entrance: Entrance;
+  readonly #shell: Shell;
   readonly #trust: AddressSet;
-  /** Segments of `admin.path`, and `api`. */
-  readonly #base: readonly string[];
   readonly #root: string;
-  readonly #routes: ReadonlyMap<Resource | null, Route>;
+  /** Segments of `admin.path`. */
+  readonly #base: readonly string[];
+  readonly #routes: ReadonlyMap<Resource | 'page' | null, Route>;
   readonly #hostVouches: boolean;
   #apart = false;
   #told = false;
@@ -63,11 +65,12 @@ class Api implements Admin, AdminPaths {
     const { core } = services;
     const { token, path, auth } = core.config.admin;
     this.#services = services;
-    this.#guard = token === null ? null : new BearerGuard(core, [token], 'admin.auth_failed');
     this.#trust = new AddressSet(core.config.trustProxy);
-    this.#root = `${path}/api`;
-    this.#base = this.#root.slice(1).split('/');
-    this.#routes = new Map<Resource | null, Route>([[null, ownRoute(`${this.#root}/*`)], ...resources.map((resource) => [resource, ownRoute(`${this.#root}/${resource.path.replace('*', '')}`)] as const)]);
+    this.#entrance = new Entrance(services, this.#trust);
+    this.#shell = new Shell(auth);
+    this.#root = path;
+    this.#base = path.slice(1).split('/');
+    this.#routes = new Map<Resource | 'page' | null, Route>([['page', ownRoute(`${path}/*`)], [null, ownRoute(`${path}/api/*`)], ...resources.map((resource) => [resource, ownRoute(`${path}/api/${resource.path.replace('*', '')}`)] as const)]);
     this.#hostVouches = auth === 'host';
     this.paths = token === null ? null : this;
     const router = Router();
@@ -77,13 +80,17 @@ class Api implements Admin, AdminPaths {
 
   owns({ path, ip, peer }: Context): boolean {
     if (!path.startsWith(this.#root) || (path.length > this.#root.length && path[this.#root.length] !== '/')) return false;
-    return !this.#apart || (loopback.has(ip) && loopback.has(peer));
+    if (!this.#apart || (loopback.has(ip) && loopback.has(peer))) return true;
+    return path.startsWith(`${this.#root}/assets/`);
   }
 
   answer(context: Context): void {
-    const problem = this.#apart ? hostProblem(context) : null;
+    const problem = this.#apart && loopback.has(context.ip) ? hostProblem(context) : null;
     if (problem !== null) return context.fail(problem);
-    underway(context, this.#serve(context, below(this.#base, context.req.url), false));
+    // As sent, since a name may hold an encoded slash; as judged, where the two differ in more than that.
+    const judged = context.path.slice(this.#root.length);
+    const sent = below(this.#base, context.wirePath);
+    this.#serve(context, sent !== null && isApi(sent) === isApi(judged) ? sent : judged, false);
   }
 
   alone(host: string): RequestHandler {
@@ -93,22 +100,24 @@ class Api implements Admin, AdminPaths {
       const context = this.#arrived(req, res);
       const problem = isLocal ? hostProblem(context) : null;
       if (problem !== null) return context.fail(problem);
-      const segments = below(this.#base, req.url);
-      if (segments === null) return context.fail(new HeimdallError('not_found'));
-      underway(context, this.#serve(context, segments, false));
+      const rest = below(this.#base, req.url);
+      if (rest === null) return context.fail(new HeimdallError('not_found'));
+      this.#serve(context, rest, false);
     }, (req) => req.socket.destroy());
   }
 
   #mounted(req: GateRequest, res: ServerResponse, next: () => void): void {
-    const segments = below(['api'], req.url);
-    if (segments === null) return next();
-    if (this.#guard === null && !this.#hostVouches) {
+    const rest = below([], req.url);
+    if (rest === null || !isOurs(rest)) return next();
+    if (this.paths === null && !this.#hostVouches) {
       if (!this.#told) this.#services.core.log.warn({ effect: 'gate.admin has no paths', fix: 'set admin.token, or admin.auth: host behind a login of your own' }, 'admin.closed');
       this.#told = true;
       return next();
     }
     const context = this.#arrived(req, res);
-    underway(context, this.#serve(context, segments, this.#hostVouches));
+    // A router that strips its mount gives `/` for the mount itself too.
+    const [whole = '/'] = (req.originalUrl ?? '/').split('?', 1);
+    this.#serve(context, rest === '/' && !whole.endsWith('/') ? '' : rest, this.#hostVouches, whole);
   }
 
   /** Builds the context that the chain would have built. */
@@ -128,38 +137,37 @@ class Api implements Admin, AdminPaths {
     return context;
   }
 
-  /** @param vouched whether the host application has authenticated the caller. */
-  async #serve(context: Context, segments: readonly string[] | null, vouched: boolean): Promise<void> {
+  /**
+   * Serves a path below the mount.
+   * @param path as sent, without its query; empty for the mount itself.
+   * @param vouched whether the host application has authenticated the caller.
+   * @param mount the path of the mount as the client sees it, as far as it is known.
+   */
+  #serve(context: Context, path: string, vouched: boolean, mount = this.#root): void {
+    if (isApi(path)) return underway(context, this.#call(context, segmentsOf(path.slice(4)), vouched));
+    context.route = this.#routes.get('page') as Route;
+    if (path === '') return context.answer(302, ['Location', `./${mount.slice(mount.lastIndexOf('/') + 1)}/`, 'Cache-Control', 'no-store'], '');
+    if (path === '/') return this.#shell.page(context, 'index');
+    if (path.startsWith('/assets/')) return this.#shell.asset(context, path.slice('/assets/'.length));
+    context.fail(new HeimdallError('not_found'));
+  }
+
+  async #call(context: Context, segments: readonly string[] | null, vouched: boolean): Promise<void> {
     // The gate's CORS headers are left out too: pages of other origins must not read this.
     context.extraHead = ['Cache-Control', 'no-store'];
     const found = segments === null ? null : resourceFor(segments);
     context.route = this.#routes.get(found?.resource ?? null) as Route;
     try {
       if (this.#services.core.closed) throw new HeimdallError('shutting_down');
-      const caller = vouched ? this.#vouched(context) : this.#entering(context);
+      if (!vouched && context.req.method === 'POST' && segments?.length === 1 && segments[0] === 'login') return send(context, await this.#entrance.login(context));
+      const caller = vouched ? this.#entrance.vouched(context) : this.#entrance.enter(context);
+      if (caller.access === 'read' && changes(context) && !found?.resource.forReaders) throw new HeimdallError('read_only');
       if (found === null) throw new HeimdallError('not_found');
       const reply = await this.#ask(context, found, caller);
       if (reply !== null) send(context, reply);
     } catch (error) {
       this.#fail(context, error);
     }
-  }
-
-  #entering(context: Context): Caller {
-    const refusal = (this.#guard as BearerGuard).check(context);
-    if (refusal?.status === 401) context.extraHead?.push('WWW-Authenticate', 'Bearer');
-    if (refusal !== null) throw refusal;
-    return { ip: context.ip, token: () => this.#services.identify(bearer(context.req.headers.authorization) ?? '').id };
-  }
-
-  /** SECURITY: the host's login may be a cookie, which a browser also sends with requests of other sites' pages. */
-  #vouched(context: Context): Caller {
-    const { method, headers } = context.req;
-    const reads = method === 'GET' || method === 'HEAD' || method === 'OPTIONS';
-    const site = headers['sec-fetch-site'] ?? 'none';
-    if (!reads && site !== 'none' && site !== 'same-origin') throw new HeimdallError('cross_site');
-    if (method === 'POST' && !isJson(context)) throw new HeimdallError('invalid_content_type', { message: 'content-type: expected application/json, without a content-encoding.' });
-    return { ip: context.ip, token: () => null };
   }
 
   async #ask(context: Context, { resource: { methods, takesQuery }, name }: { resource: Resource; name: string }, caller: Caller): Promise<Reply | null> {
@@ -204,11 +212,27 @@ function send(context: Context, { status, body, head = [] }: Reply): void {
   context.answer(status, ['Content-Type', 'application/json', ...head], printableJson(body));
 }
 
-/** The decoded segments of a path below a base, or null when the path is elsewhere or cannot be decoded. */
-function below(base: readonly string[], url = '/'): string[] | null {
+/** The rest of a URL's path below a base, as sent: empty, or with a slash at its start. Null when the path is elsewhere. */
+function below(base: readonly string[], url = '/'): string | null {
+  const parts = (url.split('?', 1)[0] as string).split('/');
+  let at = parts[0] === '' ? 1 : 0;
+  for (const expected of base) {
+    while (parts[at] === '') at++;
+    if (segmentsOf(parts[at++] ?? '')?.[0] !== expected) return null;
+  }
+  const rest = parts.slice(at).join('/').replace(/^\/+/, '');
+  return at >= parts.length ? '' : `/${rest}`;
+}
+
+const isApi = (path: string): boolean => path === '/api' || path.startsWith('/api/');
+
+/** Whether a path below a mount belongs to the page or the API; the host has others. */
+const isOurs = (path: string): boolean => path === '' || path === '/' || isApi(path) || path.startsWith('/assets/');
+
+/** The decoded segments of a path, or null when it cannot be decoded. */
+function segmentsOf(path: string): string[] | null {
   try {
-    const segments = (url.split('?', 1)[0] as string).split('/').filter(Boolean).map(decodeURIComponent);
-    return base.every((segment, at) => segments[at] === segment) ? segments.slice(base.length) : null;
+    return path.split('/').filter(Boolean).map(decodeURIComponent);
   } catch {
     return null;
   }

@@ -13,6 +13,7 @@ import { readBody } from '../http/http.ts';
 import { readFields, type Fields } from './fields.ts';
 import { invalid } from '../registry/registry.ts';
 import type { Hub } from './hub.ts';
+import type { Access } from './login.ts';
 import type { z } from 'zod';
 
 /** Largest body of a request, bytes. */
@@ -56,6 +57,12 @@ export interface Caller {
   readonly ip: string;
   /** Identity of the admin token, computed when called; null where the host application has authenticated the caller. */
   readonly token: () => string | null;
+  /** Whether it may change something. */
+  readonly access: Access;
+  /** End of its login, Unix milliseconds; null without one. */
+  readonly expires: number | null;
+  /** Ends its login and gives the head that says so; null without one. */
+  readonly leave: (() => readonly string[]) | null;
 }
 
 /** One authenticated request of the API. */
@@ -80,7 +87,7 @@ export type Method = (call: Call, services: AdminServices) => Promise<Reply | nu
  * Reads the body as an object of fields; an absent body is an empty object.
  * @throws HeimdallError that names the problem.
  */
-export async function fieldsOf<F extends Fields>({ context }: Call, fields: F): Promise<z.output<F>> {
+export async function fieldsOf<F extends Fields>({ context }: Pick<Call, 'context'>, fields: F): Promise<z.output<F>> {
   const bytes = await readBody(context.req, context.res, context.core.log, longestBody);
   if (bytes.length === 0) return readFields({}, fields);
   if (!isJson(context)) throw new HeimdallError('invalid_content_type', { message: 'content-type: expected application/json, without a content-encoding.' });

@@ -24,6 +24,12 @@ export const resizeQueue: Method = async (call, { queue }) => {
   return { status: 200, body: queueJson(queue.view()) };
 };
 
+/** `GET session`: how the caller has logged in, and what it may do. */
+export const showSession: Method = ({ caller }, { core }) => ({ status: 200, body: { auth: core.config.admin.auth, access: caller.access, expires: iso(caller.expires), user: null } });
+
+/** `POST logout`: ends the login of the page. */
+export const logOut: Method = ({ caller }) => ({ status: 204, head: caller.leave?.() ?? [] });
+
 /** The effective configuration in the form of a file, secrets masked. */
 export const showConfig: Method = (_call, { core }) => ({ status: 200, body: printable(core.config) });
 

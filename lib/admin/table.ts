@@ -3,7 +3,7 @@ import type { Method } from './call.ts';
 import { acknowledgeFinding, actOnFinding, listCallers, listFindings, rejectFinding, showCaller, showFinding, undoFinding } from './findings.ts';
 import { aggregateLogs, frequencyOfLogs, listLogs, showLog } from './logs.ts';
 import { changeKey, createKey, listKeys, removeKey, rotateKey, showKey } from './keys.ts';
-import { resizeQueue, showConfig, showHealth, showQueue, showTargets } from './status.ts';
+import { logOut, resizeQueue, showConfig, showHealth, showQueue, showSession, showTargets } from './status.ts';
 
 /** A resource with its methods. HEAD is answered like GET, OPTIONS with the list of methods. */
 export interface Resource {
@@ -11,6 +11,8 @@ export interface Resource {
   readonly methods: Readonly<Partial<Record<'GET' | 'POST' | 'PATCH' | 'DELETE', Method>>>;
   /** The methods read parameters of the query. Any other resource takes none. */
   readonly takesQuery?: true;
+  /** Its methods change nothing of the gate, so that those who may only read may use them all. */
+  readonly forReaders?: true;
 }
 
 const readEvents: Method = ({ context }, { hub }) => {
@@ -48,6 +50,8 @@ export const resources: readonly Resource[] = [
   { path: 'queue', methods: { GET: showQueue, PATCH: resizeQueue } },
   { path: 'health', methods: { GET: showHealth } },
   { path: 'config', methods: { GET: showConfig } },
+  { path: 'session', methods: { GET: showSession } },
+  { path: 'logout', methods: { POST: logOut }, forReaders: true },
   { path: 'events', methods: { GET: readEvents } },
 ];
 

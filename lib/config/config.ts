@@ -15,4 +15,4 @@ export { toSnake, type Tree } from './schema-tree.ts';
 export { secretsOf } from './secrets.ts';
 export { rowOf, type SeriesName } from './series.ts';
 export { readDuration, writeDuration } from './units.ts';
-export { choice, credential, date, duration, flag, integer, isNetwork, network, orNull, text, type ValueType } from './value-types.ts';
+export { choice, credential, date, duration, flag, integer, isNetwork, network, orNull, secret, text, type ValueType } from './value-types.ts';

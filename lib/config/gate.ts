@@ -46,6 +46,7 @@ export const jwt = sectionOrNull('JwtConfig', 'Verification of tokens from an id
 /** The section `admin`: the admin API and its address. */
 export const admin = section('AdminConfig', 'The admin API', {
   token: key(orNull(secret(32)), null, 'Bearer token of the admin API. Also set by HEIMDALL_ADMIN_TOKEN. Without a token the admin API does not exist'),
+  readToken: key(orNull(secret(32)), null, 'Bearer token that may read everything in the admin API and change nothing'),
   path: key(text('a path that starts with / and does not end with one', '/heimdall', /^(\/[^\s/?#]+)+$/), '/heimdall', 'Base path of the admin API'),
   listen: key(
     orNull(orFalse(text('host:port', '127.0.0.1:8001', /^(\[[0-9a-fA-F:]+\]|[^\s:[\]]+):(\d{1,4}|[1-5]\d{4}|6[0-4]\d{3}|65[0-4]\d\d|655[0-2]\d|6553[0-5])$/))),

@@ -39,6 +39,7 @@ const RULES: readonly Rule[] = [
   { reads: ['rateLimit.store', 'rateLimit.redisUrl'], check: redisHasUrl },
   { reads: ['admin', 'endpoints'], check: adminPathSeparate },
   { reads: ['admin', 'server.tls'], check: adminAddress },
+  { reads: ['admin'], check: adminTokens },
   { reads: ['server.healthCheck.checks'], check: knownChecks },
   { reads: ['cors'], check: noWildcardCredentials },
   { reads: ['middleware'], check: partsOnce },
@@ -175,6 +176,12 @@ function adminPathSeparate({ admin, endpoints: { health, metrics, log } }: Parse
   const other = [health, metrics, log].find((path) => path !== false && (path === admin.path || path.startsWith(`${admin.path}/`)));
   if (other === undefined) return;
   sources.refuse(['admin', 'path'], { expected: `a path that does not hold ${String(other)}`, example: '/heimdall' });
+}
+
+function adminTokens({ admin: { token, readToken } }: ParsedConfig, sources: Sources): void {
+  if (readToken === null) return;
+  if (token === null) return sources.warn(['admin', 'readToken'], 'has no effect without admin.token');
+  if (token === readToken) sources.refuse(['admin', 'readToken'], { expected: 'another text than admin.token', example: '${HEIMDALL_READ_TOKEN}' }, 'the same');
 }
 
 function adminAddress({ admin: { token, listen }, server: { tls } }: ParsedConfig, sources: Sources): void {

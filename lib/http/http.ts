@@ -1,5 +1,6 @@
 // Headers and bodies of HTTP messages: reading, writing, decompressing. Independent of the gate's rules, apart from its error table.
 
+export { languageOf, prefersHtml, type Language } from './accept.ts';
 export { BodyDecoder, decoded } from './content-coding.ts';
 export { codingsOf, encodePath, headerOf, headProblem, mediaTypeOf, readPath, withoutField, type RequestPath } from './head.ts';
 export { endOfValue, MemberScan, outlineKinds, skipSpace } from './json-scan.ts';

@@ -48,8 +48,18 @@ export class BearerGuard {
   }
 
   /** @returns null for a request with a valid token; else the error to answer with. */
-  check({ id, ip, peer, route, req }: Context): HeimdallError | null {
-    if (this.#fits(req.headers.authorization)) return null;
+  check(context: Context): HeimdallError | null {
+    const found = this.judge(context, bearer(context.req.headers.authorization));
+    return typeof found === 'number' ? null : found;
+  }
+
+  /**
+   * Judges a token that did not come as a bearer token, such as one typed into a form.
+   * @returns its place among the accepted tokens, or the error to answer with.
+   */
+  judge({ id, ip, peer, route }: Context, token: string | null): number | HeimdallError {
+    const place = this.#placeOf(token);
+    if (place !== -1) return place;
     const now = this.#clock.now();
     const network = networkOf(peer);
     const known = this.#failures.get(network);
@@ -62,13 +72,12 @@ export class BearerGuard {
   }
 
   /** Digests have equal lengths and every token is compared, so the time does not depend on what was sent. */
-  #fits(header: string | undefined): boolean {
-    const token = bearer(header);
-    if (token === null) return false;
+  #placeOf(token: string | null): number {
+    if (token === null) return -1;
     const sent = digest(token);
-    let fits = false;
-    for (const expected of this.#expected) fits = timingSafeEqual(sent, expected) || fits;
-    return fits;
+    let found = -1;
+    for (const [place, expected] of this.#expected.entries()) if (timingSafeEqual(sent, expected)) found = place;
+    return found;
   }
 }
 

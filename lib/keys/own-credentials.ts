@@ -25,7 +25,7 @@ export class OwnCredentials {
   readonly #keys: GatewayKeys;
 
   constructor({ admin, metrics, audit, auth }: Config, keys: GatewayKeys) {
-    this.#tokens = [admin.token, metrics.token, ...audit.ingest.tokens].filter((token): token is string => token !== null && token !== '');
+    this.#tokens = [admin.token, admin.readToken, metrics.token, ...audit.ingest.tokens].filter((token): token is string => token !== null && token !== '');
     this.minLength = Math.min(minLength, ...this.#tokens.map(({ length }) => length));
     this.#issuer = auth.mode === 'jwt' ? (auth.jwt?.issuer ?? null) : null;
     this.#keys = keys;

@@ -13,7 +13,9 @@ export const securityHeaders: Middleware = {
     const own = capture();
     return {
       own: (_context, head) => {
-        head.push(...own);
+        // An answer with a policy of its own says all that concerns it.
+        if (headerOf(head, 'content-security-policy') === null) head.push(...own);
+        else for (let at = 0; at < own.length; at += 2) if (headerOf(head, (own[at] as string).toLowerCase()) === null) head.push(own[at] as string, own[at + 1] as string);
       },
       proxied: (_context, head) => {
         if (headerOf(head, 'x-content-type-options') === null) head.push('X-Content-Type-Options', 'nosniff');

@@ -346,12 +346,12 @@ export class Context implements RequestInfo {
   }
 
   /** Sends one of the gate's own answers. */
-  answer(status: number, head: string[], body: string): void {
+  answer(status: number, head: string[], body: string | Buffer): void {
     if (this.res.headersSent || this.res.destroyed) return;
     const length = Buffer.byteLength(body);
-    if (status !== 204) head.push('Content-Length', String(length)); // RFC 9110 §8.6
+    if (status !== 204 && status !== 304) head.push('Content-Length', String(length)); // RFC 9110 §8.6
     this.begin(status, head);
-    if (this.req.method === 'HEAD') return void this.res.end();
+    if (this.req.method === 'HEAD' || status === 304) return void this.res.end();
     this.bytesOut += length;
     this.res.end(body);
   }

@@ -76,6 +76,8 @@ export const events = {
   'auth.jwks_back': { category: 'authentication', type: 'info', outcome: 'success', ends: 'auth.jwks_unavailable', what: 'the keys of the JWT issuer can be fetched again' },
   'auth.jwks_rotated': { category: 'authentication', type: 'change', outcome: 'success', what: 'the JWT issuer has replaced its keys' },
   'admin.auth_failed': { category: 'authentication', type: 'denied', outcome: 'failure', what: 'a token of the admin API was refused' },
+  'admin.login': { category: 'authentication', type: 'start', outcome: 'success', what: 'an administrator logged in to the page' },
+  'admin.logout': { category: 'authentication', type: 'end', outcome: 'success', what: 'an administrator logged out of the page' },
   'admin.change': { category: 'iam', type: 'change', outcome: 'success', what: 'an administrator changed a key, a ban or the queue' },
   'admin.closed': { category: 'configuration', type: 'info', what: 'gate.admin is mounted and accepts no caller' },
   'admin.not_listening': { category: 'configuration', type: 'error', outcome: 'failure', what: 'the port of the admin API is in use' },

@@ -109,7 +109,7 @@ describe('the admin API', () => {
 describe('the admin router', () => {
   it('leaves a host every path but its own, below any mount', async (t) => {
     const { url, admin } = await startAdmin(t);
-    for (const path of ['/ops', '/ops/', '/ops/apis', '/ops/other', '/api/keys', '/ops/%E0%A4%A']) assert.match((await request(url + path, { headers: bearer })).text, /the host's 404|Bad Request|URIError/, path);
+    for (const path of ['/ops/apis', '/ops/other', '/api/keys', '/ops/%E0%A4%A']) assert.match((await request(url + path, { headers: bearer })).text, /the host's 404|Bad Request|URIError/, path);
     const app = express().use('/a/b/c', express.Router().use('/d', admin.router));
     const deep = await listening(t, createServer(app));
     assert.equal((await request(`${deep}/a/b/c/d/api/keys`, { headers: bearer })).status, 200);
@@ -156,12 +156,12 @@ describe('the admin router', () => {
 });
 
 describe('an address of its own', () => {
-  it('has the API below admin.path and nothing else, behind the token even with auth host', async (t) => {
+  it('has the API and the page below admin.path and nothing else, behind the token even with auth host', async (t) => {
     const { admin } = await startAdmin(t, { admin: { path: '/a/b', auth: 'host' } });
     const url = await apart(t, admin);
     assert.equal((await request(`${url}/a/b/api/keys`, { headers: bearer })).status, 200);
     assert.equal((await request(`${url}/a/b/api/keys`)).status, 401);
-    for (const path of ['/', '/a/b', '/api/keys', '/a/b/apis', '/v1/models', '/a/b/%ff/api']) assert.deepEqual(problem(await request(url + path, { headers: bearer })), [404, 'not_found', null], path);
+    for (const path of ['/', '/api/keys', '/a/b/apis', '/v1/models', '/a/b/%ff/api']) assert.deepEqual(problem(await request(url + path, { headers: bearer })), [404, 'not_found', null], path);
   });
 
   it('reads a body that waits to be asked for, after the token', async (t) => {
@@ -184,10 +184,10 @@ describe('the admin paths of the chain', () => {
     return admin.paths?.owns(context);
   };
 
-  it('are those below admin.path and api', async (t) => {
+  it('are those below admin.path', async (t) => {
     const harness = await startAdmin(t, { admin: { path: '/ops' } });
-    for (const path of ['/ops/api', '/ops/api/', '/ops/api/keys', '/ops/api/x/y']) assert.equal(owned(harness, path), true, path);
-    for (const path of ['/ops', '/ops/', '/ops/apis', '/ops/api2/keys', '/opsx/api', '/', '/api/ops/api']) assert.equal(owned(harness, path), false, path);
+    for (const path of ['/ops', '/ops/', '/ops/x', '/ops/api', '/ops/api/', '/ops/api/keys', '/ops/api/x/y']) assert.equal(owned(harness, path), true, path);
+    for (const path of ['/opsx/api', '/', '/api/ops/api']) assert.equal(owned(harness, path), false, path);
   });
 
   it('are there for callers on this machine alone once the API has an address of its own', async (t) => {
