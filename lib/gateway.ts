@@ -9,7 +9,7 @@ import type { Sink } from '../types/sink.d.ts';
 import { type Admin, Hub } from './admin/admin.ts';
 import { alertsOf, eventLog, type Listener, tee } from './telemetry/telemetry.ts';
 import { chain, ordered } from './chain.ts';
-import { describe, guardedClock, OutboundProxy, systemClock } from './platform/platform.ts';
+import { describe, guardedClock, OutboundProxy, systemClock, withMonotonic } from './platform/platform.ts';
 import { hostWarnings, loadSettings, proxyEnvironment, proxyWarnings, resolveConfig, secretsOf, warningsOf } from './config/config.ts';
 import { cleanFields, secretScrubber } from './redaction/redaction.ts';
 import { attach, Connections, Context, type Core, drained, type ErrorHandler, type GateRequest, guarded, InFlight, isMadeUp, Mount, type Next, type RequestHandler, stages } from './request/request.ts';
@@ -23,8 +23,8 @@ export interface GateOptions extends HostOptions {
    * output with `logging.console`.
    */
   readonly log?: Logger;
-  /** Time source; tests pass a fake one. */
-  readonly clock?: Clock;
+  /** Time source; tests pass a fake one. Without `monotonic` its `now` counts for both. */
+  readonly clock?: Omit<Clock, 'monotonic'> & Partial<Clock>;
   /** Sinks that follow the journal beside those of the configuration. */
   readonly sinks?: readonly Sink[];
   /** The process belongs to the gate, as with `serve`. Decides what `proxy` is when the configuration leaves it out. Default: false. */
@@ -83,7 +83,7 @@ export interface Gate extends HostHandler {
 export function heimdall(input?: ConfigInput | Config, options: GateOptions = {}): Gate {
   const { standalone = false, environment = standalone } = options;
   const config = environment ? loadSettings({ code: input }) : resolveConfig(input);
-  const time = options.clock ?? systemClock;
+  const time = options.clock === undefined ? systemClock : withMonotonic(options.clock);
   const hub = new Hub(time.now());
   const listeners: Listener[] = hub.listeners(time.now, config);
   const scrub = secretScrubber(secretsOf(config));

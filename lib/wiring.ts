@@ -69,7 +69,7 @@ export function wire(core: Core, hub: Hub, { sinks = [], standalone = false, ...
     findings, watch,
     sinks: recorded.sinks,
     journal: () => recorded.journal.stats(),
-    targets: () => targetStatuses(upstream.targets, clock.now()),
+    targets: () => targetStatuses(upstream.targets, clock.monotonic()),
     logs: { columns: recordColumns, recordOf, query: (sql, values) => recorded.journal.query(sql, values), request: (id) => recorded.journal.request(id), grep: (search) => recorded.journal.grep(search) },
   });
   const ready = async (): Promise<boolean> => {

@@ -4,12 +4,13 @@ import { HeimdallError } from '../errors.ts';
 import { invalid, banJson } from '../registry/registry.ts';
 import { changed, fieldsOf, type Method } from './call.ts';
 import { iso, moment, strictly } from './fields.ts';
+import { calendarOf } from '../platform/platform.ts';
 
 export const listBans: Method = (_call, { registry }) => ({ status: 200, body: { bans: registry.bans().map(banJson) } });
 
 export const ban: Method = async (call, { core, registry }) => {
-  const { kind, expires, ...rest } = await fieldsOf(call, newBan(core.clock.now));
-  if (expires !== null && expires <= core.clock.now()) throw invalid('expires', 'a moment to come', iso(expires) ?? '', '24h');
+  const { kind, expires, ...rest } = await fieldsOf(call, newBan(() => calendarOf(core.clock).now()));
+  if (expires !== null && expires <= calendarOf(core.clock).now()) throw invalid('expires', 'a moment to come', iso(expires) ?? '', '24h');
   const made = await registry.ban({ ...rest, expires, ...(kind === null ? {} : { kind }) });
   changed(call, 'ban.create', made.value, null, banJson(made));
   return { status: 201, body: banJson(made), head: ['Location', `bans/${encodeURIComponent(made.id)}`] };

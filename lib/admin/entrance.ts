@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { required, secret } from '../config/config.ts';
 import { bearer, BearerGuard } from '../keys/keys.ts';
 import { HeimdallError } from '../errors.ts';
+import { calendarOf } from '../platform/platform.ts';
 import type { Context } from '../request/request.ts';
 import { type AdminServices, type Caller, fieldsOf, isJson, type Reply } from './call.ts';
 import { type Access, claimsLogin, cookieHead, Logins } from './login.ts';
@@ -39,7 +40,7 @@ export class Entrance {
     const problem = this.foreign(context);
     if (problem !== null) throw problem;
     const { core } = this.#services;
-    const login = this.#logins.find(context, this.#cookie, core.clock.now());
+    const login = this.#logins.find(context, this.#cookie, calendarOf(core.clock).now());
     if (login !== null) {
       const leave = (): readonly string[] => {
         login.end();
@@ -65,7 +66,7 @@ export class Entrance {
     const found = this.#guard.judge(context, token);
     if (found instanceof HeimdallError) throw found;
     const { core, identify } = this.#services;
-    const now = core.clock.now();
+    const now = calendarOf(core.clock).now();
     const { cookie, proof, access, expires, token: id } = this.#logins.begin(this.#access[found] ?? 'read', identify(token).id, now);
     core.log.info({ requestId: context.id, ip: context.ip, token: id, access }, 'admin.login');
     return { status: 200, body: { proof, access, expires: new Date(expires).toISOString() }, head: cookieHead(this.#cookie, cookie, Math.floor((expires - now) / 1000), this.#isSecure(context)) };

@@ -5,6 +5,7 @@ import type { SqlRow, SqlValue } from '../../types/journal.d.ts';
 import { ruleNames, sentencesOf } from '../anomaly/anomaly.ts';
 import { choice, key, orNull, required, text } from '../config/config.ts';
 import { HeimdallError } from '../errors.ts';
+import { calendarOf } from '../platform/platform.ts';
 import { callersOf, queriesAbout, type Query } from '../journal/journal.ts';
 import { changed, fieldsOf, integer, parametersOf, type AdminServices, type Call, type Method, word } from './call.ts';
 import { iso, moment, strictly } from './fields.ts';
@@ -46,7 +47,7 @@ export const rejectFinding = change('false_positive', async (call, { findings },
 export const actOnFinding = change('act', async (call, { core, findings }, id) => {
   const { action, expires, reason } = await fieldsOf(call, z.strictObject({
     action: required(choice(actions), 'What is done about the caller'),
-    expires: key(orNull(moment(core.clock.now)), null, 'When it ends, at most a day ahead'),
+    expires: key(orNull(moment(() => calendarOf(core.clock).now())), null, 'When it ends, at most a day ahead'),
     reason: note,
   }));
   return findings.act(id, action as Action, expires, reason);

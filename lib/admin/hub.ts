@@ -104,7 +104,7 @@ class Reader implements Exchange {
   constructor(context: Context, left: () => void) {
     this.#context = context;
     this.#left = left;
-    this.#wroteAt = context.time;
+    this.#wroteAt = context.at;
   }
 
   get ip(): string {
@@ -113,7 +113,7 @@ class Reader implements Exchange {
 
   write(text: string): void {
     const { res, core } = this.#context;
-    this.#wroteAt = core.clock.now();
+    this.#wroteAt = core.clock.monotonic();
     this.#context.bytesOut += Buffer.byteLength(text);
     res.write(text);
     if (res.writableLength > mayLag) this.#drop();

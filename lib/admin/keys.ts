@@ -5,6 +5,7 @@ import { HeimdallError } from '../errors.ts';
 import { invalid, keyJson } from '../registry/registry.ts';
 import { changed, fieldsOf, type Call, type AdminServices, type Method, type Reply } from './call.ts';
 import { moment, strictly } from './fields.ts';
+import { calendarOf } from '../platform/platform.ts';
 
 /** `GET keys`: all keys, those of the configuration included. */
 export const listKeys: Method = (_call, { registry }) => ({ status: 200, body: { keys: registry.keys().map(keyJson) } });
@@ -17,7 +18,7 @@ export const showKey: Method = (call, services) => {
 
 /** `POST keys`: answers with the key itself, which cannot be read later. */
 export const createKey: Method = async (call, { core, registry }) => {
-  const { upstream_credential: upstreamCredential, ...fields } = await fieldsOf(call, newKey(core.clock.now));
+  const { upstream_credential: upstreamCredential, ...fields } = await fieldsOf(call, newKey(() => calendarOf(core.clock).now()));
   if (registry.keys().some(({ name }) => name === fields.name)) throw new HeimdallError('conflict', { message: `name: expected a name that is free, got ${JSON.stringify(fields.name)}, which another key has.`, field: 'name' });
   const issued = await registry.createKey({ ...fields, upstreamCredential });
   changed(call, 'key.create', issued.view.name, null, keyJson(issued.view));
@@ -34,7 +35,7 @@ export const rotateKey: Method = async (call, services) => {
 
 export const changeKey: Method = async (call, services) => {
   const before = changeable(call, services);
-  const { disabled, expires } = await fieldsOf(call, keyChange(services.core.clock.now));
+  const { disabled, expires } = await fieldsOf(call, keyChange(() => calendarOf(services.core.clock).now()));
   if (disabled === undefined && expires === undefined) throw invalid('body', 'disabled, expires or both', 'neither', { disabled: true });
   const after = await services.registry.changeKey(call.name, { ...(disabled === undefined ? {} : { disabled }), ...(expires === undefined ? {} : { expires }) });
   changed(call, 'key.change', call.name, before, keyJson(after));

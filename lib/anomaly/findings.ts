@@ -4,6 +4,7 @@ import type { Finding, FindingState, Sighting } from '../../types/finding.d.ts';
 import type { Core } from '../request/request.ts';
 import { toSnake } from '../config/config.ts';
 import { HeimdallError } from '../errors.ts';
+import { type Calendar, calendarOf } from '../platform/platform.ts';
 import { invalid, type KeyRegistry } from '../registry/registry.ts';
 import { actionOf, milder } from './thresholds.ts';
 
@@ -33,31 +34,34 @@ type Edit = readonly (readonly [id: string, finding: Finding | null])[];
 /** The findings of all instances. Each change is one atomic step of the registry, so that an exemption and an action cannot cross. */
 export class Findings {
   readonly #core: Core;
+  /** Actions end by it: a clock that jumps ends none early, and none late. */
+  readonly #calendar: Calendar;
   readonly #registry: KeyRegistry;
   /** The highest action of each rule. */
   readonly #allowed: ReadonlyMap<string, Action>;
 
   constructor(core: Core, registry: KeyRegistry) {
     this.#core = core;
+    this.#calendar = calendarOf(core.clock);
     this.#allowed = new Map(Object.entries(core.config.anomaly.rules).map(([rule, { action }]) => [toSnake(rule), action]));
     this.#registry = registry;
   }
 
   /** The newest first. */
   list(): readonly Finding[] {
-    const now = this.#core.clock.now();
+    const now = this.#calendar.now();
     return [...this.#registry.findings().values()].map((finding) => asOf(finding, now)).sort((one, other) => other.last - one.last || (one.id < other.id ? 1 : -1));
   }
 
   get(id: string): Finding {
     const finding = this.#registry.findings().get(id);
     if (finding === undefined) throw new HeimdallError('not_found', { message: 'There is no finding of that id.' });
-    return asOf(finding, this.#core.clock.now());
+    return asOf(finding, this.#calendar.now());
   }
 
   /** Raises a finding, or adds to the one that is open. */
   async report(sighting: Sighting): Promise<void> {
-    const now = this.#core.clock.now();
+    const now = this.#calendar.now();
     let raised: { readonly finding: Finding; readonly isNew: boolean; readonly before: Action } | null = null;
     await this.#registry.changeFindings((all) => {
       raised = null;
@@ -128,7 +132,7 @@ export class Findings {
   }
 
   async #change(id: string, edit: (finding: Finding, now: number) => Finding, event: string): Promise<Finding> {
-    const now = this.#core.clock.now();
+    const now = this.#calendar.now();
     let changed: Finding | null = null;
     await this.#registry.changeFindings((all) => {
       const finding = all.get(id);

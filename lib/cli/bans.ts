@@ -6,6 +6,7 @@ import { textOf, UsageError, type Command, type Invocation, type Option } from '
 import { withRegistry } from './registry.ts';
 import { moment, table } from './table.ts';
 import { durationOf } from './values.ts';
+import { systemClock } from '../platform/platform.ts';
 
 const json: Option = { type: 'boolean', summary: 'print JSON' };
 const kinds = ['address', 'key', 'token'] as const;
@@ -28,7 +29,7 @@ const ban: Command = {
       const made = await registry.ban({
         value: invocation.names[0] ?? '',
         reason: textOf(invocation, 'reason') ?? '',
-        expires: length === undefined ? null : Date.now() + length,
+        expires: length === undefined ? null : systemClock.now() + length,
         force: invocation.values['force'] === true,
         ...(kind === undefined ? {} : { kind }),
       });

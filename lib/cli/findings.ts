@@ -67,7 +67,7 @@ const act: Command = {
       const action = actions.find((each) => each === word);
       if (action === undefined) throw new UsageError(expectation(`one of ${actions.join(', ')}`, show(word)));
       const length = durationOf(invocation, 'for');
-      print(invocation, await findings.act(id, action as Action, length === undefined ? null : Date.now() + length, textOf(invocation, 'reason') ?? ''));
+      print(invocation, await findings.act(id, action as Action, length === undefined ? null : systemClock.now() + length, textOf(invocation, 'reason') ?? ''));
     }),
 };
 

@@ -9,6 +9,7 @@ import { parseAddress, secretFileOf } from '../identity/identity.ts';
 import { forget as erase, headFileOf, migrate, readHead, restoreJournal, schemaVersion, signerOf, verifierOf, type Verdict, verifyJournal, versionOf } from '../journal/journal.ts';
 import { statePath } from '../registry/registry.ts';
 import { textOf, UsageError, type Invocation } from './command.ts';
+import { systemClock } from '../platform/platform.ts';
 
 /** How long a command waits for the journal's write lock, in milliseconds. */
 const lockTimeout = 10_000;
@@ -44,7 +45,7 @@ export async function forget(invocation: Invocation): Promise<number> {
   const db = open(file, false);
   try {
     const signer = signerOf(secrets[0] as string);
-    const now = Date.now();
+    const now = systemClock.now();
     db.exec('PRAGMA secure_delete = ON');
     migrate(db, signer, now);
     const erased = erase(db, what, { signer, secrets, now });
@@ -94,7 +95,7 @@ export async function restore(invocation: Invocation): Promise<number> {
   const backupFile = invocation.names[0] as string;
   if (!existsSync(backupFile)) throw new Error(`FILE: ${expectation('a backup', `${show(backupFile)} (no such file)`, 'heimdall restore heimdall-2026-01-31.db')}`);
   open(backupFile, true).close();
-  const { lastId, replaced } = restoreJournal(backupFile, file, secrets, Date.now());
+  const { lastId, replaced } = restoreJournal(backupFile, file, secrets, systemClock.now());
   invocation.output.out(`${file} is a copy of ${backupFile}, up to record ${lastId}.\n${replaced === null ? '' : `The journal before it is ${replaced}.\n`}`);
   invocation.output.err(`Keys and bans are not changed. To restore them too, copy ${backupFile.replace(/\.db$/, '')}.state.db to ${statePath(file)} while the gate is stopped.\n`);
   return 0;

@@ -5,6 +5,7 @@ import { type Command, type Invocation, type Option, UsageError } from './comman
 import { withRegistry, type Opened } from './registry.ts';
 import { moment, table } from './table.ts';
 import { durationOf, fileOf, limitOf, listOf, momentOf, numberOf } from './values.ts';
+import { systemClock } from '../platform/platform.ts';
 
 const json: Option = { type: 'boolean', summary: 'print JSON' };
 /** Default time for which the old key of a rotation stays valid, in milliseconds. */
@@ -148,7 +149,7 @@ function row(view: KeyView): string[] {
 
 function stateOf({ disabled, expires, previousUntil }: KeyView): string {
   if (disabled) return 'disabled';
-  if (expires !== null && expires <= Date.now()) return 'expired';
+  if (expires !== null && expires <= systemClock.now()) return 'expired';
   return previousUntil === null ? 'good' : `good, old one until ${moment(previousUntil, '')}`;
 }
 

@@ -11,6 +11,7 @@ import { printable } from '../redaction/redaction.ts';
 import { textOf, UsageError, type Command, type Invocation, type Option, type Output } from './command.ts';
 import { table } from './table.ts';
 import { numberOf } from './values.ts';
+import { systemClock } from '../platform/platform.ts';
 
 const formats = ['table', 'json', 'jsonl', 'csv'] as const;
 type Format = (typeof formats)[number];
@@ -112,8 +113,8 @@ async function list(db: DatabaseSync, invocation: Invocation, wanted: Wanted): P
   const order = invocation.values['oldest'] === true ? 'oldest' : 'newest';
   const cursor = numberOf(invocation, 'cursor', '1200') ?? null;
   const text = textOf(invocation, 'grep');
-  if (text !== undefined) return search(db, invocation, { wanted, grep: text, limit, cursor, order, now: Date.now(), time: searchTime }, format);
-  const rows = run(db, pageOf({ wanted, limit, cursor, order, schema: versionOf(db), now: Date.now() }, recordColumns));
+  if (text !== undefined) return search(db, invocation, { wanted, grep: text, limit, cursor, order, now: systemClock.now(), time: searchTime }, format);
+  const rows = run(db, pageOf({ wanted, limit, cursor, order, schema: versionOf(db), now: systemClock.now() }, recordColumns));
   const printed = follow && order === 'newest' ? [...rows].reverse() : rows;
   print(printed, format, true, invocation.output);
   if (!follow) return 0;
@@ -137,7 +138,7 @@ const newest = (db: DatabaseSync): number => Number(run(db, { sql: 'SELECT coale
 function follower(db: DatabaseSync, wanted: Wanted, format: Format, output: Output, from: number): void {
   let last = from;
   const timer = setInterval(() => {
-    const rows = run(db, pageOf({ wanted, limit: pageSize, cursor: last, order: 'oldest', schema: versionOf(db), now: Date.now() }, recordColumns));
+    const rows = run(db, pageOf({ wanted, limit: pageSize, cursor: last, order: 'oldest', schema: versionOf(db), now: systemClock.now() }, recordColumns));
     if (rows.length === 0) return;
     last = Number(rows.at(-1)?.['id']);
     print(rows, format === 'json' ? 'jsonl' : format, false, output);
@@ -171,7 +172,7 @@ function printGroups(db: DatabaseSync, invocation: Invocation, wanted: Wanted): 
   if (textOf(invocation, 'grep') !== undefined) throw new UsageError(`--grep: ${expectation('no --by beside it', 'both')}`);
   const by = oneOf(invocation, 'by', Object.keys(groups) as (keyof typeof groups)[], 'key');
   const sort = oneOf(invocation, 'sort', measures, 'requests');
-  const rows = run(db, groupsOf({ wanted, by, sort, least: numberOf(invocation, 'least', '2') ?? 0, limit: numberOf(invocation, 'limit', '50') ?? 50, offset: 0, now: Date.now() }));
+  const rows = run(db, groupsOf({ wanted, by, sort, least: numberOf(invocation, 'least', '2') ?? 0, limit: numberOf(invocation, 'limit', '50') ?? 50, offset: 0, now: systemClock.now() }));
   const format = formatOf(invocation, 'table');
   if (format === 'json') output.out(`${JSON.stringify(rows, null, 2)}\n`);
   else if (format === 'jsonl') output.out(rows.map(jsonLine).join(''));
@@ -192,7 +193,7 @@ function groupCell(name: string, value: Cell): Cell {
 function exportTo(db: DatabaseSync, invocation: Invocation, wanted: Wanted, path: string): number {
   const format = formatOf(invocation, path.endsWith('.csv') ? 'csv' : 'jsonl');
   if (format !== 'csv' && format !== 'jsonl') throw new UsageError(`--format: ${expectation('csv or jsonl for an export', show(format))}`);
-  const now = Date.now();
+  const now = systemClock.now();
   const total = Number(run(db, countOf(wanted, now))[0]?.['records'] ?? 0);
   const file = openSync(path, 'w', 0o600);
   const names = recordColumns.split(', ');
@@ -229,7 +230,7 @@ function progress(output: Output, done: number, total: number): void {
 
 /** Checks that requests and reserved tokens balance. @returns the exit code: 1 when they do not. */
 function reconcile(db: DatabaseSync, wanted: Wanted, output: Output): number {
-  const [row = {}] = run(db, balanceOf(wanted, Date.now()));
+  const [row = {}] = run(db, balanceOf(wanted, systemClock.now()));
   const number = (name: string): number => Number(row[name] ?? 0);
   const ends = ['served', 'refused', 'errors', 'aborted', 'interrupted'];
   const ended = ends.reduce((sum, name) => sum + number(name), 0);

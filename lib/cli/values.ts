@@ -4,10 +4,11 @@ import { moment } from '../admin/admin.ts';
 import { readDuration, show, whyUnreadable } from '../config/config.ts';
 import { expectation } from '../errors.ts';
 import { textOf, UsageError, type Invocation } from './command.ts';
+import { systemClock } from '../platform/platform.ts';
 
 /** The time of an option in Unix milliseconds. @throws UsageError when it is neither a date nor a duration from now. */
 export function momentOf(invocation: Invocation, name: string): number | undefined {
-  return read(invocation, name, (text) => moment(Date.now).read(text), 'a date, a date and time, or a duration from now', '30d');
+  return read(invocation, name, (text) => moment(systemClock.now).read(text), 'a date, a date and time, or a duration from now', '30d');
 }
 
 /** The duration of an option in milliseconds. @throws UsageError when it is not a duration. */

@@ -4,6 +4,7 @@ import { isOwn } from './derive.ts';
 import { type Path, whyUnreadable } from './problems.ts';
 import type { ParsedConfig } from './schema.ts';
 import type { Sources } from './sources.ts';
+import { systemClock } from '../platform/platform.ts';
 
 type Target = ParsedConfig['llm']['backupProviders'][number];
 
@@ -82,7 +83,7 @@ export function readCertificates(at: Path, path: string, sources: Sources, lenie
     if (blocks.length === 0) throw new Error('no certificate in it');
     return blocks.map((block) => new X509Certificate(block));
   }, lenient) ?? [];
-  const now = Date.now();
+  const now = systemClock.now();
   const expired = certificates.find(({ validToDate }) => validToDate.getTime() < now);
   const early = certificates.find(({ validFromDate }) => validFromDate.getTime() > now);
   if (expired !== undefined) sources.warn(at, `holds a certificate that expired at ${expired.validToDate.toISOString()}`);

@@ -182,7 +182,7 @@ export class UntrustedProxyDetector {
 
   /**
    * Counts a request.
-   * @param now Unix milliseconds.
+   * @param now monotonic milliseconds.
    * @returns whether its peer's address stands for many clients.
    */
   count(peer: string, trusted: boolean, headers: IncomingHttpHeaders, now: number): boolean {

@@ -6,7 +6,7 @@ import type { DropReason, Forgetting, Journal, JournalSearch, JournalState, Jour
 import type { AuditRecord, NewRecord } from '../../types/record.d.ts';
 import type { Checkpoint } from '../../types/sink.d.ts';
 import type { Context, Core } from '../request/request.ts';
-import { atExit, describe, guard } from '../platform/platform.ts';
+import { atExit, type Calendar, calendarOf, describe, guard } from '../platform/platform.ts';
 import { type Committed, encode, externalRecordOf, type FromWorker, type Kind, movedOf, type ToWorker } from '../record/record.ts';
 import { Outbox } from './outbox.ts';
 import { writeBounds } from './series.ts';
@@ -50,6 +50,7 @@ export class WorkerJournal implements Journal {
   readonly #deps: JournalDeps;
   readonly #strict: boolean;
   readonly #session = randomUUID();
+  readonly #calendar: Calendar;
   readonly #outbox: Outbox<Context>;
   readonly #status: JournalStatus;
   /** The next post: on a timer, or at the end of this turn of the event loop. */
@@ -73,6 +74,7 @@ export class WorkerJournal implements Journal {
   constructor(core: Core, deps: JournalDeps) {
     this.#core = core;
     this.#deps = deps;
+    this.#calendar = calendarOf(core.clock);
     const { durability, onFull, capture } = core.config.audit;
     this.#outbox = new Outbox(encode, capture.body);
     this.#strict = durability === 'strict';
@@ -197,7 +199,8 @@ export class WorkerJournal implements Journal {
   /** Removes records by age and size, and signs a checkpoint. Runs by itself every minute. */
   async retain(): Promise<void> {
     await this.flush();
-    await this.#callWriter((thread) => thread.call('retain', { now: this.#core.clock.now() }));
+    const calendar = this.#calendar;
+    await this.#callWriter((thread) => thread.call('retain', { now: this.#core.clock.now(), believed: calendar.now(), steadyFor: calendar.steadyFor() }));
   }
 
   async flush(): Promise<void> {
@@ -332,6 +335,8 @@ export class WorkerJournal implements Journal {
         return this.#deps.accessLog.failed(message.sink, message.error, message.effect);
       case 'lost':
         return this.#status.lost(message.reason, message.count);
+      case 'spared':
+        return this.#status.spared(message.records);
       case 'full':
         this.#status.full(message.reason);
         return this.#outbox.giveWay();
@@ -459,6 +464,11 @@ class JournalStatus {
     else this.#core.log.error({ ...this.#about(reason), effect }, 'journal.memory');
   }
 
+  /** Announces what retention removes as soon as the clock is believed. */
+  spared(records: number): void {
+    if (records > 0) this.#core.log.warn({ records, reason: 'the clock of the machine may have jumped', effect: 'they are removed when it has been steady for an hour' }, 'journal.retention_waits');
+  }
+
   interrupted(records: number): void {
     this.#core.log.warn({ records, reason: 'they were in hand when a gate ended' }, 'journal.interrupted');
   }
@@ -513,7 +523,7 @@ class JournalStatus {
     if (count === 0) return;
     if (reason === 'memory') this.#kept = Math.max(0, this.#kept - count);
     this.#dropped[reason] += count;
-    const now = this.#core.clock.now();
+    const now = this.#core.clock.monotonic();
     if (now - this.#reportedAt < lossEventEvery) return;
     this.#reportedAt = now;
     this.#core.log.warn({ reason, dropped: { ...this.#dropped } }, 'journal.dropped');

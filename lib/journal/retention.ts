@@ -4,7 +4,8 @@ import type { DropReason } from '../../types/journal.d.ts';
 import { signedText, type Signer } from './hash-chain.ts';
 import { transaction, usedBytes } from './database.ts';
 import { releaseTexts } from './texts.ts';
-import { parts } from '../record/record.ts';
+import { parts, type Times } from '../record/record.ts';
+import { steadyTime } from '../platform/platform.ts';
 
 /** Records removed at a time: about a millisecond in which nothing is written. */
 const chunk = 500;
@@ -34,6 +35,28 @@ export interface Retention {
   readonly removed?: (digests: readonly string[]) => void;
 }
 
+const day = 86_400_000;
+
+/**
+ * The time by which records may be removed: a clock that has jumped shows a gap in the journal, also after a restart. A gap is no
+ * proof, since a gate may have been off, or nobody asked it; then the clock has to be steady for an hour.
+ * @returns Unix milliseconds, or null while the clock is not believed.
+ */
+export function believedTime(db: DatabaseSync, { believed, steadyFor }: Times): number | null {
+  if (steadyFor >= steadyTime) return believed;
+  const recently = believed - steadyTime;
+  const before = (db.prepare('SELECT time FROM heimdall_batches WHERE time <= ? ORDER BY batch DESC LIMIT 1').get(recently) as { time: number } | undefined)?.time;
+  return before !== undefined && before >= recently - day ? believed : null;
+}
+
+/** The records that would be removed by the clock of the machine, and are not yet. @param believed as of {@link believedTime}. */
+export function sparedRecords(db: DatabaseSync, { keepRecords }: Retention, { now }: Times, believed: number | null): number {
+  if (believed !== null && now <= believed) return 0;
+  const until = (time: number): number => (db.prepare('SELECT max(last) AS last FROM heimdall_batches WHERE time < ?').get(time - keepRecords) as { last: number | null }).last ?? 0;
+  const first = (db.prepare('SELECT coalesce(min(id), 1) AS id FROM heimdall_logs').get() as { id: number }).id;
+  return Math.max(0, until(now) - Math.max(first - 1, believed === null ? 0 : until(believed)));
+}
+
 /** Removes old bodies and records, then enforces the size, in small steps between which others can write. */
 export async function applyRetention(db: DatabaseSync, retention: Retention, now: number): Promise<void> {
   let changed = false;
@@ -43,7 +66,7 @@ export async function applyRetention(db: DatabaseSync, retention: Retention, now
   }
   const old = now - retention.keepRecords;
   const oldest = now - retention.keepRecords * sinkFactor;
-  while (remove(db, retention, chunk, (time) => time < old, (time) => time < oldest) !== null) {
+  while (remove(db, retention, { most: chunk, now, may: (time) => time < old, must: (time) => time < oldest }) !== null) {
     changed = true;
     await setImmediate();
   }
@@ -58,7 +81,7 @@ export async function enforceMaxSize(db: DatabaseSync, retention: Retention): Pr
   const used = (): number => (retention.path === null ? Math.max(countOf(db) / maxInMemory, sizeOf(db) / maxMemoryBytes) : sizeOf(db) / retention.maxSize);
   if (used() <= 1) return;
   while (used() > (retention.path === null ? 1 : roomy)) {
-    const removed = remove(db, retention, Math.min(chunk, Math.ceil(spanOf(db) / 20)), all, all);
+    const removed = remove(db, retention, { most: Math.min(chunk, Math.ceil(spanOf(db) / 20)), now: Number.MAX_SAFE_INTEGER, may: all, must: all });
     if (removed === null) return;
     retention.lost(retention.path === null ? 'memory' : 'size', removed);
     await setImmediate();
@@ -80,13 +103,22 @@ interface Old {
   readonly hash: string;
 }
 
+/** What may be removed, and how much of it at a time. */
+interface Removal {
+  readonly most: number;
+  /** Unix milliseconds. A batch of a later time was written by a clock that was ahead; it goes with the next one that may. */
+  readonly now: number;
+  readonly may: (time: number) => boolean;
+  readonly must: (time: number) => boolean;
+}
+
 /**
  * Removes the oldest whole batches for which `may` is true: at most `most` records, or one batch. Records that a sink has not taken
  * stay until `must` is true too. A signed mark says where the chain begins now, so that it still verifies.
  * @returns the number of records; null when no batch was removed.
  */
-function remove(db: DatabaseSync, { signer, lost, removed: textsRemoved = () => undefined, sinks = null }: Retention, most: number, may: (time: number) => boolean, must: (time: number) => boolean): number | null {
-  const batches = db.prepare('SELECT batch, last, time, hash FROM heimdall_batches ORDER BY batch LIMIT 100').all() as unknown as Old[];
+function remove(db: DatabaseSync, { signer, lost, removed: textsRemoved = () => undefined, sinks = null }: Retention, { most, now, may, must }: Removal): number | null {
+  const batches = db.prepare('SELECT batch, last, time, hash FROM heimdall_batches WHERE time <= ? ORDER BY batch LIMIT 100').all(now) as unknown as Old[];
   const { taken } = db.prepare('SELECT min(record) AS taken FROM heimdall_cursors WHERE ?1 IS NULL OR sink IN (SELECT value FROM json_each(?1))').get(sinks === null ? null : JSON.stringify(sinks)) as { taken: number | null };
   const first = (db.prepare('SELECT min(id) AS id FROM heimdall_logs').get() as { id: number | null }).id ?? 0;
   let end: Old | null = null;

@@ -7,7 +7,7 @@ import { type Batch, type CallName, decode, type FromWorker, movedOf, names, typ
 import { forget } from './forget.ts';
 import type { AccessLineWriter } from '../access-log/access-log.ts';
 import { answerer } from './query.ts';
-import { applyRetention, enforceMaxSize, type Retention } from './retention.ts';
+import { applyRetention, believedTime, enforceMaxSize, sparedRecords, type Retention } from './retention.ts';
 import { headFileOf } from './head.ts';
 import { Store, type Writing } from './store.ts';
 import { textsOf } from './texts.ts';
@@ -84,6 +84,8 @@ export class Writer {
   #isFull = false;
   #bytes = 0;
   #measuredAt = Number.NEGATIVE_INFINITY;
+  /** Records that retention last left, since their age is not believed. */
+  #spared = 0;
   #changes: Promise<void> = Promise.resolve();
   /** This session has the claim of upkeep. */
   #isKeeper = false;
@@ -254,7 +256,7 @@ export class Writer {
       if (name === 'retain') this.#checkPlace();
       else this.#write();
       this.#takeOver(now, mourning);
-      if (name === 'retain' && (this.#isKeeper || this.#path === null)) await applyRetention(this.#opened.db, this.#retention, now);
+      if (name === 'retain' && (this.#isKeeper || this.#path === null)) await this.#retain(request as WorkerCalls['retain']['request']);
       this.#checkpoint(now);
       return null;
     };
@@ -262,6 +264,17 @@ export class Writer {
       (value) => this.#send({ kind: 'result', call, value }),
       (error: unknown) => this.#send({ kind: 'error', call, message: reasonOf(error) }),
     ).then(() => (name === 'close' ? this.#close() : undefined));
+  }
+
+  /** Removes what is old by a time that is believed, and says what it would remove by one that is not. */
+  async #retain(times: WorkerCalls['retain']['request']): Promise<void> {
+    const { db } = this.#opened;
+    const believed = believedTime(db, times);
+    const records = sparedRecords(db, this.#retention, times, believed);
+    if (records !== this.#spared) this.#send({ kind: 'spared', records });
+    this.#spared = records;
+    if (believed !== null) await applyRetention(db, this.#retention, believed);
+    else await enforceMaxSize(db, this.#retention);
   }
 
   #learn({ facts, now }: WorkerCalls['learn']['request']): number {

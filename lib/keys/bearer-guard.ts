@@ -12,7 +12,7 @@ const peersCounted = { maxSize: 10_000, sizeCalculation: () => 1 };
 
 interface Failures {
   count: number;
-  /** End of the window, Unix milliseconds. */
+  /** End of the window, monotonic milliseconds. */
   readonly until: number;
 }
 
@@ -60,7 +60,7 @@ export class BearerGuard {
   judge({ id, ip, peer, route }: Context, token: string | null): number | HeimdallError {
     const place = this.#placeOf(token);
     if (place !== -1) return place;
-    const now = this.#clock.now();
+    const now = this.#clock.monotonic();
     const network = networkOf(peer);
     const known = this.#failures.get(network);
     const failures = known !== undefined && known.until > now ? known : { count: 0, until: now + this.#window };

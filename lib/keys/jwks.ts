@@ -80,14 +80,14 @@ export class IssuerKeys {
   }
 
   #isOld(): boolean {
-    return this.#clock.now() - this.#fetchedAt >= renewEvery;
+    return this.#clock.monotonic() - this.#fetchedAt >= renewEvery;
   }
 
   /** Fetches the keys, unless that was done a moment ago. Never rejects. */
   #fetch(make: MakeKeySet): Promise<void> {
     if (this.#fetching !== null) return this.#fetching;
-    if (this.#clock.now() - this.#triedAt < (this.#failed ? pauseAfterFailure : pause)) return Promise.resolve();
-    this.#triedAt = this.#clock.now();
+    if (this.#clock.monotonic() - this.#triedAt < (this.#failed ? pauseAfterFailure : pause)) return Promise.resolve();
+    this.#triedAt = this.#clock.monotonic();
     this.#fetching = this.#load(make).finally(() => {
       this.#fetching = null;
     });
@@ -98,7 +98,7 @@ export class IssuerKeys {
     try {
       const text = await download(this.#uri, this.#proxy);
       if (text !== this.#text) this.#replace(make(JSON.parse(text) as JSONWebKeySet), text);
-      this.#fetchedAt = this.#clock.now();
+      this.#fetchedAt = this.#clock.monotonic();
       if (this.#failed) this.#log.info({}, 'auth.jwks_back');
       this.#failed = false;
     } catch (error) {

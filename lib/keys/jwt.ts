@@ -6,7 +6,7 @@ import type { Config, JwtConfig } from '../../types/config.d.ts';
 import type { Logger } from '../../types/logger.d.ts';
 import { ConfigError, expectation } from '../errors.ts';
 import { IssuerKeys, KeysUnavailable } from './jwks.ts';
-import type { OutboundProxy } from '../platform/platform.ts';
+import { type Calendar, calendarOf, type OutboundProxy } from '../platform/platform.ts';
 
 /** The result of verifying a token. SECURITY: callers never learn the reason of a refusal. */
 export type JwtVerdict =
@@ -35,7 +35,7 @@ type Jose = typeof import('jose');
  * A verified token is cached under its SHA-256 until it expires or the issuer's keys change.
  */
 export class JwtVerifier {
-  readonly #clock: Clock;
+  readonly #calendar: Calendar;
   readonly #keys: IssuerKeys;
   readonly #options: JWTVerifyOptions;
   readonly #known = new LRUCache<string, { readonly name: string; readonly until: number }>({ max: maxCached });
@@ -43,7 +43,7 @@ export class JwtVerifier {
 
   constructor(clock: Clock, log: Logger, config: JwtConfig, proxies: OutboundProxy | null = null) {
     const { issuer, audience, jwksUri, algorithms } = config;
-    this.#clock = clock;
+    this.#calendar = calendarOf(clock);
     this.#keys = new IssuerKeys({ clock, log, proxies }, jwksUri as string, () => this.#known.clear());
     this.#options = { issuer: issuer as string, audience: audience as string, algorithms: [...algorithms], clockTolerance: tolerance, requiredClaims: ['exp', 'sub'] };
   }
@@ -53,7 +53,7 @@ export class JwtVerifier {
     if (this.#known.size === 0 || token.length > maxToken) return null;
     this.#keys.refresh();
     const found = this.#known.get(digest(token));
-    return found !== undefined && found.until > this.#clock.now() ? found.name : null;
+    return found !== undefined && found.until > this.#calendar.now() ? found.name : null;
   }
 
   /** Never rejects. Concurrent calls with one token share one verification. */
@@ -80,7 +80,7 @@ export class JwtVerifier {
   }
 
   async #claims(token: string, jose: Jose): Promise<JWTPayload> {
-    const options = { ...this.#options, currentDate: new Date(this.#clock.now()) };
+    const options = { ...this.#options, currentDate: new Date(this.#calendar.now()) };
     const find = (header: JWSHeaderParameters, jws: FlattenedJWSInput): Promise<CryptoKey> => this.#keys.find(jose.createLocalJWKSet, header, jws);
     try {
       return (await jose.jwtVerify(token, find, options)).payload;

@@ -3,6 +3,7 @@ import type { Clock } from '../../types/clock.d.ts';
 import type { GatewayKey } from '../../types/config.d.ts';
 import { AddressSet } from '../identity/identity.ts';
 import { LRUCache } from 'lru-cache';
+import { type Calendar, calendarOf } from '../platform/platform.ts';
 
 interface Entry {
   readonly key: GatewayKey;
@@ -34,10 +35,10 @@ class KeyTable {
 export class GatewayKeys {
   readonly #configured: KeyTable;
   #registered = new KeyTable([]);
-  readonly #clock: Clock;
+  readonly #calendar: Calendar;
 
   constructor(clock: Clock, keys: readonly GatewayKey[]) {
-    this.#clock = clock;
+    this.#calendar = calendarOf(clock);
     this.#configured = new KeyTable(keys);
   }
 
@@ -84,7 +85,7 @@ export class GatewayKeys {
 
   #over({ disabled, expires }: GatewayKey): KeyProblem | null {
     if (disabled) return 'disabled';
-    return expires !== null && expires <= this.#clock.now() ? 'expired' : null;
+    return expires !== null && expires <= this.#calendar.now() ? 'expired' : null;
   }
 }
 
@@ -105,19 +106,19 @@ export class VerifiedTokens {
 
   has(id: string): boolean {
     const until = this.#until.get(id);
-    return until !== undefined && until > this.#clock.now();
+    return until !== undefined && until > this.#clock.monotonic();
   }
 
   /** Marks a token as accepted. Renewed only in the second half of its time, since a busy token is accepted thousands of times a second. */
   accept(id: string): void {
-    const now = this.#clock.now();
+    const now = this.#clock.monotonic();
     if ((this.#until.get(id) ?? 0) < now + this.#ttl / 2) this.#until.set(id, now + this.#ttl);
   }
 
   /**
    * Forgets a token that NewAPI has refused with 401. An answer to a request that is older than the token's last acceptance says
    * nothing about it.
-   * @param since when the refused request began, Unix milliseconds.
+   * @param since when the refused request began, monotonic milliseconds.
    */
   drop(id: string, since: number): void {
     if ((this.#until.get(id) ?? 0) - this.#ttl <= since) this.#until.delete(id);

@@ -1,15 +1,16 @@
-import { MemoryStore, type IncrementResponse, type Options } from 'express-rate-limit';
+import type { IncrementResponse, Options } from 'express-rate-limit';
 import type { RedisReply, RedisStore } from 'rate-limit-redis';
 import type { RateLimitConfig } from '../../types/config.d.ts';
 import type { Core } from '../request/request.ts';
-import { describe, type Redis } from '../platform/platform.ts';
+import { describe, systemClock, type Redis } from '../platform/platform.ts';
+import { WindowCounts } from './window-counts.ts';
 
 /** The count of an address, the current request included. */
 export interface Counted {
   readonly hits: number;
   /** Its limit; this instance's share of it where the count is this instance's own. */
   readonly limit: number;
-  /** End of its window, Unix milliseconds. */
+  /** End of its window, monotonic milliseconds. */
   readonly until: number;
 }
 
@@ -20,9 +21,8 @@ export type Uncounted = 'open' | 'closed';
 const pause = 1000;
 
 /**
- * Counts addresses in express-rate-limit's own stores: in memory, or with `rate_limit.store: redis` in Redis by
- * rate-limit-redis. While Redis cannot be reached, `rate_limit.on_store_error` decides. The first count opens the store, so
- * that a gate without failures runs no timer.
+ * Counts addresses in memory, or with `rate_limit.store: redis` in Redis by rate-limit-redis. While Redis cannot be reached,
+ * `rate_limit.on_store_error` decides.
  */
 export class AddressCounts {
   readonly #core: Core;
@@ -31,7 +31,7 @@ export class AddressCounts {
   readonly #share: number;
   readonly #window: number;
   readonly #onError: RateLimitConfig['onStoreError'];
-  #memory: MemoryStore | null = null;
+  readonly #memory = new WindowCounts();
   #shared: Promise<RedisStore> | null = null;
   #downUntil = 0;
 
@@ -48,7 +48,7 @@ export class AddressCounts {
 
   async hit(key: string): Promise<Counted | Uncounted> {
     if (this.#redis === null) return this.#alone(key);
-    const now = this.#core.clock.now();
+    const now = this.#core.clock.monotonic();
     if (now >= this.#downUntil) {
       // Only one request tries.
       if (this.#downUntil > 0) this.#downUntil = now + pause;
@@ -67,25 +67,13 @@ export class AddressCounts {
     return typeof found === 'string' ? this.#alone(key) : found;
   }
 
-  close(): void {
-    this.#memory?.shutdown();
-  }
-
-  #until(): number {
-    return this.#core.clock.now() + this.#window;
-  }
-
-  async #alone(key: string): Promise<Counted> {
-    if (this.#memory === null) {
-      this.#memory = new MemoryStore();
-      this.#memory.init({ windowMs: this.#window } as Options);
-    }
-    return counted(await this.#memory.increment(key), this.#share, this.#until());
+  #alone(key: string): Counted {
+    return { ...this.#memory.hit(key, this.#core.clock.monotonic(), this.#window), limit: this.#share };
   }
 
   async #together(redis: Redis, key: string): Promise<Counted> {
     const counts = await (this.#shared ??= this.#open(redis));
-    const found = counted(await counts.increment(key), this.#limit, this.#until());
+    const found = this.#counted(await counts.increment(key));
     if (this.#downUntil > 0) this.#core.log.info({ limit: 'address' }, 'limits.store_up');
     this.#downUntil = 0;
     return found;
@@ -101,13 +89,15 @@ export class AddressCounts {
     return store;
   }
 
+  /** The time left in the window is the store's; its end is told on the calendar of the machine. */
+  #counted({ totalHits, resetTime }: IncrementResponse): Counted {
+    const left = resetTime === undefined ? this.#window : resetTime.getTime() - systemClock.now();
+    return { hits: totalHits, limit: this.#limit, until: this.#core.clock.monotonic() + left };
+  }
+
   #lost(error: unknown): void {
     if (this.#downUntil === 0) this.#core.log.error({ limit: 'address', error: describe(error), on_store_error: this.#onError }, 'limits.store_down');
     this.#shared = null;
-    this.#downUntil = this.#core.clock.now() + pause;
+    this.#downUntil = this.#core.clock.monotonic() + pause;
   }
-}
-
-function counted({ totalHits, resetTime }: IncrementResponse, limit: number, until: number): Counted {
-  return { hits: totalHits, limit, until: resetTime?.getTime() ?? until };
 }

@@ -1,7 +1,7 @@
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Timer } from '../../types/clock.d.ts';
-import { atExit, describe, makeDirectory } from '../platform/platform.ts';
+import { atExit, calendarOf, describe, makeDirectory } from '../platform/platform.ts';
 import type { Core } from '../request/request.ts';
 
 /** The spending of one caller in a day or month, nano-dollars. */
@@ -62,7 +62,7 @@ export class BudgetFile {
     if (!this.#dirty) return;
     this.#dirty = false;
     const began = performance.now();
-    const now = this.#core.clock.now();
+    const now = calendarOf(this.#core.clock).now();
     const spent = [...this.budgets].filter(([, budget]) => budget.until > now && budget.spent > 0);
     const text = JSON.stringify({ version, budgets: Object.fromEntries(spent.map(([key, budget]) => [key, [budget.spent, budget.until]])) });
     try {

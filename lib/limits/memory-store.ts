@@ -1,6 +1,7 @@
 import type { Clock } from '../../types/clock.d.ts';
 import type { Budget, BudgetFile } from './budget-file.ts';
 import type { Charge, ChargeSet, Counter, Store, Verdict } from './charge.ts';
+import { calendarOf } from '../platform/platform.ts';
 
 /** Counters kept; beyond, those that hold nothing go, the oldest first. */
 const mostCounters = 200_000;
@@ -41,7 +42,7 @@ export class WindowLog {
     this.#grain = grainOf(window);
   }
 
-  /** Drops what has left the window. @returns what counts now. @param now Unix milliseconds. */
+  /** Drops what has left the window. @returns what counts now. @param now monotonic milliseconds. */
   total(now: number): number {
     const log = this.#log;
     let gone = 0;
@@ -127,7 +128,7 @@ export class MemoryStore implements Store {
   }
 
   take(set: ChargeSet): Verdict {
-    const now = this.#clock.now();
+    const now = this.#clock.monotonic();
     const { charges } = set;
     let fits = true;
     for (let at = 0; at < charges.length; at++) {
@@ -142,7 +143,7 @@ export class MemoryStore implements Store {
   }
 
   settle(set: ChargeSet): void {
-    const now = this.#clock.now();
+    const now = this.#clock.monotonic();
     const { charges } = set;
     set.holder = null;
     for (let at = 0; at < charges.length; at++) this.#correct(charges[at] as Charge, now);
@@ -211,7 +212,7 @@ export class MemoryStore implements Store {
         if (elsewhere > 0) charge.limit = elsewhere + Math.floor(Math.max(0, limit - elsewhere) * (share / Math.max(1, limit)));
         charge.used = elsewhere + (budget === undefined ? 0 : budget.spent + budget.held);
         charge.fits = charge.used + Math.max(1, amount) <= charge.limit;
-        charge.reset = counter.until - now;
+        charge.reset = Math.max(0, counter.until - this.#clock.now());
         charge.wait = charge.fits ? 0 : charge.reset;
       }
     }
@@ -286,7 +287,7 @@ export class MemoryStore implements Store {
 
   /** Each time after the counters have doubled: a constant cost a counter. */
   #sweep(): void {
-    const now = this.#clock.now();
+    const now = this.#clock.monotonic();
     for (const [key, state] of this.#states) if (isIdle(state, now)) this.#forget(key, state);
     this.#nextSweep = Math.max(firstSweep, 2 * this.#states.size);
   }
@@ -297,7 +298,7 @@ export class MemoryStore implements Store {
   }
 
   #sweepBudgets(): void {
-    const now = this.#clock.now();
+    const now = calendarOf(this.#clock).now();
     for (const [key, { until, held }] of this.budgets) if (until <= now && held === 0) this.budgets.delete(key);
     this.#nextBudgetSweep = Math.max(firstSweep, 2 * this.budgets.size);
   }

@@ -95,7 +95,7 @@ export class RedisStore implements Holder {
     const keys = (['w', 'c', 'b'] as const).map((kind) => keyOf(`probe.${kind}:${callerOf(like)}`));
     const now = String(this.#now());
     const id = randomUUID();
-    const until = String(Date.now() + probeLease);
+    const until = String(this.#clock.now() + probeLease);
     await this.#redis.run(takeScript, keys, [now, id, String(probeLease), ...['w', 'c', 'b'].flatMap((kind) => [kind, '1', kind === 'b' ? until : String(probeLease), '1', '1'])]);
     await this.#redis.run(renewScript, keys.slice(1), [now, String(probeLease), 'c', id, '1', until, 'b', id, '1', until]);
     await this.#redis.run(spendScript, keys.slice(2), [now, '0', until]);

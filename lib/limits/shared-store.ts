@@ -12,7 +12,7 @@ const probeEvery = 250;
 /** A Redis that fails again so soon after it was back is not probed at once, milliseconds. */
 const fresh = 1000;
 
-/** Unix milliseconds. */
+/** Monotonic milliseconds. */
 interface State {
   readonly kind: 'up' | 'down';
   readonly since: number;
@@ -107,7 +107,7 @@ export class SharedStore implements Store {
     this.#failed();
     this.#like = like;
     if (this.#state.kind === 'down' || this.#closed) return;
-    const now = this.#core.clock.now();
+    const now = this.#core.clock.monotonic();
     const again = now - this.#state.since < fresh;
     this.#state = { kind: 'down', since: now };
     this.#core.log.error({ error: describe(error), on_store_error: this.#onError }, 'limits.store_down');
@@ -124,7 +124,7 @@ export class SharedStore implements Store {
       return;
     }
     if (this.#state.kind !== 'down') return;
-    const now = this.#core.clock.now();
+    const now = this.#core.clock.monotonic();
     this.#core.log.info({ ms: now - this.#state.since }, 'limits.store_up');
     this.#state = { kind: 'up', since: now };
     await this.#redis.recover();

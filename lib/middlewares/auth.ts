@@ -62,7 +62,7 @@ function learn(core: Core, { verified }: Deps): Finisher {
     const { token, newapiVerdict, key } = context;
     if (token === null || newapiVerdict === null || key !== null) return;
     if (newapiVerdict === 'accepted') return verified.accept(token.id);
-    verified.drop(token.id, context.time);
+    verified.drop(token.id, context.at);
     logFailure(context, core, 'refused_by_newapi');
   };
 }
@@ -114,7 +114,7 @@ interface Rejected {
 
 function reject(context: Context, core: Core, deps: Deps, { reason, credential }: Rejected, next: Next): void {
   logFailure(context, core, reason);
-  if (context.token !== null) deps.verified.drop(context.token.id, context.core.clock.now());
+  if (context.token !== null) deps.verified.drop(context.token.id, context.core.clock.monotonic());
   if (context.refuse('auth', new HeimdallError(reason === 'address' ? 'address_not_allowed' : 'invalid_credential'))) return;
   // SECURITY: a gateway key must not reach NewAPI in any mode; a request that names one here is not forwarded with it.
   context.key = deps.keys.nameOf(credential);

@@ -65,7 +65,7 @@ function identifyPeer(context: Context, trust: AddressSet, proxies: UntrustedPro
   if (socket.encrypted && ip === peer) context.ja4 = handshakeOf(socket);
   const hops = headers['x-forwarded-for'] ?? headers.forwarded;
   if (hops !== undefined) context.forwardedFor = `${String(hops).slice(-longestChain)}, ${peer}`;
-  context.collapsed = proxies.count(peer, trusted, headers, context.time);
+  context.collapsed = proxies.count(peer, trusted, headers, context.at);
   if (trusted) believe(context, config.ja4Header);
 }
 

@@ -67,11 +67,11 @@ class CallerRules {
   /** @returns true when the request was answered. */
   refuse(context: Context): boolean {
     if (this.#mostRequests !== null) this.#count(context, this.#mostRequests);
-    const { ip, time, req } = context;
+    const { ip, req } = context;
     if (this.#connections?.exceeds(req.socket) && refuse(context, this.#deps, this.#crowded)) return true;
     if (this.#deny?.has(ip) && refuse(context, this.#deps, this.#denied)) return true;
     if (this.#allow?.has(ip) === false && refuse(context, this.#deps, this.#notAllowed)) return true;
-    const banned = this.#deps.registry.bannedAt(time);
+    const banned = this.#deps.registry.inForce;
     if (!banned.isEmpty && this.#refuseBanned(context, banned)) return true;
     return this.#deps.resources.short.length > 0 && isNewWork(context) && shed(context, this.#deps);
   }
@@ -110,7 +110,7 @@ const banning = (reason: Verdict['reason'], by: Ban): Verdict => ({ rule: 'ban',
  * @returns true when the request was answered.
  */
 export function refusesKey(context: Context, deps: Deps): boolean {
-  const ban = context.key === null ? null : deps.registry.bannedAt(context.time).ofKey(context.key);
+  const ban = context.key === null ? null : deps.registry.inForce.ofKey(context.key);
   return ban !== null && refuse(context, deps, banning('ban_key', ban));
 }
 
@@ -119,29 +119,29 @@ const slowBy = 500;
 /** A limited caller gets one request through in this time, milliseconds. */
 const limitedEvery = 60_000;
 const mostLimited = 10_000;
-/** When the limited callers got a request through, by finding. */
+/** When the limited callers got a request through, monotonic milliseconds, by finding. */
 const letThrough = new Map<string, number>();
 
 /** Applies what the watch has decided about a caller, then goes on. Called by `auth`, which knows the caller. */
 export function restrain(context: Context, deps: Deps, next: Next): void {
-  const restraints = deps.registry.restraintsAt(context.time);
+  const { restraints } = deps.registry;
   if (restraints.isEmpty) return next();
   const restraint = restraints.ofCaller(context.key, context.token) ?? (context.verified ? null : restraints.ofAddress(context.ip));
   if (restraint === null) return next();
-  const { core, time } = context;
+  const { core, at } = context;
   switch (restraint.action) {
     case 'slow':
       core.clock.setTimeout(() => context.finished || next(), slowBy);
       return;
     case 'limit': {
       const since = letThrough.get(restraint.finding);
-      if (since === undefined) letThrough.set(restraint.finding, time);
-      else if (time - since >= limitedEvery) {
-        letThrough.set(restraint.finding, time);
+      if (since === undefined) letThrough.set(restraint.finding, at);
+      else if (at - since >= limitedEvery) {
+        letThrough.set(restraint.finding, at);
         return next();
       }
       if (letThrough.size > mostLimited) letThrough.delete(letThrough.keys().next().value as string);
-      if (!context.refuse('watch', new HeimdallError('restrained', { retryAfter: Math.ceil((limitedEvery - (time - (since ?? time))) / 1000) }))) next();
+      if (!context.refuse('watch', new HeimdallError('restrained', { retryAfter: Math.ceil((limitedEvery - (at - (since ?? at))) / 1000) }))) next();
       return;
     }
     case 'freeze':
@@ -152,14 +152,14 @@ export function restrain(context: Context, deps: Deps, next: Next): void {
 const heard = new WeakMap<object, number>();
 
 function refuse(context: Context, deps: Deps, { rule, reason, code, by }: Verdict): boolean {
-  const { core, ip, peer, key, token, time, res } = context;
+  const { core, ip, peer, key, token, at, res } = context;
   // The connections of a proxy carry other clients too.
   if (!core.observe && peer === ip) res.shouldKeepAlive = false;
   if (!context.refuse(rule, new HeimdallError(code))) return false;
   deps.metrics.refusedByGuard(reason);
   const since = heard.get(by);
-  if (since === undefined || time - since >= quiet) {
-    heard.set(by, time);
+  if (since === undefined || at - since >= quiet) {
+    heard.set(by, at);
     core.log.warn({ requestId: context.id, ip, key, token: token?.id ?? null, reason, ban: (by as Partial<Ban>).id ?? null }, 'guard.refused');
   }
   return true;
@@ -169,8 +169,8 @@ function refuse(context: Context, deps: Deps, { rule, reason, code, by }: Verdic
 function cutOff(core: Core, deps: Deps): void {
   if (core.observe || core.closed) return;
   const told: Context[] = [];
-  const banned = deps.registry.bannedAt(core.clock.now());
-  const restraints = deps.registry.restraintsAt(core.clock.now());
+  const banned = deps.registry.inForce;
+  const { restraints } = deps.registry;
   for (const context of core.inFlight) {
     const ban = banOf(context, banned);
     const problem = ban === null && context.grant !== null ? deps.keys.problemOf(context.grant) : null;

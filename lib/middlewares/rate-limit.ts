@@ -38,7 +38,6 @@ export const rateLimit: Middleware = {
           deps.host.whetherSkipped(context, (skipped) => skipped || inBackground(core.log, 'rate_limit', counter.countFailure(context)));
         },
       },
-      close: () => counter.close(),
     };
   },
 };
@@ -52,7 +51,7 @@ function pass(context: Context, counter: Counter, deps: Deps, next: Next): void 
   const until = counter.blockedUntil(context);
   if (until === null || standsForMany(context) || isExempt(context, deps)) return next();
   const refuse = (): void => {
-    const retryAfter = Math.max(1, Math.ceil((until - context.time) / 1000));
+    const retryAfter = Math.max(1, Math.ceil((until - context.at) / 1000));
     if (!context.refuse('rate_limit', new HeimdallError('too_many_failures', { retryAfter }))) next();
   };
   const good = counter.failuresOnly && isGood(context, deps);
@@ -116,7 +115,7 @@ class Counter {
   readonly failuresOnly: boolean;
   readonly #counts: AddressCounts;
   readonly #exempt: AddressSet;
-  /** Addresses over the limit, with the end of their window in Unix milliseconds. Other requests look at nothing else. */
+  /** Addresses over the limit, with the end of their window on the monotonic clock. Other requests look at nothing else. */
   readonly blocked = new LRUCache<string, number>(blockedRemembered);
 
   constructor(core: Core, { redis }: Deps) {
@@ -144,17 +143,13 @@ class Counter {
     if (hits >= limit) this.blocked.set(key, until);
   }
 
-  /** @returns the end of the block in Unix milliseconds, or null for an address that is not blocked. */
-  blockedUntil({ ip, time }: Context): number | null {
+  /** @returns the end of the block on the monotonic clock, or null for an address that is not blocked. */
+  blockedUntil({ ip, at }: Context): number | null {
     const key = networkOf(ip);
     const until = this.blocked.get(key);
     if (until === undefined) return null;
-    if (until > time) return until;
+    if (until > at) return until;
     this.blocked.delete(key);
     return null;
-  }
-
-  close(): void {
-    this.#counts.close();
   }
 }

@@ -1,7 +1,7 @@
 // Wrappers of Node and Redis: clock, directories, bounded caches, the shared Redis connection.
 
 export { chownToDirectoryOwner } from './chown.ts';
-export { systemClock } from './clock.ts';
+export { Calendar, calendarOf, steadyTime, systemClock, withMonotonic } from './clock.ts';
 export { codeOf, describe } from './describe.ts';
 export { makeDirectory } from './directory.ts';
 export { atExit } from './exit.ts';

@@ -25,7 +25,7 @@ export class CallerShare {
   otherWebsockets = 0;
   /** Bytes of its bodies in hand. */
   bytes = 0;
-  /** Unix milliseconds until which a free slot is reserved for it; 0: none is. */
+  /** Monotonic milliseconds until which a free slot is reserved for it; 0: none is. */
   reservedUntil = 0;
 
   waiting = 0;

@@ -37,9 +37,9 @@ class Ticket implements Waiter, Exchange {
   older: Waiter | null = null;
   newer: Waiter | null = null;
   state: 'waiting' | 'running' | 'over' = 'waiting';
-  /** Unix milliseconds since when it waits, then since when it runs. */
+  /** Monotonic milliseconds since when it waits, then since when it runs. */
   since: number;
-  /** Unix milliseconds by which it must run. */
+  /** Monotonic milliseconds by which it must run. */
   deadline = 0;
   readonly returning: boolean;
   readonly context: Context;
@@ -119,7 +119,7 @@ export class Queue implements QueueControl, TicketOwner, Load {
   enter(context: Context, next: () => void): void {
     if (!this.#opened) this.open();
     const share = this.#shares.of(context.fairnessKey);
-    const now = this.#core.clock.now();
+    const now = this.#core.clock.monotonic();
     // While requests wait, a free slot is one that is kept from the callers that flood the queue.
     const isFree = this.#active < this.#capacity && (this.#queue.size === 0 || (share.waiting === 0 && this.#isModest(share)));
     if (!isFree) {
@@ -164,7 +164,7 @@ export class Queue implements QueueControl, TicketOwner, Load {
     const { state, share } = held;
     if (state === 'waiting') return this.leave(held);
     if (state !== 'running') return;
-    const now = this.#core.clock.now();
+    const now = this.#core.clock.monotonic();
     const { serviceTime } = this.#estimate;
     const ms = Math.max(0, now - held.since);
     held.state = 'over';
@@ -211,7 +211,7 @@ export class Queue implements QueueControl, TicketOwner, Load {
     }
     this.open();
     this.#capacity = concurrency;
-    this.#dispatch(this.#core.clock.now());
+    this.#dispatch(this.#core.clock.monotonic());
     if (this.#file !== null) inBackground(this.#core.log, 'queue.save', this.#file.save());
   }
 
@@ -222,7 +222,7 @@ export class Queue implements QueueControl, TicketOwner, Load {
 
   /** Milliseconds a request is expected to hold its slot. */
   get hold(): number {
-    return this.#estimate.hold(this.#core.clock.now());
+    return this.#estimate.hold(this.#core.clock.monotonic());
   }
 
   get capacity(): number {
@@ -261,7 +261,7 @@ export class Queue implements QueueControl, TicketOwner, Load {
   }
 
   expire(ticket: Ticket): void {
-    this.#turnAway(ticket, 'timeout', this.#estimate.timedOut(ticket.share, this.#core.clock.now()));
+    this.#turnAway(ticket, 'timeout', this.#estimate.timedOut(ticket.share, this.#core.clock.monotonic()));
   }
 
   #closeSocket(context: Context, { share, credential }: OpenSocket): void {
@@ -360,7 +360,7 @@ export class Queue implements QueueControl, TicketOwner, Load {
     this.#queue.remove(ticket);
     ticket.state = 'over';
     ticket.context.exchange = null;
-    ticket.context.queueWait = Math.max(0, this.#core.clock.now() - ticket.since);
+    ticket.context.queueWait = Math.max(0, this.#core.clock.monotonic() - ticket.since);
   }
 
   #save(): Snapshot {

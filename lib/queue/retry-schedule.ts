@@ -37,13 +37,13 @@ export class RetrySchedule {
   readonly #calendar = new Uint16Array(seconds * classes);
   /** By class, the first second that may have room; searched again every second. */
   readonly #from = new Float64Array(classes);
-  /** Promises by caller, Unix milliseconds, soonest first. */
+  /** Promises by caller, monotonic milliseconds, soonest first. */
   readonly #due = new Map<string, number[]>();
   #promises = 0;
   #today = 0;
 
   /**
-   * @param now Unix milliseconds.
+   * @param now monotonic milliseconds.
    * @param earliest milliseconds from now before which there is certainly no room.
    * @returns seconds after which to come back, at least 1.
    */

@@ -48,7 +48,7 @@ export class SlotReserve {
   }
 
   #look(): void {
-    const now = this.#clock.now();
+    const now = this.#clock.monotonic();
     this.#timer = null;
     for (const caller of [...this.#callers]) if (caller.reservedUntil <= now) this.delete(caller);
     if (this.#callers.length > 0) this.#arm(now);

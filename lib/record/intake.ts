@@ -70,7 +70,7 @@ export class Intake {
       throw new HeimdallError('method_not_allowed');
     }
     const source = `ingest:${this.#identify(bearer(context.req.headers.authorization) ?? '').id.slice(0, 8)}`;
-    const wait = this.#bucketOf(source).take(context.time);
+    const wait = this.#bucketOf(source).take(context.at);
     if (wait > 0) throw new HeimdallError('too_many_records', { retryAfter: Math.ceil(wait / 1000) });
     const bytes = await readBody(context.req, context.res, context.core.log, maxBody);
     context.bytesIn = bytes.length;

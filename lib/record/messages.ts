@@ -131,6 +131,16 @@ export interface WorkerOptions {
   readonly ended: Int32Array;
 }
 
+/** What the main thread knows of the time. */
+export interface Times {
+  /** Unix milliseconds, by the clock of the machine. */
+  readonly now: number;
+  /** The same, as far as it is believed: not the jump of a moment ago. */
+  readonly believed: number;
+  /** Milliseconds for which that clock has been steady, or since the start. */
+  readonly steadyFor: number;
+}
+
 /** The calls a worker answers, with their arguments and results. */
 export interface WorkerCalls {
   read: { request: { readonly after: number; readonly limit: number }; result: readonly AuditRecord[] };
@@ -140,7 +150,7 @@ export interface WorkerCalls {
   cursor: { request: { readonly sink: string }; result: number };
   forget: { request: Forgetting & { readonly now: number }; result: number };
   learn: { request: { readonly facts: readonly LearntFact[]; readonly now: number }; result: number };
-  retain: { request: { readonly now: number }; result: null };
+  retain: { request: Times; result: null };
   /** Claims the delivery to a sink for this gate. */
   claim: { request: { readonly sink: string }; result: boolean };
   close: { request: { readonly now: number }; result: null };
@@ -174,6 +184,8 @@ export type FromWorker =
   /** So many kept records are not kept any more: they are in the file, or known there. */
   | { readonly kind: 'merged'; readonly records: number }
   | { readonly kind: 'lost'; readonly reason: DropReason; readonly count: number }
+  /** So many records would be removed if the clock of the machine, which may have jumped, were believed. */
+  | { readonly kind: 'spared'; readonly records: number }
   | { readonly kind: 'full'; readonly reason: string }
   | { readonly kind: 'recovered' }
   /** So many bytes of body chunks were read. */

@@ -6,7 +6,7 @@ import type { Finding } from '../../types/finding.d.ts';
 import type { Ban, IssuedKey, KeyView, NewBan, NewKey, Registry } from '../../types/registry.d.ts';
 import type { Core } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import type { Redis } from '../platform/platform.ts';
+import { type Calendar, calendarOf, type Redis } from '../platform/platform.ts';
 import { BanIndex } from './ban-index.ts';
 import { readBan, spelling } from './ban.ts';
 import type { Contents, StoredKey } from './contents.ts';
@@ -57,6 +57,8 @@ export const statePath = (auditPath: string): string => join(dirname(auditPath),
  */
 export class KeyRegistry implements Registry {
   readonly #core: RegistryOptions['core'];
+  /** Keys and bans end by it: a clock that jumps ends none early, and none late. */
+  readonly #calendar: Calendar;
   readonly #index: KeyIndex;
   readonly #vault: CredentialVault;
   readonly #replica: Replica;
@@ -73,12 +75,13 @@ export class KeyRegistry implements Registry {
 
   constructor({ core, redis, keys, secrets, lockTimeout = 250 }: RegistryOptions) {
     this.#core = core;
+    this.#calendar = calendarOf(core.clock);
     this.#index = keys;
     this.#vault = new CredentialVault(secrets);
     this.#configured = new Set(core.config.auth.keys.map(({ name }) => name));
     const store = redis === null ? new FileStore(statePath(core.config.audit.path), lockTimeout) : new RedisStore(redis, core.log);
     this.#replica = new Replica(core, store, { changed: (before, after, first) => this.#changed(before, after, first), readDone: () => this.#reportExpired() });
-    this.#looked = core.clock.now();
+    this.#looked = this.#calendar.now();
     this.#until = Number.NEGATIVE_INFINITY;
   }
 
@@ -102,18 +105,21 @@ export class KeyRegistry implements Registry {
     this.#listeners.push(listener);
   }
 
-  /**
-   * The bans in force at one moment.
-   * @param now Unix milliseconds, never earlier than in the call before.
-   */
-  bannedAt(now: number): BanIndex {
-    if (now >= this.#banned.until) this.#banned = new BanIndex(this.#replica.contents.bans.values(), now);
+  /** The bans in force. */
+  get inForce(): BanIndex {
+    const { until } = this.#banned;
+    if (until === Number.POSITIVE_INFINITY) return this.#banned;
+    const now = this.#calendar.now();
+    if (now >= until) this.#banned = new BanIndex(this.#replica.contents.bans.values(), now);
     return this.#banned;
   }
 
-  /** The actions of the watch in force at one moment. @param now Unix milliseconds. */
-  restraintsAt(now: number): Restraints {
-    if (now >= this.#restraints.until) this.#restraints = new Restraints(this.#replica.contents.findings.values(), now);
+  /** The actions of the watch in force. */
+  get restraints(): Restraints {
+    const { until } = this.#restraints;
+    if (until === Number.POSITIVE_INFINITY) return this.#restraints;
+    const now = this.#calendar.now();
+    if (now >= until) this.#restraints = new Restraints(this.#replica.contents.findings.values(), now);
     return this.#restraints;
   }
 
@@ -131,12 +137,12 @@ export class KeyRegistry implements Registry {
   }
 
   keys(): readonly KeyView[] {
-    const now = this.#core.clock.now();
+    const now = this.#calendar.now();
     return [...this.#core.config.auth.keys.map(viewOfConfigured), ...[...this.#replica.contents.keys.values()].map((key) => viewOfStored(key, now))];
   }
 
   async createKey(input: NewKey): Promise<IssuedKey> {
-    const now = this.#core.clock.now();
+    const now = this.#calendar.now();
     const { upstreamCredential, ...draft } = readNewKey(input, now);
     const { name } = draft;
     const credential = upstreamCredential === null ? null : this.#vault.seal(upstreamCredential, name);
@@ -148,7 +154,7 @@ export class KeyRegistry implements Registry {
 
   async rotateKey(name: string, overlap: number): Promise<IssuedKey> {
     if (!Number.isSafeInteger(overlap) || overlap < 0) throw invalid('overlap', 'a duration, or 0', String(overlap), '24h');
-    const previousUntil = this.#core.clock.now() + overlap;
+    const previousUntil = this.#calendar.now() + overlap;
     return this.#issue(name, (digest, contents) => {
       const stored = this.#stored(name, contents);
       return { ...this.#sealedAnew(stored), digest, previous: overlap === 0 ? null : { digest: stored.digest, until: previousUntil } };
@@ -156,7 +162,7 @@ export class KeyRegistry implements Registry {
   }
 
   async changeKey(name: string, { disabled, expires }: { readonly disabled?: boolean; readonly expires?: number | null }): Promise<KeyView> {
-    const now = this.#core.clock.now();
+    const now = this.#calendar.now();
     if (expires !== undefined) checkExpiry(expires, now);
     const { keys } = await this.#replica.change((contents) => {
       const stored = this.#stored(name, contents);
@@ -170,11 +176,11 @@ export class KeyRegistry implements Registry {
   }
 
   bans(): readonly Ban[] {
-    return this.bannedAt(this.#core.clock.now()).all;
+    return this.inForce.all;
   }
 
   async ban(input: NewBan): Promise<Ban> {
-    const now = this.#core.clock.now();
+    const now = this.#calendar.now();
     const read = readBan(input, (name) => this.#replica.contents.keys.has(name) || this.#configured.has(name), now);
     let made = read;
     await this.#replica.change(({ bans }) => {
@@ -189,7 +195,7 @@ export class KeyRegistry implements Registry {
 
   async unban(which: string): Promise<number> {
     const value = spelling(which.trim());
-    const now = this.#core.clock.now();
+    const now = this.#calendar.now();
     let inForce = 0;
     await this.#replica.change(({ bans }) => {
       const found = [...bans.values()].filter((ban) => ban.id === value || ban.value === value);
@@ -206,7 +212,7 @@ export class KeyRegistry implements Registry {
   async #issue(name: string, make: (digest: string, contents: Contents) => StoredKey): Promise<IssuedKey> {
     const key = makeKey();
     const { keys } = await this.#replica.change((contents) => ({ keys: [[name, make(digestOf(key), contents)]] }));
-    return { key, view: viewOfStored(keys.get(name) as StoredKey, this.#core.clock.now()) };
+    return { key, view: viewOfStored(keys.get(name) as StoredKey, this.#calendar.now()) };
   }
 
   #stored(name: string, { keys }: Contents): StoredKey {
@@ -257,9 +263,10 @@ export class KeyRegistry implements Registry {
 
   /** Finds the next expiry, from the last reading on: expiries since then are not reported yet. */
   #findNextExpiry(): void {
-    const { bans } = this.#replica.contents;
-    this.#banned = new BanIndex(bans.values(), this.#core.clock.now());
-    this.#restraints = new Restraints(this.#replica.contents.findings.values(), this.#core.clock.now());
+    const { bans, findings } = this.#replica.contents;
+    const now = this.#calendar.now();
+    this.#banned = new BanIndex(bans.values(), now);
+    this.#restraints = new Restraints(findings.values(), now);
     this.#until = Number.POSITIVE_INFINITY;
     for (const { expires } of [...bans.values(), ...this.#ending()]) if (expires !== null && expires > this.#looked && expires < this.#until) this.#until = expires;
   }
@@ -271,8 +278,8 @@ export class KeyRegistry implements Registry {
 
   /** Reports bans and keys that have expired since the last reading. */
   #reportExpired(): void {
-    const { clock, log } = this.#core;
-    const now = clock.now();
+    const { log } = this.#core;
+    const now = this.#calendar.now();
     const since = this.#looked;
     this.#looked = now;
     if (now < this.#until) return;

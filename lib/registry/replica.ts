@@ -67,8 +67,8 @@ export class Replica {
 
   async #start(): Promise<void> {
     const { clock } = this.#core;
-    const until = clock.now() + (this.#store.connects ? firstTimeout : 0);
-    while (!(await this.#readOnce(clock.now() >= until)) && clock.now() < until && !this.#closed) {
+    const until = clock.monotonic() + (this.#store.connects ? firstTimeout : 0);
+    while (!(await this.#readOnce(clock.monotonic() >= until)) && clock.monotonic() < until && !this.#closed) {
       await new Promise<void>((resolve) => clock.setTimeout(resolve, firstReadEvery));
     }
     this.settled = true;

@@ -46,7 +46,7 @@ export interface Core {
 
 /** The requests in hand; `InFlight` also keeps their time limits. Iterates over a snapshot. */
 export interface RequestList extends Iterable<Context> {
-  /** Unix milliseconds, late by at most a tenth of a second. */
+  /** Monotonic time, late by at most a tenth of a second. */
   readonly now: number;
   readonly size: number;
   add(context: Context): void;
@@ -124,6 +124,8 @@ export class Context implements RequestInfo {
   readonly id: string;
   /** Unix milliseconds. */
   readonly time: number;
+  /** The same moment on the clock that never jumps, for intervals. */
+  readonly at: number;
   /** Monotonic, milliseconds. */
   readonly startedAt: number;
   /** Its index in the list of requests in hand. */
@@ -268,6 +270,7 @@ export class Context implements RequestInfo {
     this.headers = req.headers;
     this.startedAt = performance.now();
     this.time = core.clock.now();
+    this.at = core.clock.monotonic();
     this.id = requestId(this.time);
     core.inFlight.add(this);
     res.on('close', () => this.finish());

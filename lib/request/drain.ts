@@ -12,9 +12,9 @@ const lookEvery = 50;
  * @param timeout milliseconds.
  */
 export async function drained(core: Core, servers: ReadonlySet<Server>, timeout: number): Promise<void> {
-  const until = core.clock.now() + timeout;
+  const until = core.clock.monotonic() + timeout;
   for (const server of servers) server.close();
-  while (core.inFlight.size > 0 && core.clock.now() < until) {
+  while (core.inFlight.size > 0 && core.clock.monotonic() < until) {
     for (const server of servers) server.closeIdleConnections();
     await new Promise<void>((resolve) => core.clock.setTimeout(resolve, lookEvery));
   }

@@ -15,7 +15,7 @@ const pipelinePaused = 16;
 /** A connection with more is closed: a packet that is being parsed may hold thousands. */
 const longestPipeline = 100;
 
-/** What the last looks saw of a request's socket. Times are Unix milliseconds, sizes bytes. */
+/** What the last looks saw of a request's socket. Times are monotonic milliseconds, sizes bytes. */
 interface Progress {
   since: number;
   received: number;
@@ -32,7 +32,7 @@ interface Progress {
  * outgrown hash table to its successor, which keeps requests alive that have ended.
  */
 export class InFlight implements RequestList {
-  /** Time of the last look, Unix milliseconds; late by less than one look. */
+  /** Time of the last look, monotonic milliseconds; late by less than one look. */
   now = 0;
   readonly #contexts: Context[] = [];
   readonly #progress = new WeakMap<Context, Progress>();
@@ -64,7 +64,7 @@ export class InFlight implements RequestList {
     if (context.res.socket === null) this.#pipeline(context);
     if (this.#looking) return;
     this.#looking = true;
-    this.now = this.#clock.now();
+    this.now = this.#clock.monotonic();
     this.#clock.setTimeout(this.#look, this.#tick).unref();
   }
 
@@ -102,7 +102,7 @@ export class InFlight implements RequestList {
   }
 
   readonly #look = (): void => {
-    this.now = this.#clock.now();
+    this.now = this.#clock.monotonic();
     for (const context of [...this.#contexts]) {
       try {
         context.exchange?.look(this.now);

@@ -228,7 +228,7 @@ export class Follower {
 
   #skip(record: AuditRecord, seen: number, { reason, wait }: Extract<Delivery, { kind: 'refused' }>): Promise<boolean> {
     this.#refused++;
-    const now = this.#core.clock.now();
+    const now = this.#core.clock.monotonic();
     if (now - this.#reportedAt >= refusalEventEvery) {
       this.#core.log.error({ sink: this.name, record: record.request_id, reason, records: this.#refused - this.#refusedReported }, 'sink.refused');
       this.#reportedAt = now;
@@ -260,7 +260,7 @@ export class Follower {
     this.#errors++;
     const { clock, log } = this.#core;
     if (this.#state.kind !== 'held') {
-      this.#state = { kind: 'held', reason, since: clock.now() };
+      this.#state = { kind: 'held', reason, since: clock.monotonic() };
       log.warn({ sink: this.name, reason, ...(cause === undefined ? {} : { error: describe(cause) }) }, 'sink.held');
       this.#troubled = true;
     } else this.#state = { ...this.#state, reason };
@@ -298,7 +298,7 @@ export class Follower {
 
   #judgeLag(atTheEnd = false): void {
     const lag = atTheEnd ? 0 : this.view().lag;
-    const late = this.#state.kind === 'held' && lag > 0 && this.#core.clock.now() - this.#state.since >= maxHold;
+    const late = this.#state.kind === 'held' && lag > 0 && this.#core.clock.monotonic() - this.#state.since >= maxHold;
     const lagging = late || lag > (this.#lagging ? maxLag / 2 : maxLag);
     if (lagging && !this.#lagging) this.#core.log.error({ sink: this.name, lag, state: this.#state.kind }, 'sink.lagging');
     const over = this.#lagging ? !lagging : lag === 0;

@@ -36,11 +36,11 @@ export function newapiSink({ url, select, rawToken, maxRate, clock, proxies = nu
     wants: (record) => record.source === 'gate' && isSelected(record, select),
     async deliver([record], signal) {
       if (record === undefined) return { kind: 'delivered' };
-      const began = clock.now();
+      const began = clock.monotonic();
       const body = JSON.stringify(payloadOf(record, rawToken));
       const posted = await client.post(body, {}, signal).catch((error: unknown) => codeOf(error));
       const delivery = typeof posted === 'string' ? ({ kind: 'held', reason: `the receiver cannot be reached (${posted})` } as const) : deliveryOf(posted, clock.now());
-      return delivery.kind === 'off' ? delivery : spaced(delivery, space - (clock.now() - began));
+      return delivery.kind === 'off' ? delivery : spaced(delivery, space - (clock.monotonic() - began));
     },
     close: () => client.close(),
   };

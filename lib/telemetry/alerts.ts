@@ -84,7 +84,7 @@ class WebhookAlerts implements Alerts {
   }
 
   #isDue(event: string, { alert, ends }: EventRow, fields: object): boolean {
-    const now = this.#clock.now();
+    const now = this.#clock.monotonic();
     if (ends !== undefined) return this.#sent.delete(`${ends} ${subjectOf(fields)}`);
     if (!alert) return false;
     const name = `${event} ${subjectOf(fields)}`;

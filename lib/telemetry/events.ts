@@ -1,6 +1,7 @@
 import { pino, type DestinationStream } from 'pino';
 import type { Logger } from '../../types/logger.d.ts';
 import type { LoggingConfig } from '../../types/config.d.ts';
+import { systemClock } from '../platform/platform.ts';
 
 /** Categories and types of the Elastic Common Schema 8, `event.category` and `event.type`. */
 type Category = 'authentication' | 'configuration' | 'database' | 'file' | 'iam' | 'network' | 'process' | 'threat' | 'web';
@@ -110,6 +111,7 @@ export const events = {
   'journal.worker_failed': { category: 'process', type: 'error', outcome: 'failure', what: 'the thread that writes the journal ended' },
   'journal.dropped': { category: 'database', type: 'error', outcome: 'failure', what: 'records were lost, or removed before their retention ended' },
   'journal.interrupted': { category: 'database', type: 'info', what: 'requests that were in flight when a process ended were recorded' },
+  'journal.retention_waits': { category: 'database', type: 'info', alert: true, what: 'records seem to be older than their retention by a clock that may have jumped; they are removed when it has been steady for an hour' },
   'journal.checkpoint': { category: 'database', type: 'info', outcome: 'success', what: 'the state of the journal was signed; store it in another place' },
   'journal.tampered': { category: 'database', type: 'error', outcome: 'failure', alert: true, what: 'the journal differs from its last signed state' },
   'sink.held': { category: 'database', type: 'error', outcome: 'failure', what: 'a sink does not accept records; they wait in the journal and are retried' },
@@ -170,7 +172,7 @@ export function eventLog({ level }: Pick<LoggingConfig, 'level'>, isConsole: boo
     level,
     base: null,
     messageKey: 'message',
-    timestamp: () => `,"@timestamp":"${new Date().toISOString()}"`,
+    timestamp: () => `,"@timestamp":"${new Date(systemClock.now()).toISOString()}"`,
     formatters: { level: (label: string) => ({ 'log.level': label }) },
   };
   const log = pino(options, to);

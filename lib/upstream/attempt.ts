@@ -36,7 +36,7 @@ interface Peeking {
   readonly codings: readonly string[];
   readonly start: StreamStart | null;
   size: number;
-  /** When the first of the held bytes arrived, Unix milliseconds; 0 before. */
+  /** When the first of the held bytes arrived, monotonic milliseconds; 0 before. */
   since: number;
   /** The held bytes are white space. */
   isBlank: boolean;
@@ -67,9 +67,9 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   readonly #context: Context;
   readonly #listener: AttemptListener;
   #state: State = connecting;
-  /** Unix milliseconds; while committed, the time of the last bytes plus the limit of silence. */
+  /** Monotonic milliseconds; while committed, the time of the last bytes plus the limit of silence. */
   #due = 0;
-  /** Unix milliseconds by which the answer must have committed. */
+  /** Monotonic milliseconds by which the answer must have committed. */
   #deadline = 0;
   /** The latest that signs of life can put the deadline off to. */
   #latest = 0;
@@ -95,10 +95,10 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     this.#comments = context.core.config.llm.keepAliveComments;
   }
 
-  /** @param until Unix milliseconds at which the request has no more time for an answer to commit. */
+  /** @param until monotonic milliseconds at which the request has no more time for an answer to commit. */
   start(until: number): void {
     const { clock, config: { llm: { timeouts } } } = this.#context.core;
-    const now = clock.now();
+    const now = clock.monotonic();
     this.#latest = Math.max(until, now + 1);
     this.#deadline = Math.min(this.#latest, now + timeouts.firstByte);
     // undici's own limit can fire a second late.
@@ -199,7 +199,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     const rule = commitRuleOf(status, head, codings, this.#context);
     if (rule === 'head') return this.#commit({ controller, status, head, codings, start: null }, nothing);
     this.#state = { phase: 'peeking', controller, rule, status, head, codings, held: [], size: 0, since: 0, isBlank: true, start: rule === 'event' ? new StreamStart() : null };
-    if (rule === 'never') this.#due = this.#context.core.clock.now() + grace;
+    if (rule === 'never') this.#due = this.#context.core.clock.monotonic() + grace;
   }
 
   #broke(error: Error): void {

@@ -12,7 +12,7 @@ export interface Rest {
 
 /**
  * `up`: closed, requests are admitted. `resting`: the target asked for a pause. `open`: the target failed too often, or its
- * probes fail. `probing`: half-open, `inHand` requests try the target. `overloaded`: it has said so. Times are Unix milliseconds.
+ * probes fail. `probing`: half-open, `inHand` requests try the target. `overloaded`: it has said so. Times are monotonic milliseconds.
  */
 export type BreakerState =
   | { readonly kind: 'up'; failures: number; since: number }
@@ -50,7 +50,7 @@ export class Breaker {
     this.state = { kind: 'up', failures: 0, since: now };
   }
 
-  /** When it admits a request again, Unix milliseconds; 0 when it admits one now. */
+  /** When it admits a request again, monotonic milliseconds; 0 when it admits one now. */
   closedUntil(now: number): number {
     const state = this.state;
     switch (state.kind) {

@@ -54,7 +54,7 @@ interface FailedAttempt {
 class Forward implements Exchange, AttemptListener {
   readonly #shared: Shared;
   readonly #context: Context;
-  /** Unix milliseconds. */
+  /** Monotonic milliseconds. */
   readonly #deadline: number;
   #queue: readonly Target[] = [];
   #at = 0;
@@ -67,7 +67,7 @@ class Forward implements Exchange, AttemptListener {
   #waited = 0;
   /** Attempts of this round. */
   #asked = 0;
-  /** When the first target that rejected the request in this round will admit it, Unix milliseconds. */
+  /** When the first target that rejected the request in this round will admit it, monotonic milliseconds. */
   #soonest = Number.POSITIVE_INFINITY;
   #attempt: Attempt | null = null;
   /** What {@link Breaker.enter} gave, until the breaker is told the result. */
@@ -86,7 +86,7 @@ class Forward implements Exchange, AttemptListener {
   constructor(shared: Shared, context: Context) {
     this.#shared = shared;
     this.#context = context;
-    this.#deadline = shared.core.clock.now() + shared.core.config.llm.timeouts.total;
+    this.#deadline = shared.core.clock.monotonic() + shared.core.config.llm.timeouts.total;
   }
 
   begin(): void {
@@ -142,7 +142,7 @@ class Forward implements Exchange, AttemptListener {
    */
   broken(target: Target, silent: boolean): void {
     if (target.credential === 'caller' && (silent || this.#context.upstreamRequestId !== null)) return this.#leave('neutral');
-    if (this.#generation === rejected) breakerOf(target, this.#context).countBroken(this.#shared.core.clock.now());
+    if (this.#generation === rejected) breakerOf(target, this.#context).countBroken(this.#shared.core.clock.monotonic());
     this.#leave('fail');
   }
 
@@ -152,9 +152,9 @@ class Forward implements Exchange, AttemptListener {
 
   failed(failure: Failure, target: Target): void {
     const { core, metrics } = this.#shared;
-    const now = core.clock.now();
+    const now = core.clock.monotonic();
     if (this.#unread === null && this.#refusesUsage(failure)) return this.#askWithoutUsage(target, now);
-    const judgement = judge(failure, { context: this.#context, target, retry: core.config.llm.retry, resent: this.#resent, now });
+    const judgement = judge(failure, { context: this.#context, target, retry: core.config.llm.retry, resent: this.#resent, now: core.clock.now() });
     this.#settle(judgement, target, now);
     this.#last = { failure, target };
     metrics.failed(target.name, failure.kind);
@@ -188,7 +188,7 @@ class Forward implements Exchange, AttemptListener {
 
   /** Asks the next target of this round that admits the request. */
   #next(): void {
-    const now = this.#shared.core.clock.now();
+    const now = this.#shared.core.clock.monotonic();
     this.#resent = false;
     while (this.#at < this.#queue.length) {
       const target = this.#queue[this.#at++] as Target;
@@ -272,7 +272,7 @@ class Forward implements Exchange, AttemptListener {
   /** Tells the breaker that admitted the request the result, once. */
   #leave(result: AttemptResult): void {
     if (this.#generation === rejected) return;
-    this.#breaker?.leave(this.#generation, result, this.#shared.core.clock.now());
+    this.#breaker?.leave(this.#generation, result, this.#shared.core.clock.monotonic());
     this.#generation = rejected;
   }
 

@@ -17,7 +17,7 @@ export class Prelude {
   /** @param after milliseconds since the request arrived. */
   constructor(context: Context, after: number) {
     this.#context = context;
-    this.#due = context.time + after;
+    this.#due = context.at + after;
   }
 
   look(now: number): void {

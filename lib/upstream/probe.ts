@@ -24,14 +24,15 @@ export function prober(core: Core, targets: readonly Target[]): Prober {
   const rounds = new Repeated(core, 'health_check', interval, () => round(failureThreshold));
 
   async function round(threshold: number): Promise<void> {
-    asked = core.clock.now();
+    asked = core.clock.monotonic();
     await Promise.all(targets.map(async (target) => {
-      const before = core.clock.now();
+      const before = core.clock.monotonic();
+      const time = core.clock.now();
       const status = await probed(core, target, timeout);
       // Closing cuts probes under way, which says nothing about a target.
       if (closed || status === 'unknown') return;
       const alive = status !== null && status < 500;
-      target.lastProbe = { time: before, alive, status, duration: core.clock.now() - before };
+      target.lastProbe = { time, alive, status, duration: core.clock.monotonic() - before };
       target.state.base.probe(alive, threshold);
     }));
   }
@@ -45,8 +46,8 @@ export function prober(core: Core, targets: readonly Target[]): Prober {
     },
     async ready() {
       if (enabled) await begin();
-      const usable = (): boolean => targets.some(({ state }) => state.base.closedUntil(core.clock.now()) === 0);
-      if (enabled && !usable() && core.clock.now() - asked >= fresh) await round(1);
+      const usable = (): boolean => targets.some(({ state }) => state.base.closedUntil(core.clock.monotonic()) === 0);
+      if (enabled && !usable() && core.clock.monotonic() - asked >= fresh) await round(1);
       return usable();
     },
     close() {

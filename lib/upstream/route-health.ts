@@ -74,7 +74,7 @@ class Checked {
   readonly #places: readonly (() => Probed)[];
   readonly #checks: readonly Check[];
   #state: CheckedRoute['status'] = 'healthy';
-  /** Time of the next check, Unix milliseconds. */
+  /** Time of the next check, monotonic milliseconds. */
   #next = 0;
   readonly #rounds: Repeated;
   #closed = false;
@@ -96,7 +96,7 @@ class Checked {
   /** Seconds until the next check, or null while the route can be expected to answer. */
   retryAfter(): number | null {
     if (this.#state !== 'unhealthy') return null;
-    return Math.max(1, Math.ceil((this.#next - this.#core.clock.now()) / 1000));
+    return Math.max(1, Math.ceil((this.#next - this.#core.clock.monotonic()) / 1000));
   }
 
   shown(): CheckedRoute {
@@ -109,7 +109,7 @@ class Checked {
   }
 
   async #round(): Promise<void> {
-    this.#next = this.#core.clock.now() + this.#config.interval;
+    this.#next = this.#core.clock.monotonic() + this.#config.interval;
     const times = await Promise.all(this.#places.map((place) => this.#ask(place())));
     const took = Math.min(...times.filter((time) => !Number.isNaN(time)));
     const isUnknown = took === Number.POSITIVE_INFINITY && times.some(Number.isNaN);
@@ -120,7 +120,7 @@ class Checked {
       check.misses = passed ? 0 : check.misses + 1;
     }
     this.#become();
-    this.#next = this.#core.clock.now() + this.#config.interval;
+    this.#next = this.#core.clock.monotonic() + this.#config.interval;
   }
 
   /** @returns milliseconds until the answer, infinity without one, or NaN when this machine could not ask. */

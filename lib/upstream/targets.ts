@@ -218,7 +218,7 @@ function target({ config, clock, log }: Core, from: LlmTarget, taken: Set<string
     model: from.model,
     models: from.models,
     weight: from.weight,
-    state: new TargetState(config.circuitBreaker, () => clock.now(), !caller, (state, model) => log.warn({ target: name, model, state }, `target.${state}`)),
+    state: new TargetState(config.circuitBreaker, () => clock.monotonic(), !caller, (state, model) => log.warn({ target: name, model, state }, `target.${state}`)),
     inHand: 0,
     lastProbe: null,
   };

@@ -35,7 +35,7 @@ export class UnreadAnswers {
     if (outcome !== 'served' || core.draining || this.#count >= this.#most || held >= this.#mostEach) return null;
     this.#count++;
     this.#byCaller.set(caller, held + 1);
-    return new UnreadAnswer(core.clock.now() + longest, () => this.#release(caller));
+    return new UnreadAnswer(core.clock.monotonic() + longest, () => this.#release(caller));
   }
 
   #release(caller: string): void {
@@ -52,7 +52,7 @@ export class UnreadAnswer {
   #room = largest;
   #release: (() => void) | null;
 
-  /** @param until Unix milliseconds. */
+  /** @param until monotonic milliseconds. */
   constructor(until: number, release: () => void) {
     this.#until = until;
     this.#release = release;

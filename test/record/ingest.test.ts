@@ -107,7 +107,7 @@ describe('a record that is handed in', () => {
 
   it('may not be too large, nor too many of one token', async (t) => {
     // A second would give back two.
-    const { send, gate } = await start(t, { maxRate: 2 }, {}, { clock: { ...realClock, now: () => now * 1000 } });
+    const { send, gate } = await start(t, { maxRate: 2 }, {}, { clock: { ...realClock, now: () => now * 1000, monotonic: () => now * 1000 } });
     assert.equal((await send({ ...entry, request_body: 'x'.repeat(262_144) })).status, 413);
     const statuses: number[] = [];
     for (let nth = 0; nth < 4; nth++) statuses.push((await send(entry)).status);

@@ -7,6 +7,7 @@ export interface Timer {
 /** The part of time a component may depend on; the real one and the fake one both fit. */
 export interface Clock {
   now(): number;
+  monotonic(): number;
   setTimeout(fn: () => void, ms: number): Timer;
   clearTimeout(timer: Timer | undefined): void;
 }
@@ -15,6 +16,8 @@ export interface Clock {
 export interface FakeClock extends Clock {
   /** Moves time forward by `ms`, firing what falls due on the way, in order of due time and then of arming. */
   tick(ms: number): void;
+  /** Sets calendar time forward by `ms`, or back; what is measured goes on undisturbed. */
+  jump(ms: number): void;
   /** How many timers are armed: 0 after a clean close. */
   readonly pending: number;
   /** How many of them a file armed. @param file the end of its path, for example `upstream/forward.ts`. */
@@ -32,6 +35,7 @@ interface Armed extends Timer {
 export function fakeClock(start: number = Date.UTC(2026, 0, 5)): FakeClock {
   const armed = new Map<Armed, () => void>();
   let now = start;
+  let jumped = 0;
   let order = 0;
 
   const arm = (timer: Armed, fn: () => void, ms: number): void => {
@@ -50,7 +54,9 @@ export function fakeClock(start: number = Date.UTC(2026, 0, 5)): FakeClock {
   };
 
   return {
-    now: () => now,
+    now: () => now + jumped,
+    monotonic: () => now,
+    jump: (ms) => void (jumped += ms),
     setTimeout(fn, ms) {
       // A fired timer can be refreshed too, as Node's can; a cleared one cannot.
       const timer: Armed = {
@@ -92,12 +98,13 @@ const cleared = new WeakSet<Timer>();
 /** A real clock that can be put forward. What waits for a timer waits on; what compares times finds it late. */
 export function leapingClock(): Clock & { leap(ms: number): void } {
   let ahead = 0;
-  return { ...realClock, now: () => Date.now() + ahead, leap: (ms) => void (ahead += ms) };
+  return { ...realClock, now: () => Date.now() + ahead, monotonic: () => realClock.monotonic() + ahead, leap: (ms) => void (ahead += ms) };
 }
 
 /** The real clock, for the same seam. */
 export const realClock: Clock = {
   now: () => Date.now(),
+  monotonic: () => Math.floor(performance.timeOrigin + performance.now()),
   setTimeout: (fn, ms) => setTimeout(fn, ms),
   clearTimeout: (timer) => clearTimeout(timer as NodeJS.Timeout | undefined),
 };

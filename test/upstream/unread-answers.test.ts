@@ -5,7 +5,7 @@ import type { Context } from '../../lib/request/request.ts';
 import { UnreadAnswers, type UnreadAnswer } from '../../lib/upstream/unread-answers.ts';
 
 const places = (concurrency: number, onClientAbort = 'finish', enabled = true): UnreadAnswers => new UnreadAnswers({ llm: { onClientAbort }, queue: { enabled, concurrency } } as unknown as Config);
-const from = (fairnessKey: string, more: object = {}): Context => ({ fairnessKey, outcome: 'served', core: { draining: false, clock: { now: () => 1_000 } }, ...more }) as unknown as Context;
+const from = (fairnessKey: string, more: object = {}): Context => ({ fairnessKey, outcome: 'served', core: { draining: false, clock: { monotonic: () => 1_000 } }, ...more }) as unknown as Context;
 
 it('has a quarter of the slots, an eighth of it a caller, at least one', () => {
   for (const [concurrency, most, each] of [[1, 1, 1], [4, 1, 1], [8, 2, 1], [64, 16, 2], [1000, 250, 32]] as const) {
@@ -35,7 +35,7 @@ it('has none by default, for a gate that ends, and for a request that the gate h
   assert.equal(places(1000, 'cancel').admit(from('a')), null);
   assert.equal(places(1000, 'cancel').possible, false);
   assert.equal(places(1000).admit(from('a', { outcome: 'refused' })), null);
-  assert.equal(places(1000).admit(from('a', { core: { draining: true, clock: { now: () => 0 } } })), null);
+  assert.equal(places(1000).admit(from('a', { core: { draining: true, clock: { monotonic: () => 0 } } })), null);
 });
 
 it('reads an answer for five minutes and 32 MB', () => {

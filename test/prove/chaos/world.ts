@@ -180,6 +180,7 @@ export function countingClock(): CountingClock {
   const now = (): number => stopped ?? Date.now() + ahead;
   return {
     now,
+    monotonic: now,
     setTimeout(run, ms) {
       const timer = setTimeout(() => {
         armed.delete(timer);
