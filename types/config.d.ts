@@ -666,6 +666,8 @@ export interface AnomalyRules {
   readonly contentRepetition: AnomalyRule;
   /** Many unknown paths from one network. */
   readonly scanning: AnomalyRule;
+  /** A key that was reported as leaked. Unlike other rules it acts in every mode, until it is undone or rotated. */
+  readonly leakedKey: AnomalyRule;
   /** Countries in turn within an hour. */
   readonly impossibleTravel: AnomalyRule;
 }
@@ -1381,6 +1383,8 @@ export interface AnomalyRulesInput {
   readonly contentRepetition?: AnomalyRuleInput | undefined;
   /** Many unknown paths from one network. */
   readonly scanning?: AnomalyRuleInput | undefined;
+  /** A key that was reported as leaked. Unlike other rules it acts in every mode, until it is undone or rotated. */
+  readonly leakedKey?: AnomalyRuleInput | undefined;
   /** Countries in turn within an hour. */
   readonly impossibleTravel?: AnomalyRuleInput | undefined;
 }

@@ -40,6 +40,8 @@ export interface Finding {
   readonly restsUntil: number | null;
   /** Why an operator changed it. */
   readonly note: string;
+  /** Hex SHA-256 of the gateway key that a `leaked_key` finding is about: the key made by a rotation is another. Null for others. */
+  readonly digest?: string | null;
 }
 
 /** A report of the watch about one subject, sent from the journal's thread. */
@@ -54,4 +56,6 @@ export interface Sighting {
   /** Unix milliseconds of the first and the latest request. */
   readonly since: number;
   readonly last: number;
+  /** As of {@link Finding}. */
+  readonly digest?: string | null;
 }

@@ -6,7 +6,7 @@ import type { CheckedRoute } from '../../types/route.d.ts';
 import type { SinkView } from '../../types/sink.d.ts';
 import type { TargetStatus } from '../../types/target.d.ts';
 import type { TokenIdentity } from '../../types/context.d.ts';
-import type { Findings } from '../anomaly/anomaly.ts';
+import type { Findings, KeyOwners } from '../anomaly/anomaly.ts';
 import type { Context, Core } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 import { readBody } from '../http/http.ts';
@@ -23,7 +23,7 @@ const longestBody = 65_536;
 export interface AdminServices {
   readonly core: Core;
   /** `ready` resolves after the first reading; `problem` is the reason why it cannot be read. */
-  readonly registry: Registry & { ready(): Promise<void>; readonly problem: string | null };
+  readonly registry: Registry & KeyOwners & { ready(): Promise<void>; readonly problem: string | null };
   readonly queue: QueueControl;
   readonly hub: Hub;
   readonly targets: () => readonly TargetStatus[];
@@ -85,10 +85,11 @@ export type Method = (call: Call, services: AdminServices) => Promise<Reply | nu
 
 /**
  * Reads the body as an object of fields; an absent body is an empty object.
+ * @param longest bytes of the body at most.
  * @throws HeimdallError that names the problem.
  */
-export async function fieldsOf<F extends Fields>({ context }: Pick<Call, 'context'>, fields: F): Promise<z.output<F>> {
-  const bytes = await readBody(context.req, context.res, context.core.log, longestBody);
+export async function fieldsOf<F extends Fields>({ context }: Pick<Call, 'context'>, fields: F, longest = longestBody): Promise<z.output<F>> {
+  const bytes = await readBody(context.req, context.res, context.core.log, longest);
   if (bytes.length === 0) return readFields({}, fields);
   if (!isJson(context)) throw new HeimdallError('invalid_content_type', { message: 'content-type: expected application/json, without a content-encoding.' });
   return readFields(parsed(bytes), fields);

@@ -2,8 +2,8 @@ import { z } from 'zod';
 import type { Action, Subject } from '../../types/detector.d.ts';
 import type { Finding } from '../../types/finding.d.ts';
 import type { SqlRow, SqlValue } from '../../types/journal.d.ts';
-import { ruleNames, sentencesOf } from '../anomaly/anomaly.ts';
-import { choice, key, orNull, required, text } from '../config/config.ts';
+import { freezeLeaked, ruleNames, sentencesOf } from '../anomaly/anomaly.ts';
+import { choice, key, list, orNull, required, text } from '../config/config.ts';
 import { HeimdallError } from '../errors.ts';
 import { calendarOf } from '../platform/platform.ts';
 import { callersOf, queriesAbout, type Query } from '../journal/journal.ts';
@@ -54,12 +54,24 @@ export const actOnFinding = change('act', async (call, { core, findings }, id) =
 });
 
 /** A finding as JSON, times in ISO 8601. */
-export function findingJson({ since, last, expires, restsUntil, note: reason, baseline, reason: part, ...rest }: Finding): object {
+export function findingJson({ id, rule, caller, score, since, last, state, action, would, expires, restsUntil, note: why, baseline, evidence, reason }: Finding): object {
   return {
-    ...rest, since: iso(since), last: iso(last), expires: iso(expires), rests_until: iso(restsUntil), note: reason,
-    part, sentence: sentencesOf(rest.rule, part), baseline,
+    id, rule, caller, score, state, action, would, evidence, since: iso(since), last: iso(last), expires: iso(expires), rests_until: iso(restsUntil), note: why,
+    part: reason, sentence: sentencesOf(rule, reason), baseline,
   };
 }
+
+/** Bytes of a report of leaked keys. */
+const longestReport = 2 * 1024 * 1024;
+const leakedKey = { ...strictly(text('a key, or the SHA-256 of one, as text', 'sk-…', /^[^]*$/), 'string'), unit: 'secret' } as const;
+
+/** `POST leaked`: finds which of the keys are known here, and freezes them. */
+export const reportLeaked: Method = async (call, { registry, findings }) => {
+  const { keys } = await fieldsOf(call, z.strictObject({ keys: list(leakedKey, [], 'Keys, or hex SHA-256 of keys') }), longestReport);
+  const answer = await freezeLeaked(keys, registry, findings);
+  changed(call, 'leaked', `${answer.read} keys`, null, { keys: answer.keys });
+  return { status: 200, body: answer };
+};
 
 /** `GET callers?limit&cursor`: callers with records, the latest first. */
 export const listCallers: Method = async (call, { logs }) => {

@@ -1,6 +1,6 @@
 import { ban, listBans, unban } from './bans.ts';
 import type { Method } from './call.ts';
-import { acknowledgeFinding, actOnFinding, listCallers, listFindings, rejectFinding, showCaller, showFinding, undoFinding } from './findings.ts';
+import { acknowledgeFinding, actOnFinding, listCallers, listFindings, rejectFinding, reportLeaked, showCaller, showFinding, undoFinding } from './findings.ts';
 import { aggregateLogs, frequencyOfLogs, listLogs, showLog } from './logs.ts';
 import { changeKey, createKey, listKeys, removeKey, rotateKey, showKey } from './keys.ts';
 import { logOut, resizeQueue, showConfig, showHealth, showQueue, showSession, showTargets } from './status.ts';
@@ -44,6 +44,7 @@ export const resources: readonly Resource[] = [
   { path: 'findings/:id/undo', methods: { POST: known(undoFinding) } },
   { path: 'findings/:id/false-positive', methods: { POST: known(rejectFinding) } },
   { path: 'findings/:id/act', methods: { POST: known(actOnFinding) } },
+  { path: 'leaked', methods: { POST: known(reportLeaked) } },
   { path: 'callers', methods: { GET: listCallers }, takesQuery: true },
   { path: 'callers/:id*', methods: { GET: known(showCaller) } },
   { path: 'targets', methods: { GET: showTargets } },

@@ -1,6 +1,7 @@
 // Who is behind a key: signals of finished requests, bounded state, detectors, findings.
 
 export { Findings } from './findings.ts';
+export { freezeLeaked, type KeyOwners } from './leaked.ts';
 export type { FromObserver } from './observer.ts';
 export { ruleNames, sentencesOf } from './sentences.ts';
 

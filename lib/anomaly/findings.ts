@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { Action } from '../../types/detector.d.ts';
+import type { Action, RuleName, Subject } from '../../types/detector.d.ts';
 import type { Finding, FindingState, Sighting } from '../../types/finding.d.ts';
 import type { Core } from '../request/request.ts';
 import { toSnake } from '../config/config.ts';
@@ -28,6 +28,23 @@ const mostRecords = 20;
 const strike = { confirmed: 4, falsePositive: -8 };
 
 const isLive = (state: FindingState): boolean => state === 'open' || state === 'acknowledged';
+
+/** A leaked key stays frozen until it is undone or replaced; any other action ends. */
+const isEndless = (rule: RuleName, action: Action): boolean => rule === 'leaked_key' && action === 'freeze';
+
+/** The finding keeps a leaked key frozen. */
+const holds = ({ rule, action, expires, state }: Finding): boolean => isLive(state) && isEndless(rule, action) && expires === null;
+
+/** Without evidence for a week. */
+const isOver = (finding: Finding, now: number): boolean => now - finding.last > overAfter && !holds(finding);
+
+/** A finding that was raised, or has grown. */
+interface Raised {
+  readonly finding: Finding;
+  readonly isNew: boolean;
+  /** The action before. */
+  readonly before: Action;
+}
 
 type Edit = readonly (readonly [id: string, finding: Finding | null])[];
 
@@ -59,48 +76,65 @@ export class Findings {
     return asOf(finding, this.#calendar.now());
   }
 
-  /** Raises a finding, or adds to the one that is open. */
-  async report(sighting: Sighting): Promise<void> {
+  /** Raises a finding about each subject, or adds to the one that is open, all in one step. */
+  async report(...sightings: readonly Sighting[]): Promise<void> {
     const now = this.#calendar.now();
-    let raised: { readonly finding: Finding; readonly isNew: boolean; readonly before: Action } | null = null;
+    let raised: Raised[] = [];
     await this.#registry.changeFindings((all) => {
-      raised = null;
-      const same = [...all.values()].filter(({ rule, caller }) => rule === sighting.rule && caller.kind === sighting.subject.kind && caller.id === sighting.subject.id);
-      if (same.some(({ restsUntil }) => restsUntil !== null && restsUntil > now)) return [];
-      const known = same.find(({ state, last }) => isLive(state) && now - last < overAfter);
-      const finding = this.#merged(known, sighting, strikesOf(all.values(), sighting), now);
-      if (finding === null) return [];
-      raised = { finding, isNew: known === undefined, before: known?.action ?? 'none' };
-      return [[finding.id, finding], ...this.#old(all, now)];
+      raised = [];
+      const bySubject = Map.groupBy(all.values(), ({ caller }) => `${caller.kind} ${caller.id}`);
+      for (const sighting of sightings) {
+        const one = this.#raised(bySubject.get(`${sighting.subject.kind} ${sighting.subject.id}`) ?? [], sighting, now);
+        if (one !== null) raised.push(one);
+      }
+      return raised.length === 0 ? [] : [...raised.map(({ finding }) => [finding.id, finding] as const), ...this.#old(all, now)];
     });
-    if (raised !== null) this.#tell(raised);
+    for (const each of raised) this.#tell(each);
   }
 
-  #merged(known: Finding | undefined, { rule, subject, score, reason, most: mostOfKind, baseline, evidence, since, last }: Sighting, strikes: number, now: number): Finding | null {
-    const acts = this.#core.config.anomaly.mode === 'enforce';
+  /** Freezes the callers whose keys are known to others, on every instance and in every `anomaly.mode`. */
+  async reportLeaked(owners: readonly { readonly caller: Subject; readonly digest: string | null }[]): Promise<void> {
+    if (owners.length === 0) return;
+    const now = this.#calendar.now();
+    const evidence = { records: [], requests: 0, devices: 0, networks: 0, sessions: 0 };
+    await this.report(...owners.map(({ caller, digest }) => ({ rule: 'leaked_key' as const, subject: caller, score: 100, reason: 'reported', most: 'freeze' as const, baseline: {}, evidence, since: now, last: now, digest })));
+  }
+
+  /** @param about the findings about the subject. */
+  #raised(about: readonly Finding[], sighting: Sighting, now: number): Raised | null {
+    const same = about.filter(({ rule, digest }) => rule === sighting.rule && (digest ?? null) === (sighting.digest ?? null));
+    if (same.some(({ restsUntil }) => restsUntil !== null && restsUntil > now)) return null;
+    const known = same.find((finding) => isLive(finding.state) && !isOver(finding, now));
+    const finding = this.#merged(known, sighting, strikesOf(about, sighting), now);
+    return finding === null ? null : { finding, isNew: known === undefined, before: known?.action ?? 'none' };
+  }
+
+  #merged(known: Finding | undefined, { rule, subject, score, reason, most: mostOfKind, baseline, evidence, since, last, digest = null }: Sighting, strikes: number, now: number): Finding | null {
+    const { mode, anomaly } = this.#core.config;
+    const acts = mode !== 'observe' && (anomaly.mode === 'enforce' || rule === 'leaked_key');
     const allowed = this.#allowed.get(rule) ?? 'none';
     if (allowed === 'none') return null;
     const highest = Math.max(known?.score ?? 0, score);
     const step = subject.kind === 'content' ? 'flag' : milder(milder(actionOf(Math.min(100, highest + strikes)), allowed), mostOfKind);
     const action = acts ? step : 'none';
     const began = known?.since ?? Math.min(since, now);
-    const ends = lasts[action] === 0 ? null : Math.min(now + lasts[action], began + longest > now ? began + longest : now + longest);
+    const ends = lasts[action] === 0 || isEndless(rule, action) ? null : Math.min(now + lasts[action], began + longest > now ? began + longest : now + longest);
     return {
       id: known?.id ?? randomBytes(6).toString('hex'), rule, caller: subject, score: highest, reason: score >= (known?.score ?? 0) ? reason : (known?.reason ?? reason),
       since: began, last: Math.max(known?.last ?? 0, last), state: known?.state ?? 'open', action, would: acts ? null : step, expires: ends,
-      baseline, evidence: added(known?.evidence, evidence), restsUntil: null, note: known?.note ?? '',
+      baseline, evidence: added(known?.evidence, evidence), restsUntil: null, note: known?.note ?? '', digest,
     };
   }
 
   /** Findings that are to be dropped. */
   #old(all: ReadonlyMap<string, Finding>, now: number): Edit {
-    const old = [...all.values()].filter(({ last, restsUntil }) => now - last > forgottenAfter && (restsUntil ?? 0) < now);
+    const old = [...all.values()].filter((finding) => now - finding.last > forgottenAfter && (finding.restsUntil ?? 0) < now && !holds(finding));
     const surplus = all.size - old.length - most;
     const more = surplus <= 0 ? [] : [...all.values()].filter(({ state, action, restsUntil }) => (!isLive(state) || action === 'none') && restsUntil === null).slice(0, surplus);
     return [...old, ...more].map(({ id }) => [id, null] as const);
   }
 
-  #tell({ finding, isNew, before }: { readonly finding: Finding; readonly isNew: boolean; readonly before: Action }): void {
+  #tell({ finding, isNew, before }: Raised): void {
     const { id, rule, caller, score, action, would, expires } = finding;
     const fields = { finding: id, rule, kind: caller.kind, caller: caller.id, score, action, would, expires: expires === null ? null : new Date(expires).toISOString() };
     if (isNew) this.#core.log.warn(fields, 'finding.raised');
@@ -126,7 +160,7 @@ export class Findings {
       if (expires !== null && expires <= now) throw invalid('expires', 'a moment to come', new Date(expires).toISOString(), '2h');
       if (expires !== null && expires > now + longest) throw invalid('expires', 'a moment within 24 hours', new Date(expires).toISOString(), '2h');
       if (finding.caller.kind === 'content' && action !== 'none' && action !== 'flag') throw invalid('action', 'none or flag, since a body is no caller', action);
-      const ends = lasts[action] === 0 ? null : (expires ?? now + lasts[action]);
+      const ends = lasts[action] === 0 ? null : (expires ?? (isEndless(finding.rule, action) ? null : now + lasts[action]));
       return { ...finding, state: 'acknowledged', action, would: null, expires: ends, restsUntil: null, note: reason || finding.note };
     }, 'finding.action');
   }
@@ -149,15 +183,15 @@ export class Findings {
 /** A finding at a moment: an action that has ended is none, and a finding without evidence for a week is over. */
 function asOf(finding: Finding, now: number): Finding {
   const ended = finding.expires !== null && finding.expires <= now;
-  const over = isLive(finding.state) && now - finding.last > overAfter;
+  const over = isLive(finding.state) && isOver(finding, now);
   if (!ended && !over) return finding;
   return { ...finding, state: over ? 'over' : finding.state, ...(ended || over ? { action: 'none' as const, expires: null } : {}) };
 }
 
-function strikesOf(all: Iterable<Finding>, { rule, subject }: Sighting): number {
+/** @param about the findings about the subject. */
+function strikesOf(about: Iterable<Finding>, { rule }: Sighting): number {
   let sum = 0;
-  for (const { caller, state, rule: other } of all) {
-    if (caller.kind !== subject.kind || caller.id !== subject.id) continue;
+  for (const { state, rule: other } of about) {
     if (state === 'false_positive' && other === rule) sum += strike.falsePositive;
     else if (state === 'acknowledged') sum += strike.confirmed;
   }

@@ -9,6 +9,7 @@ import { common, UsageError, type Command, type Invocation, type Output } from '
 import { findingCommands } from './findings.ts';
 import { journalCommands } from './journal.ts';
 import { keyCommands } from './keys.ts';
+import { leaked } from './leaked.ts';
 import { logs, showLog } from './logs.ts';
 import { start } from './start.ts';
 import { usageOf, usageOfAll } from './usage.ts';
@@ -36,7 +37,7 @@ const version: Command = {
   },
 };
 
-const commands: readonly Command[] = [start, check, ...keyCommands, ...banCommands, ...findingCommands, logs, showLog, ...journalCommands, help, version];
+const commands: readonly Command[] = [start, check, ...keyCommands, ...banCommands, ...findingCommands, leaked, logs, showLog, ...journalCommands, help, version];
 
 /**
  * Runs the command that the arguments name.

@@ -7,7 +7,7 @@ import type { Core } from '../request/request.ts';
 import { expectation } from '../errors.ts';
 import { show } from '../config/config.ts';
 import { textOf, UsageError, type Command, type Invocation, type Option } from './command.ts';
-import { withRegistry } from './registry.ts';
+import { withRegistry, type Opened } from './registry.ts';
 import { moment, table } from './table.ts';
 import { durationOf } from './values.ts';
 
@@ -15,10 +15,11 @@ const json: Option = { type: 'boolean', summary: 'print JSON' };
 const reason: Option = { type: 'string', value: 'TEXT', summary: 'why, shown to operators only' };
 const actions = ['none', 'flag', 'slow', 'limit', 'freeze'] as const;
 
-const withFindings = (invocation: Invocation, use: (findings: Findings) => Promise<void>): Promise<number> =>
-  withRegistry(invocation, ({ registry, config }) => {
+/** Runs a command on the findings of the gates with the same configuration. */
+export const withFindings = (invocation: Invocation, use: (findings: Findings, opened: Opened) => Promise<void>): Promise<number> =>
+  withRegistry(invocation, (opened) => {
     const log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
-    return use(new Findings({ config, clock: systemClock, log } as unknown as Core, registry));
+    return use(new Findings({ config: opened.config, clock: systemClock, log } as unknown as Core, opened.registry), opened);
   });
 
 const list: Command = {

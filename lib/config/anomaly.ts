@@ -20,6 +20,7 @@ export const anomaly = section('AnomalyConfig', 'The watch: finds shared, stolen
     failureBurst: rule('slow', 'Nearly every request fails'),
     contentRepetition: rule('slow', 'One body over many keys, or without end'),
     scanning: rule('limit', 'Many unknown paths from one network'),
+    leakedKey: rule('freeze', 'A key that was reported as leaked. Unlike other rules it acts in every mode, until it is undone or rotated'),
     impossibleTravel: rule('flag', 'Countries in turn within an hour'),
   }),
 });

@@ -109,10 +109,15 @@ export class VerifiedTokens {
     return until !== undefined && until > this.#clock.monotonic();
   }
 
-  /** Marks a token as accepted. Renewed only in the second half of its time, since a busy token is accepted thousands of times a second. */
-  accept(id: string): void {
+  /**
+   * Marks a token as accepted. Renewed only in the second half of its time, since a busy token is accepted thousands of times a second.
+   * @returns whether it is new, or was renewed.
+   */
+  accept(id: string): boolean {
     const now = this.#clock.monotonic();
-    if ((this.#until.get(id) ?? 0) < now + this.#ttl / 2) this.#until.set(id, now + this.#ttl);
+    if ((this.#until.get(id) ?? 0) >= now + this.#ttl / 2) return false;
+    this.#until.set(id, now + this.#ttl);
+    return true;
   }
 
   /**

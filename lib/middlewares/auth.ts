@@ -57,11 +57,14 @@ function passthrough(deps: Deps): Handler {
 }
 
 /** NewAPI's answer to a model route proves a caller's own token; its 401 withdraws the proof. */
-function learn(core: Core, { verified }: Deps): Finisher {
+function learn(core: Core, { verified, registry }: Deps): Finisher {
   return function learnVerdict(context) {
-    const { token, newapiVerdict, key } = context;
+    const { token, newapiVerdict, key, credential } = context;
     if (token === null || newapiVerdict === null || key !== null) return;
-    if (newapiVerdict === 'accepted') return verified.accept(token.id);
+    if (newapiVerdict === 'accepted') {
+      if (verified.accept(token.id) && credential !== null) registry.sawToken(credential.value, token.id);
+      return;
+    }
     verified.drop(token.id, context.at);
     logFailure(context, core, 'refused_by_newapi');
   };

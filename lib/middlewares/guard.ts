@@ -126,11 +126,12 @@ const letThrough = new Map<string, number>();
 export function restrain(context: Context, deps: Deps, next: Next): void {
   const { restraints } = deps.registry;
   if (restraints.isEmpty) return next();
-  const restraint = restraints.ofCaller(context.key, context.token) ?? (context.verified ? null : restraints.ofAddress(context.ip));
+  const restraint = restraints.ofCaller(context.key, context.token, context.grant) ?? (context.verified ? null : restraints.ofAddress(context.ip));
   if (restraint === null) return next();
   const { core, at } = context;
   switch (restraint.action) {
     case 'slow':
+      if (core.observe) return next();
       core.clock.setTimeout(() => context.finished || next(), slowBy);
       return;
     case 'limit': {
@@ -174,7 +175,7 @@ function cutOff(core: Core, deps: Deps): void {
   for (const context of core.inFlight) {
     const ban = banOf(context, banned);
     const problem = ban === null && context.grant !== null ? deps.keys.problemOf(context.grant) : null;
-    const frozen = ban === null && problem === null && restraints.ofCaller(context.key, context.token)?.action === 'freeze';
+    const frozen = ban === null && problem === null && restraints.ofCaller(context.key, context.token, context.grant)?.action === 'freeze';
     if ((ban === null && problem === null && !frozen) || context.finished || context.viaAdminListener) continue;
     const { id: requestId, ip, key, token, route } = context;
     const caller = { requestId, ip, key, token: token?.id ?? null, route: route.template };

@@ -37,6 +37,18 @@ export interface Change {
   readonly findings?: readonly (readonly [id: string, finding: Finding | null])[];
 }
 
+/** An entry about a token that was accepted here: the name of one of its digests with its identity, or its identity with all those names. */
+export type SeenName = readonly [name: string, value: string];
+
+/** When seen tokens were accepted, and which are old enough to be dropped, Unix milliseconds. */
+export interface SeenTimes {
+  readonly now: number;
+  readonly oldest: number;
+}
+
+/** Most entries about seen tokens; the oldest are dropped. A token has three or four. */
+export const mostSeen = 400_000;
+
 /** A store of keys and bans, shared by all instances. */
 export interface Store {
   /** The store needs a connection, which takes a moment. */
@@ -52,6 +64,12 @@ export interface Store {
    * @throws what `edit` throws, or when the store cannot be written.
    */
   change(edit: (contents: Contents) => Change): Promise<Contents>;
+  /** Keeps the names of tokens that were accepted, and drops old ones. They are no part of the contents. */
+  remember(names: readonly SeenName[], times: SeenTimes): Promise<void>;
+  /** The values of those of the names that are known. */
+  recall(names: readonly string[]): Promise<ReadonlyMap<string, string>>;
+  /** Drops a token with all its names. */
+  forgetToken(id: string): Promise<void>;
   close(): Promise<void> | void;
 }
 

@@ -2,14 +2,17 @@ import { closeSync, existsSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { chownToDirectoryOwner, makeDirectory } from '../platform/platform.ts';
-import { parseContents, emptyContents, type Change, type Contents, type Rows, type Store } from './contents.ts';
+import { parseContents, emptyContents, mostSeen, type Change, type Contents, type Rows, type SeenName, type SeenTimes, type Store } from './contents.ts';
 
 /** The tables, a step a version. */
 const layouts: readonly string[] = [
   'CREATE TABLE keys (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT; CREATE TABLE bans (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT',
   'CREATE TABLE heimdall_findings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT',
+  'CREATE TABLE heimdall_tokens (name TEXT PRIMARY KEY, value TEXT NOT NULL, last INTEGER NOT NULL) STRICT, WITHOUT ROWID; CREATE INDEX heimdall_tokens_last ON heimdall_tokens (last)',
 ];
 const layout = layouts.length;
+/** Milliseconds. */
+const day = 86_400_000;
 type Table = 'keys' | 'bans' | 'heimdall_findings';
 
 /**
@@ -41,12 +44,27 @@ export class FileStore implements Store {
   }
 
   async change(edit: (contents: Contents) => Change): Promise<Contents> {
-    if (this.#open === null || this.#open.file !== inodeOf(this.#path)) {
-      this.close();
-      create(this.#path);
-      this.#open = new Database(this.#path, inodeOf(this.#path) as number, this.#lockTimeout);
-    }
-    return this.#open.change(edit);
+    return this.#made().change(edit);
+  }
+
+  async remember(names: readonly SeenName[], times: SeenTimes): Promise<void> {
+    this.#made().remember(names, times);
+  }
+
+  async recall(names: readonly string[]): Promise<ReadonlyMap<string, string>> {
+    return inodeOf(this.#path) === null ? new Map() : this.#made().recall(names);
+  }
+
+  async forgetToken(id: string): Promise<void> {
+    if (inodeOf(this.#path) !== null) this.#made().forgetToken(id);
+  }
+
+  /** The database, with its file. */
+  #made(): Database {
+    if (this.#open !== null && this.#open.file === inodeOf(this.#path)) return this.#open;
+    this.close();
+    create(this.#path);
+    return (this.#open = new Database(this.#path, inodeOf(this.#path) as number, this.#lockTimeout));
   }
 
   close(): void {
@@ -92,20 +110,50 @@ class Database {
   }
 
   change(edit: (contents: Contents) => Change): Contents {
-    this.#db.exec('PRAGMA journal_mode = WAL');
-    this.#db.exec('BEGIN IMMEDIATE');
-    try {
-      this.#prepare();
+    this.#write(() => {
       const change = edit(this.#contents());
       this.#put('keys', change.keys ?? []);
       this.#put('bans', change.bans ?? []);
       this.#put('heimdall_findings', change.findings ?? []);
+    });
+    return this.#look(this.#changes());
+  }
+
+  /** An entry that is a day old is renewed; without a new or old one nothing is written. */
+  remember(names: readonly SeenName[], { now, oldest }: SeenTimes): void {
+    const known = this.#layout() < layout ? [] : this.#db.prepare('SELECT name, value FROM heimdall_tokens WHERE last > ? AND name IN (SELECT value FROM json_each(?))').all(now - day, JSON.stringify(names.map(([name]) => name)));
+    const values = new Map(known.map(({ name, value }) => [String(name), String(value)]));
+    const fresh = names.filter(([name, value]) => values.get(name) !== value);
+    if (fresh.length === 0) return;
+    this.#write(() => {
+      const put = this.#db.prepare('INSERT OR REPLACE INTO heimdall_tokens (name, value, last) VALUES (?, ?, ?)');
+      for (const [name, value] of fresh) put.run(name, value, now);
+      this.#db.prepare('DELETE FROM heimdall_tokens WHERE last < ?').run(oldest);
+      this.#db.prepare('DELETE FROM heimdall_tokens WHERE name IN (SELECT name FROM heimdall_tokens ORDER BY last DESC LIMIT -1 OFFSET ?)').run(mostSeen);
+    });
+  }
+
+  recall(names: readonly string[]): ReadonlyMap<string, string> {
+    if (this.#layout() < layout) return new Map();
+    return new Map(this.#db.prepare('SELECT name, value FROM heimdall_tokens WHERE name IN (SELECT value FROM json_each(?))').all(JSON.stringify(names)).map(({ name, value }) => [String(name), String(value)]));
+  }
+
+  forgetToken(id: string): void {
+    const names = this.recall([id]).get(id)?.split(' ') ?? [];
+    if (names.length > 0) this.#write(() => void this.#db.prepare('DELETE FROM heimdall_tokens WHERE name IN (SELECT value FROM json_each(?))').run(JSON.stringify([id, ...names])));
+  }
+
+  #write(work: () => void): void {
+    this.#db.exec('PRAGMA journal_mode = WAL');
+    this.#db.exec('BEGIN IMMEDIATE');
+    try {
+      this.#prepare();
+      work();
       this.#db.exec('COMMIT');
     } catch (error) {
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
       throw error;
     }
-    return this.#look(this.#changes());
   }
 
   #changes(): number {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from '../../types/logger.d.ts';
 import { scriptOf, type Redis } from '../platform/platform.ts';
-import { parseContents, emptyContents, type Change, type Contents, type Rows, type Store } from './contents.ts';
+import { parseContents, emptyContents, mostSeen, type Change, type Contents, type Rows, type SeenName, type SeenTimes, type Store } from './contents.ts';
 
 const places = ['heimdall:{registry}:version', 'heimdall:{registry}:keys', 'heimdall:{registry}:bans', 'heimdall:{registry}:findings'] as const;
 
@@ -18,6 +18,39 @@ for at = 3, #ARGV, 3 do
   if ARGV[at + 2] == '' then redis.call('HDEL', place, ARGV[at + 1]) else redis.call('HSET', place, ARGV[at + 1], ARGV[at + 2]) end
 end
 redis.call('SET', KEYS[1], ARGV[2])
+return 1`);
+
+/** Entries about seen tokens, and when each was renewed. */
+const seenPlaces = ['heimdall:{registry}:tokens', 'heimdall:{registry}:tokens-last'] as const;
+/** Entries in one round trip. */
+const seenChunk = 2000;
+
+/** ARGV: now, the oldest time that is kept, the most entries, then name and value of each entry. Drops at most 1000 entries. */
+const remember = scriptOf(`
+for at = 4, #ARGV, 2 do
+  redis.call('HSET', KEYS[1], ARGV[at], ARGV[at + 1])
+  redis.call('ZADD', KEYS[2], ARGV[1], ARGV[at])
+end
+local old = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', '(' .. ARGV[2], 'LIMIT', 0, 1000)
+local surplus = redis.call('ZCARD', KEYS[2]) - #old - ARGV[3]
+if surplus > 0 then old = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', '+inf', 'LIMIT', 0, math.min(surplus + #old, 1000)) end
+for _, name in ipairs(old) do
+  redis.call('HDEL', KEYS[1], name)
+  redis.call('ZREM', KEYS[2], name)
+end
+return #old`);
+
+const recall = scriptOf(`
+local found = {}
+for at, name in ipairs(ARGV) do found[at] = redis.call('HGET', KEYS[1], name) or '' end
+return found`);
+
+/** ARGV: names. */
+const forgetSeen = scriptOf(`
+for _, name in ipairs(ARGV) do
+  redis.call('HDEL', KEYS[1], name)
+  redis.call('ZREM', KEYS[2], name)
+end
 return 1`);
 
 interface Known {
@@ -60,6 +93,24 @@ export class RedisStore implements Store {
     throw new Error('Expected a moment without other writers, found none');
   }
 
+  async remember(names: readonly SeenName[], { now, oldest }: SeenTimes): Promise<void> {
+    for (const some of chunks(names)) await this.#redis.run(remember, seenPlaces, [String(now), String(oldest), String(mostSeen), ...some.flat()]);
+  }
+
+  async recall(names: readonly string[]): Promise<ReadonlyMap<string, string>> {
+    const found = new Map<string, string>();
+    for (const some of chunks(names)) {
+      const values = (await this.#redis.run(recall, seenPlaces, some)) as string[];
+      for (const [at, name] of some.entries()) if (values[at]) found.set(name, values[at]);
+    }
+    return found;
+  }
+
+  async forgetToken(id: string): Promise<void> {
+    const names = (await this.recall([id])).get(id)?.split(' ') ?? [];
+    if (names.length > 0) await this.#redis.run(forgetSeen, seenPlaces, [id, ...names]);
+  }
+
   /** SECURITY: bans must survive a restart of Redis without its data. */
   async #restore(): Promise<Contents> {
     const { version, contents: { keys, bans, findings } } = this.#known as Known;
@@ -93,6 +144,10 @@ export class RedisStore implements Store {
   close(): void {
     this.#known = null;
   }
+}
+
+function* chunks<T>(all: readonly T[]): Generator<readonly T[]> {
+  for (let at = 0; at < all.length; at += seenChunk) yield all.slice(at, at + seenChunk);
 }
 
 /** Removals of all entries that are not known. */

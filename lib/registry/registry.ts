@@ -2,6 +2,7 @@
 
 import { dirname, join } from 'node:path';
 import type { GatewayKey } from '../../types/config.d.ts';
+import type { Subject } from '../../types/detector.d.ts';
 import type { Finding } from '../../types/finding.d.ts';
 import type { Ban, IssuedKey, KeyView, NewBan, NewKey, Registry } from '../../types/registry.d.ts';
 import type { Core } from '../request/request.ts';
@@ -17,6 +18,7 @@ import { banFields, logChanges } from './change-log.ts';
 import { RedisStore } from './redis-store.ts';
 import { Restraints } from './restraints.ts';
 import { Replica } from './replica.ts';
+import { SeenTokens } from './seen-tokens.ts';
 import { CredentialVault } from './credential-vault.ts';
 import { grantedKeys, viewOfConfigured, viewOfStored } from './key-view.ts';
 
@@ -62,6 +64,7 @@ export class KeyRegistry implements Registry {
   readonly #index: KeyIndex;
   readonly #vault: CredentialVault;
   readonly #replica: Replica;
+  readonly #tokens: SeenTokens;
   readonly #configured: ReadonlySet<string>;
   readonly #listeners: (() => void)[] = [];
   /** Accepted keys by name, with the stored text of each. */
@@ -81,6 +84,11 @@ export class KeyRegistry implements Registry {
     this.#configured = new Set(core.config.auth.keys.map(({ name }) => name));
     const store = redis === null ? new FileStore(statePath(core.config.audit.path), lockTimeout) : new RedisStore(redis, core.log);
     this.#replica = new Replica(core, store, { changed: (before, after, first) => this.#changed(before, after, first), readDone: () => this.#reportExpired() });
+    const keep = core.config.audit.retention.records;
+    this.#tokens = new SeenTokens(core, secrets, {
+      remember: (names) => this.#replica.use((place) => place.remember(names, { now: this.#calendar.now(), oldest: this.#calendar.now() - keep })),
+      recall: (names) => this.#replica.use((place) => place.recall(names)),
+    });
     this.#looked = this.#calendar.now();
     this.#until = Number.NEGATIVE_INFINITY;
   }
@@ -136,6 +144,40 @@ export class KeyRegistry implements Registry {
     await this.#replica.change(({ findings }) => ({ findings: edit(findings) }));
   }
 
+  /** Notes a token that NewAPI has accepted, so that a report of leaked keys finds it. @param credential as sent. @param id its identity. */
+  sawToken(credential: string, id: string): void {
+    this.#tokens.add(credential, id);
+  }
+
+  /**
+   * Finds the callers to whom keys belong, each once: gateway keys, and tokens of NewAPI that were accepted here within `audit.retention.records`.
+   * @param keys as sent, with or without `sk-`, or hex SHA-256 of that in any letters.
+   */
+  async ownersOf(keys: readonly string[]): Promise<readonly KeyOwner[]> {
+    const forms = await this.#tokens.formsOf(keys);
+    const tokens = await this.#tokens.find(forms);
+    const ours = this.#digests();
+    const found = new Map<string, KeyOwner>();
+    for (const [at, { digests }] of forms.entries()) {
+      const digest = digests.find((each) => ours.has(each));
+      const token = tokens[at] ?? null;
+      if (digest !== undefined) found.set(digest, { caller: { kind: 'key', id: ours.get(digest) as string }, digest });
+      else if (token !== null) found.set(token, { caller: { kind: 'token', id: token }, digest: null });
+    }
+    return [...found.values()];
+  }
+
+  /** The digests of all gateway keys, those replaced by a rotation and still valid included, with the names of the keys. */
+  #digests(): ReadonlyMap<string, string> {
+    const all = new Map<string, string>();
+    for (const { name, digest, previous } of this.#replica.contents.keys.values()) {
+      if (previous !== null) all.set(previous.digest, name);
+      all.set(digest, name);
+    }
+    for (const { name, sha256 } of this.#core.config.auth.keys) all.set(sha256, name);
+    return all;
+  }
+
   keys(): readonly KeyView[] {
     const now = this.#calendar.now();
     return [...this.#core.config.auth.keys.map(viewOfConfigured), ...[...this.#replica.contents.keys.values()].map((key) => viewOfStored(key, now))];
@@ -157,7 +199,9 @@ export class KeyRegistry implements Registry {
     const previousUntil = this.#calendar.now() + overlap;
     return this.#issue(name, (digest, contents) => {
       const stored = this.#stored(name, contents);
-      return { ...this.#sealedAnew(stored), digest, previous: overlap === 0 ? null : { digest: stored.digest, until: previousUntil } };
+      // SECURITY: a leaked key has no overlap.
+      const isOver = overlap === 0 || leaksOf(contents, name).some((leak) => leak.digest === stored.digest);
+      return { ...this.#sealedAnew(stored), digest, previous: isOver ? null : { digest: stored.digest, until: previousUntil } };
     });
   }
 
@@ -172,7 +216,7 @@ export class KeyRegistry implements Registry {
   }
 
   async removeKey(name: string): Promise<void> {
-    await this.#replica.change((contents) => ({ keys: [[this.#stored(name, contents).name, null]] }));
+    await this.#replica.change((contents) => ({ keys: [[this.#stored(name, contents).name, null]], findings: endedLeaks(contents, name) }));
   }
 
   bans(): readonly Ban[] {
@@ -206,12 +250,13 @@ export class KeyRegistry implements Registry {
   }
 
   async close(): Promise<void> {
+    await this.#tokens.flush();
     await this.#replica.close();
   }
 
   async #issue(name: string, make: (digest: string, contents: Contents) => StoredKey): Promise<IssuedKey> {
     const key = makeKey();
-    const { keys } = await this.#replica.change((contents) => ({ keys: [[name, make(digestOf(key), contents)]] }));
+    const { keys } = await this.#replica.change((contents) => ({ keys: [[name, make(digestOf(key), contents)]], findings: endedLeaks(contents, name) }));
     return { key, view: viewOfStored(keys.get(name) as StoredKey, this.#calendar.now()) };
   }
 
@@ -290,6 +335,20 @@ export class KeyRegistry implements Registry {
     for (const listener of this.#listeners) listener();
   }
 }
+
+/** The caller to whom a key belongs. */
+export interface KeyOwner {
+  readonly caller: Subject;
+  /** Hex SHA-256 of a gateway key, as sent. Null for a token. */
+  readonly digest: string | null;
+}
+
+/** The findings about leaks of a key that are in force. */
+const leaksOf = ({ findings }: Contents, name: string): Finding[] =>
+  [...findings.values()].filter(({ rule, caller, state }) => rule === 'leaked_key' && caller.kind === 'key' && caller.id === name && (state === 'open' || state === 'acknowledged'));
+
+/** Ends the findings about leaks of a key that is replaced or removed. */
+const endedLeaks = (contents: Contents, name: string): [string, Finding][] => leaksOf(contents, name).map((finding) => [finding.id, { ...finding, state: 'over', action: 'none', would: null }]);
 
 /** The expiry of a key, or of the previous key of a rotation. */
 interface GatewayKeyEnd {

@@ -57,6 +57,13 @@ export class Replica {
     return contents;
   }
 
+  /** Uses what the store keeps beside the contents. @throws HeimdallError `registry_unavailable`. */
+  async use<T>(run: (store: Store) => Promise<T>): Promise<T> {
+    return this.#inTurn(() => run(this.#store)).catch((error: unknown) => {
+      throw new HeimdallError('registry_unavailable', { cause: error });
+    });
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     this.#readings.stop();

@@ -30,28 +30,33 @@ export class Restraints {
   /** @param now Unix milliseconds. */
   constructor(findings: Iterable<Finding>, now: number) {
     let until = Number.POSITIVE_INFINITY;
-    for (const { id, caller, action, expires, state } of findings) {
+    for (const { id, caller, action, expires, state, digest } of findings) {
       if ((state !== 'open' && state !== 'acknowledged') || strength[action] === 0 || (expires !== null && expires <= now)) continue;
       until = Math.min(until, expires ?? until);
-      this.#add(caller, { finding: id, action: action as Restraint['action'], expires });
+      this.#add(caller, digest ?? null, { finding: id, action: action as Restraint['action'], expires });
     }
     this.until = until;
     this.isEmpty = this.#bySubject.size === 0 && this.#networks.length === 0;
   }
 
-  #add(subject: Subject, restraint: Restraint): void {
+  #add(subject: Subject, digest: string | null, restraint: Restraint): void {
     if (subject.kind === 'network') {
       this.#networks.push({ set: new AddressSet([subject.id]), restraint });
       return;
     }
-    const name = `${subject.kind} ${subject.id}`;
+    const name = digest === null ? `${subject.kind} ${subject.id}` : `digest ${digest}`;
     const known = this.#bySubject.get(name);
     if (known === undefined || strength[restraint.action] > strength[known.action]) this.#bySubject.set(name, restraint);
   }
 
-  /** The restraint of a caller: of its key, else of its token under this install secret or a previous one. */
-  ofCaller(key: string | null, token: TokenIdentity | null): Restraint | null {
-    const ofKey = key === null ? undefined : this.#bySubject.get(`key ${key}`);
+  /**
+   * The restraint of a caller: of the gateway key that it presents, else of all keys of that name, else of its token under this
+   * install secret or a previous one.
+   */
+  ofCaller(key: string | null, token: TokenIdentity | null, grant: { readonly sha256: string } | null = null): Restraint | null {
+    const ofDigest = grant === null ? undefined : this.#bySubject.get(`digest ${grant.sha256}`);
+    const ofName = key === null ? undefined : this.#bySubject.get(`key ${key}`);
+    const ofKey = ofDigest !== undefined && (ofName === undefined || strength[ofDigest.action] > strength[ofName.action]) ? ofDigest : ofName;
     if (ofKey !== undefined || token === null) return ofKey ?? null;
     const ofToken = this.#bySubject.get(`token ${token.id}`);
     if (ofToken !== undefined) return ofToken;
