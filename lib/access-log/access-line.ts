@@ -33,6 +33,14 @@ function jsonLine(raw: RawRecord, path: string, scrub: SecretScrubber): string {
   );
 }
 
+/** Time, status, method, path, duration, outcome, and what there is of model, target, tokens and caller. */
+function readableLine(raw: RawRecord, path: string, scrub: SecretScrubber): string {
+  const model = raw.model === null ? '' : ` ${plain(scrub(mask(raw.model.slice(0, maxName))))}${raw.target === null ? '' : ` at ${plain(raw.target)}`}`;
+  const tokens = raw.prompt === null ? '' : ` ${raw.prompt}+${raw.completion} tokens`;
+  const colour = raw.status >= 500 || raw.status === 0 ? 31 : raw.status >= 400 ? 33 : 32;
+  return `${iso(raw.time).slice(11, 23)} \u001b[${colour}m${raw.status}\u001b[0m ${plain(scrub(mask(raw.method.slice(0, maxName))))} ${plain(path)} ${Math.round(raw.duration)} ms ${raw.outcome}${model}${tokens} ${plain(raw.key ?? raw.tokenId ?? '-')} ${raw.ip}`;
+}
+
 const usageJson = ({ prompt, completion, cached, reasoning, estimated }: RawRecord): string =>
   prompt === null ? 'null' : `{"prompt":${prompt},"completion":${completion},"cached":${cached},"reasoning":${reasoning},"estimated":${estimated}}`;
 
@@ -101,11 +109,11 @@ function shownPath(sent: string, allowed: readonly string[], scrub: SecretScrubb
 type Compiled = (tokens: Readonly<Record<string, Token>>, line: Line) => string | undefined;
 
 /**
- * Writes the access line of a finished request, without its end: morgan's `combined`, or a JSON object.
+ * Writes the access line of a finished request, without its end: morgan's `combined`, a JSON object, or a short line for a terminal.
  * SECURITY: masks configured secrets, the caller's own credentials, and everything the journal masks.
  * @param allowed names of query parameters whose values may be shown. @param hidden configured secrets.
  */
-export function accessLine(format: LoggingConfig['format'], allowed: readonly string[], hidden: readonly string[]): (raw: RawRecord) => string {
+export function accessLine(format: LoggingConfig['format'] | 'readable', allowed: readonly string[], hidden: readonly string[]): (raw: RawRecord) => string {
   const scrubHidden = secretScrubber(hidden);
   const lineOf = (raw: RawRecord): Line => {
     const credentials = credentialsOf(raw.headers, carriersOf(raw.headers), raw.url.slice(raw.url.indexOf('?') + 1));
@@ -116,6 +124,12 @@ export function accessLine(format: LoggingConfig['format'], allowed: readonly st
     return (raw) => {
       const { path, scrub } = lineOf(raw);
       return jsonLine(raw, path, scrub);
+    };
+  }
+  if (format === 'readable') {
+    return (raw) => {
+      const { path, scrub } = lineOf(raw);
+      return readableLine(raw, path, scrub);
     };
   }
   // Loaded on demand: morgan would be a third of the code this thread loads.

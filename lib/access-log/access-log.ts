@@ -2,12 +2,9 @@
 
 import type { Writable } from 'node:stream';
 import type { Core } from '../request/request.ts';
-import { describe } from '../platform/platform.ts';
+import { consoleOf, describe } from '../platform/platform.ts';
 
 export { AccessLineWriter } from './lines.ts';
-
-/** Bytes that may wait for a slow terminal; further lines are dropped. */
-const maxWaiting = 8_388_608;
 
 /** The access log on the main thread, which writes the console. The journal's worker writes the file. */
 export interface AccessLog {
@@ -15,6 +12,8 @@ export interface AccessLog {
   readonly isRead: boolean;
   /** Lines are written to the console. */
   readonly isShown: boolean;
+  /** The console is a terminal. */
+  readonly isReadable: boolean;
   show(lines: Uint8Array): void;
   /** Reports a failure of the console or the file as an event. */
   failed(sink: string, error: object | string, effect: string): void;
@@ -23,7 +22,8 @@ export interface AccessLog {
 
 /** A console that fails or falls behind loses lines and is reported once. */
 export function accessLog({ config, log }: Core, console: Writable | null): AccessLog {
-  let isOpen = console !== null;
+  const output = console === null ? null : consoleOf(console);
+  let isOpen = output !== null;
   const failed = (sink: string, error: object | string, effect: string): void => log.error({ sink, error, effect }, 'access_log.failed');
   let isReported = false;
   const report = (error: object | string): void => {
@@ -33,13 +33,12 @@ export function accessLog({ config, log }: Core, console: Writable | null): Acce
   const broke = (error: Error): void => report(describe(error));
   console?.on('error', broke);
   return {
-    isRead: console !== null || config.logging.file !== false,
-    isShown: console !== null,
+    isRead: output !== null || config.logging.file !== false,
+    isShown: output !== null,
+    isReadable: output?.isTerminal ?? false,
     failed,
     show(lines) {
-      if (console === null || !isOpen) return;
-      if (console.destroyed || console.writableLength > maxWaiting) report('cannot keep up');
-      else console.write(lines);
+      if (output !== null && isOpen && !output.write(lines)) report('cannot keep up');
     },
     close() {
       isOpen = false;

@@ -14,6 +14,8 @@ export class AccessLineWriter {
   readonly #line: ((raw: RawRecord) => string) | null;
   readonly #file: LogFile | null;
   readonly #isShown: boolean;
+  /** The form of the lines for a terminal; null where the console gets those of the file. */
+  readonly #shown: ((raw: RawRecord) => string) | null;
   #reportedAt = Number.NEGATIVE_INFINITY;
 
   /** @param options null when no lines are written. @param hidden configured secrets. @param queryAllow names of query parameters whose values may be shown. */
@@ -21,18 +23,19 @@ export class AccessLineWriter {
     this.#line = options === null ? null : accessLine(options.format, queryAllow, hidden);
     this.#file = options === null || options.file === false ? null : new LogFile(options.file, options);
     this.#isShown = options?.isShown ?? false;
+    this.#shown = this.#isShown && options?.isReadable === true ? accessLine('readable', queryAllow, hidden) : null;
     this.#send = send;
   }
 
   /** Writes the lines of decoded records. @param seq their batch; null for unplaced records. */
   write(raws: readonly (RawRecord | null)[], seq: number | null): void {
     if (this.#line === null) return;
-    let text = '';
-    for (const raw of raws) if (raw !== null && raw.isLined) text += this.#one(raw, this.#line);
+    const text = this.#all(raws, this.#line);
     if (text === '' && seq !== null) return;
     const bytes = utf8.encode(text);
     this.#append(bytes);
-    this.#send({ kind: 'lines', seq, bytes: this.#isShown ? bytes : null });
+    const shown = this.#shown === null ? bytes : utf8.encode(this.#all(raws, this.#shown));
+    this.#send({ kind: 'lines', seq, bytes: this.#isShown ? shown : null });
   }
 
   #append(bytes: Uint8Array): void {
@@ -50,6 +53,12 @@ export class AccessLineWriter {
     if (now - this.#reportedAt < eventEvery) return;
     this.#reportedAt = now;
     this.#send({ kind: 'lineFailure', sink: path, error: describe(error), effect });
+  }
+
+  #all(raws: readonly (RawRecord | null)[], line: (raw: RawRecord) => string): string {
+    let text = '';
+    for (const raw of raws) if (raw !== null && raw.isLined) text += this.#one(raw, line);
+    return text;
   }
 
   #one(raw: RawRecord, line: (raw: RawRecord) => string): string {

@@ -7,6 +7,7 @@ import { banCommands } from './bans.ts';
 import { check } from './check.ts';
 import { common, UsageError, type Command, type Invocation, type Output } from './command.ts';
 import { findingCommands } from './findings.ts';
+import { health } from './health.ts';
 import { journalCommands } from './journal.ts';
 import { keyCommands } from './keys.ts';
 import { leaked } from './leaked.ts';
@@ -37,7 +38,7 @@ const version: Command = {
   },
 };
 
-const commands: readonly Command[] = [start, check, ...keyCommands, ...banCommands, ...findingCommands, leaked, logs, showLog, ...journalCommands, help, version];
+const commands: readonly Command[] = [start, check, health, ...keyCommands, ...banCommands, ...findingCommands, leaked, logs, showLog, ...journalCommands, help, version];
 
 /**
  * Runs the command that the arguments name.

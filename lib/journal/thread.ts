@@ -44,7 +44,7 @@ export function workerOptions({ config, clock }: Core, { secret, sinks, accessLo
     capture,
     fingerprint,
     queryAllow: config.logging.queryAllow,
-    lines: accessLog.isRead ? lineOptions(config.logging, accessLog.isShown) : null,
+    lines: accessLog.isRead ? lineOptions(config.logging, accessLog) : null,
     watched: config.anomaly.mode !== 'off',
     observer: role === 'write' ? observer : null,
     now: clock.now(),
@@ -52,8 +52,8 @@ export function workerOptions({ config, clock }: Core, { secret, sinks, accessLo
   };
 }
 
-function lineOptions({ format, file, maxSize, maxFiles }: LoggingConfig, isShown: boolean): LineOptions {
-  return { format, file: file === false ? false : resolve(file), maxSize, maxFiles, isShown };
+function lineOptions({ format, file, maxSize, maxFiles }: LoggingConfig, { isShown, isReadable }: AccessLog): LineOptions {
+  return { format, file: file === false ? false : resolve(file), maxSize, maxFiles, isShown, isReadable };
 }
 
 interface PendingCall {

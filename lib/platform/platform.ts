@@ -2,6 +2,7 @@
 
 export { chownToDirectoryOwner } from './chown.ts';
 export { Calendar, calendarOf, steadyTime, systemClock, withMonotonic } from './clock.ts';
+export { type Console, consoleOf, written } from './console.ts';
 export { codeOf, describe } from './describe.ts';
 export { makeDirectory } from './directory.ts';
 export { atExit } from './exit.ts';

@@ -94,6 +94,8 @@ export function externalRecordOf(record: NewRecord, routeOf: (method: string, pa
 export interface LineOptions extends Pick<LoggingConfig, 'format' | 'file' | 'maxSize' | 'maxFiles'> {
   /** Lines are also sent back to the main thread, for the console. */
   readonly isShown: boolean;
+  /** Those are for a terminal: one short line each. */
+  readonly isReadable?: boolean;
 }
 
 /** The options of a journal worker. */

@@ -4,6 +4,7 @@ import { connect, type AddressInfo } from 'node:net';
 import type { Config, ConfigInput } from '../../types/config.d.ts';
 import { heimdall, internalsOf, type Gate } from '../gateway.ts';
 import { openBeside, openConfigured } from './admin.ts';
+import { written } from '../platform/platform.ts';
 import { createServer } from './create.ts';
 
 /** A running standalone gate. */
@@ -24,7 +25,9 @@ export interface Serving {
 export async function serve(config?: ConfigInput | Config): Promise<Serving> {
   // A closed output pipe must not end the process.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+  outliveSignals();
   const gate = heimdall(config, { standalone: true });
+  running.add(gate);
   const { server, adminUrl } = await open(gate);
   const url = addressOf(server, gate.config);
   process.stderr.write(`Heimdall listens on ${url} and guards ${gate.config.newapi.baseUrl}\n`);
@@ -46,6 +49,7 @@ async function open(gate: Gate): Promise<{ server: Server; adminUrl: string | nu
     const address = server.address();
     return { server, adminUrl: configured ?? (await openBeside(gate, typeof address === 'string' ? gate.config.server.port : (address as AddressInfo).port)) };
   } catch (error) {
+    running.delete(gate);
     await gate.close({ timeout: 0 });
     throw error;
   }
@@ -103,6 +107,37 @@ function addressOf(server: Server, { server: { host, tls } }: Config): string {
 
 async function stop(gate: Gate): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => process.exit(1));
-  await gate.close();
-  process.exit(0);
+  running.delete(gate);
+  try {
+    await gate.close();
+    // A reader that has stopped reading does not hold the end up.
+    await Promise.all([process.stdout, process.stderr].map((stream) => written(stream, lastWords)));
+    process.exit(0);
+  } catch {
+    process.exit(1);
+  }
+}
+
+/** How long the end of the process waits for its last lines to be read, milliseconds. */
+const lastWords = 1000;
+/** The gates of this process that serve. */
+const running = new Set<Gate>();
+let isOutliving = false;
+
+/** Signals by which shells, supervisors and log rotation reach a process, and which would end it, with their effect on a gate. */
+const outlived: Readonly<Partial<Record<NodeJS.Signals, string>>> = {
+  SIGHUP: 'none: log files are opened for every write',
+  SIGUSR1: 'none',
+  SIGUSR2: 'none',
+  SIGQUIT: 'none',
+};
+
+function outliveSignals(): void {
+  if (isOutliving) return;
+  isOutliving = true;
+  for (const [signal, effect] of Object.entries(outlived)) {
+    process.on(signal as NodeJS.Signals, () => {
+      for (const gate of running) internalsOf(gate).core.log.info({ signal, effect }, 'process.signal');
+    });
+  }
 }

@@ -1,7 +1,9 @@
+import type { Writable } from 'node:stream';
 import { pino, type DestinationStream } from 'pino';
 import type { Logger } from '../../types/logger.d.ts';
 import type { LoggingConfig } from '../../types/config.d.ts';
-import { systemClock } from '../platform/platform.ts';
+import { consoleOf, systemClock } from '../platform/platform.ts';
+import { readableLog } from './readable.ts';
 
 /** Categories and types of the Elastic Common Schema 8, `event.category` and `event.type`. */
 type Category = 'authentication' | 'configuration' | 'database' | 'file' | 'iam' | 'network' | 'process' | 'threat' | 'web';
@@ -100,6 +102,7 @@ export const events = {
   'upstream.failed': { category: 'network', type: 'error', outcome: 'failure', what: 'an attempt failed' },
   'upstream.credential_refused': { category: 'authentication', type: 'error', outcome: 'failure', what: 'a target refused the gate\'s own credential' },
   'certificate.expiring': { category: 'configuration', type: 'info', alert: true, what: 'the certificate expires within two weeks, or has expired' },
+  'process.signal': { category: 'process', type: 'info', what: 'a signal came that ends nothing' },
   'alert.failed': { category: 'network', type: 'error', outcome: 'failure', what: 'the webhook did not accept an alert' },
   'access_log.failed': { category: 'file', type: 'error', outcome: 'failure', what: 'the access log cannot be written' },
   'journal.memory': { category: 'database', type: 'error', outcome: 'failure', alert: true, what: 'the file of the journal cannot be used, so the latest records are kept in memory until it can' },
@@ -162,13 +165,24 @@ const places: Readonly<Record<string, string>> = { requestId: 'http.request.id',
 /** Fields of an error as `describe` returns it. */
 const errorPlaces: Readonly<Record<string, string>> = { name: 'error.type', message: 'error.message', code: 'error.code' };
 
+/** Streams whose errors are listened for. */
+const heard = new WeakSet<Writable>();
+
 /**
  * The event log as JSON lines in the names of the Elastic Common Schema 8.17: `@timestamp`, `log.level`, `message` (the
  * event's name), `event.*`, `source.ip`, `http.request.id`, `error.*`; fields without a name in the schema are placed below
  * `heimdall`.
- * @param isConsole writes to standard output, else to standard error. @param to another destination of the lines.
+ * @param isConsole writes to standard output, else to standard error; a terminal gets lines in a readable form. @param to another destination of the lines.
  */
-export function eventLog({ level }: Pick<LoggingConfig, 'level'>, isConsole: boolean, to: DestinationStream = pino.destination({ dest: isConsole ? 1 : 2, sync: true })): Logger {
+export function eventLog({ level }: Pick<LoggingConfig, 'level'>, isConsole: boolean, to?: DestinationStream): Logger {
+  if (to === undefined) {
+    const stream = isConsole ? process.stdout : process.stderr;
+    // A reader that is gone ends nothing.
+    if (!heard.has(stream)) stream.on('error', () => undefined);
+    heard.add(stream);
+    const console = consoleOf(stream);
+    return console.isTerminal ? readableLog(level, console) : eventLog({ level }, isConsole, { write: (line) => void console.write(line) });
+  }
   const options = {
     level,
     base: null,

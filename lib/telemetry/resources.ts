@@ -1,10 +1,11 @@
-import { availableParallelism, cpus, totalmem } from 'node:os';
+import { availableParallelism, cpus } from 'node:os';
 import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { Config, ServerHealthConfig } from '../../types/config.d.ts';
 import type { Core } from '../request/request.ts';
 import { Repeated } from '../platform/platform.ts';
+import { memoryInUse } from './memory.ts';
 
 /** A monitored resource. Memory, CPU and disk are measured as shares, latency in milliseconds. */
 export type Resource = 'memory' | 'cpu' | 'disk' | 'latency';
@@ -122,7 +123,7 @@ class Machine implements Gauge {
   }
 
   async measure(): Promise<Measurement> {
-    return { memory: memory(), cpu: this.#processors(), disk: await this.#disk(), latency: this.#latency() };
+    return { memory: memoryInUse(), cpu: this.#processors(), disk: await this.#disk(), latency: this.#latency() };
   }
 
   close(): void {
@@ -159,13 +160,6 @@ class Machine implements Gauge {
 /** A directory that does not exist yet is not full. */
 function missing(error: NodeJS.ErrnoException): number | null {
   return error.code === 'ENOENT' ? 0 : null;
-}
-
-/** The share of memory in use, of the limit of the container where there is one. */
-function memory(): number {
-  const limit = process.constrainedMemory();
-  const total = limit > 0 && limit < totalmem() ? limit : totalmem();
-  return 1 - Math.min(1, process.availableMemory() / total);
 }
 
 function busy(): { busy: number; total: number } {

@@ -1,0 +1,63 @@
+import { request } from 'node:http';
+import { connect, type Socket } from 'node:net';
+import { connect as secure } from 'node:tls';
+import type { Config } from '../../types/config.d.ts';
+import { AddressSet, peerIn } from '../identity/identity.ts';
+import { textOf, type Command } from './command.ts';
+
+/** How long an answer may take, milliseconds. */
+const patience = 4000;
+
+/** The command `health`: asks the gate of this machine, by the configuration it was started with, how it is. */
+export const health: Command = {
+  name: 'health',
+  args: [],
+  summary: 'ask the gate on this machine how it is (exit code 0: well, 1: not)',
+  options: { ready: { type: 'boolean', summary: 'also whether it would serve model requests now' } },
+  run: async (invocation) => {
+    const { loadConfig } = await import('../config/config.ts');
+    const config = loadConfig(textOf(invocation, 'config'));
+    const { url, found } = await ask(config, invocation.values['ready'] === true);
+    if (found === null) invocation.output.out(`${url}: well\n`);
+    else invocation.output.err(`${url}: ${found}\n`);
+    return found === null ? 0 : 1;
+  },
+};
+
+/** @returns what was asked, and what is wrong, or null. */
+async function ask(config: Config, ready: boolean): Promise<{ url: string; found: string | null }> {
+  const { server: { host, port, tls }, endpoints: { health: path } } = config;
+  const own = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
+  const isUnix = own.startsWith('/');
+  const socket = isUnix ? connect(own) : connect({ host: own, port });
+  const asked = path === false ? null : `${path}${ready ? '/ready' : ''}`;
+  const { promise: late, resolve } = Promise.withResolvers<string>();
+  const timer = setTimeout(() => resolve('no answer in time'), patience);
+  const found = await Promise.race([answerOf(config, socket, asked, ready), late]);
+  clearTimeout(timer);
+  socket.destroy();
+  const origin = isUnix ? `unix:${own}` : `${tls === null ? 'http' : 'https'}://${own.includes(':') ? `[${own}]` : own}:${port}`;
+  return { url: `${origin}${asked ?? ''}`, found };
+}
+
+/** @param path null where it is switched off: then an open port has to do. @returns what is wrong, or null. */
+function answerOf({ server: { tls, proxyProtocol }, trustProxy }: Config, socket: Socket, path: string | null, ready: boolean): Promise<string | null> {
+  return new Promise((resolve) => {
+    const failed = (error: NodeJS.ErrnoException): void => resolve(error.code ?? error.message);
+    socket.on('error', failed).once('connect', () => {
+      if (path === null) return resolve(null);
+      // The gate sees this end of the connection as its peer. It expects a preamble of trusted peers alone.
+      if (proxyProtocol && new AddressSet(trustProxy).has(peerIn(socket.localAddress ?? 'unix'))) socket.write('PROXY UNKNOWN\r\n');
+      // SECURITY: nothing is sent that a stranger may not see, so that the certificate need not fit this address.
+      const stream = tls === null ? socket : secure({ socket, rejectUnauthorized: false, ...(tls.serverName !== null && { servername: tls.serverName }) }).on('error', failed);
+      const asked = request({ path, createConnection: () => stream, headers: { Host: 'localhost', Connection: 'close' } });
+      asked.on('error', failed).once('response', (answer) => {
+        answer.resume();
+        const { statusCode = 0 } = answer;
+        // A gate that refuses this address or asks for patience lives.
+        resolve(statusCode === 200 || (!ready && (statusCode === 403 || statusCode === 429)) ? null : `answered ${statusCode}`);
+      });
+      asked.end();
+    });
+  });
+}
