@@ -22,7 +22,7 @@ import { type JournalDeps, journalSeries, WorkerJournal } from './journal/journa
 import { Followers, RawTokens, sinkSeries, sinksOf } from './sinks/sinks.ts';
 import { describe, redisOf, type OutboundProxy } from './platform/platform.ts';
 import { KeyRegistry } from './registry/registry.ts';
-import { forwarder, PriceFeed, prober, proxy, routeHealth, routeTable, type Target, targetModel, targetStatuses, targetsOf, UnreadAnswers } from './upstream/upstream.ts';
+import { forwarder, PriceFeed, prober, proxy, routeHealth, routeTable, type Spend, type Target, targetModel, targetStatuses, targetsOf, UnreadAnswers } from './upstream/upstream.ts';
 import { costs, estimateTokens, pricing } from './usage/usage.ts';
 
 /** Ends something that the gate has opened. */
@@ -50,7 +50,10 @@ interface Passed extends HostOptions {
 export function wire(core: Core, hub: Hub, { sinks = [], standalone = false, ...host }: Passed, proxies: OutboundProxy | null): Wired {
   const { config, clock } = core;
   const metrics = metricsOf(core);
-  const upstream = upstreamOf(core, metrics, proxies);
+  const upstream = upstreamOf(core, metrics, proxies, (context, refused) => {
+    upstream.price(context);
+    limits.spend(context, refused);
+  });
   const callers = callersOf(core, proxies);
   const { identify, verified, keys, jwt, redis, registry } = callers;
   const { queue, bodies, series } = admission(core, verified);
@@ -113,11 +116,11 @@ function watching({ config, log }: Core, journal: WorkerJournal, findings: Findi
   return () => ({ callers: state.callers, lag: isOff ? 0 : Math.max(0, journal.stats().lastId - state.record) });
 }
 
-/** Targets and their health, the two ways to an upstream, and prices. */
-function upstreamOf(core: Core, metrics: Metrics, proxies: OutboundProxy | null) {
+/** Targets and their health, the two ways to an upstream, and prices. @param spend counts what the answers on a WebSocket use. */
+function upstreamOf(core: Core, metrics: Metrics, proxies: OutboundProxy | null, spend: Spend) {
   const targets = targetsOf(core, proxies);
   const unread = new UnreadAnswers(core.config);
-  const carrier = proxy(core, unread, proxies);
+  const carrier = proxy(core, unread, spend, proxies);
   const { routeOf, routes, rows } = routeTable(core.config.routes);
   const checked = routeHealth(core, rows, targets, proxies);
   const health = prober(core, targets);

@@ -5,7 +5,7 @@ import { LRUCache } from 'lru-cache';
 import type { TokenIdentity } from '../../types/context.d.ts';
 import type { Usage } from '../../types/usage.d.ts';
 import { hasLimits } from '../config/config.ts';
-import { type Context, type Core, underway } from '../request/request.ts';
+import { type Context, type Core, isConversation, underway } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 import type { Redis } from '../platform/platform.ts';
 import { BudgetFile } from './budget-file.ts';
@@ -50,7 +50,24 @@ interface Reservation extends ChargeSet {
   /** Some charges count for an address until the token is accepted. */
   provisional: boolean;
   state: 'asking' | 'held' | 'over';
+  readonly rules: readonly Rule[];
+  /** Whose counters hold the charges that are not provisional. */
+  readonly caller: string;
+  /** Of a WebSocket that has answered: the tokens and the money of its next answer; null while they are asked for or not counted. */
+  answer: ChargeSet | null;
+  /** Answers of a WebSocket, and what they have used and is settled. */
+  answers: number;
+  isAsking: boolean;
+  settled: Settled;
 }
+
+/** What is settled of a request that has not ended. */
+interface Settled {
+  readonly tokens: number;
+  readonly nanoDollars: number;
+}
+
+const nothingSettled: Settled = { tokens: 0, nanoDollars: 0 };
 
 /** Shares of a budget that are told when they are spent. */
 const budgetLevels = [
@@ -126,25 +143,92 @@ export class Limits {
     const held = reservation.state === 'held';
     reservation.state = 'over';
     if (!held) return;
-    const { charges, estimate, tokens, nanoDollars } = reservation;
+    const { answer, tokens, nanoDollars } = reservation;
     const metrics = this.#metrics;
-    let used = 0;
+    metrics.requestsHeld--;
+    metrics.tokensHeld -= tokens ?? 0;
+    metrics.nanoDollarsHeld -= nanoDollars ?? 0;
+    this.#settleCharges(reservation, reservation);
+    if (answer !== null) this.#settleCharges(reservation, answer);
+  };
+
+  /**
+   * An answer on a WebSocket is over: counts what it has used, and makes room for the next one as for a request of its own.
+   * @param refused is called when there is no room.
+   */
+  spend(context: Context, refused: (error: HeimdallError) => void): void {
+    const reservation = context.reservation as Reservation | null;
+    if (reservation === null || reservation.state !== 'held' || reservation.isAsking) return;
+    this.#giveBack(reservation);
+    const { id, caller, rules, charges, holder, estimate, tokens, nanoDollars } = reservation;
+    if (tokens === null && nanoDollars === null) return;
+    if (reservation.answers++ === 0) {
+      reservation.answer = { id, holder, charges: charges.filter(isMeasured) };
+      reservation.charges = charges.filter((charge) => !isMeasured(charge));
+    }
+    if (reservation.answer !== null) this.#settleCharges(reservation, reservation.answer);
+    reservation.answer = null;
+    const counters = this.#counters.of(rules, caller, this.#core.clock.now());
+    const all = counters.map((counter) => chargeOf(counter, amountOf(counter.rule, estimate, context, this.#deps.costs), false));
+    const next: ChargeSet = { id: `${id}:${reservation.answers}`, holder: null, charges: all.filter(isMeasured) };
+    const verdict = (this.#store as Store).take(next);
+    if (typeof verdict === 'string') return this.#goesOn(reservation, next, verdict, refused);
+    reservation.isAsking = true;
+    underway(context, verdict.then((known) => this.#goesOn(reservation, next, known, refused)));
+  }
+
+  #goesOn(reservation: Reservation, next: ChargeSet, verdict: Verdict, refused: (error: HeimdallError) => void): void {
+    const { context, state, tokens } = reservation;
+    reservation.isAsking = false;
+    switch (verdict) {
+      case 'taken':
+        this.#metrics.tokensReserved += tokens ?? 0;
+        if (state === 'held') reservation.answer = next;
+        else this.#settleCharges(reservation, next);
+        return;
+      case 'refused': {
+        this.#metrics.checks.refused++;
+        const refusing = next.charges.filter(refuses);
+        for (const { counter } of refusing) this.#metrics.hit(counter.rule.name);
+        return refused(refusalOf(refusing));
+      }
+      case 'unchecked':
+        return;
+      case 'unavailable':
+        if (!context.core.observe) refused(new HeimdallError('limits_unavailable', { retryAfter: 1 }));
+    }
+  }
+
+  /** Replaces the estimates of charges by what the request has used since they were taken. */
+  #settleCharges(reservation: Reservation, set: ChargeSet): void {
+    const { context, estimate, settled, tokens, nanoDollars } = reservation;
+    const { charges } = set;
+    const metrics = this.#metrics;
+    let used = settled.tokens;
+    let spent = settled.nanoDollars;
+    let counts = false;
     for (let at = 0; at < charges.length; at++) {
       const charge = charges[at] as Charge;
+      const { kind } = charge.counter.rule;
       charge.actual = actualOf(charge.counter.rule, estimate, context, this.#deps.costs);
-      if (charge.counter.rule.kind === 'tokens') used = charge.actual;
+      if (kind === 'tokens') {
+        counts = true;
+        used = charge.actual;
+        charge.actual = Math.max(0, used - settled.tokens);
+      } else if (kind === 'budget') {
+        spent = charge.actual;
+        charge.actual = Math.max(0, spent - settled.nanoDollars);
+      }
       // The token is known by now, and has counted for itself.
       if (charge.provisional && isProven(context)) charge.actual = 0;
     }
     context.tokensSettled = used;
-    metrics.requestsHeld--;
-    metrics.tokensHeld -= tokens ?? 0;
-    metrics.nanoDollarsHeld -= nanoDollars ?? 0;
-    metrics.tokensSettled += used;
-    metrics.tokensReleased += Math.max(0, (tokens ?? 0) - used);
-    this.#store?.settle(reservation);
+    metrics.tokensSettled += used - settled.tokens;
+    if (counts) metrics.tokensReleased += Math.max(0, (tokens ?? 0) - used + settled.tokens);
+    if (reservation.state === 'held') reservation.settled = { tokens: used, nanoDollars: spent };
+    this.#store?.settle(set);
     if (nanoDollars !== null) for (const charge of charges) if (charge.counter.rule.kind === 'budget' && charge.actual > 0) this.#watchBudget(charge, context);
-  };
+  }
 
   /** Tells once, for each caller, period and level, that so much of a budget is spent. */
   #watchBudget({ counter, limit, used, actual }: Charge, { fairnessKey: caller }: Context): void {
@@ -171,13 +255,17 @@ export class Limits {
     const reservation = context.reservation as Reservation | null;
     if (reservation === null) return;
     withoutLimits(head);
-    if (!reservation.provisional || reservation.state !== 'held' || !isProven(context)) return;
+    this.#giveBack(reservation);
+  };
+
+  #giveBack(reservation: Reservation): void {
+    if (!reservation.provisional || reservation.state !== 'held' || !isProven(reservation.context)) return;
     reservation.provisional = false;
     const proven = { id: reservation.id, charges: reservation.charges.filter(({ provisional }) => provisional), holder: reservation.holder };
     reservation.charges = reservation.charges.filter(({ provisional }) => !provisional);
     for (const charge of proven.charges) charge.actual = 0;
     this.#store?.settle(proven);
-  };
+  }
 
   async close(): Promise<void> {
     await this.#store?.close();
@@ -193,7 +281,8 @@ export class Limits {
     const provisional = !context.verified && key === null && token !== null;
     const estimate = measured ? estimateOf(context, costs) : nothing;
     const counters = this.#counters.of(rules, fairnessKey, time);
-    const own = provisional ? this.#counters.of(rules, `token:${token.id}`, time) : counters;
+    const caller = provisional ? `token:${token.id}` : fairnessKey;
+    const own = provisional ? this.#counters.of(rules, caller, time) : counters;
     const charges: Charge[] = [];
     let tokens: number | null = null;
     let nanoDollars: number | null = null;
@@ -205,7 +294,7 @@ export class Limits {
       charges.push(chargeOf(own[at] as Counter, amount, false));
       if (provisional) charges.push(chargeOf(counters[at] as Counter, amount, true));
     }
-    const reservation: Reservation = { id: context.id, charges, holder: null, context, estimate, tokens, nanoDollars, provisional, state: 'asking' };
+    const reservation: Reservation = { id: context.id, charges, holder: null, context, estimate, tokens, nanoDollars, provisional, state: 'asking', rules, caller, answer: null, answers: 0, isAsking: false, settled: nothingSettled };
     context.reservation = reservation;
     return reservation;
   }
@@ -258,7 +347,7 @@ export class Limits {
   }
 
   #refuse({ context, charges, provisional }: Reservation, { headers }: RuleSet): void {
-    const refusing = charges.filter(({ fits, counter }) => !fits && !counter.rule.observe);
+    const refusing = charges.filter(refuses);
     for (const { counter } of refusing) this.#metrics.hit(counter.rule.name);
     headers.add((context.extraHead ??= []), provisional ? tighter(charges, false) : charges, false);
     context.fail(refusalOf(refusing));
@@ -290,6 +379,10 @@ function chargeOf(counter: Counter, amount: number, provisional: boolean): Charg
   return { counter, amount, provisional, actual: amount, limit: 0, used: 0, fits: true, wait: 0, reset: 0, place: 0 };
 }
 
+const refuses = ({ fits, counter }: Charge): boolean => !fits && !counter.rule.observe;
+
+const isMeasured = ({ counter: { rule } }: Charge): boolean => rule.kind === 'tokens' || rule.kind === 'budget';
+
 /** An answer of a model proves the token. On carried routes only the usage in an answer of Gemini's API does. */
 const isProven = ({ newapiVerdict, route, usage }: Context): boolean => newapiVerdict === 'accepted' || (route.errors === 'gemini' && usage !== null);
 
@@ -318,6 +411,8 @@ const writing: ReadonlySet<string> = new Set(['/v1/chat/completions', '/v1/compl
 
 /** Assumed for a request that does not bound its answer, tokens. */
 const guessedCompletion = 1024;
+/** For the next answer of a WebSocket. */
+const aConversation: Estimate = { prompt: 0, declared: null, guess: guessedCompletion };
 /** Such a guess takes at most a tenth of a limit, so that small limits stay usable. */
 const guessedShare = 10;
 
@@ -335,6 +430,7 @@ const writes = ({ route, path }: Context): boolean => writing.has(route.api) || 
 /** Estimates the tokens of a request. Carried routes use none, nor does Gemini's own count of them. */
 function estimateOf(context: Context, costs: CostEstimator): Estimate {
   const { route, maxTokens, path, req, body, decodedBody, bodyStream } = context;
+  if (isConversation(context)) return aConversation;
   if (route.class !== 'model' || path.endsWith(':countTokens')) return nothing;
   const length = Number(req.headers['content-length'] ?? 0);
   let prompt = 0;

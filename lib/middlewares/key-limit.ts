@@ -1,4 +1,4 @@
-import type { Context } from '../request/request.ts';
+import { isConversation, type Context } from '../request/request.ts';
 import type { Middleware } from './middleware.ts';
 
 /** Requests, tokens, concurrency and budget of keys and policies. Without any limit it has no handler. */
@@ -23,13 +23,14 @@ export const keyLimit: Middleware = {
 };
 
 /** Polling for a task's result costs nothing. */
-function isLimited({ route, req }: Context): boolean {
+function isLimited(context: Context): boolean {
+  const { route, req } = context;
   switch (route.class) {
     case 'model':
     case 'realtime':
       return true;
     case 'task':
-      return route.credential && req.method !== 'GET' && req.method !== 'HEAD';
+      return route.credential && ((req.method !== 'GET' && req.method !== 'HEAD') || isConversation(context));
     case 'webhook':
     case 'api':
     case 'ui':

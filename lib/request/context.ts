@@ -482,6 +482,9 @@ export function fairnessKeyOf({ key, token, verified, ip }: Caller): string {
   return key === null ? `token:${token?.id ?? ''}` : `key:${key}`;
 }
 
+/** Whether a request opens a WebSocket on which a model answers, as in the realtime API or in that of the Responses API. */
+export const isConversation = ({ route, req }: Context): boolean => req.heimdallUpgrade !== undefined && (route.class === 'realtime' || (route.class === 'task' && route.errors === 'openai'));
+
 let stamp = 0;
 let stampText = '';
 let tail = '';

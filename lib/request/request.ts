@@ -2,7 +2,7 @@
 
 export { attach, refuse } from './attach.ts';
 export { Connections } from './connections.ts';
-export { Context, fairnessKeyOf, isMadeUp, requestId, stages, type Core, type ErrorHandler, type Exchange, type Finisher, type GateRequest, type HeadPart, type Next, type RequestHandler, type Stage, type Tap } from './context.ts';
+export { Context, fairnessKeyOf, isConversation, isMadeUp, requestId, stages, type Core, type ErrorHandler, type Exchange, type Finisher, type GateRequest, type HeadPart, type Next, type RequestHandler, type Stage, type Tap } from './context.ts';
 export { drained } from './drain.ts';
 export { contain, guarded, underway } from './context.ts';
 export { InFlight } from './in-flight.ts';

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Config } from '../../types/config.d.ts';
 import type { RouteClass } from '../../types/route.d.ts';
-import type { Context } from '../request/request.ts';
+import { isConversation, type Context } from '../request/request.ts';
 import { keyProtocol, readQuery, withParameter, type Credential } from '../identity/identity.ts';
 
 /**
@@ -302,8 +302,8 @@ export function proxyHeaders(context: Context, length: number | null, sentHost: 
 function upgradeHeaders(context: Context, bag: Record<string, string | string[]>): void {
   bag.connection = 'Upgrade';
   bag.upgrade = 'websocket';
-  // In compressed messages a credential of ours could not be found.
-  if (outgoingCredential(context, 'newapi') === 'granted') delete bag['sec-websocket-extensions'];
+  // In compressed messages neither a credential of ours nor the usage of an answer could be found.
+  if (isConversation(context) || outgoingCredential(context, 'newapi') === 'granted') delete bag['sec-websocket-extensions'];
   const protocols = context.withheldProtocols ?? context.req.headers['sec-websocket-protocol'];
   if (protocols === undefined) return;
   const outgoing = outgoingCredential(context, 'newapi');

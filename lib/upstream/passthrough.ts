@@ -4,12 +4,13 @@ import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { createProxyMiddleware, type Options, type Plugin, type RequestHandler } from 'http-proxy-middleware';
 import type { Usage } from '../../types/usage.d.ts';
-import { contain, guarded, type Context, type Core, type Exchange, type GateRequest } from '../request/request.ts';
+import { contain, guarded, isConversation, type Context, type Core, type Exchange, type GateRequest } from '../request/request.ts';
 import { describe, type OutboundProxy } from '../platform/platform.ts';
 import { HeimdallError } from '../errors.ts';
 import { CompactBody, codingsOf, headerOf, mediaTypeOf, RequestBody } from '../http/http.ts';
 import { isMetered, meterFor, type UsageMeter } from '../usage/usage.ts';
 import { answerHead, asLive, outgoingCredential, proxyHeaders, queryFor } from './headers.ts';
+import { MeteredSocket, type Spend } from './metered-socket.ts';
 import { agentsOf, peerOf, type Peer, type PeerAgents } from './peer.ts';
 import { asDecoded, MaskedBody, maskedHead, maskMessages } from './quoted.ts';
 import type { UnreadAnswer, UnreadAnswers } from './unread-answers.ts';
@@ -33,8 +34,9 @@ export interface Proxy {
  * The proxy to NewAPI. http-proxy-middleware moves the bytes; headers, errors and answers are handled here. SECURITY: `ws: true`
  * is never set: upgrades would bypass the chain.
  * @param unread places for answers whose client has left.
+ * @param spend counts what the answers on a WebSocket use.
  */
-export function proxy(core: Core, unread: UnreadAnswers, proxies: OutboundProxy | null = null): Proxy {
+export function proxy(core: Core, unread: UnreadAnswers, spend: Spend, proxies: OutboundProxy | null = null): Proxy {
   const { newapi } = core.config;
   const { baseUrl, timeout } = newapi;
   const peer = peerOf(new URL(baseUrl), newapi, proxies);
@@ -51,7 +53,7 @@ export function proxy(core: Core, unread: UnreadAnswers, proxies: OutboundProxy 
     proxyTimeout: timeout,
     selfHandleResponse: true,
     ejectPlugins: true,
-    plugins: [answers(core, unread, carry) as Plugin<GateRequest, ServerResponse>],
+    plugins: [answers(core, unread, spend, carry) as Plugin<GateRequest, ServerResponse>],
     router: ((req, _res, options) => destination(target, agents, req.heimdall as Context, options)) as Router as never,
   });
   function carry(context: Context): void {
@@ -125,13 +127,13 @@ function restore({ heimdall }: GateRequest): void {
   heimdall?.restore?.();
 }
 
-function answers(core: Core, unread: UnreadAnswers, again: (context: Context) => void): Plugin {
+function answers(core: Core, unread: UnreadAnswers, spend: Spend, again: (context: Context) => void): Plugin {
   return (server) => {
     // Emitted just before the proxy copies, in the same turn of the event loop.
     server.on('start', ((req: GateRequest) => queueMicrotask(guarded(req.heimdall as Context, () => restore(req)))) as never);
     server.on('proxyReq', contained((request: ClientRequest, context) => follow(core, request, context, unread)) as never);
     server.on('proxyRes', contained((answer: IncomingMessage, context) => relay(core, answer, context)) as never);
-    server.on('proxyReqWs', contained((request: ClientRequest, context) => watchUpgrade(core, request, context)) as never);
+    server.on('proxyReqWs', contained((request: ClientRequest, context) => watchUpgrade(core, request, context, spend)) as never);
     server.on('error', contained((error: Error, context) => (isStale(error, context) ? again(context) : failed(core, error, context))) as never);
     server.on('econnreset', (() => undefined) as never);
   };
@@ -388,7 +390,7 @@ function note(context: Context, status: number, head: readonly string[]): void {
  * Ends both sockets of an upgrade when one of them ends, in every phase: the proxy joins them and closes neither. Until the
  * upstream answers, the gate can still answer itself.
  */
-function watchUpgrade(core: Core, request: ClientRequest, context: Context): void {
+function watchUpgrade(core: Core, request: ClientRequest, context: Context, spend: Spend): void {
   restore(context.req);
   const handshake = context.req.heimdallUpgrade as NonNullable<GateRequest['heimdallUpgrade']>;
   const socket = handshake.socket as Socket;
@@ -415,9 +417,11 @@ function watchUpgrade(core: Core, request: ClientRequest, context: Context): voi
       maskMessages(context, upstream, ours);
     }
     answered(answer);
-    socket.once('close', () => upstream.destroy());
-    upstream.once('close', () => socket.destroySoon());
+    const metered = isConversation(context) ? new MeteredSocket(context, socket, upstream, ours === null, spend) : null;
+    context.exchange = metered;
     const close = (): void => closeSoon(core, socket);
+    socket.once('close', () => upstream.destroy());
+    upstream.once('close', guarded(context, () => (metered?.isTold ? close() : socket.destroySoon())));
     socket.once('end', close);
     upstream.once('end', close);
   }));

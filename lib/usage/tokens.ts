@@ -154,7 +154,7 @@ export function usageOf(report: Report): Usage | null {
   if (prompt === 0) prompt = Math.max(0, total - completion);
   else completion = Math.max(completion, total - prompt);
   if (prompt + completion === 0) return null;
-  const cached = detail(report, 'prompt_tokens_details', 'input_tokens_details', 'cached_tokens') || count(report['prompt_cache_hit_tokens']) || cacheRead;
+  const cached = detail(report, 'prompt_tokens_details', 'input_tokens_details', 'cached_tokens') || count((report['input_token_details'] as Report | null | undefined)?.['cached_tokens']) || count(report['prompt_cache_hit_tokens']) || cacheRead;
   const reasoning = detail(report, 'completion_tokens_details', 'output_tokens_details', 'reasoning_tokens');
   const written = Math.min(count(report['cache_creation_input_tokens']), prompt - Math.min(cached, prompt));
   return { prompt, completion, cached: Math.min(cached, prompt), ...(written > 0 && { written }), reasoning: Math.min(reasoning, completion), estimated: false };

@@ -4,5 +4,6 @@ export { ExtraChunkFilter, withUsage } from './include-usage.ts';
 export { isMetered, meterFor, type UsageMeter, writesText } from './meter.ts';
 export { NewapiPrices } from './newapi-prices.ts';
 export { costs, type CostOf, pricing } from './prices.ts';
+export { SocketMeter, sumOf } from './socket-meter.ts';
 export { estimateTokens, jsonUsage } from './tokens.ts';
 export { unpricedBudgets } from './unpriced.ts';

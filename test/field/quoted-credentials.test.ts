@@ -252,9 +252,11 @@ describe('a WebSocket', () => {
     t.after(() => sockets.close());
     sockets.on('connection', (socket) => socket.send(`you are ${ours}`));
     const gate = await startGate(t, { newapi: { baseUrl: upstream.url } });
-    const peer = await dial(`${gate.url}/v1/realtime?model=m`, { headers: { Authorization: `Bearer ${ours}` }, perMessageDeflate: true });
-    assert.equal(await peer.message(0), `you are ${ours}`);
-    assert.match(peer.answer.headers['sec-websocket-extensions'] ?? '', /permessage-deflate/);
-    peer.socket.close();
+    for (const [path, extensions] of [['/v1/realtime?model=m', /^$/], ['/api/socket', /permessage-deflate/]] as const) {
+      const peer = await dial(gate.url + path, { headers: { Authorization: `Bearer ${ours}` }, perMessageDeflate: true });
+      assert.equal(await peer.message(0), `you are ${ours}`);
+      assert.match(peer.answer.headers['sec-websocket-extensions'] ?? '', extensions);
+      peer.socket.close();
+    }
   });
 });
