@@ -29,31 +29,32 @@ it('runs on Node 24.9 or later', () => {
  */
 const plan: Readonly<Record<string, readonly string[]>> = {
   'cli.ts': ['cli'],
-  cli: ['server', 'admin', 'anomaly', 'upstream', 'usage', 'journal', 'record', 'redaction', 'registry', 'config', 'request', 'identity', 'platform', 'errors.ts'],
+  cli: ['server', 'admin', 'anomaly', 'upstream', 'usage', 'journal', 'record', 'redaction', 'registry', 'config', 'request', 'identity', 'values', 'platform', 'errors.ts'],
   'index.ts': ['server', 'gateway.ts', 'config', 'http', 'errors.ts'],
   server: ['gateway.ts', 'request', 'identity', 'platform'],
   'gateway.ts': ['chain.ts', 'wiring.ts', 'middlewares', 'admin', 'telemetry', 'config', 'request', 'platform', 'redaction'],
   'chain.ts': ['middlewares'],
   'wiring.ts': ['middlewares', 'admin', 'sinks', 'anomaly', 'journal', 'access-log', 'record', 'upstream', 'usage', 'limits', 'queue', 'registry', 'keys', 'telemetry', 'request', 'http', 'identity', 'platform'],
-  middlewares: ['admin', 'record', 'upstream', 'limits', 'queue', 'registry', 'keys', 'telemetry', 'config', 'request', 'http', 'identity', 'platform', 'errors.ts'],
-  admin: ['anomaly', 'journal', 'redaction', 'registry', 'keys', 'telemetry', 'config', 'request', 'http', 'identity', 'platform', 'errors.ts'],
+  middlewares: ['admin', 'record', 'upstream', 'limits', 'queue', 'registry', 'keys', 'telemetry', 'config', 'request', 'http', 'identity', 'values', 'platform', 'errors.ts'],
+  admin: ['anomaly', 'journal', 'redaction', 'registry', 'keys', 'telemetry', 'config', 'request', 'http', 'identity', 'values', 'platform', 'errors.ts'],
   sinks: ['record', 'telemetry', 'request', 'identity', 'platform', 'errors.ts'],
   anomaly: ['registry', 'config', 'request', 'identity', 'platform', 'errors.ts'],
-  journal: ['access-log', 'record', 'telemetry', 'config', 'request', 'identity', 'platform', 'errors.ts'],
+  journal: ['access-log', 'record', 'telemetry', 'config', 'request', 'identity', 'values', 'platform', 'errors.ts'],
   'access-log': ['record', 'redaction', 'request', 'platform'],
   record: ['redaction', 'keys', 'request', 'http', 'identity', 'platform', 'errors.ts'],
-  upstream: ['providers', 'usage', 'telemetry', 'config', 'request', 'http', 'identity', 'platform', 'redaction', 'errors.ts'],
+  upstream: ['providers', 'usage', 'telemetry', 'config', 'request', 'http', 'identity', 'values', 'platform', 'redaction', 'errors.ts'],
   providers: [],
   usage: ['request', 'http'],
-  limits: ['config', 'request', 'identity', 'platform', 'errors.ts'],
+  limits: ['config', 'request', 'identity', 'values', 'platform', 'errors.ts'],
   queue: ['config', 'request', 'platform', 'errors.ts'],
-  registry: ['config', 'request', 'identity', 'platform', 'errors.ts'],
+  registry: ['config', 'request', 'identity', 'values', 'platform', 'errors.ts'],
   keys: ['config', 'request', 'identity', 'platform', 'errors.ts'],
   telemetry: ['config', 'request', 'platform', 'errors.ts'],
-  config: ['platform', 'errors.ts'],
+  config: ['values', 'platform', 'errors.ts'],
   request: ['http', 'identity', 'platform', 'errors.ts'],
   http: ['errors.ts'],
-  identity: ['platform'],
+  identity: ['values', 'platform'],
+  values: [],
   platform: [],
   'errors.ts': ['redaction'],
   redaction: [],
@@ -105,6 +106,20 @@ describe('imports', () => {
     };
     for (const path of all.keys()) visit(path, []);
     assert.deepEqual(circles, []);
+  });
+
+  it("give the thread of the journal no more than it needs, for every gate starts one", () => {
+    const loaded = new Set<string>();
+    const load = (path: string): void => {
+      // Imported with the first request that hands in a record.
+      if (loaded.has(path) || path === 'lib/record/intake.ts') return;
+      loaded.add(path);
+      for (const target of readSource(path).values) load(target);
+    };
+    for (const path of ['lib/journal/worker.ts', 'lib/anomaly/observer.ts']) load(path);
+    assert.deepEqual([...new Set([...loaded].map(roomOf))].sort(), ['access-log', 'anomaly', 'errors.ts', 'http', 'identity', 'journal', 'platform', 'record', 'redaction', 'request', 'values']);
+    const packages = [...loaded].flatMap((path) => [...readSource(path).text.matchAll(/^import (?!type\b)[^;]*?from '([^.'][^']*)'/gm)].map(([, name = '']) => name));
+    assert.deepEqual([...new Set(packages)].filter((name) => !name.startsWith('node:')), ['express-rate-limit']);
   });
 
   it('lead to files that exist, by their own names', () => {

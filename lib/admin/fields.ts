@@ -1,5 +1,6 @@
 import type { z } from 'zod';
-import { type Mismatch, date, type ValueType, readDuration, show, showLength, suggestion } from '../config/config.ts';
+import { type Mismatch, date, type ValueType } from '../config/config.ts';
+import { readDuration, show, showLength, suggestion } from '../values/values.ts';
 import { HeimdallError } from '../errors.ts';
 import { invalid } from '../registry/registry.ts';
 

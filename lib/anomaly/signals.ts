@@ -1,8 +1,7 @@
 import type { Signal, Subject } from '../../types/detector.d.ts';
 import type { SqlValue } from '../../types/journal.d.ts';
-import { familyOf } from '../identity/identity.ts';
+import { familyOf, networkText } from '../identity/identity.ts';
 import { Memo } from '../platform/platform.ts';
-import { networkText } from '../registry/registry.ts';
 
 /** The columns of a record that the watch reads, in the order of {@link SignalRow}. */
 export const signalColumns = [

@@ -1,5 +1,5 @@
 import type { Ban } from '../../types/registry.d.ts';
-import { show } from '../config/config.ts';
+import { show } from '../values/values.ts';
 import { expectation } from '../errors.ts';
 import { banJson } from '../registry/registry.ts';
 import { textOf, UsageError, type Command, type Invocation, type Option } from './command.ts';

@@ -1,7 +1,8 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { Config } from '../../types/config.d.ts';
-import { loadConfig, printable, proxyEnvironment, proxyWarnings, suggestion, warningsOf, whyUnreadable } from '../config/config.ts';
+import { loadConfig, printable, proxyEnvironment, proxyWarnings, warningsOf } from '../config/config.ts';
+import { suggestion, whyUnreadable } from '../values/values.ts';
 import { ConfigError, type Problem } from '../errors.ts';
 import { OutboundProxy } from '../platform/platform.ts';
 import { routeTable } from '../upstream/upstream.ts';

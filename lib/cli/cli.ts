@@ -1,7 +1,7 @@
 // The commands of `heimdall`.
 
 import { parseArgs } from 'node:util';
-import { suggestion } from '../config/config.ts';
+import { suggestion } from '../values/values.ts';
 import { maskCredentials, printableLines } from '../redaction/redaction.ts';
 import { banCommands } from './bans.ts';
 import { check } from './check.ts';

@@ -5,7 +5,7 @@ import { Findings } from '../anomaly/anomaly.ts';
 import { systemClock } from '../platform/platform.ts';
 import type { Core } from '../request/request.ts';
 import { expectation } from '../errors.ts';
-import { show } from '../config/config.ts';
+import { show } from '../values/values.ts';
 import { textOf, UsageError, type Command, type Invocation, type Option } from './command.ts';
 import { withRegistry, type Opened } from './registry.ts';
 import { moment, table } from './table.ts';

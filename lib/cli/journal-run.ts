@@ -3,7 +3,7 @@ import { DatabaseSync } from 'node:sqlite';
 import type { Config } from '../../types/config.d.ts';
 import type { Forgetting } from '../../types/journal.d.ts';
 import type { Checkpoint } from '../../types/sink.d.ts';
-import { show, whyUnreadable } from '../config/config.ts';
+import { show, whyUnreadable } from '../values/values.ts';
 import { expectation } from '../errors.ts';
 import { parseAddress, secretFileOf } from '../identity/identity.ts';
 import { forget as erase, headFileOf, migrate, readHead, restoreJournal, schemaVersion, signerOf, verifierOf, type Verdict, verifyJournal, versionOf } from '../journal/journal.ts';

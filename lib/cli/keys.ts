@@ -1,5 +1,5 @@
 import type { IssuedKey, KeyView, NewKey, OwnLimits } from '../../types/registry.d.ts';
-import { writeDuration } from '../config/config.ts';
+import { writeDuration } from '../values/values.ts';
 import { keyJson } from '../registry/registry.ts';
 import { type Command, type Invocation, type Option, UsageError } from './command.ts';
 import { withRegistry, type Opened } from './registry.ts';

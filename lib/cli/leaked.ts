@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { freezeLeaked } from '../anomaly/anomaly.ts';
-import { show, whyUnreadable } from '../config/config.ts';
+import { show, whyUnreadable } from '../values/values.ts';
 import { expectation } from '../errors.ts';
 import { UsageError, type Command } from './command.ts';
 import { withFindings } from './findings.ts';

@@ -2,7 +2,7 @@ import { closeSync, existsSync, openSync, writeSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import type { JournalSearch, SqlRow, SqlValue } from '../../types/journal.d.ts';
 import type { AuditRecord } from '../../types/record.d.ts';
-import { show } from '../config/config.ts';
+import { show } from '../values/values.ts';
 import { expectation } from '../errors.ts';
 import { csvLine, jsonLine, textOfCell, type Cell } from './record-format.ts';
 import { balanceOf, countOf, filters, grep, groups, groupsOf, matcher, measures, pageOf, readRequest, SearchError, versionOf, wholeRecord, type Query, type Wanted } from '../journal/journal.ts';

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { RequestLimit } from '../../types/config.d.ts';
 import { moment } from '../admin/admin.ts';
-import { readDuration, show, whyUnreadable } from '../config/config.ts';
+import { readDuration, show, whyUnreadable } from '../values/values.ts';
 import { expectation } from '../errors.ts';
 import { textOf, UsageError, type Invocation } from './command.ts';
 import { systemClock } from '../platform/platform.ts';

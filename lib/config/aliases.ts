@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { merge, type Style, valueAt, without, writePath } from './paths.ts';
-import { type Path } from './problems.ts';
+import type { Path } from '../values/values.ts';
 import { expectation } from '../errors.ts';
 import type { Report } from './report.ts';
 import { isSection, ALIASES, type Alias, type Tree } from './schema-tree.ts';

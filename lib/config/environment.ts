@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { parseEnv } from 'node:util';
 import { expand } from 'dotenv-expand';
 import type { Variables } from './expand.ts';
-import { type Path, show, suggestion, whyUnreadable } from './problems.ts';
+import { type Path, show, suggestion, whyUnreadable } from '../values/values.ts';
 import type { Report } from './report.ts';
 import type { Tree } from './schema-tree.ts';
 import { expectation } from '../errors.ts';

@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { LineCounter, parseDocument } from 'yaml';
 import type { YAMLParseError } from 'yaml';
-import { show, whyUnreadable } from './problems.ts';
+import { show, whyUnreadable } from '../values/values.ts';
 import { expectation } from '../errors.ts';
 import type { Report } from './report.ts';
 import { isSection, type Tree } from './schema-tree.ts';

@@ -1,5 +1,5 @@
 import { type Style, writeStep } from './paths.ts';
-import { type Path, show, showLength, suggestion } from './problems.ts';
+import { type Path, show, showLength, suggestion } from '../values/values.ts';
 import { expectation } from '../errors.ts';
 import type { Report } from './report.ts';
 import { type KeyEntry, isSection, type SchemaNode, SCHEMA_TREE, type Tree } from './schema-tree.ts';

@@ -3,7 +3,7 @@ import type { Variables } from './expand.ts';
 import { isWorldReadable, readTree } from './file.ts';
 import { normalizeKeys } from './key-names.ts';
 import { type Style, writePath } from './paths.ts';
-import type { Path } from './problems.ts';
+import type { Path } from '../values/values.ts';
 import type { Report } from './report.ts';
 import { resolveAliases } from './aliases.ts';
 import { resolveValues, type ResolveContext } from './resolve-values.ts';

@@ -1,5 +1,6 @@
 import { key, list, required, section, sectionOrNull, sections } from './fields.ts';
-import { choice, duration, integer, isNetwork, network, number, orNull, secretUrl, text } from './value-types.ts';
+import { choice, duration, integer, network, number, orNull, secretUrl, text } from './value-types.ts';
+import { isNetwork } from '../values/values.ts';
 
 /** Stores of the counters. */
 export const STORES = ['memory', 'redis'] as const;

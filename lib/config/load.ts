@@ -6,7 +6,7 @@ import type { Variables } from './expand.ts';
 import type { Mismatch } from './fields.ts';
 import { codeLayer, environmentLayer, fileLayer, type Layer } from './layers.ts';
 import { valueAt, without } from './paths.ts';
-import { type Path } from './problems.ts';
+import type { Path } from '../values/values.ts';
 import { ConfigError } from '../errors.ts';
 import { Report } from './report.ts';
 import { checkRules } from './rules.ts';

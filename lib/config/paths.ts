@@ -1,4 +1,4 @@
-import type { Path } from './problems.ts';
+import type { Path } from '../values/values.ts';
 import { isSection, type SchemaNode, SCHEMA_TREE, toSnake, type Tree } from './schema-tree.ts';
 
 /** The case of keys: snake_case in files, camelCase in code. */

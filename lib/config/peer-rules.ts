@@ -1,7 +1,7 @@
 import { createPrivateKey, createPublicKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { isOwn } from './derive.ts';
-import { type Path, whyUnreadable } from './problems.ts';
+import { type Path, whyUnreadable } from '../values/values.ts';
 import type { ParsedConfig } from './schema.ts';
 import type { Sources } from './sources.ts';
 import { systemClock } from '../platform/platform.ts';

@@ -1,7 +1,7 @@
 import { hostname, networkInterfaces } from 'node:os';
 import { isOwn } from './derive.ts';
 import { checkCertificatePair, readCertificates } from './peer-rules.ts';
-import type { Path } from './problems.ts';
+import type { Path } from '../values/values.ts';
 import { providerName } from './provider.ts';
 import type { ParsedConfig } from './schema.ts';
 import { isSection, type SchemaNode, SCHEMA_TREE } from './schema-tree.ts';

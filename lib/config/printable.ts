@@ -1,8 +1,7 @@
 import type { Config } from '../../types/config.d.ts';
 import type { Meta } from './fields.ts';
-import { maskUserinfo } from './problems.ts';
+import { maskUserinfo, writeDuration, writeShare, writeSize } from '../values/values.ts';
 import { type KeyEntry, isSection, type SchemaNode, SCHEMA_TREE } from './schema-tree.ts';
-import { writeDuration, writeShare, writeSize } from './units.ts';
 
 /** A configuration in the form of a file: snake_case, units as text, secrets as `***`. Null stays null. */
 export function printable(config: Config): object {

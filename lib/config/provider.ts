@@ -1,7 +1,7 @@
 import type { Provider } from '../../types/provider.d.ts';
 import type { Mismatch } from './fields.ts';
 import { type ValueType, text, url } from './value-types.ts';
-import { type Path, show } from './problems.ts';
+import { type Path, show } from '../values/values.ts';
 
 /** Providers known by name. Any other name requires an `endpoint`. */
 export const PROVIDERS = ['newapi', 'openai', 'anthropic', 'ollama'] as const;

@@ -1,7 +1,7 @@
 import { ConfigError, expectation, type Problem } from '../errors.ts';
 import type { Config } from '../../types/config.d.ts';
 import { given, readVariables } from './environment.ts';
-import { show } from './problems.ts';
+import { show } from '../values/values.ts';
 import { Report } from './report.ts';
 import type { Variables } from './expand.ts';
 

@@ -1,4 +1,4 @@
-import type { Path } from './problems.ts';
+import type { Path } from '../values/values.ts';
 import type { Problem } from '../errors.ts';
 
 /** Collects problems and warnings, so that all are reported at once. */

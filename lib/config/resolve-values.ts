@@ -2,7 +2,7 @@ import { readSecretFile } from './environment.ts';
 import { expand, type Variables } from './expand.ts';
 import type { Meta } from './fields.ts';
 import { SecretFile } from './key-names.ts';
-import { type Path, show } from './problems.ts';
+import { type Path, show } from '../values/values.ts';
 import { expectation } from '../errors.ts';
 import type { Report } from './report.ts';
 import { isSection, type SchemaNode, SCHEMA_TREE, type Tree } from './schema-tree.ts';

@@ -1,5 +1,5 @@
 import type { RouteConfig } from '../../types/config.d.ts';
-import { type Path, show } from './problems.ts';
+import { type Path, show } from '../values/values.ts';
 import { HANDLERS, handlerOf, METHODS, pathOf } from './routes.ts';
 import type { ParsedConfig } from './schema.ts';
 import type { Sources } from './sources.ts';

@@ -4,12 +4,11 @@ import { hasLimits } from './limits.ts';
 import { checkPeers } from './peer-rules.ts';
 import { valueAt } from './paths.ts';
 import { checkBareDurations, checkBaseUrls, checkCredentials, checkPackages, checkPatterns, checkRedisAuthorities, checkServerCertificate, checkWideTrust } from './pitfalls.ts';
-import { type Path, show } from './problems.ts';
+import { type Path, show, writeDuration, writeSize } from '../values/values.ts';
 import { checkProvider, providerName, PROVIDERS } from './provider.ts';
 import { checkRoutes } from './route-rules.ts';
 import type { ParsedConfig } from './schema.ts';
 import type { Sources } from './sources.ts';
-import { writeDuration, writeSize } from './units.ts';
 
 /** A check over several keys, or against the machine. It runs only when none of the values it reads has a problem. */
 interface Rule {

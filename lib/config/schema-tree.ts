@@ -1,7 +1,7 @@
 import type { Meta } from './fields.ts';
 import { SERVER_HEALTH } from './health.ts';
 import { isPlannedValue, type PlannedKey, PLANNED_KEYS, type PlannedSection } from './planned-keys.ts';
-import type { Path } from './problems.ts';
+import type { Path } from '../values/values.ts';
 import { schema } from './schema.ts';
 import type { ValueType } from './value-types.ts';
 

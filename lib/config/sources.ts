@@ -1,7 +1,7 @@
 import type { Mismatch } from './fields.ts';
 import type { Layer } from './layers.ts';
 import { merge, valueAt, writePath } from './paths.ts';
-import { type Path, show, showLength, suggestion } from './problems.ts';
+import { type Path, show, showLength, suggestion } from '../values/values.ts';
 import { expectation } from '../errors.ts';
 import type { Report } from './report.ts';
 import type { Tree } from './schema-tree.ts';

@@ -1,5 +1,4 @@
-import { isIP } from 'node:net';
-import { readDuration, readRate, readShare, readSize, writeDuration, writeSize } from './units.ts';
+import { isNetwork, readDuration, readRate, readShare, readSize, writeDuration, writeSize } from '../values/values.ts';
 
 /** A type of value: how it is read, described in errors, typed in code and checked by editors. */
 export interface ValueType<T> {
@@ -243,14 +242,6 @@ export function network(example: string, words: readonly string[] = []): ValueTy
     read: (value) => (typeof value === 'string' && (words.includes(value) || isNetwork(value)) ? value : undefined),
     words,
   };
-}
-
-/** Whether text is an IP address or a CIDR whose prefix fits its family. */
-export function isNetwork(value: string): boolean {
-  const [address = '', prefix, more] = value.split('/');
-  const family = isIP(address);
-  if (family === 0 || address.includes('%') || more !== undefined) return false;
-  return prefix === undefined || (/^\d{1,3}$/.test(prefix) && Number(prefix) <= (family === 4 ? 32 : 128));
 }
 
 /** The type, or null. Empty text (`${VAR:-}`) means null. */

@@ -1,6 +1,6 @@
 import type { SqlValue } from '../../types/journal.d.ts';
 import { addedColumns, type ColumnName } from '../record/record.ts';
-import { isNetwork, readDuration, show, suggestion } from '../config/config.ts';
+import { isNetwork, readDuration, show, suggestion } from '../values/values.ts';
 import { expectation } from '../errors.ts';
 import { parseAddress } from '../identity/identity.ts';
 

@@ -1,4 +1,4 @@
-import { writeDuration } from '../config/config.ts';
+import { writeDuration } from '../values/values.ts';
 import { HeimdallError, type ErrorCode } from '../errors.ts';
 import type { Charge, Kind } from './charge.ts';
 

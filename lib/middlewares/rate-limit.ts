@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { isNetwork } from '../config/config.ts';
+import { isNetwork } from '../values/values.ts';
 import { type Context, type Core, type Next, underway } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 import { looksLikeJwt, type HostVerdict } from '../keys/keys.ts';

@@ -1,10 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { isIP } from 'node:net';
 import type { Ban, NewBan } from '../../types/registry.d.ts';
-import { show } from '../config/config.ts';
-import { AddressSet } from '../identity/identity.ts';
+import { show } from '../values/values.ts';
+import { AddressSet, networkText, prefixOf } from '../identity/identity.ts';
 import { invalid } from './invalid.ts';
-import { networkText, prefixOf } from './network.ts';
 
 /** Shortest accepted prefixes: a shorter one bans a large part of the internet and is usually a typing error. */
 const shortestPrefix = { 4: 8, 6: 16 } as const;

@@ -1,6 +1,6 @@
 import type { Finding } from '../../types/finding.d.ts';
 import type { Ban, OwnLimits } from '../../types/registry.d.ts';
-import { networkText } from './network.ts';
+import { networkText } from '../identity/identity.ts';
 
 /** A gateway key as it is stored: its digests, and its upstream credential encrypted. Times are Unix milliseconds. */
 export interface StoredKey extends OwnLimits {

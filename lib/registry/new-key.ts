@@ -2,7 +2,8 @@ import { hash, randomBytes } from 'node:crypto';
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import type { NewKey, OwnLimits } from '../../types/registry.d.ts';
-import { type Mismatch, credential, date, key, keyLimits, list, modelName, network, orNull, type Path, required, show, showLength, text, toSnake, type Tree, valueAt } from '../config/config.ts';
+import { type Mismatch, credential, date, key, keyLimits, list, modelName, network, orNull, required, text, toSnake, type Tree, valueAt } from '../config/config.ts';
+import { type Path, show, showLength } from '../values/values.ts';
 import { invalid } from './invalid.ts';
 
 /** Random bytes of a key, as many as its digest has. */

@@ -1,5 +1,5 @@
 import type { Ban, KeyView } from '../../types/registry.d.ts';
-import { writeDuration } from '../config/config.ts';
+import { writeDuration } from '../values/values.ts';
 
 const iso = (time: number | null): string | null => (time === null ? null : new Date(time).toISOString());
 

@@ -25,7 +25,6 @@ import { grantedKeys, viewOfConfigured, viewOfStored } from './key-view.ts';
 export { BanIndex } from './ban-index.ts';
 export type { Restraint } from './restraints.ts';
 export { invalid } from './invalid.ts';
-export { networkText } from './network.ts';
 export { banJson, keyJson } from './public-view.ts';
 
 const mostBans = 50_000;

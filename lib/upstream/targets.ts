@@ -5,7 +5,7 @@ import type { LlmTarget } from '../../types/config.d.ts';
 import type { Route } from '../../types/route.d.ts';
 import type { ProbeView } from '../../types/target.d.ts';
 import type { Context, Core } from '../request/request.ts';
-import { show } from '../config/config.ts';
+import { show } from '../values/values.ts';
 import { ConfigError, expectation } from '../errors.ts';
 import { withoutField, type BodyReader } from '../http/http.ts';
 import { describe, type OutboundProxy } from '../platform/platform.ts';

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import fc from '../support/property.ts';
 import { BanIndex } from '../../lib/registry/ban-index.ts';
 import { readBan, spelling } from '../../lib/registry/ban.ts';
-import { networkText } from '../../lib/registry/network.ts';
+import { networkText } from '../../lib/identity/identity.ts';
 import type { Ban, NewBan } from '../../types/registry.d.ts';
 
 const now = 1_000_000;

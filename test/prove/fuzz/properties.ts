@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { ConfigError } from '../../../lib/errors.ts';
 import { expand } from '../../../lib/config/expand.ts';
 import { resolveConfig } from '../../../lib/config/load.ts';
-import { readDuration, readRate, readShare, readSize, writeDuration, writeSize } from '../../../lib/config/units.ts';
+import { readDuration, readRate, readShare, readSize, writeDuration, writeSize } from '../../../lib/values/values.ts';
 import { codingsOf, headerOf, mediaTypeOf } from '../../../lib/http/head.ts';
 import { endOfValue, scanMembers, skipSpace } from '../../../lib/http/json-scan.ts';
 import { formModel } from '../../../lib/http/multipart.ts';

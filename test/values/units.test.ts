@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from '../support/property.ts';
-import { readDuration, readRate, readShare, readSize, writeDuration, writeSize } from '../../lib/config/units.ts';
+import { readDuration, readRate, readShare, readSize, writeDuration, writeSize } from '../../lib/values/values.ts';
 
 /** Forms no unit takes for a number. */
 const NONSENSE = [

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { ipKeyGenerator } from 'express-rate-limit';
-import { isNetwork } from '../config/config.ts';
-import { parseAddress } from '../identity/identity.ts';
+import { isNetwork } from '../values/values.ts';
+import { parseAddress } from './address.ts';
 
 /**
  * The canonical spelling of an address or a network: bits behind the prefix cleared, a network of one address as that address,

@@ -25,7 +25,7 @@ export function maskUserinfo(text: string): string {
 }
 
 /** The candidate closest to a misspelled name, or undefined when none is close. */
-export function nearest(name: string, candidates: Iterable<string>): string | undefined {
+function nearest(name: string, candidates: Iterable<string>): string | undefined {
   const wanted = bare(name);
   let best: string | undefined;
   let bestDistance = Math.ceil(wanted.length / 3) + 1;
