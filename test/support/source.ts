@@ -36,8 +36,8 @@ function importsOf(text: string, path: string): string[] {
   return found.map(([, specifier = '']) => normalize(join(dirname(path), specifier)));
 }
 
-/** One token that holds no code, or one character. A slash behind an operator, a bracket or `return` begins an expression. */
-const tokens = /\/\/[^\n]*|\/\*[^]*?\*\/|'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|`(?:[^`\\$]|\\.|\$(?!\{))*(?:`|\$\{)|(?<=(?:^|[(,=:[!&|?{};+\-*%~^<>]|\breturn|\bcase)\s*)\/(?![*/])(?:[^/\\[\n]|\\.|\[(?:[^\]\\\n]|\\.)*\])+\/[a-z]*|[^]/g;
+/** One token that holds no code, or one character. A slash behind an operator, a bracket or `return` begins an expression, one that ends an element does not. */
+const tokens = /\/\/[^\n]*|\/\*[^]*?\*\/|'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|`(?:[^`\\$]|\\.|\$(?!\{))*(?:`|\$\{)|<\/(?=[\w>])|\/>(?=[\s<){}])|(?<=(?:^|[(,=:[!&|?{};+\-*%~^<>]|\breturn|\bcase)\s*)\/(?![*/])(?:[^/\\[\n]|\\.|\[(?:[^\]\\\n]|\\.)*\])+\/[a-z]*|[^]/g;
 const restOfTemplate = /(?:[^`\\$]|\\.|\$(?!\{))*(?:`|\$\{)/y;
 
 function blank(text: string): string {

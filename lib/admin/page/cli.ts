@@ -1,0 +1,14 @@
+// The command lines that print what the page shows.
+
+/** A value as a word of a POSIX shell. */
+export const word = (value: string): string => (/^[\w@%+=:,./*-]+$/.test(value) && !value.startsWith('-') && !value.includes('*') ? value : `'${value.replaceAll("'", `'\\''`)}'`);
+
+const options = (values: Readonly<Record<string, string | number | null | undefined>>): string =>
+  Object.entries(values).map(([name, value]) => (value === null || value === undefined || value === '' ? '' : value === 'true' ? ` --${name.replaceAll('_', '-')}` : ` --${name.replaceAll('_', '-')} ${word(String(value))}`)).join('');
+
+/** A command with its words and options. Options without a value are left out; `true` stands for a switch. */
+export const command = (name: string, words: readonly string[] = [], values: Readonly<Record<string, string | number | null | undefined>> = {}): string =>
+  `heimdall ${name}${words.map((each) => ` ${word(each)}`).join('')}${options(values)}`;
+
+/** The records of a search. */
+export const logs = (values: Readonly<Record<string, string | number | null | undefined>> = {}): string => command('logs', [], values);

@@ -1,0 +1,17 @@
+/** An answer that is an error, or none at all (`status` 0). The message is the server's. */
+export class Failure extends Error {
+  readonly status: number;
+  readonly code: string;
+  readonly field: string | null;
+  readonly requestId: string | null;
+  readonly retryAfter: number | null;
+
+  constructor(status: number, { message, code, param }: { readonly message?: string; readonly code?: string; readonly param?: string | null }, headers?: Headers) {
+    super(message ?? `HTTP ${status}`);
+    this.status = status;
+    this.code = code ?? 'unknown';
+    this.field = param ?? null;
+    this.requestId = headers?.get('X-Request-Id') ?? null;
+    this.retryAfter = Number(headers?.get('Retry-After')) || null;
+  }
+}

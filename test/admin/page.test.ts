@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict';
+import { gzipSync } from 'node:zlib';
+import { it } from 'node:test';
+import type { Page } from 'playwright-core';
+import { bundle } from '../../lib/admin/page/build.ts';
+import * as cli from '../../lib/admin/page/cli.ts';
+import { adminToken, browserOptions, hostile, openBrowser, pageGate, watchedPage } from '../support/browser.ts';
+import { until } from '../support/client.ts';
+import { shared } from '../support/shared.ts';
+
+/** Panels that are visited. */
+const visited: readonly string[] = ['findings', 'callers', 'requests', 'keys', 'bans', 'targets', 'settings'];
+const panels = ['overview', 'findings', 'callers', 'requests', 'keys', 'bans', 'targets', 'health', 'settings'] as const;
+const titles = { en: ['Overview', 'Findings', 'Callers', 'Requests', 'Keys', 'Bans', 'Targets', 'Health', 'Settings'], 'zh-CN': ['概览', '发现', '调用方', '请求', '密钥', '封禁', '目标', '健康', '设置'] };
+
+it('the page is at most 60 KB gzipped at first load, charts and all, and names nobody else', async () => {
+  const files = await bundle();
+  const size = (name: string): number => gzipSync(files.get(name) as Uint8Array).length;
+  const named = (start: string): string => [...files.keys()].find((name) => name.startsWith(`${start}-`)) ?? assert.fail(`no file ${start}`);
+  const { pages, assets } = JSON.parse(String(Buffer.from(files.get('manifest.json') as Uint8Array))) as { pages: Record<string, string>; assets: Record<string, string> };
+  assert.deepEqual([...Object.values(pages), ...Object.keys(assets), 'manifest.json'].sort(), [...files.keys()].sort());
+  const first = ['index.html', ...['style', 'vendor', 'kit', 'shell', 'zh-cn', 'overview', 'uPlot.esm'].map(named)];
+  assert.ok(first.length + 3 <= 12, 'its three calls of the API included');
+  const sum = first.reduce((total, name) => total + size(name), 0);
+  assert.ok(sum <= 60_000, `${sum} bytes`);
+  for (const panel of panels) assert.ok(size(named(panel)) <= 6000, panel);
+  for (const [name, content] of files) {
+    const text = Buffer.from(content).toString();
+    assert.deepEqual([...text.matchAll(/(?:https?:)?\/\/[\w.-]+\.[a-z]{2,}/g)].map(([found]) => found).filter((found) => !/^(?:http:\/\/www\.w3\.org|http:\/\/localhost)/.test(found)), [], name);
+    assert.doesNotMatch(text, /\beval\(|new Function|\.innerHTML=(?!\w+\.__html|\w+&&)/, name);
+  }
+});
+
+it('the command line of what the page shows is one that a shell passes on', () => {
+  assert.equal(cli.logs({ key: 'team a', from: '1h', model: 'gpt-5*', grep: "it's", follow: 'true', status: '' }), `heimdall logs --key 'team a' --from 1h --model 'gpt-5*' --grep 'it'\\''s' --follow`);
+  assert.equal(cli.command('findings show', ['-x;rm']), `heimdall findings show '-x;rm'`);
+});
+
+const common = shared(async (scope) => ({ gate: await pageGate(scope), browser: await openBrowser(scope) }));
+
+async function logIn(page: Page, url: string): Promise<void> {
+  await page.goto(`${url}/heimdall/`);
+  await page.fill('input[type=password]', adminToken);
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('nav');
+}
+
+/** The panel is there, and has its answers. */
+async function shown(page: Page, title: string): Promise<void> {
+  await page.getByRole('heading', { level: 1, name: title, exact: true }).waitFor();
+  await page.locator('main [aria-busy="true"]').waitFor({ state: 'detached' });
+  assert.deepEqual(await page.getByRole('alert').allInnerTexts(), []);
+}
+
+it('every panel opens in both languages without a fault, and what was recorded is text', { ...browserOptions, timeout: 120_000 }, async () => {
+  const { gate, browser } = await common();
+  for (const language of ['en', 'zh-CN'] as const) {
+    const { page, faults, requests } = await watchedPage(browser, { locale: language });
+    await logIn(page, gate.url);
+    assert.equal(await page.getAttribute('html', 'lang'), language);
+    assert.ok(requests.length <= 12, requests.join('\n'));
+    for (const [at, panel] of panels.entries()) {
+      if (!visited.includes(panel)) continue;
+      const before = requests.length;
+      await page.click(`nav a[href$="#/${panel}"]`);
+      await shown(page, titles[language][at] as string);
+      assert.ok(requests.slice(before).filter((line) => line.includes('/api/')).length <= 3, `${panel}: ${requests.slice(before).join('\n')}`);
+      assert.equal(await page.locator('main h1').count(), 1);
+      assert.doesNotMatch(await page.innerText('body'), /\bundefined\b|\[object|\bNaN\b/);
+    }
+    assert.deepEqual(faults, []);
+    assert.deepEqual(requests.filter((line) => !line.includes(gate.url)).filter((line) => !line.includes(' data:')), []);
+    assert.doesNotMatch(await page.title(), /owned/);
+    await page.context().close();
+  }
+});
+
+it('recorded text is shown as text, whole', { ...browserOptions, timeout: 120_000 }, async () => {
+  const { gate, browser } = await common();
+  const { page, faults } = await watchedPage(browser, { viewport: { width: 390, height: 844 } });
+  await logIn(page, gate.url);
+  await page.goto(`${gate.url}/heimdall/#/requests?status=503`);
+  await page.click('tbody tr td:nth-child(2)');
+  const window = page.locator('dialog[open]');
+  await window.locator('pre').first().waitFor();
+  const text = await window.innerText();
+  for (const part of [hostile.markup, 'safe‹U+202E›gnp.exe‹U+202C›']) assert.ok(text.includes(part) || text.includes(JSON.stringify(part).slice(1, -1)), part);
+  assert.equal(await page.locator('#page img, #page script').count(), 0);
+  assert.ok(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), 'nothing is wider than the screen');
+  await page.keyboard.press('Escape');
+  await page.goto(`${gate.url}/heimdall/#/bans`);
+  await page.getByText(hostile.markup).waitFor();
+  assert.deepEqual([faults, await page.title()], [[], 'Bans · Heimdall']);
+});
+
+it('a finding is acted on and undone by clicking; the login ends', { ...browserOptions, timeout: 120_000 }, async () => {
+  const { gate, browser } = await common();
+  const { page, faults } = await watchedPage(browser);
+  await logIn(page, gate.url);
+  await page.click('nav a[href$="#/findings"]');
+  await page.getByRole('button', { name: 'Act' }).first().click();
+  await page.selectOption('select[name=action]', 'freeze');
+  await page.fill('input[name=reason]', 'two machines');
+  await page.click('dialog button[type=submit]');
+  await page.locator('tbody .badge', { hasText: 'freeze' }).waitFor();
+  await page.locator('tbody tr td:nth-child(4)').first().click();
+  assert.ok((await page.locator('dialog .ids a').count()) >= 2);
+  await page.keyboard.press('Escape');
+  await page.getByRole('button', { name: 'Undo' }).first().click();
+  await page.click('dialog button[type=submit]');
+  await page.locator('tbody .badge', { hasText: 'undone' }).waitFor();
+  await until(() => gate.log.named('admin.change').length >= 2 || gate.log.events.some(({ event }) => event.startsWith('finding.')));
+  await page.click('.reader button');
+  await page.waitForSelector('input[type=password]');
+  assert.deepEqual(faults, []);
+});
