@@ -91,8 +91,8 @@ interface Details {
   readonly field?: string;
   /** Value of `Retry-After`, in seconds. */
   readonly retryAfter?: number;
-  /** False when a retry of this request cannot succeed. */
-  readonly retryable?: false;
+  /** Whether a retry of this request can succeed, where it differs from the row. */
+  readonly retryable?: boolean;
   readonly cause?: unknown;
 }
 

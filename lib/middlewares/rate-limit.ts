@@ -10,11 +10,15 @@ import { inBackground } from '../platform/platform.ts';
 
 /** Blocked addresses that are kept; one that is dropped is blocked again by its next failure. By size: a `max` takes its memory at the start. */
 const blockedRemembered = { maxSize: 10_000, sizeCalculation: () => 1 };
+/** Between two unknown tokens of a blocked address that NewAPI is asked about, milliseconds, and the longest time that one keeps others from it. */
+const trialEvery = 1000;
+const longestTrial = 10_000;
 
 /**
  * Limits an address. By default only refused credentials count, so that an office behind one address keeps working, and
- * callers with a good credential pass even when their address is blocked. express-rate-limit's store keeps the counts; requests that do not
- * count never touch it.
+ * callers with a good credential pass even when their address is blocked. Where NewAPI alone knows which tokens are good, it is
+ * asked about one of a blocked address a second. express-rate-limit's store keeps the counts; requests that do not count never
+ * touch it.
  */
 export const rateLimit: Middleware = {
   name: 'rate_limit',
@@ -32,8 +36,12 @@ export const rateLimit: Middleware = {
           else if (!context.finished) limited(context, counter, deps, next);
         });
       },
+      proxied: (context) => {
+        if (counter.tries(context)) counter.endTrial(context, deps);
+      },
       finish: {
         settle: (context) => {
+          if (counter.tries(context)) counter.endTrial(context, deps);
           if (count !== 'failed' || context.status !== 401 || !isRefusedCredential(context) || standsForMany(context)) return;
           deps.host.whetherSkipped(context, (skipped) => skipped || inBackground(core.log, 'rate_limit', counter.countFailure(context)));
         },
@@ -51,8 +59,10 @@ function pass(context: Context, counter: Counter, deps: Deps, next: Next): void 
   const until = counter.blockedUntil(context);
   if (until === null || standsForMany(context) || isExempt(context, deps)) return next();
   const refuse = (): void => {
-    const retryAfter = Math.max(1, Math.ceil((until - context.at) / 1000));
-    if (!context.refuse('rate_limit', new HeimdallError('too_many_failures', { retryAfter }))) next();
+    const trial = counter.failuresOnly ? counter.trial(context) : 'none';
+    if (trial === 'now') return next();
+    const retry = trial === 'later' ? { retryAfter: trialEvery / 1000, retryable: true } : { retryAfter: Math.max(1, Math.ceil((until - context.at) / 1000)) };
+    if (!context.refuse('rate_limit', new HeimdallError('too_many_failures', retry))) next();
   };
   const good = counter.failuresOnly && isGood(context, deps);
   if (good === true) next();
@@ -117,10 +127,20 @@ class Counter {
   readonly #exempt: AddressSet;
   /** Addresses over the limit, with the end of their window on the monotonic clock. Other requests look at nothing else. */
   readonly blocked = new LRUCache<string, number>(blockedRemembered);
+  /** By blocked address, when the next unknown token may be tried. */
+  readonly #trials = new LRUCache<string, number>(blockedRemembered);
+  readonly #trying = new Set<Context>();
+  /** Tokens that NewAPI has refused, with the time until which they are not tried. */
+  readonly #refused = new LRUCache<string, number>(blockedRemembered);
+  readonly #window: number;
+  /** NewAPI alone knows which tokens are good. */
+  readonly #asksNewapi: boolean;
 
   constructor(core: Core, { redis }: Deps) {
-    const { address, exempt } = core.config.rateLimit;
+    const { auth, rateLimit: { address, exempt } } = core.config;
     this.failuresOnly = address.count === 'failed';
+    this.#window = address.window;
+    this.#asksNewapi = auth.mode === 'passthrough';
     this.#counts = new AddressCounts(core, redis);
     this.#exempt = new AddressSet(exempt.filter(isNetwork));
   }
@@ -136,20 +156,51 @@ class Counter {
   }
 
   /** The last failure within the limit blocks the requests after it. */
-  async countFailure({ ip }: Context): Promise<void> {
-    if (this.#exempt.has(ip)) return;
-    const key = networkOf(ip);
+  async countFailure(context: Context): Promise<void> {
+    if (this.#exempt.has(context.ip)) return;
+    if (this.#asksNewapi && context.token !== null) this.#refused.set(context.token.id, context.at + this.#window);
+    const key = this.#keyOf(context);
     const { hits, limit, until } = await this.#counts.hitSomewhere(key);
     if (hits >= limit) this.blocked.set(key, until);
   }
 
   /** @returns the end of the block on the monotonic clock, or null for an address that is not blocked. */
-  blockedUntil({ ip, at }: Context): number | null {
-    const key = networkOf(ip);
+  blockedUntil(context: Context): number | null {
+    const key = this.#keyOf(context);
     const until = this.blocked.get(key);
     if (until === undefined) return null;
-    if (until > at) return until;
+    if (until > context.at) return until;
     this.blocked.delete(key);
     return null;
+  }
+
+  /**
+   * Whether NewAPI may be asked about the token of a blocked address.
+   * @returns `now`: by this request; `later`: another one is asked about; `none`: there is no token that it has not refused.
+   */
+  trial(context: Context): 'now' | 'later' | 'none' {
+    const { token, route, at } = context;
+    if (!this.#asksNewapi || token === null || !route.credential || (this.#refused.get(token.id) ?? 0) > at) return 'none';
+    const key = this.#keyOf(context);
+    if ((this.#trials.get(key) ?? 0) > at) return 'later';
+    this.#trials.set(key, at + longestTrial);
+    this.#trying.add(context);
+    return 'now';
+  }
+
+  tries(context: Context): boolean {
+    return this.#trying.size > 0 && this.#trying.has(context);
+  }
+
+  /** NewAPI has answered, or the request is over. A token that it accepts is known from now on, not only at the end of a long answer. */
+  endTrial(context: Context, { verified }: Deps): void {
+    this.#trying.delete(context);
+    this.#trials.set(this.#keyOf(context), context.at + trialEvery);
+    if (context.newapiVerdict === 'accepted' && context.token !== null) verified.accept(context.token.id);
+  }
+
+  /** Guesses of tokens do not close the dashboard, and its refusals do not close the API. */
+  #keyOf({ ip, route }: Context): string {
+    return this.failuresOnly && !route.credential ? `${networkOf(ip)} sessions` : networkOf(ip);
   }
 }

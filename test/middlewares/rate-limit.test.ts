@@ -25,7 +25,6 @@ describe('rate_limit by failures', () => {
   it('stops an address after as many refusals as configured, and no other', async (t) => {
     const gate = await behind(t, { rateLimit: { address } }, judging);
     assert.deepEqual(await statuses(gate, 5, from('203.0.113.1')), [401, 401, 401, 429, 429]);
-    assert.deepEqual(await statuses(gate, 1, { ...bearer, ...from('203.0.113.1') }), [429]);
     assert.deepEqual(await statuses(gate, 1, { ...bearer, ...from('203.0.113.2') }), [200]);
     const refused = await gate.ask('/v1/models', { headers: from('203.0.113.1') });
     assert.equal(codeOf(refused), 'too_many_failures');
@@ -53,7 +52,45 @@ describe('rate_limit by failures', () => {
     for (const [method, path] of [['GET', '/'], ['GET', '/assets/app.js'], ['POST', '/api/stripe/webhook'], ['GET', '/mj/task/1/fetch']] as const) {
       assert.notEqual((await gate.ask(path, { method, headers: { ...bearer, ...from('203.0.113.1') } })).status, 429, path);
     }
-    assert.equal((await gate.ask('/api/user/login', { method: 'POST', headers: from('203.0.113.1') })).status, 429);
+  });
+
+  it('does not close the dashboard for guesses of tokens, nor the API for guesses of passwords', async (t) => {
+    const refusing: RequestListener = (req, res) => void req.resume().on('end', () => res.writeHead(401).end());
+    const gate = await behind(t, { rateLimit: { address } }, refusing);
+    const login = () => gate.ask('/api/user/login', { method: 'POST' });
+    assert.deepEqual(await statuses(gate, 4, {}), [401, 401, 401, 429]);
+    for (const status of [401, 401, 401, 429]) assert.equal((await login()).status, status);
+    const other = await behind(t, { rateLimit: { address } }, refusing);
+    for (let n = 0; n < 4; n++) await other.ask('/api/user/login', { method: 'POST' });
+    assert.deepEqual(await statuses(other, 1, {}), [401]);
+  });
+
+  it('asks NewAPI about one new token of a blocked address a second, so that a right one gets in whatever others guess', async (t) => {
+    let ahead = 0;
+    const clock: Clock = { now: () => Date.now(), monotonic: () => ahead, setTimeout: (run, ms) => setTimeout(run, ms), clearTimeout: (timer) => clearTimeout(timer as NodeJS.Timeout) };
+    const held: (() => void)[] = [];
+    const gate = await behind(t, { rateLimit: { address } }, (req, res) => (req.headers['x-held'] === undefined ? judging(req, res) : void held.push(() => judging(req, res))), { clock });
+    let nth = 0;
+    const guess = async (): Promise<number> => (await statuses(gate, 1, { Authorization: `Bearer guess-${nth++}` }))[0] as number;
+    assert.deepEqual([await guess(), await guess(), await guess()], [401, 401, 401]);
+    assert.equal(await guess(), 401, 'one is asked about at once');
+    const later = await gate.ask('/v1/chat/completions', { body: chat, headers: bearer });
+    assert.deepEqual([later.status, codeOf(later), later.headers['retry-after'], later.headers['x-should-retry']], [429, 'too_many_failures', '1', undefined]);
+    ahead += 1000;
+    assert.deepEqual(await statuses(gate, 1, { Authorization: 'Bearer guess-0' }), [429], 'a token that was refused is not asked about again');
+    assert.deepEqual(await statuses(gate, 3, bearer), [200, 200, 200]);
+    assert.equal(await guess(), 429);
+    ahead += 1000;
+    const waiting = gate.ask('/v1/chat/completions', { body: chat, headers: { Authorization: 'Bearer slow', 'X-Held': '1' } });
+    await until(() => held.length > 0);
+    ahead += 5000;
+    assert.equal(await guess(), 429, 'one at a time');
+    held[0]?.();
+    assert.equal((await waiting).status, 401);
+    assert.equal(await guess(), 401);
+    const seen = gate.seen.length;
+    for (let n = 0; n < 50; n++) assert.equal(await guess(), 429);
+    assert.equal(gate.seen.length, seen);
   });
 
   it('takes a caller\'s IPv6 by its /56', async (t) => {
