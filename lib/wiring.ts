@@ -73,7 +73,7 @@ export function wire(core: Core, hub: Hub, { sinks = [], standalone = false, ...
     sinks: recorded.sinks,
     journal: () => recorded.journal.stats(),
     targets: () => targetStatuses(upstream.targets, clock.monotonic()),
-    logs: { columns: recordColumns, recordOf, query: (sql, values) => recorded.journal.query(sql, values), request: (id) => recorded.journal.request(id), grep: (search) => recorded.journal.grep(search) },
+    logs: { columns: recordColumns, recordOf, sum: () => recorded.journal.sum(), query: (sql, values) => recorded.journal.query(sql, values), request: (id) => recorded.journal.request(id), grep: (search) => recorded.journal.grep(search) },
   });
   const ready = async (): Promise<boolean> => {
     resources.start();

@@ -28,7 +28,7 @@ export interface AdminServices {
   readonly hub: Hub;
   readonly targets: () => readonly TargetStatus[];
   /** The resources of the machine. */
-  readonly resources: { usage(): readonly { readonly short: boolean }[] };
+  readonly resources: { usage(): readonly { readonly resource: string; readonly short: boolean }[] };
   /** Configured routes that are checked. */
   readonly routes: { shown(): readonly CheckedRoute[] };
   readonly journal: () => JournalStats;
@@ -48,6 +48,8 @@ export interface LogReader extends Pick<Journal, 'request' | 'grep'> {
   readonly columns: string;
   /** Converts a row of those columns to a record. */
   readonly recordOf: (row: SqlRow) => AuditRecord;
+  /** Brings the sums up to what is written. */
+  readonly sum: () => Promise<void>;
   /** SECURITY: the SQL text contains nothing that a caller wrote. */
   readonly query: (sql: string, values: readonly SqlValue[]) => Promise<readonly SqlRow[]>;
 }

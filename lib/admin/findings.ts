@@ -6,7 +6,8 @@ import { freezeLeaked, ruleNames, sentencesOf } from '../anomaly/anomaly.ts';
 import { choice, key, list, orNull, required, text } from '../config/config.ts';
 import { HeimdallError } from '../errors.ts';
 import { calendarOf } from '../platform/platform.ts';
-import { callersOf, queriesAbout, type Query } from '../journal/journal.ts';
+import { invalid } from '../registry/registry.ts';
+import { callersOf, queriesAbout, readCallerCursor, type Query } from '../journal/journal.ts';
 import { changed, fieldsOf, integer, parametersOf, type AdminServices, type Call, type Method, word } from './call.ts';
 import { iso, moment, strictly } from './fields.ts';
 
@@ -77,17 +78,22 @@ export const reportLeaked: Method = async (call, { registry, findings }) => {
 export const listCallers: Method = async (call, { logs }) => {
   const asked = parametersOf(call, ['limit', 'cursor']);
   const limit = integer(asked, 'limit', 100, 1, 500);
-  const offset = integer(asked, 'cursor', 0, 0, 1_000_000);
-  const { sql, values } = callersOf(limit + 1, offset);
+  const text = asked.get('cursor');
+  const cursor = text === undefined ? null : readCallerCursor(text);
+  if (text !== undefined && cursor === null) throw invalid('cursor', 'the next of an earlier page', JSON.stringify(text.slice(0, 40)), '1785500000-key-team-a');
+  await logs.sum();
+  const { sql, values } = callersOf(limit + 1, cursor);
   const rows = await logs.query(sql, values);
   const callers = rows.slice(0, limit).map(({ last, ...row }) => ({ ...row, last: isoOf(last) }));
-  return { status: 200, body: { callers, next: rows.length > limit ? offset + limit : null } };
+  const end = rows[limit - 1];
+  return { status: 200, body: { callers, next: rows.length > limit && end !== undefined ? `${String(end['last'])}-${String(end['kind'])}-${String(end['id'])}` : null } };
 };
 
 /** `GET callers/ID`: from where, with what and when a caller called. */
 export const showCaller: Method = async ({ name }, services) => {
   const { logs, findings } = services;
   const caller = subjectOf(name, services);
+  await logs.sum();
   const { sums, hours, ...lists } = queriesAbout(caller);
   const ask = async ({ sql, values }: Query): Promise<readonly SqlRow[]> => logs.query(sql, values);
   const [sum] = await ask(sums);
@@ -99,7 +105,7 @@ export const showCaller: Method = async ({ name }, services) => {
     status: 200,
     body: {
       caller, requests: sum?.['requests'] ?? 0, first: isoOf(sum?.['first'] ?? null), last: isoOf(sum?.['last'] ?? null), cost: sum?.['cost'] ?? 0, ...listed,
-      hours: (await ask(hours)).map(({ hour, requests }) => ({ hour: isoOf(hour), requests })), findings: about.map(findingJson),
+      hours: (await ask(hours)).map(({ hour, ...row }) => ({ hour: isoOf(hour), ...row })), findings: about.map(findingJson),
     },
   };
 };

@@ -63,7 +63,7 @@ export const showHealth: Method = async (_call, services) => {
 };
 
 /** `draining`; `unavailable`: no target takes requests; `degraded`: a resource is exhausted or a part has a problem; else `healthy`. */
-function conditionOf({ core, registry, resources, routes, journal, sinks }: AdminServices, targets: readonly TargetStatus[]): string {
+export function conditionOf({ core, registry, resources, routes, journal, sinks }: AdminServices, targets: readonly TargetStatus[]): string {
   if (core.draining) return 'draining';
   const usable = targets.filter(({ state }) => state === 'up' || state === 'probing');
   if (usable.length === 0) return 'unavailable';
@@ -73,7 +73,22 @@ function conditionOf({ core, registry, resources, routes, journal, sinks }: Admi
   return well && followed && registry.problem === null ? 'healthy' : 'degraded';
 }
 
-function targetJson({ inHand, lastProbe, until, models, ...rest }: TargetStatus): object {
+/** What is wrong, each with its subject: for people, and for the page to explain. */
+export function problemsOf({ core, registry, resources, routes, journal, sinks }: AdminServices, targets: readonly TargetStatus[]): object[] {
+  const { state } = journal();
+  return [
+    ...(core.draining ? [{ code: 'draining', subject: null, detail: null }] : []),
+    ...targets.flatMap(({ name, state: is, by, models }) => [...(is === 'up' ? [] : [{ code: is === 'open' ? 'breaker_open' : 'target_down', subject: name, detail: by }]), ...models.map(({ model, state: its }) => ({ code: its === 'open' ? 'breaker_open' : 'target_down', subject: `${name} ${model}`, detail: its }))]),
+    ...(state.kind === 'open' || state.kind === 'idle' ? [] : [{ code: 'journal', subject: state.kind, detail: 'reason' in state ? state.reason : null }]),
+    ...sinks().filter(({ state: is, lagging }) => is.kind === 'off' || lagging).map(({ name, state: is }) => ({ code: 'sink', subject: name, detail: 'reason' in is ? is.reason : 'lagging' })),
+    ...(registry.problem === null ? [] : [{ code: 'registry', subject: null, detail: registry.problem }]),
+    ...resources.usage().filter(({ short }) => short).map(({ resource }) => ({ code: 'resource', subject: resource, detail: null })),
+    ...routes.shown().filter(({ status }) => status !== 'healthy').map(({ path, status }) => ({ code: 'route', subject: path, detail: status })),
+  ];
+}
+
+/** A target as JSON. */
+export function targetJson({ inHand, lastProbe, until, models, ...rest }: TargetStatus): object {
   return {
     ...rest,
     until: iso(until),
@@ -92,11 +107,13 @@ function sinkJson({ state, ...rest }: SinkView): object {
   return { ...rest, state: state.kind, reason: 'reason' in state ? state.reason : null, since: state.kind === 'held' ? iso(state.since) : null };
 }
 
-const queueJson = ({ serviceTime, ...rest }: QueueView): object => ({ ...rest, service_time: serviceTime });
+/** The queue as JSON. */
+export const queueJson = ({ serviceTime, ...rest }: QueueView): object => ({ ...rest, service_time: serviceTime });
 
 const capacity = z.strictObject({ concurrency: required(strictly(integer(200, 1, mostAtOnce), 'number'), 'Model requests at a time') });
 
-async function version(): Promise<string> {
+/** The version of this package. */
+export async function version(): Promise<string> {
   const { default: manifest } = await import('../../package.json', { with: { type: 'json' } }) as { default: { version: string } };
   return manifest.version;
 }

@@ -2,6 +2,7 @@ import { ban, listBans, unban } from './bans.ts';
 import type { Method } from './call.ts';
 import { acknowledgeFinding, actOnFinding, listCallers, listFindings, rejectFinding, reportLeaked, showCaller, showFinding, undoFinding } from './findings.ts';
 import { aggregateLogs, frequencyOfLogs, listLogs, showLog } from './logs.ts';
+import { showOverview, showSeries } from './overview.ts';
 import { changeKey, createKey, listKeys, removeKey, rotateKey, showKey } from './keys.ts';
 import { logOut, resizeQueue, showConfig, showHealth, showQueue, showSession, showTargets } from './status.ts';
 
@@ -47,6 +48,8 @@ export const resources: readonly Resource[] = [
   { path: 'leaked', methods: { POST: known(reportLeaked) } },
   { path: 'callers', methods: { GET: listCallers }, takesQuery: true },
   { path: 'callers/:id*', methods: { GET: known(showCaller) } },
+  { path: 'overview', methods: { GET: showOverview } },
+  { path: 'series', methods: { GET: showSeries }, takesQuery: true },
   { path: 'targets', methods: { GET: showTargets } },
   { path: 'queue', methods: { GET: showQueue, PATCH: resizeQueue } },
   { path: 'health', methods: { GET: showHealth } },

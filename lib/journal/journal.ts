@@ -15,8 +15,8 @@ import { Thread, workerOptions, type JournalDeps } from './thread.ts';
 export { forget } from './forget.ts';
 export { signerOf, verifierOf } from './hash-chain.ts';
 export { migrate, schemaVersion, versionOf } from './schema.ts';
-export { callersOf, queriesAbout } from './callers.ts';
-export { SearchError, balanceOf, countOf, filters, frequencyOf, groups, groupsOf, lastOf, measures, pageOf, readWanted, type Query, type Wanted } from './search.ts';
+export { callerHours, callersOf, queriesAbout, readCallerCursor, seriesOf, spendOf, spendSince, totalsOf, type CallerCursor } from './callers.ts';
+export { SearchError, balanceOf, countOf, filters, frequencyOf, groups, groupsOf, lastOf, measures, momentOf, pageOf, readWanted, type Query, type Wanted } from './search.ts';
 export { journalSeries } from './series.ts';
 export { headFileOf, readHead } from './head.ts';
 export { grep, matcher } from './grep.ts';
@@ -194,6 +194,12 @@ export class WorkerJournal implements Journal {
   async forget(what: Forgetting): Promise<number> {
     await this.flush();
     return this.#callWriter((thread) => thread.call('forget', { ...what, now: this.#core.clock.now() }));
+  }
+
+  /** Brings the sums up to what is written. A journal that cannot be written has those it had. */
+  async sum(): Promise<void> {
+    if (this.#closed !== null || this.#status.state.kind === 'full') return;
+    await this.#callWriter((thread) => thread.call('sum', { now: this.#core.clock.now() }));
   }
 
   /** Removes records by age and size, and signs a checkpoint. Runs by itself every minute. */

@@ -44,6 +44,7 @@ export function workerOptions({ config, clock }: Core, { secret, sinks, accessLo
     capture,
     fingerprint,
     queryAllow: config.logging.queryAllow,
+    ownPaths: [config.admin.path, config.endpoints.health, config.endpoints.metrics].filter((each) => each !== false),
     lines: accessLog.isRead ? lineOptions(config.logging, accessLog) : null,
     watched: config.anomaly.mode !== 'off',
     observer: role === 'write' ? observer : null,

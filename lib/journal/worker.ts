@@ -1,6 +1,7 @@
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { openReader } from './database.ts';
 import { startWriter } from './opening.ts';
+import { readSums } from './sums.ts';
 import { answerer } from './query.ts';
 import type { FromWorker, ToWorker, WorkerOptions } from '../record/record.ts';
 
@@ -16,6 +17,7 @@ const send = (message: FromWorker): void => port.postMessage(message);
 if (options.role === 'write') startWriter(options, port, send);
 else {
   const db = openReader(options.path);
+  readSums(db, options.path);
   const answers = answerer(() => db);
   port.on('message', (message: ToWorker) => {
     if (message.kind !== 'call') return;

@@ -10,6 +10,7 @@ import { answerer } from './query.ts';
 import { applyRetention, believedTime, enforceMaxSize, sparedRecords, type Retention } from './retention.ts';
 import { headFileOf } from './head.ts';
 import { Store, type Writing } from './store.ts';
+import { attachSums, replaceSums, Sums } from './sums.ts';
 import { textsOf } from './texts.ts';
 
 /** Records of one transaction at most. Retention removes a transaction's records together. */
@@ -20,6 +21,9 @@ const retryEvery = 1000;
 const measureEvery = 1000;
 /** How often a look is taken at what other processes have written, and at whether upkeep is theirs, milliseconds. */
 const lookEvery = 1000;
+/** How often records are added up, and how often while there are many of them, milliseconds. */
+const sumEvery = 1000;
+const sumEveryBehind = 100;
 /** Time that a session may be without a sign of life until its requests in hand are recorded, milliseconds: its thread may be starting again. */
 const mourning = 20_000;
 
@@ -98,6 +102,8 @@ export class Writer {
   /** Position of the last record of which followers of the journal were told. */
   #announced = 0;
   #observer: Observer | null = null;
+  #sums: Sums | null;
+  #summing: NodeJS.Timeout | null = null;
   #closed = false;
 
   /** @param isPassing why records are kept in memory will pass: another process has the file for itself. */
@@ -117,7 +123,10 @@ export class Writer {
     this.#retention = { path: this.#path, keepRecords, keepBodies, maxSize, sinks, signer: this.#signer, lost: (reason, count) => send({ kind: 'lost', reason, count }), removed: this.#textsRemoved };
     this.#store.onTextGone = () => this.#builder.texts.clear();
     this.#answer = answerer(() => opened.db);
+    attachSums(opened.db, this.#path);
+    this.#sums = new Sums(opened.db, options.ownPaths);
     this.#begin(options.now, isPassing);
+    this.#sumLater(sumEvery);
     if (options.observer !== null) void this.#observe(options.observer);
     this.#look = this.#path === null ? null : setInterval(() => this.#lookAround(), lookEvery);
   }
@@ -175,6 +184,24 @@ export class Writer {
     return living;
   }
 
+  #sumLater(delay: number): void {
+    this.#summing ??= setTimeout(() => {
+      this.#summing = null;
+      if (this.#isKeeper || this.#path === null) this.#sum();
+    }, delay);
+  }
+
+  /** Adds up new records. A failure that does not pass costs the sums alone: they are made again. */
+  #sum(): void {
+    if (this.#sums === null || this.#closed || this.#retry !== null) return;
+    try {
+      if (this.#sums.update(this.#now())) this.#sumLater(sumEveryBehind);
+    } catch (error) {
+      if (isPassing(error)) return this.#sumLater(sumEvery);
+      if (!replaceSums(this.#opened.db, this.#path)) this.#sums = null;
+    }
+  }
+
   #lookAround(): void {
     // A look waits for a batch that could not be written.
     if (this.#retry !== null) return;
@@ -186,6 +213,7 @@ export class Writer {
       this.#store.refresh();
       const { lastId } = this.#store;
       if (lastId <= this.#announced) return;
+      this.#sumLater(sumEvery);
       this.#announced = lastId;
       this.#send({ kind: 'grown', lastId });
       this.#observer?.wake();
@@ -215,6 +243,7 @@ export class Writer {
     if (this.#scheduled !== null) clearImmediate(this.#scheduled);
     const { db } = this.#opened;
     const records = db.prepare(`SELECT ${names.join(', ')} FROM heimdall_logs ORDER BY id`).all() as unknown as RecordRow[];
+    if (this.#summing !== null) clearTimeout(this.#summing);
     const kept = { records, texts: textsOf(db, records), seq: this.#store.seq, now: this.#now() };
     this.#closed = true;
     this.#observer?.close();
@@ -237,7 +266,11 @@ export class Writer {
         this.#scheduled ??= setImmediate(() => this.#write());
         return;
       case 'call':
-        if (message.name === 'claim') this.#send({ kind: 'result', call: message.call, value: this.#opened.claim((message.request as WorkerCalls['claim']['request']).sink) });
+        if (message.name === 'sum') {
+          this.#write();
+          this.#sum();
+          this.#send({ kind: 'result', call: message.call, value: null });
+        } else if (message.name === 'claim') this.#send({ kind: 'result', call: message.call, value: this.#opened.claim((message.request as WorkerCalls['claim']['request']).sink) });
         else if (changing.has(message.name)) this.#change(message);
         else this.#answer(message, this.#send);
     }
@@ -313,6 +346,7 @@ export class Writer {
     if (this.#retry !== null) clearTimeout(this.#retry);
     if (this.#scheduled !== null) clearImmediate(this.#scheduled);
     if (this.#look !== null) clearInterval(this.#look);
+    if (this.#summing !== null) clearTimeout(this.#summing);
     this.#opened.close();
     this.#end();
   }
@@ -380,6 +414,7 @@ export class Writer {
     }
     if (merged > 0) this.#send({ kind: 'merged', records: merged });
     this.#observer?.wake();
+    this.#sumLater(sumEvery);
     this.#measure();
     if (this.#isFull) this.#send({ kind: 'recovered' });
     this.#isFull = false;

@@ -121,6 +121,8 @@ export interface WorkerOptions {
   readonly capture: CaptureConfig;
   readonly fingerprint: AuditConfig['fingerprint'];
   readonly queryAllow: readonly string[];
+  /** Paths of the gate itself, which charts leave out. */
+  readonly ownPaths: readonly string[];
   /** Ids that clients send are read for the watch. */
   readonly watched: boolean;
   /** URL of a module that follows the journal in its thread (an `ObserverModule`). Null without one. */
@@ -153,6 +155,8 @@ export interface WorkerCalls {
   forget: { request: Forgetting & { readonly now: number }; result: number };
   learn: { request: { readonly facts: readonly LearntFact[]; readonly now: number }; result: number };
   retain: { request: Times; result: null };
+  /** Brings the sums up to the last record. */
+  sum: { request: { readonly now: number }; result: null };
   /** Claims the delivery to a sink for this gate. */
   claim: { request: { readonly sink: string }; result: boolean };
   close: { request: { readonly now: number }; result: null };

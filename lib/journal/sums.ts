@@ -1,0 +1,183 @@
+import { rmSync } from 'node:fs';
+import type { DatabaseSync } from 'node:sqlite';
+import type { SqlRow } from '../../types/journal.d.ts';
+import { transaction } from './database.ts';
+import { createFile } from './presence.ts';
+
+/** Records that are added up in one transaction. */
+const chunk = 20_000;
+/** How long the sums of minutes are kept, and those of hours and of callers, seconds. */
+const keepMinutes = 9 * 86_400;
+const keepHours = 400 * 86_400;
+/** Callers that are kept, the latest first: anybody can send a token that nobody knows. */
+const mostCallers = 100_000;
+/** Records between two removals of old sums. */
+const tidyEvery = 100_000;
+
+const measures = ['requests', 'errors', 'refused', 'prompt', 'completion', 'cost', 'overhead', 'overheads', 'duration', 'first_byte', 'first_bytes'] as const;
+const callerMeasures = ['requests', 'errors', 'refused', 'prompt', 'completion', 'cost'] as const;
+/** What is listed of a caller, by column. */
+export const callerColumns = { networks: 'real_ip', devices: 'device_id', sessions: 'session_id', homes: 'home_id', models: 'model', clients: 'client' } as const;
+
+const sumTable = (name: string, key: string): string => `CREATE TABLE IF NOT EXISTS sums.${name} (${key} INTEGER PRIMARY KEY, ${measures.map((measure) => `${measure} REAL NOT NULL`).join(', ')});`;
+
+const schema = `${sumTable('heimdall_minutes', 'time')} ${sumTable('heimdall_hours', 'time')}
+  CREATE TABLE IF NOT EXISTS sums.heimdall_callers (kind TEXT NOT NULL, id TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, ${callerMeasures.map((measure) => `${measure} REAL NOT NULL`).join(', ')}, PRIMARY KEY (kind, id)) WITHOUT ROWID;
+  CREATE INDEX IF NOT EXISTS sums.heimdall_callers_last ON heimdall_callers (last, kind, id);
+  CREATE TABLE IF NOT EXISTS sums.heimdall_caller_hours (kind TEXT NOT NULL, id TEXT NOT NULL, time INTEGER NOT NULL, ${callerMeasures.map((measure) => `${measure} REAL NOT NULL`).join(', ')}, PRIMARY KEY (kind, id, time)) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS sums.heimdall_caller_values (kind TEXT NOT NULL, id TEXT NOT NULL, what TEXT NOT NULL, value TEXT NOT NULL, requests REAL NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (kind, id, what, value)) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS sums.heimdall_summed (what TEXT PRIMARY KEY, record INTEGER NOT NULL) WITHOUT ROWID;`;
+
+/** The file of the sums, beside the journal. They hold nothing that the journal does not, and are made again when they are lost. */
+export const sumsFileOf = (journal: string): string => `${journal.replace(/\.db$/, '')}.sums.db`;
+
+/** Puts the sums beside an open journal, under the name `sums`. @param path the journal's; null for one in memory. */
+export function attachSums(db: DatabaseSync, path: string | null): void {
+  if (path !== null && (openSums(db, path) || (removeSums(path) && openSums(db, path)))) return;
+  db.exec(`ATTACH ':memory:' AS sums; ${schema}`);
+}
+
+function openSums(db: DatabaseSync, path: string): boolean {
+  try {
+    createFile(sumsFileOf(path), 0o600);
+    db.prepare('ATTACH ? AS sums').run(sumsFileOf(path));
+    db.exec(`PRAGMA sums.journal_mode = WAL; PRAGMA sums.synchronous = NORMAL; PRAGMA sums.secure_delete = ON; ${schema}`);
+    return true;
+  } catch {
+    if (db.prepare('SELECT 1 FROM pragma_database_list WHERE name = ?').get('sums') !== undefined) db.exec('DETACH sums');
+    return false;
+  }
+}
+
+/** @returns whether the files could be removed. */
+function removeSums(path: string): boolean {
+  try {
+    for (const end of ['', '-wal', '-shm']) rmSync(sumsFileOf(path) + end, { force: true });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Removes sums that cannot be used and begins with none. @returns whether it is done. */
+export function replaceSums(db: DatabaseSync, path: string | null): boolean {
+  try {
+    db.exec('DETACH sums');
+    if (path !== null) removeSums(path);
+    attachSums(db, path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Puts the sums beside a journal that is open for reading. Without their file there are none to read. */
+export function readSums(db: DatabaseSync, path: string): void {
+  try {
+    db.prepare('ATTACH ? AS sums').run(sumsFileOf(path));
+  } catch {
+    // A query for sums says so.
+  }
+}
+
+// What a caller sees as a failure of the service: an answer of NewAPI's own above 499 too, and no refusal of the gate.
+const failed = "(outcome = 'upstream_error' OR outcome = 'interrupted' OR (response_status >= 500 AND outcome = 'served'))";
+const refused = "(outcome >= 'refused' AND outcome < 'refusee')";
+const value: Readonly<Record<(typeof measures)[number], string>> = {
+  requests: 'count(*)', errors: `total(${failed})`, refused: `total(${refused})`, prompt: 'total(prompt_tokens)', completion: 'total(completion_tokens)', cost: 'total(cost)',
+  overhead: 'total(overhead)', overheads: 'count(overhead)', duration: 'total(response_time)', first_byte: 'total(first_byte)', first_bytes: 'count(first_byte)',
+};
+const adding = (names: readonly string[]): string => names.map((name) => `${name} = ${name} + excluded.${name}`).join(', ');
+const values = (names: readonly (typeof measures)[number][]): string => names.map((name) => value[name]).join(', ');
+const caller = "CASE WHEN key_id IS NULL THEN 'token' ELSE 'key' END, coalesce(key_id, token_id)";
+const isOfCaller = 'coalesce(key_id, token_id) IS NOT NULL';
+
+/**
+ * Sums of the journal's records by minute, hour and caller, so that a chart or a list never reads millions of records. One session
+ * at a time adds them up: each transaction goes on where the last one, of whichever process, has ended.
+ */
+export class Sums {
+  readonly #db: DatabaseSync;
+  readonly #own: string;
+  #sinceTidied = tidyEvery;
+
+  /** @param own paths of the gate itself, whose requests are not counted. */
+  constructor(db: DatabaseSync, own: readonly string[]) {
+    this.#db = db;
+    // Constants of the configuration: no text of a caller is here.
+    this.#own = own.map((path) => ` AND NOT (route = ${quoted(path)} OR substr(route, 1, ${path.length + 1}) = ${quoted(`${path}/`)})`).join('');
+  }
+
+  /** Adds up what is new, at most some thousand records. @param now Unix milliseconds. @returns whether there is more. */
+  update(now: number): boolean {
+    return transaction(this.#db, () => {
+      const last = this.#number('SELECT coalesce(max(id), 0) AS n FROM heimdall_logs');
+      const erasure = this.#number('SELECT coalesce(max(erasure), 0) AS n FROM heimdall_erasures');
+      // What was forgotten must not live on here; and a journal that ends earlier is another one.
+      if (erasure !== this.#at('erasure') || last < this.#at('callers')) this.#forgetCallers(erasure);
+      if (last < this.#at('times')) this.#db.exec('DELETE FROM sums.heimdall_minutes; DELETE FROM sums.heimdall_hours; DELETE FROM sums.heimdall_summed WHERE what = \'times\'');
+      const times = this.#next('times', last, (from, to) => this.#addTimes(from, to));
+      const callers = this.#next('callers', last, (from, to) => this.#addCallers(from, to));
+      if (this.#sinceTidied >= tidyEvery) this.#tidy(Math.floor(now / 1000));
+      return times || callers;
+    });
+  }
+
+  #number(sql: string): number {
+    return Number((this.#db.prepare(sql).get() as SqlRow)['n']);
+  }
+
+  #at(what: string): number {
+    return Number((this.#db.prepare('SELECT record FROM sums.heimdall_summed WHERE what = ?').get(what) as SqlRow | undefined)?.['record'] ?? 0);
+  }
+
+  #move(what: string, to: number): void {
+    this.#db.prepare('INSERT OR REPLACE INTO sums.heimdall_summed (what, record) VALUES (?, ?)').run(what, to);
+  }
+
+  /** @returns whether there is more. */
+  #next(what: string, last: number, add: (from: number, to: number) => void): boolean {
+    const from = this.#at(what);
+    if (from >= last) return false;
+    const to = Math.min(last, from + chunk);
+    add(from, to);
+    this.#move(what, to);
+    this.#sinceTidied += to - from;
+    return to < last;
+  }
+
+  #addTimes(from: number, to: number): void {
+    for (const [table, seconds] of [['minutes', 60], ['hours', 3600]] as const) {
+      this.#db.prepare(`INSERT INTO sums.heimdall_${table} (time, ${measures.join(', ')}) SELECT timestamp / ${seconds} * ${seconds}, ${values(measures)} FROM heimdall_logs
+        WHERE id > ? AND id <= ? AND source = 'gate'${this.#own} GROUP BY 1 ON CONFLICT (time) DO UPDATE SET ${adding(measures)}`).run(from, to);
+    }
+  }
+
+  #addCallers(from: number, to: number): void {
+    const where = `WHERE id > ? AND id <= ? AND ${isOfCaller}`;
+    this.#db.prepare(`INSERT INTO sums.heimdall_callers (kind, id, first, last, ${callerMeasures.join(', ')}) SELECT ${caller}, min(timestamp), max(timestamp), ${values(callerMeasures)} FROM heimdall_logs ${where} GROUP BY 1, 2
+      ON CONFLICT (kind, id) DO UPDATE SET first = min(first, excluded.first), last = max(last, excluded.last), ${adding(callerMeasures)}`).run(from, to);
+    this.#db.prepare(`INSERT INTO sums.heimdall_caller_hours (kind, id, time, ${callerMeasures.join(', ')}) SELECT ${caller}, timestamp / 3600 * 3600, ${values(callerMeasures)} FROM heimdall_logs ${where} GROUP BY 1, 2, 3
+      ON CONFLICT (kind, id, time) DO UPDATE SET ${adding(callerMeasures)}`).run(from, to);
+    for (const [what, column] of Object.entries(callerColumns)) {
+      this.#db.prepare(`INSERT INTO sums.heimdall_caller_values (kind, id, what, value, requests, first, last) SELECT ${caller}, '${what}', ${column}, count(*), min(timestamp), max(timestamp) FROM heimdall_logs ${where} AND ${column} <> '' GROUP BY 1, 2, 4
+        ON CONFLICT (kind, id, what, value) DO UPDATE SET requests = requests + excluded.requests, first = min(first, excluded.first), last = max(last, excluded.last)`).run(from, to);
+    }
+  }
+
+  #forgetCallers(erasure: number): void {
+    this.#db.exec("DELETE FROM sums.heimdall_callers; DELETE FROM sums.heimdall_caller_hours; DELETE FROM sums.heimdall_caller_values; DELETE FROM sums.heimdall_summed WHERE what = 'callers'");
+    this.#move('erasure', erasure);
+  }
+
+  #tidy(now: number): void {
+    this.#sinceTidied = 0;
+    this.#db.prepare('DELETE FROM sums.heimdall_minutes WHERE time < ?').run(now - keepMinutes);
+    this.#db.prepare('DELETE FROM sums.heimdall_hours WHERE time < ?').run(now - keepHours);
+    this.#db.prepare('DELETE FROM sums.heimdall_callers WHERE last < coalesce((SELECT last FROM sums.heimdall_callers ORDER BY last DESC LIMIT 1 OFFSET ?), 0)').run(mostCallers);
+    for (const table of ['heimdall_caller_hours', 'heimdall_caller_values']) this.#db.exec(`DELETE FROM sums.${table} WHERE NOT EXISTS (SELECT 1 FROM sums.heimdall_callers AS known WHERE known.kind = ${table}.kind AND known.id = ${table}.id)`);
+    this.#db.prepare('DELETE FROM sums.heimdall_caller_hours WHERE time < ?').run(now - keepHours);
+  }
+}
+
+const quoted = (text: string): string => `'${text.replaceAll("'", "''")}'`;

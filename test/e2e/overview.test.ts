@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict';
+import { existsSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { closing, request, until } from '../support/client.ts';
+import { startGate, temporary, type RunningGate } from '../support/gate.ts';
+import { journalOf } from '../support/journal.ts';
+import { DEMO_KEY, startNewapi } from '../support/newapi.ts';
+import { bearer, chat } from '../support/scene.ts';
+
+const token = 'the-token-of-the-admin-in-32-characters-or-more';
+
+interface Scene extends RunningGate {
+  api<T>(path: string): Promise<{ status: number; body: T }>;
+}
+
+async function start(t: TestContext, path = join(temporary(t), 'heimdall.db')): Promise<Scene> {
+  const newapi = closing(t, await startNewapi());
+  const gate = await startGate(t, { newapi: { baseUrl: newapi.url }, admin: { token }, audit: { path } });
+  const api: Scene['api'] = async (what) => {
+    const answer = await request(`${gate.url}/heimdall/api/${what}`, { headers: bearer(token) });
+    return { status: answer.status, body: answer.json() };
+  };
+  return { ...gate, api };
+}
+
+const ask = ({ url }: RunningGate, key = DEMO_KEY): Promise<{ status: number }> => request(`${url}/v1/chat/completions`, { body: chat, headers: bearer(key) });
+
+interface Overview {
+  readonly status: string;
+  readonly requests: { readonly hour: number; readonly last_week: number };
+  readonly refused: { readonly hour: number };
+  readonly overhead: { readonly hour: number | null };
+  readonly findings: { readonly open: number };
+  readonly series: { readonly requests: readonly number[] };
+}
+
+interface Callers {
+  readonly callers: readonly { readonly kind: string; readonly id: string; readonly requests: number }[];
+  readonly next: string | null;
+}
+
+const total = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0);
+
+test('the overview and series count what passed, without the gate\'s own paths, from sums of the journal', async (t) => {
+  const gate = await start(t);
+  for (let nth = 0; nth < 3; nth++) await ask(gate);
+  await request(`${gate.url}/v1/chat/completions`, { body: chat });
+  await request(`${gate.url}/health`);
+  await journalOf(gate.gate).flush();
+  const { body } = await gate.api<Overview>('overview');
+  assert.deepEqual([body.status, body.requests, body.refused.hour, body.findings.open, total(body.series.requests)], ['healthy', { hour: 4, last_week: 0 }, 1, 0, 4]);
+  assert.ok((body.overhead.hour ?? -1) >= 0 && body.series.requests.length === 60);
+  for (const step of ['minute', 'hour', 'day']) {
+    const { body: series } = await gate.api<{ step: string; times: number[]; requests: number[]; prompt_tokens: number[]; duration: (number | null)[] }>(`series?from=2h&step=${step}`);
+    assert.deepEqual([series.step, total(series.requests), series.times.length === series.duration.length], [step, 4, true]);
+    assert.ok(total(series.prompt_tokens) > 0);
+  }
+  for (const [query, field] of [['from=soon', 'from'], ['from=2h&to=3h', 'from'], ['from=90d&step=minute', 'step'], ['step=week', 'step']]) {
+    const answer = await gate.api<{ error: { param: string } }>(`series?${query}`);
+    assert.deepEqual([answer.status, answer.body.error.param], [400, field], query);
+  }
+});
+
+test('callers come by page, the latest first, and one is forgotten in its sums too', async (t) => {
+  const gate = await start(t);
+  await ask(gate);
+  for (const key of ['sk-one', 'sk-two', 'sk-three']) await ask(gate, key);
+  await journalOf(gate.gate).flush();
+  const ids: string[] = [];
+  let cursor = '';
+  for (let page = 0; page < 5; page++) {
+    const { body } = await gate.api<Callers>(`callers?limit=2${cursor}`);
+    ids.push(...body.callers.map(({ id }) => id));
+    if (body.next === null) break;
+    cursor = `&cursor=${encodeURIComponent(body.next)}`;
+  }
+  assert.equal(new Set(ids).size, 4);
+  const id = ids[0] as string;
+  const { body: one } = await gate.api<{ requests: number; networks: unknown[]; hours: { requests: number }[] }>(`callers/${id}`);
+  assert.deepEqual([one.requests, one.networks.length, one.hours.map(({ requests }) => requests)], [1, 1, [1]]);
+  assert.equal((await gate.api('callers?cursor=nothing')).status, 400);
+  await journalOf(gate.gate).forget({ kind: 'key', value: id });
+  assert.ok(!(await gate.api<Callers>('callers')).body.callers.some((each) => each.id === id));
+  assert.equal((await gate.api(`callers/${id}`)).status, 404);
+});
+
+test('sums go on after a restart, and are made again when their file is damaged', async (t) => {
+  const path = join(temporary(t), 'heimdall.db');
+  const sums = path.replace(/db$/, 'sums.db');
+  const first = await start(t, path);
+  await ask(first);
+  await journalOf(first.gate).flush();
+  assert.equal((await first.api<Overview>('overview')).body.requests.hour, 1);
+  assert.equal(statSync(sums).mode & 0o777, 0o600);
+  await first.gate.close();
+  const second = await start(t, path);
+  await ask(second);
+  await journalOf(second.gate).flush();
+  assert.equal((await second.api<Overview>('overview')).body.requests.hour, 2);
+  await second.gate.close();
+  writeFileSync(sums, 'no database at all');
+  const third = await start(t, path);
+  await until(async () => (await third.api<Overview>('overview')).body.requests.hour === 2);
+  assert.ok(existsSync(sums));
+});
