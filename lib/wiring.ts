@@ -87,6 +87,7 @@ export function wire(core: Core, hub: Hub, { sinks = [], standalone = false, ...
   };
   const deps: Deps = {
     routeOf: upstream.routeOf, routes: upstream.routes, rows: upstream.rows, routeHealth: upstream.routeHealth, carry: upstream.carry, price: upstream.price,
+    honeyUsed: honeyReports(core, findings),
     forward: recorded.admit(upstream.forward),
     host: new Host(core, host),
     identify, keys, jwt, verified, registry, redis, limits, queue, bodies, resources, metrics, ready,
@@ -114,6 +115,30 @@ function watching({ config, log }: Core, journal: WorkerJournal, findings: Findi
   });
   const isOff = config.anomaly.mode === 'off';
   return () => ({ callers: state.callers, lag: isOff ? 0 : Math.max(0, journal.stats().lastId - state.record) });
+}
+
+/** Uses of one honey key are reported at once, then at most this often, milliseconds: each is a commit. */
+const honeyEvery = 15_000;
+
+/** Reports uses of honey keys as findings. */
+function honeyReports({ clock, log }: Core, findings: Findings): (name: string, context: Context) => void {
+  const uses = new Map<string, { at: number; requests: number; records: string[] }>();
+  return (name, { id, time, at: now }) => {
+    const known = uses.get(name) ?? { at: Number.NEGATIVE_INFINITY, requests: 0, records: [] };
+    known.requests++;
+    known.records = [...known.records, id].slice(-20);
+    uses.set(name, known);
+    if (now - known.at < honeyEvery) return;
+    known.at = now;
+    const send = (): void => {
+      const { requests, records } = known;
+      if (requests === 0) return;
+      Object.assign(known, { requests: 0, records: [] });
+      findings.reportHoney(name, records, requests, time).catch((error: unknown) => log.error({ error: describe(error), rule: 'honey_key' }, 'finding.lost'));
+    };
+    send();
+    clock.setTimeout(send, honeyEvery).unref();
+  };
 }
 
 /** Targets and their health, the two ways to an upstream, and prices. @param spend counts what the answers on a WebSocket use. */

@@ -668,6 +668,8 @@ export interface AnomalyRules {
   readonly scanning: AnomalyRule;
   /** A key that was reported as leaked. Unlike other rules it acts in every mode, until it is undone or rotated. */
   readonly leakedKey: AnomalyRule;
+  /** A key that nobody should have was used. */
+  readonly honeyKey: AnomalyRule;
   /** Countries in turn within an hour. */
   readonly impossibleTravel: AnomalyRule;
 }
@@ -1385,6 +1387,8 @@ export interface AnomalyRulesInput {
   readonly scanning?: AnomalyRuleInput | undefined;
   /** A key that was reported as leaked. Unlike other rules it acts in every mode, until it is undone or rotated. */
   readonly leakedKey?: AnomalyRuleInput | undefined;
+  /** A key that nobody should have was used. */
+  readonly honeyKey?: AnomalyRuleInput | undefined;
   /** Countries in turn within an hour. */
   readonly impossibleTravel?: AnomalyRuleInput | undefined;
 }

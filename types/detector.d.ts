@@ -1,6 +1,6 @@
 /** Rules of findings: the names of the detectors, and those of what is reported or seen on the request itself. */
 export type RuleName =
-  | 'leaked_key' | 'shared_key' | 'stolen_key' | 'spend_velocity' | 'request_rate' | 'credential_stuffing' | 'key_spraying' | 'failure_burst'
+  | 'leaked_key' | 'honey_key' | 'shared_key' | 'stolen_key' | 'spend_velocity' | 'request_rate' | 'credential_stuffing' | 'key_spraying' | 'failure_burst'
   | 'content_repetition' | 'scanning' | 'impossible_travel';
 
 /** What the gate does about a finding, from nothing to refusing the caller. */

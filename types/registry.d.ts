@@ -23,6 +23,8 @@ export interface KeyView extends OwnLimits {
   readonly hasUpstreamCredential: boolean;
   /** Time until which the replaced key is still accepted, or null. */
   readonly previousUntil: number | null;
+  /** Whoever uses it is answered as with an unknown key, and a finding says so. */
+  readonly honey: boolean;
 }
 
 /** Input of a new key. A missing field means no restriction. */
@@ -33,6 +35,8 @@ export interface NewKey extends Partial<OwnLimits> {
   readonly cidrs?: readonly string[];
   /** NewAPI token that replaces the key on routes that only NewAPI answers. */
   readonly upstreamCredential?: string | null;
+  /** A key that grants nothing and raises a finding when it is used. Default: false. */
+  readonly honey?: boolean;
 }
 
 /** A new key. The key itself cannot be read again later. */

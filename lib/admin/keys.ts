@@ -69,6 +69,7 @@ const newKey = (now: () => number) =>
     models: list(text('the name of a model', 'gpt-4o-mini'), [], 'Models it may use; empty means all'),
     cidrs: list(network('10.0.0.0/8'), [], 'Addresses it may come from; empty means all'),
     upstream_credential: key(orNull(sealed), null, 'NewAPI token sent in its place'),
+    honey: key(strictly(flag(), 'boolean'), false, 'A trap'),
     ...keyLimits,
   });
 

@@ -100,6 +100,12 @@ export class Findings {
     await this.report(...owners.map(({ caller, digest }) => ({ rule: 'leaked_key' as const, subject: caller, score: 100, reason: 'reported', most: 'freeze' as const, baseline: {}, evidence, since: now, last: now, digest })));
   }
 
+  /** Raises a finding about a honey key that was used. @param time of the latest use, Unix milliseconds. */
+  reportHoney(name: string, records: readonly string[], requests: number, time: number): Promise<void> {
+    const evidence = { records, requests, devices: 0, networks: 1, sessions: 0 };
+    return this.report({ rule: 'honey_key', subject: { kind: 'key', id: name }, score: 100, reason: 'used', most: 'flag', baseline: {}, evidence, since: time, last: time });
+  }
+
   /** @param about the findings about the subject. */
   #raised(about: readonly Finding[], sighting: Sighting, now: number): Raised | null {
     const same = about.filter(({ rule, digest }) => rule === sighting.rule && (digest ?? null) === (sighting.digest ?? null));

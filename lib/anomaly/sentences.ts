@@ -17,6 +17,7 @@ const byRule: Readonly<Record<RuleName, Sentences>> = {
   content_repetition: { en: 'The same request was sent again and again.', 'zh-CN': '同一请求被反复发送。' },
   scanning: { en: 'Many paths that do not exist were asked for from this network.', 'zh-CN': '有人从此网络请求了许多不存在的路径。' },
   leaked_key: { en: 'This key was found in public or with strangers. It stays blocked until it is replaced.', 'zh-CN': '此密钥已泄露，在更换之前将保持停用。' },
+  honey_key: { en: 'A key that was left as a trap was used.', 'zh-CN': '有人使用了作为诱饵的密钥。' },
   impossible_travel: { en: 'This key was used from several countries in turn within a short time.', 'zh-CN': '此密钥在短时间内轮流从多个国家使用。' },
 };
 

@@ -24,6 +24,7 @@ const create: Command = {
     tokens: { type: 'string', value: '100000/1m', summary: 'limit of tokens in a sliding window' },
     concurrency: { type: 'string', value: 'N', summary: 'limit of concurrent requests' },
     'budget-day': { type: 'string', value: 'USD', summary: 'limit of cost in US dollars per day (UTC)' },
+    honey: { type: 'boolean', summary: 'a trap: whoever uses it is answered as with an unknown key, and a finding says so' },
     'budget-month': { type: 'string', value: 'USD', summary: 'limit of cost in US dollars per calendar month (UTC)' },
     json,
   },
@@ -34,7 +35,7 @@ const create: Command = {
       print(invocation, opened, await registry.createKey(key), 'created');
       const { unpricedBudgets } = await import('../usage/usage.ts');
       for (const warning of await unpricedBudgets(config, key.budget ? [{ name: `The key ${key.name}`, models: key.models ?? [] }] : [])) invocation.output.err(`Note: ${warning}\n`);
-      if (config.auth.mode === 'passthrough') invocation.output.err('Note: auth.mode is passthrough, so only NewAPI checks credentials. The key is accepted once auth.mode is keys or jwt.\n');
+      if (config.auth.mode === 'passthrough' && !key.honey) invocation.output.err('Note: auth.mode is passthrough, so only NewAPI checks credentials. The key is accepted once auth.mode is keys or jwt.\n');
     }),
 };
 
@@ -116,6 +117,7 @@ function newKey(invocation: Invocation): NewKey {
     requests: limitOf(invocation, 'requests', '60/1m') ?? null,
     tokens: limitOf(invocation, 'tokens', '100000/1m') ?? null,
     concurrency: numberOf(invocation, 'concurrency', '10') ?? null,
+    honey: invocation.values['honey'] === true,
     budget: day === undefined && month === undefined ? null : { day: day ?? null, month: month ?? null },
   };
 }
@@ -129,7 +131,8 @@ function credentialOf(invocation: Invocation): string | null {
 /** SECURITY: the key is printed on standard output only, so that a shell variable can capture it. Messages go to standard error. */
 function print(invocation: Invocation, { place }: Opened, { key, view }: IssuedKey, done: string): void {
   if (invocation.values['json']) return invocation.output.out(`${JSON.stringify({ key, ...keyJson(view) }, null, 2)}\n`);
-  invocation.output.err(`The key ${view.name} is ${done} in ${place}, and valid on every instance within two seconds. It is shown only once:\n`);
+  const effect = view.honey ? 'watched' : 'valid';
+  invocation.output.err(`The key ${view.name} is ${done} in ${place}, and ${effect} on every instance within two seconds. It is shown only once:\n`);
   invocation.output.out(`${key}\n`);
   if (view.previousUntil !== null) invocation.output.err(`The old key stays valid until ${moment(view.previousUntil, '')}.\n`);
 }
@@ -147,7 +150,8 @@ function row(view: KeyView): string[] {
   return [name, stateOf(view), moment(expires, 'never'), models.join(',') || 'all', cidrs.join(',') || 'all', limits(view), digest, source];
 }
 
-function stateOf({ disabled, expires, previousUntil }: KeyView): string {
+function stateOf({ disabled, expires, previousUntil, honey }: KeyView): string {
+  if (honey) return 'honey';
   if (disabled) return 'disabled';
   if (expires !== null && expires <= systemClock.now()) return 'expired';
   return previousUntil === null ? 'good' : `good, old one until ${moment(previousUntil, '')}`;

@@ -13,7 +13,7 @@ export const auth: Middleware = {
   name: 'auth',
   create(core, deps) {
     const { mode } = core.config.auth;
-    const byCredential = mode === 'passthrough' ? passthrough(deps) : requireKey(core, deps);
+    const byCredential = mode === 'passthrough' ? passthrough(core, deps) : requireKey(core, deps);
     return {
       handle: deps.host.identifies ? hostFirst(core, deps, byCredential) : byCredential,
       finish: { settle: learn(core, deps) },
@@ -44,13 +44,29 @@ function hostFirst(core: Core, deps: Deps, byCredential: Handler): Handler {
   };
 }
 
-function passthrough(deps: Deps): Handler {
+/** Answers the user of a honey key as one of an unknown key. @returns whether it is one. */
+function isTrapped(context: Context, core: Core, deps: Deps, next: Next): boolean {
+  const honey = deps.registry.honeyOf(context.token);
+  if (honey === null) return false;
+  deps.honeyUsed(honey, context);
+  if (core.config.auth.mode !== 'passthrough' && !core.observe) {
+    reject(context, core, deps, { reason: 'unknown', credential: context.credential?.value ?? '' }, next);
+    return true;
+  }
+  // NewAPI's refusal is imitated where NewAPI would have been asked, so that everything on the way there is as with an unknown key.
+  context.trapped = true;
+  next();
+  return true;
+}
+
+function passthrough(core: Core, deps: Deps): Handler {
   return function passthroughHandler(context, next) {
     if (!context.route.credential) return next();
     if (context.token === null) {
       if (!context.refuse('auth', new HeimdallError('missing_credential'))) next();
       return;
     }
+    if (deps.registry.hasHoney && isTrapped(context, core, deps, next)) return;
     context.verified = deps.verified.has(context.token.id);
     restrain(context, deps, next);
   };
@@ -84,6 +100,7 @@ function requireKey(core: Core, deps: Deps): Handler {
       if (!context.refuse('auth', new HeimdallError('missing_credential'))) next();
       return;
     }
+    if (deps.registry.hasHoney && isTrapped(context, core, deps, next)) return;
     const known = verifier?.known(credential.value) ?? null;
     if (known !== null) return admitBearer(context, deps, known, next);
     const found = deps.keys.find(credential.value, context.ip);

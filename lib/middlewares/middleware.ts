@@ -37,6 +37,8 @@ export interface Deps {
   readonly jwt: JwtVerifier | null;
   /** Keys and bans that change while the gate runs. */
   readonly registry: KeyRegistry;
+  /** Reports the use of a honey key. */
+  readonly honeyUsed: (name: string, context: Context) => void;
   readonly inspector: BodyInspector;
   readonly resources: Resources;
   /** Connection shared by the instances of a gate; null without `rate_limit.redis_url`. */

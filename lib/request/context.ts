@@ -232,6 +232,8 @@ export class Context implements RequestInfo {
   cost: number | null = null;
   upstreamRequestId: string | null = null;
   /** What NewAPI's answer says about the caller's own token. */
+  /** The credential is a honey key: the request is answered as one with an unknown key, and goes nowhere. */
+  trapped = false;
   newapiVerdict: 'accepted' | 'refused' | null = null;
 
   status = 0;

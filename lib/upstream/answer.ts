@@ -4,6 +4,7 @@ import { headerOf } from '../http/http.ts';
 import type { Failure, Reply } from './failure.ts';
 import { failureStatus, isOurKeyRefused } from './judge.ts';
 import { deliverAsEvent } from './prelude.ts';
+import { refusalsOf } from './refusals.ts';
 import { retryAfter } from './retry.ts';
 import type { Target } from './targets.ts';
 
@@ -22,6 +23,7 @@ export function noteAnswer(context: Context, target: Target, status: number, hea
 /** Sends a complete answer. */
 export function deliver(context: Context, target: Target, { status, head, body }: Reply & { readonly body: Buffer }): void {
   noteAnswer(context, target, status, head);
+  if (context.newapiVerdict === 'refused' && context.upstreamCredential === null) refusalsOf(context.core).note(context, status, head, body);
   context.tap?.answer(body);
   if (context.prelude) return deliverAsEvent(context, status, body);
   if (status >= 429 && context.attempts > 1) head.push('x-should-retry', 'false');

@@ -10,6 +10,7 @@ import { rejected, type AttemptResult, type Breaker } from './breaker.ts';
 import { plainBody, type AttemptListener, type Failure } from './failure.ts';
 import { isOurKeyRefused, judge, type Judgement } from './judge.ts';
 import { Prelude } from './prelude.ts';
+import { refusalsOf } from './refusals.ts';
 import { backoff, longestWait, RetryBudget } from './retry.ts';
 import { strategyOf, type Strategy } from './strategy.ts';
 import type { UnreadAnswer, UnreadAnswers } from './unread-answers.ts';
@@ -23,6 +24,7 @@ import { eligible, targetModel, type Target } from './targets.ts';
 export function forwarder(core: Core, targets: readonly Target[], metrics: Metrics, unread: UnreadAnswers, begin: () => void): (context: Context) => void {
   const shared: Shared = { core, targets, strategy: strategyOf(core.config.llm.strategy), budget: new RetryBudget(), affinity: new Affinity(), metrics, unread, requests: 0 };
   return (context) => {
+    if (context.trapped) return refusalsOf(core).answer(context);
     if (shared.requests++ === 0) begin();
     const forward = new Forward(shared, context);
     context.exchange = forward;

@@ -13,6 +13,7 @@ import { answerHead, asLive, outgoingCredential, proxyHeaders, queryFor } from '
 import { MeteredSocket, type Spend } from './metered-socket.ts';
 import { agentsOf, peerOf, type Peer, type PeerAgents } from './peer.ts';
 import { asDecoded, MaskedBody, maskedHead, maskMessages } from './quoted.ts';
+import { longestRefusal, refusalsOf } from './refusals.ts';
 import type { UnreadAnswer, UnreadAnswers } from './unread-answers.ts';
 import { maxAnswerHead } from './targets.ts';
 
@@ -57,6 +58,7 @@ export function proxy(core: Core, unread: UnreadAnswers, spend: Spend, proxies: 
     router: ((req, _res, options) => destination(target, agents, req.heimdall as Context, options)) as Router as never,
   });
   function carry(context: Context): void {
+    if (context.trapped) return refusalsOf(core).answer(context);
     prepare(context, peer, prefix);
     if (context.req.heimdallUpgrade) upgrade(context, handler);
     else web(context, handler, unread);
@@ -312,6 +314,7 @@ function relay(core: Core, answer: IncomingMessage, context: Context): void {
     exchange.begin(answer, head);
     if (exchange.readsOn) return void answer.on('error', () => undefined).resume();
   }
+  if (context.newapiVerdict === 'refused') noteRefusal(core, answer, context, [...head]);
   const body = ours === null ? null : new MaskedBody(ours, codingsOf(head), guarded(context, (bytes: Buffer) => send(context, answer, bytes)));
   if (body !== null) asDecoded(head);
   context.writeProxied(status, head);
@@ -325,6 +328,19 @@ function relay(core: Core, answer: IncomingMessage, context: Context): void {
     if (!context.res.destroyed) context.bytesOut += chunk.length;
   });
   answer.pipe(context.res);
+}
+
+/** Remembers how NewAPI refuses a token. */
+function noteRefusal(core: Core, answer: IncomingMessage, context: Context, head: readonly string[]): void {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  answer.on('data', guarded(context, (chunk: Buffer) => {
+    size += chunk.length;
+    if (size <= longestRefusal) chunks.push(chunk);
+  }));
+  answer.once('end', guarded(context, () => {
+    if (size <= longestRefusal) refusalsOf(core).note(context, 401, head, Buffer.concat(chunks));
+  }));
 }
 
 /** The credential of ours that the request is sent with, which its answer may quote; null when it is sent with the caller's. */

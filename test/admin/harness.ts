@@ -50,7 +50,7 @@ export interface AdminHarness extends Fakes {
 
 export const aKey: KeyView = {
   name: 'alice', source: 'registry', digest: '0123456789ab', created: Date.UTC(2026, 0, 1), expires: null, disabled: false, models: ['gpt-4o'], cidrs: [],
-  hasUpstreamCredential: false, previousUntil: null, requests: { limit: 5, window: 90_000 }, tokens: null, concurrency: 2, budget: null,
+  hasUpstreamCredential: false, previousUntil: null, honey: false, requests: { limit: 5, window: 90_000 }, tokens: null, concurrency: 2, budget: null,
 };
 
 export const aTarget: TargetStatus = { name: 'newapi', provider: 'newapi', credential: 'caller', host: '127.0.0.1:3000', weight: 1, inHand: 0, state: 'up', until: null, by: null, lastProbe: null, models: [] };

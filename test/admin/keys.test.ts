@@ -25,7 +25,7 @@ describe('keys', () => {
       body: { name: 'Zoë / 1', expires: '2026-03-01T12:00:00+01:00', models: ['gpt-5'], cidrs: ['10.0.0.0/8'], upstream_credential: 'sk-at-newapi', requests: { limit: 60 }, tokens: { limit: 1000, window: '1h' }, concurrency: 3, budget: { day: 2.5 } },
     });
     assert.deepEqual(asked, [{
-      name: 'Zoë / 1', expires: Date.UTC(2026, 2, 1, 11), models: ['gpt-5'], cidrs: ['10.0.0.0/8'], upstreamCredential: 'sk-at-newapi', requests: { limit: 60, window: 60_000 }, tokens: { limit: 1000, window: 3_600_000 },
+      name: 'Zoë / 1', expires: Date.UTC(2026, 2, 1, 11), models: ['gpt-5'], cidrs: ['10.0.0.0/8'], upstreamCredential: 'sk-at-newapi', honey: false, requests: { limit: 60, window: 60_000 }, tokens: { limit: 1000, window: 3_600_000 },
       concurrency: 3, budget: { day: 2.5, month: null },
     }]);
     assert.deepEqual([answer.status, answer.headers['cache-control']], [201, 'no-store']);
@@ -41,7 +41,7 @@ describe('keys', () => {
   it('have no bound that is not asked for, and may end after a while', async (t) => {
     const { ask, asked, core } = await startAdmin(t);
     await ask('keys', { body: { name: 'bob', expires: '90d' } });
-    assert.deepEqual(asked, [{ name: 'bob', expires: core.clock.now() + 90 * 86_400_000, models: [], cidrs: [], upstreamCredential: null, requests: null, tokens: null, concurrency: null, budget: null }]);
+    assert.deepEqual(asked, [{ name: 'bob', expires: core.clock.now() + 90 * 86_400_000, models: [], cidrs: [], upstreamCredential: null, honey: false, requests: null, tokens: null, concurrency: null, budget: null }]);
   });
 
   const wrong: readonly (readonly [unknown, string, string])[] = [
