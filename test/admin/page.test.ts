@@ -4,7 +4,7 @@ import { it } from 'node:test';
 import type { Page } from 'playwright-core';
 import { bundle } from '../../lib/admin/page/build.ts';
 import * as cli from '../../lib/admin/page/cli.ts';
-import { adminToken, browserOptions, hostile, openBrowser, pageGate, watchedPage } from '../support/browser.ts';
+import { adminToken, barriers, browserOptions, hostile, openBrowser, pageGate, watchedPage } from '../support/browser.ts';
 import { until } from '../support/client.ts';
 import { shared } from '../support/shared.ts';
 
@@ -48,7 +48,7 @@ async function logIn(page: Page, url: string): Promise<void> {
 /** The panel is there, and has its answers. */
 async function shown(page: Page, title: string): Promise<void> {
   await page.getByRole('heading', { level: 1, name: title, exact: true }).waitFor();
-  await page.locator('main [aria-busy="true"]').waitFor({ state: 'detached' });
+  await until(async () => (await page.locator('main [aria-busy="true"]').count()) === 0, 30_000);
   assert.deepEqual(await page.getByRole('alert').allInnerTexts(), []);
 }
 
@@ -66,6 +66,7 @@ it('every panel opens in both languages without a fault, and what was recorded i
       await shown(page, titles[language][at] as string);
       assert.ok(requests.slice(before).filter((line) => line.includes('/api/')).length <= 3, `${panel}: ${requests.slice(before).join('\n')}`);
       assert.equal(await page.locator('main h1').count(), 1);
+      if (language === 'en') assert.deepEqual(await barriers(page), [], panel);
       assert.doesNotMatch(await page.innerText('body'), /\bundefined\b|\[object|\bNaN\b/);
     }
     assert.deepEqual(faults, []);

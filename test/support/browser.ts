@@ -1,4 +1,5 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { chromium, type Browser, type Page } from 'playwright-core';
 import { writePage } from '../../lib/admin/page/build.ts';
 import type { TestLike } from './client.ts';
@@ -39,6 +40,12 @@ export async function watchedPage(browser: Browser, options: Parameters<Browser[
   page.on('pageerror', (error) => void faults.push(String(error)));
   page.on('request', (sent) => void requests.push(`${sent.method()} ${sent.url()}`));
   return { page, faults, requests };
+}
+
+/** What axe finds wrong with the page for people with disabilities: WCAG 2.2, levels A and AA, and its best practices. */
+export async function barriers(page: Page): Promise<readonly string[]> {
+  await page.evaluate(readFileSync(fileURLToPath(import.meta.resolve('axe-core/axe.min.js')), 'utf8'));
+  return page.evaluate(`axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }).then(({ violations }) => violations.map(({ id, nodes }) => id + ': ' + nodes.map(({ html }) => html.slice(0, 200)).join(' ')))`);
 }
 
 export const adminToken = 'the-token-of-the-admin-in-32-characters-or-more';

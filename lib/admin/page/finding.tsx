@@ -96,7 +96,7 @@ function Evidence({ finding, onClose, act }: { readonly finding: Finding; readon
         ...(finding.note === '' ? [] : [[texts.note, <Txt of={finding.note} />] as const]),
         ...(finding.rests_until === null ? [] : [[texts.rests, <When at={finding.rests_until} />] as const]),
       ]} />
-      <div class="buttons"><Change onClick={act('acknowledge', finding)} disabled={finding.state !== 'open'}>{texts.acknowledge}</Change><Doings of={finding} act={act} /></div>
+      <div class="buttons tight"><Change onClick={act('acknowledge', finding)} disabled={finding.state !== 'open'}>{texts.acknowledge}</Change><Doings of={finding} act={act} /></div>
       <h3>{texts.evidence}</h3>
       <ol class="ids">{evidence.records.map((id) => <li><a class="mono" href={hrefOf('requests', { show: id })} data-line={command('logs show', [id])} onClick={onClose}>{id}</a></li>)}</ol>
     </Window>

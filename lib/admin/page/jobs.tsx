@@ -52,7 +52,7 @@ function JobTable({ jobs, changed }: { readonly jobs: readonly Job[]; readonly c
       { title: texts.progress, cell: (job) => <Progress of={job} /> },
       { title: texts.started, minor: true, cell: ({ started }) => <When at={started} distance /> },
       { title: texts.result, cell: (job) => <Result of={job} /> },
-      { title: '', cell: (job) => <Change onClick={() => void end(job)}>{job.state === 'running' ? t().cancel : texts.remove}</Change> },
+      { title: t().findings.does, cell: (job) => <Change onClick={() => void end(job)}>{job.state === 'running' ? t().cancel : texts.remove}</Change> },
     ]} />
   );
 }

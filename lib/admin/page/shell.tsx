@@ -44,13 +44,13 @@ function Frame(): JSX.Element {
   return (
     <div class="frame" onPointerOver={point} onFocusIn={point}>
       <button type="button" class="skip" onClick={() => main.current?.querySelector('h1')?.focus()}>{t().skip}</button>
-      <div class="rail">
+      <header class="rail">
         <p class="brand"><svg viewBox="0 0 16 16" width="20" height="20" aria-hidden="true"><path fill="currentColor" d="M8 1a7 7 0 0 0-7 7v7h3.5V8a3.5 3.5 0 0 1 7 0v7H15V8a7 7 0 0 0-7-7zm-1 9h2v5H7z" /></svg>Heimdall</p>
         <nav aria-label={t().navigation}>
           {panels.map((name) => <a href={hrefOf(name)} aria-current={name === panel ? 'page' : undefined}><Mark of={name} />{t()[name].title}</a>)}
         </nav>
         <Reader />
-      </div>
+      </header>
       <main ref={main} id="main"><Shown name={panel} /></main>
       <Line />
       <Notice />

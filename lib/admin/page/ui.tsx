@@ -96,7 +96,7 @@ export function Table<Row>({ caption, columns, rows, keyOf, onOpen, empty }: Tab
     if (!(event.target as Element).closest('a, button, input, select') && getSelection()?.isCollapsed !== false) onOpen?.(row);
   };
   return (
-    <div class="scroll" role="region" aria-label={caption} tabIndex={0}>
+    <div class="scroll" role="group" aria-label={caption} tabIndex={0}>
       <table>
         <caption class="aside">{caption}</caption>
         <thead><tr>{columns.map((column) => <th scope="col" class={kind(column)}>{column.title}</th>)}</tr></thead>

@@ -5,7 +5,7 @@ const en = {
   loading: 'Loading …', again: 'Try again', unreachable: 'The gate does not answer. The page goes on by itself once it does.', tryAgainIn: (time: string): string => `Try again in ${time}.`,
   readOnly: 'Read only: this login changes nothing.', close: 'Close', cancel: 'Cancel', copy: 'Copy', copied: 'Copied.', notCopied: 'This browser lets the page copy only over HTTPS or on localhost. Select the text instead.',
   more: 'Show more', searchOn: 'Search on', stopped: 'The search ran out of time before it had read everything.', yes: 'yes', no: 'no',
-  skip: 'Skip to the content', navigation: 'Panels', preferences: 'Language and time', language: 'Language', timeZone: 'Time zone', thisBrowser: (zone: string): string => `This browser (${zone})`,
+  skip: 'Skip to the content', navigation: 'Panels', preferences: 'Language, time', language: 'Language', timeZone: 'Time zone', thisBrowser: (zone: string): string => `This browser (${zone})`,
   logIn: 'Log in', logOut: 'Log out', adminToken: 'Admin token', accessToken: 'Access token', newapiUser: 'User id in NewAPI',
   loginToken: 'The token stands in the configuration as admin.token, or admin.read_token to look only.', loginNewapi: 'Log in to NewAPI in this browser as an administrator, or give an access token of one.', wrongToken: 'This is not the token.',
   newVersion: 'A part of the page could not be loaded; the gate may have a new version.', reload: 'Load the page again',

@@ -38,7 +38,7 @@ export default function BansPanel(): JSX.Element {
             { title: texts.reason, wide: true, cell: ({ reason }) => <Txt of={reason} /> },
             { title: texts.created, minor: true, cell: ({ created }) => <When at={created} distance /> },
             { title: texts.expires, cell: ({ expires }) => (expires === null ? texts.never : <When at={expires} distance />) },
-            { title: '', cell: (ban) => <Change label={`${texts.lift}: ${ban.value}`} onClick={() => setLifting(ban)}>{texts.lift}</Change> },
+            { title: t().findings.does, cell: (ban) => <Change label={`${texts.lift}: ${ban.value}`} onClick={() => setLifting(ban)}>{texts.lift}</Change> },
           ]} />
         </>
       )}</Shown>

@@ -37,7 +37,7 @@ function Config({ of }: { readonly of: object }): JSX.Element {
   const sections = Map.groupBy(leaves, ([path]) => path.split(/[.[]/)[0] as string);
   return (
     <>
-      <div class="buttons"><input type="search" aria-label={texts.find} placeholder={texts.find} value={wanted} onInput={(event) => setWanted(event.currentTarget.value)} /> <Copy text={JSON.stringify(of, null, 2)} label={texts.copyAll} /></div>
+      <div class="inline"><input type="search" aria-label={texts.find} placeholder={texts.find} value={wanted} onInput={(event) => setWanted(event.currentTarget.value)} /> <Copy text={JSON.stringify(of, null, 2)} label={texts.copyAll} /></div>
       <div class="config">{[...sections].map(([section, values]) => (
         <details open={words.length > 0} key={`${section} ${words.length > 0}`}>
           <summary><code>{section}</code> <small>{texts.values(values.length)}</small></summary>
