@@ -1,4 +1,11 @@
 #!/usr/bin/env node
-import { runCommand } from './cli/cli.ts';
+import { nodeProblem } from './node-version.ts';
 
-await runCommand(process.argv.slice(2));
+const problem = nodeProblem(process.versions.node);
+if (problem === null) {
+  const { runCommand } = await import('./cli/cli.ts');
+  await runCommand(process.argv.slice(2));
+} else {
+  process.stderr.write(`heimdall: ${problem}\n`);
+  process.exitCode = 1;
+}

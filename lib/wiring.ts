@@ -6,6 +6,7 @@ import type { InterruptedRequest } from '../types/queue.d.ts';
 import type { NewRecord } from '../types/record.d.ts';
 import type { Sink, SinkView } from '../types/sink.d.ts';
 import type { Usage } from '../types/usage.d.ts';
+import { ConfigError, expectation } from './errors.ts';
 import { type Admin, adminOf, type Hub } from './admin/admin.ts';
 import { Findings, type FromObserver, observerModule } from './anomaly/anomaly.ts';
 import type { Context, Core, Finisher, Tap } from './request/request.ts';
@@ -60,7 +61,7 @@ export function wire(core: Core, hub: Hub, { sinks = [], standalone = false, ...
   metrics.expose(series);
   const resources = new Resources(core);
   metrics.watchResources(() => resources.usage());
-  const lines = accessLog(core, (config.logging.console ?? standalone) && isVerbose(config) ? process.stdout : null);
+  const lines = accessLog(core, (config.logging.console ?? standalone) && isVerbose(config) ? process.stdout : null, config.logging.file ?? (standalone ? 'heimdall.log' : false));
   const recorded = recording(core, metrics, { secret: callers.secret, routeOf: upstream.routeOf, accessLog: lines, identify, interrupted: () => queue.interrupted(), sinks, proxies });
   const findings = new Findings(core, callers.registry);
   const watch = watching(core, recorded.journal, findings);
@@ -113,7 +114,7 @@ function watching({ config, log }: Core, journal: WorkerJournal, findings: Findi
       journal.advance('watch', told.record);
     }
   });
-  const isOff = config.anomaly.mode === 'off';
+  const isOff = config.anomaly.mode === 'off' || !config.audit.enabled;
   return () => ({ callers: state.callers, lag: isOff ? 0 : Math.max(0, journal.stats().lastId - state.record) });
 }
 
@@ -223,17 +224,18 @@ interface Recording {
 /** The journal, its sources and its sinks. Without the part `logging` no request is recorded. */
 function recording(core: Core, metrics: Metrics, deps: RecordingDeps): Recording {
   const { audit, middleware } = core.config;
+  if (!audit.enabled && deps.sinks.length > 0) throw new ConfigError([{ path: 'audit', message: expectation('a journal, since sinks follow it', 'false', '{ path: data/heimdall.db }') }]);
   const raw = audit.newapi.enabled && audit.newapi.token === 'raw' ? new RawTokens() : null;
   const sinks = sinksOf({ core, rawToken: raw && ((tokenId) => raw.of(tokenId)), proxies: deps.proxies }, deps.sinks);
   const journal = new WorkerJournal(core, {
     ...deps, sinks: sinks.map(({ name }) => name),
-    observer: core.config.anomaly.mode === 'off' ? null : observerModule(extname(import.meta.url)),
+    observer: core.config.anomaly.mode === 'off' || !audit.enabled ? null : observerModule(extname(import.meta.url)),
   });
   const followers = new Followers(core, journal, sinks);
   const taking = ingestion(core, journal, deps.identify);
   metrics.expose([...journalSeries(journal), ...sinkSeries(() => followers.views())]);
   const { record, tap, admit } = recorder(core, journal, deps.accessLog.isRead);
-  const isOn = middleware === null || middleware.includes('logging');
+  const isOn = audit.enabled && (middleware === null || middleware.includes('logging'));
   let begun: Promise<void> | null = null;
   const begin = async (): Promise<void> => {
     await journal.open();
@@ -252,7 +254,7 @@ function recording(core: Core, metrics: Metrics, deps: RecordingDeps): Recording
     ingestion: taking,
     sinks: () => followers.views(),
     start() {
-      begun ??= begin().catch(() => undefined);
+      if (audit.enabled) begun ??= begin().catch(() => undefined);
       followers.start();
     },
     async close() {

@@ -33,7 +33,7 @@ export function schemaJson(): string {
   const { properties, ...root } = sectionJson(ROOT, PLANNED_KEYS);
   const places = ALIASES.reduceRight((all, { from, to }) => withPlace(all, from.map(String), jsonAt(all, to)), properties as Json);
   const metrics = places['metrics'] as Json;
-  const aliased = { ...places, metrics: { anyOf: [metrics, (metrics['properties'] as Json)['series']] } };
+  const aliased = { ...places, metrics: { anyOf: [metrics, (metrics['properties'] as Json)['series']] }, audit: { anyOf: [places['audit'], { const: false }] } };
   const variable = { type: 'string', pattern: String.raw`\$\{.+\}`, description: 'A text with a variable' };
   const head = { $schema: 'https://json-schema.org/draft/2020-12/schema', $comment: GENERATED, title: 'Heimdall configuration' };
   return `${JSON.stringify({ ...head, ...root, properties: aliased, $defs: { variable } }, null, 2)}\n`;
@@ -150,7 +150,7 @@ function memberLines(key: string, node: Node, required: boolean, side: Side, typ
   const list =
     side === 'input' && key === 'metrics'
       ? member.replace('MetricsInput', 'MetricsInput | readonly (SeriesName | (string & {}))[]')
-      : member;
+      : member.replace('?: AuditInput |', '?: AuditInput | false |');
   return [`  /** ${inner(node).description} */`, `  readonly ${list};`];
 }
 

@@ -28,13 +28,14 @@ it('runs on Node 24.9 or later', () => {
  * stands further down on the left, so there is no upward import and no circle. `types/` is open to all.
  */
 const plan: Readonly<Record<string, readonly string[]>> = {
-  'cli.ts': ['cli'],
+  'cli.ts': ['cli', 'node-version.ts'],
+  'entry.ts': ['index.ts', 'node-version.ts'],
   cli: ['server', 'admin', 'anomaly', 'upstream', 'usage', 'journal', 'record', 'redaction', 'registry', 'config', 'request', 'identity', 'values', 'platform', 'errors.ts'],
   'index.ts': ['server', 'gateway.ts', 'config', 'http', 'errors.ts'],
   server: ['gateway.ts', 'request', 'identity', 'platform'],
   'gateway.ts': ['chain.ts', 'wiring.ts', 'middlewares', 'admin', 'telemetry', 'config', 'request', 'platform', 'redaction'],
   'chain.ts': ['middlewares'],
-  'wiring.ts': ['middlewares', 'admin', 'sinks', 'anomaly', 'journal', 'access-log', 'record', 'upstream', 'usage', 'limits', 'queue', 'registry', 'keys', 'telemetry', 'request', 'http', 'identity', 'platform'],
+  'wiring.ts': ['middlewares', 'admin', 'sinks', 'anomaly', 'journal', 'access-log', 'record', 'upstream', 'usage', 'limits', 'queue', 'registry', 'keys', 'telemetry', 'request', 'http', 'identity', 'platform', 'errors.ts'],
   middlewares: ['admin', 'record', 'upstream', 'limits', 'queue', 'registry', 'keys', 'telemetry', 'config', 'request', 'http', 'identity', 'values', 'platform', 'errors.ts'],
   admin: ['anomaly', 'journal', 'redaction', 'registry', 'keys', 'telemetry', 'config', 'request', 'http', 'identity', 'values', 'platform', 'errors.ts'],
   sinks: ['record', 'telemetry', 'request', 'identity', 'platform', 'errors.ts'],
@@ -56,6 +57,7 @@ const plan: Readonly<Record<string, readonly string[]>> = {
   identity: ['values', 'platform'],
   values: [],
   platform: [],
+  'node-version.ts': [],
   'errors.ts': ['redaction'],
   redaction: [],
 };

@@ -497,8 +497,8 @@ export interface LoggingConfig {
   readonly console: boolean | null;
   /** Format of the access log. Json or combined; default json. */
   readonly format: 'json' | 'combined';
-  /** File of the access log, in addition to the console. false writes no file. A path, or false; default heimdall.log. */
-  readonly file: string | false;
+  /** File of the access log, in addition to the console. false writes no file. A path, or false; default heimdall.log in the standalone, else false. */
+  readonly file: string | false | null;
   /** Size at which the file is rotated. A size of at least 1KB; default 100MB. */
   readonly maxSize: number;
   /** Number of rotated files to keep. heimdall.1.log is the latest. A whole number of at least 1; default 7. */
@@ -509,6 +509,8 @@ export interface LoggingConfig {
 
 /** Journal of requests, its sinks, ingestion and alerts. */
 export interface AuditConfig {
+  /** Keeps the journal. false, or audit: false, keeps no record and writes no file beside it: keys, bans and budgets last as long as the process. True or false; default true. */
+  readonly enabled: boolean;
   /** SQLite file of the journal. A generated install secret is stored in the same directory. A path; default data/heimdall.db. */
   readonly path: string;
   /** How long the journal keeps records and bodies. */
@@ -744,7 +746,7 @@ export interface ConfigInput {
   /** Event log and access log. */
   readonly logging?: LoggingInput | undefined;
   /** Journal of requests, its sinks, ingestion and alerts. */
-  readonly audit?: AuditInput | undefined;
+  readonly audit?: AuditInput | false | undefined;
   /** Prometheus metrics. A list of names in place of the section sets series. */
   readonly metrics?: MetricsInput | readonly (SeriesName | (string & {}))[] | undefined;
   /** Paths with additional rules. The rules of the gateway for the path still apply. Default []. */
@@ -1211,8 +1213,8 @@ export interface LoggingInput {
   readonly console?: boolean | null | undefined;
   /** Format of the access log. Json or combined; default json. */
   readonly format?: 'json' | 'combined' | undefined;
-  /** File of the access log, in addition to the console. false writes no file. A path, or false; default heimdall.log. */
-  readonly file?: string | false | undefined;
+  /** File of the access log, in addition to the console. false writes no file. A path, or false; default heimdall.log in the standalone, else false. */
+  readonly file?: string | false | null | undefined;
   /** Size at which the file is rotated. A size of at least 1KB; default 100MB. */
   readonly maxSize?: number | string | undefined;
   /** Number of rotated files to keep. heimdall.1.log is the latest. A whole number of at least 1; default 7. */
@@ -1223,6 +1225,8 @@ export interface LoggingInput {
 
 /** `AuditConfig` as code may pass it. A missing key takes its default. */
 export interface AuditInput {
+  /** Keeps the journal. false, or audit: false, keeps no record and writes no file beside it: keys, bans and budgets last as long as the process. True or false; default true. */
+  readonly enabled?: boolean | undefined;
   /** SQLite file of the journal. A generated install secret is stored in the same directory. A path; default data/heimdall.db. */
   readonly path?: string | undefined;
   /** How long the journal keeps records and bodies. */

@@ -10,6 +10,7 @@ export type SqlRow = Readonly<Record<string, SqlValue>>;
  * configuration requires the file.
  */
 export type JournalState =
+  | { readonly kind: 'off' }
   | { readonly kind: 'idle' }
   | { readonly kind: 'open' }
   | { readonly kind: 'memory'; readonly reason: string }

@@ -10,6 +10,7 @@ export { AccessLineWriter } from './lines.ts';
 export interface AccessLog {
   /** Lines are written, to the console or to the file. */
   readonly isRead: boolean;
+  readonly file: string | false;
   /** Lines are written to the console. */
   readonly isShown: boolean;
   /** The console is a terminal. */
@@ -20,8 +21,8 @@ export interface AccessLog {
   close(): void;
 }
 
-/** A console that fails or falls behind loses lines and is reported once. */
-export function accessLog({ config, log }: Core, console: Writable | null): AccessLog {
+/** A console that fails or falls behind loses lines and is reported once. @param file of the lines. */
+export function accessLog({ log }: Core, console: Writable | null, file: string | false): AccessLog {
   const output = console === null ? null : consoleOf(console);
   let isOpen = output !== null;
   const failed = (sink: string, error: object | string, effect: string): void => log.error({ sink, error, effect }, 'access_log.failed');
@@ -33,7 +34,8 @@ export function accessLog({ config, log }: Core, console: Writable | null): Acce
   const broke = (error: Error): void => report(describe(error));
   console?.on('error', broke);
   return {
-    isRead: output !== null || config.logging.file !== false,
+    isRead: output !== null || file !== false,
+    file,
     isShown: output !== null,
     isReadable: output?.isTerminal ?? false,
     failed,

@@ -69,7 +69,7 @@ export function conditionOf({ core, registry, resources, routes, journal, sinks 
   if (usable.length === 0) return 'unavailable';
   const well = targets.every(({ state, models }) => state === 'up' && models.length === 0) && routes.shown().every(({ status }) => status === 'healthy') && !resources.usage().some(({ short }) => short);
   const { kind } = journal().state;
-  const followed = (kind === 'open' || kind === 'idle') && sinks().every(({ state, lagging }) => state.kind !== 'off' && !lagging);
+  const followed = (kind === 'open' || kind === 'idle' || kind === 'off') && sinks().every(({ state, lagging }) => state.kind !== 'off' && !lagging);
   return well && followed && registry.problem === null ? 'healthy' : 'degraded';
 }
 

@@ -56,7 +56,7 @@ async function adviceOn(config: Config, output: Output): Promise<string[]> {
 /** Files that the gate writes. @throws ConfigError when it would not start without one. */
 function fileWarnings({ audit, logging, queue, middleware }: Config): string[] {
   const files: (readonly [name: string, path: string | false | null, effect: string])[] = [
-    ['audit.path', audit.path, 'records would be lost with the process'],
+    ['audit.path', audit.enabled ? audit.path : null, 'records would be lost with the process'],
     ['logging.file', middleware?.includes('logging') === false ? null : logging.file, 'the access log would go to the console alone'],
     ['queue.state_path', queue.statePath, 'the state of the queue would not be kept'],
   ];

@@ -1,3 +1,6 @@
+import type { Config } from '../../types/config.d.ts';
+import { expectation } from '../errors.ts';
+
 /** The options and arguments of a command. */
 export interface Invocation {
   /** Options by their long names. Options that were not given are absent. */
@@ -47,4 +50,10 @@ export class UsageError extends Error {}
 export function textOf({ values }: Invocation, name: string): string | undefined {
   const value = values[name];
   return typeof value === 'string' ? value : undefined;
+}
+
+/** The journal of a configuration. @throws Error where it is switched off. */
+export function journalPath({ audit }: Config): string {
+  if (!audit.enabled) throw new Error(`audit: ${expectation('a journal', 'false', 'audit: { path: data/heimdall.db }, or --path FILE')}`);
+  return audit.path;
 }

@@ -8,7 +8,7 @@ import { expectation } from '../errors.ts';
 import { parseAddress, secretFileOf } from '../identity/identity.ts';
 import { forget as erase, headFileOf, migrate, readHead, restoreJournal, schemaVersion, signerOf, verifierOf, type Verdict, verifyJournal, versionOf } from '../journal/journal.ts';
 import { statePath } from '../registry/registry.ts';
-import { textOf, UsageError, type Invocation } from './command.ts';
+import { journalPath, textOf, UsageError, type Invocation } from './command.ts';
 import { systemClock } from '../platform/platform.ts';
 
 /** How long a command waits for the journal's write lock, in milliseconds. */
@@ -118,7 +118,7 @@ function copyDatabase(from: string, to: string): void {
 async function journalOf(invocation: Invocation, needsSecret = true, needsFile = true): Promise<{ file: string; secrets: readonly string[] }> {
   const { loadConfig } = await import('../config/config.ts');
   const config = loadConfig(textOf(invocation, 'config'));
-  const file = textOf(invocation, 'path') ?? config.audit.path;
+  const file = textOf(invocation, 'path') ?? journalPath(config);
   if (needsFile && !existsSync(file)) throw new Error(`audit.path: ${expectation('a journal', `${show(file)} (no such file)`, `heimdall ${needsSecret ? 'verify' : 'backup'} --path data/heimdall.db`)}`);
   const secrets = secretsOf(config, file);
   if (needsSecret && secrets.length === 0) throw new Error(`secret: ${expectation('the install secret the journal was signed with', 'none', 'HEIMDALL_SECRET, or heimdall.secret beside the journal')}`);

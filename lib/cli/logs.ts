@@ -8,7 +8,7 @@ import { csvLine, jsonLine, textOfCell, type Cell } from './record-format.ts';
 import { balanceOf, countOf, filters, grep, groups, groupsOf, matcher, measures, pageOf, readRequest, SearchError, versionOf, wholeRecord, type Query, type Wanted } from '../journal/journal.ts';
 import { recordColumns, recordOf } from '../record/record.ts';
 import { printable } from '../redaction/redaction.ts';
-import { textOf, UsageError, type Command, type Invocation, type Option, type Output } from './command.ts';
+import { journalPath, textOf, UsageError, type Command, type Invocation, type Option, type Output } from './command.ts';
 import { table } from './table.ts';
 import { numberOf } from './values.ts';
 import { systemClock } from '../platform/platform.ts';
@@ -90,7 +90,7 @@ export const showLog: Command = {
 
 async function journalOf(invocation: Invocation): Promise<string> {
   const { loadConfig } = await import('../config/config.ts');
-  const path = textOf(invocation, 'path') ?? loadConfig(textOf(invocation, 'config')).audit.path;
+  const path = textOf(invocation, 'path') ?? journalPath(loadConfig(textOf(invocation, 'config')));
   if (!existsSync(path)) throw new Error(`audit.path: ${expectation('a journal', `${show(path)} (no such file)`, 'heimdall logs --path data/heimdall.db')}`);
   return path;
 }

@@ -4,7 +4,7 @@ import type { Logger } from '../../types/logger.d.ts';
 import { redisOf, systemClock } from '../platform/platform.ts';
 import { loadConfig } from '../config/config.ts';
 import type { Core } from '../request/request.ts';
-import { HeimdallError } from '../errors.ts';
+import { expectation, HeimdallError } from '../errors.ts';
 import { installSecret } from '../identity/identity.ts';
 import { KeyRegistry, statePath } from '../registry/registry.ts';
 import { textOf, type Invocation, type Output } from './command.ts';
@@ -58,6 +58,7 @@ export async function openRegistry(config: Config, output: Output): Promise<{ re
  */
 export async function withRegistry(invocation: Invocation, use: (opened: Opened) => Promise<void>): Promise<number> {
   const config = loadConfig(textOf(invocation, 'config'));
+  if (!config.audit.enabled && config.rateLimit.redisUrl === null) throw new Error(`audit: ${expectation('a journal, beside which keys and bans are kept', 'false', 'audit: { path: data/heimdall.db }')}`);
   const { registry, close } = await openRegistry(config, invocation.output);
   const place = placeOf(config);
   try {

@@ -1,5 +1,5 @@
 import { key, section } from './fields.ts';
-import { choice, duration, size, text } from './value-types.ts';
+import { choice, duration, flag, size, text } from './value-types.ts';
 
 /** Ten years in milliseconds. No timer uses a retention age, so Node's limit of 24 days does not apply. */
 const maxAge = 3650 * 86_400_000;
@@ -19,6 +19,7 @@ const capture = section('CaptureConfig', 'Headers and bodies of model routes tha
 
 /** The section `audit` without the sinks: the journal of requests. */
 export const audit = {
+  enabled: key(flag(), true, 'Keeps the journal. false, or audit: false, keeps no record and writes no file beside it: keys, bans and budgets last as long as the process'),
   path: key(text('a path', 'data/heimdall.db'), 'data/heimdall.db', 'SQLite file of the journal. A generated install secret is stored in the same directory'),
   retention: section('RetentionConfig', 'How long the journal keeps records and bodies', {
     records: key(age('30d'), '30d', 'Age at which a record is deleted'),

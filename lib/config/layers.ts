@@ -48,10 +48,11 @@ export function environmentLayer(variables: Variables, report: Report): Layer {
   return { tree: variablesTree(settings), name, written: new Map(), used: new Set(), single: true };
 }
 
-/** Reads a tree. A list at `metrics` means `metrics.series`. */
+/** Reads a tree. A list at `metrics` means `metrics.series`, and `audit: false` means `audit.enabled: false`. */
 function read(raw: Tree, style: Style, context: Omit<ResolveContext, 'name'>): Layer {
   const listed = Array.isArray(raw['metrics']);
-  const normalized = normalizeKeys(listed ? { ...raw, metrics: { enabled: true, series: raw['metrics'] } } : raw, style, context.report);
+  const switched = raw['audit'] === false ? { ...raw, audit: { enabled: false } } : raw;
+  const normalized = normalizeKeys(listed ? { ...switched, metrics: { enabled: true, series: raw['metrics'] } } : switched, style, context.report);
   const { tree, origin } = resolveAliases(normalized, style, context.report);
   const name = (at: Path): string =>
     writePath(listed && at[0] === 'metrics' ? ['metrics', ...at.slice(2)] : origin(at), style);

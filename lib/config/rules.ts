@@ -45,6 +45,7 @@ const RULES: readonly Rule[] = [
   { reads: ['middleware', 'llm'], check: authWhereNeeded },
   { reads: ['middleware'], check: safeOrder },
   { reads: ['middleware', 'audit.durability', 'audit.onFull'], check: recordsAreWritten },
+  { reads: ['audit', 'anomaly.mode'], check: journalIsThere },
   { reads: ['middleware', 'routes', 'rateLimit', 'auth.keys'], check: limitsAreChecked },
   { reads: ['rateLimit.policies'], check: policiesHaveEffect },
   { reads: ['rateLimit', 'auth.keys', 'llm'], check: pricesFitBudgets },
@@ -229,6 +230,17 @@ function recordsAreWritten({ middleware, audit }: ParsedConfig, sources: Sources
   if (!middleware || middleware.includes('logging')) return;
   const asked = audit.durability === 'strict' ? 'durability' : audit.onFull === 'refuse' ? 'onFull' : null;
   if (asked !== null) sources.warn(['middleware'], `logging is left out, so no request is recorded and ${sources.name(['audit', asked])} has no effect`);
+}
+
+/** What needs records is refused where there is no journal. */
+function journalIsThere({ audit, anomaly }: ParsedConfig, sources: Sources): void {
+  if (audit.enabled) return;
+  const needs: readonly (readonly [isOn: boolean, at: Path])[] = [
+    [audit.postgres.url !== null, ['audit', 'postgres', 'url']], [audit.newapi.enabled, ['audit', 'newapi', 'enabled']], [audit.ingest.tokens.length > 0, ['audit', 'ingest', 'tokens']],
+    [audit.durability === 'strict', ['audit', 'durability']], [audit.onFull === 'refuse', ['audit', 'onFull']],
+  ];
+  for (const [, at] of needs.filter(([isOn]) => isOn)) sources.refuse(['audit', 'enabled'], { expected: `true, since ${sources.name(at)} needs the journal`, example: true }, 'false');
+  if (anomaly.mode === 'enforce') sources.warn(['anomaly', 'mode'], 'judges nothing, since it follows the journal, which is switched off');
 }
 
 function safeOrder({ middleware }: ParsedConfig, sources: Sources): void {

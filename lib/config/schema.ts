@@ -161,7 +161,7 @@ const logging = section('LoggingConfig', 'Event log and access log', {
     'true in the standalone, else false',
   ),
   format: key(choice(['json', 'combined']), 'json', 'Format of the access log'),
-  file: key(orFalse(file('heimdall.log')), 'heimdall.log', 'File of the access log, in addition to the console. false writes no file'),
+  file: key(orNull(orFalse(file('heimdall.log'))), null, 'File of the access log, in addition to the console. false writes no file', 'heimdall.log in the standalone, else false'),
   maxSize: key(size('100MB', 1024), '100MB', 'Size at which the file is rotated'),
   maxFiles: key(integer(7, 1), 7, 'Number of rotated files to keep. heimdall.1.log is the latest'),
   queryAllow: list(

@@ -12,10 +12,11 @@ export const secretFileOf = (journal: string): string => join(dirname(journal), 
 
 /**
  * The install secret, the key of every stored hash: configured, or generated once beside the journal (`heimdall.secret`,
- * mode 0600). Where the file cannot be written, the secret is kept in memory only, with a warning.
+ * mode 0600). Without a journal it is kept in memory only; with a warning where the file cannot be written.
  */
 export function installSecret(config: Config, log: Logger): string {
   if (config.secret !== null) return config.secret;
+  if (!config.audit.enabled) return randomBytes(32).toString('hex');
   const path = secretFileOf(config.audit.path);
   try {
     return read(path, log) ?? create(path, log);

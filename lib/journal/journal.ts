@@ -301,7 +301,7 @@ export class WorkerJournal implements Journal {
   async #callReader<T>(call: (thread: Thread) => Promise<T>): Promise<T> {
     await this.open();
     if (this.#closed !== null) throw new Error('the journal was closed');
-    if (this.#status.state.kind === 'memory') return this.#callWriter(call);
+    if (this.#status.state.kind === 'memory' || this.#status.state.kind === 'off') return this.#callWriter(call);
     if (this.#reader === null) {
       const reader: Thread = new Thread(workerOptions(this.#core, this.#deps, 'read', this.#session), guard(this.#core.log, 'journal', (message: FromWorker) => {
         if (message.kind === 'result' || message.kind === 'error') reader.answered(message);
@@ -439,13 +439,14 @@ class JournalStatus {
   #lastId = 0;
   #bytes = 0;
   #reportedAt = Number.NEGATIVE_INFINITY;
-  state: JournalState = { kind: 'idle' };
+  state: JournalState;
   checkpoint: Checkpoint | null = null;
 
   /** @param required model routes must be refused while there is no file. */
   constructor(core: Core, required: boolean) {
     this.#core = core;
     this.#required = required;
+    this.state = { kind: core.config.audit.enabled ? 'idle' : 'off' };
   }
 
   /** Model routes must be refused now. */
@@ -457,6 +458,7 @@ class JournalStatus {
     const before = this.state;
     this.#lastId = lastId;
     this.#bytes = bytes;
+    if (before.kind === 'off') return;
     this.state = memory === null ? { kind: 'open' } : { kind: this.#required ? 'failed' : 'memory', reason: memory };
     if (memory !== null) return this.#withoutFile(memory, isPassing);
     if (exposed !== null) this.#core.log.warn({ ...this.#about(exposed), effect: 'the file keeps its permissions' }, 'journal.exposed');

@@ -21,13 +21,18 @@ interface Failure {
 
 /**
  * Opens the journal and writes what arrives. While the file cannot be opened, records are kept in memory, within bounds, and the
- * file is tried again; when it opens, they are written to it.
+ * file is tried again; when it opens, they are written to it. Where the journal is switched off, access lines are all it writes.
  */
 export function startWriter(options: WorkerOptions, port: MessagePort, send: (message: FromWorker) => void): void {
   const tools: WriterTools = {
     signer: signerOf(options.secret), builder: new RecordBuilder(options), lines: new AccessLineWriter(options.lines, options, send), send,
     end: () => port.close(),
   };
+  if (options.path === null) {
+    const nothing = inMemory(options, tools, { reason: 'the journal is switched off', isPassing: false });
+    port.on('message', (message: ToWorker) => nothing.onMessage(message));
+    return;
+  }
   const first = onFile(options, tools, openPatience);
   let writer = first instanceof Writer ? first : inMemory(options, tools, first);
   let next: NodeJS.Timeout | null = null;
@@ -65,7 +70,7 @@ function inMemory(options: WorkerOptions, tools: WriterTools, { reason, isPassin
 function onFile(options: WorkerOptions, tools: WriterTools, patience: number): Writer | Failure {
   let opened: Opened | null = null;
   try {
-    opened = openFile(options.path, options.durable, tools.signer, options.now, { session: options.session, patience });
+    opened = openFile(options.path ?? '', options.durable, tools.signer, options.now, { session: options.session, patience });
     return new Writer(options, opened, tools);
   } catch (error) {
     opened?.close();

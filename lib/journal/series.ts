@@ -4,7 +4,7 @@ import type { Exposed } from '../telemetry/telemetry.ts';
 /** Upper bounds of the buckets of commit times, seconds. */
 export const writeBounds = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5];
 
-const isWritable: Readonly<Record<JournalState['kind'], boolean>> = { idle: true, open: true, memory: false, full: false, failed: false };
+const isWritable: Readonly<Record<JournalState['kind'], boolean>> = { off: true, idle: true, open: true, memory: false, full: false, failed: false };
 
 /** The journal's metrics, read at each scrape. */
 export function journalSeries(journal: Pick<Journal, 'stats'>): Exposed[] {

@@ -26,11 +26,11 @@ export interface JournalDeps {
 
 /** The options of this gate's worker. */
 export function workerOptions({ config, clock }: Core, { secret, sinks, accessLog, observer = null }: JournalDeps, role: WorkerOptions['role'], session: string): WorkerOptions {
-  const { path, retention, maxSize, capture, fingerprint, durability, onFull } = config.audit;
+  const { enabled, path, retention, maxSize, capture, fingerprint, durability, onFull } = config.audit;
   const durable = durability === 'strict';
   return {
     role,
-    path: resolve(path),
+    path: enabled ? resolve(path) : null,
     session,
     secret: secret(),
     previousSecrets: config.previousSecrets,
@@ -46,15 +46,15 @@ export function workerOptions({ config, clock }: Core, { secret, sinks, accessLo
     queryAllow: config.logging.queryAllow,
     ownPaths: [config.admin.path, config.endpoints.health, config.endpoints.metrics].filter((each) => each !== false),
     lines: accessLog.isRead ? lineOptions(config.logging, accessLog) : null,
-    watched: config.anomaly.mode !== 'off',
+    watched: enabled && config.anomaly.mode !== 'off',
     observer: role === 'write' ? observer : null,
     now: clock.now(),
     ended: new Int32Array(new SharedArrayBuffer(4)),
   };
 }
 
-function lineOptions({ format, file, maxSize, maxFiles }: LoggingConfig, { isShown, isReadable }: AccessLog): LineOptions {
-  return { format, file: file === false ? false : resolve(file), maxSize, maxFiles, isShown, isReadable };
+function lineOptions({ format, maxSize, maxFiles }: LoggingConfig, { file: logFile, isShown, isReadable }: AccessLog): LineOptions {
+  return { format, file: logFile === false ? false : resolve(logFile), maxSize, maxFiles, isShown, isReadable };
 }
 
 interface PendingCall {

@@ -16,8 +16,9 @@ const send = (message: FromWorker): void => port.postMessage(message);
 
 if (options.role === 'write') startWriter(options, port, send);
 else {
-  const db = openReader(options.path);
-  readSums(db, options.path);
+  const path = options.path ?? ':memory:';
+  const db = openReader(path);
+  readSums(db, path);
   const answers = answerer(() => db);
   port.on('message', (message: ToWorker) => {
     if (message.kind !== 'call') return;

@@ -370,7 +370,7 @@ export class Limits {
   #open(): Store {
     const { config, clock } = this.#core;
     const { redis } = this.#deps;
-    if (config.rateLimit.store === 'memory' || redis === null) return new MemoryStore(clock, new BudgetFile(this.#core, join(dirname(config.audit.path), fileName)));
+    if (config.rateLimit.store === 'memory' || redis === null) return new MemoryStore(clock, !config.audit.enabled ? null : new BudgetFile(this.#core, join(dirname(config.audit.path), fileName)));
     return new SharedStore(this.#core, new RedisStore(redis, clock), new MemoryStore(clock, null), () => this.#metrics.storeErrors++);
   }
 }

@@ -91,7 +91,8 @@ export function externalRecordOf(record: NewRecord, routeOf: (method: string, pa
 }
 
 /** Where access lines are written. */
-export interface LineOptions extends Pick<LoggingConfig, 'format' | 'file' | 'maxSize' | 'maxFiles'> {
+export interface LineOptions extends Pick<LoggingConfig, 'format' | 'maxSize' | 'maxFiles'> {
+  readonly file: string | false;
   /** Lines are also sent back to the main thread, for the console. */
   readonly isShown: boolean;
   /** Those are for a terminal: one short line each. */
@@ -101,7 +102,8 @@ export interface LineOptions extends Pick<LoggingConfig, 'format' | 'file' | 'ma
 /** The options of a journal worker. */
 export interface WorkerOptions {
   readonly role: 'write' | 'read';
-  readonly path: string;
+  /** Null: nothing is kept. */
+  readonly path: string | null;
   /** Identifies this run of the gate. */
   readonly session: string;
   readonly secret: string;

@@ -48,12 +48,12 @@ export interface Recorder {
  * @param isLined whether access lines are written.
  */
 export function recorder(core: Core, journal: RequestJournal, isLined: boolean): Recorder {
-  const { durability, onFull } = core.config.audit;
+  const { enabled, durability, onFull } = core.config.audit;
   const { health, metrics, log } = core.config.endpoints;
   const unrecorded = new Set([health, metrics, log, receiver].filter((path) => path !== false));
   return {
     record(context) {
-      if (context.errorCode !== null || !unrecorded.has(context.route.template)) journal.push(context, 'record');
+      if (enabled && (context.errorCode !== null || !unrecorded.has(context.route.template))) journal.push(context, 'record');
       else if (isLined) journal.push(context, 'line');
     },
     tap: (context) => (context.tap ??= new AnswerTap(context, journal, core.config.audit.capture.response)),

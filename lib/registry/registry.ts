@@ -19,6 +19,7 @@ import { checkExpiry, digestOf, makeKey, makeToken, readNewKey } from './new-key
 import { banFields, logChanges } from './change-log.ts';
 import { RedisStore } from './redis-store.ts';
 import { Restraints } from './restraints.ts';
+import { TransientStore } from './transient-store.ts';
 import { Replica } from './replica.ts';
 import { SeenTokens } from './seen-tokens.ts';
 import { CredentialVault } from './credential-vault.ts';
@@ -89,7 +90,8 @@ export class KeyRegistry implements Registry {
     this.#secrets = secrets;
     this.#vault = new CredentialVault(secrets);
     this.#configured = new Set(core.config.auth.keys.map(({ name }) => name));
-    const store = redis === null ? new FileStore(statePath(core.config.audit.path), lockTimeout) : new RedisStore(redis, core.log);
+    const { enabled, path } = core.config.audit;
+    const store = redis !== null ? new RedisStore(redis, core.log) : enabled ? new FileStore(statePath(path), lockTimeout) : new TransientStore();
     this.#replica = new Replica(core, store, { changed: (before, after, first) => this.#changed(before, after, first), readDone: () => this.#reportExpired() });
     const keep = core.config.audit.retention.records;
     this.#tokens = new SeenTokens(core, secrets, {

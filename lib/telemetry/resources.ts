@@ -109,7 +109,8 @@ function statesOf(config: ServerHealthConfig): State[] {
 const resolution = 10;
 
 class Machine implements Gauge {
-  readonly #directory: string;
+  /** Null where nothing is written. */
+  readonly #directory: string | null;
   readonly #timeout: number;
   readonly #delay = monitorEventLoopDelay({ resolution });
   #cpu = busy();
@@ -117,7 +118,7 @@ class Machine implements Gauge {
   #at = performance.now();
 
   constructor({ audit, server }: Config) {
-    this.#directory = dirname(audit.path);
+    this.#directory = audit.enabled ? dirname(audit.path) : null;
     this.#timeout = server.healthCheck?.timeout ?? 0;
     this.#delay.enable();
   }
@@ -148,6 +149,7 @@ class Machine implements Gauge {
   }
 
   async #disk(): Promise<number | null> {
+    if (this.#directory === null) return null;
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<null>((resolve) => {
       timer = setTimeout(() => resolve(null), this.#timeout).unref();

@@ -26,7 +26,8 @@ export type Priced = Pick<Target, 'name' | 'provider' | 'pool' | 'base' | 'host'
 export class PriceFeed {
   readonly #core: Core;
   readonly #targets: readonly Priced[];
-  readonly #path: string;
+  /** Null where nothing is written. */
+  readonly #path: string | null;
   /** The known list of each target, by its name. */
   readonly lists: ReadonlyMap<string, NewapiPrices>;
   readonly #lists = new Map<string, NewapiPrices>();
@@ -42,7 +43,8 @@ export class PriceFeed {
     this.#looks = new Repeated(core, 'prices', () => (this.#failed.size > 0 ? again : every), () => this.#look());
     this.lists = this.#lists;
     this.#targets = core.config.llm.priceSource === 'newapi' ? targets.filter(({ provider }) => provider.name === 'newapi') : [];
-    this.#path = join(dirname(core.config.audit.path), fileName);
+    const { enabled, path } = core.config.audit;
+    this.#path = enabled ? join(dirname(path), fileName) : null;
   }
 
   /** Begins, once. Resolves after the first look, whatever it found. */
@@ -85,6 +87,7 @@ export class PriceFeed {
   }
 
   #restore(): void {
+    if (this.#path === null) return;
     try {
       const { version: found, lists } = JSON.parse(readFileSync(this.#path, 'utf8')) as { readonly version: unknown; readonly lists: Readonly<Record<string, unknown>> };
       if (found !== version) return;
@@ -98,6 +101,7 @@ export class PriceFeed {
   }
 
   #save(): void {
+    if (this.#path === null) return;
     const lists = Object.fromEntries(this.#targets.flatMap((target) => (this.#lists.has(target.name) ? [[placeOf(target), this.#lists.get(target.name)]] : [])));
     try {
       makeDirectory(dirname(this.#path));
