@@ -7,7 +7,7 @@ import type { NewRecord } from '../types/record.d.ts';
 import type { Sink, SinkView } from '../types/sink.d.ts';
 import type { Usage } from '../types/usage.d.ts';
 import { ConfigError, expectation } from './errors.ts';
-import { type Admin, adminOf, type Hub } from './admin/admin.ts';
+import { type Admin, adminOf, type AdminServices, type Hub, OriginalApi } from './admin/admin.ts';
 import { Findings, type FromObserver, observerModule } from './anomaly/anomaly.ts';
 import type { Context, Core, Finisher, Tap } from './request/request.ts';
 import { installSecret, tokenIdentifier } from './identity/identity.ts';
@@ -67,7 +67,7 @@ export function wire(core: Core, hub: Hub, { sinks = [], standalone = false, ...
   const watch = watching(core, recorded.journal, findings);
   const limits = new Limits(core, { redis, identify, costs: { tokens: estimateTokens, price: upstream.worth }, hasUsers: host.identify !== undefined });
   metrics.expose(limits.series());
-  const admin = adminOf({
+  const services: AdminServices = {
     core, hub, registry, queue, identify, resources,
     routes: upstream.routeHealth,
     findings, watch,
@@ -75,7 +75,8 @@ export function wire(core: Core, hub: Hub, { sinks = [], standalone = false, ...
     journal: () => recorded.journal.stats(),
     targets: () => targetStatuses(upstream.targets, clock.monotonic()),
     logs: { columns: recordColumns, recordOf, sum: () => recorded.journal.sum(), query: (sql, values) => recorded.journal.query(sql, values), request: (id) => recorded.journal.request(id), grep: (search) => recorded.journal.grep(search) },
-  });
+  };
+  const admin = adminOf(services);
   const ready = async (): Promise<boolean> => {
     resources.start();
     upstream.routeHealth.start();
@@ -93,7 +94,7 @@ export function wire(core: Core, hub: Hub, { sinks = [], standalone = false, ...
     host: new Host(core, host),
     identify, keys, jwt, verified, registry, redis, limits, queue, bodies, resources, metrics, ready,
     inspector: new BodyInspector(config.server.bufferBodyBytes, upstream.targets.some(({ credential }) => credential === 'own')),
-    admin: admin.paths,
+    admin: admin.paths, original: config.anomaly.api ? new OriginalApi(services) : null,
     record: recorded.record, tap: recorded.tap, journal: recorded.journal, ingestion: recorded.ingestion,
   };
   const closers: Closer[] = [

@@ -644,6 +644,8 @@ export interface RouteHealthCheck {
 export interface AnomalyConfig {
   /** off judges nothing, shadow reports what it would do, enforce acts. Every action ends by itself and can be undone. One of off, shadow, enforce; default shadow. */
   readonly mode: 'off' | 'shadow' | 'enforce';
+  /** Answers the paths of the original, /api/anomaly/*, with the admin token, in place of NewAPI. True or false; default false. */
+  readonly api: boolean;
   /** The rules of the watch. */
   readonly rules: AnomalyRules;
 }
@@ -1365,6 +1367,8 @@ export interface RouteHealthCheckInput {
 export interface AnomalyInput {
   /** off judges nothing, shadow reports what it would do, enforce acts. Every action ends by itself and can be undone. One of off, shadow, enforce; default shadow. */
   readonly mode?: 'off' | 'shadow' | 'enforce' | undefined;
+  /** Answers the paths of the original, /api/anomaly/*, with the admin token, in place of NewAPI. True or false; default false. */
+  readonly api?: boolean | undefined;
   /** The rules of the watch. */
   readonly rules?: AnomalyRulesInput | undefined;
 }

@@ -15,9 +15,11 @@ import { changes, Entrance } from './entrance.ts';
 import { Shell } from './shell.ts';
 import { resourceFor, resources, type Resource } from './table.ts';
 
+export type { AdminServices } from './call.ts';
 export { moment } from './fields.ts';
 export { findingJson } from './findings.ts';
 export { Hub } from './hub.ts';
+export { OriginalApi } from './original-api.ts';
 
 const loopback = new AddressSet(['loopback']);
 

@@ -151,6 +151,11 @@ export class Findings {
     return this.#change(id, (finding) => ({ ...finding, state: 'acknowledged', note: reason || finding.note }), 'finding.acknowledged');
   }
 
+  /** Takes back what an operator said of a finding. */
+  reopen(id: string): Promise<Finding> {
+    return this.#change(id, (finding) => ({ ...finding, state: 'open', restsUntil: null }), 'finding.reopened');
+  }
+
   /** Ends the action; the same pattern of the subject rests for 30 days. */
   undo(id: string, reason: string): Promise<Finding> {
     return this.#change(id, (finding, now) => ({ ...finding, state: 'undone', action: 'none', would: null, expires: null, restsUntil: now + rest, note: reason || finding.note }), 'finding.undone');

@@ -1,5 +1,5 @@
 import { key, section } from './fields.ts';
-import { choice } from './value-types.ts';
+import { choice, flag } from './value-types.ts';
 
 const actions = ['none', 'flag', 'slow', 'limit', 'freeze'] as const;
 
@@ -10,6 +10,7 @@ const rule = (most: (typeof actions)[number], summary: string) =>
 /** The section `anomaly`: the watch over shared and stolen keys. */
 export const anomaly = section('AnomalyConfig', 'The watch: finds shared, stolen and abused keys', {
   mode: key(choice(['off', 'shadow', 'enforce']), 'shadow', 'off judges nothing, shadow reports what it would do, enforce acts. Every action ends by itself and can be undone'),
+  api: key(flag(), false, 'Answers the paths of the original, /api/anomaly/*, with the admin token, in place of NewAPI'),
   rules: section('AnomalyRules', 'The rules of the watch', {
     sharedKey: rule('freeze', 'One key behind which several people work'),
     stolenKey: rule('freeze', 'A network, a client and a model that the key never had'),

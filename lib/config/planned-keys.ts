@@ -37,5 +37,5 @@ export const PLANNED_KEYS = {
       allow_0rtt_replay: flag(),
     },
   },
-  anomaly: { api: flag(), rules: { client_forgery: true } },
+  anomaly: { rules: { client_forgery: true } },
 } as const satisfies PlannedSection;

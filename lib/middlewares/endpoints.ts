@@ -11,14 +11,15 @@ import { type Deps, type Handler, type Middleware, servedBeside } from './middle
 export const endpoints: Middleware = {
   name: 'endpoints',
   create(core, deps) {
-    const { admin, ingestion } = deps;
+    const { admin, ingestion, original } = deps;
     const metrics = metricsEndpoint(core, deps);
     const { log } = core.config.endpoints;
-    const paths = [receiver, ...(log === false ? [] : [log]), ...(admin === null ? [] : [core.config.admin.path]), ...(metrics === null ? [] : [metrics.path])];
+    const paths = [receiver, ...(original === null ? [] : ['/api/anomaly']), ...(log === false ? [] : [log]), ...(admin === null ? [] : [core.config.admin.path]), ...(metrics === null ? [] : [metrics.path])];
     return {
       serves: servedBeside(deps.routes, paths),
       handle: function endpointsHandler(context, next) {
         if (admin?.owns(context)) return admin.answer(context);
+        if (original?.owns(context)) return original.answer(context);
         if (context.path === ingestion.path ? context.req.method === 'POST' : ingestion.receiver.test(context.path)) return ingestion.answer(context);
         if (metrics === null || context.path !== metrics.path || deps.rows.has(context.route)) return next();
         metrics.answer(context, next);

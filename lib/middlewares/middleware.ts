@@ -2,7 +2,7 @@ import type { RouteConfig } from '../../types/config.d.ts';
 import type { TokenIdentity } from '../../types/context.d.ts';
 import type { Journal } from '../../types/journal.d.ts';
 import type { Route } from '../../types/route.d.ts';
-import type { AdminPaths } from '../admin/admin.ts';
+import type { AdminPaths, OriginalApi } from '../admin/admin.ts';
 import type { Ingestion } from '../record/record.ts';
 import type { RouteHealth } from '../upstream/upstream.ts';
 import type { Context, Core, ErrorHandler, Finisher, HeadPart, Next, Stage, Tap } from '../request/request.ts';
@@ -51,6 +51,8 @@ export interface Deps {
   readonly bodies: BodyBudget;
   /** Null without `admin.token`. */
   readonly admin: AdminPaths | null;
+  /** The original's API of detections; null without `anomaly.api`. */
+  readonly original: OriginalApi | null;
   readonly ingestion: Ingestion;
   /** Computes the cost of an answer. */
   readonly price: Finisher;

@@ -39,6 +39,7 @@ export const events = {
   'finding.raised': { category: 'threat', type: 'info', alert: true, what: 'the watch found a caller or a network that behaves like a shared, stolen or abused key' },
   'finding.action': { category: 'threat', type: 'change', what: 'the action of a finding changed' },
   'finding.acknowledged': { category: 'threat', type: 'admin', what: 'an operator confirmed a finding' },
+  'finding.reopened': { category: 'threat', type: 'admin', what: 'an operator took back what was said of a finding' },
   'finding.undone': { category: 'threat', type: 'admin', what: 'an operator ended the action of a finding' },
   'finding.false_positive': { category: 'threat', type: 'admin', what: 'an operator called a finding wrong' },
   'finding.lost': { category: 'database', type: 'error', outcome: 'failure', what: 'a finding could not be stored; it is reported again with the next request' },

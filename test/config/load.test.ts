@@ -145,8 +145,8 @@ describe('variables in a file', () => {
 
   it('cannot add keys, and are not asked for in keys that do nothing yet', () => {
     assert.equal(load('llm: { model: "${M}" }', { M: 'x\nsecret: injected-injected' }).secret, null);
-    assert.deepEqual(warningsOf(load('anomaly: { api: "${NOT_SET}" }')), [
-      'anomaly.api: known, takes effect in a later release; ignored',
+    assert.deepEqual(warningsOf(load('server: { workers: "${NOT_SET}" }')), [
+      'server.workers: known, takes effect in a later release; ignored',
     ]);
   });
 
