@@ -1,4 +1,4 @@
-// The command lines that print what the page shows.
+// The command lines that print what the page shows: of `heimdall`, and of curl for what the running gate alone knows.
 
 /** A value as a word of a POSIX shell. */
 export const word = (value: string): string => (/^[\w@%+=:,./*-]+$/.test(value) && !value.startsWith('-') && !value.includes('*') ? value : `'${value.replaceAll("'", `'\\''`)}'`);
@@ -12,3 +12,6 @@ export const command = (name: string, words: readonly string[] = [], values: Rea
 
 /** The records of a search. */
 export const logs = (values: Readonly<Record<string, string | number | null | undefined>> = {}): string => command('logs', [], values);
+
+/** A question to the admin API. @param url of the resource. */
+export const curl = (url: string): string => `curl -H "Authorization: Bearer $HEIMDALL_ADMIN_TOKEN" ${word(url)}`;

@@ -38,6 +38,9 @@ export function queryText(query: Query): string {
   return new URLSearchParams(Object.entries(query).filter((entry): entry is [string, string] => entry[1] !== null && entry[1] !== undefined && entry[1] !== '')).toString();
 }
 
+/** The full address of a resource of the admin API. */
+export const addressOf = (path: string): string => new URL(`api/${path}`, location.href).href;
+
 /** Goes to a view. @param replace leaves no step in the browser's history. */
 export function go(panel: PanelName, query: Query = {}, replace = false): void {
   if (replace) {
