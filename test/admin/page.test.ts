@@ -9,7 +9,7 @@ import { until } from '../support/client.ts';
 import { shared } from '../support/shared.ts';
 
 /** Panels that are visited. */
-const visited: readonly string[] = ['findings', 'callers', 'requests', 'keys', 'bans', 'targets', 'settings'];
+const visited: readonly string[] = ['overview', 'findings', 'callers', 'requests', 'keys', 'bans', 'targets', 'settings'];
 const panels = ['overview', 'findings', 'callers', 'requests', 'keys', 'bans', 'targets', 'health', 'settings'] as const;
 const titles = { en: ['Overview', 'Findings', 'Callers', 'Requests', 'Keys', 'Bans', 'Targets', 'Health', 'Settings'], 'zh-CN': ['概览', '发现', '调用方', '请求', '密钥', '封禁', '目标', '健康', '设置'] };
 

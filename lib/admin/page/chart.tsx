@@ -25,6 +25,8 @@ export interface ChartProps {
 }
 
 const height = 150;
+/** So few values are dots too: one between gaps makes no line. */
+const fewValues = 20;
 
 /** Lines over time, with their values at the pointer, else the last ones. */
 export function Chart({ title, times, lines, format, onRange }: ChartProps): JSX.Element {
@@ -106,7 +108,7 @@ function optionsOf(Plot: typeof uPlot, box: HTMLElement, lines: readonly Line[],
       { stroke: ink, grid: { show: false }, ticks: { show: false }, font, size: 26, space: 70, values: (_plot, splits) => splits.map((seconds) => clockTime(seconds * 1000).replace(/:00$/, '')) },
       { stroke: ink, grid, ticks: { show: false }, font, size: 58, space: 32, values: (_plot, splits) => splits.map((value) => format(value)) },
     ],
-    series: [{}, ...lines.map(({ label, colour }, at) => ({ label, stroke: colourOf(box, colour), width: 1.6, points: { show: false }, spanGaps: false, ...(at === 0 ? { fill: colourOf(box, `${colour} soft`) } : {}) }))],
+    series: [{}, ...lines.map(({ label, colour, values }, at) => ({ label, stroke: colourOf(box, colour), width: 1.6, points: { show: values.filter((value) => value !== null).length <= fewValues, size: 4 }, spanGaps: false, ...(at === 0 ? { fill: colourOf(box, `${colour} soft`) } : {}) }))],
     hooks: {
       setCursor: [({ cursor }) => setAt(cursor.idx ?? null)],
       setSelect: [(plot) => {

@@ -5,7 +5,6 @@ export * from './ask.ts';
 export * from './cli.ts';
 export * from './failure.ts';
 export * from './finding.tsx';
-export * from './jobs.tsx';
 export * from './limit.ts';
 export * from './more.tsx';
 export * from './parts.tsx';

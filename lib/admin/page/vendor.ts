@@ -1,6 +1,6 @@
-// The libraries of the page, bundled apart from it: they change less often.
+// What the page uses of its libraries, bundled apart from it: they change less often.
 
-export * from 'preact';
-export * from 'preact/hooks';
+export { Fragment, render } from 'preact';
+export { useCallback, useEffect, useId, useRef, useState } from 'preact/hooks';
 export { jsx, jsxs } from 'preact/jsx-runtime';
-export { batch, computed, effect, signal, useComputed, useSignal, useSignalEffect } from '@preact/signals';
+export { effect, signal, useSignal } from '@preact/signals';

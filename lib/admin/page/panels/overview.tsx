@@ -81,7 +81,7 @@ function Figure({ label, value, than, to, line, note, less }: { readonly label: 
     <li class="figure">
       <span>{label}</span>
       <Num to={to} line={line}>{value}</Num>
-      <small>{than === null ? null : <Change of={than} less={less === true} />}{note === undefined ? null : <> {note}</>}</small>
+      <small>{than === null ? null : <Change of={than} less={less === true} />}{note === undefined ? null : <>{than === null ? '' : ' · '}{note}</>}</small>
     </li>
   );
 }
