@@ -12,7 +12,7 @@ import { Findings, type FromObserver, observerModule } from './anomaly/anomaly.t
 import type { Context, Core, Finisher, Tap } from './request/request.ts';
 import { installSecret, tokenIdentifier } from './identity/identity.ts';
 import { BodyInspector } from './http/http.ts';
-import { GatewayKeys, Host, jwtVerifierOf, VerifiedTokens } from './keys/keys.ts';
+import { CallerFinder, GatewayKeys, Host, jwtVerifierOf, VerifiedTokens } from './keys/keys.ts';
 import { Limits } from './limits/limits.ts';
 import { type Metrics, metricsOf, Resources } from './telemetry/telemetry.ts';
 import type { Deps } from './middlewares/middlewares.ts';
@@ -23,7 +23,7 @@ import { type JournalDeps, journalSeries, WorkerJournal } from './journal/journa
 import { Followers, RawTokens, sinkSeries, sinksOf } from './sinks/sinks.ts';
 import { describe, redisOf, type OutboundProxy } from './platform/platform.ts';
 import { KeyRegistry } from './registry/registry.ts';
-import { forwarder, PriceFeed, prober, proxy, routeHealth, routeTable, type Spend, type Target, targetModel, targetStatuses, targetsOf, UnreadAnswers } from './upstream/upstream.ts';
+import { forwarder, NewapiClient, PriceFeed, prober, proxy, routeHealth, routeTable, type Spend, type Target, targetModel, targetStatuses, targetsOf, UnreadAnswers } from './upstream/upstream.ts';
 import { costs, estimateTokens, pricing } from './usage/usage.ts';
 
 /** Ends something that the gate has opened. */
@@ -67,7 +67,9 @@ export function wire(core: Core, hub: Hub, { sinks = [], standalone = false, ...
   const watch = watching(core, recorded.journal, findings);
   const limits = new Limits(core, { redis, identify, costs: { tokens: estimateTokens, price: upstream.worth }, hasUsers: host.identify !== undefined });
   metrics.expose(limits.series());
+  const finder = new CallerFinder(core, { keys, jwt, verified, identify, ask: (context) => upstream.newapi.knows(context), accepted: (credential, id) => registry.sawToken(credential, id) });
   const services: AdminServices = {
+    callers: { find: (context, mayAsk) => finder.find(context, mayAsk), limits: (context) => limits.shown(context) },
     core, hub, registry, queue, identify, resources,
     routes: upstream.routeHealth,
     findings, watch,
@@ -154,18 +156,19 @@ function upstreamOf(core: Core, metrics: Metrics, proxies: OutboundProxy | null,
   metrics.watch(targets);
   metrics.watchRoutes(() => checked.shown());
   const feed = new PriceFeed(core, targets);
+  const newapi = new NewapiClient(core, proxies);
   const { prices, priceSource } = core.config.llm;
   const costOf = costs(prices, { newapi: feed.lists, ...(priceSource === 'none' && { load: null }) });
   const priced = new Map(targets.map(({ name, provider }) => [name, { name, provider: provider.name }]));
   const first = targets[0] as Target;
-  const closers: Closer[] = [() => health.close(), () => feed.close(), () => checked.close(), () => carrier.close(), ...targets.map(({ pool }) => () => pool.destroy())];
+  const closers: Closer[] = [() => newapi.close(), () => health.close(), () => feed.close(), () => checked.close(), () => carrier.close(), ...targets.map(({ pool }) => () => pool.destroy())];
   return {
     targets, routeOf, routes, rows, routeHealth: checked, health, closers,
     forward: forwarder(core, targets, metrics, unread, () => {
       health.start();
       void feed.start();
     }),
-    feed,
+    feed, newapi,
     carry: carrier.carry,
     price: pricing(priced, costOf),
     // By the price of the first target, which answers most requests.

@@ -84,3 +84,11 @@ export interface Registry {
   /** Lifts bans. @param which id or value. @returns the number of lifted bans. */
   unban(which: string): Promise<number>;
 }
+
+/** A limit of a caller. `window`: seconds; null for requests at a time. Budgets are dollars. */
+export interface LimitView {
+  readonly rule: string;
+  readonly limit: number;
+  readonly remaining: number;
+  readonly window: number | null;
+}

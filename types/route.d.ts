@@ -20,6 +20,8 @@ export interface Route {
   /** Path that is checked and sent instead of the received path. Null: the received path. */
   readonly upstream: string | null;
   readonly class: RouteClass;
+  /** One of the gate's own paths that people open: a browser gets errors as a page, as on paths of class `ui`. */
+  readonly browsed?: true;
   /** How the request body is read. `none`: streamed and not inspected. */
   readonly body: 'json' | 'form' | 'none';
   /** Shape of errors that the gate itself answers with. */

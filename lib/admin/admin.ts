@@ -12,6 +12,7 @@ import { invalid } from '../registry/registry.ts';
 import { AddressSet, clientAddress, remoteOf } from '../identity/identity.ts';
 import type { Caller, AdminServices, Reply } from './call.ts';
 import { changes, Entrance } from './entrance.ts';
+import { Me } from './me.ts';
 import { Shell } from './shell.ts';
 import { resourceFor, resources, type Resource } from './table.ts';
 
@@ -58,7 +59,8 @@ class Api implements Admin, AdminPaths {
   readonly #root: string;
   /** Segments of `admin.path`. */
   readonly #base: readonly string[];
-  readonly #routes: ReadonlyMap<Resource | 'page' | null, Route>;
+  readonly #routes: ReadonlyMap<Resource | 'page' | 'me' | null, Route>;
+  readonly #me: Me;
   readonly #hostVouches: boolean;
   #apart = false;
   #told = false;
@@ -70,9 +72,10 @@ class Api implements Admin, AdminPaths {
     this.#trust = new AddressSet(core.config.trustProxy);
     this.#entrance = new Entrance(services, this.#trust);
     this.#shell = new Shell(auth);
+    this.#me = new Me(services);
     this.#root = path;
     this.#base = path.slice(1).split('/');
-    this.#routes = new Map<Resource | 'page' | null, Route>([['page', ownRoute(`${path}/*`)], [null, ownRoute(`${path}/api/*`)], ...resources.map((resource) => [resource, ownRoute(`${path}/api/${resource.path.replace('*', '')}`)] as const)]);
+    this.#routes = new Map<Resource | 'page' | 'me' | null, Route>([['page', ownRoute(`${path}/*`, true)], ['me', ownRoute(`${path}/api/me`)], [null, ownRoute(`${path}/api/*`)], ...resources.map((resource) => [resource, ownRoute(`${path}/api/${resource.path.replace('*', '')}`)] as const)]);
     this.#hostVouches = auth === 'host';
     this.paths = token === null ? null : this;
     const router = Router();
@@ -83,11 +86,11 @@ class Api implements Admin, AdminPaths {
   owns({ path, ip, peer }: Context): boolean {
     if (!path.startsWith(this.#root) || (path.length > this.#root.length && path[this.#root.length] !== '/')) return false;
     if (!this.#apart || (loopback.has(ip) && loopback.has(peer))) return true;
-    return path.startsWith(`${this.#root}/assets/`);
+    return isForEverybody(path.slice(this.#root.length));
   }
 
   answer(context: Context): void {
-    const problem = this.#apart && loopback.has(context.ip) ? hostProblem(context) : null;
+    const problem = this.#apart && !isForEverybody(context.path.slice(this.#root.length)) ? hostProblem(context) : null;
     if (problem !== null) return context.fail(problem);
     // As sent, since a name may hold an encoded slash; as judged, where the two differ in more than that.
     const judged = context.path.slice(this.#root.length);
@@ -150,6 +153,7 @@ class Api implements Admin, AdminPaths {
     context.route = this.#routes.get('page') as Route;
     if (path === '') return context.answer(302, ['Location', `./${mount.slice(mount.lastIndexOf('/') + 1)}/`, 'Cache-Control', 'no-store'], '');
     if (path === '/') return this.#shell.page(context, 'index');
+    if (path === '/me') return this.#shell.page(context, 'me');
     if (path.startsWith('/assets/')) return this.#shell.asset(context, path.slice('/assets/'.length));
     context.fail(new HeimdallError('not_found'));
   }
@@ -162,6 +166,7 @@ class Api implements Admin, AdminPaths {
     try {
       if (this.#services.core.closed) throw new HeimdallError('shutting_down');
       if (!vouched && context.req.method === 'POST' && segments?.length === 1 && segments[0] === 'login') return send(context, await this.#entrance.login(context));
+      if (segments?.length === 1 && segments[0] === 'me') return send(context, await this.#ownOf(context));
       const caller = vouched ? this.#entrance.vouched(context) : this.#entrance.enter(context);
       if (caller.access === 'read' && changes(context) && !found?.resource.forReaders) throw new HeimdallError('read_only');
       if (found === null) throw new HeimdallError('not_found');
@@ -170,6 +175,14 @@ class Api implements Admin, AdminPaths {
     } catch (error) {
       this.#fail(context, error);
     }
+  }
+
+  /** The caller's own data, by its own credential and not by a login of the page. */
+  #ownOf(context: Context): Promise<Reply> {
+    context.route = this.#routes.get('me') as Route;
+    if (!changes(context) && context.req.method !== 'OPTIONS') return this.#me.show(context);
+    context.extraHead?.push('Allow', 'GET, HEAD');
+    throw new HeimdallError('method_not_allowed');
   }
 
   async #ask(context: Context, { resource: { methods, takesQuery }, name }: { resource: Resource; name: string }, caller: Caller): Promise<Reply | null> {
@@ -226,10 +239,13 @@ function below(base: readonly string[], url = '/'): string | null {
   return at >= parts.length ? '' : `/${rest}`;
 }
 
+/** The caller's own page needs no login of an administrator. */
+const isForEverybody = (path: string): boolean => path === '/me' || path === '/api/me' || path.startsWith('/assets/');
+
 const isApi = (path: string): boolean => path === '/api' || path.startsWith('/api/');
 
 /** Whether a path below a mount belongs to the page or the API; the host has others. */
-const isOurs = (path: string): boolean => path === '' || path === '/' || isApi(path) || path.startsWith('/assets/');
+const isOurs = (path: string): boolean => path === '' || path === '/' || path === '/me' || isApi(path) || path.startsWith('/assets/');
 
 /** The decoded segments of a path, or null when it cannot be decoded. */
 function segmentsOf(path: string): string[] | null {

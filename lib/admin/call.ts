@@ -1,7 +1,8 @@
+import type { Subject } from '../../types/detector.d.ts';
 import type { Journal, JournalStats, SqlRow, SqlValue } from '../../types/journal.d.ts';
 import type { QueueControl } from '../../types/queue.d.ts';
 import type { AuditRecord } from '../../types/record.d.ts';
-import type { Registry } from '../../types/registry.d.ts';
+import type { LimitView, Registry } from '../../types/registry.d.ts';
 import type { CheckedRoute } from '../../types/route.d.ts';
 import type { SinkView } from '../../types/sink.d.ts';
 import type { TargetStatus } from '../../types/target.d.ts';
@@ -39,6 +40,11 @@ export interface AdminServices {
   /** The state of the watch. */
   readonly watch: () => { readonly callers: number; readonly lag: number };
   readonly identify: (credential: string) => TokenIdentity;
+  /** Callers of model routes by their own credential, and what limits them. */
+  readonly callers: {
+    find(context: Context, mayAsk: () => boolean): Promise<Subject | null>;
+    limits(context: Context): Promise<readonly LimitView[]>;
+  };
   readonly logs: LogReader;
 }
 

@@ -47,6 +47,19 @@ export const spendOf = (from: number, to: number): Query => ({ sql: 'SELECT tota
 /** What a caller has spent since a time. @param since Unix seconds. */
 export const spendSince = ({ kind, id }: Subject, since: number): Query => ({ sql: 'SELECT total(cost) AS cost FROM sums.heimdall_caller_hours WHERE kind = ? AND id = ? AND time >= ?', values: [kind, id, since] });
 
+/** How far back a caller's requests are looked for, records: no index finds them, and a list must not read millions. */
+const reach = 300_000;
+
+/** The latest model requests of a caller, by names of the record that say nothing of devices, addresses and bodies. */
+export function requestsOfCaller({ kind, id }: Subject, limit: number): Query {
+  const own = kind === 'key' ? 'key_id = ?' : 'token_id = ? AND key_id IS NULL';
+  return {
+    sql: `SELECT request_id, timestamp, request_method, route, model, stream, response_status, response_time, outcome, attempts, queue_wait, first_byte, prompt_tokens, completion_tokens, cost, upstream_request_id FROM heimdall_logs
+      WHERE id IN (SELECT id FROM heimdall_logs WHERE id > (SELECT max(id) FROM heimdall_logs) - ${reach} AND ${own} AND (model IS NOT NULL OR route LIKE '/v1/%') ORDER BY id DESC LIMIT ?) ORDER BY id DESC`,
+    values: [id, limit],
+  };
+}
+
 /** The sums of a caller's last hours. */
 export const callerHours = ({ kind, id }: Subject): Query =>
   ({ sql: `SELECT time AS hour, requests, errors, cost FROM sums.heimdall_caller_hours WHERE kind = ? AND id = ? ORDER BY time DESC LIMIT ${mostHours}`, values: [kind, id] });

@@ -15,7 +15,7 @@ import { Thread, workerOptions, type JournalDeps } from './thread.ts';
 export { forget } from './forget.ts';
 export { signerOf, verifierOf } from './hash-chain.ts';
 export { migrate, schemaVersion, versionOf } from './schema.ts';
-export { callerHours, callersOf, queriesAbout, readCallerCursor, seriesOf, spendOf, spendSince, totalsOf, type CallerCursor } from './callers.ts';
+export { callerHours, callersOf, queriesAbout, readCallerCursor, requestsOfCaller, seriesOf, spendOf, spendSince, totalsOf, type CallerCursor } from './callers.ts';
 export { SearchError, balanceOf, countOf, filters, frequencyOf, groups, groupsOf, lastOf, measures, momentOf, pageOf, readWanted, type Query, type Wanted } from './search.ts';
 export { journalSeries } from './series.ts';
 export { headFileOf, readHead } from './head.ts';

@@ -29,17 +29,20 @@ export class BearerGuard {
   readonly #event: string;
   readonly #allowed: number;
   readonly #window: number;
+  readonly #by: 'peer' | 'client';
   /** By network of the peer. */
   readonly #failures = new LRUCache<string, Failures>(peersCounted);
 
   /**
    * @param tokens any of them is accepted; with none every request is refused.
    * @param event name of a failure in the event log.
+   * @param by whose failures are counted together: a peer's, or a client's where the credentials are those of clients.
    */
-  constructor({ config, log, clock }: Core, tokens: readonly string[], event: string) {
+  constructor({ config, log, clock }: Core, tokens: readonly string[], event: string, by: 'peer' | 'client' = 'peer') {
     const { limit, window, count } = config.rateLimit.address;
     const counts = limit > 0 && count === 'failed';
     this.#log = log;
+    this.#by = by;
     this.#clock = clock;
     this.#expected = tokens.map(digest);
     this.#event = event;
@@ -57,18 +60,32 @@ export class BearerGuard {
    * Judges a token that did not come as a bearer token, such as one typed into a form.
    * @returns its place among the accepted tokens, or the error to answer with.
    */
-  judge({ id, ip, peer, route }: Context, token: string | null): number | HeimdallError {
+  judge(context: Context, token: string | null): number | HeimdallError {
     const place = this.#placeOf(token);
     if (place !== -1) return place;
+    const { id, ip, route } = context;
+    const blocked = this.blocked(context);
+    if (blocked !== null) return blocked;
+    const network = this.#networkOf(context);
     const now = this.#clock.monotonic();
-    const network = networkOf(peer);
     const known = this.#failures.get(network);
     const failures = known !== undefined && known.until > now ? known : { count: 0, until: now + this.#window };
-    if (failures.count >= this.#allowed) return new HeimdallError('too_many_failures', { retryAfter: Math.max(1, Math.ceil((failures.until - now) / 1000)) });
     failures.count++;
     this.#failures.set(network, failures);
     this.#log.warn({ requestId: id, ip, path: route.template }, this.#event);
     return new HeimdallError('unauthorized');
+  }
+
+  /** The error for an address that has failed too often; null for any other. */
+  blocked(context: Context): HeimdallError | null {
+    const now = this.#clock.monotonic();
+    const failures = this.#failures.get(this.#networkOf(context));
+    if (failures === undefined || failures.until <= now || failures.count < this.#allowed) return null;
+    return new HeimdallError('too_many_failures', { retryAfter: Math.max(1, Math.ceil((failures.until - now) / 1000)) });
+  }
+
+  #networkOf({ ip, peer }: Context): string {
+    return networkOf(this.#by === 'peer' ? peer : ip);
   }
 
   /** Digests have equal lengths and every token is compared, so the time does not depend on what was sent. */

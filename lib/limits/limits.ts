@@ -3,6 +3,7 @@
 import { dirname, join } from 'node:path';
 import { LRUCache } from 'lru-cache';
 import type { TokenIdentity } from '../../types/context.d.ts';
+import type { LimitView } from '../../types/registry.d.ts';
 import type { Usage } from '../../types/usage.d.ts';
 import { hasLimits } from '../config/config.ts';
 import { type Context, type Core, isConversation, underway } from '../request/request.ts';
@@ -13,7 +14,7 @@ import type { Charge, ChargeSet, Counter, Rule, Store, Verdict } from './charge.
 import { LimitMetrics, type Held } from './limit-metrics.ts';
 import { MemoryStore } from './memory-store.ts';
 import { CounterCache, PolicyIndex, type RuleSet } from './policy-index.ts';
-import { remaining, withoutLimits } from './rate-limit-headers.ts';
+import { remaining, spans, withoutLimits } from './rate-limit-headers.ts';
 import { RedisStore } from './redis-store.ts';
 import { refusalOf } from './refusal.ts';
 import { SharedStore } from './shared-store.ts';
@@ -134,6 +135,21 @@ export class Limits {
     const verdict = (this.#store ??= this.#open()).take(reservation);
     if (typeof verdict === 'string') this.#decided(reservation, chosen, verdict, next);
     else underway(context, this.#decideLater(reservation, chosen, verdict, next));
+  }
+
+  /** The limits that apply to a caller's next request, as far as they depend on the caller, and what is left of each. Takes nothing. */
+  async shown(context: Context): Promise<readonly LimitView[]> {
+    const { rateLimit } = this.#core.config;
+    const set = (this.#index ??= new PolicyIndex(rateLimit, this.#deps.identify, this.#core.observe)).find(context);
+    if (set === null || set.rules.length === 0) return [];
+    const charges = this.#counters.of(set.rules, context.fairnessKey, context.time).map((counter) => chargeOf(counter, 0, false));
+    const asked: ChargeSet = { id: context.id, charges, holder: null };
+    if ((await (this.#store ??= this.#open()).take(asked)) === 'taken') this.#store.settle(asked);
+    return charges.map(({ counter: { rule }, limit, used }) => {
+      const unit = rule.kind === 'budget' ? billion : 1;
+      const known = limit === 0 ? rule.limit : limit;
+      return { rule: rule.name, limit: known / unit, remaining: Math.max(0, known - used) / unit, window: rule.period === null ? (rule.window === 0 ? null : rule.window / 1000) : spans[rule.period] };
+    });
   }
 
   /** At the end of a request: gives back what it has taken, and counts what it has used. */

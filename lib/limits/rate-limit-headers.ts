@@ -4,7 +4,7 @@ import type { Charge, Kind, Rule } from './charge.ts';
 const units: Readonly<Record<Kind, string>> = { requests: '', tokens: ';qu="tokens"', concurrency: ';qu="concurrent-requests"', budget: ';qu="micro-usd"' };
 
 /** Seconds; for a month, the longest one. */
-const spans = { day: 86_400, month: 2_678_400 } as const;
+export const spans = { day: 86_400, month: 2_678_400 } as const;
 
 const second = 1000;
 const letterR = 0x72;

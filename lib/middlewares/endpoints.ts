@@ -39,7 +39,7 @@ function metricsEndpoint(core: Core, deps: Deps): Endpoint | null {
   const path = core.config.endpoints.metrics;
   if (!enabled || token === null || path === false) return null;
   const guard = new BearerGuard(core, [token], 'auth.failed');
-  const route = ownRoute(path);
+  const route = ownRoute(path, true);
   return {
     path,
     answer(context, next) {

@@ -13,6 +13,7 @@ import { HeimdallError, render, renderEvent, type ErrorCode } from '../errors.ts
 import { withoutField, type RequestBody } from '../http/http.ts';
 import { clientOf, deviceFingerprint, networkOf, type Credential } from '../identity/identity.ts';
 import type { Connections } from './connections.ts';
+import { errorPage } from './error-page.ts';
 import type { Mount } from './mount.ts';
 
 /** The stages of putting away a finished request, in their order. */
@@ -342,6 +343,8 @@ export class Context implements RequestInfo {
     this.errorCode ??= error.code;
     if (this.outcome === 'served') this.outcome = error.status >= 500 && error.code.startsWith('upstream') ? 'upstream_error' : 'refused';
     if (this.res.headersSent) return this.interrupt(error);
+    const page = this.route === undefined ? null : errorPage(this, error);
+    if (page !== null) return this.answer(error.status, page.head, page.body);
     const shape = this.route?.errors ?? 'openai';
     const head = ['Content-Type', 'application/json'];
     if (error.retryAfter !== null) head.push('Retry-After', String(error.retryAfter));

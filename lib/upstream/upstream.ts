@@ -3,6 +3,7 @@
 export { forwarder } from './forward.ts';
 export { outgoingCredential } from './headers.ts';
 export type { Spend } from './metered-socket.ts';
+export { NewapiClient } from './newapi-client.ts';
 export { PriceFeed } from './price-feed.ts';
 export { proxy } from './passthrough.ts';
 export { prober } from './probe.ts';

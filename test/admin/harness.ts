@@ -114,7 +114,7 @@ export async function startAdmin(t: TestContext, config: ConfigInput = {}, { clo
   Object.assign(made.registry, registry);
   Object.assign(made.queue, queue);
   const findings = { list: () => [], get: () => { throw new HeimdallError('not_found'); } } as unknown as Findings;
-  const admin = adminOf({ findings, watch: () => ({ callers: 0, lag: 0 }), core, hub, registry: { ready: async () => undefined, problem: null, ownersOf: async () => [], ...made.registry }, queue: made.queue, targets: () => made.targets, resources: { usage: () => [] }, routes: { shown: () => [] }, journal: () => made.journal, sinks: () => made.sinks, identify: () => ({ id: 'f'.repeat(16), mask: 'sk-…ters', former: [] }), logs: { columns: 'id', recordOf: (row) => row as never, sum: async () => undefined, query: async () => [], request: async () => null, grep: async () => ({ records: [], next: null, stopped: false }) } });
+  const admin = adminOf({ callers: { find: async () => null, limits: async () => [] }, findings, watch: () => ({ callers: 0, lag: 0 }), core, hub, registry: { ready: async () => undefined, problem: null, ownersOf: async () => [], ...made.registry }, queue: made.queue, targets: () => made.targets, resources: { usage: () => [] }, routes: { shown: () => [] }, journal: () => made.journal, sinks: () => made.sinks, identify: () => ({ id: 'f'.repeat(16), mask: 'sk-…ters', former: [] }), logs: { columns: 'id', recordOf: (row) => row as never, sum: async () => undefined, query: async () => [], request: async () => null, grep: async () => ({ records: [], next: null, stopped: false }) } });
   const app = express();
   before?.(app);
   app.use('/ops', admin.router);

@@ -1,0 +1,59 @@
+import type { Subject } from '../../types/detector.d.ts';
+import type { SqlRow } from '../../types/journal.d.ts';
+import { sentencesOf } from '../anomaly/anomaly.ts';
+import { HeimdallError } from '../errors.ts';
+import { languageOf, type Language } from '../http/http.ts';
+import { requestsOfCaller, spendSince } from '../journal/journal.ts';
+import { BearerGuard } from '../keys/keys.ts';
+import type { Context } from '../request/request.ts';
+import type { AdminServices, Reply } from './call.ts';
+import { iso } from './fields.ts';
+
+/** Requests that are shown. */
+const mostRequests = 100;
+/** What to do about a key in a stranger's hands is told by people. */
+const askOperator: Readonly<Record<Language, string>> = { en: 'Ask your operator.', 'zh-CN': '请咨询您的运营方。' };
+
+/** What a caller is shown of itself. */
+export class Me {
+  readonly #services: AdminServices;
+  readonly #guard: BearerGuard;
+
+  constructor(services: AdminServices) {
+    this.#services = services;
+    this.#guard = new BearerGuard(services.core, [], 'auth.failed', 'client');
+  }
+
+  /** `GET me` of the API. SECURITY: everything shown is asked for by the identity of the credential alone. @throws HeimdallError for a credential that is not good. */
+  async show(context: Context): Promise<Reply> {
+    const { callers, logs, findings, core } = this.#services;
+    const subject = await callers.find(context, () => this.#guard.blocked(context) === null);
+    if (subject === null) {
+      const refusal = this.#guard.judge(context, null) as HeimdallError;
+      if (refusal.status === 401) context.extraHead?.push('WWW-Authenticate', 'Bearer');
+      throw refusal;
+    }
+    await logs.sum();
+    const now = core.clock.now();
+    const ask = async ({ sql, values }: ReturnType<typeof spendSince>): Promise<readonly SqlRow[]> => logs.query(sql, values);
+    const since = new Date(now);
+    const [year, month, day] = [since.getUTCFullYear(), since.getUTCMonth(), since.getUTCDate()];
+    const [today, thisMonth, requests, limits] = await Promise.all([
+      ask(spendSince(subject, Date.UTC(year, month, day) / 1000)), ask(spendSince(subject, Date.UTC(year, month, 1) / 1000)), ask(requestsOfCaller(subject, mostRequests)), callers.limits(context),
+    ]);
+    const language = languageOf(context.headers['accept-language']);
+    return {
+      status: 200,
+      body: {
+        caller: { kind: subject.kind, id: subject.id, mask: context.token?.mask ?? null },
+        spend: { day: Number(today[0]?.['cost'] ?? 0), month: Number(thisMonth[0]?.['cost'] ?? 0) },
+        limits, requests: requests.map(({ timestamp, stream, ...row }) => ({ ...row, timestamp, time: iso(Number(timestamp) * 1000), stream: stream === 1 })),
+        findings: findings.list().filter(({ caller }) => isOf(subject, caller)).map(({ rule, reason, state, action, since: at }) => ({
+          sentence: rule === 'stolen_key' || rule === 'leaked_key' ? askOperator[language] : sentencesOf(rule, reason)[language], state, action, since: iso(at),
+        })),
+      },
+    };
+  }
+}
+
+const isOf = ({ kind, id }: Subject, other: Subject): boolean => other.kind === kind && other.id === id;
