@@ -108,7 +108,11 @@ export class HeimdallError extends Error {
   constructor(code: ErrorCode, details: Details = {}) {
     const row: ErrorRow = errors[code];
     const message = details.message ?? row.message;
+    // Where it was made says nothing, and to find that out is a quarter of what a refusal costs.
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
     super(row.hint ? `${message} ${row.hint}` : message, { cause: details.cause });
+    Error.stackTraceLimit = stackTraceLimit;
     this.name = 'HeimdallError';
     this.code = code;
     this.status = details.status ?? row.status;

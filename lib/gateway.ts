@@ -9,7 +9,7 @@ import type { Sink } from '../types/sink.d.ts';
 import { type Admin, Hub } from './admin/admin.ts';
 import { alertsOf, eventLog, type Listener, tee } from './telemetry/telemetry.ts';
 import { chain, ordered } from './chain.ts';
-import { describe, guardedClock, OutboundProxy, systemClock, withMonotonic } from './platform/platform.ts';
+import { describe, guard, guardedClock, OutboundProxy, Rounds, systemClock, withMonotonic } from './platform/platform.ts';
 import { hostWarnings, loadSettings, proxyEnvironment, proxyWarnings, resolveConfig, secretsOf, warningsOf } from './config/config.ts';
 import { cleanFields, secretScrubber } from './redaction/redaction.ts';
 import { attach, Connections, Context, type Core, drained, type ErrorHandler, type GateRequest, guarded, InFlight, isMadeUp, Mount, type Next, type RequestHandler, stages } from './request/request.ts';
@@ -128,6 +128,9 @@ function assemble(core: Core, deps: Deps): { router: Router; closers: Closer[] }
 
 const madeUp = 'heimdall: expected a request of node:http, with rawHeaders and a socket, got one with headers only, as some adapters of serverless platforms make it. The gate needs a server: http.createServer(app).listen(8000)';
 
+/** Pipelined requests that are served in one round of the event loop: Node has the next one of a connection ready as soon as one is answered. */
+const turnsEach = 8;
+
 /**
  * Runs the handlers as one layer of the router: a layer for each costs a request some three microseconds more. The first
  * handler, that of `fingerprint`, finds the route; from then on only handlers that serve its kind are called.
@@ -136,10 +139,18 @@ function inOrder(core: Core, parts: readonly Part[]): RequestHandler {
   const handlersFor = (kind: Part['serves']) => parts.flatMap(({ handle, serves }) => (handle && (serves === undefined || serves === kind) ? [handle] : []));
   const forModels = handlersFor('models');
   const forOthers = handlersFor('others');
-  return function chainHandler(req: GateRequest, res: ServerResponse, done: Next) {
+  const turns = new Rounds(turnsEach);
+  const later = guard(core.log, 'pipeline', (req: GateRequest, res: ServerResponse, done: Next) => {
+    core.inFlight.begin(res);
+    chainHandler(req, res, done);
+  }, (req) => req.socket.destroy());
+  return chainHandler;
+
+  function chainHandler(req: GateRequest, res: ServerResponse, done: Next): void {
     if (isMadeUp(req)) return done(new TypeError(madeUp));
     // Cut off already: what is still parsed of a connection with too many requests goes no further.
     if (req.socket.destroyed) return;
+    if (core.inFlight.isFar(res)) return void res.once('socket', () => turns.add(() => later(req, res, done)));
     if (req.baseUrl !== core.mount.newest) core.mount.learn(req.baseUrl ?? '');
     const context = new Context(core, req, res);
     req.heimdall = context;
@@ -149,7 +160,7 @@ function inOrder(core: Core, parts: readonly Part[]): RequestHandler {
       // Answered, cut off or left by the client while a part was waiting: no later part may take anything for it.
       if (at > 0 && (res.writableEnded || res.destroyed)) return;
       // Its turn comes when all before it on its connection are answered: a client that reads no answers has one request served.
-      if (at === 1 && context.isPipelined && res.socket === null) return void res.once('socket', guarded(context, () => next()));
+      if (at === 1 && context.isPipelined && res.socket === null) return void res.once('socket', guarded(context, () => turns.add(guarded(context, () => next()))));
       const handlers = at > 0 && context.route.class === 'model' ? forModels : forOthers;
       const handle = handlers[at++];
       if (handle === undefined) return done();
@@ -160,7 +171,7 @@ function inOrder(core: Core, parts: readonly Part[]): RequestHandler {
       }
     };
     next();
-  };
+  }
 }
 
 function lifecycle(core: Core, router: Router, closers: readonly Closer[], { deps, admin }: Wired): Gate {

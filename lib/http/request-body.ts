@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import type { Logger } from '../../types/logger.d.ts';
 import { HeimdallError } from '../errors.ts';
+import { Rounds } from '../platform/platform.ts';
 import { Decompressor, canDecompress, type Decompressed } from './decompress.ts';
 import { MemberScan, scanMembers, type Members, type WrongMember } from './json-scan.ts';
 import { readForm } from './multipart.ts';
@@ -346,14 +347,8 @@ const nothing = Buffer.alloc(0);
 
 /** Chunks read of one connection before all others have their turn. */
 const chunksInTurn = 500;
-/** Connections that wait for their next turn, the first first. Two have their turn in each round of the event loop. */
-const waiting: ChunkBrake[] = [];
-
-function nextTurn(): void {
-  waiting.shift()?.release();
-  waiting.shift()?.release();
-  if (waiting.length > 0) setImmediate(nextTurn);
-}
+/** Connections that wait for their next turn. */
+const turns = new Rounds(2);
 
 /**
  * Lets other connections have their turn while one sends its body in very many chunks: Node reads up to 2 MB of a connection at
@@ -371,14 +366,14 @@ export class ChunkBrake {
   count(): void {
     if (++this.#count !== chunksInTurn) return;
     this.#socket.on('resume', this.#hold).pause();
-    if (waiting.push(this) === 1) setImmediate(nextTurn);
+    turns.add(this.#release);
   }
 
   /** Its turn has come. */
-  release(): void {
+  readonly #release = (): void => {
     this.#count = 0;
     this.#socket.off('resume', this.#hold).resume();
-  }
+  };
 
   /** The request resumes its socket after each chunk. */
   readonly #hold = (): void => void this.#socket.pause();

@@ -9,4 +9,5 @@ export { atExit } from './exit.ts';
 export { guard, guardedClock, inBackground, Repeated, type GuardDeps } from './guard.ts';
 export { Memo, InternedTexts, Variants, ownText } from './memo.ts';
 export { OutboundProxy, openTunnel, type ProxyHop, type ProxyVariables } from './outbound-proxy.ts';
+export { Rounds } from './rounds.ts';
 export { redisOf, scriptOf, type Redis } from './redis.ts';

@@ -234,10 +234,10 @@ function malformed(gates: readonly [Guarding, ...Guarding[]], error: ParseError,
   failedConnections.add(socket);
   const [{ core }] = gates;
   const context = newest(gates, socket);
-  const before = context?.res ?? latest.get(socket);
+  const before = core.inFlight.farthest(socket) ?? context?.res ?? latest.get(socket);
   if (before === undefined || before.writableFinished) return refuseBytes(core, error, socket);
   if (before.req.complete || before.writableEnded) return void before.once('close', guard(core.log, 'clientError', () => refuseBytes(core, error, socket), () => socket.destroy()));
-  if (context === null || before.headersSent || error.code === 'HPE_INVALID_EOF_STATE') return void socket.destroy();
+  if (before !== context?.res || before.headersSent || error.code === 'HPE_INVALID_EOF_STATE') return void socket.destroy();
   // The bytes are the body of this request.
   context.exchange?.abort();
   before.shouldKeepAlive = false;

@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex, Readable } from 'node:stream';
 import type { Clock } from '../../types/clock.d.ts';
 import type { HostUser } from '../../types/caller.d.ts';
@@ -52,6 +53,11 @@ export interface RequestList extends Iterable<Context> {
   readonly size: number;
   add(context: Context): void;
   delete(context: Context): void;
+  /** Whether a request is so far behind others of its connection that it is looked at only in its turn, which {@link begin} tells. */
+  isFar(res: ServerResponse): boolean;
+  begin(res: ServerResponse): void;
+  /** The response to the newest such request of a connection. */
+  farthest(socket: Socket): ServerResponse | null;
 }
 
 /** An exchange with an upstream that must end when the client leaves. */
