@@ -36,19 +36,19 @@ export class GatewayKeys {
   readonly #configured: KeyTable;
   #registered = new KeyTable([]);
   readonly #calendar: Calendar;
+  /** Keys of both kinds. */
+  size: number;
 
   constructor(clock: Clock, keys: readonly GatewayKey[]) {
     this.#calendar = calendarOf(clock);
     this.#configured = new KeyTable(keys);
-  }
-
-  get size(): number {
-    return this.#configured.byDigest.size + this.#registered.byDigest.size;
+    this.size = this.#configured.byDigest.size;
   }
 
   /** Replaces all registered keys. Configured keys stay, and are found first. */
   register(keys: readonly GatewayKey[]): void {
     this.#registered = new KeyTable(keys);
+    this.size = this.#configured.byDigest.size + this.#registered.byDigest.size;
   }
 
   /**

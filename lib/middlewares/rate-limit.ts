@@ -37,11 +37,11 @@ export const rateLimit: Middleware = {
         });
       },
       proxied: (context) => {
-        if (counter.tries(context)) counter.endTrial(context, deps);
+        if (counter.trying.has(context)) counter.endTrial(context, deps);
       },
       finish: {
         settle: (context) => {
-          if (counter.tries(context)) counter.endTrial(context, deps);
+          if (counter.trying.has(context)) counter.endTrial(context, deps);
           if (count !== 'failed' || context.status !== 401 || !isRefusedCredential(context) || standsForMany(context)) return;
           deps.host.whetherSkipped(context, (skipped) => skipped || inBackground(core.log, 'rate_limit', counter.countFailure(context)));
         },
@@ -129,7 +129,8 @@ class Counter {
   readonly blocked = new LRUCache<string, number>(blockedRemembered);
   /** By blocked address, when the next unknown token may be tried. */
   readonly #trials = new LRUCache<string, number>(blockedRemembered);
-  readonly #trying = new Set<Context>();
+  /** Requests by which NewAPI is asked about a token of a blocked address. */
+  readonly trying = new Set<Context>();
   /** Tokens that NewAPI has refused, with the time until which they are not tried. */
   readonly #refused = new LRUCache<string, number>(blockedRemembered);
   readonly #window: number;
@@ -184,17 +185,13 @@ class Counter {
     const key = this.#keyOf(context);
     if ((this.#trials.get(key) ?? 0) > at) return 'later';
     this.#trials.set(key, at + longestTrial);
-    this.#trying.add(context);
+    this.trying.add(context);
     return 'now';
-  }
-
-  tries(context: Context): boolean {
-    return this.#trying.size > 0 && this.#trying.has(context);
   }
 
   /** NewAPI has answered, or the request is over. A token that it accepts is known from now on, not only at the end of a long answer. */
   endTrial(context: Context, { verified }: Deps): void {
-    this.#trying.delete(context);
+    this.trying.delete(context);
     this.#trials.set(this.#keyOf(context), context.at + trialEvery);
     if (context.newapiVerdict === 'accepted' && context.token !== null) verified.accept(context.token.id);
   }
