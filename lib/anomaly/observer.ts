@@ -3,7 +3,6 @@ import type { Signal, Verdict } from '../../types/detector.d.ts';
 import type { Sighting } from '../../types/finding.d.ts';
 import type { SqlValue } from '../../types/journal.d.ts';
 import type { Observer, ObserverHost } from '../../types/observer.d.ts';
-import { secondsOf } from './state.ts';
 import { signalColumns, signalOf } from './signals.ts';
 import { actionOf } from './thresholds.ts';
 import { Watch } from './watch.ts';
@@ -154,18 +153,12 @@ class JournalWatch implements Observer {
         waiting = true;
         continue;
       }
-      const { rule, subject, score, reason, most, baseline, evidence } = pending.best;
-      const state = this.#watch.caller(subject);
-      const at = secondsOf(pending.last);
-      const counted = (name: string, fallback: number): number => Math.round(evidence[name] ?? fallback);
+      const { rule, subject, score, reason, most, baseline } = pending.best;
       this.#host.send({
         kind: 'sighting',
         sighting: {
           rule, subject, score, reason, most, baseline, since: pending.since, last: pending.last,
-          evidence: {
-            records: pending.records, requests: pending.requests,
-            devices: counted('devices', state === null ? 0 : state.devicesADay.count(at, 86_400)), networks: counted('networks', state === null ? 1 : state.networksADay.count(at, 86_400)), sessions: counted('sessions', 0),
-          },
+          evidence: this.#watch.evidenceOf(pending.best, pending.last, pending.records, pending.requests),
         },
       } satisfies FromObserver);
       pending.reportedAt = now;

@@ -1,4 +1,5 @@
 import type { Detector, Signal, Subject, Verdict } from '../../types/detector.d.ts';
+import type { FindingEvidence } from '../../types/finding.d.ts';
 import { Cohort } from './cohort.ts';
 import { detectorsOf } from './detectors/detectors.ts';
 import { CallerState, ContentState, NetworkState, secondsOf, shortHash } from './state.ts';
@@ -8,6 +9,7 @@ import { ladder, thresholds } from './thresholds.ts';
 const most = { callers: 100_000, networks: 50_000, contents: 20_000 };
 /** Seconds. */
 const hour = 3600;
+const day = 24 * hour;
 
 /** The score from which a finding is raised. */
 export const raiseAt = ladder[0]?.[0] ?? 100;
@@ -55,6 +57,17 @@ export class Watch {
       judge(this.#detectors.content, content, signal, this.#raiseAt, verdicts);
     }
     return verdicts;
+  }
+
+  /** What supports a verdict. @param last Unix milliseconds of the latest request. */
+  evidenceOf({ subject, evidence }: Verdict, last: number, records: readonly string[], requests: number): FindingEvidence {
+    const state = this.caller(subject);
+    const at = secondsOf(last);
+    const counted = (name: string, fallback: number): number => Math.round(evidence[name] ?? fallback);
+    return {
+      records, requests,
+      devices: counted('devices', state === null ? 0 : state.devicesADay.count(at, day)), networks: counted('networks', state === null ? 1 : state.networksADay.count(at, day)), sessions: counted('sessions', 0),
+    };
   }
 
   /** Forgets a caller. */

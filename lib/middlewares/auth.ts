@@ -55,7 +55,7 @@ function isTrapped(context: Context, core: Core, deps: Deps, next: Next): boolea
   }
   // NewAPI's refusal is imitated where NewAPI would have been asked, so that everything on the way there is as with an unknown key.
   context.trapped = true;
-  next();
+  restrain(context, deps, next);
   return true;
 }
 
@@ -63,8 +63,7 @@ function passthrough(core: Core, deps: Deps): Handler {
   return function passthroughHandler(context, next) {
     if (!context.route.credential) return next();
     if (context.token === null) {
-      if (!context.refuse('auth', new HeimdallError('missing_credential'))) next();
-      return;
+      return restrain(context, deps, () => context.refuse('auth', new HeimdallError('missing_credential')) || next());
     }
     if (deps.registry.hasHoney && isTrapped(context, core, deps, next)) return;
     context.verified = deps.verified.has(context.token.id);
@@ -97,8 +96,7 @@ function requireKey(core: Core, deps: Deps): Handler {
     if (!context.route.credential) return next();
     const { credential } = context;
     if (credential === null) {
-      if (!context.refuse('auth', new HeimdallError('missing_credential'))) next();
-      return;
+      return restrain(context, deps, () => context.refuse('auth', new HeimdallError('missing_credential')) || next());
     }
     if (deps.registry.hasHoney && isTrapped(context, core, deps, next)) return;
     const known = verifier?.known(credential.value) ?? null;
@@ -124,7 +122,8 @@ function applyVerdict(context: Context, core: Core, deps: Deps, verdict: JwtVerd
   if (verdict.kind === 'caller') return admitBearer(context, deps, verdict.name, next);
   context.withheld = true;
   logFailure(context, core, verdict.kind === 'refused' ? verdict.reason : 'keys_unavailable');
-  if (!context.refuse('auth', new HeimdallError(verdict.kind === 'refused' ? 'invalid_credential' : 'auth_unavailable'))) next();
+  const error = new HeimdallError(verdict.kind === 'refused' ? 'invalid_credential' : 'auth_unavailable');
+  restrain(context, deps, () => context.refuse('auth', error) || next());
 }
 
 interface Rejected {
@@ -135,10 +134,13 @@ interface Rejected {
 function reject(context: Context, core: Core, deps: Deps, { reason, credential }: Rejected, next: Next): void {
   logFailure(context, core, reason);
   if (context.token !== null) deps.verified.drop(context.token.id, context.core.clock.monotonic());
-  if (context.refuse('auth', new HeimdallError(reason === 'address' ? 'address_not_allowed' : 'invalid_credential'))) return;
-  // SECURITY: a gateway key must not reach NewAPI in any mode; a request that names one here is not forwarded with it.
-  context.key = deps.keys.nameOf(credential);
-  next();
+  // What the watch has decided about a network counts for its refused tries: a good key passes from there.
+  restrain(context, deps, () => {
+    if (context.refuse('auth', new HeimdallError(reason === 'address' ? 'address_not_allowed' : 'invalid_credential'))) return;
+    // SECURITY: a gateway key must not reach NewAPI in any mode; a request that names one here is not forwarded with it.
+    context.key = deps.keys.nameOf(credential);
+    next();
+  });
 }
 
 function admit(context: Context, deps: Deps, key: GatewayKey, next: Next): void {

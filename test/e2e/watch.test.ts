@@ -112,3 +112,20 @@ test('switched off it reads no ids and finds nothing', async (t) => {
   assert.deepEqual([rows.length, ...new Set(rows.map(({ device_id: id }) => id))], [20, null]);
   assert.deepEqual((await api<{ anomaly: object }>(gate, 'health')).body.anomaly, { mode: 'off', callers: 0, lag: 0 });
 });
+
+test('what is decided about a network meets its refused tries, and good keys pass from there', async (t) => {
+  const { url: baseUrl } = closing(t, await startNewapi());
+  const gate = await startGate(t, { newapi: { baseUrl }, admin: { token }, auth: { mode: 'keys' }, rateLimit: { address: { limit: 0 } }, anomaly: { mode: 'enforce' }, audit: { path: join(temporary(t), 'heimdall.db') } });
+  const { body: { key } } = await api<{ key: string }>(gate, 'keys', 'POST', { name: 'good', upstream_credential: DEMO_KEY });
+  const statusOf = async (credential: string): Promise<number> => (await request(`${gate.url}/v1/chat/completions`, { method: 'POST', headers: bearer(credential), body: { model: 'gpt-4o-mini', messages: [] } })).status;
+  for (let at = 0; at < 70; at++) assert.equal(await statusOf(`sk-${String(at).padStart(43, 'x')}`), 401);
+  const found = await until(async () => (await api<{ findings: Found[] }>(gate, 'findings?rule=credential_stuffing')).body.findings.find(({ action }) => action === 'limit'));
+  const tries = [await statusOf('sk-another-that-is-none'), await statusOf('sk-another-that-is-none')];
+  assert.ok(tries.includes(429), String(tries));
+  await api(gate, `findings/${found.id}/act`, 'POST', { action: 'freeze' });
+  assert.equal(await statusOf('sk-another-that-is-none'), 403);
+  assert.equal((await request(`${gate.url}/v1/models`)).status, 403);
+  assert.equal(await statusOf(key), 200);
+  await api(gate, `findings/${found.id}/undo`, 'POST', {});
+  assert.equal(await statusOf('sk-another-that-is-none'), 401);
+});

@@ -1,6 +1,7 @@
 // Simulates people and attackers in front of a gate, and prints what the watch finds. `npm run simulate -- --help`
 import { parseArgs } from 'node:util';
 import { judgeSeed, type Report } from './judge.ts';
+import { replay } from './replay.ts';
 
 const help = `npm run simulate -- [options]
 
@@ -8,6 +9,7 @@ const help = `npm run simulate -- [options]
   --seeds N,N   several seeds, added up
   --keys K      keys                                       default 5000
   --days D      counted days                               default 7
+  --replay FILE judges the records of FILE, as heimdall logs --format jsonl prints them
   --json        one line of JSON
 
 Example: npm run simulate -- --seed 7 --keys 300 --days 7 --json`;
@@ -15,7 +17,7 @@ Example: npm run simulate -- --seed 7 --keys 300 --days 7 --json`;
 const { values } = parseArgs({
   options: {
     seed: { type: 'string', default: '1' }, seeds: { type: 'string' }, keys: { type: 'string', default: '5000' }, days: { type: 'string', default: '7' },
-    json: { type: 'boolean', default: false }, help: { type: 'boolean', default: false },
+    replay: { type: 'string' }, json: { type: 'boolean', default: false }, help: { type: 'boolean', default: false },
   },
 });
 
@@ -26,7 +28,10 @@ function whole(name: string, text: string): number {
 }
 
 if (values.help) console.log(help);
-else {
+else if (values.replay !== undefined) {
+  const judged = await replay(values.replay);
+  console.log(values.json ? JSON.stringify(judged) : `${judged.records} records, ${judged.findings.length} findings\n${JSON.stringify(judged.findings, null, 2)}`);
+} else {
   const keys = whole('keys', values.keys);
   const days = whole('days', values.days);
   const seeds = (values.seeds ?? values.seed).split(',').map((text) => whole('seed', text));
