@@ -21,10 +21,10 @@ import { accessLog } from './access-log/access-log.ts';
 import { ingestion, type Ingestion, recordColumns, recorder, recordOf } from './record/record.ts';
 import { type JournalDeps, journalSeries, WorkerJournal } from './journal/journal.ts';
 import { Followers, RawTokens, sinkSeries, sinksOf } from './sinks/sinks.ts';
-import { describe, redisOf, type OutboundProxy } from './platform/platform.ts';
+import { describe, inBackground, redisOf, type OutboundProxy } from './platform/platform.ts';
 import { KeyRegistry } from './registry/registry.ts';
 import { forwarder, NewapiClient, PriceFeed, prober, proxy, routeHealth, routeTable, type Spend, type Target, targetModel, targetStatuses, targetsOf, UnreadAnswers } from './upstream/upstream.ts';
-import { costs, estimateTokens, pricing } from './usage/usage.ts';
+import { budgetsOf, costs, estimateTokens, type NewapiPrices, pricing, unpricedBudgets } from './usage/usage.ts';
 
 /** Ends something that the gate has opened. */
 export type Closer = () => Promise<void> | void;
@@ -82,7 +82,7 @@ export function wire(core: Core, hub: Hub, { sinks = [], standalone = false, ...
   const ready = async (): Promise<boolean> => {
     resources.start();
     upstream.routeHealth.start();
-    void upstream.feed.start();
+    upstream.askPrices();
     queue.open();
     limits.start();
     recorded.start();
@@ -157,6 +157,12 @@ function upstreamOf(core: Core, metrics: Metrics, proxies: OutboundProxy | null,
   metrics.watchRoutes(() => checked.shown());
   const feed = new PriceFeed(core, targets);
   const newapi = new NewapiClient(core, proxies);
+  let isAsked = false;
+  const askPrices = (): void => {
+    if (isAsked) return;
+    isAsked = true;
+    inBackground(core.log, 'prices', feed.start().then(() => reportUnpriced(core, feed.lists.get(first.name) ?? null)));
+  };
   const { prices, priceSource } = core.config.llm;
   const costOf = costs(prices, { newapi: feed.lists, ...(priceSource === 'none' && { load: null }) });
   const priced = new Map(targets.map(({ name, provider }) => [name, { name, provider: provider.name }]));
@@ -166,14 +172,19 @@ function upstreamOf(core: Core, metrics: Metrics, proxies: OutboundProxy | null,
     targets, routeOf, routes, rows, routeHealth: checked, health, closers,
     forward: forwarder(core, targets, metrics, unread, () => {
       health.start();
-      void feed.start();
+      askPrices();
     }),
-    feed, newapi,
+    askPrices, newapi,
     carry: carrier.carry,
     price: pricing(priced, costOf),
     // By the price of the first target, which answers most requests.
     worth: (model: string, usage: Usage): number | null => costOf(targetModel(first, { model }) ?? model, { name: first.name, provider: first.provider.name }, usage),
   };
+}
+
+/** Says which models the budgets of the configuration do not limit, since nothing tells their price. */
+async function reportUnpriced({ config, log }: Core, list: NewapiPrices | null): Promise<void> {
+  for (const warning of await unpricedBudgets(config, budgetsOf(config), list)) log.warn({ warning }, 'budget.unpriced');
 }
 
 /** Identities, keys, bans, and the connection by which instances share them. */

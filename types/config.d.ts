@@ -193,7 +193,7 @@ export interface LlmConfig {
   readonly strategy: 'failover' | 'weighted' | 'least_busy';
   /** Prices by model name, or by a prefix followed by *. The longest match applies. Default {}. */
   readonly prices: Readonly<Record<string, ModelPrice>>;
-  /** Prices of models that prices leaves out: newapi asks each NewAPI for its own (/api/pricing, with the ratio of its group default), package takes those of @pydantic/genai-prices, which also count for other targets and unknown models with newapi. none takes none. One of newapi, package, none; default newapi in front of a NewAPI, else package. */
+  /** Prices of models that prices leaves out: newapi asks each NewAPI for its own (/api/pricing, with the ratio of the caller's group where it is known, else of default), package takes those of @pydantic/genai-prices, which also count for other targets and unknown models with newapi. none takes none. One of newapi, package, none; default newapi in front of a NewAPI, else package. */
   readonly priceSource: 'newapi' | 'package' | 'none';
   /** Retries of failed requests. Also as the top-level retry. */
   readonly retry: RetryConfig;
@@ -899,7 +899,7 @@ export interface LlmInput {
   readonly strategy?: 'failover' | 'weighted' | 'least_busy' | undefined;
   /** Prices by model name, or by a prefix followed by *. The longest match applies. Default {}. */
   readonly prices?: Readonly<Record<string, ModelPriceInput>> | undefined;
-  /** Prices of models that prices leaves out: newapi asks each NewAPI for its own (/api/pricing, with the ratio of its group default), package takes those of @pydantic/genai-prices, which also count for other targets and unknown models with newapi. none takes none. One of newapi, package, none; default newapi in front of a NewAPI, else package. */
+  /** Prices of models that prices leaves out: newapi asks each NewAPI for its own (/api/pricing, with the ratio of the caller's group where it is known, else of default), package takes those of @pydantic/genai-prices, which also count for other targets and unknown models with newapi. none takes none. One of newapi, package, none; default newapi in front of a NewAPI, else package. */
   readonly priceSource?: 'newapi' | 'package' | 'none' | null | undefined;
   /** Retries of failed requests. Also as the top-level retry. */
   readonly retry?: RetryInput | undefined;

@@ -6,7 +6,7 @@ import { suggestion, whyUnreadable } from '../values/values.ts';
 import { ConfigError, type Problem } from '../errors.ts';
 import { OutboundProxy } from '../platform/platform.ts';
 import { routeTable } from '../upstream/upstream.ts';
-import { unpricedBudgets } from '../usage/usage.ts';
+import { budgetsOf, unpricedBudgets } from '../usage/usage.ts';
 import { textOf, UsageError, type Command, type Invocation, type Output } from './command.ts';
 
 /** The command `check`: validates the configuration, prints the effective one, and says what will not work as it looks. */
@@ -71,15 +71,6 @@ function fileWarnings({ audit, logging, queue, middleware }: Config): string[] {
   }
   if (problems.length > 0) throw new ConfigError(problems);
   return warnings;
-}
-
-/** Budgets of keys and policies that name their models. */
-function budgetsOf({ auth, rateLimit: { policies } }: Config): { readonly name: string; readonly models: readonly string[] }[] {
-  const has = (budget: { readonly day: number | null; readonly month: number | null } | null): boolean => (budget?.day ?? budget?.month ?? null) !== null;
-  return [
-    ...auth.keys.flatMap(({ budget, models }, index) => (has(budget) ? [{ name: `auth.keys[${index}].budget`, models }] : [])),
-    ...policies.flatMap(({ budget, match: { model } }, index) => (has(budget) && model !== null && !model.endsWith('*') ? [{ name: `rate_limit.policies[${index}].budget`, models: [model] }] : [])),
-  ];
 }
 
 /** Why a file cannot be written, or made in a directory that may have to be made first; null when it can. */

@@ -81,7 +81,7 @@ export const llm = section('LlmConfig', 'Targets of model routes', {
   priceSource: key(
     { ...orNull(choice(PRICE_SOURCES)), output: PRICE_SOURCES.map((name) => `'${name}'`).join(' | ') },
     null,
-    "Prices of models that prices leaves out: newapi asks each NewAPI for its own (/api/pricing, with the ratio of its group default), package takes those of @pydantic/genai-prices, which also count for other targets and unknown models with newapi. none takes none",
+    "Prices of models that prices leaves out: newapi asks each NewAPI for its own (/api/pricing, with the ratio of the caller's group where it is known, else of default), package takes those of @pydantic/genai-prices, which also count for other targets and unknown models with newapi. none takes none",
     'newapi in front of a NewAPI, else package',
   ),
   retry,

@@ -269,7 +269,7 @@ function policiesHaveEffect({ rateLimit: { policies } }: ParsedConfig, sources: 
 /** The gate does not know the groups of callers at NewAPI, so their budgets are counted with the ratio of one of them. */
 function pricesFitBudgets({ llm, rateLimit: { key, policies }, auth: { keys } }: ParsedConfig, sources: Sources): void {
   if (![key, ...policies, ...keys].some(({ budget }) => (budget?.day ?? budget?.month ?? null) !== null)) return;
-  if ((llm.priceSource ?? 'newapi') === 'newapi' && hasNewapi(llm)) sources.warn(['llm', 'priceSource'], "budgets count NewAPI's prices with the ratio of its group default, also for callers of other groups");
+  if ((llm.priceSource ?? 'newapi') === 'newapi' && hasNewapi(llm)) sources.warn(['llm', 'priceSource'], "budgets count NewAPI's prices with the ratio of its group default, also for callers of other groups, unless identify gives a caller's group and upstreamCredential");
   if (llm.priceSource === 'none' && Object.keys(llm.prices).length === 0) sources.warn(['llm', 'priceSource'], 'no model has a price, so budgets have no effect');
 }
 

@@ -32,6 +32,8 @@ function hostFirst(core: Core, deps: Deps, byCredential: Handler): Handler {
     if (deps.host.isForeign(context)) return context.fail(new HeimdallError('cross_site'));
     context.user = verdict;
     context.upstreamCredential = verdict.upstreamCredential ?? core.config.auth.upstreamCredential;
+    // A credential that users share is charged by its owner's group.
+    context.newapiGroup = verdict.upstreamCredential === null ? null : verdict.group;
     // What the client sent has proved nothing, and counts for nothing.
     context.token = null;
     letIn(context, deps, `user:${verdict.id}`, next);

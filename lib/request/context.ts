@@ -184,6 +184,8 @@ export class Context implements RequestInfo {
   user: HostUser | null = null;
   /** The credential sent to NewAPI in place of the caller's; null: the caller's own. */
   upstreamCredential: string | null = null;
+  /** The caller's group in NewAPI, where it is known: NewAPI charges by it. */
+  newapiGroup: string | null = null;
   /** Credentials are not forwarded: one of them is a gateway key on a route that needs none, or a JWT that was refused. */
   withheld = false;
   /** The credential is proved: by the gate, or by an earlier answer of NewAPI. */

@@ -66,6 +66,7 @@ export const events = {
   'prices.failed': { category: 'configuration', type: 'error', outcome: 'failure', what: 'a NewAPI does not tell its prices; once until it does' },
   'prices.file': { category: 'file', type: 'error', outcome: 'failure', what: 'the file of prices cannot be written' },
   'budget.warning': { category: 'web', type: 'info', alert: true, what: 'a caller has spent 80 % of a budget' },
+  'budget.unpriced': { category: 'configuration', type: 'info', what: 'a budget does not limit models whose price is unknown' },
   'budget.reached': { category: 'web', type: 'denied', alert: true, what: 'a caller has spent a budget' },
   'limits.store_down': { category: 'database', type: 'error', outcome: 'failure', what: 'the shared store of limits does not answer' },
   'limits.store_up': { category: 'database', type: 'info', outcome: 'success', what: 'limits are shared again' },

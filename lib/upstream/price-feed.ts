@@ -13,7 +13,7 @@ const timeout = 10_000;
 const largest = 8_388_608;
 
 const fileName = 'heimdall.prices.json';
-const version = 1;
+const version = 2;
 
 /** The part of a target that is asked for its prices. */
 export type Priced = Pick<Target, 'name' | 'provider' | 'pool' | 'base' | 'host'>;

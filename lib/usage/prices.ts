@@ -24,8 +24,9 @@ export interface PricedTarget {
  * US dollars for what a model of a target used; null when its price is unknown.
  * @param usage null where it is unknown: then a price by the call alone counts.
  * @param calls what a call counts where the price is by the call; default 1.
+ * @param group of the caller in NewAPI, where it is known.
  */
-export type CostOf = (model: string, target: PricedTarget, usage: Usage | null, calls?: number) => number | null;
+export type CostOf = (model: string, target: PricedTarget, usage: Usage | null, calls?: number, group?: string | null) => number | null;
 
 /** Where prices that the configuration leaves out come from. */
 export interface PriceSources {
@@ -57,10 +58,10 @@ const longestModel = 256;
 export function costs(prices: Prices, { newapi, load = () => import(bookName) }: PriceSources = {}): CostOf {
   let listed: ListedCost | null = null;
   let isLooking = false;
-  return (model, { name, provider }, usage, calls) => {
+  return (model, { name, provider }, usage, calls, group) => {
     const price = find(model, prices);
     if (price !== null) return usage === null ? null : cost(usage, price);
-    const own = newapi?.get(name)?.costOf(model, usage, calls) ?? null;
+    const own = newapi?.get(name)?.costOf(model, usage, calls, group) ?? null;
     if (own !== null || usage === null || load === null) return own;
     if (listed !== null) return listed(model, provider, usage);
     if (!isLooking) {
@@ -133,7 +134,7 @@ export function pricing(targets: ReadonlyMap<string, PricedTarget>, costOf: Cost
     // A call that failed is not charged; tokens that were used are.
     if (usage === null && (status < 200 || status >= 300 || route.class !== 'model' || route.free)) return;
     const priced = targets.get(target);
-    if (priced !== undefined) context.cost = costOf(servedModel, priced, usage, route.api === images ? imagesIn(context, servedModel) : 1);
+    if (priced !== undefined) context.cost = costOf(servedModel, priced, usage, route.api === images ? imagesIn(context, servedModel) : 1, context.newapiGroup);
   };
 }
 

@@ -6,4 +6,4 @@ export { NewapiPrices } from './newapi-prices.ts';
 export { costs, type CostOf, pricing } from './prices.ts';
 export { SocketMeter, sumOf } from './socket-meter.ts';
 export { estimateTokens, jsonUsage } from './tokens.ts';
-export { unpricedBudgets } from './unpriced.ts';
+export { budgetsOf, unpricedBudgets } from './unpriced.ts';

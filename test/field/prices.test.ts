@@ -20,7 +20,7 @@ const entry = (name: string, more: object): object => ({ model_name: name, quota
 
 /** As a NewAPI of 2026-05-29 answers `/api/pricing`, with the ratio of a group set to 1.5. */
 const pricing = (ratio = 1.5): object => ({
-  success: true, group_ratio: { default: ratio, vip: 0.333 }, usable_group: { default: 'default' },
+  success: true, group_ratio: { default: ratio, vip: 0.333, odd: 'much' }, usable_group: { default: 'default' },
   data: [
     entry('gpt-4o-mini', { model_ratio: 0.075, completion_ratio: 4, cache_ratio: 0.5 }),
     entry('gpt-4o', { model_ratio: 1.25, completion_ratio: 4, cache_ratio: 0.5 }),
@@ -55,6 +55,43 @@ describe('the formula of NewAPI', () => {
 
   for (const wrong of [null, 7, {}, { success: false, message: 'not logged in' }, { success: true, data: {} }, [], 'prices']) {
     it(`does not take ${JSON.stringify(wrong)} for prices`, () => void assert.throws(() => NewapiPrices.read(wrong)));
+  }
+});
+
+describe('the ratio of a group', () => {
+  const rows: readonly (readonly [group: string | null, quota: number])[] = [[null, 203], ['default', 203], ['vip', 45], ['none of them', 203], ['constructor', 203], ['', 203], ['__proto__', 203], ['VIP', 203]];
+  for (const [group, quota] of rows) {
+    it(`of ${JSON.stringify(group)} counts, else that of default`, () => {
+      const list = NewapiPrices.read(pricing());
+      for (const each of [list, NewapiPrices.restore(JSON.parse(JSON.stringify(list)))]) assert.equal(Math.round((each.costOf('gpt-4o-mini', used(1000, 200), 1, group) ?? 0) * 500_000), quota);
+      assert.equal(list.costOf('by-the-call', null, 2, group), Math.round(0.0246 * (group === 'vip' ? 0.333 : 1.5) * 500_000) / 500_000);
+    });
+  }
+
+  it('is that of a user of the host with a credential of its own, not of one that shares another’s', async (t) => {
+    const newapi = await listed(t);
+    const config = { newapi: { baseUrl: newapi.url }, llm: { priceSource: 'newapi' }, auth: { upstreamCredential: 'sk-of-all-users' }, audit: { path: join(temporary(t), 'heimdall.db') } } as const;
+    const users = [{ id: 'ada', group: 'vip', upstreamCredential: 'sk-of-ada' }, { id: 'bob', group: 'vip' }, { id: 'eve', upstreamCredential: 'sk-of-eve' }];
+    let user = 0;
+    const gate = await startGate(t, config, { clock: fakeClock(), identify: () => users[user] ?? null });
+    await gate.gate.ready;
+    await until(() => gate.log.named('prices.loaded').length === 1);
+    for (; user < users.length; user++) assert.equal((await request(`${gate.url}/v1/chat/completions`, { body: { ...chat, model: 'gpt-4o-mini' } })).status, 200);
+    assert.deepEqual((await recorded(gate.gate)).map(({ cost }) => cost), [0.04995, 0.15, 0.15]);
+  });
+});
+
+test('the start says which models a budget does not limit', async (t) => {
+  const rows: readonly (readonly [rateLimit: ConfigInput['rateLimit'], warned: readonly RegExp[]])[] = [
+    [{}, []], [{ key: { budget: { day: 1 } } }, [/^rate_limit\.key\.budget: there is no price for by-expression, nonsense, negative, so/]],
+    [{ policies: [{ match: { model: 'gpt-4o' }, budget: { day: 1 } }] }, []], [{ policies: [{ match: { model: 'by-expression' }, budget: { month: 1 } }] }, [/^rate_limit\.policies\[0\]\.budget: there is no price for by-expression/]],
+  ];
+  const newapi = await listed(t);
+  for (const [rateLimit, warned] of rows) {
+    const { log } = await start(t, newapi, temporary(t), { rateLimit: rateLimit ?? {} });
+    await until(() => log.named('prices.loaded').length === 1);
+    await until(() => log.named('budget.unpriced').length === warned.length);
+    for (const [at, row] of log.named('budget.unpriced').entries()) assert.match(String(row['warning']), warned[at] ?? /nothing/);
   }
 });
 

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { callsProof } from './newapi/calls.ts';
 import { carriersProof } from './newapi/carriers.ts';
-import { pricesProof } from './newapi/prices.ts';
+import { groupProof, pricesProof } from './newapi/prices.ts';
 import { browserProof } from './newapi/browser.ts';
 import { openScene } from './newapi/scene.ts';
 import type { Finding } from './proof.ts';
@@ -15,7 +15,7 @@ export async function newapi(): Promise<Finding> {
   if (start === undefined || !existsSync(start)) return { rows: [{ skipped: 'NEWAPI_START names no script that starts a NewAPI' }], bar: 'skipped: there is no NewAPI to start', holds: true };
   const scene = await openScene(start);
   try {
-    const prices = await pricesProof(scene);
+    const prices = [...(await pricesProof(scene)), ...(await groupProof(scene, 'vip'))];
     console.table(prices);
     const carriers = await carriersProof(scene);
     console.table(carriers);

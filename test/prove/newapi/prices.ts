@@ -1,3 +1,10 @@
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { heimdall, type Sink } from '../../../lib/index.ts';
 import type { Scene } from './scene.ts';
 import { consumption, recorded, send, until } from './carriers.ts';
 
@@ -19,6 +26,57 @@ const calls: readonly (readonly [name: string, path: string, body: object])[] = 
 ];
 
 const quotaPerDollar = 500_000;
+
+/**
+ * A user of a host application whose own NewAPI token is in a group of another ratio: what NewAPI charged is what the gate counted.
+ * @param group of the token, with a ratio of its own.
+ */
+export async function groupProof({ newapi }: Scene, group: string): Promise<readonly Row[]> {
+  const token = await tokenIn(newapi, group);
+  const directory = mkdtempSync(join(tmpdir(), 'heimdall-prove-'));
+  const costs = new Map<string, number | null>();
+  const sink: Sink = {
+    name: 'costs', batch: 100,
+    async deliver(records) {
+      for (const { request_id: id, cost } of records) costs.set(id, cost);
+      return { kind: 'delivered' };
+    },
+  };
+  const quiet = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
+  const gate = heimdall({ newapi: { baseUrl: newapi.base_url }, audit: { path: join(directory, 'heimdall.db') } }, { log: quiet, sinks: [sink], identify: () => ({ id: 'ada', group, upstreamCredential: token }) });
+  const server = createServer((req, res) => gate(req, res, () => res.end())).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  await gate.ready;
+  const rows: Row[] = [];
+  for (const [name, path, body] of calls) {
+    const answer = await send(url, path, [['Content-Type', 'application/json']], JSON.stringify(body));
+    const row = await until(() => consumption(newapi, String(answer.headers['x-oneapi-request-id'] ?? '')));
+    const id = String(answer.headers['x-request-id'] ?? '');
+    const cost = await until(async () => costs.get(id) ?? null);
+    const charged = (row?.quota ?? Number.NaN) / quotaPerDollar;
+    rows.push({ call: `${name}, as ${group}`, status: answer.status, 'NewAPI charged': charged, 'the gate counted': cost, differs: Math.abs(charged - (cost ?? Number.NaN)) < 1e-9 ? 0 : 1 });
+  }
+  server.close();
+  await gate.close({ timeout: 1000 });
+  rmSync(directory, { recursive: true });
+  return rows;
+}
+
+/** Makes a token of a group, and lets the channel serve that group. */
+async function tokenIn({ base_url: base, access_token: access, user_id: user }: Scene['newapi'], group: string): Promise<string> {
+  const ask = async (method: string, path: string, body?: object): Promise<Readonly<Record<string, unknown>>> => {
+    const answer = await fetch(`${base}${path}`, { method, headers: { Authorization: access, 'New-Api-User': String(user), 'Content-Type': 'application/json' }, ...(body !== undefined && { body: JSON.stringify(body) }) });
+    return (await answer.json()) as Readonly<Record<string, unknown>>;
+  };
+  const { data: channel } = await ask('GET', '/api/channel/1') as { data: object };
+  await ask('PUT', '/api/channel/', { ...channel, group: `default,${group}`, groups: ['default', group] });
+  await ask('POST', '/api/token/', { name: `in ${group}`, remain_quota: 5_000_000, expired_time: -1, unlimited_quota: true, group });
+  const { data: { items } } = await ask('GET', '/api/token/?p=0&size=100') as { data: { items: readonly { readonly id: number; readonly name: string }[] } };
+  const id = items.find(({ name }) => name === `in ${group}`)?.id;
+  const { data: { key } } = await ask('POST', `/api/token/${id}/key`) as { data: { key: string } };
+  return `sk-${key}`;
+}
 
 /** What the gate recorded as cost is what NewAPI's own log says was charged, call by call. */
 export async function pricesProof({ newapi, gate }: Scene): Promise<readonly Row[]> {
