@@ -95,7 +95,7 @@ it('goes on serving when nobody reads its output any more', async (t) => {
   gate.stdout.destroy();
   gate.stderr.destroy();
   const health = (): Promise<number> => request(`http://127.0.0.1:${port}/health`).then(({ status }) => status, () => 0);
-  await until(async () => (await health()) === 200, 15_000, 'the gate answers');
+  await until(async () => (await health()) === 200, 30_000, 'the gate answers');
   // Refused requests write events and access lines, each to a closed pipe.
   for (let n = 0; n < 3; n++) await request(`http://127.0.0.1:${port}/v1/chat/completions`, { method: 'POST', headers: { Authorization: 'Bearer sk-x' }, body: { model: 'm', messages: [] } });
   assert.equal(await health(), 200);

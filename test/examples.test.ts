@@ -53,7 +53,7 @@ function run(t: TestContext, script: string, args: readonly string[], env: NodeJ
   return {
     child,
     said: () => text,
-    url: (after) => until(() => new RegExp(`${after}\\s+(http://[\\d.:]+)`).exec(text)?.[1], 15_000, `a URL after "${after}", got ${text}`),
+    url: (after) => until(() => new RegExp(`${after}\\s+(http://[\\d.:]+)`).exec(text)?.[1], 30_000, `a URL after "${after}", got ${text}`),
     async stop() {
       child.kill('SIGTERM');
       return (await exited)[0];

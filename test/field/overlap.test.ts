@@ -153,7 +153,7 @@ for (const [at, [name, owns]] of Object.entries(owners).entries()) {
       await closing;
     } else {
       owner.close();
-      await until(() => journalOf(gate.gate).stats().state.kind === 'open', 15_000, 'the file is open');
+      await until(() => journalOf(gate.gate).stats().state.kind === 'open', 30_000, 'the file is open');
       await ask(gate, '/3');
       await gate.gate.close();
     }
@@ -183,7 +183,7 @@ it('a gate with `strict` waits for the journal, serves nothing meanwhile, and th
   const gate = await gateAt(t, path, { durability: 'strict' });
   let isReady = false;
   void gate.gate.ready.then(() => (isReady = true));
-  await until(() => journalOf(gate.gate).stats().state.kind === 'failed', 15_000, 'it waits');
+  await until(() => journalOf(gate.gate).stats().state.kind === 'failed', 30_000, 'it waits');
   const refused = await request(`${gate.url}/v1/chat/completions`, { method: 'POST', headers: { Authorization: 'Bearer sk-0123456789012345678901234567890123' }, body: { model: 'm', messages: [] } });
   assert.deepEqual([refused.status, isReady], [503, false]);
   owner.close();

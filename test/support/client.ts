@@ -176,8 +176,8 @@ export function rawRequest(port: number, bytes: string | Uint8Array, end?: strin
   });
 }
 
-/** Waits until `check` gives something truthy and returns it; fails after `ms` (default 15 s, more than any machine is busy). For conditions, not for time. */
-export async function until<T>(check: () => T | Promise<T>, ms = 15_000, what?: string): Promise<NonNullable<T>> {
+/** Waits until `check` gives something truthy and returns it; fails after `ms` (default 30 s, more than any machine is busy). For conditions, not for time. */
+export async function until<T>(check: () => T | Promise<T>, ms = 30_000, what?: string): Promise<NonNullable<T>> {
   const begun = performance.now();
   for (let round = 0; ; round++) {
     const value = await check();

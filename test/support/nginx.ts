@@ -58,7 +58,7 @@ export async function runProxy(t: TestLike, port: number, program: string, args:
   await until(async () => {
     if (child.exitCode !== null) throw new Error(`${program} ended: ${said}`);
     return isOpen(port);
-  }, 15_000, `${program} to listen`);
+  }, 30_000, `${program} to listen`);
 }
 
 /** A port of 127.0.0.1 nobody listens on just now. */

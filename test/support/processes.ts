@@ -48,7 +48,7 @@ export async function startGateProcess(t: TestLike, cwd: string, env: Readonly<R
   };
   t.after(kill);
   const address = (): string | undefined => /listens on (\S+)/.exec(said.err)?.[1];
-  await until(() => address() !== undefined || child.exitCode !== null, 15_000, 'a gate that listens');
+  await until(() => address() !== undefined || child.exitCode !== null, 30_000, 'a gate that listens');
   const url = address();
   if (url === undefined) throw new Error(`The gate did not start: ${said.err}`);
   return {

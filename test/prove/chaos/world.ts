@@ -159,9 +159,9 @@ async function exchanges(url: string): Promise<number> {
   return [...text.matchAll(/^heimdall_upstream_active_requests\{.*\} (\d+)$/gm)].reduce((sum, [, count]) => sum + Number(count), 0);
 }
 
-/** What a count stays at that should fall to 0 within two seconds. */
+/** What a count stays at that should fall to 0 soon. */
 export async function outlasting(count: () => number | Promise<number>): Promise<number> {
-  await until(async () => (await count()) === 0, 2000).catch(() => {});
+  await until(async () => (await count()) === 0, 15_000).catch(() => {});
   return count();
 }
 
