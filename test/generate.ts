@@ -268,11 +268,20 @@ export function fillReadme(text: string): string {
     .replace(METRICS, (_, start: string, end: string) => `${start}\n${metricsTable()}\n${end}`);
 }
 
-function writeAll(): void {
+/** The code of lib/http/json-walk.wat as a module. */
+export async function walkModule(): Promise<string> {
+  const { parseWat } = await (await import('wabt')).default();
+  const text = readFileSync(new URL('../lib/http/json-walk.wat', import.meta.url), 'utf8');
+  const { buffer } = parseWat('json-walk.wat', text, { simd: true }).toBinary({});
+  return `// Generated from json-walk.wat by test/generate.ts: change that, not this file.\n\n/** WebAssembly, in base64. */\nexport const code =\n  '${Buffer.from(buffer).toString('base64')}';\n`;
+}
+
+async function writeAll(): Promise<void> {
+  writeFileSync(new URL('../lib/http/json-walk.wasm.ts', import.meta.url), await walkModule());
   writeFileSync(new URL('../types/config.d.ts', import.meta.url), configTypes());
   writeFileSync(new URL('../types/heimdall.schema.json', import.meta.url), schemaJson());
   const readme = new URL('../README.md', import.meta.url);
   if (existsSync(readme)) writeFileSync(readme, fillReadme(readFileSync(readme, 'utf8')));
 }
 
-if (import.meta.main) writeAll();
+if (import.meta.main) await writeAll();

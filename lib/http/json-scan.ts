@@ -1,3 +1,5 @@
+import { at as of, begin, bytes as walkable, inString, isEscaped, isInString, resume, state, stops, suspended, walk, walkedBytes, type Walk } from './json-walk.ts';
+
 /** Facts about a JSON body that the gate needs; found without parsing it. */
 export interface Members {
   readonly model: string | null;
@@ -33,7 +35,7 @@ const closeBrace = 0x7d;
 const openBracket = 0x5b;
 const closeBracket = 0x5d;
 
-/** Bytes of a string that are read in a loop; the rest is searched by `indexOf`, whose call costs more than a short loop. */
+/** Bytes of a string that are read in a loop: a walk costs more than a short loop. */
 const shortString = 48;
 
 /** Members that bound a completion's tokens. */
@@ -103,15 +105,13 @@ const inScalar = 7;
 const inNested = 8;
 const afterValue = 9;
 const end = 10;
-/** Levels of nesting within a member's value; Go's JSON, and so NewAPI, reads no more, and each costs memory. */
-const deepest = 9999;
 /** It is no JSON object. */
 const nothing = 11;
 
 /**
  * Reads the members of a JSON object's first level as its bytes arrive. The last of a name counts, as in `JSON.parse`. Nested
  * values are skipped: a full parse of an 8 MB vision body blocks the process for 17 to 67 ms, this for about one. Values are
- * checked for structure only; nesting is counted, not recursed into.
+ * checked for structure only, and for no more than 9999 levels: Go's JSON, and so NewAPI, reads no more.
  */
 export class MemberScan {
   readonly #body: BodyBytes;
@@ -128,15 +128,16 @@ export class MemberScan {
   #expect = start;
   /** The string that is being read ended a piece with a backslash. */
   #isEscaped = false;
-  /** The nested value is being read within a string. */
-  #isInString = false;
-  /** Offset of the first byte of a name or value. */
+  /** Offset of the first byte of a name or value, and that byte of a value. */
   #from = 0;
+  #first = 0;
   #name: string | null = null;
   /** Of the current member's value. */
   #part = 0;
-  /** Closing brackets of the open objects and arrays. */
-  #open: number[] = [];
+  /** The walk of a nested value that began in an earlier piece. */
+  #walk: Walk | null = null;
+  /** The walker has the current piece. */
+  #isTaken = false;
   /** Offset of the first byte of an element of a list. */
   #element = 0;
 
@@ -151,7 +152,12 @@ export class MemberScan {
 
   /** Takes the next bytes. */
   push(piece: Buffer): void {
+    if (piece.length > walkedBytes) {
+      for (let at = 0; at < piece.length; at += walkedBytes) this.push(piece.subarray(at, at + walkedBytes));
+      return;
+    }
     const { length } = piece;
+    this.#isTaken = false;
     let at = 0;
     while (at < length) {
       switch (this.#expect) {
@@ -212,11 +218,10 @@ export class MemberScan {
         return;
       case memberValue:
         this.#from = at;
+        this.#first = byte;
         if (byte === quote) this.#expect = inText;
-        else if (byte === openBrace || byte === openBracket) {
-          this.#open.push(byte === openBrace ? closeBrace : closeBracket);
-          this.#expect = inNested;
-        } else this.#expect = endsScalar(byte) ? nothing : inScalar;
+        else if (byte === openBrace || byte === openBracket) this.#expect = inNested;
+        else this.#expect = endsScalar(byte) ? nothing : inScalar;
         return;
       case afterValue:
         this.#expect = byte === comma ? memberName : byte === closeBrace ? end : nothing;
@@ -226,9 +231,30 @@ export class MemberScan {
     }
   }
 
-  #string(piece: Buffer, at: number): number {
-    const behind = this.#endOfString(piece, at);
-    if (behind === -1) return piece.length;
+  #string(piece: Buffer, from: number): number {
+    const { length } = piece;
+    let at = this.#isEscaped ? from + 1 : from;
+    this.#isEscaped = false;
+    for (const near = Math.min(length, at + shortString); at < near; at++) {
+      const byte = piece[at];
+      if (byte === quote) return this.#stringEnds(at + 1);
+      if (byte === backslash) at++;
+    }
+    if (at >= length || piece.indexOf(quote, at) === -1) {
+      this.#isEscaped = at > length || slashesBefore(piece, length, at) % 2 === 1;
+      return length;
+    }
+    if (!this.#isTaken) walkable.set(piece);
+    this.#isTaken = true;
+    begin(quote);
+    const behind = walk(at, length, 0);
+    if (state[of.why] === stops.behindValue) return this.#stringEnds(behind);
+    this.#isEscaped = slashesBefore(piece, length, at) % 2 === 1;
+    return length;
+  }
+
+  /** @returns `behind`. */
+  #stringEnds(behind: number): number {
     const to = this.#base + behind;
     if (this.#expect === inText) this.#valueEnds(to);
     else {
@@ -249,69 +275,41 @@ export class MemberScan {
     return next;
   }
 
+  /** @param from behind the first bracket, or the first byte of a later piece. */
   #nested(piece: Buffer, from: number): number {
-    const open = this.#open;
     const { length } = piece;
-    let at = from;
-    if (this.#isInString) {
-      at = this.#endOfString(piece, at);
-      if (at === -1) return length;
-      this.#isInString = false;
-    }
-    while (at < length) {
-      const byte = piece[at++] as number;
-      if (byte === quote) {
-        at = this.#endOfString(piece, at);
-        if (at !== -1) continue;
-        this.#isInString = true;
-        return length;
-      }
-      if (byte === openBrace || byte === openBracket) {
-        if (open.length === 1) this.#element = this.#base + at - 1;
-        if (open.length === deepest) {
-          this.#expect = nothing;
-          this.#open = [];
-          return length;
-        }
-        open.push(byte === openBrace ? closeBrace : closeBracket);
-      } else if (byte === closeBrace || byte === closeBracket) {
-        if (open.pop() !== byte) {
-          this.#expect = nothing;
-          return length;
-        }
-        if (open.length === 0) {
+    if (this.#walk !== null && this.#staysInString(this.#walk, piece)) return length;
+    if (!this.#isTaken) walkable.set(piece);
+    this.#isTaken = true;
+    if (this.#walk === null) begin(this.#first);
+    else resume(this.#walk);
+    this.#walk = null;
+    for (let at = from; ;) {
+      at = walk(at, length, this.#part === outlineKinds.list ? 1 : 0);
+      const element = state[of.element] as number;
+      if (element >= 0) this.#element = this.#base + element;
+      switch (state[of.why]) {
+        case stops.behindElement:
+          this.#turn(this.#element, this.#base + at);
+          break;
+        case stops.behindValue:
           this.#valueEnds(this.#base + at);
           return at;
-        }
-        if (open.length === 1 && this.#part === outlineKinds.list) this.#turn(this.#element, this.#base + at);
+        case stops.broken:
+          this.#expect = nothing;
+          return length;
+        default:
+          this.#walk = suspended();
+          return length;
       }
     }
-    return at;
   }
 
-  /** The offset behind the closing quote, or -1 when it is not in the piece. @param from the first byte behind those that were read of the string. */
-  #endOfString(piece: Buffer, from: number): number {
-    const { length } = piece;
-    let at = this.#isEscaped ? from + 1 : from;
-    this.#isEscaped = false;
-    for (;;) {
-      for (const near = Math.min(length, at + shortString); at < near; at++) {
-        const byte = piece[at];
-        if (byte === quote) return at + 1;
-        if (byte === backslash) at++;
-      }
-      const found = at < length ? piece.indexOf(quote, at) : -1;
-      const close = found === -1 ? length : found;
-      let slashes = 0;
-      while (close - 1 - slashes >= at && piece[close - 1 - slashes] === backslash) slashes++;
-      const isEscaped = at > length || slashes % 2 === 1;
-      if (found === -1) {
-        this.#isEscaped = isEscaped;
-        return -1;
-      }
-      at = found + 1;
-      if (!isEscaped) return at;
-    }
+  /** Whether a string of the nested value goes on behind a piece: a picture has no quote for megabytes. */
+  #staysInString(earlier: Walk, piece: Buffer): boolean {
+    if (!isInString(earlier) || piece.indexOf(quote) !== -1) return false;
+    this.#walk = inString(earlier, slashesBefore(piece, piece.length, isEscaped(earlier) ? 1 : 0) % 2 === 1);
+    return true;
   }
 
   #valueEnds(to: number): void {
@@ -321,7 +319,7 @@ export class MemberScan {
     if (this.#part !== 0) {
       if (this.#parts++ < mostParts) this.#outline.push(this.#part, from, to);
       // A single text is the newest turn, too.
-      if (this.#part === outlineKinds.list && this.#body.bytes(from, from + 1)[0] === quote) this.#turn(from, to);
+      if (this.#part === outlineKinds.list && this.#first === quote) this.#turn(from, to);
     } else if (name !== null) readControl(this.#found, name, this.#body.bytes(from, Math.min(to, from + maxModel + 1)), from, to, this.#bounds);
   }
 
@@ -339,35 +337,79 @@ export function scanMembers(body: Buffer, bounds: readonly string[] = allBounds)
   return scan.end();
 }
 
+/** Bytes that are walked first; most values end in them. */
+const firstWalked = 512;
+
 /**
- * The offset behind the JSON value that begins at `at`, or -1 when the value does not end. Checked for structure only;
- * nesting is counted, not recursed into.
+ * The offset behind the JSON value that begins at `at`, or -1 when the value does not end. Checked for structure only, and for no
+ * more than 9999 levels.
  */
 export function endOfValue(bytes: Buffer, at: number): number {
   const first = bytes[at];
-  if (first === quote) return endOfString(bytes, at);
+  const { length } = bytes;
   let next = at;
-  if (first !== openBrace && first !== openBracket) {
-    while (next < bytes.length && !endsScalar(bytes[next] as number)) next++;
+  if (first === quote) {
+    next++;
+    for (const near = Math.min(length, next + shortString); next < near; next++) {
+      const byte = bytes[next];
+      if (byte === quote) return next + 1;
+      if (byte === backslash) next++;
+    }
+  } else if (first === openBrace || first === openBracket) next++;
+  else {
+    while (next < length && !endsScalar(bytes[next] as number)) next++;
     return next > at ? next : -1;
   }
-  const open: number[] = [];
-  while (next < bytes.length) {
-    const byte = bytes[next] as number;
-    if (byte === quote) {
-      next = endOfString(bytes, next);
-      if (next === -1) return -1;
-      continue;
-    }
-    next++;
-    if (byte === openBrace) open.push(closeBrace);
-    else if (byte === openBracket) open.push(closeBracket);
-    else if (byte === closeBrace || byte === closeBracket) {
-      if (open.pop() !== byte) return -1;
-      if (open.length === 0) return next;
-    }
+  begin(first);
+  for (let room = firstWalked; next < length; next += room, room = Math.min(walkedBytes, 8 * room)) {
+    const piece = bytes.subarray(next, next + room);
+    walkable.set(piece);
+    const behind = walk(0, piece.length, 0);
+    if (state[of.why] === stops.behindValue) return next + behind;
+    if (state[of.why] === stops.broken) return -1;
   }
   return -1;
+}
+
+/**
+ * The elements of an array that begin at an offset or behind it.
+ * @returns where they begin.
+ */
+export function elementsIn(bytes: Buffer, from: number): number[] {
+  const starts: number[] = [];
+  const nested = nestedElements(bytes, from);
+  let at = skipSpace(bytes, from);
+  while (at < bytes.length && bytes[at] !== closeBracket) {
+    // Objects and arrays are found by one walk over all of them; texts and numbers between them are rare.
+    const to = nested.starts[nested.at] === at ? (nested.ends[nested.at++] as number) : endOfValue(bytes, at);
+    if (to === -1) break;
+    starts.push(at);
+    at = skipSpace(bytes, to);
+    if (bytes[at] === comma) at = skipSpace(bytes, at + 1);
+    else break;
+  }
+  return starts;
+}
+
+/** Where the objects and arrays in an array begin and end. */
+function nestedElements(bytes: Buffer, from: number): { readonly starts: number[]; readonly ends: number[]; at: number } {
+  const found = { starts: [] as number[], ends: [] as number[], at: 0 };
+  begin(openBracket);
+  let start = -1;
+  for (let base = from; base < bytes.length; base += walkedBytes) {
+    const piece = bytes.subarray(base, base + walkedBytes);
+    walkable.set(piece);
+    for (let at = 0; ;) {
+      at = walk(at, piece.length, 1);
+      const element = state[of.element] as number;
+      if (element >= 0) start = base + element;
+      if (state[of.why] === stops.atEnd) break;
+      if (state[of.why] !== stops.behindElement) return found;
+      found.starts.push(start);
+      found.ends.push(base + at);
+    }
+  }
+  return found;
 }
 
 /** The offset of the first byte at or behind `at` that is not white space. */
@@ -381,22 +423,11 @@ const isPlain = (name: Buffer): boolean => name.every((byte) => byte !== backsla
 
 const endsScalar = (byte: number): boolean => byte === comma || byte === closeBrace || byte === closeBracket || byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 
-/** The offset behind the closing quote of the string that begins at `start`, or -1. */
-function endOfString(bytes: Buffer, start: number): number {
-  let at = start + 1;
-  for (const near = Math.min(bytes.length, at + shortString); at < near; at++) {
-    const byte = bytes[at];
-    if (byte === quote) return at + 1;
-    if (byte === backslash) at++;
-  }
-  for (;;) {
-    at = bytes.indexOf(quote, at);
-    if (at === -1) return -1;
-    let slashes = 0;
-    while (bytes[at - 1 - slashes] === backslash) slashes++;
-    if (slashes % 2 === 0) return at + 1;
-    at++;
-  }
+/** The backslashes that stand directly before an offset, down to another one. */
+function slashesBefore(bytes: Buffer, at: number, from: number): number {
+  let slashes = 0;
+  while (at - 1 - slashes >= from && bytes[at - 1 - slashes] === backslash) slashes++;
+  return slashes;
 }
 
 /** The text of a JSON string, or null where an escape is invalid. */

@@ -231,6 +231,9 @@ const passedWhole = 16_384;
 const ownPiece = 4096;
 const firstPieces = 4;
 
+/** Bytes from which the memory of a body is handed over rather than copied: below, a copy costs less. */
+export const handedOver = 262_144;
+
 /** A connection on which the pieces of a body were sent. */
 export interface BodyReader {
   /** The system has taken all bytes that were written to it. */

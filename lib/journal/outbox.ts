@@ -6,9 +6,9 @@ const maxBytes = 67_108_864;
 /** A segment with so many bytes is posted at once: bodies wait beside it. */
 const pressingBytes = 1_048_576;
 /** Segments with unplaced records that may wait for their access lines. */
-const maxUnplaced = 8;
+const maxUnplaced = 3;
 /** Segments kept for reuse; a quiet gate needs two. */
-const keptSegments = 4;
+const keptSegments = 8;
 
 /** Writes a record into a segment. @param maxBody bytes of the body. @returns false when it does not fit; the segment is unchanged then. */
 export type Encode<R> = (segment: Segment, record: R, kind: Kind, maxBody: number) => boolean;

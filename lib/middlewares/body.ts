@@ -1,7 +1,7 @@
 import { Transform, type TransformCallback } from 'node:stream';
 import { guarded, type Context, type Core, type Next } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import { bodyTaken, ChunkBrake, CompactBody, RequestBody, type BodyReading, type BodySource, type MemberScan } from '../http/http.ts';
+import { bodyTaken, ChunkBrake, CompactBody, handedOver, RequestBody, type BodyReading, type BodySource, type MemberScan } from '../http/http.ts';
 import type { Deps, Middleware } from './middleware.ts';
 
 /** Reads the body of model routes, within limits. Bodies of other routes, and of unauthenticated callers, are not buffered. */
@@ -28,9 +28,6 @@ export const body: Middleware = {
     finish: { release: (context) => deps.bodies.give(context) },
   }),
 };
-
-/** A larger body may be handed over to the journal's thread, bytes: below, a copy costs less. */
-const handedOver = 8192;
 
 /** A body of unknown length counts against the caller's share in steps of at least so many bytes. */
 const countedAtOnce = 256;

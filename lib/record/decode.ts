@@ -77,7 +77,7 @@ export function* decode({ memory, records, used, large, external = none }: Recor
     if (mark === 0) return null;
     if (mark < 0) return large[-mark - 1] ?? null;
     top -= mark;
-    return { pieces: [all.subarray(top, top + mark)], outline: null };
+    return { pieces: [all.subarray(top, top + mark)] };
   };
   for (let nth = 0; nth < records; nth++) {
     top = blockBelow(top);
@@ -87,7 +87,8 @@ export function* decode({ memory, records, used, large, external = none }: Recor
     const row = numberOf('base') === -1 ? parts : withChanges(rows[numberOf('base')] ?? none, parts);
     rows.push(row);
     const body = bytes(numberOf('body'));
-    yield rawOf(row, numberOf, body, bytes(numberOf('answer'))?.pieces[0] ?? null);
+    const answer = bytes(numberOf('answer'));
+    yield rawOf(row, numberOf, body, answer?.pieces[0] ?? null, bytes(numberOf('outline'))?.pieces[0] ?? null);
   }
   for (const one of external) yield rawOfExternal(one);
 }
@@ -137,7 +138,7 @@ const timeOf = (id: string): number => Number.parseInt(id.slice(0, 8) + id.slice
 const micro = (value: number): number | null => (Number.isNaN(value) ? null : Math.round(value * 1000) / 1000);
 const text = (value: string): string | null => (value === '' ? null : value);
 
-function rawOf(row: readonly string[], numberOf: NumberOf, large: LargeBytes | null, answer: Uint8Array | null): RawRecord | null {
+function rawOf(row: readonly string[], numberOf: NumberOf, large: LargeBytes | null, answer: Uint8Array | null, outline: Uint8Array | null): RawRecord | null {
   if (row.length < textsEach || (row.length - textsEach) % 2 !== 0) return null;
   // In the order in which they are written. An object made of them would cost 3 µs.
   const [
@@ -154,9 +155,12 @@ function rawOf(row: readonly string[], numberOf: NumberOf, large: LargeBytes | n
     queueWait: micro(numberOf('queueWait')) ?? 0, firstByte: micro(numberOf('firstByte')), overhead: micro(numberOf('overhead')), prompt: or('prompt'), completion: or('completion'),
     cached: or('cached'), reasoning: or('reasoning'), estimated: numberOf('estimated') === 1, reserved: or('reserved'), settled: or('settled'), cost: or('cost'),
     bytesIn: numberOf('bytesIn'), bytesOut: numberOf('bytesOut'), rules: text(rules), route, class: of as RouteClass, answerType: text(answerType), answerEncoding: text(answerEncoding), source: 'gate',
-    headers: row.slice(textsEach), cookies: null, body: large === null || large.pieces.length === 0 ? null : large.pieces, outline: large?.outline ?? null, bodyTotal: numberOf('bodyTotal'), answer, answerTotal: numberOf('answerTotal'), fingerprint: null,
+    headers: row.slice(textsEach), cookies: null, body: large === null || large.pieces.length === 0 ? null : large.pieces, outline: outline === null ? null : numbersIn(outline), bodyTotal: numberOf('bodyTotal'), answer, answerTotal: numberOf('answerTotal'), fingerprint: null,
   };
 }
+
+/** Bytes in the segment begin anywhere. */
+const numbersIn = (bytes: Uint8Array): Int32Array => new Int32Array(Uint8Array.from(bytes).buffer);
 
 /** One text for each name. */
 type Each<Names extends readonly unknown[]> = { readonly [At in keyof Names]: string };

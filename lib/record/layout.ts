@@ -1,4 +1,4 @@
-import { endOfValue, outlineKinds, skipSpace } from '../http/http.ts';
+import { elementsIn, endOfValue, outlineKinds, skipSpace } from '../http/http.ts';
 
 /**
  * A part of a JSON body, from one byte to another. `text` is kept as it is, `newest` belongs to the newest turn, `id` is the value
@@ -227,19 +227,4 @@ function eachMember(body: Buffer, open: number, call: OnMember, ends: ReadonlyMa
     if (body[at] !== comma) return -1;
     at = skipSpace(body, at + 1);
   }
-}
-
-/** The elements of an array that begin at an offset or behind it. @returns where they begin. */
-export function elementsIn(bytes: Buffer, from: number): number[] {
-  const starts: number[] = [];
-  let at = skipSpace(bytes, from);
-  while (at < bytes.length && bytes[at] !== closeBracket) {
-    const to = endOfValue(bytes, at);
-    if (to === -1) break;
-    starts.push(at);
-    at = skipSpace(bytes, to);
-    if (bytes[at] === comma) at = skipSpace(bytes, at + 1);
-    else break;
-  }
-  return starts;
 }

@@ -20,10 +20,11 @@ export const texts = [
 /**
  * The numbers of a record, in the order in which they are written; NaN where there is none. `base` is the number of the record in
  * the same segment whose texts apply where this one has none, or -1 when all texts are written. `body` is the count of bytes of the
- * request body in the segment, or -n when it is the n-th large one; `answer` is the same for the answer. Times are milliseconds.
+ * request body in the segment, or -n when it is the n-th large one; `answer` and `outline` are the same for the answer and for what the
+ * scan of the body has found. Times are milliseconds.
  */
 export const numbers = [
-  'base', 'body', 'answer', 'kind', 'bodyTotal', 'answerTotal', 'status', 'duration', 'attempts', 'queueWait', 'firstByte', 'overhead', 'prompt', 'completion', 'cached', 'reasoning', 'reserved', 'settled', 'cost',
+  'base', 'body', 'answer', 'outline', 'kind', 'bodyTotal', 'answerTotal', 'status', 'duration', 'attempts', 'queueWait', 'firstByte', 'overhead', 'prompt', 'completion', 'cached', 'reasoning', 'reserved', 'settled', 'cost',
   'bytesIn', 'bytesOut', 'stream', 'estimated',
 ] as const;
 
@@ -33,7 +34,7 @@ export type Kind = keyof typeof kinds;
 
 /**
  * Shared memory with records in one order: their texts from its start; from its end, for each record, its numbers and below them
- * its body and its answer.
+ * its body, its answer and the outline of the body.
  */
 export interface RecordMemory {
   readonly memory: SharedArrayBuffer;
@@ -49,8 +50,6 @@ export interface RecordMemory {
 export interface LargeBytes {
   /** In shared memory, or in memory that is moved to the worker with the batch; none when it went to an earlier worker. */
   readonly pieces: readonly Uint8Array[];
-  /** The parts that the scan of a body has found. */
-  readonly outline: Int32Array | null;
 }
 
 /** The memory of a batch that moves to the worker, so that nothing is copied. */
@@ -61,7 +60,7 @@ export function movedOf({ large }: RecordMemory): ArrayBuffer[] {
 }
 
 /** The same batch without what was moved. */
-export const withoutMoved = (batch: Batch): Batch => ({ ...batch, large: batch.large.map((each) => (each.pieces[0]?.buffer instanceof ArrayBuffer ? { pieces: [], outline: null } : each)) });
+export const withoutMoved = (batch: Batch): Batch => ({ ...batch, large: batch.large.map((each) => (each.pieces[0]?.buffer instanceof ArrayBuffer ? { pieces: [] } : each)) });
 
 /** A segment on its way to the worker. */
 export interface Batch extends RecordMemory {

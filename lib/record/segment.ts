@@ -1,12 +1,12 @@
 import type { Context, Tap } from '../request/request.ts';
-import type { RequestBody } from '../http/http.ts';
+import { handedOver, type RequestBody } from '../http/http.ts';
 import { credentialHeaders } from '../redaction/redaction.ts';
 import { kinds, numbers, ownTexts, recordEnd, textEnd, texts, type Batch, type ExternalRecord, type Kind, type LargeBytes, type RecordMemory } from './messages.ts';
 
-/** Bytes of a segment. */
-const segmentBytes = 524_288;
-/** Bodies and answers of more bytes get memory of their own. */
-const largeBody = 65_536;
+/** Bytes of a segment. Its pages cost memory once they are used. */
+const segmentBytes = 1_572_864;
+/** The outline of a shorter body is not handed on: to walk it again costs as much. */
+const leastOutlined = 4096;
 /** Bytes of the numbers of one record. They start at a multiple of eight bytes. */
 const numbersBytes = numbers.length * Float64Array.BYTES_PER_ELEMENT;
 /** Records of a segment whose texts serve as a base for later ones: one for each user agent. */
@@ -61,12 +61,12 @@ function writeRecord(segment: Segment, context: Context, kind: Kind, maxBody: nu
   if (!segment.begin(req.headers['user-agent'] ?? '', texts.length + headers.length)) return false;
   const tap = context.tap as RecordTap | null;
   segment.text(context.id);
-  segment.text(cut(context.upstreamRequestId ?? '', maxName));
+  segment.text((context.upstreamRequestId ?? '').slice(0, maxName));
   segment.text(token === null ? '' : token.id);
   // The characters after `sk-…`.
   segment.text(token === null ? '' : clean(token.mask.slice(4)));
-  segment.text(cut(req.method ?? '', maxName));
-  segment.text(cut(req.originalUrl ?? req.url ?? '', maxUrl));
+  segment.text((req.method ?? '').slice(0, maxName));
+  segment.text((req.originalUrl ?? req.url ?? '').slice(0, maxUrl));
   segment.text(req.httpVersion);
   segment.text(context.ip);
   segment.text(context.forwardedFor.slice(-maxList));
@@ -76,7 +76,7 @@ function writeRecord(segment: Segment, context: Context, kind: Kind, maxBody: nu
   segment.text(context.ja4 ?? '');
   segment.text(context.country ?? '');
   segment.text(clean(context.model));
-  segment.text(cut(context.target ?? '', maxName));
+  segment.text((context.target ?? '').slice(0, maxName));
   segment.text(context.rules === null ? '' : context.rules.join(','));
   segment.text(route.template);
   segment.text(route.class);
@@ -89,9 +89,13 @@ function writeRecord(segment: Segment, context: Context, kind: Kind, maxBody: nu
   segment.number(body === null ? (tap?.streamed ?? 0) : body.size);
   writeNumbers(segment, context);
   const moved = body !== null && body.isOwn && body.size <= maxBody && isMovable(body) ? body : null;
-  const copied = body === null || moved !== null ? null : body.size <= maxBody ? body.whole() : body.head(maxBody);
-  return segment.end(copied, kind === 'record' && tap !== null ? tap.taken() : null, moved);
+  const copied = body === null || moved !== null ? none : body.size <= maxBody ? body.pieces : [body.head(maxBody)];
+  const outline = body === null || body.size < leastOutlined || body.scan === null ? null : body.scan.outline();
+  return segment.end(copied, kind === 'record' && tap !== null ? tap.taken() : null, moved, outline === null ? noOutline : new Uint8Array(outline.buffer));
 }
+
+const none: readonly Buffer[] = [];
+const noOutline = new Uint8Array();
 
 /** SECURITY: memory that a connection may still read must not be moved: it would send what is written there next. */
 const isMovable = (body: RequestBody): boolean => body.isIdle && body.pieces.every(({ buffer, length }) => buffer instanceof ArrayBuffer && buffer.byteLength === length);
@@ -118,8 +122,6 @@ function writeNumbers(segment: Segment, context: Context): void {
   segment.number(context.stream ? 1 : 0);
   segment.number(usage?.estimated === true ? 1 : 0);
 }
-
-const cut = (text: string, length: number): string => (text.length > length ? text.slice(0, length) : text);
 
 /** A text that was decoded, or came neither in a header nor in the request line, may hold control characters. */
 function clean(text: string | null): string {
@@ -195,8 +197,8 @@ export class Segment {
     this.#parts = [];
     this.#at = -ownTexts.length;
     this.#block = block;
-    // The first three are known at the end.
-    this.#number = block / Float64Array.BYTES_PER_ELEMENT + 3;
+    // The first four are known at the end.
+    this.#number = block / Float64Array.BYTES_PER_ELEMENT + 4;
     return true;
   }
 
@@ -216,12 +218,16 @@ export class Segment {
 
   /**
    * Ends the record, with the part of its body and of its answer that is kept.
-   * @param moved a body whose memory goes to the worker with the batch, in place of `body`.
+   * @param body its pieces; empty without one. @param moved a body whose memory goes to the worker with the batch, in place of `body`.
+   * @param outline what the scan of the body has found.
    * @returns false when it does not fit.
    */
-  end(body: Buffer | null, answer: Buffer | null, moved: RequestBody | null = null): boolean {
+  end(body: readonly Buffer[], answer: Buffer | null, moved: RequestBody | null = null, outline: Uint8Array = noOutline): boolean {
     const text = this.#parts.join(textEnd);
-    const inside = (body === null || body.length > largeBody ? 0 : body.length) + (answer === null || answer.length > largeBody ? 0 : answer.length);
+    let size = 0;
+    for (const { length } of body) size += length;
+    const answered = answer === null ? 0 : answer.length;
+    const inside = (size > handedOver ? 0 : size) + (answered > handedOver ? 0 : answered) + outline.length;
     // A character takes at most three bytes.
     if (this.#used + text.length * 3 + 1 + inside > this.#block) return false;
     this.#used += this.#bytes.write(text, this.#used);
@@ -229,8 +235,9 @@ export class Segment {
     this.#top = this.#block;
     const first = this.#block / Float64Array.BYTES_PER_ELEMENT;
     this.#numbers[first] = this.#base?.nth ?? -1;
-    this.#numbers[first + 1] = moved !== null ? this.#move(moved) : body === null ? 0 : this.#place(body);
-    this.#numbers[first + 2] = answer === null ? 0 : this.#place(answer);
+    this.#numbers[first + 1] = moved !== null ? this.#move(moved) : this.#place(body, size);
+    this.#numbers[first + 2] = answer === null ? 0 : this.#place([answer], answered);
+    this.#numbers[first + 3] = this.#place([outline], outline.length);
     if (this.#base === null && (this.#bases.size < maxBases || this.#bases.has(this.#agent))) {
       this.#bases.set(this.#agent, { nth: this.records - this.#external.length, texts: this.#parts.slice(ownTexts.length) as string[] });
     }
@@ -240,21 +247,24 @@ export class Segment {
   }
 
   /** @returns the bytes taken below `#top`, or minus the number of the memory of its own, from 1. */
-  #place(bytes: Buffer): number {
-    if (bytes.length > largeBody) {
-      const memory = new SharedArrayBuffer(bytes.length);
-      this.#largeBytes += bytes.length;
-      Buffer.from(memory).set(bytes);
-      return -this.#large.push({ pieces: [new Uint8Array(memory)], outline: null });
+  #place(pieces: readonly Uint8Array[], size: number): number {
+    if (size === 0) return 0;
+    const isLarge = size > handedOver;
+    const bytes = isLarge ? new Uint8Array(new SharedArrayBuffer(size)) : this.#bytes;
+    if (!isLarge) this.#top -= size;
+    let at = isLarge ? 0 : this.#top;
+    for (const piece of pieces) {
+      bytes.set(piece, at);
+      at += piece.length;
     }
-    this.#top -= bytes.length;
-    this.#bytes.set(bytes, this.#top);
-    return bytes.length;
+    if (!isLarge) return size;
+    this.#largeBytes += size;
+    return -this.#large.push({ pieces: [bytes] });
   }
 
-  #move({ pieces, scan, size }: RequestBody): number {
+  #move({ pieces, size }: RequestBody): number {
     this.#largeBytes += size;
-    return -this.#large.push({ pieces, outline: scan?.outline() ?? null });
+    return -this.#large.push({ pieces });
   }
 
   /** Adds a record from elsewhere. */

@@ -2,7 +2,8 @@ import { hash } from 'node:crypto';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { Memo } from '../platform/platform.ts';
 import { maskedPart, withoutCredentials, type SecretScrubber } from '../redaction/redaction.ts';
-import { elementsIn, type Long } from './layout.ts';
+import { elementsIn } from '../http/http.ts';
+import type { Long } from './layout.ts';
 
 /**
  * A long text of request bodies, masked, which the journal keeps once. A list of texts is a chain: each names the one before it, so

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import type { derive } from '../../lib/config/derive.ts';
 import { PARTS, SERIES } from '../../lib/config/schema.ts';
 import type { Config, ConfigInput, MiddlewareName, SeriesName } from '../../types/config.d.ts';
-import { configTypes, envTable, fillReadme, readmeTable, schemaJson } from '../generate.ts';
+import { configTypes, envTable, fillReadme, readmeTable, schemaJson, walkModule } from '../generate.ts';
 
 type Frozen<T> = T extends (...given: never[]) => unknown
   ? T
@@ -36,6 +36,10 @@ describe('what is generated from the schema', () => {
     assert.equal(read('../../types/heimdall.schema.json'), schemaJson());
     const readme = existsSync(new URL('../../README.md', import.meta.url)) ? read('../../README.md') : '';
     assert.equal(readme, fillReadme(readme));
+  });
+
+  it('has the code of the walk', async () => {
+    assert.equal(read('../../lib/http/json-walk.wasm.ts'), await walkModule());
   });
 
   it('tells of every key in the tables', () => {

@@ -20,13 +20,13 @@ export function put(segment: Segment, { kind = 'record', numbers: of = {}, agent
   for (const name of texts) segment.text(text[name] ?? '');
   for (const header of headers) segment.text(header);
   const all = { status: 0, duration: 0, attempts: 0, bytesIn: 0, bytesOut: 0, bodyTotal: body?.length ?? 0, answerTotal: answer?.length ?? 0, ...of, kind: kinds[kind] };
-  for (const name of numbers.slice(3)) segment.number(all[name as keyof typeof all] ?? NaN);
-  return segment.end(body, answer);
+  for (const name of numbers.slice(4)) segment.number(all[name as keyof typeof all] ?? NaN);
+  return segment.end(body === null ? [] : [body], answer);
 }
 
 /** Writes what is no record. */
 export function putNonsense(segment: Segment): boolean {
   if (!segment.begin('nonsense', 1)) return false;
   segment.text('no record');
-  return segment.end(null, null);
+  return segment.end([], null);
 }
