@@ -9,6 +9,7 @@ import { metrics } from './metrics.ts';
 import { newapi } from './newapi.ts';
 import { oddAnswers } from './odd-answers.ts';
 import { outages } from './outages.ts';
+import { page } from './page.ts';
 import { queue } from './queue.ts';
 import { record } from './record.ts';
 import { redis } from './redis.ts';
@@ -19,7 +20,7 @@ import { startup } from './startup.ts';
 import type { Proof } from './proof.ts';
 
 /** What takes too long for `npm test`; each prints its table and says whether it holds. */
-const proofs: Readonly<Record<string, Proof>> = { startup, answers: oddAnswers, chaos, 'slow-readers': slowReaders, outages, limits, redis, sinks, metrics, queue, aborts, soak, journal, record, newapi, attack, fuzz };
+const proofs: Readonly<Record<string, Proof>> = { startup, answers: oddAnswers, chaos, 'slow-readers': slowReaders, outages, limits, redis, sinks, metrics, queue, aborts, soak, journal, record, newapi, attack, fuzz, page };
 
 const { values } = parseArgs({ options: { only: { type: 'string' } } });
 const chosen = values.only === undefined ? Object.keys(proofs) : values.only.split(',');

@@ -49,6 +49,7 @@ export async function barriers(page: Page): Promise<readonly string[]> {
 }
 
 export const adminToken = 'the-token-of-the-admin-in-32-characters-or-more';
+export const readToken = 'the-token-of-a-reader-in-32-characters-or-more';
 
 /** Text that a page must show as text: markup, a change of direction, a word without end. */
 export const hostile = { markup: '<img src=x onerror="document.title=\'owned\'"><script>document.title="owned"</script>', bidi: 'safe\u202egnp.exe\u202c', long: 'W'.repeat(10_000) };
@@ -57,7 +58,7 @@ export const hostile = { markup: '<img src=x onerror="document.title=\'owned\'">
 export async function pageGate(t: TestLike, config: ConfigInput = {}): Promise<RunningGate> {
   await writePage();
   const { url: baseUrl } = closing(t, await startNewapi());
-  const gate = await startGate(t, { newapi: { baseUrl }, anomaly: { mode: 'enforce' }, ...config, admin: { token: adminToken, ...config.admin }, audit: { capture: { body: 20_000 }, ...config.audit } });
+  const gate = await startGate(t, { newapi: { baseUrl }, anomaly: { mode: 'enforce' }, ...config, admin: { token: adminToken, readToken, ...config.admin }, audit: { capture: { body: 20_000 }, ...config.audit } });
   await ask(gate, 'admin', { path: '/heimdall/api/keys', key: adminToken, body: { name: 'team-a', requests: { limit: 60, window: '1m' }, budget: { day: 5 } } });
   await ask(gate, 'admin', { path: '/heimdall/api/bans', key: adminToken, body: { value: '203.0.113.7', reason: hostile.markup, expires: '24h' } });
   for (let turn = 0; turn < 9; turn++) for (const device of ['a', 'b']) await ask(gate, `claude-cli/2.1.197 (external, cli)`, { path: '/v1/messages', body: chatOf(`hello from ${device}`, device) });

@@ -40,7 +40,7 @@ export function FindingTable({ caption, findings, changed, empty }: FindingTable
         { title: texts.rule, cell: (finding) => <button type="button" class="link" data-line={command('findings show', [finding.id])} onClick={() => setShown(finding)} aria-label={`${texts.evidence}: ${ruleText(finding.rule)} ${finding.caller.id}`}>{ruleText(finding.rule)}</button> },
         { title: texts.caller, cell: ({ caller, newapi }) => <CallerName id={caller.id} kind={caller.kind} newapi={newapi} /> },
         { title: texts.score, number: true, minor: true, cell: ({ id, score }) => <Num line={command('findings show', [id])}>{count(score)}</Num> },
-        { title: texts.since, cell: ({ since }) => <When at={since} distance /> },
+        { title: texts.since, minor: true, cell: ({ since }) => <When at={since} distance /> },
         { title: texts.state, cell: (finding) => <State of={finding} /> },
         { title: texts.does, cell: (finding) => <Doings of={finding} act={act} /> },
       ]} />
