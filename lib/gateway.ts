@@ -86,7 +86,8 @@ export function heimdall(input?: ConfigInput | Config, options: GateOptions = {}
   const time = options.clock === undefined ? systemClock : withMonotonic(options.clock);
   const hub = new Hub(time.now());
   const listeners: Listener[] = hub.listeners(time.now, config);
-  const scrub = secretScrubber(secretsOf(config));
+  const hidden = secretsOf(config);
+  const scrub = secretScrubber(hidden);
   const log = tee(options.log ?? eventLog(config.logging, config.logging.console ?? standalone), listeners, (fields) => cleanFields(fields, scrub));
   const clock = guardedClock(time, log);
   const proxied = proxyEnvironment(config, standalone, environment ? undefined : process.env);
@@ -96,7 +97,7 @@ export function heimdall(input?: ConfigInput | Config, options: GateOptions = {}
   const { connectionsPerAddress } = config.guard;
   const observe = config.mode === 'observe';
   const core: Core = {
-    config, log, clock, observe, draining: false, closed: false,
+    config, log, clock, observe, hidden, draining: false, closed: false,
     inFlight: new InFlight(config, clock),
     connections: connectionsPerAddress === null ? null : new Connections(connectionsPerAddress, config.trustProxy, observe),
     mount: new Mount(),

@@ -63,6 +63,7 @@ export function wire(core: Core, hub: Hub, { sinks = [], standalone = false, ...
   metrics.watchResources(() => resources.usage());
   const lines = accessLog(core, (config.logging.console ?? standalone) && isVerbose(config) ? process.stdout : null, config.logging.file ?? (standalone ? 'heimdall.log' : false));
   const recorded = recording(core, metrics, { secret: callers.secret, routeOf: upstream.routeOf, accessLog: lines, identify, interrupted: () => queue.interrupted(), sinks, proxies });
+  registry.watch(() => hideCredentials(core, registry, recorded.journal));
   const findings = new Findings(core, callers.registry);
   const watch = watching(core, recorded.journal, findings);
   const limits = new Limits(core, { redis, identify, costs: { tokens: estimateTokens, price: upstream.worth }, hasUsers: host.identify !== undefined });
@@ -185,6 +186,14 @@ function upstreamOf(core: Core, metrics: Metrics, proxies: OutboundProxy | null,
 /** Says which models the budgets of the configuration do not limit, since nothing tells their price. */
 async function reportUnpriced({ config, log }: Core, list: NewapiPrices | null): Promise<void> {
   for (const warning of await unpricedBudgets(config, budgetsOf(config), list)) log.warn({ warning }, 'budget.unpriced');
+}
+
+/** An upstream may quote the credential of a key that was made while the gate runs. */
+function hideCredentials({ hidden }: Core, registry: KeyRegistry, journal: WorkerJournal): void {
+  const found = registry.upstreamCredentials.filter((credential) => !hidden.includes(credential));
+  if (found.length === 0) return;
+  hidden.push(...found);
+  journal.hide(found);
 }
 
 /** Identities, keys, bans, and the connection by which instances share them. */

@@ -40,7 +40,7 @@ const plan: Readonly<Record<string, readonly string[]>> = {
   admin: ['anomaly', 'journal', 'redaction', 'registry', 'keys', 'telemetry', 'config', 'request', 'http', 'identity', 'values', 'platform', 'errors.ts'],
   sinks: ['record', 'telemetry', 'request', 'identity', 'platform', 'errors.ts'],
   anomaly: ['registry', 'config', 'request', 'identity', 'platform', 'errors.ts'],
-  journal: ['access-log', 'record', 'telemetry', 'config', 'request', 'identity', 'values', 'platform', 'errors.ts'],
+  journal: ['access-log', 'record', 'telemetry', 'request', 'identity', 'values', 'platform', 'errors.ts'],
   'access-log': ['record', 'redaction', 'request', 'platform'],
   record: ['redaction', 'keys', 'request', 'http', 'identity', 'platform', 'errors.ts'],
   upstream: ['providers', 'usage', 'telemetry', 'config', 'request', 'http', 'identity', 'values', 'platform', 'redaction', 'errors.ts'],

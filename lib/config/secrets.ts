@@ -2,13 +2,13 @@ import type { Config } from '../../types/config.d.ts';
 import { isSection, type SchemaNode, SCHEMA_TREE } from './schema-tree.ts';
 
 /** Shortest secret that is searched for, in characters. Shorter texts would match ordinary words. */
-const shortest = 8;
+export const shortestSecret = 8;
 
 /** Every secret of a configuration, so that it can be masked where an upstream or a caller repeats it. */
 export function secretsOf(config: Config): string[] {
   const found = new Set<string>();
   collect(config, SCHEMA_TREE, found);
-  return [...found].filter((secret) => secret.length >= shortest);
+  return [...found].filter((secret) => secret.length >= shortestSecret);
 }
 
 function collect(value: unknown, shape: SchemaNode, found: Set<string>): void {

@@ -125,6 +125,11 @@ export class WorkerJournal implements Journal {
     return true;
   }
 
+  /** Masks further secrets in what is written from now on. A thread that starts later gets all of them with its options. */
+  hide(secrets: readonly string[]): void {
+    this.#writer?.worker.postMessage({ kind: 'hide', secrets });
+  }
+
   append(records: readonly NewRecord[]): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const added = records.map((record) => externalRecordOf(record, this.#deps.routeOf));

@@ -2,7 +2,6 @@ import { extname, resolve } from 'node:path';
 import { Worker } from 'node:worker_threads';
 import type { LoggingConfig } from '../../types/config.d.ts';
 import type { Route } from '../../types/route.d.ts';
-import { secretsOf } from '../config/config.ts';
 import type { Core } from '../request/request.ts';
 import type { AccessLog } from '../access-log/access-log.ts';
 import type { CallName, FromWorker, LineOptions, WorkerCalls, WorkerOptions } from '../record/record.ts';
@@ -25,7 +24,7 @@ export interface JournalDeps {
 }
 
 /** The options of this gate's worker. */
-export function workerOptions({ config, clock }: Core, { secret, sinks, accessLog, observer = null }: JournalDeps, role: WorkerOptions['role'], session: string): WorkerOptions {
+export function workerOptions({ config, clock, hidden }: Core, { secret, sinks, accessLog, observer = null }: JournalDeps, role: WorkerOptions['role'], session: string): WorkerOptions {
   const { enabled, path, retention, maxSize, capture, fingerprint, durability, onFull } = config.audit;
   const durable = durability === 'strict';
   return {
@@ -34,7 +33,7 @@ export function workerOptions({ config, clock }: Core, { secret, sinks, accessLo
     session,
     secret: secret(),
     previousSecrets: config.previousSecrets,
-    hidden: secretsOf(config),
+    hidden: [...hidden],
     durable,
     required: durable || onFull === 'refuse',
     maxSize,

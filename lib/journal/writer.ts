@@ -257,6 +257,8 @@ export class Writer {
       case 'bodyChunk':
         this.#builder.bodyChunk(message.id, message.bytes);
         return this.#send({ kind: 'bodyChunkRead', bytes: message.bytes.length });
+      case 'hide':
+        return this.#builder.hide(message.secrets);
       case 'lines':
         return this.#lines.writeUnplaced(message.unplaced);
       case 'batch':

@@ -14,8 +14,8 @@ import type { RecordRow } from './columns.ts';
 export interface RecordBuilderOptions {
   /** The install secret. */
   readonly secret: string;
-  /** Configured secrets; they are masked wherever they appear. */
-  readonly hidden: readonly string[];
+  /** Configured secrets; they are masked wherever they appear. {@link RecordBuilder.hide} adds to them. */
+  readonly hidden: string[];
   readonly capture: CaptureConfig;
   /** Ids that clients send are read for the watch. */
   readonly watched?: boolean;
@@ -56,7 +56,7 @@ export class RecordBuilder {
   readonly #identify: ReturnType<typeof tokenIdentifier>;
   readonly #hash: (text: string) => string;
   readonly #scrub: SecretScrubber;
-  readonly #headers: HeaderCache;
+  #headers: HeaderCache;
   /** Sessions by token identity, each with the text it was hashed from. */
   readonly #sessions = new Memo<{ of: string; session: string }>(sessionRoom, 64);
   readonly #streamed = new Map<string, StreamedBody>();
@@ -72,6 +72,12 @@ export class RecordBuilder {
     this.#scrub = secretScrubber(options.hidden);
     this.#headers = new HeaderCache(this.#scrub, options.capture.headers === 'safe');
     this.texts = new LongTexts(options.secret, this.#scrub, options.capture.text);
+  }
+
+  /** Masks further secrets from now on. What was read of headers before is forgotten. */
+  hide(secrets: readonly string[]): void {
+    this.#options.hidden.push(...secrets);
+    this.#headers = new HeaderCache(this.#scrub, this.#options.capture.headers === 'safe');
   }
 
   /** Takes the next chunk of a request body that streams. @param id the request's. */

@@ -108,7 +108,7 @@ export interface WorkerOptions {
   readonly secret: string;
   readonly previousSecrets: readonly string[];
   /** Configured secrets; they are masked wherever they appear. */
-  readonly hidden: readonly string[];
+  readonly hidden: string[];
   readonly durable: boolean;
   /** Model routes need the file. Otherwise the journal is kept in memory when the file cannot be used. */
   readonly required: boolean;
@@ -169,6 +169,8 @@ export type ToWorker =
   | Batch
   /** A chunk of a request body that streams: it is hashed as it passes. */
   | { readonly kind: 'bodyChunk'; readonly id: string; readonly bytes: Uint8Array }
+  /** Further secrets that are masked from now on. */
+  | { readonly kind: 'hide'; readonly secrets: readonly string[] }
   /** Records for which the outbox had no room: only their access lines are written. */
   | { readonly kind: 'lines'; readonly unplaced: readonly RecordMemory[] }
   | { readonly kind: 'call'; readonly call: number; readonly name: CallName; readonly request: unknown };

@@ -12,12 +12,19 @@ const marker = 'openai-insecure-api-key.';
 /** More secrets than this are found as whole words only: a pattern of all would be tried at every character. */
 const maxPatterns = 64;
 
-/** Masks the secrets of the configuration. */
+/** Masks the secrets of the configuration and of keys. @param hidden may grow while it is used. */
 export function secretScrubber(hidden: readonly string[]): SecretScrubber {
-  if (hidden.length === 0) return (text) => text;
-  const least = Math.min(...hidden.map(({ length }) => length));
-  const scrub = hidden.length > maxPatterns ? byWords(new Set(hidden)) : byPattern(hidden);
-  return (text) => (text.length < least ? text : scrub(text));
+  let known = 0;
+  let least = Number.POSITIVE_INFINITY;
+  let scrub: SecretScrubber = (text) => text;
+  return (text) => {
+    if (hidden.length !== known) {
+      known = hidden.length;
+      least = Math.min(...hidden.map(({ length }) => length));
+      scrub = known > maxPatterns ? byWords(new Set(hidden)) : byPattern(hidden);
+    }
+    return text.length < least ? text : scrub(text);
+  };
 }
 
 function byPattern(hidden: readonly string[]): SecretScrubber {

@@ -9,6 +9,7 @@ import type { TokenIdentity } from '../../types/context.d.ts';
 import type { Core } from '../request/request.ts';
 import { tokenIdentifier } from '../identity/identity.ts';
 import { HeimdallError } from '../errors.ts';
+import { shortestSecret } from '../config/config.ts';
 import { type Calendar, calendarOf, type Redis } from '../platform/platform.ts';
 import { BanIndex } from './ban-index.ts';
 import { readBan, spelling } from './ban.ts';
@@ -120,6 +121,11 @@ export class KeyRegistry implements Registry {
   /** Registers a listener. @param listener called when a key or a ban was added, removed, changed or has expired. */
   watch(listener: () => void): void {
     this.#listeners.push(listener);
+  }
+
+  /** The credentials at NewAPI that its keys are exchanged for, as far as they can be told from words. */
+  get upstreamCredentials(): string[] {
+    return [...this.#granted.values()].flatMap(({ keys: [key] }) => ((key?.upstreamCredential?.length ?? 0) >= shortestSecret ? [key?.upstreamCredential as string] : []));
   }
 
   /** The bans in force. */

@@ -42,6 +42,8 @@ export interface Core {
   /** Null without `guard.connections_per_address`. */
   readonly connections: Connections | null;
   readonly mount: Mount;
+  /** Secrets that are masked in all text that leaves the process; grows with keys that are made while the gate runs. */
+  readonly hidden: string[];
   readonly heads: { readonly every: HeadPart[]; readonly own: HeadPart[]; readonly proxied: HeadPart[] };
   readonly finishers: Finisher[];
 }

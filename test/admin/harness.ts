@@ -108,7 +108,7 @@ export async function startAdmin(t: TestContext, config: ConfigInput = {}, { clo
   const core = {
     config: resolved, log: tee(log, hub.listeners(clock.now, resolved), (fields) => fields), clock, observe: false, draining: false, closed: false,
     inFlight: new InFlight(resolved, clock),
-    connections: null, mount: new Mount(), heads: { every: [], own: [], proxied: [] }, finishers: [],
+    connections: null, mount: new Mount(), hidden: [], heads: { every: [], own: [], proxied: [] }, finishers: [],
   } as Core;
   const made = fakes(clock);
   Object.assign(made.registry, registry);
