@@ -70,6 +70,7 @@ export function wire(core: Core, hub: Hub, { sinks = [], standalone = false, ...
   metrics.expose(limits.series());
   const finder = new CallerFinder(core, { keys, jwt, verified, identify, ask: (context) => upstream.newapi.knows(context), accepted: (credential, id) => registry.sawToken(credential, id) });
   const services: AdminServices = {
+    newapi: { get: (path, headers) => upstream.newapi.get(path, headers) },
     callers: { find: (context, mayAsk) => finder.find(context, mayAsk), limits: (context) => limits.shown(context) },
     core, hub, registry, queue, identify, resources,
     routes: upstream.routeHealth,

@@ -60,6 +60,10 @@ export interface NewapiConfig {
   readonly baseUrl: string;
   /** Longest silence of NewAPI. A duration above 0, at most 24d; default 300s. */
   readonly timeout: number;
+  /** Access token of an administrator of NewAPI, by which the gateway learns users' and tokens' names and charges. Needs user_id. A secret text of visible ASCII characters; default none. */
+  readonly accessToken: string | null;
+  /** Id of the user that access_token belongs to. A whole number of at least 1; default none. */
+  readonly userId: number | null;
   /** Host header sent to NewAPI: client is the client's, target is that of base_url. TLS always uses the host name of base_url or server_name. Client or target; default client. */
   readonly host: 'client' | 'target';
   /** PEM file of the certificate authorities that may sign the server certificate, in place of the public ones. A path; default none. */
@@ -697,8 +701,10 @@ export interface AdminConfig {
   readonly path: string;
   /** Separate address of the admin API. The main port then answers admin paths only to callers on this machine. false opens no separate address. Host:port, or false; default in the standalone 127.0.0.1 and server.port + 1. */
   readonly listen: string | false | null;
-  /** token demands admin.token. host relies on the login of the application that mounts gate.admin. Token or host; default token. */
-  readonly auth: 'token' | 'host';
+  /** token demands admin.token. host relies on the login of the application that mounts gate.admin. newapi relies on NewAPI's own login: its session, or an access token, of a user with newapi_role. One of token, host, newapi; default token. */
+  readonly auth: 'token' | 'host' | 'newapi';
+  /** Role that admin.auth: newapi demands: 10 administrators, 100 the owner. Whoever reads here reads the prompts of all users. 10 or 100; default 10. */
+  readonly newapiRole: number;
 }
 
 /** `Config` as code may pass it. A missing key takes its default. */
@@ -765,6 +771,12 @@ export interface NewapiInput {
   readonly baseUrl?: string | undefined;
   /** Longest silence of NewAPI. A duration above 0, at most 24d; default 300s. */
   readonly timeout?: number | string | undefined;
+  /** Access token of an administrator of NewAPI, by which the gateway learns users' and tokens' names and charges. Needs user_id. A secret text of visible ASCII characters; default none. */
+  readonly accessToken?: string | null | undefined;
+  /** Path of a file that holds accessToken. */
+  readonly accessTokenFile?: string | null | undefined;
+  /** Id of the user that access_token belongs to. A whole number of at least 1; default none. */
+  readonly userId?: number | null | undefined;
   /** Host header sent to NewAPI: client is the client's, target is that of base_url. TLS always uses the host name of base_url or server_name. Client or target; default client. */
   readonly host?: 'client' | 'target' | undefined;
   /** PEM file of the certificate authorities that may sign the server certificate, in place of the public ones. A path; default none. */
@@ -1421,6 +1433,8 @@ export interface AdminInput {
   readonly path?: string | undefined;
   /** Separate address of the admin API. The main port then answers admin paths only to callers on this machine. false opens no separate address. Host:port, or false; default in the standalone 127.0.0.1 and server.port + 1. */
   readonly listen?: string | false | null | undefined;
-  /** token demands admin.token. host relies on the login of the application that mounts gate.admin. Token or host; default token. */
-  readonly auth?: 'token' | 'host' | undefined;
+  /** token demands admin.token. host relies on the login of the application that mounts gate.admin. newapi relies on NewAPI's own login: its session, or an access token, of a user with newapi_role. One of token, host, newapi; default token. */
+  readonly auth?: 'token' | 'host' | 'newapi' | undefined;
+  /** Role that admin.auth: newapi demands: 10 administrators, 100 the owner. Whoever reads here reads the prompts of all users. 10 or 100; default 10. */
+  readonly newapiRole?: number | undefined;
 }

@@ -77,7 +77,7 @@ class Api implements Admin, AdminPaths {
     this.#base = path.slice(1).split('/');
     this.#routes = new Map<Resource | 'page' | 'me' | null, Route>([['page', ownRoute(`${path}/*`, true)], ['me', ownRoute(`${path}/api/me`)], [null, ownRoute(`${path}/api/*`)], ...resources.map((resource) => [resource, ownRoute(`${path}/api/${resource.path.replace('*', '')}`)] as const)]);
     this.#hostVouches = auth === 'host';
-    this.paths = token === null ? null : this;
+    this.paths = token === null && auth !== 'newapi' ? null : this;
     const router = Router();
     this.router = router as unknown as HostHandler;
     router.use(((req: GateRequest, res: ServerResponse, next: () => void) => this.#mounted(req, res, next)) as never);
@@ -165,9 +165,9 @@ class Api implements Admin, AdminPaths {
     context.route = this.#routes.get(found?.resource ?? null) as Route;
     try {
       if (this.#services.core.closed) throw new HeimdallError('shutting_down');
-      if (!vouched && context.req.method === 'POST' && segments?.length === 1 && segments[0] === 'login') return send(context, await this.#entrance.login(context));
+      if (!vouched && this.#entrance.hasLogin && context.req.method === 'POST' && segments?.length === 1 && segments[0] === 'login') return send(context, await this.#entrance.login(context));
       if (segments?.length === 1 && segments[0] === 'me') return send(context, await this.#ownOf(context));
-      const caller = vouched ? this.#entrance.vouched(context) : this.#entrance.enter(context);
+      const caller = vouched ? this.#entrance.vouched(context) : await this.#entrance.enter(context);
       if (caller.access === 'read' && changes(context) && !found?.resource.forReaders) throw new HeimdallError('read_only');
       if (found === null) throw new HeimdallError('not_found');
       const reply = await this.#ask(context, found, caller);

@@ -15,6 +15,7 @@ import { readFields, type Fields } from './fields.ts';
 import { invalid } from '../registry/registry.ts';
 import type { Hub } from './hub.ts';
 import type { Access } from './login.ts';
+import type { AskNewapi, NewapiAdmin } from './newapi-login.ts';
 import type { z } from 'zod';
 
 /** Largest body of a request, bytes. */
@@ -40,6 +41,7 @@ export interface AdminServices {
   /** The state of the watch. */
   readonly watch: () => { readonly callers: number; readonly lag: number };
   readonly identify: (credential: string) => TokenIdentity;
+  readonly newapi: { readonly get: AskNewapi };
   /** Callers of model routes by their own credential, and what limits them. */
   readonly callers: {
     find(context: Context, mayAsk: () => boolean): Promise<Subject | null>;
@@ -69,6 +71,8 @@ export interface Caller {
   readonly access: Access;
   /** End of its login, Unix milliseconds; null without one. */
   readonly expires: number | null;
+  /** The user of NewAPI that has logged in; null with any other login. */
+  readonly user: NewapiAdmin | null;
   /** Ends its login and gives the head that says so; null without one. */
   readonly leave: (() => readonly string[]) | null;
 }

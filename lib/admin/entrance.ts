@@ -7,6 +7,7 @@ import { HeimdallError } from '../errors.ts';
 import { calendarOf } from '../platform/platform.ts';
 import type { Context } from '../request/request.ts';
 import { type AdminServices, type Caller, fieldsOf, isJson, type Reply } from './call.ts';
+import { NewapiLogin } from './newapi-login.ts';
 import { type Access, claimsLogin, cookieHead, Logins } from './login.ts';
 
 /** Methods that change nothing. */
@@ -20,6 +21,8 @@ export class Entrance {
   readonly #services: AdminServices;
   readonly #guard: BearerGuard;
   readonly #logins = new Logins();
+  /** Null but with `admin.auth: newapi`. */
+  readonly #newapi: NewapiLogin | null;
   readonly #trust: AddressSet;
   /** What each accepted token may do, in the order of the guard's tokens. */
   readonly #access: readonly Access[];
@@ -31,15 +34,25 @@ export class Entrance {
     const tokens = [{ token, access: 'full' as const }, { token: readToken, access: 'read' as const }].filter((each): each is { token: string; access: Access } => each.token !== null);
     this.#services = services;
     this.#trust = trust;
+    this.#newapi = core.config.admin.auth === 'newapi' ? new NewapiLogin(core, (path, headers) => services.newapi.get(path, headers)) : null;
     this.#guard = new BearerGuard(core, tokens.map((each) => each.token), 'admin.auth_failed');
     this.#access = tokens.map(({ access }) => access);
   }
 
+  /** Whether the page logs in here by a token. */
+  get hasLogin(): boolean {
+    return this.#newapi === null;
+  }
+
   /** The caller of a request with a token or a login. @throws HeimdallError for any other. */
-  enter(context: Context): Caller {
+  async enter(context: Context): Promise<Caller> {
     const problem = this.foreign(context);
     if (problem !== null) throw problem;
     const { core } = this.#services;
+    if (this.#newapi !== null && (context.req.headers['new-api-user'] !== undefined || this.#access.length === 0)) {
+      const user = await this.#newapi.enter(context);
+      return { ip: context.ip, token: () => `newapi:${user.id}`, access: 'full', expires: null, user, leave: null };
+    }
     const login = this.#logins.find(context, this.#cookie, calendarOf(core.clock).now());
     if (login !== null) {
       const leave = (): readonly string[] => {
@@ -47,7 +60,7 @@ export class Entrance {
         core.log.info({ requestId: context.id, ip: context.ip, token: login.token }, 'admin.logout');
         return cookieHead(this.#cookie, '', 0, this.#isSecure(context));
       };
-      return { ip: context.ip, token: () => login.token, access: login.access, expires: login.expires, leave };
+      return { ip: context.ip, token: () => login.token, access: login.access, expires: login.expires, user: null, leave };
     }
     const credential = bearer(context.req.headers.authorization);
     const found = claimsLogin(context) ? new HeimdallError('unauthorized', { message: 'The login has ended.' }) : this.#guard.judge(context, credential);
@@ -55,7 +68,7 @@ export class Entrance {
       if (found.status === 401) context.extraHead?.push('WWW-Authenticate', 'Bearer');
       throw found;
     }
-    return { ip: context.ip, token: () => this.#services.identify(credential ?? '').id, access: this.#access[found] ?? 'read', expires: null, leave: null };
+    return { ip: context.ip, token: () => this.#services.identify(credential ?? '').id, access: this.#access[found] ?? 'read', expires: null, user: null, leave: null };
   }
 
   /** `POST login {token}`: answers with the proof and sets the cookie. @throws HeimdallError for a wrong token. */
@@ -77,7 +90,7 @@ export class Entrance {
     const problem = this.foreign(context);
     if (problem !== null) throw problem;
     if (context.req.method === 'POST' && !isJson(context)) throw new HeimdallError('invalid_content_type', { message: 'content-type: expected application/json, without a content-encoding.' });
-    return { ip: context.ip, token: () => null, access: 'full', expires: null, leave: null };
+    return { ip: context.ip, token: () => null, access: 'full', expires: null, user: null, leave: null };
   }
 
   /**
@@ -85,7 +98,8 @@ export class Entrance {
    * the browser's own word counts, `Sec-Fetch-Site`, which no page can write.
    */
   foreign(context: Context): HeimdallError | null {
-    if (!changes(context)) return null;
+    // NewAPI's session is a cookie: with it nothing is read for other origins either.
+    if (!changes(context) && this.#newapi === null) return null;
     const { origin, 'sec-fetch-site': site = 'none' } = context.req.headers;
     const isSame = site === 'same-origin' && origin !== 'null';
     const isOwn = origin === undefined ? site === 'none' || isSame : isSame || (site === 'none' && this.#isOwn(context, origin));

@@ -25,7 +25,7 @@ export const resizeQueue: Method = async (call, { queue }) => {
 };
 
 /** `GET session`: how the caller has logged in, and what it may do. */
-export const showSession: Method = ({ caller }, { core }) => ({ status: 200, body: { auth: core.config.admin.auth, access: caller.access, expires: iso(caller.expires), user: null } });
+export const showSession: Method = ({ caller }, { core }) => ({ status: 200, body: { auth: core.config.admin.auth, access: caller.access, expires: iso(caller.expires), user: caller.user } });
 
 /** `POST logout`: ends the login of the page. */
 export const logOut: Method = ({ caller }) => ({ status: 204, head: caller.leave?.() ?? [] });

@@ -1,6 +1,15 @@
 import { key, list, section, sectionOrNull } from './fields.ts';
-import { choice, credential, duration, flag, integer, network, orFalse, orNull, secret, text } from './value-types.ts';
+import { choice, credential, duration, flag, integer, network, orFalse, orNull, secret, text, type ValueType } from './value-types.ts';
 
+const roles = integer(10, 10, 100);
+const role: ValueType<number> = {
+  ...roles,
+  expected: '10 or 100',
+  read: (value) => {
+    const read = roles.read(value);
+    return read === 10 || read === 100 ? read : undefined;
+  },
+};
 const file = (example: string) => text('a path', example);
 
 /** The section `guard`: address lists and connection limits. */
@@ -54,5 +63,6 @@ export const admin = section('AdminConfig', 'The admin API', {
     'Separate address of the admin API. The main port then answers admin paths only to callers on this machine. false opens no separate address',
     'in the standalone 127.0.0.1 and server.port + 1',
   ),
-  auth: key(choice(['token', 'host']), 'token', 'token demands admin.token. host relies on the login of the application that mounts gate.admin'),
+  auth: key(choice(['token', 'host', 'newapi']), 'token', "token demands admin.token. host relies on the login of the application that mounts gate.admin. newapi relies on NewAPI's own login: its session, or an access token, of a user with newapi_role"),
+  newapiRole: key(role, 10, 'Role that admin.auth: newapi demands: 10 administrators, 100 the owner. Whoever reads here reads the prompts of all users'),
 });

@@ -38,7 +38,7 @@ const RULES: readonly Rule[] = [
   { reads: ['rateLimit.store', 'rateLimit.redisUrl'], check: redisHasUrl },
   { reads: ['admin', 'endpoints'], check: adminPathSeparate },
   { reads: ['admin', 'server.tls'], check: adminAddress },
-  { reads: ['admin'], check: adminTokens },
+  { reads: ['admin', 'newapi'], check: adminTokens },
   { reads: ['server.healthCheck.checks'], check: knownChecks },
   { reads: ['cors'], check: noWildcardCredentials },
   { reads: ['middleware'], check: partsOnce },
@@ -178,15 +178,16 @@ function adminPathSeparate({ admin, endpoints: { health, metrics, log } }: Parse
   sources.refuse(['admin', 'path'], { expected: `a path that does not hold ${String(other)}`, example: '/heimdall' });
 }
 
-function adminTokens({ admin: { token, readToken } }: ParsedConfig, sources: Sources): void {
+function adminTokens({ admin: { token, readToken }, newapi: { accessToken, userId } }: ParsedConfig, sources: Sources): void {
+  if (accessToken !== null && userId === null) sources.refuse(['newapi', 'userId'], { expected: 'the id of the user that newapi.access_token belongs to', example: '1' }, 'nothing');
   if (readToken === null) return;
   if (token === null) return sources.warn(['admin', 'readToken'], 'has no effect without admin.token');
   if (token === readToken) sources.refuse(['admin', 'readToken'], { expected: 'another text than admin.token', example: '${HEIMDALL_READ_TOKEN}' }, 'the same');
 }
 
-function adminAddress({ admin: { token, listen }, server: { tls } }: ParsedConfig, sources: Sources): void {
+function adminAddress({ admin: { token, listen, auth }, server: { tls } }: ParsedConfig, sources: Sources): void {
   if (listen === null || listen === false) return;
-  if (token === null) return sources.warn(['admin', 'listen'], 'has no effect without admin.token');
+  if (token === null && auth !== 'newapi') return sources.warn(['admin', 'listen'], 'has no effect without admin.token');
   if (tls !== null || /^(?:127\.|localhost:|\[::1\]:)/.test(listen)) return;
   sources.warn(['admin', 'listen'], 'the admin token crosses the network in clear text; set server.tls, or listen on 127.0.0.1');
 }

@@ -191,6 +191,8 @@ export const schema = section('Config', 'Configuration of the gateway', {
   newapi: section('NewapiConfig', 'The NewAPI behind the gateway', {
     baseUrl: key(url('http://localhost:3000'), 'http://localhost:3000', 'Base URL of NewAPI'),
     timeout: key(duration('300s'), '300s', 'Longest silence of NewAPI'),
+    accessToken: key(orNull(credential()), null, "Access token of an administrator of NewAPI, by which the gateway learns users' and tokens' names and charges. Needs user_id"),
+    userId: key(orNull(integer(1, 1)), null, 'Id of the user that access_token belongs to'),
     ...newapiConnection,
   }),
   secret: key(

@@ -24,8 +24,8 @@ export class OwnCredentials {
   readonly #issuer: string | null;
   readonly #keys: GatewayKeys;
 
-  constructor({ admin, metrics, audit, auth }: Config, keys: GatewayKeys) {
-    this.#tokens = [admin.token, admin.readToken, metrics.token, ...audit.ingest.tokens].filter((token): token is string => token !== null && token !== '');
+  constructor({ admin, newapi, metrics, audit, auth }: Config, keys: GatewayKeys) {
+    this.#tokens = [admin.token, admin.readToken, newapi.accessToken, metrics.token, ...audit.ingest.tokens].filter((token): token is string => token !== null && token !== '');
     this.minLength = Math.min(minLength, ...this.#tokens.map(({ length }) => length));
     this.#issuer = auth.mode === 'jwt' ? (auth.jwt?.issuer ?? null) : null;
     this.#keys = keys;

@@ -20,8 +20,8 @@ const configured = new WeakMap<Gate, Promise<string | null>>();
  * @throws when the address cannot be listened on.
  */
 export function openConfigured(gate: Gate): Promise<string | null> {
-  const { token, listen } = gate.config.admin;
-  if (token === null || listen === null || listen === false) return Promise.resolve(null);
+  const { token, listen, auth } = gate.config.admin;
+  if ((token === null && auth !== 'newapi') || listen === null || listen === false) return Promise.resolve(null);
   let opening = configured.get(gate);
   if (opening === undefined) {
     opening = open(gate, addressOf(listen)).catch((error: NodeJS.ErrnoException) => {
@@ -38,8 +38,9 @@ export function openConfigured(gate: Gate): Promise<string | null> {
  */
 export async function openBeside(gate: Gate, gatePort: number): Promise<string | null> {
   const { core } = internalsOf(gate);
-  const { token, listen, path } = core.config.admin;
-  if (token === null || listen !== null) return null;
+  const { token, listen, path, auth } = core.config.admin;
+  // NewAPI's login is that of a browser at the gate's own address.
+  if (token === null || auth === 'newapi' || listen !== null) return null;
   const address = { host: '127.0.0.1', port: gatePort + 1 };
   try {
     return await open(gate, address);

@@ -99,9 +99,11 @@ export interface DeskOptions {
   /** In place of the registry's own. */
   readonly registry?: Partial<Registry>;
   readonly queue?: Partial<QueueControl>;
+  /** NewAPI's answers. */
+  readonly newapi?: (path: string, headers: readonly string[]) => Promise<{ readonly status: number; readonly body: unknown }>;
 }
 
-export async function startAdmin(t: TestContext, config: ConfigInput = {}, { clock = fakeClock(), before, registry, queue }: DeskOptions = {}): Promise<AdminHarness> {
+export async function startAdmin(t: TestContext, config: ConfigInput = {}, { clock = fakeClock(), before, registry, queue, newapi }: DeskOptions = {}): Promise<AdminHarness> {
   const log = recorder();
   const hub = new Hub(clock.now());
   const resolved = resolveConfig({ ...config, admin: { token, ...config.admin } });
@@ -114,7 +116,7 @@ export async function startAdmin(t: TestContext, config: ConfigInput = {}, { clo
   Object.assign(made.registry, registry);
   Object.assign(made.queue, queue);
   const findings = { list: () => [], get: () => { throw new HeimdallError('not_found'); } } as unknown as Findings;
-  const admin = adminOf({ callers: { find: async () => null, limits: async () => [] }, findings, watch: () => ({ callers: 0, lag: 0 }), core, hub, registry: { ready: async () => undefined, problem: null, ownersOf: async () => [], ...made.registry }, queue: made.queue, targets: () => made.targets, resources: { usage: () => [] }, routes: { shown: () => [] }, journal: () => made.journal, sinks: () => made.sinks, identify: () => ({ id: 'f'.repeat(16), mask: 'sk-…ters', former: [] }), logs: { columns: 'id', recordOf: (row) => row as never, sum: async () => undefined, query: async () => [], request: async () => null, grep: async () => ({ records: [], next: null, stopped: false }) } });
+  const admin = adminOf({ newapi: { get: newapi ?? (async () => ({ status: 404, body: null })) }, callers: { find: async () => null, limits: async () => [] }, findings, watch: () => ({ callers: 0, lag: 0 }), core, hub, registry: { ready: async () => undefined, problem: null, ownersOf: async () => [], ...made.registry }, queue: made.queue, targets: () => made.targets, resources: { usage: () => [] }, routes: { shown: () => [] }, journal: () => made.journal, sinks: () => made.sinks, identify: () => ({ id: 'f'.repeat(16), mask: 'sk-…ters', former: [] }), logs: { columns: 'id', recordOf: (row) => row as never, sum: async () => undefined, query: async () => [], request: async () => null, grep: async () => ({ records: [], next: null, stopped: false }) } });
   const app = express();
   before?.(app);
   app.use('/ops', admin.router);
