@@ -8,6 +8,7 @@ import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { chain } from '../lib/chain.ts';
 import { errors } from '../lib/errors.ts';
+import { processesOf, testFiles } from './run.ts';
 import { bareCallbacks } from './support/callbacks.ts';
 import { functionsOf, readSource, type Source } from './support/source.ts';
 
@@ -242,6 +243,14 @@ describe('the tests', () => {
   it('leave none out and single none out', () => {
     const marks = tests.filter(({ path }) => path.endsWith('.test.ts')).flatMap(({ path, code }) => (/\b(?:it|test|describe)\.(?:only|todo)\b|\b(?:only|todo): true/.test(code) ? [path] : []));
     assert.deepEqual(marks, []);
+  });
+
+  it('run each in one process, alone where they change what a process has once', () => {
+    const files = tests.map(({ path }) => path).filter((path) => path.endsWith('.test.ts'));
+    const processes = processesOf(testFiles());
+    assert.deepEqual(processes.flat().toSorted(), files.toSorted());
+    for (const path of ['test/config/load.test.ts', 'test/sinks/postgres.test.ts', 'test/cli.test.ts']) assert.deepEqual(processes.find((group) => group.includes(path)), [path]);
+    assert.ok(processes.some((group) => group.length > 5) && processes.every((group) => new Set(group.map((path) => dirname(path))).size === 1));
   });
 });
 

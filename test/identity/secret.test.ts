@@ -62,7 +62,7 @@ describe('the install secret', () => {
 
   it('is the same for all who start at once, and leaves nothing else behind', async (t) => {
     const directory = temporary(t);
-    const code = `import { installSecret } from ${JSON.stringify(new URL('../../lib/identity/secret.ts', import.meta.url).href)}; process.stdout.write(installSecret({ secret: null, audit: { path: ${JSON.stringify(join(directory, 'heimdall.db'))} } }, console));`;
+    const code = `import { installSecret } from ${JSON.stringify(new URL('../../lib/identity/secret.ts', import.meta.url).href)}; process.stdout.write(installSecret({ secret: null, audit: { enabled: true, path: ${JSON.stringify(join(directory, 'heimdall.db'))} } }, console));`;
     const started = Array.from({ length: 4 }, () => promisify(execFile)(process.execPath, ['--input-type=module', '-e', code]));
     const secrets = (await Promise.all(started)).map(({ stdout }) => stdout);
     assert.match(secrets[0] as string, /^[0-9a-f]{64}$/);

@@ -7,6 +7,7 @@ import { RedisStore } from '../../lib/limits/redis-store.ts';
 import type { ChargeSet } from '../../lib/limits/charge.ts';
 import { resolveConfig } from '../../lib/config/load.ts';
 import { redisOf, type Redis } from '../../lib/platform/redis.ts';
+import { until } from '../support/client.ts';
 import { fakeClock } from '../support/clock.ts';
 import { recorder } from '../support/gate.ts';
 import { startRedis, withoutRedis, type TestRedis } from '../support/redis.ts';
@@ -38,7 +39,8 @@ before(async () => {
   const config = resolveConfig({ secret: 'a-secret-for-these-tests', rateLimit: { redisUrl: server.url } });
   redis = redisOf(config, recorder()) as Redis;
   // Loads the scripts, as a gate does when it starts.
-  await new RedisStore(redis, fakeClock()).probe();
+  const store = new RedisStore(redis, fakeClock());
+  await until(() => store.probe().then(() => true, () => false));
 });
 after(async () => {
   await redis?.close();
