@@ -49,8 +49,10 @@ const rules = {
   refused: ({ backup }) => (backup ? { view: 'backup', asked: [0, 1] } : { view: '502 upstream_unreachable', asked: [0, 0] }),
   /** Reset on a reused socket with 0 bytes. */
   stale: ({ media }) => (media ? ends('504 upstream_timeout') : again),
-  /** 429, 529, or 5xx with `Retry-After`. */
+  /** 429, or 5xx with `Retry-After`. */
   rest: servedElsewhere,
+  /** 529, or an error that says so: NewAPI too is asked again, which has not tried again by itself. */
+  overloaded: ({ backup, media, told }) => (media ? ends(told) : backup ? byBackup : again),
   /** The same with more than five seconds. */
   long_rest: ({ backup, told }) => (backup ? byBackup : ends(told)),
   server_error: servedElsewhere,

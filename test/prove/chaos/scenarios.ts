@@ -56,8 +56,8 @@ async function reusedSocket(): Promise<readonly Case[]> {
 }
 
 /** In the three forms of RFC 9110 §10.2.3 and OpenAI's own, and in none. */
-function retryAfter(): readonly (() => Case)[] {
-  return [429, 503, 529].flatMap((code) => [
+function retryAfter(...codes: readonly number[]): readonly (() => Case)[] {
+  return codes.flatMap((code) => [
     () => rest(code, 'retry-after-ms', '150', 150),
     () => rest(code, 'Retry-After', '1', 1000),
     // To the second.
@@ -65,13 +65,13 @@ function retryAfter(): readonly (() => Case)[] {
     () => rest(code, 'Retry-After', '7'),
     () => rest(code, 'Retry-After', new Date(Date.now() + 9000).toUTCString()),
     () => rest(code, 'retry-after-ms', '6000'),
-    ...(code === 503 ? [] : [() => one(`${code} with nothing`, status(code), 'rest', { told: String(code), waits: 1000 })]),
+    ...(code === 503 ? [] : [() => one(`${code} with nothing`, status(code), code === 529 ? 'overloaded' : 'rest', { told: String(code), waits: 1000 })]),
   ]);
 }
 
 /** @param waits milliseconds; more than five seconds nobody waits for. */
 function rest(code: number, header: string, value: string, waits?: number): Case {
-  return one(`${code} with ${header}: ${value}`, status(code, { [header]: value }), waits === undefined ? 'long_rest' : 'rest', { told: `${code} after ${value}`, ...(waits !== undefined && { waits }) });
+  return one(`${code} with ${header}: ${value}`, status(code, { [header]: value }), waits === undefined ? 'long_rest' : code === 529 ? 'overloaded' : 'rest', { told: `${code} after ${value}`, ...(waits !== undefined && { waits }) });
 }
 
 const wrongLength = (): readonly Case[] => [
@@ -85,7 +85,7 @@ const wrongLength = (): readonly Case[] => [
 // An overload pauses the target, so it comes last; that of Claude is in test/field/judgement.test.ts.
 const errorEvents = (): readonly Case[] => [
   one('in the shape of responses', { kind: 'error_event', shape: 'responses' }, 'server_error', { told: '502 server_error' }),
-  one('in OpenAI\'s shape', { kind: 'error_event', shape: 'openai' }, 'rest', { told: '503 overloaded' }),
+  one('in OpenAI\'s shape', { kind: 'error_event', shape: 'openai' }, 'overloaded', { told: '503 overloaded' }),
 ];
 
 const emptyStreams = (): readonly Case[] => [
@@ -179,7 +179,8 @@ export const scenarios: readonly Scenario[] = [
   { name: 'a reused socket ends, at every byte of the head', settings: all, cases: reusedSocket },
   { name: 'an answer stalls', settings: all, cases: stalls },
   { name: 'an answer is 500, 502, 503, 504', settings: both, cases: errorStatuses },
-  { name: 'an answer is 429, 503, 529, in each form of Retry-After', settings: both, waits: true, cases: retryAfter },
+  { name: 'an answer is 429, 503, in each form of Retry-After', settings: both, waits: true, cases: () => retryAfter(429, 503) },
+  { name: 'an answer is 529, in each form of Retry-After', settings: both, waits: true, apart: true, cases: () => retryAfter(529) },
   { name: 'a stream begins with an error', settings: both, waits: true, cases: errorEvents },
   { name: 'a stream has no event', settings: both, cases: emptyStreams },
   { name: 'an answer has a wrong content-length', settings: both, cases: wrongLength },

@@ -32,6 +32,8 @@ export interface Scenario {
   readonly waits?: boolean;
   /** Whose API our own targets speak. Default OpenAI's. */
   readonly provider?: 'anthropic';
+  /** Each case on a gate of its own: what it says holds for a while. */
+  readonly apart?: boolean;
   /** Asked by callers whom nobody knows. */
   readonly strangers?: boolean;
 }
@@ -101,7 +103,7 @@ export async function play(scenario: Scenario, setting: Setting, most = Number.P
   const every = await scenario.cases();
   const stride = Math.max(1, Math.ceil(every.length / most));
   const cases = every.filter((_, n) => n % stride === 0);
-  const atOnce = setting.first === 'ours' && !setting.backup ? retriesAtFirst * 1.5 : cases.length;
+  const atOnce = scenario.apart ? 1 : setting.first === 'ours' && !setting.backup ? retriesAtFirst * 1.5 : cases.length;
   for (let from = 0; from < cases.length; from += atOnce) {
     await inWorld(counted, setting, { provider: scenario.provider ?? 'openai' }, (world) => playSome(scenario, world, cases.slice(from, from + atOnce), counted));
   }
