@@ -37,6 +37,8 @@ function useJobs(): { readonly jobs: readonly Job[]; readonly error: Failure | n
 /** All jobs, with buttons that begin one. */
 export function Jobs({ children }: { readonly children: (look: () => void) => JSX.Element }): JSX.Element {
   const { jobs, error, look } = useJobs();
+  // A gate that keeps no jobs has nothing to begin either: the command line does the same work.
+  if (error?.status === 404) return <p class="empty">{t().jobs.byCommand}</p>;
   return <>{children(look)}{error === null ? <JobTable jobs={jobs} changed={look} /> : <Problem error={error} again={look} />}</>;
 }
 

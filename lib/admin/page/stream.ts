@@ -2,6 +2,7 @@
 
 import { effect, signal } from '@preact/signals';
 import { send, session } from './api.ts';
+import type { Failure } from './failure.ts';
 import { queryText, type Query } from './route.ts';
 
 /** Waiting times before the next connection, milliseconds: the first, and the longest. */
@@ -55,6 +56,9 @@ type Listeners = { readonly [N in keyof Events]: Set<(event: Events[N]) => void>
 
 const listeners: Listeners = { log: new Set(), request: new Set(), rate: new Set() };
 
+/** Whether the server samples the stream; an older one refuses to be asked, and sends every request. */
+let sampled = true;
+
 /** Whether events arrive. */
 export const live = signal(false);
 const wanted = signal<string | null>(null);
@@ -102,7 +106,11 @@ function pauseOf(time: number, signal: AbortSignal): Promise<void> {
 }
 
 async function read(filters: string | null, signal: AbortSignal, begun: () => void): Promise<void> {
-  const { body } = await send('GET', `events?rows=${filters === null ? 1 : 20}${filters ? `&${filters}` : ''}`, undefined, signal);
+  const { body } = await send('GET', sampled ? `events?rows=${filters === null ? 1 : 20}${filters ? `&${filters}` : ''}` : 'events', undefined, signal).catch((error: Failure) => {
+    if (error.status !== 400 || !sampled) throw error;
+    sampled = false;
+    return send('GET', 'events', undefined, signal);
+  });
   if (body === null) return;
   live.value = true;
   begun();
