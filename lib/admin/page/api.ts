@@ -112,9 +112,10 @@ export async function resume(): Promise<void> {
 
 /** Logs in by the admin token. @throws Failure */
 export async function login(token: string): Promise<void> {
-  const { proof } = await (await send('POST', 'login', { token })).json() as { proof: string };
+  const { proof, access, expires } = await (await send('POST', 'login', { token })).json() as { proof: string; access: 'full' | 'read'; expires: string };
   localStorage.setItem(proofKey, proof);
-  await resume();
+  session.value = { auth, access, expires, user: null };
+  refusal.value = null;
 }
 
 /** Logs in by an access token of NewAPI. @throws Failure */
