@@ -20,7 +20,7 @@ import { admission } from './queue/queue.ts';
 import { accessLog } from './access-log/access-log.ts';
 import { ingestion, type Ingestion, recordColumns, recorder, recordOf } from './record/record.ts';
 import { type JournalDeps, journalSeries, WorkerJournal } from './journal/journal.ts';
-import { Followers, RawTokens, sinkSeries, sinksOf } from './sinks/sinks.ts';
+import { Followers, NewapiNames, RawTokens, sinkSeries, sinksOf } from './sinks/sinks.ts';
 import { describe, inBackground, redisOf, type OutboundProxy } from './platform/platform.ts';
 import { KeyRegistry } from './registry/registry.ts';
 import { forwarder, NewapiClient, PriceFeed, prober, proxy, routeHealth, routeTable, type Spend, type Target, targetModel, targetStatuses, targetsOf, UnreadAnswers } from './upstream/upstream.ts';
@@ -64,13 +64,14 @@ export function wire(core: Core, hub: Hub, { sinks = [], standalone = false, ...
   const lines = accessLog(core, (config.logging.console ?? standalone) && isVerbose(config) ? process.stdout : null, config.logging.file ?? (standalone ? 'heimdall.log' : false));
   const recorded = recording(core, metrics, { secret: callers.secret, routeOf: upstream.routeOf, accessLog: lines, identify, interrupted: () => queue.interrupted(), sinks, proxies });
   registry.watch(() => hideCredentials(core, registry, recorded.journal));
+  const names = new NewapiNames(core, recorded.journal, (path, headers) => upstream.newapi.get(path, headers));
   const findings = new Findings(core, callers.registry);
   const watch = watching(core, recorded.journal, findings);
   const limits = new Limits(core, { redis, identify, costs: { tokens: estimateTokens, price: upstream.worth }, hasUsers: host.identify !== undefined });
   metrics.expose(limits.series());
   const finder = new CallerFinder(core, { keys, jwt, verified, identify, ask: (context) => upstream.newapi.knows(context), accepted: (credential, id) => registry.sawToken(credential, id) });
   const services: AdminServices = {
-    newapi: { get: (path, headers) => upstream.newapi.get(path, headers) },
+    nameOf: (kind, id) => names.nameOf(kind, id), newapi: { get: (path, headers) => upstream.newapi.get(path, headers) },
     callers: { find: (context, mayAsk) => finder.find(context, mayAsk), limits: (context) => limits.shown(context) },
     core, hub, registry, queue, identify, resources,
     routes: upstream.routeHealth,
@@ -102,7 +103,7 @@ export function wire(core: Core, hub: Hub, { sinks = [], standalone = false, ...
     record: recorded.record, tap: recorded.tap, journal: recorded.journal, ingestion: recorded.ingestion,
   };
   const closers: Closer[] = [
-    () => lines.close(), () => recorded.close(), () => redis?.close(), () => limits.close(), () => queue.close(),
+    () => lines.close(), () => recorded.close(), () => names.close(), () => redis?.close(), () => limits.close(), () => queue.close(),
     () => registry.close(), () => resources.close(), ...upstream.closers,
   ];
   return { deps, admin, closers };

@@ -58,3 +58,12 @@ export interface HostUser extends UserInfo {
   readonly models: ReadonlySet<string> | null;
   readonly upstreamCredential: string | null;
 }
+
+/** A caller as NewAPI knows it. Names are labels with a time: people choose and change them. */
+export interface NewapiName {
+  readonly user_id: number;
+  readonly username: string;
+  readonly token_id: number;
+  readonly token_name: string;
+  readonly group: string;
+}

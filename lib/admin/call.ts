@@ -1,3 +1,4 @@
+import type { NewapiName } from '../../types/caller.d.ts';
 import type { Subject } from '../../types/detector.d.ts';
 import type { Journal, JournalStats, SqlRow, SqlValue } from '../../types/journal.d.ts';
 import type { QueueControl } from '../../types/queue.d.ts';
@@ -42,6 +43,8 @@ export interface AdminServices {
   readonly watch: () => { readonly callers: number; readonly lag: number };
   readonly identify: (credential: string) => TokenIdentity;
   readonly newapi: { readonly get: AskNewapi };
+  /** What NewAPI calls a caller; null where that is unknown. */
+  readonly nameOf: (kind: string, id: string | null) => NewapiName | null;
   /** Callers of model routes by their own credential, and what limits them. */
   readonly callers: {
     find(context: Context, mayAsk: () => boolean): Promise<Subject | null>;

@@ -16,7 +16,8 @@ const states = ['open', 'acknowledged', 'undone', 'false_positive', 'over'] as c
 const actions = ['none', 'flag', 'slow', 'limit', 'freeze'] as const;
 
 /** `GET findings?state&rule&caller&limit&cursor`: the newest first. */
-export const listFindings: Method = (call, { findings }) => {
+export const listFindings: Method = (call, services) => {
+  const { findings } = services;
   const asked = parametersOf(call, ['state', 'rule', 'caller', 'limit', 'cursor']);
   const state = asked.has('state') ? word(asked, 'state', states, 'open') : undefined;
   const rule = asked.has('rule') ? word(asked, 'rule', ruleNames, 'shared_key') : undefined;
@@ -25,17 +26,17 @@ export const listFindings: Method = (call, { findings }) => {
   const cursor = integer(asked, 'cursor', 0, 0, Number.MAX_SAFE_INTEGER);
   const all = findings.list().filter((finding) => (state === undefined || finding.state === state) && (rule === undefined || finding.rule === rule) && (caller === undefined || finding.caller.id === caller));
   const page = all.slice(cursor, cursor + limit);
-  return { status: 200, body: { findings: page.map(findingJson), next: cursor + limit < all.length ? cursor + limit : null } };
+  return { status: 200, body: { findings: page.map((finding) => namedFinding(finding, services)), next: cursor + limit < all.length ? cursor + limit : null } };
 };
 
-export const showFinding: Method = ({ name }, { findings }) => ({ status: 200, body: findingJson(findings.get(name)) });
+export const showFinding: Method = ({ name }, services) => ({ status: 200, body: namedFinding(services.findings.get(name), services) });
 
 /** Makes a method that changes one finding. */
 const change = (action: string, edit: (call: Call, services: AdminServices, id: string) => Promise<Finding>): Method => async (call, services) => {
   const before = services.findings.get(call.name);
   const after = await edit(call, services, call.name);
   changed(call, `finding.${action}`, call.name, stateOf(before), stateOf(after));
-  return { status: 200, body: findingJson(after) };
+  return { status: 200, body: namedFinding(after, services) };
 };
 
 const stateOf = ({ state, action, expires }: Finding): object => ({ state, action, expires: iso(expires) });
@@ -53,6 +54,9 @@ export const actOnFinding = change('act', async (call, { core, findings }, id) =
   }));
   return findings.act(id, action as Action, expires, reason);
 });
+
+/** A finding whose caller has the names that NewAPI knows. */
+export const namedFinding = (finding: Finding, { nameOf }: AdminServices): object => ({ ...findingJson(finding), caller: { ...finding.caller, newapi: nameOf(finding.caller.kind, finding.caller.id) } });
 
 /** A finding as JSON, times in ISO 8601. */
 export function findingJson({ id, rule, caller, score, since, last, state, action, would, expires, restsUntil, note: why, baseline, evidence, reason }: Finding): object {
@@ -75,7 +79,7 @@ export const reportLeaked: Method = async (call, { registry, findings }) => {
 };
 
 /** `GET callers?limit&cursor`: callers with records, the latest first. */
-export const listCallers: Method = async (call, { logs }) => {
+export const listCallers: Method = async (call, { logs, nameOf }) => {
   const asked = parametersOf(call, ['limit', 'cursor']);
   const limit = integer(asked, 'limit', 100, 1, 500);
   const text = asked.get('cursor');
@@ -84,7 +88,7 @@ export const listCallers: Method = async (call, { logs }) => {
   await logs.sum();
   const { sql, values } = callersOf(limit + 1, cursor);
   const rows = await logs.query(sql, values);
-  const callers = rows.slice(0, limit).map(({ last, ...row }) => ({ ...row, last: isoOf(last) }));
+  const callers = rows.slice(0, limit).map(({ last, ...row }) => ({ ...row, last: isoOf(last), newapi: nameOf(String(row['kind']), String(row['id'])) }));
   const end = rows[limit - 1];
   return { status: 200, body: { callers, next: rows.length > limit && end !== undefined ? `${String(end['last'])}-${String(end['kind'])}-${String(end['id'])}` : null } };
 };
@@ -104,8 +108,8 @@ export const showCaller: Method = async ({ name }, services) => {
   return {
     status: 200,
     body: {
-      caller, requests: sum?.['requests'] ?? 0, first: isoOf(sum?.['first'] ?? null), last: isoOf(sum?.['last'] ?? null), cost: sum?.['cost'] ?? 0, ...listed,
-      hours: (await ask(hours)).map(({ hour, ...row }) => ({ hour: isoOf(hour), ...row })), findings: about.map(findingJson),
+      caller, newapi: services.nameOf(caller.kind, caller.id), requests: sum?.['requests'] ?? 0, first: isoOf(sum?.['first'] ?? null), last: isoOf(sum?.['last'] ?? null), cost: sum?.['cost'] ?? 0, ...listed,
+      hours: (await ask(hours)).map(({ hour, ...row }) => ({ hour: isoOf(hour), ...row })), findings: about.map((finding) => namedFinding(finding, services)),
     },
   };
 };

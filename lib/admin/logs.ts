@@ -28,7 +28,7 @@ export const listLogs: Method = async (call, services) => {
   const { id } = logs.at(-1) ?? {};
   const next = found.length <= limit ? null : last === null ? id : `${id}-${last}`;
   const count = rest.get('count') === 'true' ? { count: Number((await run(services, () => countOf(wanted, now)))[0]?.['records'] ?? 0) } : {};
-  return { status: 200, body: { logs: logs.map(withoutBodies), next, ...count } };
+  return { status: 200, body: { logs: logs.map((record) => named(withoutBodies(record), record, services)), next, ...count } };
 };
 
 /** With `grep`: records whose bodies hold a text. `stopped`: the time was over, and `next` is where to go on. */
@@ -37,7 +37,7 @@ async function searchLogs(services: AdminServices, search: JournalSearch, rest: 
   if (rest.has('count')) throw invalid('count', 'no count of what a text is searched for in', 'it beside grep');
   checked(() => readWanted(search.wanted, search.now));
   const { records, next, stopped } = await services.logs.grep(search);
-  return { status: 200, body: { logs: records.map(withoutBodies), next, stopped } };
+  return { status: 200, body: { logs: records.map((record) => named(withoutBodies(record), record, services)), next, stopped } };
 }
 
 /** `GET logs/:request_id`: one record with its headers and bodies; the access is logged. */
@@ -45,7 +45,7 @@ export const showLog: Method = async (call, services) => {
   const record = await services.logs.request(call.name);
   if (record === null) throw new HeimdallError('not_found', { message: 'There is no record of that request id.' });
   if (call.context.req.method !== 'HEAD') changed(call, 'log.read', call.name, null, null);
-  return { status: 200, body: record };
+  return { status: 200, body: named(record, record, services) };
 };
 
 /** `GET logs/aggregate?by=…`: groups of records with their sums. */
@@ -98,6 +98,12 @@ function checked<T>(make: () => T): T {
     if (error instanceof SearchError) throw new HeimdallError('invalid_value', { message: error.message, field: error.field });
     throw error;
   }
+}
+
+/** A record with what NewAPI calls its caller and has charged, as far as that is known. */
+function named(shown: object, { learnt, key_id: key, token_id: token }: AuditRecord, { nameOf }: AdminServices): object {
+  const name = key === null ? nameOf('token', token) : nameOf('key', key);
+  return { ...shown, username: learnt?.['username'] ?? name?.username ?? null, token_name: learnt?.['token_name'] ?? name?.token_name ?? null, charged: learnt?.['charged'] ?? null };
 }
 
 /** A record without headers, bodies and cookies, for lists. */

@@ -2,7 +2,7 @@ import type { SqlRow } from '../../types/journal.d.ts';
 import { momentOf, type Query, seriesOf, spendOf, totalsOf } from '../journal/journal.ts';
 import { invalid } from '../registry/registry.ts';
 import { type AdminServices, type Method, parametersOf, word } from './call.ts';
-import { findingJson } from './findings.ts';
+import { namedFinding } from './findings.ts';
 import { iso } from './fields.ts';
 import { conditionOf, problemsOf, queueJson, targetJson, version } from './status.ts';
 
@@ -70,7 +70,7 @@ export const showOverview: Method = async (call, services) => {
     body: {
       time: iso(now), status: conditionOf(services, views), version: await version(), mode: core.config.mode, access: call.caller.access, instance_only: core.config.rateLimit.redisUrl === null,
       problems: problemsOf(services, views), ...(await figures(services, Math.floor(now / 1000))),
-      findings: { open: open.length, latest: open.slice(0, 5).map(findingJson) },
+      findings: { open: open.length, latest: open.slice(0, 5).map((finding) => namedFinding(finding, services)) },
       targets: views.map(targetJson), queue: queueJson(queue.view()), in_hand: core.inFlight.size,
     },
   };

@@ -44,6 +44,13 @@ const time = (comparison: string) => (text: string, now: number): Condition | nu
   return at === null ? null : { sql: `timestamp ${comparison} ?`, values: [Math.floor(at / 1000)] };
 };
 
+/** Records of which a fact is known, and all others of the same token: a name is learnt of some of its requests. */
+const learnt = (name: string) => (text: string): Condition => {
+  const known = `SELECT record FROM heimdall_learnt WHERE name = '${name}' AND value = ?`;
+  const value = JSON.stringify(text);
+  return { sql: `(id IN (${known}) OR token_id IN (SELECT token_id FROM heimdall_logs WHERE id IN (${known})))`, values: [value, value] };
+};
+
 /** The filters of a search. */
 export const filters = {
   key: { what: 'name of a gateway key, subject of a JWT, or identity of a token', example: 'team-a', read: (text) => ({ sql: '(key_id = ? OR token_id = ?)', values: [text, text] }) },
@@ -62,6 +69,8 @@ export const filters = {
   route: { what: 'template of a route', example: '/v1/chat/completions', read: equals('route') },
   target: { what: 'target that answered', example: 'openai', read: equals('target') },
   source: { what: 'gate, or who handed the record in', example: 'gate', read: equals('source') },
+  username: { what: "name of NewAPI's user", example: 'alice', read: learnt('username') },
+  token_name: { what: "name of NewAPI's token", example: 'alice-laptop', read: learnt('token_name') },
   request_id: { what: 'id of the request, X-Request-Id', example: '01999f3e-…', read: equals('request_id') },
   upstream_request_id: { what: "NewAPI's own id of the request", example: '2026112203…', read: equals('upstream_request_id') },
   from: { what: 'not before: a date, a date and time, or a duration back from now', example: '24h', read: time('>=') },

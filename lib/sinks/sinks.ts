@@ -8,6 +8,7 @@ import type { Core } from '../request/request.ts';
 import { newapiSink } from './newapi.ts';
 import { postgresSink } from './postgres.ts';
 
+export { NewapiNames } from './newapi-names.ts';
 export { Followers, sinkSeries } from './followers.ts';
 export { RawTokens } from './raw-tokens.ts';
 

@@ -82,6 +82,8 @@ export const events = {
   'auth.jwks_back': { category: 'authentication', type: 'info', outcome: 'success', ends: 'auth.jwks_unavailable', what: 'the keys of the JWT issuer can be fetched again' },
   'auth.jwks_rotated': { category: 'authentication', type: 'change', outcome: 'success', what: 'the JWT issuer has replaced its keys' },
   'admin.auth_failed': { category: 'authentication', type: 'denied', outcome: 'failure', what: 'a token of the admin API was refused' },
+  'names.failed': { category: 'web', type: 'error', outcome: 'failure', what: 'NewAPI did not tell the names of callers' },
+  'names.refused': { category: 'configuration', type: 'denied', outcome: 'failure', what: 'newapi.access_token is not one of an administrator' },
   'admin.login': { category: 'authentication', type: 'start', outcome: 'success', what: 'an administrator logged in to the page' },
   'admin.logout': { category: 'authentication', type: 'end', outcome: 'success', what: 'an administrator logged out of the page' },
   'admin.change': { category: 'iam', type: 'change', outcome: 'success', what: 'an administrator changed a key, a ban or the queue' },

@@ -14,6 +14,8 @@ const db = journalOf(':memory:', [
   { source: 'ingest:1', device_id: '1de0'.repeat(4), session_id: '1de1'.repeat(4), home_id: '1de2'.repeat(4), response_status: 0, outcome: 'interrupted', route: '/v1/embeddings' },
 ]);
 
+for (const [fact, name, value] of [[1, 'username', 'ada'], [2, 'token_name', 'laptop']] as const) db.prepare("INSERT INTO heimdall_learnt (fact, batch, record, name, value, digest) VALUES (?, 1, 2, ?, ?, '')").run(fact, name, JSON.stringify(value));
+
 const found = (wanted: Wanted): number[] => rowsOf(db, pageOf({ wanted, limit: 100, cursor: null, order: 'oldest', now }, recordColumns)).map(({ id }) => Number(id));
 
 describe('a search', () => {
@@ -46,6 +48,9 @@ describe('a search', () => {
       [{ route: '/v1/embeddings' }, [5]],
       [{ target: 'openai' }, [3]],
       [{ source: 'ingest:1' }, [5]],
+      [{ username: 'ada' }, [2, 3]],
+      [{ token_name: 'laptop' }, [2, 3]],
+      [{ token_name: '"laptop' }, []],
       [{ request_id: 'request-2' }, [2]],
       [{ upstream_request_id: 'up-3' }, [3]],
       [{ from: new Date((noon + 120) * 1000).toISOString() }, [3, 4, 5]],
