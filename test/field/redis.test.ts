@@ -172,6 +172,7 @@ describe('a Redis with a user of few rights', { skip: withoutRedis }, () => {
         await registry.change(() => ({ bans: [['b', { id: 'b' } as never]] }));
         await registry.change(() => ({ bans: [['b', null]] }));
         await registry.read();
+        await registry.recall(['a token']);
       };
       await assert.rejects(works, /NOPERM|permission|can't run this command/i, right);
       await server.command('ACL', 'SETUSER', 'heimdall', right);
