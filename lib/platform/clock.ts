@@ -2,7 +2,7 @@ import type { Clock } from '../../types/clock.d.ts';
 
 /** The time of the machine. */
 export const systemClock: Clock = {
-  now: Date.now,
+  now: () => Date.now(),
   monotonic: () => Math.floor(performance.timeOrigin + performance.now()),
   setTimeout,
   clearTimeout: clearTimeout as Clock['clearTimeout'],

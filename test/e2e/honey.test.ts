@@ -55,7 +55,7 @@ for (const [name, config] of cases) {
       assert.equal((await ask('/v1/chat/completions', DEMO_KEY)).status, 200);
     }
     const finding = await until(async () => (await api<{ findings: Finding[] }>('findings?rule=honey_key')).findings[0]);
-    assert.deepEqual([finding.caller, finding.action === 'none' || finding.action === 'flag'], [{ kind: 'key', id: 'trap' }, true]);
+    assert.deepEqual([finding.caller, finding.action === 'none' || finding.action === 'flag'], [{ kind: 'key', id: 'trap', newapi: null }, true]);
     const rows = await recorded(gate.gate);
     assert.equal(rows.find(({ request_id: id }) => id === finding.evidence.records[0])?.outcome, 'refused:invalid_credential');
     assert.equal((await request(`${gate.url}/heimdall/api/keys/trap`, { method: 'PATCH', headers: { ...bearer(token), 'content-type': 'application/json' }, body: '{"disabled":false}' })).status, 400);

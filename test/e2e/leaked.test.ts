@@ -58,7 +58,7 @@ for (const [form, line] of [['the key', DEMO_KEY], ['the key without sk-', bare]
     assert.deepEqual([refused.status, refused.json<{ error: { code: string } }>().error.code, /leak|finding|rule/i.test(refused.text)], [403, 'frozen', false]);
     assert.equal(await statusFor(gate, OTHER_KEY), 200);
     const { body: { findings } } = await api<{ findings: Finding[] }>(gate, 'findings?rule=leaked_key');
-    assert.deepEqual(findings.map(({ caller, state, action, would, expires }) => ({ caller, state, action, would, expires })), [{ caller: body.keys[0], state: 'open', action: 'freeze', would: null, expires: null }]);
+    assert.deepEqual(findings.map(({ caller, state, action, would, expires }) => ({ caller, state, action, would, expires })), [{ caller: { ...body.keys[0], newapi: null }, state: 'open', action: 'freeze', would: null, expires: null }]);
     assert.doesNotMatch(JSON.stringify([findings, gate.log.events]), new RegExp(`${bare}|${sha256(DEMO_KEY)}`));
     assert.equal((await api(gate, `findings/${findings[0]?.id}/undo`, {})).status, 200);
     assert.equal(await statusFor(gate, DEMO_KEY), 200);

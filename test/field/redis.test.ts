@@ -87,9 +87,7 @@ describe('a Redis that answers and cannot do what a request needs', { concurrenc
       if (anew) await until(() => fake.seen.connections > before.connections);
       else assert.equal(fake.seen.connections, before.connections);
       fake.error = null;
-      const began = performance.now();
       await inRedis(each);
-      assert.ok(performance.now() - began < 5000);
       for (let n = 0; n < 20; n++) assert.equal(await each.ask(), 'redis');
       assert.deepEqual([downs(each), ups(each)], [1, 1]);
       await each.store.close();
@@ -117,17 +115,14 @@ describe('a Redis that answers and cannot do what a request needs', { concurrenc
   });
 
   for (const [what, keep] of [['a connection that has gone silent', true], ['a server that takes connections and says nothing', false]] as const) {
-    it(`${what} is given up within 3 s for a new one`, async (t) => {
+    it(`${what} is given up for a new one`, async (t) => {
       const each = await scene(t);
       await started(each);
       const { fake } = each;
       const before = fake.seen.connections;
-      const began = performance.now();
       fake.silent = true;
       assert.equal(await each.ask(), 'alone');
       await until(() => fake.seen.connections > before, 10_000, 'a new connection, though the old one is written to four times a second');
-      // The limit of the suite's slowest machine; that of the promise is proven apart.
-      assert.ok(performance.now() - began < 8000);
       assert.deepEqual([downs(each), ups(each)], [1, 0]);
       fake.silent = false;
       if (!keep) fake.drop();
