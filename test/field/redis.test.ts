@@ -71,7 +71,7 @@ const states: readonly (readonly [error: string, anew: boolean])[] = [
   ["NOPERM User heimdall has no permissions to run the 'evalsha' command", false], ['NOAUTH Authentication required.', false], ['ERR max number of clients reached', false],
 ];
 
-describe('a Redis that answers and cannot do what a request needs', { concurrency: true }, () => {
+describe('a Redis that answers and cannot do what a request needs', { concurrency: 6 }, () => {
   for (const [error, anew] of states) {
     it(error.slice(0, 40), async (t) => {
       const each = await scene(t);
