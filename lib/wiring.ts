@@ -8,7 +8,7 @@ import type { Sink, SinkView } from '../types/sink.d.ts';
 import type { Usage } from '../types/usage.d.ts';
 import { ConfigError, expectation } from './errors.ts';
 import { type Admin, adminOf, type AdminServices, type Hub, OriginalApi } from './admin/admin.ts';
-import { Findings, type FromObserver, observerModule } from './anomaly/anomaly.ts';
+import { Exchange, Findings, type FromObserver, observerModule } from './anomaly/anomaly.ts';
 import type { Context, Core, Finisher, Tap } from './request/request.ts';
 import { installSecret, tokenIdentifier } from './identity/identity.ts';
 import { BodyInspector } from './http/http.ts';
@@ -21,7 +21,7 @@ import { accessLog } from './access-log/access-log.ts';
 import { ingestion, type Ingestion, recordColumns, recorder, recordOf } from './record/record.ts';
 import { type JournalDeps, journalSeries, WorkerJournal } from './journal/journal.ts';
 import { Followers, NewapiNames, RawTokens, sinkSeries, sinksOf } from './sinks/sinks.ts';
-import { describe, inBackground, redisOf, type OutboundProxy } from './platform/platform.ts';
+import { describe, inBackground, type Redis, redisOf, type OutboundProxy } from './platform/platform.ts';
 import { KeyRegistry } from './registry/registry.ts';
 import { forwarder, NewapiClient, PriceFeed, prober, proxy, routeHealth, routeTable, type Spend, type Target, targetModel, targetStatuses, targetsOf, UnreadAnswers } from './upstream/upstream.ts';
 import { budgetsOf, costs, estimateTokens, type NewapiPrices, pricing, unpricedBudgets } from './usage/usage.ts';
@@ -66,7 +66,7 @@ export function wire(core: Core, hub: Hub, { sinks = [], standalone = false, ...
   registry.watch(() => hideCredentials(core, registry, recorded.journal));
   const names = new NewapiNames(core, recorded.journal, (path, headers) => upstream.newapi.get(path, headers));
   const findings = new Findings(core, callers.registry);
-  const watch = watching(core, recorded.journal, findings);
+  const { state: watch, exchange } = watching(core, recorded.journal, findings, redis);
   const limits = new Limits(core, { redis, identify, costs: { tokens: estimateTokens, price: upstream.worth }, hasUsers: host.identify !== undefined });
   metrics.expose(limits.series());
   const finder = new CallerFinder(core, { keys, jwt, verified, identify, ask: (context) => upstream.newapi.knows(context), accepted: (credential, id) => registry.sawToken(credential, id) });
@@ -103,25 +103,30 @@ export function wire(core: Core, hub: Hub, { sinks = [], standalone = false, ...
     record: recorded.record, tap: recorded.tap, journal: recorded.journal, ingestion: recorded.ingestion,
   };
   const closers: Closer[] = [
-    () => lines.close(), () => recorded.close(), () => names.close(), () => redis?.close(), () => limits.close(), () => queue.close(),
+    () => lines.close(), () => recorded.close(), () => names.close(), () => redis?.close(), () => exchange?.stop(), () => limits.close(), () => queue.close(),
     () => registry.close(), () => resources.close(), ...upstream.closers,
   ];
   return { deps, admin, closers };
 }
 
-/** Hears what the watch reports from the journal's thread. @returns its state. */
-function watching({ config, log }: Core, journal: WorkerJournal, findings: Findings): () => { callers: number; lag: number } {
+/** Hears what the watch reports from the journal's thread. @returns its state, and what carries news between instances. */
+function watching(core: Core, journal: WorkerJournal, findings: Findings, redis: Redis | null): { readonly state: () => { callers: number; lag: number }; readonly exchange: Exchange | null } {
+  const { config, log } = core;
+  const isOff = config.anomaly.mode === 'off' || !config.audit.enabled;
+  const exchange = isOff || redis === null ? null : new Exchange(core, redis, (signals) => journal.tellObserver(signals));
+  if (!isOff && redis === null && config.rateLimit.instances > 1) log.warn({ effect: 'the watch of each instance sees its own part', fix: 'rate_limit.redis_url' }, 'watch.alone');
+  if (exchange !== null) journal.onOpened(() => exchange.start());
   let state = { record: 0, callers: 0 };
   journal.onObserved((value) => {
     const told = value as FromObserver;
     if (told.kind === 'sighting') findings.report(told.sighting).catch((error: unknown) => log.error({ error: describe(error), rule: told.sighting.rule }, 'finding.lost'));
+    else if (told.kind === 'news') exchange?.send(told.signals);
     else {
       state = told;
       journal.advance('watch', told.record);
     }
   });
-  const isOff = config.anomaly.mode === 'off' || !config.audit.enabled;
-  return () => ({ callers: state.callers, lag: isOff ? 0 : Math.max(0, journal.stats().lastId - state.record) });
+  return { state: () => ({ callers: state.callers, lag: isOff ? 0 : Math.max(0, journal.stats().lastId - state.record) }), exchange };
 }
 
 /** Uses of one honey key are reported at once, then at most this often, milliseconds: each is a commit. */
@@ -256,6 +261,7 @@ function recording(core: Core, metrics: Metrics, deps: RecordingDeps): Recording
   const journal = new WorkerJournal(core, {
     ...deps, sinks: sinks.map(({ name }) => name),
     observer: core.config.anomaly.mode === 'off' || !audit.enabled ? null : observerModule(extname(import.meta.url)),
+    observerShares: core.config.rateLimit.redisUrl !== null,
   });
   const followers = new Followers(core, journal, sinks);
   const taking = ingestion(core, journal, deps.identify);

@@ -5,6 +5,8 @@ export interface ObserverHost {
   readonly db: DatabaseSync;
   /** Of the processes that share the journal, this one reports what the observer sees. */
   readonly leads: () => boolean;
+  /** Values of other instances are heard, and the observer may tell them of its own. */
+  readonly shares: boolean;
   /** Sends a value to the gate. */
   send(value: unknown): void;
   /** Says that the observer cannot go on. */
@@ -15,6 +17,8 @@ export interface ObserverHost {
 export interface Observer {
   /** New records may be there. */
   wake(): void;
+  /** Takes what the gate has heard of other instances. */
+  hear(value: unknown): void;
   /** Records were erased: nothing that was learnt from them may remain. */
   forgotten(): void;
   close(): void;

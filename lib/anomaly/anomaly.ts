@@ -1,5 +1,6 @@
 // Who is behind a key: signals of finished requests, bounded state, detectors, findings.
 
+export { Exchange } from './exchange.ts';
 export { Findings } from './findings.ts';
 export { freezeLeaked, type KeyOwners } from './leaked.ts';
 export type { FromObserver } from './observer.ts';

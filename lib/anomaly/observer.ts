@@ -4,6 +4,7 @@ import type { Sighting } from '../../types/finding.d.ts';
 import type { SqlValue } from '../../types/journal.d.ts';
 import type { Observer, ObserverHost } from '../../types/observer.d.ts';
 import { signalColumns, signalOf } from './signals.ts';
+import { News } from './news.ts';
 import { actionOf } from './thresholds.ts';
 import { Watch } from './watch.ts';
 
@@ -19,12 +20,14 @@ const pastRecords = 300_000;
 const reportEvery = 15_000;
 /** How often the position is told, milliseconds. */
 const tellEvery = 5000;
+/** How often held signals are told of and judged, milliseconds. */
+const releaseEvery = 200;
 const mostRecords = 20;
 /** Subjects with evidence that is not reported yet. */
 const mostPending = 2000;
 
 /** What the observer tells the gate. */
-export type FromObserver = { readonly kind: 'sighting'; readonly sighting: Sighting } | { readonly kind: 'position'; readonly record: number; readonly callers: number };
+export type FromObserver = { readonly kind: 'news'; readonly signals: readonly Signal[] } | { readonly kind: 'sighting'; readonly sighting: Sighting } | { readonly kind: 'position'; readonly record: number; readonly callers: number };
 
 interface Pending {
   records: string[];
@@ -47,6 +50,9 @@ class JournalWatch implements Observer {
   #watch = new Watch();
   readonly #pending = new Map<string, Pending>();
   #position: number;
+  /** Null where other instances are not heard. */
+  readonly #news: News | null;
+  #release: NodeJS.Timeout | null = null;
   /** Records up to this position were judged by an earlier run. */
   #judged: number;
   #timer: NodeJS.Timeout | null = null;
@@ -57,6 +63,7 @@ class JournalWatch implements Observer {
 
   constructor(host: ObserverHost) {
     this.#host = host;
+    this.#news = host.shares ? new News((signals) => host.send({ kind: 'news', signals } satisfies FromObserver)) : null;
     this.#select = host.db.prepare(`SELECT id, source, ${signalColumns.join(', ')} FROM heimdall_logs WHERE id > ? ORDER BY id LIMIT ${slice}`);
     this.#select.setReturnArrays(true);
     const { last } = host.db.prepare('SELECT coalesce(max(id), 0) AS last FROM heimdall_logs').get() as { last: number };
@@ -75,6 +82,7 @@ class JournalWatch implements Observer {
 
   forgotten(): void {
     this.#watch = new Watch();
+    this.#news?.clear();
     this.#pending.clear();
     this.#judged = Math.max(this.#judged, this.#position);
     this.#position = Math.max(0, this.#position - pastRecords);
@@ -82,6 +90,7 @@ class JournalWatch implements Observer {
   }
 
   close(): void {
+    if (this.#release !== null) clearTimeout(this.#release);
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
   }
@@ -104,12 +113,42 @@ class JournalWatch implements Observer {
       // A record of elsewhere, or one that was erased.
       if (source !== 'gate' || row.at(addressAt) === '') continue;
       const signal = signalOf(row);
-      const verdicts = this.#watch.observe(signal);
-      if (this.#position > this.#judged && this.#host.leads()) for (const verdict of verdicts) this.#note(verdict, signal);
+      const reports = this.#position > this.#judged && this.#host.leads();
+      if (reports && this.#news !== null) this.#news.own(signal, performance.now());
+      else this.#judge(signal, reports);
     }
+    this.#await();
     this.#report();
     if (rows.length === slice) this.#timer = setTimeout(() => this.#tryRead(), 1).unref();
     this.#tell();
+  }
+
+  #judge(signal: Signal, reports: boolean): void {
+    const verdicts = this.#watch.observe(signal);
+    if (reports) for (const verdict of verdicts) this.#note(verdict, signal);
+  }
+
+  hear(value: unknown): void {
+    if (this.#news === null) return;
+    this.#news.foreign(value as readonly Signal[], performance.now());
+    this.#await();
+  }
+
+  /** Judges held signals when their time has come. What is seen on a signal of another instance is reported there. */
+  #await(): void {
+    const news = this.#news;
+    if (news === null || news.waiting === 0) return;
+    this.#release ??= setTimeout(() => {
+      this.#release = null;
+      try {
+        for (const { signal, isOwn } of news.release(performance.now())) this.#judge(signal, isOwn);
+        this.#report();
+        this.#await();
+      } catch (error) {
+        this.close();
+        this.#host.failed(error);
+      }
+    }, releaseEvery).unref();
   }
 
   /** Tells the position now and then: after a crash the last seconds are judged again. */

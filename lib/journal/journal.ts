@@ -187,6 +187,11 @@ export class WorkerJournal implements Journal {
   }
 
   /** Registers a listener of what the observer says. @returns ends it. */
+  /** Tells the observer in the journal's thread what other instances say. */
+  tellObserver(value: unknown): void {
+    this.#writer?.worker.postMessage({ kind: 'heard', value });
+  }
+
   onObserved(listener: (value: unknown) => void): () => void {
     return addTo(this.#observed, listener);
   }

@@ -21,10 +21,12 @@ export interface JournalDeps {
   readonly accessLog: AccessLog;
   /** What follows the journal in its thread. */
   readonly observer?: WorkerOptions['observer'];
+  /** What follows the journal hears of other instances. Default: false. */
+  readonly observerShares?: boolean;
 }
 
 /** The options of this gate's worker. */
-export function workerOptions({ config, clock, hidden }: Core, { secret, sinks, accessLog, observer = null }: JournalDeps, role: WorkerOptions['role'], session: string): WorkerOptions {
+export function workerOptions({ config, clock, hidden }: Core, { secret, sinks, accessLog, observer = null, observerShares = false }: JournalDeps, role: WorkerOptions['role'], session: string): WorkerOptions {
   const { enabled, path, retention, maxSize, capture, fingerprint, durability, onFull } = config.audit;
   const durable = durability === 'strict';
   return {
@@ -47,6 +49,7 @@ export function workerOptions({ config, clock, hidden }: Core, { secret, sinks, 
     lines: accessLog.isRead ? lineOptions(config.logging, accessLog) : null,
     watched: enabled && config.anomaly.mode !== 'off',
     observer: role === 'write' ? observer : null,
+    observerShares,
     now: clock.now(),
     ended: new Int32Array(new SharedArrayBuffer(4)),
   };

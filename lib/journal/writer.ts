@@ -127,17 +127,17 @@ export class Writer {
     this.#sums = new Sums(opened.db, options.ownPaths);
     this.#begin(options.now, isPassing);
     this.#sumLater(sumEvery);
-    if (options.observer !== null) void this.#observe(options.observer);
+    if (options.observer !== null) void this.#observe(options.observer, options.observerShares);
     this.#look = this.#path === null ? null : setInterval(() => this.#lookAround(), lookEvery);
   }
 
   /** Loads the observer. Its failures end it alone. */
-  async #observe(module: string): Promise<void> {
+  async #observe(module: string, shares: boolean): Promise<void> {
     try {
       const { observe } = (await import(module)) as ObserverModule;
       if (this.#closed) return;
       const failed = (error: unknown): void => this.#observerFailed(error);
-      this.#observer = observe({ db: this.#opened.db, leads: () => this.#isKeeper || this.#path === null, send: (value) => this.#send({ kind: 'observed', value }), failed });
+      this.#observer = observe({ db: this.#opened.db, shares, leads: () => this.#isKeeper || this.#path === null, send: (value) => this.#send({ kind: 'observed', value }), failed });
     } catch (error) {
       this.#observerFailed(error);
     }
@@ -259,6 +259,8 @@ export class Writer {
         return this.#send({ kind: 'bodyChunkRead', bytes: message.bytes.length });
       case 'hide':
         return this.#builder.hide(message.secrets);
+      case 'heard':
+        return this.#observer?.hear(message.value);
       case 'lines':
         return this.#lines.writeUnplaced(message.unplaced);
       case 'batch':

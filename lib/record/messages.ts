@@ -128,6 +128,8 @@ export interface WorkerOptions {
   readonly watched: boolean;
   /** URL of a module that follows the journal in its thread (an `ObserverModule`). Null without one. */
   readonly observer: string | null;
+  /** The observer hears of other instances. */
+  readonly observerShares: boolean;
   /** Null when access lines go neither to the console nor to a file. */
   readonly lines: LineOptions | null;
   /** Unix milliseconds. */
@@ -173,6 +175,8 @@ export type ToWorker =
   | { readonly kind: 'hide'; readonly secrets: readonly string[] }
   /** Records for which the outbox had no room: only their access lines are written. */
   | { readonly kind: 'lines'; readonly unplaced: readonly RecordMemory[] }
+  /** For the observer: what other instances tell. */
+  | { readonly kind: 'heard'; readonly value: unknown }
   | { readonly kind: 'call'; readonly call: number; readonly name: CallName; readonly request: unknown };
 
 export type FromWorker =

@@ -5,6 +5,7 @@ import { type Answer, closing, openStream, request, until } from '../support/cli
 import { startGate, temporary, type RunningGate } from '../support/gate.ts';
 import { DEMO_KEY, startNewapi } from '../support/newapi.ts';
 import { recorded } from '../support/journal.ts';
+import { startRedis, withoutRedis } from '../support/redis.ts';
 import { bearer } from '../support/scene.ts';
 import { startUpstream } from '../support/upstream.ts';
 
@@ -128,4 +129,21 @@ test('what is decided about a network meets its refused tries, and good keys pas
   assert.equal(await statusOf(key), 200);
   await api(gate, `findings/${found.id}/undo`, 'POST', {});
   assert.equal(await statusOf('sk-another-that-is-none'), 401);
+});
+
+test('two people with one key are found over two instances that each see one of them', { skip: withoutRedis }, async (t) => {
+  const redis = closing(t, await startRedis());
+  const { url: baseUrl } = closing(t, await startNewapi());
+  const start = (): Promise<RunningGate> => startGate(t, { newapi: { baseUrl }, admin: { token }, secret: 'an install secret that two share', rateLimit: { redisUrl: redis.url }, anomaly: { mode: 'enforce' }, audit: { path: join(temporary(t), 'heimdall.db') } });
+  const [one, two] = [await start(), await start()];
+  await Promise.all([one, two].map((gate) => until(async () => (await api<{ anomaly: { mode: string } }>(gate, 'health')).body.anomaly.mode === 'enforce')));
+  for (let turn = 0; turn < 25; turn++) {
+    await ask(one, 'a');
+    await ask(two, 'b');
+  }
+  const found = await foundIn(two, ({ action }) => action !== 'none' && action !== 'flag');
+  await until(async () => (await api<{ findings: Found[] }>(one, 'findings?rule=shared_key')).body.findings.length === 1);
+  assert.equal((await api<Found>(one, `findings/${found.id}/undo`, 'POST', {})).body.state, 'undone');
+  await until(async () => (await api<Found>(two, `findings/${found.id}`)).body.state === 'undone');
+  assert.equal((await ask(two, 'b')).status, 200);
 });
