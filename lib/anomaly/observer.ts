@@ -75,7 +75,7 @@ class JournalWatch implements Observer {
 
   wake(): void {
     if (this.#isSoon) return;
-    this.close();
+    if (this.#timer !== null) clearTimeout(this.#timer);
     this.#isSoon = true;
     this.#timer = setTimeout(() => this.#tryRead(), delay).unref();
   }
@@ -92,7 +92,7 @@ class JournalWatch implements Observer {
   close(): void {
     if (this.#release !== null) clearTimeout(this.#release);
     if (this.#timer !== null) clearTimeout(this.#timer);
-    this.#timer = null;
+    this.#timer = this.#release = null;
   }
 
   #tryRead(): void {
