@@ -58,6 +58,14 @@ test('with a certificate the gate speaks HTTPS, WebSockets included, and says so
   assert.doesNotMatch(plain.toString(), /^HTTP\/1.1 200/);
 });
 
+test('over TLS the gate asks for TLS from then on, of its own name alone', { skip: noOpenssl }, async (t) => {
+  const { port } = await startSecure(t);
+  const asked = openSecure({ port, host: '127.0.0.1', path: '/health', rejectUnauthorized: false, agent: false }).end();
+  const [answer] = (await once(asked, 'response')) as [IncomingMessage];
+  await answer.toArray();
+  assert.equal(answer.headers['strict-transport-security'], 'max-age=31536000');
+});
+
 test('a certificate that ends within two weeks is told of at the start and once a day', { skip: noOpenssl }, async (t) => {
   const clock = fakeClock(Date.now());
   const { log, gate } = await startGate(t, { server: { tls: certificate(t, 'gate.test') } }, { clock });
