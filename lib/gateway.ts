@@ -179,6 +179,8 @@ function lifecycle(core: Core, router: Router, closers: readonly Closer[], { dep
   let ready: Promise<void> | null = null;
   let closed: Promise<void> | null = null;
   const servers = new Set<Server>();
+  const certificates = new Set<Renewable>();
+  deps.metrics.expose([{ name: 'tls_certificate_not_after_seconds', values: () => [...certificates].map(({ path, ends }) => ({ labels: { certificate: path }, value: ends / 1000 })) }]);
   const close = async (timeout: number): Promise<void> => {
     core.draining = true;
     deps.queue.drain();
@@ -194,7 +196,7 @@ function lifecycle(core: Core, router: Router, closers: readonly Closer[], { dep
     close: (options: { timeout?: number } = {}) => (closed ??= close(options.timeout ?? core.config.server.shutdownTimeout)),
   });
   Object.defineProperty(gate, 'ready', { get: () => (ready ??= started(deps)) });
-  internals.set(gate as unknown as Gate, { core, servers, admin, serves, hasTarget: deps.ready, journal: deps.journal });
+  internals.set(gate as unknown as Gate, { core, servers, admin, serves, hasTarget: deps.ready, journal: deps.journal, certificates });
   return gate as unknown as Gate;
 }
 
@@ -228,6 +230,17 @@ interface Internals {
   /** Whether some target can be expected to answer. */
   readonly hasTarget: () => Promise<boolean>;
   readonly journal: Journal;
+  /** The certificates that its servers serve. */
+  readonly certificates: Set<Renewable>;
+}
+
+/** A certificate that is read again when its files change. */
+export interface Renewable {
+  readonly path: string;
+  /** When it ends, Unix milliseconds. */
+  readonly ends: number;
+  /** Reads its files now. */
+  renew(): void;
 }
 
 const internals = new WeakMap<Gate, Internals>();

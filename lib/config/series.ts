@@ -26,6 +26,7 @@ export const series = {
   resource_usage_ratio: { type: 'gauge', labels: ['resource'], help: 'Share of memory, cpu and disk in use at the last check. For latency, its share of the threshold.' },
   resource_short: { type: 'gauge', labels: ['resource'], help: '1 while new requests are refused because the resource is short.' },
 
+  tls_certificate_not_after_seconds: { type: 'gauge', labels: ['certificate'], help: 'When the certificate that is served ends, Unix seconds.' },
   circuit_breaker_state: { type: 'gauge', labels: ['target'], help: 'State of the circuit breaker: 0 closed, 1 half-open, 2 open.' },
   upstream_active_requests: { type: 'gauge', labels: ['target'], help: 'Attempts in progress at a target.' },
   upstream_attempts_total: { type: 'counter', labels: ['target'], help: 'Attempts at a target.' },

@@ -1,10 +1,10 @@
 import { createServer as createHttp, type RequestListener, type Server } from 'node:http';
 import { createServer as createHttps } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import type { Config } from '../../types/config.d.ts';
 import { internalsOf, type Gate } from '../gateway.ts';
 import { AddressSet } from '../identity/identity.ts';
-import { tlsOptions } from './tls.ts';
+import { ServedCertificate } from './tls.ts';
+import type { Core } from '../request/request.ts';
 
 const loopback = new AddressSet(['loopback']);
 const maxConnections = 256;
@@ -54,7 +54,7 @@ export async function openBeside(gate: Gate, gatePort: number): Promise<string |
 async function open(gate: Gate, address: Address): Promise<string> {
   const { core, servers, admin } = internalsOf(gate);
   // SECURITY: called before the address is opened: where the API has an address of its own it must not be public, even if that fails.
-  const { server, scheme } = serverFor(core.config, address.host, admin.alone(address.host) as RequestListener);
+  const { server, scheme } = serverFor(core, address.host, admin.alone(address.host) as RequestListener);
   await listening(server, address);
   servers.add(server);
   server.once('close', () => servers.delete(server));
@@ -73,14 +73,16 @@ function addressOf(text: string): Address {
 }
 
 /** TLS where there is a certificate, so that the token does not cross a network in clear; not for loopback addresses. */
-function serverFor({ server: { tls, maxHeaderBytes, readTimeout } }: Config, host: string, handle: RequestListener): { server: Server; scheme: string } {
+function serverFor(core: Core, host: string, handle: RequestListener): { server: Server; scheme: string } {
+  const { tls, maxHeaderBytes, readTimeout } = core.config.server;
   const options = { maxHeaderSize: Math.min(maxHeaderBytes, 65_536), headersTimeout: Math.min(readTimeout, patience), requestTimeout: patience };
-  const secure = tls !== null && host !== 'localhost' && !loopback.has(host);
-  const server = secure ? createHttps({ ...options, ...tlsOptions(tls) }, handle) : createHttp(options, handle);
+  const certificate = tls !== null && host !== 'localhost' && !loopback.has(host) ? new ServedCertificate(core, tls) : null;
+  const server = certificate === null ? createHttp(options, handle) : createHttps({ ...options, ...certificate.options }, handle);
+  certificate?.follow(server);
   server.maxConnections = maxConnections;
   // The token is checked before the body is asked for.
   server.on('checkContinue', handle);
-  return { server, scheme: secure ? 'https' : 'http' };
+  return { server, scheme: certificate === null ? 'http' : 'https' };
 }
 
 function listening(server: Server, { host, port }: Address): Promise<void> {

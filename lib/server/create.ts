@@ -6,7 +6,7 @@ import { AddressSet } from '../identity/identity.ts';
 import { openConfigured } from './admin.ts';
 import { watchHandshakes } from './handshake.ts';
 import { expectPreambles } from './proxy-protocol.ts';
-import { tlsOptions, watchCertificate } from './tls.ts';
+import { ServedCertificate } from './tls.ts';
 
 /**
  * Makes the server of the standalone: HTTP, or HTTPS with `server.tls`, with every limit of the `server` section. `gate.close()`
@@ -14,7 +14,7 @@ import { tlsOptions, watchCertificate } from './tls.ts';
  * @throws when the certificate or its key cannot be used.
  */
 export function createServer(gate: Gate): Server {
-  const { core, servers, serves } = internalsOf(gate);
+  const { core, servers, serves, certificates } = internalsOf(gate);
   const { server: limits } = core.config;
   const options: ServerOptions = {
     maxHeaderSize: limits.maxHeaderBytes,
@@ -32,9 +32,15 @@ export function createServer(gate: Gate): Server {
     // Cut off already: what is still parsed of a connection with too many requests goes no further.
     if (!req.socket.destroyed) (gate as unknown as Handler)(req, res, () => refuse(core, req, res, 'invalid_target'));
   };
-  const server = limits.tls === null ? createHttp(options, handler) : createHttps({ ...options, handshakeTimeout: limits.readTimeout, ...tlsOptions(limits.tls) }, handler);
-  if (limits.tls !== null) watchCertificate(core, limits.tls, server);
-  if (limits.tls !== null) watchHandshakes(server, limits.readTimeout, core.log);
+  const certificate = limits.tls === null ? null : new ServedCertificate(core, limits.tls);
+  const server = certificate === null ? createHttp(options, handler) : createHttps({ ...options, handshakeTimeout: limits.readTimeout, ...certificate.options }, handler);
+  if (certificate !== null) {
+    certificate.follow(server);
+    certificate.warn(server);
+    certificates.add(certificate);
+    server.once('close', () => certificates.delete(certificate));
+    watchHandshakes(server, limits.readTimeout, core.log);
+  }
   if (limits.maxConnections !== null) server.maxConnections = limits.maxConnections;
   attach(core, server, { gate, serves, path: '/', ours: true });
   // Behind all that listens for connections: they get one after its preamble.

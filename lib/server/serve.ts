@@ -126,7 +126,7 @@ let isOutliving = false;
 
 /** Signals by which shells, supervisors and log rotation reach a process, and which would end it, with their effect on a gate. */
 const outlived: Readonly<Partial<Record<NodeJS.Signals, string>>> = {
-  SIGHUP: 'none: log files are opened for every write',
+  SIGHUP: 'certificates are read again; log files are opened for every write',
   SIGUSR1: 'none',
   SIGUSR2: 'none',
   SIGQUIT: 'none',
@@ -137,7 +137,11 @@ function outliveSignals(): void {
   isOutliving = true;
   for (const [signal, effect] of Object.entries(outlived)) {
     process.on(signal as NodeJS.Signals, () => {
-      for (const gate of running) internalsOf(gate).core.log.info({ signal, effect }, 'process.signal');
+      for (const gate of running) {
+        const { core, certificates } = internalsOf(gate);
+        core.log.info({ signal, effect }, 'process.signal');
+        if (signal === 'SIGHUP') for (const certificate of certificates) certificate.renew();
+      }
     });
   }
 }

@@ -123,7 +123,7 @@ describe('somebody is told', () => {
     const at = temporary(t);
     const tls = { certPath: join(at, 'cert.pem'), keyPath: join(at, 'key.pem') };
     spawnSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', '/CN=gate.test', '-keyout', tls.keyPath, '-out', tls.certPath]);
-    await start(t, hook, { server: { tls } });
+    await start(t, hook, { server: { tls } }, { clock: fakeClock(Date.now() + 1.5 * 86_400_000) });
     assert.equal((await hook.heard('certificate.expiring')).fields['certificate'], tls.certPath);
   });
 

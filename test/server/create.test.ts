@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
+import { copyFileSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { createServer as createHost, type IncomingMessage } from 'node:http';
 import { request as openSecure } from 'node:https';
 import { connect, type Socket } from 'node:net';
@@ -66,18 +68,55 @@ test('over TLS the gate asks for TLS from then on, of its own name alone', { ski
   assert.equal(answer.headers['strict-transport-security'], 'max-age=31536000');
 });
 
-test('a certificate that ends within two weeks is told of at the start and once a day', { skip: noOpenssl }, async (t) => {
+test('a certificate in the last third of its validity is told of at the start and once a day', { skip: noOpenssl }, async (t) => {
   const clock = fakeClock(Date.now());
   const { log, gate } = await startGate(t, { server: { tls: certificate(t, 'gate.test') } }, { clock });
   assert.equal(log.named('certificate.expiring').length, 0);
   await gate.close({ timeout: 0 });
   const short = recorder();
-  const { gate: other } = await startGate(t, { server: { tls: certificate(t, 'gate.test', 2) } }, { clock, log: short });
+  const tls = certificate(t, 'gate.test', 2);
+  clock.tick(1.5 * 86_400_000);
+  const { gate: other } = await startGate(t, { server: { tls } }, { clock, log: short });
   assert.equal(short.named('certificate.expiring').length, 1);
   clock.tick(86_400_000);
   assert.equal(short.named('certificate.expiring').length, 2);
   await other.close({ timeout: 0 });
   await until(() => clock.pending === 0);
+});
+
+test('a certificate whose files change is served to new connections, and one that cannot be used is told of', { skip: noOpenssl }, async (t) => {
+  const tls = certificate(t, 'gate.test');
+  const [other, third] = [certificate(t, 'gate.test'), certificate(t, 'gate.test')];
+  const { port, url, log } = await startGate(t, { server: { tls }, metrics: { token: 'a-token-for-metrics-0123456789' } });
+  const served = async (): Promise<string> => (await handshake(t, port, {})).getPeerX509Certificate()?.fingerprint256 ?? '';
+  const fingerprintOf = ({ certPath }: { certPath: string }): string => new X509Certificate(readFileSync(certPath)).fingerprint256;
+  const first = fingerprintOf(tls);
+  const open = await handshake(t, port, {});
+  assert.equal(await served(), first);
+  // The key comes later: until then the two do not belong together.
+  copyFileSync(other.certPath, tls.certPath);
+  await until(() => log.named('certificate.refused').length === 1);
+  assert.deepEqual(log.named('certificate.refused').map(({ certificate: path, reason }) => [path, reason]), [[tls.certPath, 'the key belongs to another certificate']]);
+  assert.equal(await served(), first);
+  copyFileSync(other.keyPath, tls.keyPath);
+  await until(() => log.named('certificate.renewed').length === 1);
+  assert.equal(await served(), fingerprintOf(other));
+  // Kubernetes and certbot exchange links.
+  for (const name of ['certPath', 'keyPath'] as const) {
+    symlinkSync(third[name], `${tls[name]}.new`);
+    renameSync(`${tls[name]}.new`, tls[name]);
+  }
+  await until(async () => (await served()) === fingerprintOf(third));
+  rmSync(tls.keyPath);
+  await until(() => log.named('certificate.refused').some(({ reason }) => reason === 'ENOENT'));
+  assert.equal(await served(), fingerprintOf(third));
+  open.write('GET /health HTTP/1.1\r\nHost: a\r\n\r\n');
+  const [answer] = (await once(open, 'data')) as [Buffer];
+  assert.match(answer.toString(), /^HTTP\/1\.1 200/, 'a connection that was open stays');
+  const asked = openSecure({ port, host: '127.0.0.1', path: '/metrics', rejectUnauthorized: false, agent: false, headers: { Authorization: 'Bearer a-token-for-metrics-0123456789' } }).end();
+  const [metrics] = (await once(asked, 'response')) as [IncomingMessage];
+  const ends = Number(/tls_certificate_not_after_seconds\{certificate="[^"]+"\} (\d+)/.exec(Buffer.concat(await metrics.toArray()).toString())?.[1]);
+  assert.equal(ends, Date.parse(new X509Certificate(readFileSync(third.certPath)).validTo) / 1000, url);
 });
 
 test('a TLS version below min_version is refused', { skip: noOpenssl }, async (t) => {

@@ -6,7 +6,7 @@ const takers = /(?:\.(?:on|once|addListener|prependListener|prependOnceListener|
 /** A callback that is guarded. */
 const isGuarded = /^(?:guard|guarded|guardCallback|contained|this\.#held)\(/;
 /** A callback that only calls what cannot throw: methods of streams, timers, sets and promises. */
-const isHarmless = /^\([^()]*\) => (?:void )?(?:undefined|null|resolve\([^()]*\)|(?:[\w#]+[.?!]+)*(?:\(socket as Socket\)\.)?(?:destroy|destroySoon|resume|pause|cut|delete|abort|clearTimeout|terminate|finish|end)\([^;]*\)|process\.exit\(\d\)|\([\w#.]+ = \w+\))$/;
+const isHarmless = /^\([^()]*\) => (?:void )?(?:undefined|null|resolve\([^()]*\)|(?:[\w#]+[.?!]+)*(?:\(socket as Socket\)\.)?(?:destroy|destroySoon|resume|pause|cut|delete|abort|clearTimeout|clearInterval|terminate|finish|end)\([^;]*\)|process\.exit\(\d\)|\([\w#.]+ = \w+\))$/;
 
 /** The callbacks of a source that nothing guards, as `file: code`. */
 export function bareCallbacks({ path, code, text }: Source): string[] {
