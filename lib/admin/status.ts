@@ -3,7 +3,7 @@ import type { JournalStats } from '../../types/journal.d.ts';
 import type { QueueView } from '../../types/queue.d.ts';
 import type { SinkView } from '../../types/sink.d.ts';
 import type { TargetStatus } from '../../types/target.d.ts';
-import { integer, printable, required } from '../config/config.ts';
+import { checkText, integer, printable, required, text } from '../config/config.ts';
 import { HeimdallError } from '../errors.ts';
 import { changed, fieldsOf, type AdminServices, type Method } from './call.ts';
 import { iso, strictly } from './fields.ts';
@@ -32,6 +32,15 @@ export const logOut: Method = ({ caller }) => ({ status: 204, head: caller.leave
 
 /** The effective configuration in the form of a file, secrets masked. */
 export const showConfig: Method = (_call, { core }) => ({ status: 200, body: printable(core.config) });
+
+const pasted = { ...strictly(text('a configuration in YAML, as text', 'newapi: {base_url: "http://localhost:3000"}', /^[^]*$/), 'string'), unit: 'secret' } as const;
+const toCheck = z.strictObject({ yaml: required(pasted, 'The configuration to check') });
+
+/** `POST config/check`: what `heimdall check` says of a text by itself; see {@link checkText}. Changes nothing. */
+export const checkConfig: Method = async (call) => {
+  const { problems, warnings, config } = checkText((await fieldsOf(call, toCheck)).yaml);
+  return { status: 200, body: { ok: problems.length === 0, problems, warnings, config } };
+};
 
 /** `GET health`: a summary of the gate's state. */
 export const showHealth: Method = async (_call, services) => {

@@ -4,7 +4,7 @@ import { acknowledgeFinding, actOnFinding, listCallers, listFindings, rejectFind
 import { aggregateLogs, frequencyOfLogs, listLogs, showLog } from './logs.ts';
 import { showOverview, showSeries } from './overview.ts';
 import { changeKey, createKey, listKeys, removeKey, rotateKey, showKey } from './keys.ts';
-import { logOut, resizeQueue, showConfig, showHealth, showQueue, showSession, showTargets } from './status.ts';
+import { checkConfig, logOut, resizeQueue, showConfig, showHealth, showQueue, showSession, showTargets } from './status.ts';
 
 /** A resource with its methods. HEAD is answered like GET, OPTIONS with the list of methods. */
 export interface Resource {
@@ -54,6 +54,7 @@ export const resources: readonly Resource[] = [
   { path: 'queue', methods: { GET: showQueue, PATCH: resizeQueue } },
   { path: 'health', methods: { GET: showHealth } },
   { path: 'config', methods: { GET: showConfig } },
+  { path: 'config/check', methods: { POST: checkConfig } },
   { path: 'session', methods: { GET: showSession } },
   { path: 'logout', methods: { POST: logOut }, forReaders: true },
   { path: 'events', methods: { GET: readEvents } },

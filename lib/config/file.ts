@@ -13,7 +13,11 @@ import { isSection, type Tree } from './schema-tree.ts';
  */
 export function readTree(path: string, asked: string, report: Report): Tree {
   const text = readText(path, asked, report);
-  if (text === undefined) return {};
+  return text === undefined ? {} : parseTree(text, path, report);
+}
+
+/** The tree of a text. @param path names it in problems. */
+export function parseTree(text: string, path: string, report: Report): Tree {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   for (const { pos, message } of relevantErrors(document.errors)) {

@@ -1,6 +1,6 @@
 import { settingsOf, variablesTree } from './environment.ts';
 import type { Variables } from './expand.ts';
-import { isWorldReadable, readTree } from './file.ts';
+import { isWorldReadable, parseTree, readTree } from './file.ts';
 import { normalizeKeys } from './key-names.ts';
 import { type Style, writePath } from './paths.ts';
 import type { Path } from '../values/values.ts';
@@ -39,6 +39,11 @@ export function fileLayer(path: string, asked: string, variables: Variables, rep
 /** The layer of an object given in code. Its texts are not expanded. */
 export function codeLayer(code: Tree, report: Report): Layer {
   return { ...read(code, 'camel', { report, variables: null, literals: [], written: new Map(), used: new Set() }), code: true };
+}
+
+/** The layer of a text in the form of a file. SECURITY: reads no variable and no file. */
+export function textLayer(text: string, report: Report): Layer {
+  return read(parseTree(text, 'yaml', report), 'snake', { report, variables: null, isForeign: true, literals: [], written: new Map(), used: new Set() });
 }
 
 /** The layer of the environment variables. */

@@ -4,17 +4,18 @@ import { derive } from './derive.ts';
 import { given, readVariables, warnOfUnread } from './environment.ts';
 import type { Variables } from './expand.ts';
 import type { Mismatch } from './fields.ts';
-import { codeLayer, environmentLayer, fileLayer, type Layer } from './layers.ts';
+import { codeLayer, environmentLayer, fileLayer, type Layer, textLayer } from './layers.ts';
 import { valueAt, without } from './paths.ts';
 import type { Path } from '../values/values.ts';
-import { ConfigError } from '../errors.ts';
+import { ConfigError, type Problem } from '../errors.ts';
+import { printable } from './printable.ts';
 import { Report } from './report.ts';
 import { checkRules } from './rules.ts';
 import { type ParsedConfig, schema } from './schema.ts';
 import type { Tree } from './schema-tree.ts';
 import { Sources } from './sources.ts';
 
-export { printable } from './printable.ts';
+export { printable };
 
 /** Every loaded configuration, with its warnings. */
 const loaded = new WeakMap<Config, readonly string[]>();
@@ -69,6 +70,30 @@ export function resolveConfig(code?: ConfigInput | Config): Config {
   return load([codeLayer((code ?? {}) as Tree, report)], report, false);
 }
 
+/** What a check of a text has found. */
+export interface CheckedText {
+  readonly problems: readonly Problem[];
+  readonly warnings: readonly string[];
+  /** With secrets masked; null where there are problems. */
+  readonly config: object | null;
+}
+
+/**
+ * Checks a text in the form of a configuration file by itself. SECURITY: neither the environment nor a file nor an address is
+ * touched, so that whoever sends the text learns nothing but what is in it. Values that name variables or files of secrets are
+ * taken for given and right.
+ */
+export function checkText(text: string): CheckedText {
+  const report = new Report();
+  try {
+    const config = load([textLayer(text, report)], report, true, false);
+    return { problems: [], warnings: warningsOf(config), config: printable(config) };
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return { problems: error.problems, warnings: report.warnings, config: null };
+  }
+}
+
 /** The warnings of a configuration: planned keys, harmful orders of parts, secrets in files. */
 export function warningsOf(config: Config): readonly string[] {
   return loaded.get(config) ?? [];
@@ -78,8 +103,8 @@ function isLoaded(code: ConfigInput | Config | undefined): code is Config {
   return code !== undefined && loaded.has(code as Config);
 }
 
-function load(layers: readonly Layer[], report: Report, standalone: boolean): Config {
-  const sources = new Sources(layers, report, standalone);
+function load(layers: readonly Layer[], report: Report, standalone: boolean, readsFiles = true): Config {
+  const sources = new Sources(layers, report, standalone, readsFiles);
   const parsed = parse(sources.tree, sources);
   if (parsed) checkRules(parsed, sources);
   if (!parsed || report.problems.length > 0) throw new ConfigError(report.problems);

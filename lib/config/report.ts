@@ -19,6 +19,11 @@ export class Report {
     else this.#invalid.push(at);
   }
 
+  /** The value at a path is not known here: neither it nor what depends on it can be judged. */
+  unknown(at: Path): void {
+    this.#invalid.push(at);
+  }
+
   /** Whether every source could be read. Otherwise rules over several keys cannot be checked. */
   get complete(): boolean {
     return this.#complete;

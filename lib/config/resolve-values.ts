@@ -14,6 +14,8 @@ export interface ResolveContext {
   readonly report: Report;
   /** Variables for expansion. Null where texts are not expanded. */
   readonly variables: Variables | null;
+  /** Texts with variables, and secrets in files, are taken for unknown: the text comes from somebody who may not learn them. */
+  readonly isForeign?: true;
   /** Output: texts with variables as written, by their written path. */
   readonly written: Map<string, string>;
   /** Output: names of the variables that texts read. */
@@ -42,6 +44,10 @@ function walk(value: unknown, shape: SchemaNode, at: Path, context: ResolveConte
 }
 
 function resolveValue(value: unknown, at: Path, meta: Meta | undefined, context: ResolveContext): unknown {
+  if (context.isForeign && (value instanceof SecretFile || (typeof value === 'string' && value.includes('${')))) {
+    context.report.unknown(at);
+    return undefined;
+  }
   const name = context.name(at);
   // Only files have variables, and only files use snake_case.
   if (value instanceof SecretFile) return readSecret(value.path, at, `${name}${context.variables ? '_file' : 'File'}`, context);

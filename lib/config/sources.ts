@@ -12,9 +12,12 @@ export class Sources {
   readonly report: Report;
   /** Whether the process belongs to the gate, so that it listens itself. */
   readonly standalone: boolean;
+  /** Whether files that values name may be looked at. */
+  readonly readsFiles: boolean;
   readonly #layers: readonly Layer[];
 
-  constructor(layers: readonly Layer[], report: Report, standalone: boolean) {
+  constructor(layers: readonly Layer[], report: Report, standalone: boolean, readsFiles = true) {
+    this.readsFiles = readsFiles;
     this.standalone = standalone;
     this.#layers = layers;
     this.report = report;

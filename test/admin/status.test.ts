@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import type { TargetStatus } from '../../types/target.d.ts';
-import { aTarget, messageOf, problem, startAdmin, token } from './harness.ts';
+import { bearer, aTarget, messageOf, problem, startAdmin, token } from './harness.ts';
 
 const time = Date.UTC(2026, 0, 5);
 const iso = (ms: number): string => new Date(ms).toISOString();
@@ -114,4 +114,36 @@ it('the configuration is shown as a file would say it, secrets masked', async (t
   const config = answer.json<{ admin: Record<string, unknown>; queue: Record<string, unknown>; secret: string }>();
   assert.deepEqual([config.admin, config.queue['max_wait'], config.secret], [{ token: '***', read_token: null, path: '/heimdall', listen: null, auth: 'token', newapi_role: 10 }, '30s', '***']);
   for (const secret of [token, 'install-secret', 'earlier-install', 'metrics-token', 'the-own-key', 'the-backup-key', 'abab', 'sk-upstream', 'the-password']) assert.ok(!answer.text.includes(secret), secret);
+});
+
+it('a pasted configuration is checked by itself: no variable, file or address of the gate is looked at', async (t) => {
+  const { ask } = await startAdmin(t, { secret: 'install-secret-of-some-length', admin: { readToken: 'a-token-that-may-only-read-0123456789' } });
+  const check = async (yaml: unknown): Promise<{ ok: boolean; problems: { path: string; message: string }[]; warnings: string[]; config: Record<string, Record<string, unknown>> | null }> => {
+    const answer = await ask('config/check', { method: 'POST', body: JSON.stringify({ yaml }), headers: { ...bearer, 'Content-Type': 'application/json' } });
+    assert.equal(answer.status, 200, answer.text);
+    assert.doesNotMatch(answer.text, /install-secret|root:|BEGIN|PATH=/);
+    return answer.json();
+  };
+  const right = await check('newapi: {base_url: "http://newapi:3000"}\nadmin: {token: a-pasted-token-of-32-characters-or-more}\nqueue: {max_wait: 20s}');
+  assert.deepEqual([right.ok, right.problems, right.config?.['queue']?.['max_wait'], right.config?.['admin']?.['token']], [true, [], '20s', '***']);
+  process.env['HEIMDALL_TEST_PASTED'] = 'not-an-url';
+  t.after(() => delete process.env['HEIMDALL_TEST_PASTED']);
+  const rows: readonly (readonly [yaml: string, said: readonly RegExp[]])[] = [
+    ['newapi: {base_url: "${HEIMDALL_TEST_PASTED}"}', []], ['newapi: {base_url: "${NOT_SET}"}\nsecret: "${HOME}"', []], ['admin: {token_file: /etc/passwd}', []], ['secret_file: /nowhere', []],
+    ['server: {tls: {cert_path: /etc/passwd, key_path: /nowhere}}', []], ['newapi: {base_url: "https://a.example", ca_path: /etc/shadow}', []], ['audit: {path: /srv/x/y.db}', []],
+    ['servr: {port: 1}', [/servr/]], ['server: {port: 99999999}', [/server\.port/]], ['a: [', [/^yaml:1/]], ['- 1', [/^yaml/]], ['server: {port: x}\nqueue: {max_wait: soon}', [/server\.port/, /queue\.max_wait/]],
+    ['admin: {token: shh}', [/admin\.token/]], ['', []],
+  ];
+  for (const [yaml, said] of rows) {
+    const { ok, problems } = await check(yaml);
+    assert.equal(ok, said.length === 0, `${yaml} ${JSON.stringify(problems)}`);
+    for (const pattern of said) assert.ok(problems.some(({ path, message }) => pattern.test(`${path}: ${message}`)), `${yaml} ${JSON.stringify(problems)}`);
+    assert.doesNotMatch(JSON.stringify(problems), /shh|not-an-url/);
+  }
+  const bomb = ['a: &a [x,x,x,x,x,x,x,x,x]', ...Array.from({ length: 9 }, (_, at) => `${String.fromCharCode(98 + at)}: &${String.fromCharCode(98 + at)} [${Array(9).fill(`*${String.fromCharCode(97 + at)}`).join(',')}]`)].join('\n');
+  assert.equal((await check(bomb)).ok, false);
+  const refused = await ask('config/check', { method: 'POST', body: JSON.stringify({ yaml: 5 }), headers: { ...bearer, 'Content-Type': 'application/json' } });
+  assert.equal(refused.status, 400);
+  const reader = await ask('config/check', { method: 'POST', body: '{"yaml":""}', headers: { 'Content-Type': 'application/json', Authorization: 'Bearer a-token-that-may-only-read-0123456789' } });
+  assert.equal(reader.status, 403);
 });
