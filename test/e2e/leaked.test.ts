@@ -52,7 +52,10 @@ for (const [form, line] of [['the key', DEMO_KEY], ['the key without sk-', bare]
   test(`a token of NewAPI that was accepted here is frozen by ${form}, in mode off too`, async (t) => {
     const gate = await gateOf(t, { anomaly: { mode: 'off' } });
     assert.deepEqual([await statusFor(gate, DEMO_KEY), await statusFor(gate, OTHER_KEY)], [200, 200]);
-    const { body } = await api<{ read: number; keys: { kind: string; id: string }[] }>(gate, 'leaked', { keys: ['', 'sk-of-somebody-else', '  ', line, sha256('nothing')] });
+    const body = await until(async () => {
+      const { body: answer } = await api<{ read: number; keys: { kind: string; id: string }[] }>(gate, 'leaked', { keys: ['', 'sk-of-somebody-else', '  ', line, sha256('nothing')] });
+      return answer.keys.length > 0 ? answer : null;
+    });
     assert.deepEqual([body.read, body.keys.length, body.keys[0]?.kind], [3, 1, 'token']);
     const refused = await request(`${gate.url}/v1/chat/completions`, { method: 'POST', headers: bearer(DEMO_KEY), body: chat });
     assert.deepEqual([refused.status, refused.json<{ error: { code: string } }>().error.code, /leak|finding|rule/i.test(refused.text)], [403, 'frozen', false]);
@@ -120,7 +123,8 @@ test('a running stream of a leaked key is cut', async (t) => {
   const gate = await gateOf(t);
   assert.equal(await statusFor(gate, DEMO_KEY), 200);
   const stream = await openStream(`${gate.url}/v1/chat/completions`, { method: 'POST', headers: bearer(DEMO_KEY), body: { ...chat, stream: true, max_tokens: 1_000_000 } });
-  await api(gate, 'leaked', { keys: [DEMO_KEY] });
+  // That a token was accepted is noted behind its answer.
+  await until(async () => (await api<{ keys: object[] }>(gate, 'leaked', { keys: [DEMO_KEY] })).body.keys.length === 1);
   await stream.done;
   assert.equal(await statusFor(gate, DEMO_KEY), 403);
 });
