@@ -98,6 +98,8 @@ it('a token that reads only sees everything, and has no button that works', { ..
   const { page, faults, requests } = await watchedPage(browser, { locale: 'zh-CN' });
   await logIn(page, gate.url, readToken);
   await page.click('nav a[href$="#/keys"]');
+  // The panel before has a table, too.
+  await page.getByRole('button', { name: '新建密钥' }).waitFor();
   await page.locator('tbody tr').first().waitFor();
   for (const button of await page.locator('main button').all()) assert.ok(await button.isDisabled(), await button.innerText());
   await page.evaluate(`fetch('api/logout', { method: 'POST', headers: { 'X-Heimdall-Proof': localStorage.getItem('heimdall.proof') } })`);
