@@ -108,6 +108,29 @@ it('a token that reads only sees everything, and has no button that works', { ..
   assert.deepEqual([faults, requests.filter((line) => !line.startsWith('GET ')).length], [[], 2]);
 });
 
+it('the expiry of a key is changed, and the live view shows what its filters let pass', { ...browserOptions, timeout: 120_000 }, async () => {
+  const { gate, browser } = await common();
+  const { page, faults } = await watchedPage(browser);
+  await logIn(page, gate.url);
+  await page.click('nav a[href$="#/keys"]');
+  const answered = page.waitForResponse((answer) => answer.request().method() === 'PATCH');
+  await page.getByRole('button', { name: /^Change expiry: / }).first().click();
+  await page.fill('input[name=expires]', '30d');
+  await page.click('dialog button[type=submit]');
+  const changed = await answered;
+  assert.deepEqual([changed.status(), typeof ((await changed.json()) as { expires: unknown }).expires], [200, 'string']);
+  await page.evaluate(`location.hash = '#/requests?live=true&status=401'`);
+  await page.getByText('Listening').waitFor();
+  // Without the proof 401, elsewhere 200.
+  const rows = page.locator('tbody tr');
+  await until(async () => {
+    await page.evaluate(`Promise.all([fetch('/health'), fetch('api/health'), fetch('/health')])`);
+    return (await rows.count()) >= 3;
+  });
+  assert.deepEqual([...new Set(await page.locator('tbody tr td:nth-child(2)').allInnerTexts())], ['401']);
+  assert.deepEqual(faults, []);
+});
+
 it('a finding is acted on and undone by clicking; the login ends', { ...browserOptions, timeout: 120_000 }, async () => {
   const { gate, browser } = await common();
   const { page, faults } = await watchedPage(browser);

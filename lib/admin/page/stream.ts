@@ -2,8 +2,6 @@
 
 import { effect, signal } from '@preact/signals';
 import { send, session } from './api.ts';
-import type { Failure } from './failure.ts';
-import { queryText, type Query } from './route.ts';
 
 /** Waiting times before the next connection, milliseconds: the first, and the longest. */
 const firstPause = 1000;
@@ -37,31 +35,17 @@ export interface RequestEvent {
   readonly cost: number | null;
 }
 
-/** What went on within the last second. */
-export interface Rate {
-  readonly time: string;
-  readonly requests: number;
-  readonly shown: number;
-  readonly in_hand: number;
-  readonly waiting: number;
-}
-
 interface Events {
   readonly log: LogEvent;
   readonly request: RequestEvent;
-  readonly rate: Rate;
 }
 
 type Listeners = { readonly [N in keyof Events]: Set<(event: Events[N]) => void> };
 
-const listeners: Listeners = { log: new Set(), request: new Set(), rate: new Set() };
-
-/** Whether the server samples the stream; an older one refuses to be asked, and sends every request. */
-let sampled = true;
+const listeners: Listeners = { log: new Set(), request: new Set() };
 
 /** Whether events arrive. */
 export const live = signal(false);
-const wanted = signal<string | null>(null);
 const visible = signal(!document.hidden);
 document.addEventListener('visibilitychange', () => { visible.value = !document.hidden; });
 
@@ -72,24 +56,18 @@ export function listen<N extends keyof Events>(name: N, listener: (event: Events
   return () => void known.delete(listener);
 }
 
-/** Which requests the stream carries: those that these filters let pass, sampled to 20 a second. Null: as few as it can. */
-export function follow(filters: Query | null): void {
-  wanted.value = filters === null ? null : queryText(filters);
-}
-
 effect(() => {
   const open = visible.value && session.value !== null && session.value.access !== 'none';
-  const filters = wanted.value;
   if (!open) return;
   const ending = new AbortController();
-  void keepOpen(filters, ending.signal);
+  void keepOpen(ending.signal);
   return () => ending.abort();
 });
 
-async function keepOpen(filters: string | null, signal: AbortSignal): Promise<void> {
+async function keepOpen(signal: AbortSignal): Promise<void> {
   for (let pause = firstPause; !signal.aborted; pause = Math.min(pause * 2, longestPause)) {
     try {
-      await read(filters, signal, () => { pause = firstPause; });
+      await read(signal, () => { pause = firstPause; });
     } catch {
       // The next connection tells.
     }
@@ -105,12 +83,8 @@ function pauseOf(time: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-async function read(filters: string | null, signal: AbortSignal, begun: () => void): Promise<void> {
-  const { body } = await send('GET', sampled ? `events?rows=${filters === null ? 1 : 20}${filters ? `&${filters}` : ''}` : 'events', undefined, signal).catch((error: Failure) => {
-    if (error.status !== 400 || !sampled) throw error;
-    sampled = false;
-    return send('GET', 'events', undefined, signal);
-  });
+async function read(signal: AbortSignal, begun: () => void): Promise<void> {
+  const { body } = await send('GET', 'events', undefined, signal);
   if (body === null) return;
   live.value = true;
   begun();
@@ -130,7 +104,7 @@ function deliver(frame: string): void {
     if (line.startsWith('event: ')) name = line.slice(7);
     else if (line.startsWith('data: ')) data += line.slice(6);
   }
-  if (name !== 'log' && name !== 'request' && name !== 'rate') return;
+  if (name !== 'log' && name !== 'request') return;
   const event = JSON.parse(data) as never;
   for (const listener of listeners[name]) listener(event);
 }

@@ -57,7 +57,7 @@ const en = {
       from: 'From', to: 'To', key: 'Key or token', username: 'User name', token_name: 'Token name', address: 'Address or network', model: 'Model', status: 'Status', outcome: 'Outcome', target: 'Target', grep: 'Text in bodies', client: 'Program', route: 'Route',
       device: 'Device fingerprint', session: 'Session', device_id: 'Named device', session_id: 'Named session', home_id: 'Named home', content: 'Content', user: 'User number', source: 'Source', request_id: 'Request id', upstream_request_id: "NewAPI's request id",
     },
-    listening: 'Listening', rate: (requests: string, shown: string, inHand: string, waiting: string): string => `${requests} a second, ${shown} shown · ${inHand} in hand · ${waiting} waiting`,
+    listening: 'Listening',
     notLive: (names: string): string => `The live view does not filter by: ${names}.`, waitingForRequests: 'Requests appear here as they end.',
   },
 
@@ -73,7 +73,7 @@ const en = {
     limits: 'Limits', models: 'Models', cidrs: 'Addresses', expires: 'Expires', digest: 'Digest', does: 'What to do', configured: 'from the configuration', every: 'all', never: 'never', unlimited: 'none of its own',
     perWindow: (limit: string, window: string): string => `${limit} requests / ${window}`, tokensPerWindow: (limit: string, window: string): string => `${limit} tokens / ${window}`, atOnce: (limit: string): string => `${limit} at a time`, aDay: (sum: string): string => `${sum} a day`, aMonth: (sum: string): string => `${sum} a month`,
     doing: {
-      create: { title: 'New key', hint: 'Empty fields mean no restriction.', button: 'Create the key' }, edit: { title: 'Limits', hint: 'An empty field takes its restriction away.', button: 'Change' },
+      create: { title: 'New key', hint: 'Empty fields mean no restriction.', button: 'Create the key' }, edit: { title: 'Expiry', hint: 'An empty field takes the expiry away. All other limits are set when a key is created: to change them, create a new key.', button: 'Change expiry' },
       rotate: { title: 'Rotate', hint: 'A new key takes the place of the old one.', button: 'Rotate' }, disable: { title: 'Disable', hint: 'The key is refused and its running requests are ended. It can be enabled again.', button: 'Disable' },
       enable: { title: 'Enable', hint: 'The key is accepted again.', button: 'Enable' }, revoke: { title: 'Revoke', hint: 'The key is deleted for good and its running requests are ended.', button: 'Revoke' },
     },

@@ -57,7 +57,7 @@ const zh: Texts = {
       from: '从', to: '到', key: '密钥或令牌', username: '用户名', token_name: '令牌名', address: '地址或网络', model: '模型', status: '状态码', outcome: '结果', target: '目标', grep: '正文中的文本', client: '程序', route: '路由',
       device: '设备指纹', session: '会话', device_id: '声明的设备', session_id: '声明的会话', home_id: '声明的主目录', content: '内容', user: '用户编号', source: '来源', request_id: '请求 ID', upstream_request_id: 'NewAPI 请求 ID',
     },
-    listening: '正在接收', rate: (requests, shown, inHand, waiting) => `每秒 ${requests} 个，显示 ${shown} 个 · 处理中 ${inHand} · 等待 ${waiting}`,
+    listening: '正在接收',
     notLive: (names) => `实时视图不支持这些筛选：${names}。`, waitingForRequests: '请求结束后会出现在这里。',
   },
 
@@ -73,7 +73,7 @@ const zh: Texts = {
     limits: '限额', models: '模型', cidrs: '地址', expires: '过期', digest: '摘要', does: '操作', configured: '来自配置', every: '全部', never: '永不', unlimited: '无单独限额',
     perWindow: (limit, window) => `${limit} 个请求 / ${window}`, tokensPerWindow: (limit, window) => `${limit} 令牌 / ${window}`, atOnce: (limit) => `同时 ${limit} 个`, aDay: (sum) => `每天 ${sum}`, aMonth: (sum) => `每月 ${sum}`,
     doing: {
-      create: { title: '新建密钥', hint: '留空表示不限制。', button: '创建密钥' }, edit: { title: '限额', hint: '留空即取消该限制。', button: '更改' },
+      create: { title: '新建密钥', hint: '留空表示不限制。', button: '创建密钥' }, edit: { title: '到期时间', hint: '留空即取消到期时间。其他限制在创建时确定：如需更改，请新建密钥。', button: '更改到期' },
       rotate: { title: '轮换', hint: '新密钥将取代旧密钥。', button: '轮换' }, disable: { title: '停用', hint: '拒绝此密钥并中断其正在进行的请求，可再次启用。', button: '停用' },
       enable: { title: '启用', hint: '重新接受此密钥。', button: '启用' }, revoke: { title: '吊销', hint: '永久删除此密钥并中断其正在进行的请求。', button: '吊销' },
     },
