@@ -676,7 +676,7 @@ export interface AnomalyRules {
   readonly scanning: AnomalyRule;
   /** A key that was reported as leaked. Unlike other rules it acts in every mode, until it is undone or rotated. */
   readonly leakedKey: AnomalyRule;
-  /** A key that nobody should have was used. */
+  /** A honey key was used. */
   readonly honeyKey: AnomalyRule;
   /** Countries in turn within an hour. */
   readonly impossibleTravel: AnomalyRule;
@@ -1407,7 +1407,7 @@ export interface AnomalyRulesInput {
   readonly scanning?: AnomalyRuleInput | undefined;
   /** A key that was reported as leaked. Unlike other rules it acts in every mode, until it is undone or rotated. */
   readonly leakedKey?: AnomalyRuleInput | undefined;
-  /** A key that nobody should have was used. */
+  /** A honey key was used. */
   readonly honeyKey?: AnomalyRuleInput | undefined;
   /** Countries in turn within an hour. */
   readonly impossibleTravel?: AnomalyRuleInput | undefined;

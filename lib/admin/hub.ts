@@ -11,7 +11,7 @@ const remembered = 500;
 /** Longest event in characters; a longer one is kept without its fields. */
 const longestEvent = 4096;
 const maxReaders = 32;
-/** Readers from one address (IPv6: its /56): a quarter, so that no program that reconnects too often closes the stream to everybody else. */
+/** Readers from one address (IPv6: its /56): a quarter, so that no program that reconnects too often closes the stream to all others. */
 const maxReadersOfAddress = 8;
 /** Most unsent bytes of a reader before it is disconnected; more than all kept events. */
 const mayLag = 4_194_304;

@@ -27,7 +27,7 @@ interface Stored {
   packed: Buffer | null;
 }
 
-/** The pages and what they load. Holds no data: they are for everybody who can reach them. */
+/** The pages and what they load. They hold no data and need no login. */
 export class Shell {
   readonly #auth: string;
   readonly #files: URL;

@@ -5,7 +5,7 @@ import type { Findings } from './findings.ts';
 /** Most keys of one report. */
 const mostKeys = 10_000;
 
-/** The registry, as far as it knows to whom a key belongs. */
+/** The registry, as far as it knows the caller of a key. */
 export interface KeyOwners {
   ownersOf(keys: readonly string[]): Promise<readonly KeyOwner[]>;
 }

@@ -22,7 +22,7 @@ export const anomaly = section('AnomalyConfig', 'The watch: finds shared, stolen
     contentRepetition: rule('slow', 'One body over many keys, or without end'),
     scanning: rule('limit', 'Many unknown paths from one network'),
     leakedKey: rule('freeze', 'A key that was reported as leaked. Unlike other rules it acts in every mode, until it is undone or rotated'),
-    honeyKey: rule('flag', 'A key that nobody should have was used'),
+    honeyKey: rule('flag', 'A honey key was used'),
     impossibleTravel: rule('flag', 'Countries in turn within an hour'),
   }),
 });

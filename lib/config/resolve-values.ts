@@ -14,7 +14,7 @@ export interface ResolveContext {
   readonly report: Report;
   /** Variables for expansion. Null where texts are not expanded. */
   readonly variables: Variables | null;
-  /** Texts with variables, and secrets in files, are taken for unknown: the text comes from somebody who may not learn them. */
+  /** Texts with variables, and secrets in files, are taken for unknown: the sender of the text may not learn them. */
   readonly isForeign?: true;
   /** Output: texts with variables as written, by their written path. */
   readonly written: Map<string, string>;

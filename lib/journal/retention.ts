@@ -39,7 +39,7 @@ const day = 86_400_000;
 
 /**
  * The time by which records may be removed: a clock that has jumped shows a gap in the journal, also after a restart. A gap is no
- * proof, since a gate may have been off, or nobody asked it; then the clock has to be steady for an hour.
+ * proof, since a gate may have been off, or had no requests; then the clock has to be steady for an hour.
  * @returns Unix milliseconds, or null while the clock is not believed.
  */
 export function believedTime(db: DatabaseSync, { believed, steadyFor }: Times): number | null {

@@ -9,7 +9,7 @@ const chunk = 20_000;
 /** How long the sums of minutes are kept, and those of hours and of callers, seconds. */
 const keepMinutes = 9 * 86_400;
 const keepHours = 400 * 86_400;
-/** Callers that are kept, the latest first: anybody can send a token that nobody knows. */
+/** Callers that are kept, the latest first: a client can send any number of unknown tokens. */
 const mostCallers = 100_000;
 /** Records between two removals of old sums. */
 const tidyEvery = 100_000;

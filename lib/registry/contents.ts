@@ -16,7 +16,7 @@ export interface StoredKey extends OwnLimits {
   readonly cidrs: readonly string[];
   /** Encrypted by {@link CredentialVault}. */
   readonly credential: string | null;
-  /** A key that nobody should have: it grants nothing. Absent for any other key. */
+  /** A honey key: it grants nothing, and its use raises a finding. Absent for any other key. */
   readonly honey?: Honey;
 }
 

@@ -176,7 +176,7 @@ export class KeyRegistry implements Registry {
   }
 
   /**
-   * Finds the callers to whom keys belong, each once: gateway keys, and tokens of NewAPI that were accepted here within `audit.retention.records`.
+   * Finds the callers of keys, each once: gateway keys, and tokens of NewAPI that were accepted here within `audit.retention.records`.
    * @param keys as sent, with or without `sk-`, or hex SHA-256 of that in any letters.
    */
   async ownersOf(keys: readonly string[]): Promise<readonly KeyOwner[]> {
@@ -367,7 +367,7 @@ export class KeyRegistry implements Registry {
   }
 }
 
-/** The caller to whom a key belongs. */
+/** The caller of a key. */
 export interface KeyOwner {
   readonly caller: Subject;
   /** Hex SHA-256 of a gateway key, as sent. Null for a token. */
