@@ -535,7 +535,7 @@ export interface AuditConfig {
   readonly postgres: AuditPostgresConfig;
   /** Ingestion of records from other gateways at endpoints.log. */
   readonly ingest: AuditIngestConfig;
-  /** Webhook alerts: target open, machine short of resources, Redis lost, disk full, sink lagging, certificate about to expire. */
+  /** Webhook alerts: target open, machine short of resources, Redis lost, disk full, sink lagging, certificate about to expire, findings of the watch. */
   readonly alerts: AlertsConfig;
 }
 
@@ -587,13 +587,18 @@ export interface AuditIngestConfig {
   readonly maxRate: number;
 }
 
-/** Webhook alerts: target open, machine short of resources, Redis lost, disk full, sink lagging, certificate about to expire. */
+/** Webhook alerts: target open, machine short of resources, Redis lost, disk full, sink lagging, certificate about to expire, findings of the watch. */
 export interface AlertsConfig {
   /** URL that receives the alerts by POST. A URL that begins with http:// or https://; default none. */
   readonly webhook: string | null;
-  /** Secret that signs the alerts, in the header X-Heimdall-Signature. A secret text of at least 16 characters; default none. */
+  /** Secret that signs the alerts, in the header X-Heimdall-Signature; with feishu and dingtalk the one that the robot signs with. A secret text of at least 16 characters; default none. */
   readonly secret: string | null;
+  /** Form of the alerts: JSON of the gate, or messages of a chat service. For telegram, webhook is https://api.telegram.org/bot<token>/sendMessage?chat_id=<chat>. One of json, slack, feishu, dingtalk, wecom, telegram; default json. */
+  readonly format: AlertFormat;
 }
+
+/** Form of the alerts: JSON of the gate, or messages of a chat service. For telegram, webhook is https://api.telegram.org/bot<token>/sendMessage?chat_id=<chat>: one name. */
+export type AlertFormat = 'json' | 'slack' | 'feishu' | 'dingtalk' | 'wecom' | 'telegram';
 
 /** Prometheus metrics. A list of names in place of the section sets series. */
 export interface MetricsConfig {
@@ -1261,7 +1266,7 @@ export interface AuditInput {
   readonly postgres?: AuditPostgresInput | undefined;
   /** Ingestion of records from other gateways at endpoints.log. */
   readonly ingest?: AuditIngestInput | undefined;
-  /** Webhook alerts: target open, machine short of resources, Redis lost, disk full, sink lagging, certificate about to expire. */
+  /** Webhook alerts: target open, machine short of resources, Redis lost, disk full, sink lagging, certificate about to expire, findings of the watch. */
   readonly alerts?: AlertsInput | undefined;
 }
 
@@ -1321,10 +1326,12 @@ export interface AlertsInput {
   readonly webhook?: string | null | undefined;
   /** Path of a file that holds webhook. */
   readonly webhookFile?: string | null | undefined;
-  /** Secret that signs the alerts, in the header X-Heimdall-Signature. A secret text of at least 16 characters; default none. */
+  /** Secret that signs the alerts, in the header X-Heimdall-Signature; with feishu and dingtalk the one that the robot signs with. A secret text of at least 16 characters; default none. */
   readonly secret?: string | null | undefined;
   /** Path of a file that holds secret. */
   readonly secretFile?: string | null | undefined;
+  /** Form of the alerts: JSON of the gate, or messages of a chat service. For telegram, webhook is https://api.telegram.org/bot<token>/sendMessage?chat_id=<chat>. One of json, slack, feishu, dingtalk, wecom, telegram; default json. */
+  readonly format?: AlertFormat | undefined;
 }
 
 /** `MetricsConfig` as code may pass it. A missing key takes its default. */

@@ -36,6 +36,7 @@ const RULES: readonly Rule[] = [
   { reads: ['auth', 'llm'], check: jwtHasTarget },
   { reads: ['secret', 'rateLimit.redisUrl', 'audit.postgres.url'], check: sharedSecret },
   { reads: ['rateLimit.store', 'rateLimit.redisUrl'], check: redisHasUrl },
+  { reads: ['audit.alerts'], check: telegramNamesChat },
   { reads: ['admin', 'endpoints'], check: adminPathSeparate },
   { reads: ['admin', 'server.tls'], check: adminAddress },
   { reads: ['admin', 'newapi'], check: adminTokens },
@@ -170,6 +171,11 @@ function sharedSecret({ secret, rateLimit: { redisUrl }, audit: { postgres } }: 
 function redisHasUrl({ rateLimit: { store, redisUrl } }: ParsedConfig, sources: Sources): void {
   if (store !== 'redis' || redisUrl !== null) return;
   sources.refuse(['rateLimit', 'redisUrl'], { expected: 'a URL while rate_limit.store is redis', example: 'redis://127.0.0.1:6379' }, 'nothing');
+}
+
+function telegramNamesChat({ audit: { alerts: { webhook, format } } }: ParsedConfig, sources: Sources): void {
+  if (format !== 'telegram' || webhook === null || new URL(webhook).searchParams.has('chat_id')) return;
+  sources.refuse(['audit', 'alerts', 'webhook'], { expected: 'a URL with the query chat_id while audit.alerts.format is telegram', example: 'https://api.telegram.org/bot<token>/sendMessage?chat_id=-100123' }, 'a URL without it');
 }
 
 function adminPathSeparate({ admin, endpoints: { health, metrics, log } }: ParsedConfig, sources: Sources): void {

@@ -21,8 +21,9 @@ export const sinks = {
     tokens: list(credential(), [], 'Bearer tokens that may send records. Without a token the endpoint accepts none'),
     maxRate: key(rate('100/s'), '100/s', 'Highest number of records per time for each token'),
   }),
-  alerts: section('AlertsConfig', 'Webhook alerts: target open, machine short of resources, Redis lost, disk full, sink lagging, certificate about to expire', {
+  alerts: section('AlertsConfig', 'Webhook alerts: target open, machine short of resources, Redis lost, disk full, sink lagging, certificate about to expire, findings of the watch', {
     webhook: key(orNull(secretUrl(['http', 'https'], 'https://hooks.example.com/heimdall')), null, 'URL that receives the alerts by POST'),
-    secret: key(orNull(secret(16)), null, 'Secret that signs the alerts, in the header X-Heimdall-Signature'),
+    secret: key(orNull(secret(16)), null, 'Secret that signs the alerts, in the header X-Heimdall-Signature; with feishu and dingtalk the one that the robot signs with'),
+    format: key(choice(['json', 'slack', 'feishu', 'dingtalk', 'wecom', 'telegram'], 'AlertFormat'), 'json', 'Form of the alerts: JSON of the gate, or messages of a chat service. For telegram, webhook is https://api.telegram.org/bot<token>/sendMessage?chat_id=<chat>'),
   }),
 };

@@ -1,9 +1,10 @@
 import { createHmac } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { Clock, Timer } from '../../types/clock.d.ts';
-import type { AlertsConfig } from '../../types/config.d.ts';
+import type { AlertFormat, AlertsConfig } from '../../types/config.d.ts';
 import type { Logger } from '../../types/logger.d.ts';
 import { codeOf, inBackground, type OutboundProxy } from '../platform/platform.ts';
+import { type AlertMessage, problemIn, requestOf } from './alert-formats.ts';
 import { events, type EventRow, type Listener } from './events.ts';
 import { WebhookClient } from './webhook.ts';
 
@@ -29,22 +30,24 @@ export interface Alerts {
 }
 
 interface Alert {
-  readonly body: string;
+  readonly message: AlertMessage;
   tries: number;
 }
 
 /**
- * POSTs `{"event","level","what","at","instance","fields"}` for the events marked as alerts, and again when the condition has
- * ended. Signed as `X-Heimdall-Signature: t=<unix seconds>,v1=<hex HMAC-SHA256 of "t.body">`. Anything but a 2xx
+ * POSTs `{"event","level","what","at","instance","fields"}`, or a message of the service that `format` names, for the events marked as
+ * alerts, and again when the condition has ended. Signed as `X-Heimdall-Signature: t=<unix seconds>,v1=<hex HMAC-SHA256 of "t.body">`. Anything but a 2xx
  * within 5 s is retried three times.
  * @returns null without a webhook.
  */
-export function alertsOf({ webhook, secret }: AlertsConfig, clock: Clock, log: Logger, proxies: OutboundProxy | null = null): Alerts | null {
-  return webhook === null ? null : new WebhookAlerts(new WebhookClient(webhook, timeout, proxies), secret, clock, log);
+export function alertsOf({ webhook, secret, format }: AlertsConfig, clock: Clock, log: Logger, proxies: OutboundProxy | null = null): Alerts | null {
+  return webhook === null ? null : new WebhookAlerts(new WebhookClient(webhook, timeout, proxies), new URL(webhook), format, secret, clock, log);
 }
 
 class WebhookAlerts implements Alerts {
   readonly #client: WebhookClient;
+  readonly #url: URL;
+  readonly #format: AlertFormat;
   readonly #secret: string | null;
   readonly #clock: Clock;
   readonly #log: Logger;
@@ -55,8 +58,10 @@ class WebhookAlerts implements Alerts {
   #busy: Promise<void> | null = null;
   #timer: Timer | null = null;
 
-  constructor(client: WebhookClient, secret: string | null, clock: Clock, log: Logger) {
+  constructor(client: WebhookClient, url: URL, format: AlertFormat, secret: string | null, clock: Clock, log: Logger) {
     this.#client = client;
+    this.#url = url;
+    this.#format = format;
     this.#secret = secret;
     this.#clock = clock;
     this.#log = log;
@@ -65,8 +70,7 @@ class WebhookAlerts implements Alerts {
   readonly listener: Listener = (level, fields, event) => {
     const row: EventRow | undefined = Object.hasOwn(events, event) ? events[event as keyof typeof events] : undefined;
     if (row === undefined || this.#closing.signal.aborted || !this.#isDue(event, row, fields)) return;
-    const body = JSON.stringify({ event, level, what: row.what, at: new Date(this.#clock.now()).toISOString(), instance: hostname(), fields });
-    this.#queue.push({ body, tries: 0 });
+    this.#queue.push({ message: { event, level, what: row.what, at: new Date(this.#clock.now()).toISOString(), instance: hostname(), fields }, tries: 0 });
     if (this.#queue.length > maxWaiting) this.#queue.shift();
     if (this.#timer === null) this.#wake();
   };
@@ -106,7 +110,7 @@ class WebhookAlerts implements Alerts {
 
   async #deliver(): Promise<void> {
     for (let alert = this.#queue[0]; alert !== undefined; alert = this.#queue[0]) {
-      const problem = await this.#send(alert.body);
+      const problem = await this.#send(alert.message);
       if (this.#closing.signal.aborted) return;
       const wait = problem === null ? undefined : delays[alert.tries++];
       if (wait !== undefined) return this.#later(wait);
@@ -124,10 +128,11 @@ class WebhookAlerts implements Alerts {
   }
 
   /** @returns a description of the failure, or null. SECURITY: never the address, which is often a secret itself. */
-  async #send(body: string): Promise<string | null> {
+  async #send(message: AlertMessage): Promise<string | null> {
     try {
-      const { status } = await this.#client.post(body, this.#signature(body), this.#closing.signal);
-      return status >= 200 && status < 300 ? null : `the webhook answered ${status}`;
+      const { body, query } = requestOf(this.#format, message, this.#clock.now(), this.#secret, this.#url);
+      const { status, text } = await this.#client.post(body, this.#signature(body), this.#closing.signal, query);
+      return status >= 200 && status < 300 ? problemIn(this.#format, text) : `the webhook answered ${status}`;
     } catch (error) {
       return `the webhook cannot be reached (${codeOf(error)})`;
     }

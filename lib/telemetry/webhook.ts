@@ -41,11 +41,14 @@ export class WebhookClient {
 
   /**
    * @param headers in addition to the content type.
+   * @param query appended to that of the URL.
    * @throws when no answer comes in time, or the signal aborts.
    */
-  async post(body: string, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<WebhookAnswer> {
+  async post(body: string, headers: Readonly<Record<string, string>>, signal: AbortSignal, query: Readonly<Record<string, string>> = {}): Promise<WebhookAnswer> {
+    const more = new URLSearchParams(query).toString();
+    const path = more === '' ? this.#path : `${this.#path}${this.#path.includes('?') ? '&' : '?'}${more}`;
     const both = AbortSignal.any([signal, AbortSignal.timeout(this.#timeout)]);
-    const answer = await this.#dispatcher.request({ origin: this.#origin, method: 'POST', path: this.#path, headers: { ...this.#headers, ...headers }, body, signal: both });
+    const answer = await this.#dispatcher.request({ origin: this.#origin, method: 'POST', path, headers: { ...this.#headers, ...headers }, body, signal: both });
     const chunks: Buffer[] = [];
     let size = 0;
     for await (const chunk of answer.body as AsyncIterable<Buffer>) {

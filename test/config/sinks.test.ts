@@ -12,7 +12,7 @@ describe('sinks of the configuration', () => {
       newapi: { enabled: false, url: null, select: 'all', token: 'masked', maxRate: 0.8 },
       postgres: { url: null },
       ingest: { tokens: [], maxRate: 100 },
-      alerts: { webhook: null, secret: null },
+      alerts: { webhook: null, secret: null, format: 'json' },
     });
   });
 
