@@ -179,8 +179,8 @@ function lifecycle(core: Core, router: Router, closers: readonly Closer[], { dep
   let ready: Promise<void> | null = null;
   let closed: Promise<void> | null = null;
   const servers = new Set<Server>();
-  const certificates = new Set<Renewable>();
-  deps.metrics.expose([{ name: 'tls_certificate_not_after_seconds', values: () => [...certificates].map(({ path, ends }) => ({ labels: { certificate: path }, value: ends / 1000 })) }]);
+  const certificates = new Set<Certificates>();
+  deps.metrics.expose([{ name: 'tls_certificate_not_after_seconds', values: () => [...certificates].flatMap(({ all }) => all).map(({ path, ends }) => ({ labels: { certificate: path }, value: ends / 1000 })) }]);
   const close = async (timeout: number): Promise<void> => {
     core.draining = true;
     deps.queue.drain();
@@ -231,11 +231,16 @@ interface Internals {
   readonly hasTarget: () => Promise<boolean>;
   readonly journal: Journal;
   /** The certificates that its servers serve. */
-  readonly certificates: Set<Renewable>;
+  readonly certificates: Set<Certificates>;
+}
+
+/** The certificates of one server. */
+interface Certificates {
+  readonly all: readonly Renewable[];
 }
 
 /** A certificate that is read again when its files change. */
-export interface Renewable {
+interface Renewable {
   readonly path: string;
   /** When it ends, Unix milliseconds. */
   readonly ends: number;

@@ -33,10 +33,19 @@ export function schemaJson(): string {
   const { properties, ...root } = sectionJson(ROOT, PLANNED_KEYS);
   const places = ALIASES.reduceRight((all, { from, to }) => withPlace(all, from.map(String), jsonAt(all, to)), properties as Json);
   const metrics = places['metrics'] as Json;
-  const aliased = { ...places, metrics: { anyOf: [metrics, (metrics['properties'] as Json)['series']] }, audit: { anyOf: [places['audit'], { const: false }] } };
+  const server = places['server'] as Json;
+  const listed = { ...(server['properties'] as Json), tls: orList((server['properties'] as Json)['tls'] as Json) };
+  const aliased = { ...places, metrics: { anyOf: [metrics, (metrics['properties'] as Json)['series']] }, audit: { anyOf: [places['audit'], { const: false }] }, server: { ...server, properties: listed } };
   const variable = { type: 'string', pattern: String.raw`\$\{.+\}`, description: 'A text with a variable' };
   const head = { $schema: 'https://json-schema.org/draft/2020-12/schema', $comment: GENERATED, title: 'Heimdall configuration' };
   return `${JSON.stringify({ ...head, ...root, properties: aliased, $defs: { variable } }, null, 2)}\n`;
+}
+
+/** A section, or a list of sections: the further ones are those of its `others`. */
+function orList(section: Json): Json {
+  const { others, ...entry } = section['properties'] as Json;
+  const { description, ...rest } = section;
+  return { description, anyOf: [rest, { type: 'array', items: { type: 'object', properties: entry, required: (others as { items: Json }).items['required'], additionalProperties: false } }] };
 }
 
 /** The properties with one added at `at`. Planned keys that stand there already are kept. */
@@ -150,7 +159,7 @@ function memberLines(key: string, node: Node, required: boolean, side: Side, typ
   const list =
     side === 'input' && key === 'metrics'
       ? member.replace('MetricsInput', 'MetricsInput | readonly (SeriesName | (string & {}))[]')
-      : member.replace('?: AuditInput |', '?: AuditInput | false |');
+      : member.replace('?: AuditInput |', '?: AuditInput | false |').replace('?: TlsInput |', '?: TlsInput | readonly TlsInput[] |');
   return [`  /** ${inner(node).description} */`, `  readonly ${list};`];
 }
 

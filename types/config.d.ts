@@ -95,7 +95,7 @@ export interface ServerConfig {
   readonly host: string;
   /** Port to listen on. 0 takes a free port. A whole number from 0 to 65535; default 8000. */
   readonly port: number;
-  /** TLS of the server. Without a certificate and a key the server uses HTTP. */
+  /** TLS of the server. Without a certificate and a key the server uses HTTP. A list in place of the section gives several certificates; a client that names no host gets the first. */
   readonly tls: TlsConfig | null;
   /** Expects the PROXY protocol, version 1 or 2, at the beginning of every connection of a peer in trust_proxy, before TLS, and takes the client that it names for the peer. Such a connection without it is closed. Connections of other peers are taken as they are. True or false; default false. */
   readonly proxyProtocol: boolean;
@@ -121,7 +121,7 @@ export interface ServerConfig {
   readonly shutdownTimeout: number;
 }
 
-/** TLS of the server. Without a certificate and a key the server uses HTTP. */
+/** TLS of the server. Without a certificate and a key the server uses HTTP. A list in place of the section gives several certificates; a client that names no host gets the first. */
 export interface TlsConfig {
   /** PEM file of the certificate and its chain. A path; default none. */
   readonly certPath: string;
@@ -129,7 +129,21 @@ export interface TlsConfig {
   readonly keyPath: string;
   /** Lowest accepted TLS version. 1.2 or 1.3; default 1.2. */
   readonly minVersion: '1.2' | '1.3';
-  /** The only accepted host name (SNI). A handshake for another name is refused. A host name; default none. */
+  /** The only host name (SNI) that gets this certificate. A handshake for a name that no certificate answers to is refused. A host name; default the names in the certificate; any name for the first. */
+  readonly serverName: string | null;
+  /** Further certificates: the rest of a list in place of the section. Default []. */
+  readonly others: readonly OtherTlsConfig[];
+}
+
+/** A further certificate. */
+export interface OtherTlsConfig {
+  /** PEM file of the certificate and its chain. A path; required. */
+  readonly certPath: string;
+  /** PEM file of the private key. A path; required. */
+  readonly keyPath: string;
+  /** Lowest accepted TLS version. 1.2 or 1.3; default 1.2. */
+  readonly minVersion: '1.2' | '1.3';
+  /** The only host name (SNI) that gets this certificate. A handshake for a name that no certificate answers to is refused. A host name; default the names in the certificate; any name for the first. */
   readonly serverName: string | null;
 }
 
@@ -706,6 +720,8 @@ export interface AdminConfig {
   readonly path: string;
   /** Separate address of the admin API. The main port then answers admin paths only to callers on this machine. false opens no separate address. Host:port, or false; default in the standalone 127.0.0.1 and server.port + 1. */
   readonly listen: string | false | null;
+  /** PEM file of the authorities whose client certificates the separate address demands, beside the token. The main port then has no admin API. Needs server.tls. A path; default none. */
+  readonly clientCaPath: string | null;
   /** token demands admin.token. host relies on the login of the application that mounts gate.admin. newapi relies on NewAPI's own login: its session, or an access token, of a user with newapi_role. One of token, host, newapi; default token. */
   readonly auth: 'token' | 'host' | 'newapi';
   /** Role that admin.auth: newapi demands: 10 administrators, 100 the owner. Whoever reads here reads the prompts of all users. 10 or 100; default 10. */
@@ -812,8 +828,8 @@ export interface ServerInput {
   readonly middleware?: ConfigInput['middleware'];
   /** Port to listen on. 0 takes a free port. A whole number from 0 to 65535; default 8000. */
   readonly port?: number | undefined;
-  /** TLS of the server. Without a certificate and a key the server uses HTTP. */
-  readonly tls?: TlsInput | null | undefined;
+  /** TLS of the server. Without a certificate and a key the server uses HTTP. A list in place of the section gives several certificates; a client that names no host gets the first. */
+  readonly tls?: TlsInput | readonly TlsInput[] | null | undefined;
   /** Expects the PROXY protocol, version 1 or 2, at the beginning of every connection of a peer in trust_proxy, before TLS, and takes the client that it names for the peer. Such a connection without it is closed. Connections of other peers are taken as they are. True or false; default false. */
   readonly proxyProtocol?: boolean | undefined;
   /** Longest time to receive the headers of a request. A body may take longer while data keeps arriving. A duration above 0, at most 24d; default 30s. */
@@ -846,7 +862,21 @@ export interface TlsInput {
   readonly keyPath?: string | null | undefined;
   /** Lowest accepted TLS version. 1.2 or 1.3; default 1.2. */
   readonly minVersion?: '1.2' | '1.3' | undefined;
-  /** The only accepted host name (SNI). A handshake for another name is refused. A host name; default none. */
+  /** The only host name (SNI) that gets this certificate. A handshake for a name that no certificate answers to is refused. A host name; default the names in the certificate; any name for the first. */
+  readonly serverName?: string | null | undefined;
+  /** Further certificates: the rest of a list in place of the section. Default []. */
+  readonly others?: readonly OtherTlsInput[] | undefined;
+}
+
+/** `OtherTlsConfig` as code may pass it. A missing key takes its default. */
+export interface OtherTlsInput {
+  /** PEM file of the certificate and its chain. A path; required. */
+  readonly certPath: string;
+  /** PEM file of the private key. A path; required. */
+  readonly keyPath: string;
+  /** Lowest accepted TLS version. 1.2 or 1.3; default 1.2. */
+  readonly minVersion?: '1.2' | '1.3' | undefined;
+  /** The only host name (SNI) that gets this certificate. A handshake for a name that no certificate answers to is refused. A host name; default the names in the certificate; any name for the first. */
   readonly serverName?: string | null | undefined;
 }
 
@@ -1440,6 +1470,8 @@ export interface AdminInput {
   readonly path?: string | undefined;
   /** Separate address of the admin API. The main port then answers admin paths only to callers on this machine. false opens no separate address. Host:port, or false; default in the standalone 127.0.0.1 and server.port + 1. */
   readonly listen?: string | false | null | undefined;
+  /** PEM file of the authorities whose client certificates the separate address demands, beside the token. The main port then has no admin API. Needs server.tls. A path; default none. */
+  readonly clientCaPath?: string | null | undefined;
   /** token demands admin.token. host relies on the login of the application that mounts gate.admin. newapi relies on NewAPI's own login: its session, or an access token, of a user with newapi_role. One of token, host, newapi; default token. */
   readonly auth?: 'token' | 'host' | 'newapi' | undefined;
   /** Role that admin.auth: newapi demands: 10 administrators, 100 the owner. Whoever reads here reads the prompts of all users. 10 or 100; default 10. */

@@ -62,12 +62,14 @@ class Api implements Admin, AdminPaths {
   readonly #routes: ReadonlyMap<Resource | 'page' | 'me' | null, Route>;
   readonly #me: Me;
   readonly #hostVouches: boolean;
+  /** SECURITY: the main port asks for no certificate, so that it has no admin API, not even for this machine. */
+  readonly #needsCertificate: boolean;
   #apart = false;
   #told = false;
 
   constructor(services: AdminServices) {
     const { core } = services;
-    const { token, path, auth } = core.config.admin;
+    const { token, path, auth, clientCaPath } = core.config.admin;
     this.#services = services;
     this.#trust = new AddressSet(core.config.trustProxy);
     this.#entrance = new Entrance(services, this.#trust);
@@ -76,6 +78,7 @@ class Api implements Admin, AdminPaths {
     this.#root = path;
     this.#base = path.slice(1).split('/');
     this.#routes = new Map<Resource | 'page' | 'me' | null, Route>([['page', ownRoute(`${path}/*`, true)], ['me', ownRoute(`${path}/api/me`)], [null, ownRoute(`${path}/api/*`)], ...resources.map((resource) => [resource, ownRoute(`${path}/api/${resource.path.replace('*', '')}`)] as const)]);
+    this.#needsCertificate = clientCaPath !== null;
     this.#hostVouches = auth === 'host';
     this.paths = token === null && auth !== 'newapi' ? null : this;
     const router = Router();
@@ -85,7 +88,7 @@ class Api implements Admin, AdminPaths {
 
   owns({ path, ip, peer }: Context): boolean {
     if (!path.startsWith(this.#root) || (path.length > this.#root.length && path[this.#root.length] !== '/')) return false;
-    if (!this.#apart || (loopback.has(ip) && loopback.has(peer))) return true;
+    if (!this.#needsCertificate && (!this.#apart || (loopback.has(ip) && loopback.has(peer)))) return true;
     return isForEverybody(path.slice(this.#root.length));
   }
 

@@ -63,6 +63,7 @@ export const admin = section('AdminConfig', 'The admin API', {
     'Separate address of the admin API. The main port then answers admin paths only to callers on this machine. false opens no separate address',
     'in the standalone 127.0.0.1 and server.port + 1',
   ),
+  clientCaPath: key(orNull(file('/certs/admins.crt')), null, 'PEM file of the authorities whose client certificates the separate address demands, beside the token. The main port then has no admin API. Needs server.tls'),
   auth: key(choice(['token', 'host', 'newapi']), 'token', "token demands admin.token. host relies on the login of the application that mounts gate.admin. newapi relies on NewAPI's own login: its session, or an access token, of a user with newapi_role"),
   newapiRole: key(role, 10, 'Role that admin.auth: newapi demands: 10 administrators, 100 the owner. Whoever reads here reads the prompts of all users'),
 });

@@ -2,7 +2,7 @@ import { type Style, writeStep } from './paths.ts';
 import { type Path, show, showLength, suggestion } from '../values/values.ts';
 import { expectation } from '../errors.ts';
 import type { Report } from './report.ts';
-import { type KeyEntry, isSection, type SchemaNode, SCHEMA_TREE, type Tree } from './schema-tree.ts';
+import { type KeyEntry, isSection, type SchemaNode, SCHEMA_TREE, type Section, type Tree } from './schema-tree.ts';
 
 /** Marks the place of a secret that is read from a file. */
 export class SecretFile {
@@ -47,10 +47,20 @@ function readPlace(value: unknown, shape: SchemaNode, place: Place, context: Rea
       if (!Array.isArray(value)) return reportWrongForm(value, 'a list', shape, place, context);
       return value.map((item: unknown, index) => readPlace(item, shape.item, below(place, index, `[${index}]`), context));
     case 'section':
+      if (Array.isArray(value) && shape.keys.some(({ camel }) => camel === 'others')) return readListed(value, shape, place, context);
       return isSection(value)
         ? readSection(value, shape.keys, place, context)
         : reportWrongForm(value, 'a section of keys', shape, place, context);
   }
+}
+
+/** Reads a list in place of a section that has `others`: the first entry has the keys of the section, the rest are the others. */
+function readListed(list: readonly unknown[], shape: Section, place: Place, context: ReadContext): unknown {
+  const [first, ...rest] = list.map((item: unknown, index) => {
+    const inner = index === 0 ? { at: place.at, path: `${place.path}[0]` } : { at: [...place.at, 'others', index - 1], path: `${place.path}[${index}]` };
+    return readPlace(item, { ...shape, keys: shape.keys.filter(({ camel }) => camel !== 'others') }, inner, context);
+  });
+  return isSection(first) ? { ...first, others: rest } : first;
 }
 
 /** Reads a map with user-defined names. A name without a value stays, for the schema to check. */

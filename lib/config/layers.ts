@@ -7,7 +7,7 @@ import type { Path } from '../values/values.ts';
 import type { Report } from './report.ts';
 import { resolveAliases } from './aliases.ts';
 import { resolveValues, type ResolveContext } from './resolve-values.ts';
-import type { Tree } from './schema-tree.ts';
+import { isSection, type Tree } from './schema-tree.ts';
 
 /** One source of settings, with resolved values and camelCase keys. */
 export interface Layer {
@@ -53,13 +53,19 @@ export function environmentLayer(variables: Variables, report: Report): Layer {
   return { tree: variablesTree(settings), name, written: new Map(), used: new Set(), single: true };
 }
 
-/** Reads a tree. A list at `metrics` means `metrics.series`, and `audit: false` means `audit.enabled: false`. */
+/** Reads a tree. A list at `metrics` means `metrics.series`, `audit: false` means `audit.enabled: false`; for a list at `server.tls` see `readListed`. */
 function read(raw: Tree, style: Style, context: Omit<ResolveContext, 'name'>): Layer {
   const listed = Array.isArray(raw['metrics']);
   const switched = raw['audit'] === false ? { ...raw, audit: { enabled: false } } : raw;
   const normalized = normalizeKeys(listed ? { ...switched, metrics: { enabled: true, series: raw['metrics'] } } : switched, style, context.report);
   const { tree, origin } = resolveAliases(normalized, style, context.report);
-  const name = (at: Path): string =>
-    writePath(listed && at[0] === 'metrics' ? ['metrics', ...at.slice(2)] : origin(at), style);
+  const hasTlsList = isSection(raw['server']) && Array.isArray(raw['server']['tls']);
+  const name = (at: Path): string => {
+    if (listed && at[0] === 'metrics') return writePath(['metrics', ...at.slice(2)], style);
+    return writePath(hasTlsList && at[0] === 'server' && at[1] === 'tls' && at.length > 2 ? inTlsList(at) : origin(at), style);
+  };
   return { tree: resolveValues(tree, { ...context, name }), name, written: context.written, used: context.used };
 }
+
+/** The place in a list at `server.tls`: its first entry has the keys of the section, the others are its `others`. */
+const inTlsList = ([server, tls, ...rest]: Path): Path => [server, tls, ...(rest[0] === 'others' ? [Number(rest[1]) + 1, ...rest.slice(2)] : [0, ...rest])] as Path;

@@ -143,9 +143,12 @@ function resolves(name: string): boolean {
 export function checkServerCertificate({ server: { tls } }: ParsedConfig, sources: Sources): void {
   if (!tls || tls.certPath === null || tls.keyPath === null) return;
   const at = ['server', 'tls'];
-  const [certificate] = checkCertificatePair(at, tls.certPath, tls.keyPath, sources, true);
-  if (certificate === undefined || tls.serverName === null || certificate.checkHost(tls.serverName) !== undefined) return;
-  sources.warn([...at, 'serverName'], `${tls.serverName} is no name of the certificate (${certificate.subjectAltName ?? 'which has none'}), so clients that check it refuse it`);
+  const entries: [Path, Pick<typeof tls, 'certPath' | 'keyPath' | 'serverName'>][] = [[at, tls], ...tls.others.map((other, index): [Path, typeof other] => [[...at, 'others', index], other])];
+  for (const [place, { certPath, keyPath, serverName }] of entries) {
+    const [certificate] = checkCertificatePair(place, certPath, keyPath, sources, true);
+    if (certificate === undefined || serverName === null || certificate.checkHost(serverName) !== undefined) continue;
+    sources.warn([...place, 'serverName'], `${serverName} is no name of the certificate (${certificate.subjectAltName ?? 'which has none'}), so clients that check it refuse it`);
+  }
 }
 
 /** Checks the file of the authorities of Redis. */

@@ -1,7 +1,7 @@
 import { BUFFER_BODY_BYTES, hasNewapi, INFLIGHT_SHARES, isOwn } from './derive.ts';
 import { CHECKS } from './health.ts';
 import { hasLimits } from './limits.ts';
-import { checkPeers } from './peer-rules.ts';
+import { checkPeers, readCertificates } from './peer-rules.ts';
 import { valueAt } from './paths.ts';
 import { checkBareDurations, checkBaseUrls, checkCredentials, checkPackages, checkPatterns, checkRedisAuthorities, checkServerCertificate, checkWideTrust } from './pitfalls.ts';
 import { type Path, show, writeDuration, writeSize } from '../values/values.ts';
@@ -39,6 +39,7 @@ const RULES: readonly Rule[] = [
   { reads: ['audit.alerts'], check: telegramNamesChat },
   { reads: ['admin', 'endpoints'], check: adminPathSeparate },
   { reads: ['admin', 'server.tls'], check: adminAddress },
+  { reads: ['admin', 'server.tls'], check: adminCertificates },
   { reads: ['admin', 'newapi'], check: adminTokens },
   { reads: ['server.healthCheck.checks'], check: knownChecks },
   { reads: ['cors'], check: noWildcardCredentials },
@@ -68,7 +69,8 @@ export function checkRules(parsed: ParsedConfig, sources: Sources): void {
 }
 
 function bothTlsPaths({ server: { tls } }: ParsedConfig, sources: Sources): void {
-  if (!tls || (tls.certPath === null) === (tls.keyPath === null)) return;
+  if (!tls || ((tls.certPath === null) === (tls.keyPath === null) && (tls.certPath !== null || tls.others.length === 0))) return;
+  if (tls.certPath === null && tls.keyPath === null) return sources.refuse(['server', 'tls', 'certPath'], { expected: 'a certificate before the others', example: '/certs/server.crt' }, 'nothing');
   const [given, missing, example] =
     tls.keyPath === null
       ? ['certPath', 'key_path (or TLS_KEY_PATH)', '/certs/server.key']
@@ -196,6 +198,14 @@ function adminAddress({ admin: { token, listen, auth }, server: { tls } }: Parse
   if (token === null && auth !== 'newapi') return sources.warn(['admin', 'listen'], 'has no effect without admin.token');
   if (tls !== null || /^(?:127\.|localhost:|\[::1\]:)/.test(listen)) return;
   sources.warn(['admin', 'listen'], 'the admin token crosses the network in clear text; set server.tls, or listen on 127.0.0.1');
+}
+
+function adminCertificates({ admin: { clientCaPath, listen }, server: { tls } }: ParsedConfig, sources: Sources): void {
+  const at = ['admin', 'clientCaPath'];
+  if (clientCaPath === null) return;
+  readCertificates(at, clientCaPath, sources);
+  if (tls === null) sources.refuse(at, { expected: 'server.tls as well, because only TLS has client certificates', example: 'server: { tls: { cert_path: /certs/server.crt, key_path: /certs/server.key } }' });
+  else if (listen === false) sources.refuse(at, { expected: 'a separate address in admin.listen', example: '127.0.0.1:8001' }, 'admin.listen: false');
 }
 
 function knownChecks({ server: { healthCheck } }: ParsedConfig, sources: Sources): void {

@@ -62,26 +62,33 @@ const series = {
   json: { type: 'string', pattern: `^(${SERIES.join('|')})(\\{.*\\})?$` },
 };
 
+/** What a certificate is served for. */
+const handshake = {
+  minVersion: key({ ...choice(['1.2', '1.3']), json: { enum: ['1.2', '1.3', 1.2, 1.3] } }, '1.2', 'Lowest accepted TLS version'),
+  serverName: key(
+    orNull(text('a host name', 'api.example.com', /^[^\s*]+$/, (name) => name.toLowerCase())),
+    null,
+    'The only host name (SNI) that gets this certificate. A handshake for a name that no certificate answers to is refused',
+    'the names in the certificate; any name for the first',
+  ),
+};
+
 const server = section('ServerConfig', 'Listener, timeouts and bounds of the standalone server', {
   host: key(text('an address or host name', '127.0.0.1'), '0.0.0.0', 'Address or host name to listen on, or the absolute path of a Unix socket, which has no port'),
   port: key(integer(8000, 0, 65535), 8000, 'Port to listen on. 0 takes a free port'),
-  tls: sectionOrNull('TlsConfig', 'TLS of the server. Without a certificate and a key the server uses HTTP', {
+  tls: sectionOrNull('TlsConfig', 'TLS of the server. Without a certificate and a key the server uses HTTP. A list in place of the section gives several certificates; a client that names no host gets the first', {
     certPath: key(
       { ...orNull(file('/certs/server.crt')), output: 'string' },
       null,
       'PEM file of the certificate and its chain',
     ),
     keyPath: key({ ...orNull(file('/certs/server.key')), output: 'string' }, null, 'PEM file of the private key'),
-    minVersion: key(
-      { ...choice(['1.2', '1.3']), json: { enum: ['1.2', '1.3', 1.2, 1.3] } },
-      '1.2',
-      'Lowest accepted TLS version',
-    ),
-    serverName: key(
-      orNull(text('a host name', 'api.example.com')),
-      null,
-      'The only accepted host name (SNI). A handshake for another name is refused',
-    ),
+    ...handshake,
+    others: sections('OtherTlsConfig', 'A further certificate', 'Further certificates: the rest of a list in place of the section', {
+      certPath: required(file('/certs/other.crt'), 'PEM file of the certificate and its chain'),
+      keyPath: required(file('/certs/other.key'), 'PEM file of the private key'),
+      ...handshake,
+    }),
   }),
   proxyProtocol: key(
     flag(),

@@ -1,9 +1,10 @@
+import { readFileSync } from 'node:fs';
 import { createServer as createHttp, type RequestListener, type Server } from 'node:http';
 import { createServer as createHttps } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { internalsOf, type Gate } from '../gateway.ts';
 import { AddressSet } from '../identity/identity.ts';
-import { ServedCertificate } from './tls.ts';
+import { ServedCertificates } from './tls.ts';
 import type { Core } from '../request/request.ts';
 
 const loopback = new AddressSet(['loopback']);
@@ -72,11 +73,12 @@ function addressOf(text: string): Address {
   return { host: text.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(text.slice(colon + 1)) };
 }
 
-/** TLS where there is a certificate, so that the token does not cross a network in clear; not for loopback addresses. */
+/** TLS where there is a certificate, so that the token does not cross a network in clear; for loopback addresses only where clients need a certificate. */
 function serverFor(core: Core, host: string, handle: RequestListener): { server: Server; scheme: string } {
-  const { tls, maxHeaderBytes, readTimeout } = core.config.server;
+  const { server: { tls, maxHeaderBytes, readTimeout }, admin: { clientCaPath } } = core.config;
   const options = { maxHeaderSize: Math.min(maxHeaderBytes, 65_536), headersTimeout: Math.min(readTimeout, patience), requestTimeout: patience };
-  const certificate = tls !== null && host !== 'localhost' && !loopback.has(host) ? new ServedCertificate(core, tls) : null;
+  const isHere = host === 'localhost' || loopback.has(host);
+  const certificate = tls !== null && (clientCaPath !== null || !isHere) ? new ServedCertificates(core, tls, clientCaPath === null ? null : readFileSync(clientCaPath)) : null;
   const server = certificate === null ? createHttp(options, handle) : createHttps({ ...options, ...certificate.options }, handle);
   certificate?.follow(server);
   server.maxConnections = maxConnections;

@@ -6,7 +6,7 @@ import { AddressSet } from '../identity/identity.ts';
 import { openConfigured } from './admin.ts';
 import { watchHandshakes } from './handshake.ts';
 import { expectPreambles } from './proxy-protocol.ts';
-import { ServedCertificate } from './tls.ts';
+import { ServedCertificates } from './tls.ts';
 
 /**
  * Makes the server of the standalone: HTTP, or HTTPS with `server.tls`, with every limit of the `server` section. `gate.close()`
@@ -32,13 +32,13 @@ export function createServer(gate: Gate): Server {
     // Cut off already: what is still parsed of a connection with too many requests goes no further.
     if (!req.socket.destroyed) (gate as unknown as Handler)(req, res, () => refuse(core, req, res, 'invalid_target'));
   };
-  const certificate = limits.tls === null ? null : new ServedCertificate(core, limits.tls);
-  const server = certificate === null ? createHttp(options, handler) : createHttps({ ...options, handshakeTimeout: limits.readTimeout, ...certificate.options }, handler);
-  if (certificate !== null) {
-    certificate.follow(server);
-    certificate.warn(server);
-    certificates.add(certificate);
-    server.once('close', () => certificates.delete(certificate));
+  const served = limits.tls === null ? null : new ServedCertificates(core, limits.tls);
+  const server = served === null ? createHttp(options, handler) : createHttps({ ...options, handshakeTimeout: limits.readTimeout, ...served.options }, handler);
+  if (served !== null) {
+    served.follow(server);
+    served.warn(server);
+    certificates.add(served);
+    server.once('close', () => certificates.delete(served));
     watchHandshakes(server, limits.readTimeout, core.log);
   }
   if (limits.maxConnections !== null) server.maxConnections = limits.maxConnections;

@@ -140,7 +140,7 @@ function outliveSignals(): void {
       for (const gate of running) {
         const { core, certificates } = internalsOf(gate);
         core.log.info({ signal, effect }, 'process.signal');
-        if (signal === 'SIGHUP') for (const certificate of certificates) certificate.renew();
+        if (signal === 'SIGHUP') for (const { all } of certificates) for (const certificate of all) certificate.renew();
       }
     });
   }

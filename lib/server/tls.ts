@@ -2,8 +2,8 @@ import { X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import type { Server } from 'node:http';
 import type { Server as SecureServer } from 'node:https';
-import { createSecureContext, type SecureContext, type SecureContextOptions, type TlsOptions } from 'node:tls';
-import type { TlsConfig } from '../../types/config.d.ts';
+import { createSecureContext, type SecureContext, type SecureContextOptions, type TlsOptions, type TLSSocket } from 'node:tls';
+import type { OtherTlsConfig, TlsConfig } from '../../types/config.d.ts';
 import type { Timer } from '../../types/clock.d.ts';
 import type { Core } from '../request/request.ts';
 import { codeOf, guard } from '../platform/platform.ts';
@@ -12,62 +12,147 @@ const day = 86_400_000;
 /** How often the files are looked at, milliseconds. A change counts once two looks have seen the same. */
 const lookEvery = 300;
 
-/** The certificate that a server serves. The files are read again when they change; the connections that are open stay. */
-export class ServedCertificate {
+/** The certificates that a server serves. Their files are read again when they change; the connections that are open stay. */
+export class ServedCertificates {
   readonly #core: Core;
-  readonly #config: TlsConfig;
-  #server: SecureServer | null = null;
-  #pair: SecureContextOptions;
-  #context: SecureContext;
-  /** The files that were read last, as the file system tells them apart, and those that the last look has seen. */
-  #read: string;
-  #seen: string;
-  /** When its validity begins and ends, Unix milliseconds. */
-  #begins = 0;
-  ends = 0;
+  readonly all: readonly [ServedCertificate, ...ServedCertificate[]];
+  readonly #isForClients: boolean;
+  /** The lowest version that one of them is served with. */
+  readonly #minVersion: '1.2' | '1.3';
 
-  /** @throws when the certificate or its key cannot be used. */
-  constructor(core: Core, config: TlsConfig) {
+  /**
+   * @param ca authorities whose certificates clients must show.
+   * @throws when a certificate or its key cannot be used.
+   */
+  constructor(core: Core, config: TlsConfig, ca: Buffer | null = null) {
     this.#core = core;
-    this.#config = config;
-    this.#read = this.#seen = this.#files();
-    this.#pair = this.#readPair();
-    this.#context = createSecureContext(this.#pair);
-    this.#take();
-  }
-
-  get path(): string {
-    return this.#config.certPath;
+    this.#isForClients = ca !== null;
+    this.all = [new ServedCertificate(core, config, ca), ...config.others.map((other) => new ServedCertificate(core, other, ca))];
+    this.#minVersion = this.all.some(({ config: { minVersion } }) => minVersion === '1.2') ? '1.2' : '1.3';
   }
 
   /**
-   * Options of the server. With `server_name` a client that asks for another name is refused during the handshake (RFC 6066 §3);
-   * one that names none is served.
+   * Options of the server. A client that asks for a name gets the certificate that answers to it, one that names none the first.
+   * Where none answers, and the first is only for its `server_name`, the handshake is refused (RFC 6066 §3).
    */
   get options(): TlsOptions {
-    const { serverName } = this.#config;
-    if (serverName === null) return this.#pair;
-    return { ...this.#pair, SNICallback: (name, done) => (name.toLowerCase() === serverName.toLowerCase() ? done(null, this.#context) : done(new Error('unrecognized_name'))) };
+    const [first, ...others] = this.all;
+    const options = { ...this.#forNoName(), ...(this.#isForClients && { requestCert: true, rejectUnauthorized: true }) };
+    if (others.length === 0 && first.config.serverName === null) return options;
+    const choose = (name: string, socket: TLSSocket | undefined): ServedCertificate => {
+      const chosen = this.#for(name) ?? first;
+      if (chosen.config.serverName !== null && chosen.config.serverName !== name) throw new Error('unrecognized_name');
+      // The version is agreed on before the name is known.
+      if (chosen.isTooOld(socket)) throw new Error('protocol_version');
+      return chosen;
+    };
+    return {
+      ...options,
+      // Node calls it as a method of the socket.
+      SNICallback(this: unknown, name, done): void {
+        try {
+          done(null, choose(name.toLowerCase(), this as TLSSocket).context);
+        } catch (error) {
+          done(error as Error);
+        }
+      },
+    };
   }
 
-  /** Keeps a server's certificate up to date until it closes. */
+  /** Keeps the certificates of a server up to date until it closes. */
   follow(server: Server): void {
-    this.#server = server as SecureServer;
-    const timer = setInterval(guard(this.#core.log, 'certificate', () => this.#look()), lookEvery).unref();
+    const [first] = this.all;
+    const look = (): void => {
+      for (const each of this.all) each.look();
+    };
+    first.onRenewed = () => (server as SecureServer).setSecureContext(this.#forNoName());
+    const timer = setInterval(guard(this.#core.log, 'certificate', look), lookEvery).unref();
     server.once('close', () => clearInterval(timer));
+    // A client that names no host gets the first, whatever version the others allow.
+    server.prependListener('secureConnection', guard(this.#core.log, 'certificate', (socket: TLSSocket) => {
+      if (!socket.servername && first.isTooOld(socket)) socket.destroy();
+    }));
   }
 
-  /** Logs once a day that the last third of its validity has begun, until the server closes. */
+  /** Logs once a day which certificates are in the last third of their validity, until the server closes. */
   warn(server: Server): void {
-    const { clock, log } = this.#core;
+    const { clock } = this.#core;
     let timer: Timer;
     const look = (): void => {
-      if (this.ends - clock.now() < (this.ends - this.#begins) / 3) log.warn({ certificate: this.path, ends: new Date(this.ends).toISOString() }, 'certificate.expiring');
+      for (const each of this.all) each.warn();
       timer = clock.setTimeout(look, day);
       timer.unref();
     };
     look();
     server.once('close', () => clock.clearTimeout(timer));
+  }
+
+  /** The certificate that answers to a name: by `server_name` before a name in it, and by a whole name before a wildcard. */
+  #for(name: string): ServedCertificate | undefined {
+    const open = this.all.filter(({ config }) => config.serverName === null);
+    return this.all.find(({ config }) => config.serverName === name) ?? open.find((each) => each.names(name, false)) ?? open.find((each) => each.names(name, true));
+  }
+
+  #forNoName(): SecureContextOptions {
+    return { ...this.all[0].pair, minVersion: `TLSv${this.#minVersion}` };
+  }
+}
+
+/** One certificate with its key. */
+export class ServedCertificate {
+  readonly config: TlsConfig | OtherTlsConfig;
+  readonly #core: Core;
+  readonly #ca: Buffer | null;
+  pair: SecureContextOptions;
+  context: SecureContext;
+  /** Called when another pair is served from now on. */
+  onRenewed: () => void = () => undefined;
+  /** The files that were read last, as the file system tells them apart, and those that the last look has seen. */
+  #read: string;
+  #seen: string;
+  /** Names, and when its validity begins and ends, Unix milliseconds. */
+  #certificate: X509Certificate;
+  ends: number;
+
+  /** @throws when the certificate or its key cannot be used. */
+  constructor(core: Core, config: TlsConfig | OtherTlsConfig, ca: Buffer | null) {
+    this.#core = core;
+    this.#ca = ca;
+    this.config = config;
+    this.#read = this.#seen = this.#files();
+    this.pair = this.#readPair();
+    this.context = createSecureContext(this.pair);
+    this.#certificate = new X509Certificate(this.pair.cert as Buffer);
+    this.ends = this.#certificate.validToDate.getTime();
+  }
+
+  get path(): string {
+    return this.config.certPath;
+  }
+
+  /** Whether a host is one of the names in the certificate. */
+  names(host: string, wildcards: boolean): boolean {
+    return this.#certificate.checkHost(host, { wildcards }) !== undefined;
+  }
+
+  /** Whether a connection has a version below the lowest for this certificate. */
+  isTooOld(socket: TLSSocket | undefined): boolean {
+    return this.config.minVersion === '1.3' && socket?.getProtocol() === 'TLSv1.2';
+  }
+
+  /** Logs when the last third of its validity has begun. */
+  warn(): void {
+    const { clock, log } = this.#core;
+    const begins = this.#certificate.validFromDate.getTime();
+    if (this.ends - clock.now() < (this.ends - begins) / 3) log.warn({ certificate: this.path, ends: new Date(this.ends).toISOString() }, 'certificate.expiring');
+  }
+
+  /** Reads the files when they have changed and rest since the last look. */
+  look(): void {
+    const files = this.#files();
+    const isSettled = files === this.#seen;
+    this.#seen = files;
+    if (isSettled && files !== this.#read) this.renew();
   }
 
   /** Reads the files now. One that cannot be used changes nothing and is told of. */
@@ -76,44 +161,31 @@ export class ServedCertificate {
     try {
       const pair = this.#readPair();
       const context = createSecureContext(pair);
-      const { validToDate } = new X509Certificate(pair.cert as Buffer);
-      if (validToDate.getTime() <= this.#core.clock.now()) return this.#refuse(`it expired at ${validToDate.toISOString()}`);
-      this.#server?.setSecureContext(pair);
-      this.#pair = pair;
-      this.#context = context;
+      const certificate = new X509Certificate(pair.cert as Buffer);
+      const ends = certificate.validToDate.getTime();
+      if (ends <= this.#core.clock.now()) return this.#refuse(`it expired at ${certificate.validTo}`);
+      Object.assign(this, { pair, context, ends });
+      this.#certificate = certificate;
+      this.onRenewed();
     } catch (error) {
       const code = codeOf(error);
       return this.#refuse(code === 'ERR_OSSL_X509_KEY_VALUES_MISMATCH' ? 'the key belongs to another certificate' : code);
     }
-    this.#take();
     this.#core.log.info({ certificate: this.path, ends: new Date(this.ends).toISOString() }, 'certificate.renewed');
-  }
-
-  #look(): void {
-    const files = this.#files();
-    const isSettled = files === this.#seen;
-    this.#seen = files;
-    if (isSettled && files !== this.#read) this.renew();
   }
 
   #refuse(reason: string): void {
     this.#core.log.error({ certificate: this.path, reason, effect: 'it is not used: the one before is served on' }, 'certificate.refused');
   }
 
-  #take(): void {
-    const { validFromDate, validToDate } = new X509Certificate(this.#pair.cert as Buffer);
-    this.#begins = validFromDate.getTime();
-    this.ends = validToDate.getTime();
-  }
-
   #readPair(): SecureContextOptions {
-    const { certPath, keyPath, minVersion } = this.#config;
-    return { cert: readFileSync(certPath), key: readFileSync(keyPath), minVersion: `TLSv${minVersion}` as const };
+    const { certPath, keyPath, minVersion } = this.config;
+    return { cert: readFileSync(certPath), key: readFileSync(keyPath), minVersion: `TLSv${minVersion}` as const, ...(this.#ca !== null && { ca: this.#ca }) };
   }
 
   /** Follows symbolic links: certbot and Kubernetes exchange those, and leave the files as they are. */
   #files(): string {
-    const { certPath, keyPath } = this.#config;
+    const { certPath, keyPath } = this.config;
     return [certPath, keyPath].map((path) => {
       const found = statSync(path, { throwIfNoEntry: false });
       return found === undefined ? 'none' : `${found.dev} ${found.ino} ${found.size} ${found.mtimeMs}`;

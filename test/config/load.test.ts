@@ -104,7 +104,7 @@ describe('environment', () => {
       HEIMDALL_ADMIN_TOKEN: 'x'.repeat(32),
       REDIS_URL: 'redis://127.0.0.1:6379',
     });
-    assert.deepEqual(config.server.tls, { certPath: certificate, keyPath: certificate, minVersion: '1.2', serverName: null });
+    assert.deepEqual(config.server.tls, { certPath: certificate, keyPath: certificate, minVersion: '1.2', serverName: null, others: [] });
     assert.equal(config.secret, '0123456789abcdef');
     assert.equal(config.admin.token, 'x'.repeat(32));
     assert.deepEqual([config.rateLimit.redisUrl, config.rateLimit.store], ['redis://127.0.0.1:6379', 'redis']);
