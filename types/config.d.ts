@@ -697,6 +697,8 @@ export interface AnomalyRules {
   readonly leakedKey: AnomalyRule;
   /** A honey key was used. */
   readonly honeyKey: AnomalyRule;
+  /** A client that says it is Claude Code, Codex or Qwen Code, and lacks what that one always sends. It never does more than flag. */
+  readonly clientForgery: AnomalyRule;
   /** Countries in turn within an hour. */
   readonly impossibleTravel: AnomalyRule;
 }
@@ -1446,6 +1448,8 @@ export interface AnomalyRulesInput {
   readonly leakedKey?: AnomalyRuleInput | undefined;
   /** A honey key was used. */
   readonly honeyKey?: AnomalyRuleInput | undefined;
+  /** A client that says it is Claude Code, Codex or Qwen Code, and lacks what that one always sends. It never does more than flag. */
+  readonly clientForgery?: AnomalyRuleInput | undefined;
   /** Countries in turn within an hour. */
   readonly impossibleTravel?: AnomalyRuleInput | undefined;
 }

@@ -1,7 +1,7 @@
 /** Rules of findings: the names of the detectors, and those of what is reported or seen on the request itself. */
 export type RuleName =
   | 'leaked_key' | 'honey_key' | 'shared_key' | 'stolen_key' | 'spend_velocity' | 'request_rate' | 'credential_stuffing' | 'key_spraying' | 'failure_burst'
-  | 'content_repetition' | 'scanning' | 'impossible_travel';
+  | 'content_repetition' | 'scanning' | 'impossible_travel' | 'client_forgery';
 
 /** What the gate does about a finding, from nothing to refusing the caller. */
 export type Action = 'none' | 'flag' | 'slow' | 'limit' | 'freeze';
@@ -38,6 +38,8 @@ export interface Signal {
   readonly home: string | null;
   /** The client usually names a home, and this request named none or a container's: probably a job without a person. */
   readonly automated: boolean;
+  /** The client says that it is a coding agent, and lacks what that agent always sends. */
+  readonly forged: boolean;
   readonly session: string | null;
   readonly model: string | null;
   /** Route template; null for a path that belongs to no route. */

@@ -19,6 +19,7 @@ const byRule: Readonly<Record<RuleName, Sentences>> = {
   leaked_key: { en: 'This key was found in public or with strangers. It stays blocked until it is replaced.', 'zh-CN': '此密钥已泄露，在更换之前将保持停用。' },
   honey_key: { en: 'A key that was left as a trap was used.', 'zh-CN': '有人使用了作为诱饵的密钥。' },
   impossible_travel: { en: 'This key was used from several countries in turn within a short time.', 'zh-CN': '此密钥在短时间内轮流从多个国家使用。' },
+  client_forgery: { en: 'This key was used by a program that gives itself the name of another one.', 'zh-CN': '使用此密钥的程序冒用了其他程序的名称。' },
 };
 
 /** Every rule of the watch. */

@@ -6,10 +6,10 @@ import { Memo } from '../platform/platform.ts';
 /** The columns of a record that the watch reads, in the order of {@link SignalRow}. */
 export const signalColumns = [
   'request_id', 'timestamp', 'response_status', 'response_time', 'outcome', 'client', 'user_agent', 'model', 'route', 'prompt_tokens', 'completion_tokens', 'cost', 'bytes_in', 'key_id', 'token_id',
-  'request_path', 'real_ip', 'country', 'content_fingerprint', 'device_id', 'session_id', 'home_id',
+  'request_path', 'real_ip', 'country', 'content_fingerprint', 'device_id', 'session_id', 'home_id', 'request_headers',
 ] as const;
 
-/** A row of {@link signalColumns} as an array: reading 22 members of SQLite's row objects costs 8 µs more. */
+/** A row of {@link signalColumns} as an array: reading 23 members of SQLite's row objects costs 8 µs more. */
 export type SignalRow = readonly SqlValue[];
 
 /** US dollars for a million tokens where no price is known: a signal needs an order of magnitude only. */
@@ -69,9 +69,29 @@ function lowerFamily(client: string): string {
   return family;
 }
 
+/**
+ * Whether a request to a model lacks what the agent that it names always sends. One sign of the agent is enough to believe it, since
+ * releases change and proxies drop headers.
+ * @param family of the client that the request names.
+ * @param heads the recorded request headers, as JSON.
+ * @param id of device or session.
+ */
+function isForged(family: string, route: string | null, heads: string, id: string | null): boolean {
+  switch (family) {
+    case 'claude-cli':
+      return id === null && !heads.includes('"x-stainless-') && !heads.includes('claude-code-');
+    case 'codex-cli':
+      return id === null;
+    case 'qwencode':
+      return route === '/v1/chat/completions' && !heads.includes('"x-stainless-');
+    default:
+      return false;
+  }
+}
+
 /** Makes a signal of a row of the journal. */
 export function signalOf(row: SignalRow): Signal {
-  const [id, seconds, answered, duration, outcome, client, agent, model, template, prompt, completion, cost, bytes, key, token, path, ip, country, content, device, session, home] = row;
+  const [id, seconds, answered, duration, outcome, client, agent, model, template, prompt, completion, cost, bytes, key, token, path, ip, country, content, device, session, home, heads] = row;
   const requestId = id as string;
   const status = count(answered);
   const refused = status === 401 || outcome === 'refused:invalid_credential';
@@ -86,6 +106,7 @@ export function signalOf(row: SignalRow): Signal {
     ...networksOf(ip as string), country: text(country),
     client: family, platform: platformOf(text(agent) ?? ''), device: text(device), home: homeId,
     automated: homeId === null && size >= agentSize && family !== null && namesHome.test(family),
+    forged: family !== null && text(model) !== null && typeof heads === 'string' && isForged(family, route, heads, text(device) ?? text(session)),
     session: text(session), model: text(model),
     route: status === 404 && (route === null || route.endsWith('*')) ? null : route, path: path as string, failed: status >= 400 && status !== 429 && status !== 499,
     tokens, cost: typeof cost === 'number' ? cost : (tokens / 1e6) * assumedPrice, size, content: text(content),

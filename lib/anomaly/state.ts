@@ -175,6 +175,8 @@ export class CallerState {
   readonly failures = new Fading();
   readonly answers = new Fading();
   readonly travels = new Fading();
+  /** Requests of clients that are not what they say. */
+  forgeries: Fading | null = null;
   #country = 0;
   #countryBefore = { id: 0, at: 0 };
   latest: Latest | null = null;
@@ -335,6 +337,7 @@ export class CallerState {
     this.spend.add(now, signal.cost);
     this.rate.add(now, 1);
     this.answers.add(now, 1, thresholds.failuresHalfLife);
+    if (signal.forged) (this.forgeries ??= new Fading()).add(now, 1, thresholds.forgeryHalfLife);
     if (signal.failed) this.failures.add(now, 1, thresholds.failuresHalfLife);
   }
 }

@@ -112,6 +112,9 @@ export const thresholds = {
   travel: [[0, 0], [2, 50], [4, 72], [8, 78]],
   travelWithin: hour,
   travelHalfLife: 6 * hour,
+  /** Requests of a forged client: one may be the test of a script that copied a user agent. */
+  forgery: [[0, 0], [1, 60], [1.9, 72], [20, 78]],
+  forgeryHalfLife: day,
 } as const;
 
 /** The score of a value on a curve. */

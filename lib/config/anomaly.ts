@@ -23,6 +23,7 @@ export const anomaly = section('AnomalyConfig', 'The watch: finds shared, stolen
     scanning: rule('limit', 'Many unknown paths from one network'),
     leakedKey: rule('freeze', 'A key that was reported as leaked. Unlike other rules it acts in every mode, until it is undone or rotated'),
     honeyKey: rule('flag', 'A honey key was used'),
+    clientForgery: rule('flag', 'A client that says it is Claude Code, Codex or Qwen Code, and lacks what that one always sends. It never does more than flag'),
     impossibleTravel: rule('flag', 'Countries in turn within an hour'),
   }),
 });

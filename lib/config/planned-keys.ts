@@ -37,5 +37,4 @@ export const PLANNED_KEYS = {
       allow_0rtt_replay: flag(),
     },
   },
-  anomaly: { rules: { client_forgery: true } },
 } as const satisfies PlannedSection;

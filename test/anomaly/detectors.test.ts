@@ -18,6 +18,7 @@ const fields: Readonly<Record<string, readonly string[]>> = {
   request_rate: ['burst', 'sustained'],
   failure_burst: ['failures'],
   impossible_travel: ['returns'],
+  client_forgery: ['requests'],
   credential_stuffing: ['tokens'],
   key_spraying: ['strangers'],
   scanning: ['paths'],
@@ -26,7 +27,7 @@ const fields: Readonly<Record<string, readonly string[]>> = {
 
 const base: Signal = {
   requestId: 'r', time: Date.UTC(2026, 0, 5, 10), duration: 900, caller: { kind: 'key', id: 'team' }, refusedToken: null, network: '192.0.2.0/24', near: '192.0.0.0/16', country: null,
-  client: 'claude-cli', platform: 'linux x64', device: null, home: null, automated: false, session: null, model: 'm', route: '/v1/messages', path: '/v1/messages', failed: false, tokens: 20_000, cost: 0.01,
+  client: 'claude-cli', platform: 'linux x64', device: null, home: null, automated: false, forged: false, session: null, model: 'm', route: '/v1/messages', path: '/v1/messages', failed: false, tokens: 20_000, cost: 0.01,
   size: 60_000, content: null,
 };
 
@@ -68,6 +69,8 @@ describe('what a gate sees of one key', () => {
     ['forty sessions at once', times(40, (at) => ({ session: `s${at}` })), ['shared_key']],
     ['one client over IPv4 and IPv6', times(40, (at) => ({ near: at % 2 === 0 ? '192.0.0.0/16' : '2001:db8::/32', network: at % 2 === 0 ? '192.0.2.0/24' : '2001:db8:0:100::/56' })), []],
     ['failures without end', times(400, () => ({ failed: true, tokens: 0, cost: 0 })), ['failure_burst']],
+    ['a client that is not what it says', times(3, () => ({ forged: true })), ['client_forgery']],
+    ['one test with a copied user agent', [{ forged: true }], []],
     ['countries in turn for hours', times(40, (at) => ({ country: at % 2 === 0 ? 'DE' : 'BR' })), ['impossible_travel']],
   ];
   for (const [what, requests, rules] of cases) it(`${what}: ${rules.join(', ') || 'nothing'}`, () => assert.deepEqual(rulesOf(requests, what.startsWith('countries') ? 700_000 : what.startsWith('failures') ? 1000 : 5000), rules));
@@ -86,7 +89,7 @@ describe('the signal of a record', () => {
   const row = {
     id: 1, request_id: '019b8a3c-0000-7000-8000-000000000000', timestamp: 1, response_status: 200, response_time: 5, outcome: 'served', client: 'codex/0', user_agent: 'codex_exec/0.1 (Debian 12; x86_64)', model: 'm', stream: 0,
     route: '/v1/responses', prompt_tokens: 10, completion_tokens: 5, cost: null, bytes_in: 40_000, bytes_out: 10, key_id: null, token_id: 'ab', request_path: '/v1/responses', real_ip: '192.0.2.9', country: null,
-    content_fingerprint: null, device_id: 'd', session_id: 's', home_id: null, source: 'gate',
+    content_fingerprint: null, device_id: 'd', session_id: 's', home_id: null, source: 'gate', request_headers: null,
   };
   const signalOf = (of: Partial<typeof row> | object): Signal => signalOfRow(signalColumns.map((name) => (of as Record<string, string | number | null>)[name] ?? null));
 
@@ -98,6 +101,21 @@ describe('the signal of a record', () => {
     assert.deepEqual([none, refusedToken], [null, 'ab']);
   });
   it('takes a large request of an agent without a home for a job', () => assert.deepEqual([signalOf(row).automated, signalOf({ ...row, home_id: 'h' }).automated, signalOf({ ...row, bytes_in: 200 }).automated], [true, false, false]));
+  /** What Claude Code sends, by `reference` of real runs; header values are kept for an allow-list of names. */
+  const forgeries: readonly (readonly [what: string, of: Partial<Record<keyof typeof row, string | null>>, forged: boolean])[] = [
+    ['Claude Code', { client: 'claude-cli/2', route: '/v1/messages', request_headers: '{"x-stainless-os":"Linux","anthropic-beta":"claude-code-20250219"}' }, false],
+    ['Claude Code behind a proxy that drops headers', { client: 'claude-cli/2', route: '/v1/messages', request_headers: '{"accept":"*/*"}' }, false],
+    ['curl as Claude Code', { client: 'claude-cli/2', route: '/v1/messages', request_headers: '{"accept":"*/*"}', device_id: null, session_id: null }, true],
+    ['curl as Claude Code, to a path of OpenAI', { client: 'claude-cli/2', route: '/v1/chat/completions', request_headers: '{"accept":"*/*"}', device_id: null, session_id: null }, true],
+    ['Claude Code whose headers are not kept', { client: 'claude-cli/2', request_headers: null, device_id: null, session_id: null }, false],
+    ['its HEAD / and what else names no model', { client: 'claude-cli/2', model: null, request_headers: '{"accept":"*/*"}', device_id: null, session_id: null }, false],
+    ['Codex', { client: 'codex-cli/0', request_headers: '{"accept":"*/*"}', device_id: null }, false],
+    ['curl as Codex', { client: 'codex-cli/0', request_headers: '{"accept":"*/*"}', device_id: null, session_id: null }, true],
+    ['Qwen Code', { client: 'qwencode/0', route: '/v1/chat/completions', request_headers: '{"x-stainless-lang":"js"}', device_id: null, session_id: null }, false],
+    ['curl as Qwen Code', { client: 'qwencode/0', route: '/v1/chat/completions', request_headers: '{"accept":"*/*"}', device_id: null, session_id: null }, true],
+    ['curl as itself', { client: 'curl/8', request_headers: '{"accept":"*/*"}', device_id: null, session_id: null }, false],
+  ];
+  for (const [what, of, forged] of forgeries) it(`takes ${what} for ${forged ? 'forged' : 'what it says'}`, () => assert.equal(signalOf({ ...row, ...of }).forged, forged));
   it('finds networks', () => {
     assert.deepEqual(networksOf('192.0.2.9'), { network: '192.0.2.0/24', near: '192.0.0.0/16' });
     assert.deepEqual(networksOf('2001:db8:1:2ff::7'), { network: '2001:db8:1:200::/56', near: '2001:db8::/32' });

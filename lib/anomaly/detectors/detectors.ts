@@ -1,6 +1,7 @@
 import type { Detector } from '../../../types/detector.d.ts';
 import type { Cohort } from '../cohort.ts';
 import type { CallerState, ContentState, NetworkState } from '../state.ts';
+import { clientForgery } from './client-forgery.ts';
 import { contentRepetition } from './content-repetition.ts';
 import { credentialStuffing } from './credential-stuffing.ts';
 import { failureBurst } from './failure-burst.ts';
@@ -20,7 +21,7 @@ export interface Cohorts {
 
 /** Every detector, by what it judges. */
 export const detectorsOf = ({ spend, requests }: Cohorts) => ({
-  caller: [sharedKey, stolenKey, spendVelocity(spend), requestRate(requests), failureBurst, impossibleTravel] as readonly Detector<CallerState>[],
+  caller: [sharedKey, stolenKey, spendVelocity(spend), requestRate(requests), failureBurst, impossibleTravel, clientForgery] as readonly Detector<CallerState>[],
   network: [credentialStuffing, keySpraying, scanning] as readonly Detector<NetworkState>[],
   content: [contentRepetition] as readonly Detector<ContentState>[],
 });

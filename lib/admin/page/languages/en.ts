@@ -28,7 +28,7 @@ const en = {
     states: { open: 'open', acknowledged: 'seen', undone: 'undone', false_positive: 'false positive', over: 'over' }, actions: { none: 'nothing', flag: 'flag', slow: 'slow', limit: 'limit', freeze: 'freeze' },
     rules: {
       shared_key: 'Shared key', stolen_key: 'Stolen key', spend_velocity: 'Sudden spend', request_rate: 'Sudden rate', credential_stuffing: 'Guessed keys', key_spraying: 'Many keys tried', failure_burst: 'Burst of failures',
-      content_repetition: 'Repeated content', scanning: 'Scanning', impossible_travel: 'Impossible travel', leaked_key: 'Leaked key', honey_key: 'Honey key',
+      content_repetition: 'Repeated content', scanning: 'Scanning', impossible_travel: 'Impossible travel', client_forgery: 'Forged client', leaked_key: 'Leaked key', honey_key: 'Honey key',
     } satisfies Record<RuleName, string>,
     undo: 'Undo', act: 'Act …', falsePositive: 'False positive', ban: 'Ban …', acknowledge: 'Mark as seen', evidence: 'Evidence', because: 'because of', seen: 'Evidence',
     counts: (requests: string, devices: string, networks: string, sessions: string): string => `${requests} requests, ${devices} devices, ${networks} networks, ${sessions} sessions`,

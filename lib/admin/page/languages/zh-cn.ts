@@ -28,7 +28,7 @@ const zh: Texts = {
     states: { open: '未处理', acknowledged: '已查看', undone: '已撤销', false_positive: '误报', over: '已结束' }, actions: { none: '不处理', flag: '标记', slow: '减速', limit: '限制', freeze: '冻结' },
     rules: {
       shared_key: '共享密钥', stolen_key: '密钥被盗', spend_velocity: '花费骤增', request_rate: '请求骤增', credential_stuffing: '猜测密钥', key_spraying: '尝试多个密钥', failure_burst: '连续失败',
-      content_repetition: '内容重复', scanning: '扫描', impossible_travel: '不可能的移动', leaked_key: '密钥泄露', honey_key: '诱饵密钥',
+      content_repetition: '内容重复', scanning: '扫描', impossible_travel: '不可能的移动', client_forgery: '伪造的客户端', leaked_key: '密钥泄露', honey_key: '诱饵密钥',
     },
     undo: '撤销', act: '处理…', falsePositive: '误报', ban: '封禁…', acknowledge: '标为已查看', evidence: '证据', because: '原因', seen: '证据',
     counts: (requests, devices, networks, sessions) => `${requests} 个请求，${devices} 台设备，${networks} 个网络，${sessions} 个会话`,
