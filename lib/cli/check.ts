@@ -7,25 +7,23 @@ import { ConfigError, type Problem } from '../errors.ts';
 import { OutboundProxy } from '../platform/platform.ts';
 import { routeTable } from '../upstream/upstream.ts';
 import { budgetsOf, unpricedBudgets } from '../usage/usage.ts';
-import { textOf, UsageError, type Command, type Invocation, type Output } from './command.ts';
+import { printJson, textOf, UsageError, type Action, type Invocation, type Output } from './command.ts';
 
 /** The command `check`: validates the configuration, prints the effective one, and says what will not work as it looks. */
-export const check: Command = {
-  name: 'check',
-  args: ['[FILE]'],
-  summary: 'validate and print the configuration, secrets masked (exit code 0: valid, also with warnings, 1: with problems)',
+export const check: Action = {
+  examples: ['heimdall check heimdall.yaml', 'heimdall check --json --config heimdall.yaml'],
   options: { json: { type: 'boolean', summary: 'print one JSON document: valid, problems, warnings, config' } },
   run: async (invocation) => {
     const { output, values } = invocation;
     try {
       const config = loadConfig(pathOf(invocation));
       const warnings = [...warningsOf(config), ...(await adviceOn(config, output))];
-      if (values['json']) output.out(`${JSON.stringify({ valid: true, problems: [], warnings, config: printable(config) }, null, 2)}\n`);
+      if (values['json']) printJson(invocation, { valid: true, problems: [], warnings, config: printable(config) });
       else await print(config, warnings, output);
       return 0;
     } catch (error) {
       if (!values['json'] || !(error instanceof ConfigError)) throw error;
-      output.out(`${JSON.stringify({ valid: false, problems: error.problems, warnings: [] }, null, 2)}\n`);
+      printJson(invocation, { valid: false, problems: error.problems, warnings: [] });
       return 1;
     }
   },
@@ -41,8 +39,8 @@ function pathOf(invocation: Invocation): string | undefined {
 async function print(config: Config, warnings: readonly string[], output: Output): Promise<void> {
   const { stringify } = await import('yaml');
   output.out(stringify(printable(config)));
-  for (const warning of warnings) output.err(`warning: ${warning}\n`);
-  output.err(`The configuration is valid${warnings.length === 0 ? '' : `, with ${warnings.length} warning${warnings.length === 1 ? '' : 's'}`}.\n`);
+  for (const warning of warnings) output.err(`warning: ${warning}\n`, 'yellow');
+  output.err(`The configuration is valid${warnings.length === 0 ? '' : `, with ${warnings.length} warning${warnings.length === 1 ? '' : 's'}`}.\n`, warnings.length === 0 ? 'green' : 'yellow');
 }
 
 /** Warnings that a running gate finds out by itself, or that need more than the configuration. @throws ConfigError. */

@@ -1,112 +1,113 @@
 // The commands of `heimdall`.
 
-import { parseArgs } from 'node:util';
-import { suggestion } from '../values/values.ts';
+import { styleText } from 'node:util';
 import { maskCredentials, printableLines } from '../redaction/redaction.ts';
-import { banCommands } from './bans.ts';
-import { check } from './check.ts';
-import { common, UsageError, type Command, type Invocation, type Output } from './command.ts';
-import { findingCommands } from './findings.ts';
-import { health } from './health.ts';
-import { journalCommands } from './journal.ts';
-import { keyCommands } from './keys.ts';
-import { leaked } from './leaked.ts';
-import { logs, showLog } from './logs.ts';
-import { start } from './start.ts';
-import { usageOf, usageOfAll } from './usage.ts';
+import { commandOf, familyOf, parse, UnknownOption } from './parser.ts';
+import { printJson, UsageError, type Action, type Command, type Group, type Output, type Style } from './command.ts';
 
-const help: Command = {
-  name: 'help',
-  args: [],
-  summary: 'show this help, or the options of a command',
-  options: {},
-  run: async ({ output }) => {
-    output.out(usageOfAll(commands));
+const row = (name: string, args: readonly string[], summary: string, group: Group, load: () => Promise<Action>): Command => ({ name, args, summary, group, load });
+
+/** The table of commands, in the order of the whole help. A family's commands stand together. */
+const commands: readonly Command[] = [
+  row('start', [], 'run the gateway', 'Gateway', async () => (await import('./start.ts')).start),
+  row('check', ['[FILE]'], 'validate and print the configuration, secrets masked', 'Gateway', async () => (await import('./check.ts')).check),
+  row('health', [], 'ask the gate on this machine how it is', 'Gateway', async () => (await import('./health.ts')).health),
+  row('keys create', ['NAME'], 'create a key and print it once on standard output', 'Keys', async () => (await import('./keys.ts')).create),
+  row('keys list', [], 'list all keys, including those of the configuration', 'Keys', async () => (await import('./keys.ts')).list),
+  row('keys rotate', ['NAME'], 'replace a key; the old one stays valid for a while', 'Keys', async () => (await import('./keys.ts')).rotate),
+  row('keys disable', ['NAME'], 'refuse a key and keep its entry; ends its running requests', 'Keys', async () => (await import('./keys.ts')).disable),
+  row('keys enable', ['NAME'], 'accept a disabled key again', 'Keys', async () => (await import('./keys.ts')).enable),
+  row('keys expire', ['NAME', '30d|DATE|never'], 'change the time of expiry of a key', 'Keys', async () => (await import('./keys.ts')).expire),
+  row('keys revoke', ['NAME'], 'delete a key; ends its running requests', 'Keys', async () => (await import('./keys.ts')).revoke),
+  row('leaked', ['FILE'], 'freeze those of the leaked keys in FILE (- for standard input) that are known here', 'Keys', async () => (await import('./leaked.ts')).leaked),
+  row('ban', ['ADDRESS|CIDR|KEY|TOKEN-ID'], 'refuse a caller; ends its running requests', 'Bans and findings', async () => (await import('./bans.ts')).ban),
+  row('unban', ['ADDRESS|CIDR|KEY|TOKEN-ID|BAN-ID'], 'lift a ban', 'Bans and findings', async () => (await import('./bans.ts')).unban),
+  row('bans', [], 'list all active bans', 'Bans and findings', async () => (await import('./bans.ts')).bans),
+  row('findings list', [], 'list what the watch found, the newest first', 'Bans and findings', async () => (await import('./findings.ts')).list),
+  row('findings show', ['FINDING-ID'], 'show one finding with its evidence', 'Bans and findings', async () => (await import('./findings.ts')).showOne),
+  row('findings acknowledge', ['FINDING-ID'], 'mark a finding as seen and right', 'Bans and findings', async () => (await import('./findings.ts')).acknowledge),
+  row('findings undo', ['FINDING-ID'], 'end the action; the pattern rests for 30 days', 'Bans and findings', async () => (await import('./findings.ts')).undo),
+  row('findings false-positive', ['FINDING-ID'], 'end the action, and act later on this caller', 'Bans and findings', async () => (await import('./findings.ts')).falsePositive),
+  row('findings act', ['FINDING-ID', 'none|flag|slow|limit|freeze'], 'set what is done about the caller', 'Bans and findings', async () => (await import('./findings.ts')).act),
+  row('logs', [], 'list, follow, aggregate or export records', 'Journal', async () => (await import('./logs.ts')).logs),
+  row('logs show', ['ID'], 'print one record with its request put together again, as JSON', 'Journal', async () => (await import('./logs.ts')).showLog),
+  row('verify', [], 'check the integrity of the journal', 'Journal', async () => (await import('./journal.ts')).verify),
+  row('forget', [], 'erase the personal data of a caller from the journal', 'Journal', async () => (await import('./journal.ts')).forget),
+  row('backup', ['FILE'], 'copy the journal, keys and bans into new files', 'Journal', async () => (await import('./journal.ts')).backup),
+  row('restore', ['FILE'], 'make a backup the journal, while the gate is stopped', 'Journal', async () => (await import('./journal.ts')).restore),
+  row('completion', ['bash|zsh|fish'], 'print the script that completes commands in a shell', 'About', async () => (await import('./completion.ts')).completionOf(commands)),
+  row('help', ['[COMMAND...]'], 'show this help, or the options of a command', 'About', async () => help),
+  row('version', [], 'show the version', 'About', async () => version),
+];
+
+/** What `help` takes. It is run as `COMMAND --help`. */
+const help: Action = { options: {}, run: async () => 0 };
+
+const version: Action = {
+  options: { json: { type: 'boolean', summary: 'print one JSON document: name, version, node' } },
+  run: async (invocation) => {
+    const { default: manifest } = (await import('../../package.json', { with: { type: 'json' } })) as { default: { name: string; version: string } };
+    if (invocation.values['json']) printJson(invocation, { name: manifest.name, version: manifest.version, node: process.versions.node });
+    else invocation.output.out(`${manifest.version}\n`);
     return 0;
   },
 };
 
-const version: Command = {
-  name: 'version',
-  args: [],
-  summary: 'show the version',
-  options: {},
-  run: async ({ output }) => {
-    const { default: manifest } = await import('../../package.json', { with: { type: 'json' } }) as { default: { version: string } };
-    output.out(`${manifest.version}\n`);
-    return 0;
-  },
-};
-
-const commands: readonly Command[] = [start, check, health, ...keyCommands, ...banCommands, ...findingCommands, leaked, logs, showLog, ...journalCommands, help, version];
+/** Where a command writes. Colors are used on outputs that have them. */
+export interface Terminal {
+  out(text: string): void;
+  err(text: string): void;
+  readonly colors?: { readonly out: boolean; readonly err: boolean };
+}
 
 /**
  * Runs the command that the arguments name.
  * @returns the exit code: 0 for success, 1 for a failure, 2 for wrong usage; null to keep the process running.
  */
-export async function main(args: readonly string[], terminal: Output): Promise<number | null> {
-  // SECURITY: results may quote what callers sent, and errors what an operator typed.
-  const output: Output = { out: (text) => terminal.out(printableLines(text)), err: (text) => terminal.err(printableLines(maskCredentials(text))) };
+export async function main(args: readonly string[], terminal: Terminal): Promise<number | null> {
+  const output = outputOn(terminal);
   try {
-    return await run(read(args, output));
+    return await run(args, terminal, output);
   } catch (error) {
-    output.err(`${error instanceof Error ? error.message.trimEnd() : String(error)}\n`);
+    output.err(`${error instanceof Error ? error.message.trimEnd() : String(error)}\n`, 'red');
     return error instanceof UsageError ? 2 : 1;
   }
 }
 
 /** Runs the command that the arguments name on the outputs of this process, and sets its exit code. */
 export async function runCommand(args: readonly string[]): Promise<void> {
-  const code = await main(args, { out: (text) => void process.stdout.write(text), err: (text) => void process.stderr.write(text) });
+  const { stdout, stderr } = process;
+  const colors = { out: stdout.isTTY && stdout.hasColors(), err: stderr.isTTY && stderr.hasColors() };
+  const code = await main(args, { out: (text) => void stdout.write(text), err: (text) => void stderr.write(text), colors });
   if (code !== null) process.exitCode = code;
 }
 
-async function run(invocation: Invocation): Promise<number | null> {
-  const { values, names } = invocation;
-  const wantsHelp = values['help'] === true || names[0] === 'help' || names.length === 0;
-  const asked = names[0] === 'help' ? names.slice(1) : names;
-  const named = commands.find(({ name }) => name === asked.slice(0, 2).join(' ')) ?? commands.find(({ name }) => name === asked[0]);
-  const command = values['version'] ? version : wantsHelp && asked.length === 0 ? help : named;
-  if (command === undefined) throw new UsageError(unknown(asked));
-  refuseOthersOptions(command, values);
-  if (command === version || command === help) return command.run(invocation);
-  if (!wantsHelp) return command.run(withArguments(command, { ...invocation, names: names.slice(command.name.split(' ').length) }));
-  invocation.output.out(usageOf(command));
-  return 0;
+/** SECURITY: results may quote what callers sent, and errors what an operator typed. */
+function outputOn(terminal: Terminal): Output {
+  const styled = (text: string, style: Style | undefined, has: boolean | undefined): string => (style === undefined || has !== true ? text : styleText(style, text, { validateStream: false }));
+  return {
+    out: (text, style) => terminal.out(styled(printableLines(text), style, terminal.colors?.out)),
+    err: (text, style) => terminal.err(styled(printableLines(maskCredentials(text)), style, terminal.colors?.err)),
+  };
 }
 
-/** Parses the arguments. Options may stand before the command, so the options of all commands are known here. */
-function read(args: readonly string[], output: Output): Invocation {
-  const options = Object.assign({ version: { type: 'boolean', short: 'v' } }, common, ...commands.map((command) => command.options));
+async function run(args: readonly string[], terminal: Terminal, output: Output): Promise<number | null> {
+  const named = commands.filter(({ name }) => name === 'version' || args.includes(name.split(' ', 1)[0] as string));
+  const actions = new Map(await Promise.all(named.map(async ({ name, load }) => [name, await load()] as const)));
   try {
-    const { values, positionals, tokens } = parseArgs({ args: [...args], allowPositionals: true, options, tokens: true });
-    const given = tokens.flatMap((token) => (token.kind === 'option' ? [token.name] : []));
-    const twice = given.find((name, at) => given.indexOf(name) < at);
-    if (twice !== undefined) throw new Error(`Option '--${twice}' is given twice`);
-    return { values: values as Invocation['values'], names: positionals, output };
+    const choice = parse(args, commands, actions, { write: (text) => terminal.out(text), hasColors: terminal.colors?.out === true });
+    if (choice?.action === help) return await run(helpOf(choice.names), terminal, output);
+    return choice === null ? 0 : await choice.action.run({ ...choice, output });
   } catch (error) {
-    const [first = ''] = String(error instanceof Error ? error.message : error).split('. ');
-    throw new UsageError(`heimdall: ${first.replace(/\.?$/, '.')} \`heimdall help COMMAND\` lists the options.`);
+    throw error instanceof UnknownOption && error.option !== null && (await isOptionElsewhere(error.option)) ? new UsageError(`heimdall ${error.command}: ${error.option} is not an option of this command. \`heimdall help ${error.command}\` lists the options.`) : error;
   }
 }
 
-function refuseOthersOptions(command: Command, values: Invocation['values']): void {
-  const known = { ...common, ...command.options, version: true };
-  const other = Object.keys(values).find((option) => !Object.hasOwn(known, option));
-  if (other !== undefined) throw new UsageError(`heimdall ${command.name}: --${other} is not an option of this command.\n\n${usageOf(command)}`);
-}
+/** Words that name no command are left alone, so that they are refused. */
+const helpOf = (words: readonly string[]): readonly string[] =>
+  words.length === 0 || commandOf(commands, words) !== undefined || familyOf(commands, words[0]).length > 0 ? [...words, '--help'] : words;
 
-function withArguments(command: Command, invocation: Invocation): Invocation {
-  const { names } = invocation;
-  const optional = command.args.filter((arg) => arg.startsWith('[')).length;
-  if (names.length <= command.args.length && names.length >= command.args.length - optional) return invocation;
-  const wanted = command.args.join(' ') || 'no argument';
-  throw new UsageError(`heimdall ${command.name}: expected ${wanted}, got ${names.length === 0 ? 'nothing' : names.join(' ')}.\n\n${usageOf(command)}`);
-}
-
-function unknown(asked: readonly string[]): string {
-  const family = commands.filter(({ name }) => name.startsWith(`${asked[0]} `));
-  const got = asked.slice(0, family.length > 0 ? 2 : 1).join(' ');
-  const guess = suggestion(got, commands.map(({ name }) => name));
-  return `heimdall: expected a command, got ${JSON.stringify(got)}.${guess}\n\n${usageOfAll(family.length > 0 ? family : commands)}`;
+async function isOptionElsewhere(option: string): Promise<boolean> {
+  const all = await Promise.all(commands.map(({ load }) => load()));
+  return all.some(({ options }) => Object.hasOwn(options, option.slice(2)));
 }

@@ -10,38 +10,55 @@ export interface Invocation {
   readonly output: Output;
 }
 
+/** A style of text, as `util.styleText` names it. Used where the output is a terminal and NO_COLOR is not set. */
+export type Style = 'bold' | 'green' | 'yellow' | 'red';
+
 /** Output of a command: results go to standard output, messages for people to standard error. */
 export interface Output {
-  out(text: string): void;
-  err(text: string): void;
+  out(text: string, style?: Style): void;
+  err(text: string, style?: Style): void;
 }
 
-/** An option in the form of `parseArgs`, with its text in the help. */
+/** An option, with its text in the help. */
 export interface Option {
   readonly type: 'string' | 'boolean';
   readonly short?: string;
-  /** Placeholder of the value in the help. Absent for a flag. */
+  /** Placeholder of the value in the help. Words between `|` are offered by the completion of a shell. Absent for a flag. */
   readonly value?: string;
   readonly summary: string;
 }
 
-/** A command: its help, its options and arguments, and its action. */
+/** Headings of the whole help, in its order. */
+export type Group = 'Gateway' | 'Keys' | 'Bans and findings' | 'Journal' | 'About';
+
+/** A row of the table of commands: what the whole help shows, and where the rest is. */
 export interface Command {
   /** One or two words. */
   readonly name: string;
-  /** Placeholders of the arguments in the help, those that may be left out last and in brackets. */
+  /** Placeholders of the arguments in the help. Those that may be left out stand last and in brackets. */
   readonly args: readonly string[];
   readonly summary: string;
+  readonly group: Group;
+  /** Loads the command, so that the help of one command, or of all, does not load the code of others. */
+  load(): Promise<Action>;
+}
+
+/** What a command takes and does. */
+export interface Action {
   readonly options: Readonly<Record<string, Option>>;
+  /** Lines a reader can paste, each without the prompt. */
+  readonly examples?: readonly string[];
   /** @returns the exit code, or null to keep the process running. */
   run(invocation: Invocation): Promise<number | null>;
 }
 
-/** Options of every command. */
+/** Options of every command, beside `--help` and `--version`. */
 export const common = {
   config: { type: 'string', short: 'c', value: 'FILE', summary: 'configuration file (default: HEIMDALL_CONFIG)' },
-  help: { type: 'boolean', short: 'h', summary: 'show the help of the command' },
 } as const satisfies Record<string, Option>;
+
+/** The option of every command that prints a result. */
+export const json: Option = { type: 'boolean', summary: 'print one JSON document' };
 
 /** Wrong usage of a command: exit code 2. */
 export class UsageError extends Error {}
@@ -51,6 +68,9 @@ export function textOf({ values }: Invocation, name: string): string | undefined
   const value = values[name];
   return typeof value === 'string' ? value : undefined;
 }
+
+/** Prints a result as one JSON document. */
+export const printJson = ({ output }: Invocation, value: unknown): void => output.out(`${JSON.stringify(value, null, 2)}\n`);
 
 /** The journal of a configuration. @throws Error where it is switched off. */
 export function journalPath({ audit }: Config): string {

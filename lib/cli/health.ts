@@ -3,23 +3,22 @@ import { connect, type Socket } from 'node:net';
 import { connect as secure } from 'node:tls';
 import type { Config } from '../../types/config.d.ts';
 import { AddressSet, peerIn } from '../identity/identity.ts';
-import { textOf, type Command } from './command.ts';
+import { json, printJson, textOf, type Action } from './command.ts';
 
 /** How long an answer may take, milliseconds. */
 const patience = 4000;
 
 /** The command `health`: asks the gate of this machine, by the configuration it was started with, how it is. */
-export const health: Command = {
-  name: 'health',
-  args: [],
-  summary: 'ask the gate on this machine how it is (exit code 0: well, 1: not)',
-  options: { ready: { type: 'boolean', summary: 'also whether it would serve model requests now' } },
+export const health: Action = {
+  options: { ready: { type: 'boolean', summary: 'also whether it would serve model requests now' }, json },
+  examples: ['heimdall health --ready'],
   run: async (invocation) => {
     const { loadConfig } = await import('../config/config.ts');
     const config = loadConfig(textOf(invocation, 'config'));
     const { url, found } = await ask(config, invocation.values['ready'] === true);
-    if (found === null) invocation.output.out(`${url}: well\n`);
-    else invocation.output.err(`${url}: ${found}\n`);
+    if (invocation.values['json']) printJson(invocation, { url, well: found === null, problem: found });
+    else if (found === null) invocation.output.out(`${url}: well\n`, 'green');
+    else invocation.output.err(`${url}: ${found}\n`, 'red');
     return found === null ? 0 : 1;
   },
 };

@@ -8,7 +8,7 @@ import { expectation } from '../errors.ts';
 import { parseAddress, secretFileOf } from '../identity/identity.ts';
 import { forget as erase, headFileOf, migrate, readHead, restoreJournal, schemaVersion, signerOf, verifierOf, type Verdict, verifyJournal, versionOf } from '../journal/journal.ts';
 import { statePath } from '../registry/registry.ts';
-import { journalPath, textOf, UsageError, type Invocation } from './command.ts';
+import { journalPath, printJson, textOf, UsageError, type Invocation } from './command.ts';
 import { systemClock } from '../platform/platform.ts';
 
 /** How long a command waits for the journal's write lock, in milliseconds. */
@@ -23,8 +23,10 @@ export async function verify(invocation: Invocation): Promise<number> {
   const db = open(file, true);
   try {
     const verdict = verifyJournal(db, verifierOf(secrets), { head, checkpoints });
-    invocation.output.out(reportOf(file, verdict));
-    return verdict.broken !== null ? 1 : verdict.uncertain !== null ? 3 : 0;
+    const code = verdict.broken !== null ? 1 : verdict.uncertain !== null ? 3 : 0;
+    if (invocation.values['json']) printJson(invocation, { file, whole: code === 0, ...verdict });
+    else invocation.output.out(reportOf(file, verdict), code === 0 ? 'green' : 'red');
+    return code;
   } finally {
     db.close();
   }
@@ -49,7 +51,8 @@ export async function forget(invocation: Invocation): Promise<number> {
     db.exec('PRAGMA secure_delete = ON');
     migrate(db, signer, now);
     const erased = erase(db, what, { signer, secrets, now });
-    invocation.output.out(`${erased} record${erased === 1 ? '' : 's'} erased.\n`);
+    if (invocation.values['json']) printJson(invocation, { file, erased });
+    else invocation.output.out(`${erased} record${erased === 1 ? '' : 's'} erased.\n`);
     invocation.output.err('Access logs, backups and data at sinks are not changed.\n');
     return 0;
   } finally {
@@ -83,8 +86,9 @@ export async function backup(invocation: Invocation): Promise<number> {
   if (existsSync(headFileOf(file))) copyFileSync(headFileOf(file), headFileOf(to));
   for (const [from, copy] of copies) {
     copyDatabase(from, copy);
-    invocation.output.out(`${copy} is a copy of ${from}.\n`);
+    if (!invocation.values['json']) invocation.output.out(`${copy} is a copy of ${from}.\n`);
   }
+  if (invocation.values['json']) printJson(invocation, { copies: copies.map(([original, copy]) => ({ of: original, file: copy })) });
   invocation.output.err('The install secret is not copied. It is required to verify the journal and to decrypt upstream credentials of keys.\n');
   return 0;
 }
@@ -96,7 +100,8 @@ export async function restore(invocation: Invocation): Promise<number> {
   if (!existsSync(backupFile)) throw new Error(`FILE: ${expectation('a backup', `${show(backupFile)} (no such file)`, 'heimdall restore heimdall-2026-01-31.db')}`);
   open(backupFile, true).close();
   const { lastId, replaced } = restoreJournal(backupFile, file, secrets, systemClock.now());
-  invocation.output.out(`${file} is a copy of ${backupFile}, up to record ${lastId}.\n${replaced === null ? '' : `The journal before it is ${replaced}.\n`}`);
+  if (invocation.values['json']) printJson(invocation, { file, backup: backupFile, last_id: lastId, replaced });
+  else invocation.output.out(`${file} is a copy of ${backupFile}, up to record ${lastId}.\n${replaced === null ? '' : `The journal before it is ${replaced}.\n`}`);
   invocation.output.err(`Keys and bans are not changed. To restore them too, copy ${backupFile.replace(/\.db$/, '')}.state.db to ${statePath(file)} while the gate is stopped.\n`);
   return 0;
 }

@@ -1,43 +1,40 @@
-import type { Command, Option } from './command.ts';
+import { json, type Action, type Option } from './command.ts';
 
 const path: Option = { type: 'string', value: 'FILE', summary: 'journal file (default: audit.path)' };
 
-/** Loaded on demand, because `start` does not need it. */
+/** Loaded on demand, because the help does not need it. */
 const work = () => import('./journal-run.ts');
 
-/** The commands about the whole journal. */
-export const journalCommands: readonly Command[] = [
-  {
-    name: 'verify',
-    args: [],
-    summary: 'check the integrity of the journal (exit code 0: whole, 1: broken, 3: cannot be told)',
-    options: { path, events: { type: 'string', value: 'FILE', summary: 'event log with checkpoints to compare the journal with' } },
-    run: async (invocation) => (await work()).verify(invocation),
+/** `heimdall verify`. */
+export const verify: Action = {
+  options: { path, events: { type: 'string', value: 'FILE', summary: 'event log with checkpoints to compare the journal with' }, json },
+  examples: ['heimdall verify', 'heimdall verify --path data/heimdall.db --events events.log'],
+  run: async (invocation) => (await work()).verify(invocation),
+};
+
+/** `heimdall forget`. */
+export const forget: Action = {
+  options: {
+    key: { type: 'string', value: 'KEY', summary: 'name of a gateway key, identity of a token (16 hex digits), or the token' },
+    address: { type: 'string', value: 'IP', summary: 'client address, also within a forwarded chain' },
+    device: { type: 'string', value: 'HASH', summary: 'device fingerprint, 64 hex digits' },
+    path,
+    json,
   },
-  {
-    name: 'forget',
-    args: [],
-    summary: 'erase the personal data of a caller from the journal',
-    options: {
-      key: { type: 'string', value: 'KEY', summary: 'name of a gateway key, identity of a token (16 hex digits), or the token' },
-      address: { type: 'string', value: 'IP', summary: 'client address, also within a forwarded chain' },
-      device: { type: 'string', value: 'HASH', summary: 'device fingerprint, 64 hex digits' },
-      path,
-    },
-    run: async (invocation) => (await work()).forget(invocation),
-  },
-  {
-    name: 'backup',
-    args: ['FILE'],
-    summary: 'copy the journal, keys and bans into new files',
-    options: { path },
-    run: async (invocation) => (await work()).backup(invocation),
-  },
-  {
-    name: 'restore',
-    args: ['FILE'],
-    summary: 'make a backup the journal, while the gate is stopped',
-    options: { path },
-    run: async (invocation) => (await work()).restore(invocation),
-  },
-];
+  examples: ['heimdall forget --address 192.0.2.7'],
+  run: async (invocation) => (await work()).forget(invocation),
+};
+
+/** `heimdall backup`. */
+export const backup: Action = {
+  options: { path, json },
+  examples: ['heimdall backup heimdall-2026-01-31.db'],
+  run: async (invocation) => (await work()).backup(invocation),
+};
+
+/** `heimdall restore`. */
+export const restore: Action = {
+  options: { path, json },
+  examples: ['heimdall restore heimdall-2026-01-31.db'],
+  run: async (invocation) => (await work()).restore(invocation),
+};

@@ -1,20 +1,18 @@
 import type { IssuedKey, KeyView, NewKey, OwnLimits } from '../../types/registry.d.ts';
 import { writeDuration } from '../values/values.ts';
 import { keyJson } from '../registry/registry.ts';
-import { type Command, type Invocation, type Option, UsageError } from './command.ts';
+import { moment as momentKind } from '../admin/admin.ts';
+import { json, printJson, type Action, type Invocation, UsageError } from './command.ts';
 import { withRegistry, type Opened } from './registry.ts';
 import { moment, table } from './table.ts';
-import { durationOf, fileOf, limitOf, listOf, momentOf, numberOf } from './values.ts';
+import { durationOf, fileOf, limitOf, listOf, numberOf, optionOf } from './values.ts';
 import { systemClock } from '../platform/platform.ts';
 
-const json: Option = { type: 'boolean', summary: 'print JSON' };
 /** Default time for which the old key of a rotation stays valid, in milliseconds. */
 const defaultOverlap = 86_400_000;
 
-const create: Command = {
-  name: 'keys create',
-  args: ['NAME'],
-  summary: 'create a key and print it once on standard output',
+/** `heimdall keys create`. */
+export const create: Action = {
   options: {
     expires: { type: 'string', value: '30d|DATE', summary: 'time of expiry (default: never)' },
     models: { type: 'string', value: 'A,B', summary: 'allowed models (default: all)' },
@@ -28,6 +26,7 @@ const create: Command = {
     'budget-month': { type: 'string', value: 'USD', summary: 'limit of cost in US dollars per calendar month (UTC)' },
     json,
   },
+  examples: ['heimdall keys create team-a', 'heimdall keys create ci --expires 30d --models gpt-4o --budget-month 50'],
   run: (invocation) =>
     withRegistry(invocation, async (opened) => {
       const { registry, config } = opened;
@@ -39,32 +38,26 @@ const create: Command = {
     }),
 };
 
-const rotate: Command = {
-  name: 'keys rotate',
-  args: ['NAME'],
-  summary: 'replace a key; the old one stays valid for a while',
+/** `heimdall keys rotate`. */
+export const rotate: Action = {
   options: { overlap: { type: 'string', value: '24h', summary: 'time for which the old key stays valid; 0 ends it now (default: 24h)' }, json },
   run: (invocation) => withRegistry(invocation, async (opened) => print(invocation, opened, await opened.registry.rotateKey(nameOf(invocation), durationOf(invocation, 'defaultOverlap') ?? defaultOverlap), 'replaced')),
 };
 
-const list: Command = {
-  name: 'keys list',
-  args: [],
-  summary: 'list all keys, including those of the configuration',
+/** `heimdall keys list`. */
+export const list: Action = {
   options: { json },
   run: (invocation) =>
     withRegistry(invocation, async ({ registry }) => {
       const views = registry.keys();
-      if (invocation.values['json']) return invocation.output.out(`${JSON.stringify(views.map(keyJson), null, 2)}\n`);
+      if (invocation.values['json']) return printJson(invocation, views.map(keyJson));
       if (views.length === 0) return invocation.output.err('There are no keys. To create one: heimdall keys create NAME\n');
       invocation.output.out(table(['NAME', 'STATE', 'EXPIRES', 'MODELS', 'ADDRESSES', 'LIMITS', 'DIGEST', 'SOURCE'], views.map(row)));
     }),
 };
 
-const expire: Command = {
-  name: 'keys expire',
-  args: ['NAME', '30d|DATE|never'],
-  summary: 'change the time of expiry of a key',
+/** `heimdall keys expire`. */
+export const expire: Action = {
   options: { json },
   run: (invocation) => {
     const [, when = ''] = invocation.names;
@@ -73,36 +66,31 @@ const expire: Command = {
   },
 };
 
-const switched = (name: 'enable' | 'disable', summary: string): Command => ({
-  name: `keys ${name}`,
-  args: ['NAME'],
-  summary,
+const switched = (disabled: boolean): Action => ({
   options: { json },
-  run: (invocation) => change(invocation, (opened) => opened.registry.changeKey(nameOf(invocation), { disabled: name === 'disable' }), `is ${name}d`),
+  run: (invocation) => change(invocation, (opened) => opened.registry.changeKey(nameOf(invocation), { disabled }), disabled ? 'is disabled' : 'is enabled'),
 });
 
-const revoke: Command = {
-  name: 'keys revoke',
-  args: ['NAME'],
-  summary: 'delete a key; ends its running requests',
-  options: {},
+/** `heimdall keys disable`. */
+export const disable = switched(true);
+
+/** `heimdall keys enable`. */
+export const enable = switched(false);
+
+/** `heimdall keys revoke`. */
+export const revoke: Action = {
+  options: { json },
   run: (invocation) =>
     withRegistry(invocation, async ({ registry }) => {
       await registry.removeKey(nameOf(invocation));
+      if (invocation.values['json']) return printJson(invocation, { name: nameOf(invocation), revoked: true });
       invocation.output.err(`The key ${nameOf(invocation)} is revoked, on every instance within two seconds.\n`);
     }),
 };
 
-/** The commands about gateway keys. */
-export const keyCommands: readonly Command[] = [
-  create,
-  list,
-  rotate,
-  switched('disable', 'refuse a key and keep its entry; ends its running requests'),
-  switched('enable', 'accept a disabled key again'),
-  expire,
-  revoke,
-];
+/** The time of an option in Unix milliseconds. @throws UsageError when it is neither a date nor a duration from now. */
+const momentOf = (invocation: Invocation, name: string): number | undefined =>
+  optionOf(invocation, name, (text) => momentKind(systemClock.now).read(text), 'a date, a date and time, or a duration from now', '30d');
 
 const nameOf = ({ names }: Invocation): string => names[0] ?? '';
 
@@ -130,7 +118,7 @@ function credentialOf(invocation: Invocation): string | null {
 
 /** SECURITY: the key is printed on standard output only, so that a shell variable can capture it. Messages go to standard error. */
 function print(invocation: Invocation, { place }: Opened, { key, view }: IssuedKey, done: string): void {
-  if (invocation.values['json']) return invocation.output.out(`${JSON.stringify({ key, ...keyJson(view) }, null, 2)}\n`);
+  if (invocation.values['json']) return printJson(invocation, { key, ...keyJson(view) });
   const effect = view.honey ? 'watched' : 'valid';
   invocation.output.err(`The key ${view.name} is ${done} in ${place}, and ${effect} on every instance within two seconds. It is shown only once:\n`);
   invocation.output.out(`${key}\n`);
@@ -140,7 +128,7 @@ function print(invocation: Invocation, { place }: Opened, { key, view }: IssuedK
 function change(invocation: Invocation, apply: (opened: Opened) => Promise<KeyView>, done: string): Promise<number> {
   return withRegistry(invocation, async (opened) => {
     const view = await apply(opened);
-    if (invocation.values['json']) invocation.output.out(`${JSON.stringify(keyJson(view), null, 2)}\n`);
+    if (invocation.values['json']) printJson(invocation, keyJson(view));
     else invocation.output.err(`The key ${view.name} ${done}, on every instance within two seconds.\n`);
   });
 }

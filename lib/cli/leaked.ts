@@ -2,20 +2,17 @@ import { readFileSync } from 'node:fs';
 import { freezeLeaked } from '../anomaly/anomaly.ts';
 import { show, whyUnreadable } from '../values/values.ts';
 import { expectation } from '../errors.ts';
-import { UsageError, type Command } from './command.ts';
+import { json, printJson, UsageError, type Action } from './command.ts';
 import { withFindings } from './findings.ts';
 
 /** `heimdall leaked FILE`: compares a report of leaked keys with those of this gateway, and freezes what it finds. */
-export const leaked: Command = {
-  name: 'leaked',
-  args: ['FILE'],
-  summary: 'freeze those of the leaked keys in FILE (- for standard input) that are known here',
-  options: { json: { type: 'boolean', summary: 'print JSON' } },
+export const leaked: Action = {
+  options: { json },
   run: (invocation) => {
     const lines = linesOf(invocation.names[0] ?? '');
     return withFindings(invocation, async (findings, { registry, config }) => {
       const answer = await freezeLeaked(lines, registry, findings);
-      if (invocation.values['json']) return invocation.output.out(`${JSON.stringify(answer, null, 2)}\n`);
+      if (invocation.values['json']) return printJson(invocation, answer);
       for (const { kind, id } of answer.keys) invocation.output.out(`${kind} ${id}\n`);
       invocation.output.err(`${answer.read} keys read, ${answer.keys.length} known here.${effectOf(answer.keys.length, config.mode === 'observe')}\n`);
     });

@@ -8,7 +8,7 @@ import { csvLine, jsonLine, textOfCell, type Cell } from './record-format.ts';
 import { balanceOf, countOf, filters, grep, groups, groupsOf, matcher, measures, pageOf, readRequest, SearchError, versionOf, wholeRecord, type Query, type Wanted } from '../journal/journal.ts';
 import { recordColumns, recordOf } from '../record/record.ts';
 import { printable } from '../redaction/redaction.ts';
-import { journalPath, textOf, UsageError, type Command, type Invocation, type Option, type Output } from './command.ts';
+import { journalPath, printJson, textOf, UsageError, type Action, type Invocation, type Option, type Output } from './command.ts';
 import { table } from './table.ts';
 import { numberOf } from './values.ts';
 import { systemClock } from '../platform/platform.ts';
@@ -30,11 +30,10 @@ const filterOptions: Readonly<Record<string, Option>> = Object.fromEntries(
   Object.entries(filters).map(([name, { what: summary, example }]) => [name.replaceAll('_', '-'), { type: 'string', value: example.split(',')[0] ?? example, summary }] as const),
 );
 
+const path: Option = { type: 'string', value: 'FILE', summary: 'journal file (default: audit.path)' };
+
 /** The command `logs`: queries the journal. */
-export const logs: Command = {
-  name: 'logs',
-  args: [],
-  summary: 'list, follow, aggregate or export records',
+export const logs: Action = {
   options: {
     ...filterOptions,
     grep: { type: 'string', value: 'TEXT', summary: 'records whose bodies hold a text; stops after 10 s and says where to go on' },
@@ -48,13 +47,15 @@ export const logs: Command = {
     least: { type: 'string', value: '2', summary: 'with --by: lowest value of the number in --sort' },
     export: { type: 'string', value: 'FILE', summary: 'write all matching records with their bodies to a file: csv by its ending, else jsonl' },
     reconcile: { type: 'boolean', summary: 'check that requests and reserved tokens balance' },
-    path: { type: 'string', value: 'FILE', summary: 'journal file (default: audit.path)' },
+    path,
+    json: { type: 'boolean', summary: 'print one JSON document, as --format json does; with --follow a line a record' },
   },
+  examples: ['heimdall logs --follow', 'heimdall logs --from 24h --status 5xx', 'heimdall logs --by key --sort cost', 'heimdall logs --from 30d --export last-month.csv'],
   async run(invocation) {
     const db = new DatabaseSync(await journalOf(invocation), { readOnly: true });
     try {
       const wanted = wantedOf(invocation);
-      if (invocation.values['reconcile']) return reconcile(db, wanted, invocation.output);
+      if (invocation.values['reconcile']) return reconcile(db, wanted, invocation);
       if (textOf(invocation, 'by') !== undefined) return printGroups(db, invocation, wanted);
       const file = textOf(invocation, 'export');
       if (file !== undefined) return exportTo(db, invocation, wanted, file);
@@ -69,18 +70,15 @@ export const logs: Command = {
 };
 
 /** The command `logs show`: one record with its content. */
-export const showLog: Command = {
-  name: 'logs show',
-  args: ['ID'],
-  summary: 'print one record with its request put together again, as JSON',
-  options: { path: logs.options['path'] as Option },
+export const showLog: Action = {
+  options: { path, json: { type: 'boolean', summary: 'print JSON, which it does in any case' } },
   async run(invocation) {
     const db = new DatabaseSync(await journalOf(invocation), { readOnly: true });
     try {
       const [id = ''] = invocation.names;
       const record = readRequest(db, id);
       if (record === null) throw new Error(`ID: ${expectation('the id of a recorded request (X-Request-Id)', show(id), '01999f3e-…')}`);
-      invocation.output.out(`${JSON.stringify(record, null, 2)}\n`);
+      printJson(invocation, record);
       return 0;
     } finally {
       db.close();
@@ -190,12 +188,12 @@ function groupCell(name: string, value: Cell): Cell {
 }
 
 /** Exports all matching records with their content, oldest first. Prints the progress on standard error when it is a terminal. */
-function exportTo(db: DatabaseSync, invocation: Invocation, wanted: Wanted, path: string): number {
-  const format = formatOf(invocation, path.endsWith('.csv') ? 'csv' : 'jsonl');
+function exportTo(db: DatabaseSync, invocation: Invocation, wanted: Wanted, file: string): number {
+  const format = textOf(invocation, 'format') === undefined ? (file.endsWith('.csv') ? 'csv' : 'jsonl') : formatOf(invocation, 'jsonl');
   if (format !== 'csv' && format !== 'jsonl') throw new UsageError(`--format: ${expectation('csv or jsonl for an export', show(format))}`);
   const now = systemClock.now();
   const total = Number(run(db, countOf(wanted, now))[0]?.['records'] ?? 0);
-  const file = openSync(path, 'w', 0o600);
+  const handle = openSync(file, 'w', 0o600);
   const names = recordColumns.split(', ');
   const recordFrom = wholeRecord(db);
   const text = textOf(invocation, 'grep');
@@ -203,21 +201,23 @@ function exportTo(db: DatabaseSync, invocation: Invocation, wanted: Wanted, path
   let read = 0;
   let done = 0;
   try {
-    if (format === 'csv') writeSync(file, csvLine(names));
+    if (format === 'csv') writeSync(handle, csvLine(names));
     for (let cursor: number | null = null; ; ) {
       const rows = run(db, pageOf({ wanted, limit: exportedAtOnce, cursor, order: 'oldest', schema: versionOf(db), whole: true, now }, `${recordColumns}${versionOf(db) > 1 ? ', request_texts' : ''}`));
       if (rows.length === 0) break;
       const records = rows.filter(matches).map((row) => recordFrom(row) as unknown as Readonly<Record<string, Cell>>);
-      writeSync(file, records.map((record) => (format === 'csv' ? csvLine(names.map((name) => record[name])) : jsonLine(record))).join(''));
+      writeSync(handle, records.map((record) => (format === 'csv' ? csvLine(names.map((name) => record[name])) : jsonLine(record))).join(''));
       cursor = Number(rows.at(-1)?.['id']);
       read += rows.length;
       done += records.length;
       progress(invocation.output, read, total);
     }
   } finally {
-    closeSync(file);
+    closeSync(handle);
   }
-  invocation.output.err(`${process.stderr.isTTY ? '\n' : ''}${done} records in ${printable(path)}\n`);
+  if (process.stderr.isTTY) invocation.output.err('\n');
+  if (invocation.values['json']) printJson(invocation, { file, records: done });
+  else invocation.output.err(`${done} records in ${printable(file)}\n`);
   return 0;
 }
 
@@ -229,20 +229,30 @@ function progress(output: Output, done: number, total: number): void {
 }
 
 /** Checks that requests and reserved tokens balance. @returns the exit code: 1 when they do not. */
-function reconcile(db: DatabaseSync, wanted: Wanted, output: Output): number {
+function reconcile(db: DatabaseSync, wanted: Wanted, invocation: Invocation): number {
+  const { output } = invocation;
   const [row = {}] = run(db, balanceOf(wanted, systemClock.now()));
   const number = (name: string): number => Number(row[name] ?? 0);
   const ends = ['served', 'refused', 'errors', 'aborted', 'interrupted'];
   const ended = ends.reduce((sum, name) => sum + number(name), 0);
   const back = number('tokens_settled') + number('tokens_released');
+  const whole = ended === number('requests') && back === number('tokens_reserved');
+  if (invocation.values['json']) {
+    printJson(invocation, { balanced: whole, requests: { in: number('requests'), ...Object.fromEntries(ends.map((name) => [name, number(name)])), ended }, tokens: { reserved: number('tokens_reserved'), settled: number('tokens_settled'), released: number('tokens_released') } });
+    return whole ? 0 : 1;
+  }
   output.out(table(['REQUESTS', ''], [['in', String(number('requests'))], ...ends.map((name) => [name, String(number(name))]), ['ended', String(ended)]]));
   output.out(table(['TOKENS', ''], ['tokens_reserved', 'tokens_settled', 'tokens_released'].map((name) => [name.slice(7), String(number(name))])));
-  const whole = ended === number('requests') && back === number('tokens_reserved');
   output.out(whole ? 'Balanced.\n' : 'NOT balanced.\n');
   return whole ? 0 : 1;
 }
 
-const formatOf = (invocation: Invocation, fallback: Format): Format => oneOf(invocation, 'format', formats, fallback);
+function formatOf(invocation: Invocation, fallback: Format): Format {
+  if (invocation.values['json'] !== true) return oneOf(invocation, 'format', formats, fallback);
+  const text = textOf(invocation, 'format');
+  if (text !== undefined && text !== 'json') throw new UsageError(`--json: ${expectation('no other --format beside it', show(text))}`);
+  return 'json';
+}
 
 function oneOf<T extends string>(invocation: Invocation, name: string, words: readonly T[], fallback: T): T {
   const text = textOf(invocation, name) ?? fallback;

@@ -1,12 +1,10 @@
 import type { Settings } from '../config/config.ts';
-import { textOf, type Command, type Invocation } from './command.ts';
+import { textOf, type Action, type Invocation } from './command.ts';
 import { wholeOf } from './values.ts';
 
 /** The command `start`: runs the gate. */
-export const start: Command = {
-  name: 'start',
-  args: [],
-  summary: 'run the gateway',
+export const start: Action = {
+  examples: ['NEWAPI_BASE_URL=http://localhost:3000 heimdall start', 'heimdall start --config heimdall.yaml --port 8080'],
   options: {
     host: { type: 'string', value: 'ADDRESS', summary: 'address to listen on (default: server.host)' },
     port: { type: 'string', short: 'p', value: 'PORT', summary: 'port to listen on, 0 for a free one (default: server.port)' },

@@ -1,29 +1,22 @@
 import { readFileSync } from 'node:fs';
 import type { RequestLimit } from '../../types/config.d.ts';
-import { moment } from '../admin/admin.ts';
 import { readDuration, show, whyUnreadable } from '../values/values.ts';
 import { expectation } from '../errors.ts';
 import { textOf, UsageError, type Invocation } from './command.ts';
-import { systemClock } from '../platform/platform.ts';
-
-/** The time of an option in Unix milliseconds. @throws UsageError when it is neither a date nor a duration from now. */
-export function momentOf(invocation: Invocation, name: string): number | undefined {
-  return read(invocation, name, (text) => moment(systemClock.now).read(text), 'a date, a date and time, or a duration from now', '30d');
-}
 
 /** The duration of an option in milliseconds. @throws UsageError when it is not a duration. */
 export function durationOf(invocation: Invocation, name: string): number | undefined {
-  return read(invocation, name, (text) => readDuration(text), 'a duration', '24h');
+  return optionOf(invocation, name, (text) => readDuration(text), 'a duration', '24h');
 }
 
 /** The number of an option. @throws UsageError when it is not a number. */
 export function numberOf(invocation: Invocation, name: string, example: string): number | undefined {
-  return read(invocation, name, (text) => (/^\d+(\.\d+)?$/.test(text) ? Number(text) : undefined), 'a number', example);
+  return optionOf(invocation, name, (text) => (/^\d+(\.\d+)?$/.test(text) ? Number(text) : undefined), 'a number', example);
 }
 
 /** The whole number of an option, from 0 to `most`. @throws UsageError when it is another. */
 export function wholeOf(invocation: Invocation, name: string, most: number, example: string): number | undefined {
-  return read(invocation, name, (text) => (/^\d+$/.test(text) && Number(text) <= most ? Number(text) : undefined), `a whole number from 0 to ${most}`, example);
+  return optionOf(invocation, name, (text) => (/^\d+$/.test(text) && Number(text) <= most ? Number(text) : undefined), `a whole number from 0 to ${most}`, example);
 }
 
 /** The items of an option with a comma-separated list. */
@@ -33,7 +26,7 @@ export function listOf(invocation: Invocation, name: string): readonly string[] 
 
 /** The limit of an option in the form `60/1m`. @throws UsageError when it has another form. */
 export function limitOf(invocation: Invocation, name: string, example: string): RequestLimit | undefined {
-  return read(invocation, name, (text) => {
+  return optionOf(invocation, name, (text) => {
     const [, count, per] = /^(\d+)\/(.+)$/.exec(text) ?? [];
     const window = readDuration(per);
     return count === undefined || window === undefined ? undefined : { limit: Number(count), window };
@@ -42,7 +35,7 @@ export function limitOf(invocation: Invocation, name: string, example: string): 
 
 /** The content of an option's file without its last line break. @throws UsageError when it cannot be read. */
 export function fileOf(invocation: Invocation, name: string): string | undefined {
-  return read(invocation, name, (path) => {
+  return optionOf(invocation, name, (path) => {
     try {
       return readFileSync(path === '-' ? 0 : path, 'utf8').replace(/[\r\n]+$/, '');
     } catch (error) {
@@ -51,7 +44,8 @@ export function fileOf(invocation: Invocation, name: string): string | undefined
   }, 'a readable file', '/run/secrets/newapi-token');
 }
 
-function read<T>(invocation: Invocation, name: string, from: (text: string) => T | undefined, expected: string, example: string): T | undefined {
+/** An option's value, read from its text. @throws UsageError when the text has another form. */
+export function optionOf<T>(invocation: Invocation, name: string, from: (text: string) => T | undefined, expected: string, example: string): T | undefined {
   const text = textOf(invocation, name);
   if (text === undefined) return undefined;
   const value = from(text);

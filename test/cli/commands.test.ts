@@ -179,18 +179,6 @@ describe('the usage', () => {
     }
   });
 
-  it('fits 100 columns', async (t) => {
-    const cwd = temporary(t);
-    const { stdout } = await heimdall(cwd, []);
-    const names = [...stdout.matchAll(/^ {2}([a-z]+(?: (?!FILE)[a-z-]+)?)/gm)].map(([, name = '']) => name);
-    assert.ok(names.length > 15, names.join());
-    for (const name of names) {
-      const help = await heimdall(cwd, ['help', ...name.split(' ')]);
-      assert.equal(help.code, 0, name);
-      for (const line of `${stdout}${help.stdout}`.split('\n')) assert.ok(line.length <= 100, line);
-    }
-  });
-
   it('of a check says whether anybody could get in', async (t) => {
     const cwd = temporary(t);
     const yaml = 'auth: {mode: keys}';
