@@ -260,6 +260,17 @@ const instances: readonly Instance[] = [
 
 for (const { what, run } of instances) test(`nobody's share of another: ${what}`, run);
 
+test('a packet of a thousand requests is not parsed to its end once its connection is closed', async (t) => {
+  const { port, server } = await startGate(t, { newapi: { baseUrl: 'http://127.0.0.1:9' } });
+  let parsed = 0;
+  server.on('request', () => parsed++);
+  const socket = connect({ port, host: '127.0.0.1' }).on('error', () => undefined);
+  await once(socket, 'connect');
+  socket.resume().write('GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(1400));
+  await once(socket, 'close');
+  assert.ok(parsed > 16 && parsed < 200, String(parsed));
+});
+
 test('connections of one address, and so heads that are not read yet, have a bounded share without any configuration', () => {
   const { guard: { connectionsPerAddress }, trustProxy } = resolveConfig({});
   assert.equal(connectionsPerAddress, 1024);
