@@ -41,6 +41,7 @@ const RULES: readonly Rule[] = [
   { reads: ['admin', 'server.tls'], check: adminAddress },
   { reads: ['admin', 'server.tls'], check: adminCertificates },
   { reads: ['admin', 'newapi'], check: adminTokens },
+  { reads: ['metrics', 'audit'], check: longTokens },
   { reads: ['server.healthCheck.checks'], check: knownChecks },
   { reads: ['cors'], check: noWildcardCredentials },
   { reads: ['middleware'], check: partsOnce },
@@ -191,6 +192,15 @@ function adminTokens({ admin: { token, readToken }, newapi: { accessToken, userI
   if (readToken === null) return;
   if (token === null) return sources.warn(['admin', 'readToken'], 'has no effect without admin.token');
   if (token === readToken) sources.refuse(['admin', 'readToken'], { expected: 'another text than admin.token', example: '${HEIMDALL_READ_TOKEN}' }, 'the same');
+}
+
+/** Characters of a token that cannot be guessed. */
+const longToken = 16;
+
+/** A shorter one is let pass for the sake of who has it in use. */
+function longTokens({ metrics, audit: { ingest } }: ParsedConfig, sources: Sources): void {
+  const tokens: [Path, string | null][] = [[['metrics', 'token'], metrics.token], ...ingest.tokens.map((token, at): [Path, string] => [['audit', 'ingest', 'tokens', at], token])];
+  for (const [at, token] of tokens) if (token !== null && token.length < longToken) sources.warn(at, `has ${token.length} characters and can be guessed; take ${longToken} or more. Example: openssl rand -hex 24`);
 }
 
 function adminAddress({ admin: { token, listen, auth }, server: { tls } }: ParsedConfig, sources: Sources): void {

@@ -236,6 +236,15 @@ describe('the admin path', () => {
   });
 });
 
+it('a token that can be guessed is warned about, by its field and not by its text', () => {
+  const said = (yaml: string): readonly string[] => warningsOf(load(yaml)).filter((line) => line.includes('guessed'));
+  const short = 'has 5 characters and can be guessed; take 16 or more. Example: openssl rand -hex 24';
+  assert.deepEqual(said('metrics: { token: abcde }'), [`metrics.token: ${short}`]);
+  assert.deepEqual(said(`audit: { ingest: { tokens: [${'t'.repeat(16)}, abcde] } }`), [`audit.ingest.tokens[1]: ${short}`]);
+  assert.deepEqual(said(`metrics: { token: ${'t'.repeat(16)} }`), []);
+  assert.equal(problems('admin: { token: abcde, read_token: fghij }').length, 2);
+});
+
 it('a record that is asked for and not made is warned about', () => {
   const list = 'middleware: [rate_limit, auth]';
   assert.deepEqual(warningsOf(load(`${list}\naudit: { durability: strict }`)), ['middleware: logging is left out, so no request is recorded and audit.durability has no effect']);
