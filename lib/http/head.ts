@@ -19,6 +19,38 @@ export function mediaTypeOf(head: readonly string[]): string {
   return (end === -1 ? type : type.slice(0, end)).trim().toLowerCase();
 }
 
+/** The media type of an event stream (WHATWG HTML §9.2.5). */
+export const eventStream = 'text/event-stream';
+
+/** The bytes of the byte order mark of UTF-8, which may stand before JSON or an event stream. They begin nothing else that is read here. */
+const isMark = new Uint8Array(256);
+for (const byte of [0xef, 0xbb, 0xbf]) isMark[byte] = 1;
+
+/** The offset of the first byte that is neither white space nor of the byte order mark. A piece may end within the mark. */
+export function contentStart(bytes: Buffer): number {
+  let at = 0;
+  while (at < bytes.length && ((bytes[at] as number) <= 0x20 || isMark[bytes[at] as number] === 1)) at++;
+  return at;
+}
+
+/**
+ * What a body is by its own bytes, whatever its head says: some upstreams send streams as JSON, as text or without a type. Lines of an
+ * event stream, one JSON document or several, a JSON list, other bytes.
+ */
+export type BodyKind = 'events' | 'json' | 'list' | 'bytes';
+
+const openBrace = 0x7b;
+const openBracket = 0x5b;
+/** The first bytes of the lines of an event stream: a colon, `data`, `event`, `id`, `retry`. */
+const lineStarts: ReadonlySet<number | undefined> = new Set([0x3a, 0x64, 0x65, 0x69, 0x72]);
+
+/** @param first the byte at {@link contentStart}. */
+export function bodyKind(first: number | undefined): BodyKind {
+  if (first === openBrace) return 'json';
+  if (first === openBracket) return 'list';
+  return lineStarts.has(first) ? 'events' : 'bytes';
+}
+
 const none: readonly string[] = [];
 
 /**

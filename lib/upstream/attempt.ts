@@ -1,7 +1,7 @@
 import type { Dispatcher } from 'undici';
 import { contain, guarded, type Context } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import { codingsOf, endOfValue, headerOf, mediaTypeOf, skipSpace, withoutField } from '../http/http.ts';
+import { codingsOf, endOfValue, eventStream, headerOf, mediaTypeOf, skipSpace, withoutField } from '../http/http.ts';
 import { answerHead, asLive } from './headers.ts';
 import { deliver, noteAnswer } from './answer.ts';
 import { neverSent, type AttemptListener, type Failure } from './failure.ts';
@@ -469,7 +469,6 @@ export function commitRuleOf(status: number, head: readonly string[], codings: r
   return Number(headerOf(head, 'content-length') ?? 0) > holdLimit ? 'head' : 'complete';
 }
 
-const eventStream = 'text/event-stream';
 const lineFeed = 0x0a;
 const carriageReturn = 0x0d;
 const space = 0x20;

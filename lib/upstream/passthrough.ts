@@ -7,7 +7,7 @@ import type { Usage } from '../../types/usage.d.ts';
 import { contain, guarded, isConversation, type Context, type Core, type Exchange, type GateRequest } from '../request/request.ts';
 import { describe, type OutboundProxy } from '../platform/platform.ts';
 import { HeimdallError } from '../errors.ts';
-import { CompactBody, codingsOf, headerOf, mediaTypeOf, RequestBody } from '../http/http.ts';
+import { CompactBody, codingsOf, eventStream, headerOf, mediaTypeOf, RequestBody } from '../http/http.ts';
 import { isMetered, meterFor, type UsageMeter } from '../usage/usage.ts';
 import { answerHead, asLive, outgoingCredential, proxyHeaders, queryFor } from './headers.ts';
 import { MeteredSocket, type Spend } from './metered-socket.ts';
@@ -309,7 +309,7 @@ function relay(core: Core, answer: IncomingMessage, context: Context): void {
   const head = answerHead(ours === null ? answer.rawHeaders : maskedHead(answer.rawHeaders, ours), false);
   const { exchange } = context;
   note(context, status, head);
-  if (mediaTypeOf(head) === 'text/event-stream') asLive(head, context.res);
+  if (mediaTypeOf(head) === eventStream) asLive(head, context.res);
   if (exchange instanceof CarriedExchange) {
     exchange.begin(answer, head);
     if (exchange.readsOn) return void answer.on('error', () => undefined).resume();

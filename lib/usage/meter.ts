@@ -1,6 +1,6 @@
 import type { Usage } from '../../types/usage.d.ts';
 import type { Context } from '../request/request.ts';
-import { BodyDecoder, codingsOf, endOfValue } from '../http/http.ts';
+import { BodyDecoder, bodyKind, codingsOf, contentStart, endOfValue } from '../http/http.ts';
 import { ReportFinder } from './report-finder.ts';
 import { Tail } from './tail.ts';
 import { estimateTokens, lastReport, merge, nextReport, saysNumber, tokensOf, usageOf, weighDelta, type Report } from './tokens.ts';
@@ -142,9 +142,19 @@ export class UsageMeter {
   /** @param forced no more is waited for. @returns whether the beginning tells what the answer is. */
   #begin(start: Buffer, forced: boolean): boolean {
     const from = contentStart(start);
-    const kind = kindOf(start, from, forced);
-    if (kind === null) return false;
-    this.#reader = kind === 'document' ? new DocumentReader(this.#asked) : kind === 'stream' ? new StreamReader(this.#asked) : new BytesReader(this.#asked);
+    if (from === start.length && !forced) return false;
+    const kind = from === start.length ? 'events' : bodyKind(start[from]);
+    if (kind === 'bytes') this.#reader = new BytesReader(this.#asked);
+    else if (kind === 'events') this.#reader = new StreamReader(this.#asked);
+    else if (kind === 'list') this.#reader = new DocumentReader(this.#asked);
+    else {
+      let end = start.indexOf(newline, from);
+      if (end === -1) end = start.indexOf(carriageReturn, from);
+      if (end === -1 && !forced) return false;
+      // JSON line by line has a whole value in its first one.
+      const isLines = end !== -1 && endOfValue(start.subarray(from, end), 0) >= end - from - 1;
+      this.#reader = isLines ? new StreamReader(this.#asked) : new DocumentReader(this.#asked);
+    }
     if (from < start.length) this.#reader.push(start.subarray(from));
     return true;
   }
@@ -153,38 +163,8 @@ export class UsageMeter {
 const newline = 0x0a;
 const carriageReturn = 0x0d;
 const space = 0x20;
-const colon = 0x3a;
 const openBrace = 0x7b;
 const openBracket = 0x5b;
-/** The byte order mark of UTF-8, which may stand before a document or a stream. */
-const mark = Buffer.from([0xef, 0xbb, 0xbf]);
-/** The first bytes of the lines of an event stream: `data`, `event`, `id`, `retry`. */
-const fieldStarts: ReadonlySet<number> = new Set([0x64, 0x65, 0x69, 0x72]);
-
-/** The offset of the first byte that is neither the byte order mark nor white space. */
-function contentStart(bytes: Buffer): number {
-  let at = bytes[0] === mark[0] && bytes.indexOf(mark) === 0 ? mark.length : 0;
-  while (at < bytes.length && (bytes[at] as number) <= space) at++;
-  return at;
-}
-
-/**
- * What an answer is, whatever its head says: an event stream or JSON line by line, one JSON document, or other bytes.
- * @param at where its content starts.
- * @returns null while the beginning does not tell.
- */
-function kindOf(start: Buffer, at: number, forced: boolean): 'stream' | 'document' | 'bytes' | null {
-  const byte = start[at];
-  if (byte === undefined) return forced ? 'stream' : null;
-  if (byte === openBracket) return 'document';
-  if (byte === mark[0] && start.length < mark.length && !forced) return null;
-  if (byte !== openBrace) return byte === colon || fieldStarts.has(byte) ? 'stream' : 'bytes';
-  let end = start.indexOf(newline, at);
-  if (end === -1) end = start.indexOf(carriageReturn, at);
-  if (end === -1) return forced ? 'document' : null;
-  const line = start.subarray(at, end);
-  return endOfValue(line, 0) >= line.length - 1 ? 'stream' : 'document';
-}
 
 const endsLine = (bytes: Buffer): boolean => bytes.includes(newline) || bytes.includes(carriageReturn);
 
