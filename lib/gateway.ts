@@ -175,11 +175,10 @@ function inOrder(core: Core, parts: readonly Part[]): RequestHandler {
   }
 }
 
-function lifecycle(core: Core, router: Router, closers: readonly Closer[], { deps, admin }: Wired): Gate {
+function lifecycle(core: Core, router: Router, closers: readonly Closer[], { deps, admin, certificates }: Wired): Gate {
   let ready: Promise<void> | null = null;
   let closed: Promise<void> | null = null;
   const servers = new Set<Server>();
-  const certificates = new Set<Certificates>();
   deps.metrics.expose([{ name: 'tls_certificate_not_after_seconds', values: () => [...certificates].flatMap(({ all }) => all).map(({ path, ends }) => ({ labels: { certificate: path }, value: ends / 1000 })) }]);
   const close = async (timeout: number): Promise<void> => {
     core.draining = true;
@@ -231,21 +230,7 @@ interface Internals {
   readonly hasTarget: () => Promise<boolean>;
   readonly journal: Journal;
   /** The certificates that its servers serve. */
-  readonly certificates: Set<Certificates>;
-}
-
-/** The certificates of one server. */
-interface Certificates {
-  readonly all: readonly Renewable[];
-}
-
-/** A certificate that is read again when its files change. */
-interface Renewable {
-  readonly path: string;
-  /** When it ends, Unix milliseconds. */
-  readonly ends: number;
-  /** Reads its files now. */
-  renew(): void;
+  readonly certificates: Wired['certificates'];
 }
 
 const internals = new WeakMap<Gate, Internals>();

@@ -34,6 +34,22 @@ export interface Wired {
   readonly deps: Deps;
   readonly admin: Admin;
   readonly closers: readonly Closer[];
+  /** The certificates that the gate's servers serve. */
+  readonly certificates: Set<Certificates>;
+}
+
+/** The certificates of one server. */
+interface Certificates {
+  readonly all: readonly Renewable[];
+}
+
+/** A certificate that is read again when its files change. */
+interface Renewable {
+  readonly path: string;
+  /** When it ends, Unix milliseconds. */
+  readonly ends: number;
+  /** Reads its files now. */
+  renew(): void;
 }
 
 /** What a program passes beside the configuration, as far as parts use it. */
@@ -64,20 +80,19 @@ export function wire(core: Core, hub: Hub, { sinks = [], standalone = false, ...
   const lines = accessLog(core, (config.logging.console ?? standalone) && isVerbose(config) ? process.stdout : null, config.logging.file ?? (standalone ? 'heimdall.log' : false));
   const recorded = recording(core, metrics, { secret: callers.secret, routeOf: upstream.routeOf, accessLog: lines, identify, interrupted: () => queue.interrupted(), sinks, proxies });
   registry.watch(() => hideCredentials(core, registry, recorded.journal));
-  const names = new NewapiNames(core, recorded.journal, (path, headers) => upstream.newapi.get(path, headers));
+  const names = namesOf(core, recorded.journal, upstream.newapi);
   const findings = new Findings(core, callers.registry);
   const { state: watch, exchange } = watching(core, recorded.journal, findings, redis);
-  const limits = new Limits(core, { redis, identify, costs: { tokens: estimateTokens, price: upstream.worth }, hasUsers: host.identify !== undefined });
+  const limits = new Limits(core, { redis, identify, costs: { tokens: estimateTokens, price: upstream.worth }, hasUsers: host.identify !== undefined, names: config.newapi.accessToken === null ? null : names });
   metrics.expose(limits.series());
   const finder = new CallerFinder(core, { keys, jwt, verified, identify, ask: (context) => upstream.newapi.knows(context), accepted: (credential, id) => registry.sawToken(credential, id) });
+  const certificates = new Set<Certificates>();
   const services: AdminServices = {
     nameOf: (kind, id) => names.nameOf(kind, id), newapi: { get: (path, headers) => upstream.newapi.get(path, headers) },
-    callers: { find: (context, mayAsk) => finder.find(context, mayAsk), limits: (context) => limits.shown(context) },
-    core, hub, registry, queue, identify, resources,
-    routes: upstream.routeHealth,
-    findings, watch,
-    sinks: recorded.sinks,
-    journal: () => recorded.journal.stats(),
+    callers: { find: (context, mayAsk) => finder.find(context, mayAsk), limits: (context) => limits.shown(context), limitsOf: (subject) => limits.shownOf(subject, registry.keys().find(({ name }) => name === subject.id) ?? null) },
+    certificates: () => [...certificates].flatMap(({ all }) => all),
+    core, hub, registry, queue, identify, resources, findings, watch,
+    routes: upstream.routeHealth, sinks: recorded.sinks, journal: () => recorded.journal.stats(),
     targets: () => targetStatuses(upstream.targets, clock.monotonic()),
     logs: { columns: recordColumns, recordOf, sum: () => recorded.journal.sum(), query: (sql, values) => recorded.journal.query(sql, values), request: (id) => recorded.journal.request(id), grep: (search) => recorded.journal.grep(search) },
   };
@@ -106,7 +121,14 @@ export function wire(core: Core, hub: Hub, { sinks = [], standalone = false, ...
     () => lines.close(), () => recorded.close(), () => names.close(), () => redis?.close(), () => exchange?.stop(), () => limits.close(), () => queue.close(),
     () => registry.close(), () => resources.close(), ...upstream.closers,
   ];
-  return { deps, admin, closers };
+  return { deps, admin, closers, certificates };
+}
+
+/** The names that NewAPI has for callers, those of earlier runs once the journal is open. */
+function namesOf(core: Core, journal: WorkerJournal, newapi: NewapiClient): NewapiNames {
+  const names = new NewapiNames(core, journal, (path, headers) => newapi.get(path, headers));
+  journal.onOpened(() => names.restore());
+  return names;
 }
 
 /** Hears what the watch reports from the journal's thread. @returns its state, and what carries news between instances. */

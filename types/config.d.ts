@@ -505,6 +505,12 @@ export interface PolicyMatch {
   readonly group: string | null;
   /** Id that `identify` of an embedding program gave. The id of a user, which may end in *; default none. */
   readonly user: string | null;
+  /** User of NewAPI, by id or name; its tokens count together. Names are learnt with newapi.access_token seconds after a token's first request: until then nothing is refused by them, and what was used counts afterwards. While they cannot be learnt, a caller without a name is held to every policy by names. The id or name of a user of NewAPI, which may end in *; default none. */
+  readonly newapiUser: string | null;
+  /** Name of a token of NewAPI, learnt in the same way. The name of a token of NewAPI, which may end in *; default none. */
+  readonly newapiToken: string | null;
+  /** Group of NewAPI, learnt in the same way; each of its users counts alone. The name of a group of NewAPI, which may end in *; default none. */
+  readonly newapiGroup: string | null;
 }
 
 /** Event log and access log. */
@@ -1254,6 +1260,12 @@ export interface PolicyMatchInput {
   readonly group?: string | null | undefined;
   /** Id that `identify` of an embedding program gave. The id of a user, which may end in *; default none. */
   readonly user?: string | null | undefined;
+  /** User of NewAPI, by id or name; its tokens count together. Names are learnt with newapi.access_token seconds after a token's first request: until then nothing is refused by them, and what was used counts afterwards. While they cannot be learnt, a caller without a name is held to every policy by names. The id or name of a user of NewAPI, which may end in *; default none. */
+  readonly newapiUser?: string | null | undefined;
+  /** Name of a token of NewAPI, learnt in the same way. The name of a token of NewAPI, which may end in *; default none. */
+  readonly newapiToken?: string | null | undefined;
+  /** Group of NewAPI, learnt in the same way; each of its users counts alone. The name of a group of NewAPI, which may end in *; default none. */
+  readonly newapiGroup?: string | null | undefined;
 }
 
 /** `LoggingConfig` as code may pass it. A missing key takes its default. */

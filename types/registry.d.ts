@@ -39,6 +39,9 @@ export interface NewKey extends Partial<OwnLimits> {
   readonly honey?: boolean;
 }
 
+/** A change of a key. What is missing stays as it is; null takes a limit away. */
+export type KeyChange = { readonly [N in 'disabled' | 'expires' | 'models' | 'cidrs' | keyof OwnLimits]?: KeyView[N] };
+
 /** A new key. The key itself cannot be read again later. */
 export interface IssuedKey {
   readonly key: string;
@@ -77,7 +80,8 @@ export interface Registry {
   createKey(key: NewKey): Promise<IssuedKey>;
   /** Replaces a key. @param overlap time for which the old key stays valid, in milliseconds. */
   rotateKey(name: string, overlap: number): Promise<IssuedKey>;
-  changeKey(name: string, change: { readonly disabled?: boolean; readonly expires?: number | null }): Promise<KeyView>;
+  /** @throws HeimdallError `invalid_value` with the field. */
+  changeKey(name: string, change: KeyChange): Promise<KeyView>;
   removeKey(name: string): Promise<void>;
   bans(): readonly Ban[];
   ban(ban: NewBan): Promise<Ban>;

@@ -2,11 +2,12 @@ import { z } from 'zod';
 import { choice, flag, key, orNull, required, text } from '../config/config.ts';
 import { HeimdallError } from '../errors.ts';
 import { invalid, banJson } from '../registry/registry.ts';
-import { changed, fieldsOf, type Method } from './call.ts';
+import { changed, fieldsOf, holdsOf, type Method } from './call.ts';
 import { iso, moment, strictly } from './fields.ts';
 import { calendarOf } from '../platform/platform.ts';
 
-export const listBans: Method = (_call, { registry }) => ({ status: 200, body: { bans: registry.bans().map(banJson) } });
+/** `GET bans`. `holds`: whether they hold on all instances, which share a Redis, or on this one alone. */
+export const listBans: Method = (_call, services) => ({ status: 200, body: { bans: services.registry.bans().map(banJson), holds: holdsOf(services) } });
 
 export const ban: Method = async (call, { core, registry }) => {
   const { kind, expires, ...rest } = await fieldsOf(call, newBan(() => calendarOf(core.clock).now()));

@@ -49,7 +49,11 @@ export interface AdminServices {
   readonly callers: {
     find(context: Context, mayAsk: () => boolean): Promise<Subject | null>;
     limits(context: Context): Promise<readonly LimitView[]>;
+    /** What limits a key or token that sends no request now. */
+    limitsOf(subject: Subject): Promise<readonly LimitView[]>;
   };
+  /** Certificates that the gate's servers serve; `ends`: Unix milliseconds. */
+  readonly certificates: () => readonly { readonly path: string; readonly ends: number }[];
   readonly logs: LogReader;
 }
 
@@ -115,6 +119,9 @@ export function changed({ context, caller }: Call, action: string, subject: stri
   const { core, id } = context;
   core.log.info({ requestId: id, ip: caller.ip, token: caller.token(), action, subject, before, after }, 'admin.change');
 }
+
+/** Where bans and actions hold: on all instances that share a Redis, or on this one alone. */
+export const holdsOf = ({ core }: Pick<AdminServices, 'core'>): 'all' | 'this' => (core.config.rateLimit.redisUrl === null ? 'this' : 'all');
 
 /** Whether the content type is JSON and there is no content coding. */
 export const isJson = ({ req: { headers } }: Context): boolean => /^application\/json\b/i.test(headers['content-type'] ?? '') && headers['content-encoding'] === undefined;

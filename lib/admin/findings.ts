@@ -8,8 +8,9 @@ import { HeimdallError } from '../errors.ts';
 import { calendarOf } from '../platform/platform.ts';
 import { invalid } from '../registry/registry.ts';
 import { callersOf, queriesAbout, readCallerCursor, type Query } from '../journal/journal.ts';
-import { changed, fieldsOf, integer, parametersOf, type AdminServices, type Call, type Method, word } from './call.ts';
+import { changed, fieldsOf, holdsOf, integer, parametersOf, type AdminServices, type Call, type Method, word } from './call.ts';
 import { iso, moment, strictly } from './fields.ts';
+import { spendOfCaller } from './me.ts';
 
 const mostFindings = 500;
 const states = ['open', 'acknowledged', 'undone', 'false_positive', 'over'] as const;
@@ -26,7 +27,7 @@ export const listFindings: Method = (call, services) => {
   const cursor = integer(asked, 'cursor', 0, 0, Number.MAX_SAFE_INTEGER);
   const all = findings.list().filter((finding) => (state === undefined || finding.state === state) && (rule === undefined || finding.rule === rule) && (caller === undefined || finding.caller.id === caller));
   const page = all.slice(cursor, cursor + limit);
-  return { status: 200, body: { findings: page.map((finding) => namedFinding(finding, services)), next: cursor + limit < all.length ? cursor + limit : null } };
+  return { status: 200, body: { findings: page.map((finding) => namedFinding(finding, services)), next: cursor + limit < all.length ? cursor + limit : null, holds: holdsOf(services) } };
 };
 
 export const showFinding: Method = ({ name }, services) => ({ status: 200, body: namedFinding(services.findings.get(name), services) });
@@ -95,7 +96,7 @@ export const listCallers: Method = async (call, { logs, nameOf }) => {
 
 /** `GET callers/ID`: from where, with what and when a caller called. */
 export const showCaller: Method = async ({ name }, services) => {
-  const { logs, findings } = services;
+  const { core, logs, findings, callers } = services;
   const caller = subjectOf(name, services);
   await logs.sum();
   const { sums, hours, ...lists } = queriesAbout(caller);
@@ -109,6 +110,7 @@ export const showCaller: Method = async ({ name }, services) => {
     status: 200,
     body: {
       caller, newapi: services.nameOf(caller.kind, caller.id), requests: sum?.['requests'] ?? 0, first: isoOf(sum?.['first'] ?? null), last: isoOf(sum?.['last'] ?? null), cost: sum?.['cost'] ?? 0, ...listed,
+      limits: await callers.limitsOf(caller), spend: caller.kind === 'network' ? null : await spendOfCaller(caller, logs, core.clock.now()),
       hours: (await ask(hours)).map(({ hour, ...row }) => ({ hour: isoOf(hour), ...row })), findings: about.map((finding) => namedFinding(finding, services)),
     },
   };

@@ -35,9 +35,10 @@ export const rotateKey: Method = async (call, services) => {
 
 export const changeKey: Method = async (call, services) => {
   const before = changeable(call, services);
-  const { disabled, expires } = await fieldsOf(call, keyChange(() => calendarOf(services.core.clock).now()));
-  if (disabled === undefined && expires === undefined) throw invalid('body', 'disabled, expires or both', 'neither', { disabled: true });
-  const after = await services.registry.changeKey(call.name, { ...(disabled === undefined ? {} : { disabled }), ...(expires === undefined ? {} : { expires }) });
+  const wanted = keyChange(() => calendarOf(services.core.clock).now());
+  const fields = Object.entries(await fieldsOf(call, wanted)).filter(([, value]) => value !== undefined);
+  if (fields.length === 0) throw invalid('body', `some of ${Object.keys(wanted.shape).join(', ')}`, 'none', { disabled: true });
+  const after = await services.registry.changeKey(call.name, Object.fromEntries(fields));
   changed(call, 'key.change', call.name, before, keyJson(after));
   return { status: 200, body: keyJson(after) };
 };
@@ -79,4 +80,10 @@ const keyChange = (now: () => number) =>
   z.strictObject({
     disabled: required(strictly(flag(), 'boolean'), 'Refuses it without forgetting it').optional(),
     expires: required(orNull(moment(now)), 'When it ends').optional(),
+    models: list(text('the name of a model', 'gpt-4o-mini'), [], 'Models it may use').unwrap().optional(),
+    cidrs: list(network('10.0.0.0/8'), [], 'Addresses it may come from').unwrap().optional(),
+    requests: keyLimits.requests.unwrap().optional(),
+    tokens: keyLimits.tokens.unwrap().optional(),
+    concurrency: keyLimits.concurrency.unwrap().optional(),
+    budget: keyLimits.budget.unwrap().optional(),
   });

@@ -12,18 +12,19 @@ const longestGrep = 1000;
 /** How long a search for a text may take, milliseconds. */
 const searchTime = 2000;
 
-/** `GET logs`: records without headers and bodies; filters by name, `grep`, `limit`, `cursor`, `order`, `count`. */
+/** `GET logs`: records without headers and bodies; filters by name, `grep`, `limit`, `cursor`, `order`, `count`, `own=false` to leave out the admin's own. */
 export const listLogs: Method = async (call, services) => {
-  const { wanted, rest } = asked(call, ['grep', 'limit', 'cursor', 'order', 'count']);
+  const { wanted, rest } = asked(call, ['grep', 'limit', 'cursor', 'order', 'count', 'own']);
   const limit = integer(rest, 'limit', defaultRecords, 1, mostRecords);
   const order = word(rest, 'order', ['newest', 'oldest'] as const, 'newest');
   const { cursor, until } = positionIn(rest);
   const now = services.core.clock.now();
   const grep = rest.get('grep');
   if (grep !== undefined) return searchLogs(services, { wanted, grep, limit, cursor, order, now, time: searchTime }, rest);
+  const without = rest.get('own') === 'false' ? services.core.config.admin.path : null;
   const last = until ?? (order === 'oldest' ? Number((await run(services, () => lastOf))[0]?.['last'] ?? 0) : null);
   // One more, which tells whether there is another page.
-  const found = (await run(services, () => pageOf({ wanted, limit: limit + 1, cursor, order, last, now }, services.logs.columns))).map(services.logs.recordOf);
+  const found = (await run(services, () => pageOf({ wanted, limit: limit + 1, cursor, order, last, without, now }, services.logs.columns))).map(services.logs.recordOf);
   const logs = found.slice(0, limit);
   const { id } = logs.at(-1) ?? {};
   const next = found.length <= limit ? null : last === null ? id : `${id}-${last}`;

@@ -1,18 +1,29 @@
 import type { Subject } from '../../types/detector.d.ts';
-import type { SqlRow } from '../../types/journal.d.ts';
 import { sentencesOf } from '../anomaly/anomaly.ts';
 import { HeimdallError } from '../errors.ts';
 import { languageOf, type Language } from '../http/http.ts';
 import { requestsOfCaller, spendSince } from '../journal/journal.ts';
 import { BearerGuard } from '../keys/keys.ts';
 import type { Context } from '../request/request.ts';
-import type { AdminServices, Reply } from './call.ts';
+import type { AdminServices, LogReader, Reply } from './call.ts';
 import { iso } from './fields.ts';
 
 /** Requests that are shown. */
 const mostRequests = 100;
 /** What to do about a key in a stranger's hands is told by people. */
 const askOperator: Readonly<Record<Language, string>> = { en: 'Ask your operator.', 'zh-CN': '请咨询您的运营方。' };
+
+/** What a caller has spent in this day and month (UTC), dollars. @param now Unix milliseconds. */
+export async function spendOfCaller(subject: Subject, logs: Pick<LogReader, 'query'>, now: number): Promise<{ readonly day: number; readonly month: number }> {
+  const since = new Date(now);
+  const [year, month, day] = [since.getUTCFullYear(), since.getUTCMonth(), since.getUTCDate()];
+  const spent = async (from: number): Promise<number> => {
+    const { sql, values } = spendSince(subject, from / 1000);
+    return Number((await logs.query(sql, values))[0]?.['cost'] ?? 0);
+  };
+  const [today, thisMonth] = await Promise.all([spent(Date.UTC(year, month, day)), spent(Date.UTC(year, month, 1))]);
+  return { day: today, month: thisMonth };
+}
 
 /** What a caller is shown of itself. */
 export class Me {
@@ -35,19 +46,14 @@ export class Me {
     }
     await logs.sum();
     const now = core.clock.now();
-    const ask = async ({ sql, values }: ReturnType<typeof spendSince>): Promise<readonly SqlRow[]> => logs.query(sql, values);
-    const since = new Date(now);
-    const [year, month, day] = [since.getUTCFullYear(), since.getUTCMonth(), since.getUTCDate()];
-    const [today, thisMonth, requests, limits] = await Promise.all([
-      ask(spendSince(subject, Date.UTC(year, month, day) / 1000)), ask(spendSince(subject, Date.UTC(year, month, 1) / 1000)), ask(requestsOfCaller(subject, mostRequests)), callers.limits(context),
-    ]);
+    const { sql, values } = requestsOfCaller(subject, mostRequests);
+    const [spend, requests, limits] = await Promise.all([spendOfCaller(subject, logs, now), logs.query(sql, values), callers.limits(context)]);
     const language = languageOf(context.headers['accept-language']);
     return {
       status: 200,
       body: {
         caller: { kind: subject.kind, id: subject.id, mask: context.token?.mask ?? null },
-        spend: { day: Number(today[0]?.['cost'] ?? 0), month: Number(thisMonth[0]?.['cost'] ?? 0) },
-        limits, requests: requests.map(({ timestamp, stream, ...row }) => ({ ...row, timestamp, time: iso(Number(timestamp) * 1000), stream: stream === 1 })),
+        spend, limits, requests: requests.map(({ timestamp, stream, ...row }) => ({ ...row, timestamp, time: iso(Number(timestamp) * 1000), stream: stream === 1 })),
         findings: findings.list().filter(({ caller }) => isOf(subject, caller)).map(({ rule, reason, state, action, since: at }) => ({
           sentence: rule === 'stolen_key' || rule === 'leaked_key' ? askOperator[language] : sentencesOf(rule, reason)[language], state, action, since: iso(at),
         })),

@@ -42,6 +42,7 @@ const RULES: readonly Rule[] = [
   { reads: ['admin', 'server.tls'], check: adminCertificates },
   { reads: ['admin', 'newapi'], check: adminTokens },
   { reads: ['metrics', 'audit'], check: longTokens },
+  { reads: ['rateLimit', 'newapi', 'audit'], check: policiesByNames },
   { reads: ['server.healthCheck.checks'], check: knownChecks },
   { reads: ['cors'], check: noWildcardCredentials },
   { reads: ['middleware'], check: partsOnce },
@@ -185,6 +186,15 @@ function adminPathSeparate({ admin, endpoints: { health, metrics, log } }: Parse
   const other = [health, metrics, log].find((path) => path !== false && (path === admin.path || path.startsWith(`${admin.path}/`)));
   if (other === undefined) return;
   sources.refuse(['admin', 'path'], { expected: `a path that does not hold ${String(other)}`, example: '/heimdall' });
+}
+
+/** Names of NewAPI's users are learnt from its log, joined to the journal. */
+function policiesByNames({ rateLimit: { policies }, newapi: { accessToken }, audit }: ParsedConfig, sources: Sources): void {
+  for (const [at, { match }] of policies.entries()) {
+    const name = (['newapiUser', 'newapiToken', 'newapiGroup'] as const).find((each) => match[each] !== null);
+    if (name === undefined || (accessToken !== null && audit.enabled)) continue;
+    sources.refuse(['rateLimit', 'policies', at, 'match', name], { expected: `${accessToken === null ? 'newapi.access_token and newapi.user_id' : 'a journal (audit.enabled)'}, by which names are learnt, beside it`, example: 'newapi: {access_token: "${NEWAPI_ACCESS_TOKEN}", user_id: 1}' }, 'none');
+  }
 }
 
 function adminTokens({ admin: { token, readToken }, newapi: { accessToken, userId } }: ParsedConfig, sources: Sources): void {

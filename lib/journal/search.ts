@@ -106,6 +106,8 @@ export interface Page {
   readonly schema?: number;
   /** The content of the records is read too. */
   readonly whole?: boolean;
+  /** Leaves out requests of the routes below this path. */
+  readonly without?: string | null;
   /** Unix milliseconds. */
   readonly now: number;
 }
@@ -115,12 +117,13 @@ export interface Page {
  * @param columns the columns of a record.
  * @throws SearchError naming the filter.
  */
-export function pageOf({ wanted, limit, cursor, order, last = null, schema = newestSchema, whole = false, now }: Page, columns: string): Query {
+export function pageOf({ wanted, limit, cursor, order, last = null, schema = newestSchema, whole = false, without = null, now }: Page, columns: string): Query {
   const { sql, values } = conditions(wanted, now);
   const listed = columnsOf(columns, schema).split(', ').map((name) => (!whole && contentColumns.includes(name) ? `NULL AS ${name}` : name)).join(', ');
   const behind = cursor === null ? [] : [{ sql: order === 'newest' ? 'id < ?' : 'id > ?', values: [cursor] }];
   const bounded = last === null ? [] : [{ sql: 'id <= ?', values: [last] }];
-  const all = joined([{ sql, values }, ...behind, ...bounded]);
+  const others = without === null ? [] : [{ sql: '(route IS NULL OR route < ? OR route >= ?)', values: [`${without}/`, `${without}0`] }];
+  const all = joined([{ sql, values }, ...behind, ...bounded, ...others]);
   const by = `ORDER BY id ${order === 'newest' ? 'DESC' : 'ASC'}`;
   // The inner SELECT reads an index that has all filter columns, instead of the table, which is ten times as large.
   return { sql: `SELECT ${listed}${schema > 1 ? `, ${learntColumn}` : ''} FROM heimdall_logs WHERE id IN (SELECT id FROM heimdall_logs WHERE ${all.sql} ${by} LIMIT ?) ${by}`, values: [...all.values, limit] };

@@ -20,6 +20,8 @@ export interface Rule {
   readonly counter: string;
   /** Decides and counts, but refuses nothing. */
   readonly observe: boolean;
+  /** All tokens of a user of NewAPI count together. */
+  readonly perUser: boolean;
 }
 
 /** One rule for one caller; of a budget, for one day or month. */

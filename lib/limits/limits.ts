@@ -1,19 +1,23 @@
 // What a caller may use: requests, tokens, concurrency and budgets, in memory or in Redis.
 
+import { randomUUID } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import { LRUCache } from 'lru-cache';
+import type { NewapiName } from '../../types/caller.d.ts';
 import type { TokenIdentity } from '../../types/context.d.ts';
-import type { LimitView } from '../../types/registry.d.ts';
+import type { Subject } from '../../types/detector.d.ts';
+import type { LimitView, OwnLimits } from '../../types/registry.d.ts';
 import type { Usage } from '../../types/usage.d.ts';
 import { hasLimits } from '../config/config.ts';
 import { type Context, type Core, isConversation, underway } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import type { Redis } from '../platform/platform.ts';
+import { inBackground, type Redis } from '../platform/platform.ts';
 import { BudgetFile } from './budget-file.ts';
 import type { Charge, ChargeSet, Counter, Rule, Store, Verdict } from './charge.ts';
 import { LimitMetrics, type Held } from './limit-metrics.ts';
 import { MemoryStore } from './memory-store.ts';
-import { CounterCache, PolicyIndex, type RuleSet } from './policy-index.ts';
+import { NamelessUse } from './nameless-use.ts';
+import { type CallerNames, CounterCache, counterOf, countersOf, PolicyIndex, type RuleSet } from './policy-index.ts';
 import { remaining, spans, withoutLimits } from './rate-limit-headers.ts';
 import { RedisStore } from './redis-store.ts';
 import { refusalOf } from './refusal.ts';
@@ -37,6 +41,8 @@ export interface LimitsDeps {
   readonly costs: CostEstimator;
   /** Users of a host application may have limits of their own. */
   readonly hasUsers: boolean;
+  /** Null where no names of NewAPI are learnt. */
+  readonly names?: CallerNames | null;
 }
 
 type Next = (error?: unknown) => void;
@@ -54,6 +60,8 @@ interface Reservation extends ChargeSet {
   readonly rules: readonly Rule[];
   /** Whose counters hold the charges that are not provisional. */
   readonly caller: string;
+  /** The user of NewAPI whose tokens count together for some rules; null where none is known or no rule asks. */
+  readonly user: number | null;
   /** Of a WebSocket that has answered: the tokens and the money of its next answer; null while they are asked for or not counted. */
   answer: ChargeSet | null;
   /** Answers of a WebSocket, and what they have used and is settled. */
@@ -67,6 +75,9 @@ interface Settled {
   readonly tokens: number;
   readonly nanoDollars: number;
 }
+
+/** A caller without a request is on no route. */
+const noRoute = { class: 'other', body: null, api: '', template: '' };
 
 const nothingSettled: Settled = { tokens: 0, nanoDollars: 0 };
 
@@ -93,6 +104,8 @@ export class Limits {
   readonly #counters = new CounterCache();
   /** Levels of budgets that have been told, with the end of their period. */
   readonly #told = new LRUCache<string, number>(toldRemembered);
+  /** Null but with policies by names of NewAPI. */
+  #nameless: NamelessUse | null = null;
   #index: PolicyIndex | null = null;
   #store: Store | null = null;
 
@@ -124,11 +137,12 @@ export class Limits {
 
   /** Lets a request in or refuses it. Calls `next` once it may go on, at once where the counters are in memory. */
   admit(context: Context, next: Next): void {
-    const index = (this.#index ??= new PolicyIndex(this.#core.config.rateLimit, this.#deps.identify, this.#core.observe));
+    const index = this.#index ?? this.#indexed();
     if (index.hasPolicies && this.#isRefusedByAddress(context, index)) return;
     const set = index.find(context);
     // A body too large to be read here is estimated; receivers may read any other ambiguous body in two ways.
     if (context.bodyAmbiguous && context.bodyStream === null && (set?.measured || index.asksForModel(context)) && context.refuse('key_limit.body', new HeimdallError('ambiguous_body'))) return;
+    if (this.#nameless !== null && context.route.class === 'model' && index.nameOf(context) === null) context.measured = true;
     const chosen = context.route.free && set !== null ? set.unmeasured : set;
     if (chosen === null || chosen.rules.length === 0) return next();
     const reservation = this.#reserve(context, chosen);
@@ -139,10 +153,10 @@ export class Limits {
 
   /** The limits that apply to a caller's next request, as far as they depend on the caller, and what is left of each. Takes nothing. */
   async shown(context: Context): Promise<readonly LimitView[]> {
-    const { rateLimit } = this.#core.config;
-    const set = (this.#index ??= new PolicyIndex(rateLimit, this.#deps.identify, this.#core.observe)).find(context);
+    // Not from the cache, which is made for callers that call.
+    const set = this.#indexed().find(context);
     if (set === null || set.rules.length === 0) return [];
-    const charges = this.#counters.of(set.rules, context.fairnessKey, context.time).map((counter) => chargeOf(counter, 0, false));
+    const charges = countersOf(set.rules, context.fairnessKey, context.time, set.perUser ? this.#userOf(context) : null).map((counter) => chargeOf(counter, 0, false));
     const asked: ChargeSet = { id: context.id, charges, holder: null };
     if ((await (this.#store ??= this.#open()).take(asked)) === 'taken') this.#store.settle(asked);
     return charges.map(({ counter: { rule }, limit, used }) => {
@@ -152,8 +166,48 @@ export class Limits {
     });
   }
 
+  /** The same for a key or token that sends no request now. @param grant the limits of a key. */
+  shownOf({ kind, id }: Subject, grant: OwnLimits | null): Promise<readonly LimitView[]> {
+    if (kind !== 'key' && kind !== 'token') return Promise.resolve([]);
+    const idle = { id: randomUUID(), time: this.#core.clock.now(), fairnessKey: `${kind}:${id}`, key: kind === 'key' ? id : null, token: kind === 'token' ? { id, mask: '', former: [] } : null, verified: true, ip: '', grant: kind === 'key' ? grant : null, user: null, client: null, model: null, bodyStream: null, path: '', route: noRoute };
+    return this.shown(idle as unknown as Context);
+  }
+
+  #indexed(): PolicyIndex {
+    if (this.#index !== null) return this.#index;
+    const { names = null, identify } = this.#deps;
+    this.#index = new PolicyIndex(this.#core.config.rateLimit, identify, this.#core.observe, names);
+    if (this.#index.hasNames) {
+      this.#nameless = new NamelessUse();
+      names?.onNamed((caller, name) => this.#named(caller, name));
+    }
+    return this.#index;
+  }
+
+  #userOf(context: Context): number | null {
+    return this.#index?.nameOf(context)?.user_id ?? null;
+  }
+
+  /** A caller has a name: what it has used until now counts for the policies that the name fits, whether there is room or not. */
+  #named(caller: string, name: NewapiName): void {
+    const now = this.#core.clock.now();
+    const whose = caller.replace(' ', ':');
+    const charges = (this.#nameless?.take(caller) ?? []).flatMap(([at, amount]) => (this.#index as PolicyIndex).rulesFor(at, name).map((rule) => {
+      const counter = counterOf({ ...rule, observe: true }, rule.perUser ? `newapi:${name.user_id}` : whose, now);
+      return chargeOf(counter, amount(rule), false);
+    })).filter(({ amount }) => amount > 0);
+    if (charges.length === 0) return;
+    const store = (this.#store ??= this.#open());
+    const set: ChargeSet = { id: randomUUID(), charges, holder: null };
+    const taken = (verdict: Verdict): void => { if (verdict === 'taken') store.settle(set); };
+    const verdict = store.take(set);
+    if (typeof verdict === 'string') taken(verdict);
+    else inBackground(this.#core.log, 'limits.names', verdict.then(taken));
+  }
+
   /** At the end of a request: gives back what it has taken, and counts what it has used. */
   readonly settle = (context: Context): void => {
+    if (this.#nameless !== null && context.route.class === 'model' && !context.route.free && this.#index?.nameOf(context) === null) this.#nameless.add(context, this.#index.waiting(context));
     const reservation = context.reservation as Reservation | null;
     if (reservation === null) return;
     const held = reservation.state === 'held';
@@ -176,7 +230,7 @@ export class Limits {
     const reservation = context.reservation as Reservation | null;
     if (reservation === null || reservation.state !== 'held' || reservation.isAsking) return;
     this.#giveBack(reservation);
-    const { id, caller, rules, charges, holder, estimate, tokens, nanoDollars } = reservation;
+    const { id, caller, user, rules, charges, holder, estimate, tokens, nanoDollars } = reservation;
     if (tokens === null && nanoDollars === null) return;
     if (reservation.answers++ === 0) {
       reservation.answer = { id, holder, charges: charges.filter(isMeasured) };
@@ -184,7 +238,7 @@ export class Limits {
     }
     if (reservation.answer !== null) this.#settleCharges(reservation, reservation.answer);
     reservation.answer = null;
-    const counters = this.#counters.of(rules, caller, this.#core.clock.now());
+    const counters = this.#counters.of(rules, caller, this.#core.clock.now(), user);
     const all = counters.map((counter) => chargeOf(counter, amountOf(counter.rule, estimate, context, this.#deps.costs), false));
     const next: ChargeSet = { id: `${id}:${reservation.answers}`, holder: null, charges: all.filter(isMeasured) };
     const verdict = (this.#store as Store).take(next);
@@ -291,14 +345,16 @@ export class Limits {
    * Makes the charges. A token that is not accepted yet counts for itself and for its address: made-up tokens gain nothing,
    * and all requests of a good one have counted by the time it is accepted. Then its address is given back what it took.
    */
-  #reserve(context: Context, { rules, measured }: RuleSet): Reservation {
+  #reserve(context: Context, set: RuleSet): Reservation {
+    const { rules, measured } = set;
+    const user = set.perUser ? this.#userOf(context) : null;
     const { fairnessKey, key, token, time } = context;
     const { costs } = this.#deps;
     const provisional = !context.verified && key === null && token !== null;
     const estimate = measured ? estimateOf(context, costs) : nothing;
-    const counters = this.#counters.of(rules, fairnessKey, time);
+    const counters = this.#counters.of(rules, fairnessKey, time, provisional ? null : user);
     const caller = provisional ? `token:${token.id}` : fairnessKey;
-    const own = provisional ? this.#counters.of(rules, caller, time) : counters;
+    const own = provisional ? this.#counters.of(rules, caller, time, user) : counters;
     const charges: Charge[] = [];
     let tokens: number | null = null;
     let nanoDollars: number | null = null;
@@ -310,7 +366,7 @@ export class Limits {
       charges.push(chargeOf(own[at] as Counter, amount, false));
       if (provisional) charges.push(chargeOf(counters[at] as Counter, amount, true));
     }
-    const reservation: Reservation = { id: context.id, charges, holder: null, context, estimate, tokens, nanoDollars, provisional, state: 'asking', rules, caller, answer: null, answers: 0, isAsking: false, settled: nothingSettled };
+    const reservation: Reservation = { id: context.id, charges, holder: null, context, estimate, tokens, nanoDollars, provisional, state: 'asking', rules, caller, user, answer: null, answers: 0, isAsking: false, settled: nothingSettled };
     context.reservation = reservation;
     return reservation;
   }
@@ -358,7 +414,7 @@ export class Limits {
       fits = false;
     }
     this.#metrics.checks[fits ? 'allowed' : 'observed']++;
-    context.measured = measured;
+    if (measured) context.measured = true;
     headers.add((context.extraHead ??= []), provisional ? tighter(charges, true) : charges, true);
   }
 

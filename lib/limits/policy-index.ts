@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import type { KeyLimits, Policy, RateLimitConfig } from '../../types/config.d.ts';
+import type { NewapiName } from '../../types/caller.d.ts';
 import type { TokenIdentity } from '../../types/context.d.ts';
 import type { OwnLimits } from '../../types/registry.d.ts';
 import { hasLimits } from '../config/config.ts';
@@ -17,8 +18,11 @@ export class RuleSet {
   /** The rules that apply where neither tokens nor money are used. */
   readonly unmeasured: RuleSet;
   readonly headers: RateLimitHeaders;
+  /** Some rules count all tokens of a user of NewAPI together. */
+  readonly perUser: boolean;
 
   constructor(rules: readonly Rule[]) {
+    this.perUser = rules.some((rule) => rule.perUser);
     const unmeasured = rules.filter(({ kind }) => kind !== 'tokens' && kind !== 'budget');
     this.rules = rules;
     this.measured = unmeasured.length < rules.length;
@@ -37,6 +41,17 @@ interface CompiledPolicy {
   readonly model: Test | null;
   /** All conditions but the model. */
   readonly others: readonly ((context: Context) => boolean)[];
+  /** Whether the names that NewAPI knows fit; null for a policy without them. */
+  readonly named: ((name: NewapiName) => boolean) | null;
+}
+
+/** What NewAPI calls callers; handed in, since it is learnt in a higher room. */
+export interface CallerNames {
+  nameOf(kind: string, id: string | null): NewapiName | null;
+  /** Names cannot be learnt at present. */
+  readonly blind: boolean;
+  /** @param listener called with a caller (`key NAME`, `token ID`) that had no name and has one now. */
+  onNamed(listener: (caller: string, name: NewapiName) => void): void;
 }
 
 /** A policy's networks that a request came from outside of. */
@@ -66,18 +81,24 @@ export class PolicyIndex {
   readonly #defaultSet: RuleSet;
   readonly #ofKeys = new WeakMap<OwnLimits, RuleSet>();
   readonly #combined = new Map<RuleSet, Map<string, RuleSet>>();
+  readonly #names: CallerNames | null;
+  /** Whether some policies depend on names that NewAPI knows. */
+  readonly hasNames: boolean;
 
   /**
    * @param identify makes the identity of a token that a policy names in full.
    * @param observe the whole gate only observes.
+   * @param names null where no names of NewAPI are learnt.
    */
-  constructor(config: RateLimitConfig, identify: (credential: string) => TokenIdentity, observe: boolean) {
+  constructor(config: RateLimitConfig, identify: (credential: string) => TokenIdentity, observe: boolean, names: CallerNames | null = null) {
+    this.#names = names;
     const networks = config.exempt.filter(isNetwork);
     this.#observe = observe;
     this.#instances = config.instances;
     this.#defaults = config.key;
     this.#policies = compile(config, identify, observe);
     this.hasPolicies = this.#policies.length > 0;
+    this.hasNames = names !== null && this.#policies.some(({ named }) => named !== null);
     this.#hasExempt = config.exempt.length > 0;
     this.#exemptNetworks = networks.length === 0 ? null : new AddressSet(networks);
     this.#exemptNames = new Set(config.exempt.filter((entry) => !isNetwork(entry)));
@@ -91,7 +112,7 @@ export class PolicyIndex {
     const own = grant === null || !hasLimits(grant) ? this.#defaultSet : this.#ofKey(grant);
     if (!this.hasPolicies) return own.rules.length === 0 ? null : own;
     let chosen = '';
-    for (let at = 0; at < this.#policies.length; at++) if (fits(this.#policies[at] as CompiledPolicy, context)) chosen += `${at} `;
+    for (let at = 0; at < this.#policies.length; at++) if (this.#applies(this.#policies[at] as CompiledPolicy, context)) chosen += `${at} `;
     const set = chosen === '' ? own : this.#combine(own, chosen);
     return set.rules.length === 0 ? null : set;
   }
@@ -100,7 +121,7 @@ export class PolicyIndex {
   refusalOf(context: Context): AddressRefusal | null {
     if (this.#isExempt(context)) return null;
     for (const policy of this.#policies) {
-      if (policy.from !== null && fits(policy, context) && !policy.from.has(context.ip)) return { rule: `${policy.name}.cidrs`, observe: policy.observe };
+      if (policy.from !== null && this.#applies(policy, context) && !policy.from.has(context.ip)) return { rule: `${policy.name}.cidrs`, observe: policy.observe };
     }
     return null;
   }
@@ -108,6 +129,31 @@ export class PolicyIndex {
   /** Whether the rules that apply depend on the model. */
   asksForModel(context: Context): boolean {
     return this.#policies.some(({ model, others }) => model !== null && others.every((test) => test(context)));
+  }
+
+  /** What NewAPI calls the caller of a request; null while that is unknown. */
+  nameOf({ key, token }: Context): NewapiName | null {
+    if (key !== null) return this.#names?.nameOf('key', key) ?? null;
+    return token === null ? null : (this.#names?.nameOf('token', token.id) ?? null);
+  }
+
+  /** The policies by names that would apply to a caller without a name, if the name fits. */
+  waiting(context: Context): readonly number[] {
+    return this.#policies.flatMap((policy, at) => (policy.named !== null && fits(policy, context) ? [at] : []));
+  }
+
+  /** The rules of a policy, where its names fit. @param at its place. */
+  rulesFor(at: number, name: NewapiName): readonly Rule[] {
+    const policy = this.#policies[at] as CompiledPolicy;
+    return policy.named?.(name) === true ? policy.rules : [];
+  }
+
+  /** A caller without a name is held to every policy by names where none can be learnt. */
+  #applies(policy: CompiledPolicy, context: Context): boolean {
+    if (!fits(policy, context)) return false;
+    if (policy.named === null) return true;
+    const name = this.nameOf(context);
+    return name === null ? (this.#names?.blind ?? true) : policy.named(name);
   }
 
   #isExempt({ ip, key, verified, token }: Context): boolean {
@@ -154,31 +200,41 @@ export class CounterCache {
   readonly #callers = new Map<readonly Rule[], Map<string, Counter[]>>();
   #size = 0;
 
-  /** @returns one counter for each rule, in their order. @param caller a fairness key. @param time Unix milliseconds. */
-  of(rules: readonly Rule[], caller: string, time: number): readonly Counter[] {
-    const counters = this.#callers.get(rules)?.get(caller) ?? this.#open(rules, caller, time);
+  /**
+   * @returns one counter for each rule, in their order. @param caller a fairness key. @param time Unix milliseconds.
+   * @param user the user of NewAPI whose tokens count together for some of the rules; null where none is known.
+   */
+  of(rules: readonly Rule[], caller: string, time: number, user: number | null = null): readonly Counter[] {
+    const counters = this.#callers.get(rules)?.get(user === null ? caller : `${caller} ${user}`) ?? this.#open(rules, caller, time, user);
     for (let at = 0; at < counters.length; at++) {
       const { rule, until } = counters[at] as Counter;
-      if (rule.period !== null && spanOf(rule.period, time).until !== until) counters[at] = counterOf(rule, caller, time);
+      if (rule.period !== null && spanOf(rule.period, time).until !== until) counters[at] = counterOf(rule, callerOf(rule, caller, user), time);
     }
     return counters;
   }
 
-  #open(rules: readonly Rule[], caller: string, time: number): Counter[] {
+  #open(rules: readonly Rule[], caller: string, time: number, user: number | null): Counter[] {
     if (this.#size >= mostCallers) {
       this.#callers.clear();
       this.#size = 0;
     }
     this.#size++;
-    const counters = rules.map((rule) => counterOf(rule, caller, time));
+    const counters = countersOf(rules, caller, time, user);
     const callers = this.#callers.get(rules);
-    if (callers === undefined) this.#callers.set(rules, new Map([[caller, counters]]));
-    else callers.set(caller, counters);
+    const whose = user === null ? caller : `${caller} ${user}`;
+    if (callers === undefined) this.#callers.set(rules, new Map([[whose, counters]]));
+    else callers.set(whose, counters);
     return counters;
   }
 }
 
-function counterOf(rule: Rule, caller: string, time: number): Counter {
+const callerOf = (rule: Rule, caller: string, user: number | null): string => (user !== null && rule.perUser ? `newapi:${user}` : caller);
+
+/** One counter for each rule; see {@link CounterCache.of}. */
+export const countersOf = (rules: readonly Rule[], caller: string, time: number, user: number | null): Counter[] => rules.map((rule) => counterOf(rule, callerOf(rule, caller, user), time));
+
+/** The counter of a rule for one caller. @param time Unix milliseconds. */
+export function counterOf(rule: Rule, caller: string, time: number): Counter {
   if (rule.period === null) return { rule, key: `${rule.counter}:${caller}`, until: 0, state: null };
   const { label, until } = spanOf(rule.period, time);
   return { rule, key: `${rule.counter}.${label}:${caller}`, until, state: null };
@@ -214,6 +270,7 @@ interface Maker {
   readonly counter: string;
   readonly observe: boolean;
   readonly instances: number;
+  readonly perUser?: boolean;
 }
 
 function rulesOf({ requests, tokens, concurrency, budget }: OwnLimits, maker: Maker): Rule[] {
@@ -221,7 +278,7 @@ function rulesOf({ requests, tokens, concurrency, budget }: OwnLimits, maker: Ma
   const add = (kind: Kind, limit: number, window: number, period: Period | null): void => {
     const what = period === null ? kind : `${kind}.${period}`;
     const share = limit === 0 ? 0 : Math.max(1, Math.floor(limit / maker.instances));
-    rules.push({ name: `${maker.name}.${what}`, kind, limit, share, window, period, counter: `${maker.counter}.${what}`, observe: maker.observe });
+    rules.push({ name: `${maker.name}.${what}`, kind, limit, share, window, period, counter: `${maker.counter}.${what}`, observe: maker.observe, perUser: maker.perUser ?? false });
   };
   if (requests !== null) add('requests', requests.limit, requests.window, null);
   if (tokens !== null) add('tokens', tokens.limit, tokens.window, null);
@@ -239,15 +296,22 @@ function compile({ policies, instances }: RateLimitConfig, identify: (credential
     const { match, cidrs } = policy;
     // SECURITY: the name of a counter reaches Redis and files, so a token stands in it as its identity.
     const token = match.token !== null && isRaw(match.token) ? identify(match.token).id : match.token;
-    const counter = hash('sha256', JSON.stringify([token, match.model, match.client, match.route, ...(match.group === null && match.user === null ? [] : [match.group, match.user])])).slice(0, 12);
+    const counter = hash('sha256', JSON.stringify([token, match.model, match.client, match.route, ...(match.group === null && match.user === null ? [] : [match.group, match.user]), ...(hasNames(match) ? [match.newapiUser, match.newapiToken, match.newapiGroup] : [])])).slice(0, 12);
     const nth = alike.get(counter) ?? 0;
     alike.set(counter, nth + 1);
     const observe = observing || policy.mode === 'observe';
     const name = `key_limit.policies[${at}]`;
-    const maker = { name, counter: nth === 0 ? counter : `${counter}-${nth}`, observe, instances };
+    const maker = { name, counter: nth === 0 ? counter : `${counter}-${nth}`, observe, instances, perUser: match.newapiUser !== null || match.newapiGroup !== null };
     const from = cidrs.length === 0 ? null : new AddressSet(cidrs);
-    return { name, rules: rulesOf(policy, maker), from, observe, model: match.model === null ? null : pattern(match.model), others: othersOf(match, identify) };
+    return { name, rules: rulesOf(policy, maker), from, observe, model: match.model === null ? null : pattern(match.model), others: othersOf(match, identify), named: hasNames(match) ? namesTest(match) : null };
   });
+}
+
+const hasNames = ({ newapiUser, newapiToken, newapiGroup }: Policy['match']): boolean => newapiUser !== null || newapiToken !== null || newapiGroup !== null;
+
+function namesTest({ newapiUser, newapiToken, newapiGroup }: Policy['match']): (name: NewapiName) => boolean {
+  const [user, token, group] = [newapiUser, newapiToken, newapiGroup].map((text) => (text === null ? null : pattern(text)));
+  return (name) => (user == null || user(name.username) || user(String(name.user_id))) && (token == null || token(name.token_name)) && (group == null || group(name.group));
 }
 
 const isRaw = (token: string): boolean => token.startsWith('sk-') && !token.endsWith('*');

@@ -1,7 +1,7 @@
 import { hash, randomBytes, randomInt } from 'node:crypto';
 import { isIP } from 'node:net';
 import { z } from 'zod';
-import type { NewKey, OwnLimits } from '../../types/registry.d.ts';
+import type { KeyChange, NewKey, OwnLimits } from '../../types/registry.d.ts';
 import { type Mismatch, credential, date, flag, key, keyLimits, list, modelName, network, orNull, required, text, toSnake, type Tree, valueAt } from '../config/config.ts';
 import { type Path, show, showLength } from '../values/values.ts';
 import { invalid } from './invalid.ts';
@@ -47,6 +47,19 @@ export function readNewKey(input: NewKey, now: number): KeyDraft {
   if (!result.success) throw complaint(result.error.issues[0] as z.core.$ZodIssue, input);
   checkExpiry(result.data.expires, now);
   return result.data;
+}
+
+const bounds = ['models', 'cidrs', 'requests', 'tokens', 'concurrency', 'budget'] as const;
+
+/**
+ * Reads and checks changed bounds of a key. A missing one stays missing.
+ * @throws HeimdallError `invalid_value` naming the field.
+ */
+export function readBounds(change: Omit<KeyChange, 'disabled' | 'expires'>): Omit<KeyChange, 'disabled' | 'expires'> {
+  const given = Object.fromEntries(bounds.flatMap((name) => (change[name] === undefined ? [] : [[name, change[name]]])));
+  const result = shape.safeParse({ ...given, name: 'a' });
+  if (!result.success) throw complaint(result.error.issues[0] as z.core.$ZodIssue, given as unknown as NewKey);
+  return Object.fromEntries(Object.keys(given).map((name) => [name, result.data[name as (typeof bounds)[number]]]));
 }
 
 /** Checks an expiry. @throws HeimdallError `invalid_value` unless it is null or in the future. */

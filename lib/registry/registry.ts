@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import type { GatewayKey } from '../../types/config.d.ts';
 import type { Subject } from '../../types/detector.d.ts';
 import type { Finding } from '../../types/finding.d.ts';
-import type { Ban, IssuedKey, KeyView, NewBan, NewKey, Registry } from '../../types/registry.d.ts';
+import type { Ban, IssuedKey, KeyChange, KeyView, NewBan, NewKey, Registry } from '../../types/registry.d.ts';
 import type { TokenIdentity } from '../../types/context.d.ts';
 import type { Core } from '../request/request.ts';
 import { tokenIdentifier } from '../identity/identity.ts';
@@ -16,7 +16,7 @@ import { readBan, spelling } from './ban.ts';
 import type { Contents, StoredKey } from './contents.ts';
 import { FileStore } from './file-store.ts';
 import { invalid } from './invalid.ts';
-import { checkExpiry, digestOf, makeKey, makeToken, readNewKey } from './new-key.ts';
+import { checkExpiry, digestOf, makeKey, makeToken, readBounds, readNewKey } from './new-key.ts';
 import { banFields, logChanges } from './change-log.ts';
 import { RedisStore } from './redis-store.ts';
 import { Restraints } from './restraints.ts';
@@ -231,13 +231,15 @@ export class KeyRegistry implements Registry {
     });
   }
 
-  async changeKey(name: string, { disabled, expires }: { readonly disabled?: boolean; readonly expires?: number | null }): Promise<KeyView> {
+  async changeKey(name: string, change: KeyChange): Promise<KeyView> {
     const now = this.#calendar.now();
+    const { disabled, expires, ...bounds } = change;
     if (expires !== undefined) checkExpiry(expires, now);
+    const read = readBounds(bounds);
     const { keys } = await this.#replica.change((contents) => {
       const stored = this.#stored(name, contents);
       if (stored.honey !== undefined && disabled === false) throw invalid('disabled', 'true, since a honey key grants nothing', 'false');
-      return { keys: [[name, { ...stored, disabled: disabled ?? stored.disabled, expires: expires === undefined ? stored.expires : expires }]] };
+      return { keys: [[name, { ...stored, ...read, disabled: disabled ?? stored.disabled, expires: expires === undefined ? stored.expires : expires }]] };
     });
     return viewOfStored(keys.get(name) as StoredKey, now);
   }

@@ -13,6 +13,8 @@ const fresh = 86_400_000;
 /** How long a record waits for its row, milliseconds, and how many records wait. */
 const patience = 120_000;
 const mostWaiting = 2000;
+/** Failed rounds in a row, or callers in a row that got no name in time, after which names count as not to be had. */
+const mostMisses = 3;
 /** Names that are kept. */
 const mostNames = 100_000;
 /** `quota` of NewAPI that is a dollar. */
@@ -58,6 +60,8 @@ export class NewapiNames {
   #after: number | null = null;
   #asked = Number.NEGATIVE_INFINITY;
   #refused = false;
+  #misses = 0;
+  readonly #listeners: ((caller: string, name: NewapiName) => void)[] = [];
 
   constructor(core: Core, journal: Journal, get: AskNewapi) {
     this.#core = core;
@@ -72,6 +76,11 @@ export class NewapiNames {
     if (this.#core.config.newapi.accessToken !== null) this.#looks.start();
   }
 
+  /** Begins with the names that earlier runs have learnt. */
+  restore(): void {
+    if (this.#core.config.newapi.accessToken !== null) this.#looks.startNow();
+  }
+
   close(): void {
     this.#looks.stop();
   }
@@ -81,17 +90,32 @@ export class NewapiNames {
     return id === null ? null : (this.#names.get(`${kind} ${id}`)?.name ?? null);
   }
 
+  /** Names cannot be learnt at present, so a caller without one may be anybody. */
+  get blind(): boolean {
+    return this.#refused || this.#misses >= mostMisses;
+  }
+
+  /** @param listener called with a caller (`key NAME`, `token ID`) that had no name and has one now. */
+  onNamed(listener: (caller: string, name: NewapiName) => void): void {
+    this.#listeners.push(listener);
+  }
+
   async #look(): Promise<void> {
     if (this.#refused || this.#core.draining) return;
     try {
       await this.#collect();
       const now = this.#core.clock.monotonic();
-      for (const [id, { since }] of this.#waiting) if (now - since > patience) this.#waiting.delete(id);
+      for (const [id, { since, caller }] of this.#waiting) {
+        if (now - since <= patience) continue;
+        this.#waiting.delete(id);
+        if (!this.#isNamed(caller)) this.#misses++;
+      }
       const nameless = [...this.#waiting].find(([, { caller }]) => !this.#isNamed(caller));
       if (this.#waiting.size === 0 || (nameless === undefined && now - this.#asked < everyNamed)) return;
       this.#asked = now;
       await this.#join(await this.#ask(nameless));
     } catch (error) {
+      this.#misses++;
       this.#core.log.debug({ error: describe(error) }, 'names.failed');
     }
   }
@@ -135,7 +159,9 @@ export class NewapiNames {
       this.#core.log.warn({ status, effect: 'users and tokens of NewAPI have no names here', fix: "set newapi.access_token and newapi.user_id to an administrator's" }, 'names.refused');
       return [];
     }
-    return status === 200 && Array.isArray(data?.items) ? (data.items as readonly Row[]) : [];
+    if (status === 200 && Array.isArray(data?.items)) return data.items as readonly Row[];
+    this.#misses++;
+    return [];
   }
 
   async #join(rows: readonly Row[]): Promise<void> {
@@ -147,7 +173,10 @@ export class NewapiNames {
       const name = nameIn(row);
       const { requestId, caller } = waiting;
       if (!this.#isNamed(caller)) facts.push({ requestId, name: 'newapi', value: JSON.stringify(name) });
+      const isNew = !this.#names.has(caller);
       this.#name(caller, name);
+      this.#misses = 0;
+      if (isNew) for (const listener of this.#listeners) listener(caller, name);
       facts.push({ requestId, name: 'username', value: name.username }, { requestId, name: 'token_name', value: name.token_name });
       if (typeof row.quota === 'number') facts.push({ requestId, name: 'charged', value: row.quota / quotaOfDollar });
     }

@@ -96,6 +96,10 @@ describe('keys', () => {
     assert.equal((await patch({ disabled: true })).json<{ disabled: boolean }>().disabled, true);
     assert.deepEqual((await patch({ expires: '2026-06-01' })).json(), { ...shown, disabled: true, expires: '2026-06-01T00:00:00.000Z' });
     assert.deepEqual((await patch({ disabled: false, expires: null })).json(), shown);
+    const bounds = { models: ['gpt-5'], cidrs: ['10.0.0.0/8'], requests: null, tokens: { limit: 9, window: '1h' }, concurrency: null, budget: { day: 1, month: null } };
+    assert.deepEqual((await patch(bounds)).json(), { ...shown, ...bounds });
+    assert.deepEqual((await patch({ budget: null, concurrency: 2, models: [] })).json(), { ...shown, ...bounds, budget: null, concurrency: 2, models: [] });
+    assert.deepEqual(problem(await patch({ requests: { limit: 0 } })), [400, 'invalid_value', 'requests.limit']);
     const [, second] = log.named('admin.change') as unknown as { before: { expires: unknown }; after: { expires: unknown } }[];
     assert.deepEqual([second?.before.expires, second?.after.expires], [null, '2026-06-01T00:00:00.000Z']);
   });

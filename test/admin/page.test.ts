@@ -108,17 +108,19 @@ it('a token that reads only sees everything, and has no button that works', { ..
   assert.deepEqual([faults, requests.filter((line) => !line.startsWith('GET ')).length], [[], 2]);
 });
 
-it('the expiry of a key is changed, and the live view shows what its filters let pass', { ...browserOptions, timeout: 120_000 }, async () => {
+it('the limits of a key are changed, and the live view shows what its filters let pass', { ...browserOptions, timeout: 120_000 }, async () => {
   const { gate, browser } = await common();
   const { page, faults } = await watchedPage(browser);
   await logIn(page, gate.url);
   await page.click('nav a[href$="#/keys"]');
   const answered = page.waitForResponse((answer) => answer.request().method() === 'PATCH');
-  await page.getByRole('button', { name: /^Change expiry: / }).first().click();
+  await page.getByRole('button', { name: /^Change: / }).first().click();
   await page.fill('input[name=expires]', '30d');
+  await page.fill('input[name=requests]', '7/1h');
   await page.click('dialog button[type=submit]');
   const changed = await answered;
-  assert.deepEqual([changed.status(), typeof ((await changed.json()) as { expires: unknown }).expires], [200, 'string']);
+  const after = (await changed.json()) as { expires: unknown; requests: unknown };
+  assert.deepEqual([changed.status(), typeof after.expires, after.requests], [200, 'string', { limit: 7, window: '1h' }]);
   await page.evaluate(`location.hash = '#/requests?live=true&status=401'`);
   await page.getByText('Listening').waitFor();
   // Without the proof 401, elsewhere 200.

@@ -63,7 +63,7 @@ describe('health', () => {
     const { memory, uptime, journal, ...rest } = health;
     assert.deepEqual(
       { ...rest, targets: (rest['targets'] as unknown[]).length, queue: typeof rest['queue'] },
-      { status: 'healthy', service: 'Heimdall Security Gateway', version, time: iso(core.clock.now()), mode: 'enforce', draining: false, requests_in_hand: 1, event_readers: 0, targets: 1, queue: 'object', registry: { available: true }, resources: [], routes: [], sinks: [], anomaly: { mode: 'shadow', callers: 0, lag: 0 } },
+      { status: 'healthy', service: 'Heimdall Security Gateway', version, time: iso(core.clock.now()), mode: 'enforce', draining: false, requests_in_hand: 1, event_readers: 0, targets: 1, queue: 'object', registry: { available: true }, redis: { used: false, state: null }, certificates: [], resources: [], routes: [], sinks: [], anomaly: { mode: 'shadow', callers: 0, lag: 0 } },
     );
     assert.deepEqual(journal, { state: 'open', reason: null, since: null, last: 0, written: 0, dropped: { queue: 0, full: 0, invalid: 0, size: 0, memory: 0, undelivered: 0 }, waiting: 0, waiting_bytes: 0, bytes: 0 });
     assert.ok(uptime > 0 && Object.keys(memory).length === 5 && Object.values(memory).every((bytes) => bytes >= 0) && (memory['rss'] as number) > 1e6);

@@ -16,7 +16,7 @@ interface Scene extends RunningGate {
 
 async function start(t: TestContext, path = join(temporary(t), 'heimdall.db')): Promise<Scene> {
   const newapi = closing(t, await startNewapi());
-  const gate = await startGate(t, { newapi: { baseUrl: newapi.url }, admin: { token }, audit: { path } });
+  const gate = await startGate(t, { newapi: { baseUrl: newapi.url }, admin: { token }, rateLimit: { key: { requests: { limit: 100, window: '1h' } } }, audit: { path } });
   const api: Scene['api'] = async (what) => {
     const answer = await request(`${gate.url}/heimdall/api/${what}`, { headers: bearer(token) });
     return { status: answer.status, body: answer.json() };
@@ -62,6 +62,17 @@ test('the overview and series count what passed, without the gate\'s own paths, 
   }
 });
 
+test('the list of requests leaves out the admin\'s own where it is asked to, and health names Redis and certificates', async (t) => {
+  const gate = await start(t);
+  await ask(gate);
+  await gate.api('targets');
+  await journalOf(gate.gate).flush();
+  const routes = async (query: string) => (await gate.api<{ logs: { route: string }[] }>(`logs?${query}`)).body.logs.map(({ route }) => route).sort();
+  assert.deepEqual([await routes(''), await routes('own=false')], [['/heimdall/api/targets', '/v1/chat/completions'], ['/v1/chat/completions']]);
+  const { body } = await gate.api<{ redis: unknown; certificates: unknown }>('health');
+  assert.deepEqual([body.redis, body.certificates], [{ used: false, state: null }, []]);
+});
+
 test('callers come by page, the latest first, and one is forgotten in its sums too', async (t) => {
   const gate = await start(t);
   await ask(gate);
@@ -77,8 +88,9 @@ test('callers come by page, the latest first, and one is forgotten in its sums t
   }
   assert.equal(new Set(ids).size, 4);
   const id = ids[0] as string;
-  const { body: one } = await gate.api<{ requests: number; networks: unknown[]; hours: { requests: number }[] }>(`callers/${id}`);
+  const { body: one } = await gate.api<{ requests: number; networks: unknown[]; hours: { requests: number }[]; spend: { day: number; month: number }; limits: { rule: string; limit: number; remaining: number }[] }>(`callers/${id}`);
   assert.deepEqual([one.requests, one.networks.length, one.hours.map(({ requests }) => requests)], [1, 1, [1]]);
+  assert.deepEqual([Object.keys(one.spend), one.limits], [['day', 'month'], [{ rule: 'key_limit.requests', limit: 100, remaining: 99, window: 3600 }]]);
   assert.equal((await gate.api('callers?cursor=nothing')).status, 400);
   await journalOf(gate.gate).forget({ kind: 'key', value: id });
   assert.ok(!(await gate.api<Callers>('callers')).body.callers.some((each) => each.id === id));

@@ -4,11 +4,11 @@ import { createHash } from 'node:crypto';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import { printable } from '../../lib/config/load.ts';
+import { printable, resolveConfig } from '../../lib/config/load.ts';
 import { ConfigError, loadConfig, type ConfigInput } from '../../lib/index.ts';
 import { tokenIdentifier } from '../../lib/identity/caller.ts';
 import { fakeClock } from '../support/clock.ts';
-import { closing, request, type Answer, type SentHeaders } from '../support/client.ts';
+import { closing, request, until, type Answer, type SentHeaders } from '../support/client.ts';
 import { startGate, temporary, type RunningGate } from '../support/gate.ts';
 import { DEMO_KEY, OTHER_KEY, startNewapi } from '../support/newapi.ts';
 
@@ -160,6 +160,43 @@ describe('the budgets of policies', () => {
     const { ask, gate } = await start(t, policies, { llm: { prices }, audit: { path: join(directory, 'heimdall.db') } });
     assert.equal((await ask()).status, 200);
     assert.equal(gate.log.named('limits.file').length, 1);
+  });
+});
+
+describe('a policy by names of NewAPI', () => {
+  const users = { owner: { id: 9, password: 'p', accessToken: 'owner-access-token', admin: true } };
+  /** A gate in whose NewAPI `DEMO_KEY` is of user 1 and `OTHER_KEY` of user 3. */
+  async function named(t: TestContext, policies: readonly Policy[], accessToken = 'owner-access-token') {
+    const clock = fakeClock();
+    const newapi = closing(t, await startNewapi({ users, keys: { [DEMO_KEY]: { user: 1 }, [SECOND_KEY]: { user: 1 }, [OTHER_KEY]: { user: 3 } } }));
+    const gate = await startGate(t, { secret, newapi: { baseUrl: newapi.url, accessToken, userId: 9 }, rateLimit: { policies } }, { clock });
+    const ask = async (key: string): Promise<number> => (await request(`${gate.url}/v1/chat/completions`, { body: { model: 'gpt-4o-mini', messages: [{ role: 'user', content: 'hi' }] }, headers: { Authorization: `Bearer ${key}` } })).status;
+    /** Lets the gate ask NewAPI for names until a condition holds. */
+    const learn = (holds: () => Promise<boolean>): Promise<boolean> => until(async () => {
+      clock.tick(10_000);
+      return holds();
+    });
+    return { ask, learn, gate };
+  }
+  const SECOND_KEY = `sk-${'HeimdallSecond00'.repeat(3)}`;
+
+  it('counts all tokens of the user together, with what they used before they were named, and nobody else', async (t) => {
+    const { ask, learn } = await named(t, [{ match: { newapiUser: '1' }, requests: { limit: 3, window: '1d' } }]);
+    for (const key of [DEMO_KEY, DEMO_KEY, DEMO_KEY, DEMO_KEY, SECOND_KEY, OTHER_KEY, OTHER_KEY, OTHER_KEY]) assert.equal(await ask(key), 200);
+    await learn(async () => (await ask(SECOND_KEY)) === 429);
+    assert.equal(await ask(DEMO_KEY), 429);
+    assert.equal(await ask(OTHER_KEY), 200);
+  });
+
+  it('holds for everybody without a name where names cannot be learnt', async (t) => {
+    const { ask, learn, gate } = await named(t, [{ match: { newapiGroup: 'free' }, requests: { limit: 1, window: '1d' } }], 'no-access-token-of-anybody');
+    assert.equal(await ask(DEMO_KEY), 200);
+    await learn(async () => gate.log.named('names.refused').length === 1);
+    assert.deepEqual([await ask(DEMO_KEY), await ask(DEMO_KEY), await ask(OTHER_KEY)], [200, 429, 200]);
+  });
+
+  it('is refused where nothing can learn them', () => {
+    assert.throws(() => resolveConfig({ rateLimit: { policies: [{ match: { newapiToken: 'laptop' }, concurrency: 1 }] } }), /rateLimit\.policies\[0\]\.match\.newapiToken: expected newapi\.access_token/);
   });
 });
 

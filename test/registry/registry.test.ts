@@ -103,6 +103,9 @@ describe('a key of the registry', () => {
     const end = held.clock.now() + 5000;
     assert.deepEqual([(await held.registry.changeKey('team', { disabled: false, expires: end })).expires, found(held, key)], [end, 'team']);
     assert.equal((await held.registry.changeKey('team', { disabled: false })).expires, end);
+    const bound = await held.registry.changeKey('team', { models: ['gpt-5'], requests: { limit: 3, window: 60_000 } });
+    assert.deepEqual([bound.models, bound.requests, bound.expires, bound.tokens], [['gpt-5'], { limit: 3, window: 60_000 }, end, null]);
+    await assert.rejects(held.registry.changeKey('team', { concurrency: 0 }), { code: 'invalid_value' });
     await assert.rejects(held.registry.changeKey('team', { expires: 1 }), { code: 'invalid_value' });
     await held.registry.removeKey('team');
     assert.equal(found(held, key), 'unknown');

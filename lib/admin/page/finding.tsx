@@ -38,7 +38,7 @@ export function FindingTable({ caption, findings, changed, empty }: FindingTable
     <>
       <Table caption={caption} rows={findings} keyOf={({ id }) => id} empty={empty} onOpen={setShown} columns={[
         { title: texts.rule, cell: (finding) => <button type="button" class="link" data-line={command('findings show', [finding.id])} onClick={() => setShown(finding)} aria-label={`${texts.evidence}: ${ruleText(finding.rule)} ${finding.caller.id}`}>{ruleText(finding.rule)}</button> },
-        { title: texts.caller, cell: ({ caller, newapi }) => <CallerName id={caller.id} kind={caller.kind} newapi={newapi} /> },
+        { title: texts.caller, cell: ({ caller: { id, kind, newapi } }) => <CallerName id={id} kind={kind} newapi={newapi} /> },
         { title: texts.score, number: true, minor: true, cell: ({ id, score }) => <Num line={command('findings show', [id])}>{count(score)}</Num> },
         { title: texts.since, minor: true, cell: ({ since }) => <When at={since} distance /> },
         { title: texts.state, cell: (finding) => <State of={finding} /> },
@@ -87,7 +87,7 @@ function Evidence({ finding, onClose, act }: { readonly finding: Finding; readon
     <Window side title={ruleText(finding.rule)} onClose={onClose}>
       <p>{finding.sentence[language.value]}</p>
       <Facts of={[
-        [texts.caller, <CallerName id={finding.caller.id} kind={finding.caller.kind} newapi={finding.newapi} />],
+        [texts.caller, <CallerName id={finding.caller.id} kind={finding.caller.kind} newapi={finding.caller.newapi} />],
         [texts.state, <State of={finding} />],
         [texts.score, <>{count(finding.score)} <small>{texts.because} <Txt of={finding.part} mono /></small></>],
         [texts.since, <><When at={finding.since} /> – <When at={finding.last} /></>],
@@ -116,7 +116,7 @@ function Act({ what, finding, onClose, done }: { readonly what: Doing; readonly 
   return (
     <Form title={title} done={button} tone={what === 'ban' || what === 'act' ? 'bad' : 'main'} onClose={onClose} act={send}>
       <p>{hint}</p>
-      <p>{ruleText(finding.rule)}: <Txt of={finding.newapi?.username ?? finding.caller.id} mono /></p>
+      <p>{ruleText(finding.rule)}: <Txt of={finding.caller.newapi?.username ?? finding.caller.id} mono /></p>
       {what === 'act' ? <Field label={texts.action}><Choice name="action" value="slow" choices={(['none', 'flag', 'slow', 'limit', 'freeze'] as const).map((each) => [each, texts.actions[each]] as const)} /></Field> : null}
       {what === 'act' || what === 'ban' ? <Field label={texts.end}><Choice name="expires" value={what === 'act' ? '1h' : '24h'} choices={(what === 'act' ? ends : banEnds).map((each) => [each, t().ends[each]] as const)} /></Field> : null}
       <Field label={texts.reason} hint={texts.reasonHint}><input name="reason" maxLength={500} autofocus /></Field>

@@ -17,8 +17,7 @@ export interface Named {
 export interface Finding {
   readonly id: string;
   readonly rule: string;
-  readonly caller: Subject;
-  readonly newapi?: Named | null;
+  readonly caller: Subject & { readonly newapi?: Named | null };
   readonly score: number;
   readonly part: string;
   readonly sentence: { readonly en: string; readonly 'zh-CN': string };
@@ -38,6 +37,7 @@ export interface Finding {
 export interface Findings {
   readonly findings: readonly Finding[];
   readonly next: number | string | null;
+  readonly holds: 'all' | 'this';
 }
 
 /** The breaker of a target, or of one model of it. */
@@ -142,8 +142,8 @@ export interface Caller {
   readonly first: string | null;
   readonly last: string | null;
   readonly cost: number;
-  readonly spend?: { readonly day: number; readonly month: number };
-  readonly limits?: readonly Limit[];
+  readonly spend: { readonly day: number; readonly month: number } | null;
+  readonly limits: readonly Limit[];
   readonly networks: readonly Seen[];
   readonly devices: readonly Seen[];
   readonly sessions: readonly Seen[];
@@ -241,8 +241,8 @@ export interface Health {
   readonly sinks: readonly { readonly name: string; readonly state: string; readonly reason: string | null; readonly since: string | null; readonly lag: number; readonly lagging: boolean; readonly delivered: number; readonly refused: number; readonly errors: number }[];
   readonly anomaly: { readonly mode: string; readonly callers: number; readonly lag: number };
   readonly memory: Readonly<Record<string, number>>;
-  readonly redis?: { readonly used: boolean; readonly state: string | null };
-  readonly certificates?: readonly { readonly name: string; readonly expires: string }[];
+  readonly redis: { readonly used: boolean; readonly state: string | null };
+  readonly certificates: readonly { readonly name: string; readonly expires: string }[];
 }
 
 /** What a check of a configuration says. */

@@ -24,7 +24,7 @@ const en = {
   },
 
   findings: {
-    title: 'Findings', none: 'No findings.', everyState: 'Every state', everyRule: 'Every rule', rule: 'Finding', caller: 'Caller', score: 'Score', since: 'Since', state: 'State', does: 'What to do', until: 'until', would: (action: string): string => `would ${action}`,
+    title: 'Findings', hereAlone: 'What is done about a finding holds on this instance alone: without Redis there is nothing to share it over.', none: 'No findings.', everyState: 'Every state', everyRule: 'Every rule', rule: 'Finding', caller: 'Caller', score: 'Score', since: 'Since', state: 'State', does: 'What to do', until: 'until', would: (action: string): string => `would ${action}`,
     states: { open: 'open', acknowledged: 'seen', undone: 'undone', false_positive: 'false positive', over: 'over' }, actions: { none: 'nothing', flag: 'flag', slow: 'slow', limit: 'limit', freeze: 'freeze' },
     rules: {
       shared_key: 'Shared key', stolen_key: 'Stolen key', spend_velocity: 'Sudden spend', request_rate: 'Sudden rate', credential_stuffing: 'Guessed keys', key_spraying: 'Many keys tried', failure_burst: 'Burst of failures',
@@ -73,7 +73,7 @@ const en = {
     limits: 'Limits', models: 'Models', cidrs: 'Addresses', expires: 'Expires', digest: 'Digest', does: 'What to do', configured: 'from the configuration', every: 'all', never: 'never', unlimited: 'none of its own',
     perWindow: (limit: string, window: string): string => `${limit} requests / ${window}`, tokensPerWindow: (limit: string, window: string): string => `${limit} tokens / ${window}`, atOnce: (limit: string): string => `${limit} at a time`, aDay: (sum: string): string => `${sum} a day`, aMonth: (sum: string): string => `${sum} a month`,
     doing: {
-      create: { title: 'New key', hint: 'Empty fields mean no restriction.', button: 'Create the key' }, edit: { title: 'Expiry', hint: 'An empty field takes the expiry away. All other limits are set when a key is created: to change them, create a new key.', button: 'Change expiry' },
+      create: { title: 'New key', hint: 'Empty fields mean no restriction.', button: 'Create the key' }, edit: { title: 'Change', hint: 'An empty field takes the limit away.', button: 'Change' },
       rotate: { title: 'Rotate', hint: 'A new key takes the place of the old one.', button: 'Rotate' }, disable: { title: 'Disable', hint: 'The key is refused and its running requests are ended. It can be enabled again.', button: 'Disable' },
       enable: { title: 'Enable', hint: 'The key is accepted again.', button: 'Enable' }, revoke: { title: 'Revoke', hint: 'The key is deleted for good and its running requests are ended.', button: 'Revoke' },
     },

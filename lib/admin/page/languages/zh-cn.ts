@@ -24,7 +24,7 @@ const zh: Texts = {
   },
 
   findings: {
-    title: '发现', none: '没有发现。', everyState: '所有状态', everyRule: '所有规则', rule: '发现', caller: '调用方', score: '分数', since: '开始', state: '状态', does: '操作', until: '直到', would: (action) => `本会${action}`,
+    title: '发现', hereAlone: '对发现采取的措施仅在此实例生效：没有 Redis，无法共享。', none: '没有发现。', everyState: '所有状态', everyRule: '所有规则', rule: '发现', caller: '调用方', score: '分数', since: '开始', state: '状态', does: '操作', until: '直到', would: (action) => `本会${action}`,
     states: { open: '未处理', acknowledged: '已查看', undone: '已撤销', false_positive: '误报', over: '已结束' }, actions: { none: '不处理', flag: '标记', slow: '减速', limit: '限制', freeze: '冻结' },
     rules: {
       shared_key: '共享密钥', stolen_key: '密钥被盗', spend_velocity: '花费骤增', request_rate: '请求骤增', credential_stuffing: '猜测密钥', key_spraying: '尝试多个密钥', failure_burst: '连续失败',
@@ -73,7 +73,7 @@ const zh: Texts = {
     limits: '限额', models: '模型', cidrs: '地址', expires: '过期', digest: '摘要', does: '操作', configured: '来自配置', every: '全部', never: '永不', unlimited: '无单独限额',
     perWindow: (limit, window) => `${limit} 个请求 / ${window}`, tokensPerWindow: (limit, window) => `${limit} 令牌 / ${window}`, atOnce: (limit) => `同时 ${limit} 个`, aDay: (sum) => `每天 ${sum}`, aMonth: (sum) => `每月 ${sum}`,
     doing: {
-      create: { title: '新建密钥', hint: '留空表示不限制。', button: '创建密钥' }, edit: { title: '到期时间', hint: '留空即取消到期时间。其他限制在创建时确定：如需更改，请新建密钥。', button: '更改到期' },
+      create: { title: '新建密钥', hint: '留空表示不限制。', button: '创建密钥' }, edit: { title: '更改', hint: '留空即取消该限制。', button: '更改' },
       rotate: { title: '轮换', hint: '新密钥将取代旧密钥。', button: '轮换' }, disable: { title: '停用', hint: '拒绝此密钥并中断其正在进行的请求，可再次启用。', button: '停用' },
       enable: { title: '启用', hint: '重新接受此密钥。', button: '启用' }, revoke: { title: '吊销', hint: '永久删除此密钥并中断其正在进行的请求。', button: '吊销' },
     },

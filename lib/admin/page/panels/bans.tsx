@@ -13,7 +13,7 @@ const ends = ['1h', '24h', '7d', '30d', ''] as const;
 
 interface Bans {
   readonly bans: readonly Ban[];
-  readonly holds?: 'all' | 'this';
+  readonly holds: 'all' | 'this';
 }
 
 export default function BansPanel(): JSX.Element {

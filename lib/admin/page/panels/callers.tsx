@@ -108,11 +108,11 @@ function Details({ of, asked }: { readonly of: Caller; readonly asked: Asked<Cal
         ...(of.newapi == null ? [] : [[texts.newapi, <Txt of={`${of.newapi.username} (${of.newapi.user_id})${of.newapi.token_name ? ` · ${of.newapi.token_name}` : ''}${of.newapi.group ? ` · ${of.newapi.group}` : ''}`} />] as const]),
         [texts.requests, <Num to={hrefOf('requests', wanted)} line={logs(wanted)}>{count(of.requests)}</Num>],
         [texts.spend, <Num to={hrefOf('requests', wanted)} line={logs({ ...wanted, by: 'model', sort: 'cost' })}>{money(of.cost)}</Num>],
-        ...(of.spend === undefined ? [] : [[texts.spendNow, <Num line={logs({ ...wanted, from: '24h', by: 'model', sort: 'cost' })}>{texts.dayAndMonth(money(of.spend.day), money(of.spend.month))}</Num>] as const]),
+        ...(of.spend === null ? [] : [[texts.spendNow, <Num line={logs({ ...wanted, from: '24h', by: 'model', sort: 'cost' })}>{texts.dayAndMonth(money(of.spend.day), money(of.spend.month))}</Num>] as const]),
         [texts.since, <><When at={of.first} /> – <When at={of.last} /></>],
       ]} />
       <Timeline hours={of.hours} wanted={wanted} />
-      {of.limits === undefined || of.limits.length === 0 ? null : (
+      {of.limits.length === 0 ? null : (
         <Part title={texts.limits}><Table caption={texts.limits} rows={of.limits} keyOf={({ rule }) => rule} empty="" columns={[
           { title: texts.rule, cell: ({ rule }) => <Txt of={rule} /> },
           { title: texts.limit, number: true, cell: (limit) => limitText(limit) },

@@ -24,8 +24,9 @@ export default function FindingsPanel(): JSX.Element {
         <Choice label={texts.rule} value={rule} onChange={(value) => refine({ rule: value })} choices={[['', texts.everyRule], ...Object.keys(texts.rules).map((each) => [each, ruleText(each)] as const)]} />
       </>
     )}>
-      <Shown asked={asked}>{() => (
+      <Shown asked={asked}>{({ holds }) => (
         <>
+          {holds === 'this' ? <p class="quiet">{texts.hereAlone}</p> : null}
           <FindingTable caption={texts.title} findings={more.rows} changed={asked.again} empty={texts.none} />
           <More of={more} />
         </>

@@ -26,7 +26,7 @@ export default function HealthPanel(): JSX.Element {
             <Part title={texts.resources}><Resources of={value} /></Part>
           </div>
           <Part title={texts.sinks}><Sinks of={value} /></Part>
-          {value.certificates === undefined || value.certificates.length === 0 ? null : <Part title={texts.certificates}><Certificates of={value} /></Part>}
+          {value.certificates.length === 0 ? null : <Part title={texts.certificates}><Certificates of={value} /></Part>}
           {value.routes.length === 0 ? null : <Part title={texts.routes}><Routes of={value} /></Part>}
         </>
       )}</Shown>
@@ -44,7 +44,7 @@ function Summary({ of }: { readonly of: Health }): JSX.Element {
       [texts.version, <Txt of={of.version} />], [texts.uptime, took(of.uptime * 1000)], [texts.mode, texts.modes[of.mode as 'enforce' | 'observe'] ?? of.mode],
       [texts.inHand, <Num to={hrefOf('requests', { live: 'true' })} line={logs({ follow: 'true' })}>{count(of.requests_in_hand)}</Num>],
       [texts.memory, bytes(of.memory['rss'])], [texts.registry, of.registry.available ? <Badge tone="good">{texts.works}</Badge> : <Badge tone="bad">{texts.unreadable}</Badge>],
-      ...(redis === undefined ? [] : [[texts.redis, redis.used ? <Txt of={redis.state} /> : texts.notUsed] as const]),
+      [texts.redis, redis.used ? <Badge tone={redis.state === 'up' ? 'good' : 'bad'}>{redis.state === 'up' ? texts.works : texts.unreadable}</Badge> : texts.notUsed],
       [texts.watch, <>{texts.watchModes[of.anomaly.mode as 'off' | 'shadow' | 'enforce'] ?? of.anomaly.mode} · {texts.watched(count(of.anomaly.callers))}{of.anomaly.lag > 0 ? ` · ${texts.behind(count(of.anomaly.lag))}` : ''}</>],
       [texts.readers, count(of.event_readers)],
     ]} />
@@ -89,7 +89,7 @@ function Sinks({ of: { sinks } }: { readonly of: Health }): JSX.Element {
   );
 }
 
-function Certificates({ of: { certificates = [] } }: { readonly of: Health }): JSX.Element {
+function Certificates({ of: { certificates } }: { readonly of: Health }): JSX.Element {
   const texts = t().health;
   return (
     <Table caption={texts.certificates} rows={certificates} keyOf={({ name }) => name} empty="" columns={[

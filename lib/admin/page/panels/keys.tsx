@@ -72,8 +72,8 @@ function Act({ onClose, done, ...doing }: Doing & { readonly onClose: () => void
   const path = key === null ? 'keys' : `keys/${encodeURIComponent(key.name)}`;
   const act = async (fields: Readonly<Record<string, string>>): Promise<void> => {
     let issued: { readonly name: string; readonly key: string } | null = null;
-    if (doing.what === 'create') issued = await change('POST', path, { name: fields['name'], ...restrictions(fields), ...(fields['upstream_credential'] ? { upstream_credential: fields['upstream_credential'] } : {}) });
-    else if (doing.what === 'edit') await change('PATCH', path, { expires: fields['expires'] || null });
+    if (doing.what === 'create') issued = await change('POST', path, { name: fields['name'], ...given(restrictions(fields)), ...(fields['upstream_credential'] ? { upstream_credential: fields['upstream_credential'] } : {}) });
+    else if (doing.what === 'edit') await change('PATCH', path, restrictions(fields));
     else if (doing.what === 'rotate') issued = await change('POST', `${path}/rotate`, { overlap: fields['overlap'] || '0' });
     else if (doing.what === 'revoke') await change('DELETE', path);
     else await change('PATCH', path, { disabled: doing.what === 'disable' });
@@ -85,45 +85,43 @@ function Act({ onClose, done, ...doing }: Doing & { readonly onClose: () => void
       <p>{hint}</p>
       {doing.what === 'create' ? <Field label={texts.name} hint={texts.nameHint}><input name="name" required autofocus spellcheck={false} autocomplete="off" /></Field> : null}
       {doing.what === 'create' ? <Restrictions /> : null}
-      {doing.what === 'edit' ? <Expires of={doing.key} /> : null}
+      {doing.what === 'edit' ? <Restrictions of={doing.key} /> : null}
       {doing.what === 'create' ? <Field label={texts.upstream} hint={texts.upstreamHint}><input name="upstream_credential" type="password" autocomplete="off" /></Field> : null}
       {doing.what === 'rotate' ? <Field label={texts.overlap} hint={texts.overlapHint}><Choice name="overlap" value="24h" choices={(['0', '1h', '24h', '7d'] as const).map((each) => [each, texts.overlaps[each]] as const)} /></Field> : null}
     </Form>
   );
 }
 
-function Expires({ of }: { readonly of?: Key }): JSX.Element {
+/** What a key may do, as fields. */
+function Restrictions({ of }: { readonly of?: Key }): JSX.Element {
   const texts = t().keys;
-  return <Field label={texts.expires} hint={texts.expiresHint}><input name="expires" value={of?.expires ?? ''} placeholder="30d" /></Field>;
-}
-
-/** What a new key may do, as fields. */
-function Restrictions(): JSX.Element {
-  const texts = t().keys;
+  const windowed = (limit: Key['requests'] | undefined): string => (limit == null ? '' : `${limit.limit}/${limit.window}`);
   return (
     <div class="grid">
-      <Expires />
-      <Field label={texts.models} hint={texts.listHint}><input name="models" placeholder="gpt-4o, gpt-4o-mini" /></Field>
-      <Field label={texts.cidrs} hint={texts.listHint}><input name="cidrs" placeholder="203.0.113.0/24" /></Field>
-      <Field label={texts.requests} hint={texts.windowHint}><input name="requests" pattern="\d+\/\d+[a-z]+" placeholder="60/1m" /></Field>
-      <Field label={texts.tokens} hint={texts.windowHint}><input name="tokens" pattern="\d+\/\d+[a-z]+" placeholder="100000/1m" /></Field>
-      <Field label={texts.concurrency}><input name="concurrency" type="number" min={1} /></Field>
-      <Field label={texts.budgetDay}><input name="budget_day" type="number" min={0} step="any" /></Field>
-      <Field label={texts.budgetMonth}><input name="budget_month" type="number" min={0} step="any" /></Field>
+      <Field label={texts.expires} hint={texts.expiresHint}><input name="expires" value={of?.expires ?? ''} placeholder="30d" /></Field>
+      <Field label={texts.models} hint={texts.listHint}><input name="models" value={of?.models.join(', ')} placeholder="gpt-4o, gpt-4o-mini" /></Field>
+      <Field label={texts.cidrs} hint={texts.listHint}><input name="cidrs" value={of?.cidrs.join(', ')} placeholder="203.0.113.0/24" /></Field>
+      <Field label={texts.requests} hint={texts.windowHint}><input name="requests" value={windowed(of?.requests)} pattern="\d+\/\d+[a-z]+" placeholder="60/1m" /></Field>
+      <Field label={texts.tokens} hint={texts.windowHint}><input name="tokens" value={windowed(of?.tokens)} pattern="\d+\/\d+[a-z]+" placeholder="100000/1m" /></Field>
+      <Field label={texts.concurrency}><input name="concurrency" value={of?.concurrency ?? ''} type="number" min={1} /></Field>
+      <Field label={texts.budgetDay}><input name="budget_day" value={of?.budget?.day ?? ''} type="number" min={0} step="any" /></Field>
+      <Field label={texts.budgetMonth}><input name="budget_month" value={of?.budget?.month ?? ''} type="number" min={0} step="any" /></Field>
     </div>
   );
 }
 
-/** The restrictions that were given. */
+/** The restrictions, null and empty where there are none. */
 function restrictions(fields: Readonly<Record<string, string>>): object {
   const list = (text = ''): string[] => text.split(/[,\s]+/).filter(Boolean);
   const [day, month] = [numberOf(fields['budget_day']), numberOf(fields['budget_month'])];
-  const all = {
+  return {
     expires: fields['expires'] || null, models: list(fields['models']), cidrs: list(fields['cidrs']), requests: windowOf(fields['requests']), tokens: windowOf(fields['tokens']),
     concurrency: numberOf(fields['concurrency']), budget: day === null && month === null ? null : { ...(day === null ? {} : { day }), ...(month === null ? {} : { month }) },
   };
-  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== null && !(Array.isArray(value) && value.length === 0)));
 }
+
+/** Those that restrict something. */
+const given = (all: object): object => Object.fromEntries(Object.entries(all).filter(([, value]) => value !== null && !(Array.isArray(value) && value.length === 0)));
 
 const numberOf = (text = ''): number | null => (text === '' ? null : Number(text));
 

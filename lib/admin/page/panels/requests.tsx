@@ -99,7 +99,8 @@ function Filter({ name, value = '' }: { readonly name: (typeof usual)[number] | 
 }
 
 function Found({ filters, grep, order }: { readonly filters: Readonly<Record<string, string>>; readonly grep: string; readonly order: string }): JSX.Element {
-  const query = { ...filters, grep, order, limit: pageSize };
+  // The page's own requests are most of the records of a quiet gate.
+  const query = { ...filters, grep, order, limit: pageSize, own: filters['route'] || grep ? '' : 'false' };
   const asked = useAsk<Logs>('logs', { query });
   const more = useMore<Logs, LogRow>('logs', query, asked, ({ logs: found }) => found);
   const texts = t().requests;
