@@ -12,7 +12,7 @@ import { chain, ordered } from './chain.ts';
 import { describe, guard, guardedClock, OutboundProxy, Rounds, systemClock, withMonotonic } from './platform/platform.ts';
 import { hostWarnings, loadSettings, proxyEnvironment, proxyWarnings, resolveConfig, secretsOf, warningsOf } from './config/config.ts';
 import { cleanFields, secretScrubber } from './redaction/redaction.ts';
-import { attach, Connections, Context, type Core, drained, type ErrorHandler, type GateRequest, guarded, InFlight, isMadeUp, Mount, type Next, type RequestHandler, stages } from './request/request.ts';
+import { attach, Connections, Context, type Core, drained, type ErrorHandler, type GateRequest, guarded, InFlight, isMadeUp, Mount, Probes, type Next, type RequestHandler, stages } from './request/request.ts';
 import { type Deps, onRoutes, type Part } from './middlewares/middlewares.ts';
 import { wire, type Closer, type Wired } from './wiring.ts';
 
@@ -66,8 +66,8 @@ export interface Gate extends HostHandler {
    */
   attach(server: Server, options?: AttachOptions): void;
   /**
-   * Drains: readiness fails, requests in hand finish, then everything is closed. Servers made by `createServer` stop
-   * listening first.
+   * Drains: readiness fails, answers close their connections, requests in hand finish, then everything is closed. Servers made by
+   * `createServer` listen until then. In the second half of the time requests that wait for a slot are refused.
    * @param options.timeout milliseconds after which the remaining requests are cut off; default `server.shutdown_timeout`.
    */
   close(options?: { timeout?: number }): Promise<void>;
@@ -101,6 +101,7 @@ export function heimdall(input?: ConfigInput | Config, options: GateOptions = {}
     inFlight: new InFlight(config, clock),
     connections: connectionsPerAddress === null ? null : new Connections(connectionsPerAddress, config.trustProxy, observe),
     mount: new Mount(),
+    probes: new Probes(),
     heads: { every: [], own: [], proxied: [] }, finishers: [],
   };
   const warnings = [...warningsOf(config), ...hostWarnings(config, options), ...(proxies === null ? [] : proxyWarnings(config, (url) => proxies.hopTo(url) === null))];
@@ -180,10 +181,9 @@ function lifecycle(core: Core, router: Router, closers: readonly Closer[], { dep
   let closed: Promise<void> | null = null;
   const servers = new Set<Server>();
   deps.metrics.expose([{ name: 'tls_certificate_not_after_seconds', values: () => [...certificates].flatMap(({ all }) => all).map(({ path, ends }) => ({ labels: { certificate: path }, value: ends / 1000 })) }]);
-  const close = async (timeout: number): Promise<void> => {
+  const close = async (timeout: number, quiet?: number): Promise<void> => {
     core.draining = true;
-    deps.queue.drain();
-    await drained(core, servers, timeout);
+    await drained({ core, servers, refuse: () => deps.queue.drain() }, timeout, quiet);
     core.closed = true;
     for (const closer of [...closers].reverse()) await settled(core.log, closer);
   };
@@ -192,10 +192,11 @@ function lifecycle(core: Core, router: Router, closers: readonly Closer[], { dep
     config: core.config,
     admin: admin.router,
     attach: (server: Server, { path }: AttachOptions = {}) => attach(core, server, { gate, serves, path }),
-    close: (options: { timeout?: number } = {}) => (closed ??= close(options.timeout ?? core.config.server.shutdownTimeout)),
+    close: ({ timeout = core.config.server.shutdownTimeout }: { timeout?: number } = {}) => (closed ??= close(timeout)),
   });
   Object.defineProperty(gate, 'ready', { get: () => (ready ??= started(deps)) });
-  internals.set(gate as unknown as Gate, { core, servers, admin, serves, hasTarget: deps.ready, journal: deps.journal, certificates });
+  const end = (quiet: number): Promise<void> => (closed ??= close(core.config.server.shutdownTimeout, quiet));
+  internals.set(gate as unknown as Gate, { core, end, servers, admin, serves, hasTarget: deps.ready, journal: deps.journal, certificates });
   return gate as unknown as Gate;
 }
 
@@ -221,6 +222,8 @@ function started({ ready, journal }: Deps): Promise<void> {
 /** What a gate shows to `createServer` and `serve` alone. */
 interface Internals {
   readonly core: Core;
+  /** Closes the gate as `close` does, when nothing has come for so long: milliseconds. */
+  readonly end: (quiet: number) => Promise<void>;
   /** Servers that `gate.close()` closes. */
   readonly servers: Set<Server>;
   readonly admin: Admin;

@@ -21,6 +21,7 @@ export const live: Middleware = {
       [`${base}/ready`, (context) => underway(context, ready(context))],
     ]);
     async function ready(context: Context): Promise<void> {
+      core.probes.note(`${context.peer} ${context.headers['user-agent'] ?? ''}`, context.at, core.draining);
       const ok = !core.draining && (await deps.ready());
       context.answer(ok ? 200 : 503, [...json], JSON.stringify({ status: ok ? 'ready' : 'unavailable', ...routesShown(deps) }));
     }

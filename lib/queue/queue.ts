@@ -89,6 +89,7 @@ export class Queue implements QueueControl, TicketOwner, Load {
   readonly #stats = new QueueStats();
   readonly #reserve: SlotReserve;
   readonly #file: StateFile | null;
+  #isDraining = false;
   #opened = false;
   #capacity: number;
   #active = 0;
@@ -244,8 +245,9 @@ export class Queue implements QueueControl, TicketOwner, Load {
     ];
   }
 
-  /** The gate shuts down: waiting requests are refused while their clients have time to go elsewhere. */
+  /** The gate shuts down: waiting requests, and new ones that would wait, are refused while their clients have time to go elsewhere. */
   drain(): void {
+    this.#isDraining = true;
     for (const ticket of [...this.#queue]) this.#turnAway(ticket, 'draining', new HeimdallError('shutting_down', { retryAfter: 1 }));
   }
 
@@ -274,7 +276,7 @@ export class Queue implements QueueControl, TicketOwner, Load {
   #wait(context: Context, share: CallerShare, next: () => void, now: number): void {
     const returning = this.#estimate.isExpected(share, now);
     let position = this.#queue.positionOf(share);
-    if (this.#core.draining) return this.#refuse(context, 'draining', new HeimdallError('shutting_down', { retryAfter: 1 }));
+    if (this.#isDraining) return this.#refuse(context, 'draining', new HeimdallError('shutting_down', { retryAfter: 1 }));
     const late = this.#estimate.isTooLate(position);
     if (late || this.#queue.size >= this.#places) {
       const victim = this.#queue.victimFor(share, returning);

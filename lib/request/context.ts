@@ -16,6 +16,7 @@ import { clientOf, deviceFingerprint, networkOf, type Credential } from '../iden
 import type { Connections } from './connections.ts';
 import { errorPage } from './error-page.ts';
 import type { Mount } from './mount.ts';
+import type { Probes } from './probes.ts';
 
 /** The stages of putting away a finished request, in their order. */
 export const stages = ['settle', 'release', 'record', 'metrics'] as const;
@@ -42,6 +43,8 @@ export interface Core {
   /** Null without `guard.connections_per_address`. */
   readonly connections: Connections | null;
   readonly mount: Mount;
+  /** Balancers that ask for the readiness. */
+  readonly probes: Probes;
   /** Secrets that are masked in all text that leaves the process; grows with keys that are made while the gate runs. */
   readonly hidden: string[];
   readonly heads: { readonly every: HeadPart[]; readonly own: HeadPart[]; readonly proxied: HeadPart[] };

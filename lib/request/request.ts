@@ -7,4 +7,5 @@ export { drained } from './drain.ts';
 export { contain, guarded, underway } from './context.ts';
 export { InFlight } from './in-flight.ts';
 export { Mount } from './mount.ts';
+export { Probes } from './probes.ts';
 export { ownRoute } from './own-route.ts';

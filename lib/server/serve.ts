@@ -109,7 +109,7 @@ async function stop(gate: Gate): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => process.exit(1));
   running.delete(gate);
   try {
-    await gate.close();
+    await internalsOf(gate).end(quiet);
     // A reader that has stopped reading does not hold the end up.
     await Promise.all([process.stdout, process.stderr].map((stream) => written(stream, lastWords)));
     process.exit(0);
@@ -118,6 +118,11 @@ async function stop(gate: Gate): Promise<void> {
   }
 }
 
+/**
+ * A process that is told to end listens until nothing has come for so long, milliseconds: a balancer that has just moved on has
+ * requests on their way.
+ */
+const quiet = 1000;
 /** How long the end of the process waits for its last lines to be read, milliseconds. */
 const lastWords = 1000;
 /** The gates of this process that serve. */

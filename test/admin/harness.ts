@@ -12,7 +12,7 @@ import type { Core } from '../../lib/request/context.ts';
 import { tee } from '../../lib/telemetry/events.ts';
 import { HeimdallError } from '../../lib/errors.ts';
 import type { Clock, ConfigInput } from '../../lib/index.ts';
-import { InFlight, Mount } from '../../lib/request/request.ts';
+import { InFlight, Mount, Probes } from '../../lib/request/request.ts';
 import type { JournalStats } from '../../types/journal.d.ts';
 import type { QueueControl } from '../../types/queue.d.ts';
 import type { Ban, KeyView, Registry } from '../../types/registry.d.ts';
@@ -110,7 +110,7 @@ export async function startAdmin(t: TestContext, config: ConfigInput = {}, { clo
   const core = {
     config: resolved, log: tee(log, hub.listeners(clock.now, resolved), (fields) => fields), clock, observe: false, draining: false, closed: false,
     inFlight: new InFlight(resolved, clock),
-    connections: null, mount: new Mount(), hidden: [], heads: { every: [], own: [], proxied: [] }, finishers: [],
+    connections: null, mount: new Mount(), probes: new Probes(), hidden: [], heads: { every: [], own: [], proxied: [] }, finishers: [],
   } as Core;
   const made = fakes(clock);
   Object.assign(made.registry, registry);

@@ -70,7 +70,7 @@ describe('a process whose output nobody reads', { skip: process.platform === 'wi
       if (output === 'socket') await stream.done;
       else {
         // Signals that come together are one.
-        await until(() => request(`${url}/health`).then(() => false, () => true));
+        await until(() => request(`${url}/health/ready`).then(({ status }) => status === 503, () => true));
         child.kill('SIGTERM');
       }
       assert.deepEqual(await ended, [output === 'socket' ? 0 : 1, null]);

@@ -4,7 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-const cli = join(import.meta.dirname, '../../lib/cli.ts');
+export const cli = join(import.meta.dirname, '../../lib/cli.ts');
 export const METRICS_TOKEN = 'prove-metrics-token';
 
 /** A gate in a process of its own, as an operator runs it. */
@@ -22,9 +22,10 @@ export interface RunningGate {
 /**
  * @param newapi base URL of the upstream.
  * @param yaml more configuration.
+ * @param directory to run in, which stays; without it one of its own, which goes with it.
  */
-export async function runGate(newapi: string, yaml = ''): Promise<RunningGate> {
-  const dir = mkdtempSync(join(tmpdir(), 'heimdall-prove-'));
+export async function runGate(newapi: string, yaml = '', directory?: string): Promise<RunningGate> {
+  const dir = directory ?? mkdtempSync(join(tmpdir(), 'heimdall-prove-'));
   const began = performance.now();
   const child = spawn(process.execPath, [cli, 'start', '--config', config(dir, yaml)], {
     cwd: dir,
@@ -41,7 +42,7 @@ export async function runGate(newapi: string, yaml = ''): Promise<RunningGate> {
     async stop() {
       child.kill('SIGTERM');
       await once(child, 'exit');
-      rmSync(dir, { recursive: true, force: true });
+      if (directory === undefined) rmSync(dir, { recursive: true, force: true });
     },
   };
 }

@@ -13,6 +13,7 @@ import { page } from './page.ts';
 import { queue } from './queue.ts';
 import { record } from './record.ts';
 import { redis } from './redis.ts';
+import { rolling } from './rolling.ts';
 import { sinks } from './sinks.ts';
 import { slowReaders } from './slow-readers.ts';
 import { soak } from './soak.ts';
@@ -20,7 +21,7 @@ import { startup } from './startup.ts';
 import type { Proof } from './proof.ts';
 
 /** What takes too long for `npm test`; each prints its table and says whether it holds. */
-const proofs: Readonly<Record<string, Proof>> = { startup, answers: oddAnswers, chaos, 'slow-readers': slowReaders, outages, limits, redis, sinks, metrics, queue, aborts, soak, journal, record, newapi, attack, fuzz, page };
+const proofs: Readonly<Record<string, Proof>> = { startup, answers: oddAnswers, chaos, 'slow-readers': slowReaders, outages, limits, redis, rolling, sinks, metrics, queue, aborts, soak, journal, record, newapi, attack, fuzz, page };
 
 const { values } = parseArgs({ options: { only: { type: 'string' } } });
 const chosen = values.only === undefined ? Object.keys(proofs) : values.only.split(',');

@@ -5,6 +5,7 @@ import { connect, type AddressInfo } from 'node:net';
 import { test, type TestContext } from 'node:test';
 import express from 'express';
 import { heimdall, type Gate } from '../../lib/index.ts';
+import { internalsOf } from '../../lib/gateway.ts';
 import { closing, openStream, request, until } from '../support/client.ts';
 import { recorder, startGate, temporary, type RunningGate } from '../support/gate.ts';
 import { DEMO_KEY, startNewapi, type Newapi } from '../support/newapi.ts';
@@ -85,6 +86,53 @@ test('an answer that begins while draining says that its connection closes', asy
   assert.equal(got.headers.connection, 'close');
   assert.equal((await got.toArray()).join(''), 'done');
   await closed;
+});
+
+test('the servers listen until what is in hand is done: a probe is told, and what still comes is served', async (t) => {
+  const held: ServerResponse[] = [];
+  const upstream = await startUpstream(t, (req, res) => void (req.url === '/api/slow' ? held.push(res) : res.end('served')));
+  const gate = await startGate(t, { newapi: { baseUrl: upstream.url } });
+  const slow = request(`${gate.url}/api/slow`);
+  const answer = await until(() => held[0]);
+  const closed = gate.gate.close({ timeout: 20_000 });
+  for (let nth = 0; nth < 3; nth++) {
+    const probe = await request(`${gate.url}/health/ready`);
+    const late = await request(`${gate.url}/api/late`);
+    assert.deepEqual([probe.status, late.status, late.text, late.headers.connection], [503, 200, 'served', 'close']);
+  }
+  answer.end('done');
+  assert.equal((await slow).text, 'done');
+  await closed;
+  await assert.rejects(request(`${gate.url}/health/ready`), { code: 'ECONNREFUSED' });
+});
+
+test('a process that ends waits for what is on its way, on kept connections too', async (t) => {
+  const { gate } = await start(t);
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  t.after(() => agent.destroy());
+  const ask = async (): Promise<(number | string | undefined)[]> => {
+    const asked = open(`${gate.url}/api/status`, { agent }).end();
+    const [answer] = (await once(asked, 'response')) as [IncomingMessage];
+    await once(answer.resume(), 'close');
+    return [answer.statusCode, answer.headers.connection];
+  };
+  assert.deepEqual(await ask(), [200, 'keep-alive']);
+  const ended = internalsOf(gate.gate).end(200);
+  assert.deepEqual([await ask(), await ask()], [[200, 'close'], [200, 'close']]);
+  await ended;
+  await assert.rejects(ask(), { code: 'ECONNREFUSED' });
+});
+
+test('a process that ends waits until probes of a steady pace are told', async (t) => {
+  const { gate } = await start(t);
+  const { core, end } = internalsOf(gate.gate);
+  const now = core.clock.monotonic();
+  for (const at of [-1200, -800, -400, 0]) core.probes.note('127.0.0.1 kube-probe', now + at, false);
+  const ended = end(1);
+  await until(() => core.draining);
+  await new Promise<void>((resolve) => core.clock.setTimeout(resolve, 300));
+  assert.equal((await request(`${gate.url}/health/ready`, { headers: { 'User-Agent': 'kube-probe' } })).status, 503);
+  await ended;
 });
 
 test('closing twice is closing once', async (t) => {
