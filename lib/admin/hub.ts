@@ -1,18 +1,22 @@
 import type { Config } from '../../types/config.d.ts';
 import { toSnake } from '../config/config.ts';
-import type { Context, Exchange, Finisher } from '../request/request.ts';
+import type { Context, Core, Exchange, Finisher } from '../request/request.ts';
 import { networkOf } from '../identity/identity.ts';
 import { HeimdallError } from '../errors.ts';
 import { printableJson } from '../redaction/redaction.ts';
+import { Repeated } from '../platform/platform.ts';
 import type { Level, Listener } from '../telemetry/telemetry.ts';
+import type { LiveView } from './live-view.ts';
 
 /** Most events kept for readers that reconnect. */
 const remembered = 500;
 /** Longest event in characters; a longer one is kept without its fields. */
 const longestEvent = 4096;
-const maxReaders = 32;
+const maxReaders = 64;
 /** Readers from one address (IPv6: its /56): a quarter, so that no program that reconnects too often closes the stream to all others. */
-const maxReadersOfAddress = 8;
+const maxReadersOfAddress = 16;
+/** Between two tellings of the rate, milliseconds. */
+const rateEvery = 1000;
 /** Most unsent bytes of a reader before it is disconnected; more than all kept events. */
 const mayLag = 4_194_304;
 /** A comment is sent after this time without events, milliseconds, so that proxies keep the connection open. */
@@ -28,6 +32,7 @@ export class Hub {
   /** Prefix of event ids, which differs between processes. */
   readonly #run: string;
   #last = 0;
+  #rates: Repeated | null = null;
 
   constructor(now: number) {
     this.#run = now.toString(36);
@@ -43,19 +48,27 @@ export class Hub {
   }
 
   /** A finisher, in the gate's list only while there are readers. */
-  readonly #request = (context: Context): void => this.#broadcast(`event: request\ndata: ${printableJson(summaryOf(context))}\n\n`);
+  readonly #request = (context: Context): void => {
+    const now = context.core.clock.monotonic();
+    let text: string | null = null;
+    for (const reader of this.#readers) {
+      if (reader.view.takes(context, now)) reader.write((text ??= `event: request\ndata: ${printableJson(summaryOf(context))}\n\n`));
+    }
+  };
 
   /**
    * Answers with the event stream. With `Last-Event-ID` it begins after that event, or with the oldest kept event.
+   * @param view the requests that are shown; where it bounds their rows, the real rate is told every second.
+   * @param waiting the requests that wait for a slot.
    * @throws HeimdallError when the number of readers, or of those from one address, is at its limit.
    */
-  read(context: Context): void {
+  read(context: Context, view: LiveView, waiting: () => number): void {
     const { core, req } = context;
     if (core.draining) throw new HeimdallError('shutting_down');
     const network = networkOf(context.ip);
     const near = [...this.#readers].filter(({ ip }) => networkOf(ip) === network).length;
     if (this.#readers.size >= maxReaders || near >= maxReadersOfAddress) throw new HeimdallError('too_many_readers', { retryAfter: comeBackAfter / 1000 });
-    const reader = new Reader(context, () => this.#leave(reader, core.finishers));
+    const reader = new Reader(context, view, () => this.#leave(reader, core.finishers));
     context.exchange = reader;
     context.eventStream = true;
     // Middleware of a host that has replaced `write`, such as compression(), would collect the stream.
@@ -63,6 +76,7 @@ export class Hub {
     context.begin(200, ['Content-Type', 'text/event-stream', 'X-Accel-Buffering', 'no']);
     if (this.#readers.size === 0) core.finishers.push(this.#request);
     this.#readers.add(reader);
+    if (view.rows !== null && this.#rates === null) (this.#rates = new Repeated(core, 'rates', rateEvery, () => this.#tellRates(core, waiting()))).start();
     reader.write(`retry: ${comeBackAfter}\n: connected\n\n${this.#since(req.headers['last-event-id'])}`);
   }
 
@@ -71,7 +85,18 @@ export class Hub {
   }
 
   #leave(reader: Reader, finishers: Finisher[]): void {
-    if (this.#readers.delete(reader) && this.#readers.size === 0) finishers.splice(finishers.indexOf(this.#request), 1);
+    if (!this.#readers.delete(reader)) return;
+    if (this.#readers.size === 0) finishers.splice(finishers.indexOf(this.#request), 1);
+    if ([...this.#readers].some(({ view }) => view.rows !== null)) return;
+    this.#rates?.stop();
+    this.#rates = null;
+  }
+
+  #tellRates({ clock, inFlight }: Core, waiting: number): void {
+    const time = new Date(clock.now()).toISOString();
+    for (const reader of this.#readers) {
+      if (reader.view.rows !== null) reader.write(`event: rate\ndata: ${JSON.stringify({ time, ...reader.view.turn(), in_hand: inFlight.size, waiting })}\n\n`);
+    }
   }
 
   #event(now: number, level: Level, fields: object, event: string): void {
@@ -97,11 +122,13 @@ export class Hub {
 
 /** One reader of the event stream. Its request ends it and triggers its keep-alive comments. */
 class Reader implements Exchange {
+  readonly view: LiveView;
   readonly #context: Context;
   readonly #left: () => void;
   #wroteAt: number;
 
-  constructor(context: Context, left: () => void) {
+  constructor(context: Context, view: LiveView, left: () => void) {
+    this.view = view;
     this.#context = context;
     this.#left = left;
     this.#wroteAt = context.at;

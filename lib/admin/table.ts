@@ -4,6 +4,7 @@ import { acknowledgeFinding, actOnFinding, listCallers, listFindings, rejectFind
 import { aggregateLogs, frequencyOfLogs, listLogs, showLog } from './logs.ts';
 import { showOverview, showSeries } from './overview.ts';
 import { changeKey, createKey, listKeys, removeKey, rotateKey, showKey } from './keys.ts';
+import { LiveView } from './live-view.ts';
 import { checkConfig, logOut, resizeQueue, showConfig, showHealth, showQueue, showSession, showTargets } from './status.ts';
 
 /** A resource with its methods. HEAD is answered like GET, OPTIONS with the list of methods. */
@@ -16,9 +17,11 @@ export interface Resource {
   readonly forReaders?: true;
 }
 
-const readEvents: Method = ({ context }, { hub }) => {
+const readEvents: Method = (call, { hub, queue }) => {
+  const { context } = call;
+  const view = LiveView.of(call);
   if (context.req.method === 'HEAD') return { status: 200, head: ['Content-Type', 'text/event-stream'] };
-  hub.read(context);
+  hub.read(context, view, () => queue.view().waiting);
   return null;
 };
 
@@ -57,7 +60,7 @@ export const resources: readonly Resource[] = [
   { path: 'config/check', methods: { POST: checkConfig } },
   { path: 'session', methods: { GET: showSession } },
   { path: 'logout', methods: { POST: logOut }, forReaders: true },
-  { path: 'events', methods: { GET: readEvents } },
+  { path: 'events', methods: { GET: readEvents }, takesQuery: true },
 ];
 
 /** @returns the resource and the part of the path at the place of its name, or null. */

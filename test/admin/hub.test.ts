@@ -11,11 +11,11 @@ interface Said {
 }
 
 /** Everything of one kind a stream has said. */
-const said = (stream: LiveStream, kind: 'log' | 'request'): Said[] => stream.events.filter(({ event }) => event === kind).map(({ data = '' }) => JSON.parse(data) as Said);
+const said = (stream: LiveStream, kind: 'log' | 'request' | 'rate'): Said[] => stream.events.filter(({ event }) => event === kind).map(({ data = '' }) => JSON.parse(data) as Said);
 
-async function reading(t: TestContext, { url, hub }: AdminHarness, headers: SentHeaders = bearer): Promise<LiveStream> {
+async function reading(t: TestContext, { url, hub }: AdminHarness, headers: SentHeaders = bearer, query = ''): Promise<LiveStream> {
   const before = hub.readers;
-  const stream = await openStream(`${url}/ops/api/events`, { headers });
+  const stream = await openStream(`${url}/ops/api/events${query}`, { headers });
   t.after(() => stream.abort());
   await until(() => hub.readers === before + 1);
   return stream;
@@ -152,7 +152,7 @@ describe('the event stream', () => {
     await until(() => comments() === 2);
   });
 
-  it('has thirty-two readers at a time, eight of one address, and room again when one leaves', async (t) => {
+  it('has sixty-four readers at a time, sixteen of one address, and room again when one leaves', async (t) => {
     const harness = await startAdmin(t, { trustProxy: ['127.0.0.1'] });
     const from = (address: string) => ({ ...bearer, 'X-Forwarded-For': address });
     const refused = async (address: string): Promise<void> => {
@@ -162,12 +162,12 @@ describe('the event stream', () => {
     };
     const streams: LiveStream[] = [];
     for (const address of ['192.0.2.1', '2001:db8::1', '192.0.2.3', '192.0.2.4']) {
-      for (let n = 0; n < 8; n++) streams.push(await reading(t, harness, from(address)));
+      for (let n = 0; n < 16; n++) streams.push(await reading(t, harness, from(address)));
       await refused(address === '2001:db8::1' ? '2001:db8::2' : address);
     }
     await refused('192.0.2.5');
     streams[0]?.abort();
-    await until(() => harness.hub.readers === 31);
+    await until(() => harness.hub.readers === 63);
     await reading(t, harness, from('192.0.2.5'));
   });
 
@@ -200,6 +200,29 @@ describe('the event stream', () => {
     assert.equal(stream.complete, true);
     await until(() => harness.core.inFlight.size === 0 && harness.hub.readers === 0);
     assert.deepEqual(problem(await harness.ask('events')), [503, 'shutting_down', null]);
+  });
+
+  it('shows so many rows a second of what passes its filters, spread evenly, and tells the real rate', async (t) => {
+    const clock = fakeClock();
+    const harness = await startAdmin(t, { admin: { path: '/ops' } }, { clock });
+    const [all, some, none] = [await reading(t, harness, bearer, '?rows=3'), await reading(t, harness, bearer, '?rows=20&status=4xx'), await reading(t, harness, bearer, '?rows=20&own=false')];
+    const ask = async (times: number, path: string): Promise<void> => {
+      for (let nth = 0; nth < times; nth++) await harness.ask(path);
+    };
+    await ask(5, 'queue');
+    await ask(1, 'nothing');
+    clock.tick(1000);
+    await until(() => [all, some, none].every((stream) => said(stream, 'rate').length === 1));
+    const rates = () => [all, some, none].map((stream) => said(stream, 'rate').at(-1)).map((rate) => [rate?.['requests'], rate?.['shown']]);
+    assert.deepEqual([rates(), said(all, 'request').length, said(some, 'request').map(({ status }) => status)], [[[6, 3], [1, 1], [0, 0]], 3, [404]]);
+    assert.deepEqual(Object.keys(said(all, 'rate')[0] ?? {}), ['time', 'requests', 'shown', 'in_hand', 'waiting']);
+    await ask(2, 'queue');
+    clock.tick(400);
+    await ask(1, 'queue');
+    clock.tick(600);
+    await until(() => said(all, 'rate').length === 2);
+    assert.deepEqual([rates()[0], said(all, 'request').length], [[3, 2], 5]);
+    for (const [query, field] of [['rows=21', 'rows'], ['rows=0', 'rows'], ['status=9xx', 'status'], ['outcome=lost', 'outcome'], ['nothing=1', 'nothing'], ['own=1', 'own']]) assert.deepEqual(problem(await harness.ask(`events?${query}`)), [400, 'invalid_value', field], query);
   });
 
   it('costs nothing while nobody reads', async (t) => {

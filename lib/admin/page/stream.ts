@@ -1,7 +1,8 @@
 // The event stream: one for the whole page, read by fetch, since `EventSource` sends no header. It is open while the page is visible.
 
-import { effect, signal } from '@preact/signals';
+import { computed, effect, signal } from '@preact/signals';
 import { send, session } from './api.ts';
+import { place, queryText } from './route.ts';
 
 /** Waiting times before the next connection, milliseconds: the first, and the longest. */
 const firstPause = 1000;
@@ -35,14 +36,28 @@ export interface RequestEvent {
   readonly cost: number | null;
 }
 
+/** What happened in a second: requests that pass the filters, those of them that are shown, and what is going on now. */
+export interface RateEvent {
+  readonly requests: number;
+  readonly shown: number;
+  readonly in_hand: number;
+  readonly waiting: number;
+}
+
 interface Events {
   readonly log: LogEvent;
   readonly request: RequestEvent;
+  readonly rate: RateEvent;
 }
+
+/** Filters of the event stream. */
+export const liveFilters: readonly string[] = ['key', 'model', 'target', 'outcome', 'status'];
+/** Rows a second in sight. */
+const rows = '20';
 
 type Listeners = { readonly [N in keyof Events]: Set<(event: Events[N]) => void> };
 
-const listeners: Listeners = { log: new Set(), request: new Set() };
+const listeners: Listeners = { log: new Set(), request: new Set(), rate: new Set() };
 
 /** Whether events arrive. */
 export const live = signal(false);
@@ -56,18 +71,26 @@ export function listen<N extends keyof Events>(name: N, listener: (event: Events
   return () => void known.delete(listener);
 }
 
+/** What is asked for: requests are read where they are shown, with the filters that stand there. */
+const asked = computed(() => {
+  const { panel, query } = place.value;
+  if (panel !== 'requests' || query['live'] !== 'true') return 'rows=1';
+  return queryText({ rows, own: query['route'] ? '' : 'false', ...Object.fromEntries(liveFilters.map((name) => [name, query[name]])) });
+});
+
 effect(() => {
+  const query = asked.value;
   const open = visible.value && session.value !== null && session.value.access !== 'none';
   if (!open) return;
   const ending = new AbortController();
-  void keepOpen(ending.signal);
+  void keepOpen(query, ending.signal);
   return () => ending.abort();
 });
 
-async function keepOpen(signal: AbortSignal): Promise<void> {
+async function keepOpen(query: string, signal: AbortSignal): Promise<void> {
   for (let pause = firstPause; !signal.aborted; pause = Math.min(pause * 2, longestPause)) {
     try {
-      await read(signal, () => { pause = firstPause; });
+      await read(query, signal, () => { pause = firstPause; });
     } catch {
       // The next connection tells.
     }
@@ -83,8 +106,8 @@ function pauseOf(time: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-async function read(signal: AbortSignal, begun: () => void): Promise<void> {
-  const { body } = await send('GET', 'events', undefined, signal);
+async function read(query: string, signal: AbortSignal, begun: () => void): Promise<void> {
+  const { body } = await send('GET', `events?${query}`, undefined, signal);
   if (body === null) return;
   live.value = true;
   begun();
@@ -104,7 +127,7 @@ function deliver(frame: string): void {
     if (line.startsWith('event: ')) name = line.slice(7);
     else if (line.startsWith('data: ')) data += line.slice(6);
   }
-  if (name !== 'log' && name !== 'request') return;
+  if (name !== 'log' && name !== 'request' && name !== 'rate') return;
   const event = JSON.parse(data) as never;
   for (const listener of listeners[name]) listener(event);
 }

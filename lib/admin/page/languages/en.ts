@@ -57,7 +57,7 @@ const en = {
       from: 'From', to: 'To', key: 'Key or token', username: 'User name', token_name: 'Token name', address: 'Address or network', model: 'Model', status: 'Status', outcome: 'Outcome', target: 'Target', grep: 'Text in bodies', client: 'Program', route: 'Route',
       device: 'Device fingerprint', session: 'Session', device_id: 'Named device', session_id: 'Named session', home_id: 'Named home', content: 'Content', user: 'User number', source: 'Source', request_id: 'Request id', upstream_request_id: "NewAPI's request id",
     },
-    listening: 'Listening',
+    listening: 'Listening', rate: (requests: string, shown: string, inHand: string, waiting: string): string => `${requests} requests in the last second, ${shown} of them shown · ${inHand} in hand, ${waiting} waiting`,
     notLive: (names: string): string => `The live view does not filter by: ${names}.`, waitingForRequests: 'Requests appear here as they end.',
   },
 

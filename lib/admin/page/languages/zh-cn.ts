@@ -57,7 +57,7 @@ const zh: Texts = {
       from: '从', to: '到', key: '密钥或令牌', username: '用户名', token_name: '令牌名', address: '地址或网络', model: '模型', status: '状态码', outcome: '结果', target: '目标', grep: '正文中的文本', client: '程序', route: '路由',
       device: '设备指纹', session: '会话', device_id: '声明的设备', session_id: '声明的会话', home_id: '声明的主目录', content: '内容', user: '用户编号', source: '来源', request_id: '请求 ID', upstream_request_id: 'NewAPI 请求 ID',
     },
-    listening: '正在接收',
+    listening: '正在接收', rate: (requests: string, shown: string, inHand: string, waiting: string): string => `最近一秒 ${requests} 个请求，显示其中 ${shown} 个 · 处理中 ${inHand}，等待 ${waiting}`,
     notLive: (names) => `实时视图不支持这些筛选：${names}。`, waitingForRequests: '请求结束后会出现在这里。',
   },
 

@@ -8,8 +8,8 @@ import { CallerName } from '../parts.tsx';
 import { RecordWindow } from '../record.tsx';
 import { go, hrefOf, place, refine } from '../route.ts';
 import type { LogRow, Logs } from '../shapes.ts';
-import { listen, live, type RequestEvent } from '../stream.ts';
-import { money, short, t, took } from '../text.ts';
+import { listen, live, liveFilters, type RateEvent, type RequestEvent } from '../stream.ts';
+import { count, money, short, t, took } from '../text.ts';
 import { Badge, Choice, Field, Num, Panel, Shown, Table, type Tone, Txt, When } from '../ui.tsx';
 
 const pageSize = '100';
@@ -20,8 +20,6 @@ const mostLive = 200;
 const usual = ['key', 'username', 'address', 'model', 'status', 'outcome', 'target'] as const;
 const further = ['token_name', 'client', 'route', 'device', 'session', 'device_id', 'session_id', 'home_id', 'content', 'user', 'source', 'request_id', 'upstream_request_id'] as const;
 const filterNames = ['from', 'to', ...usual, ...further] as const;
-/** Filters of the event stream. */
-const liveFilters: readonly string[] = ['key', 'model', 'target', 'outcome', 'status'];
 
 const spans = ['', '15m', '1h', '24h', '7d', '30d'] as const;
 
@@ -142,33 +140,23 @@ function Who({ row: { key_id: key, token_id: token, token_key: mask, username, t
   return <CallerName id={(key ?? token) as string} kind={key === null ? 'token' : 'key'} name={name} />;
 }
 
-/** Whether the filters that can be judged live let a request pass, as the search judges them. */
-function passes({ key, token, model, target, outcome, status }: RequestEvent, wanted: Readonly<Record<string, string>>): boolean {
-  const tests: Readonly<Record<string, (text: string) => boolean>> = {
-    key: (text) => text === key || text === token,
-    model: (text) => (text.endsWith('*') ? model?.startsWith(text.slice(0, -1)) === true : text === model),
-    target: (text) => text === target,
-    // The event does not name the code of a refusal.
-    outcome: (text) => text.split(':', 1)[0] === outcome,
-    status: (text) => (text.endsWith('xx') ? String(status)[0] === text[0] : text === String(status)),
-  };
-  return Object.entries(wanted).every(([name, text]) => tests[name]?.(text) ?? true);
-}
-
 /** What ends now. */
 function Live({ filters }: { readonly filters: Readonly<Record<string, string>> }): JSX.Element {
   const texts = t().requests;
   const [rows, setRows] = useState<readonly RequestEvent[]>([]);
+  const [rate, setRate] = useState<RateEvent | null>(null);
   const carried = Object.fromEntries(Object.entries(filters).filter(([name]) => liveFilters.includes(name)));
   const others = Object.keys(filters).filter((name) => !liveFilters.includes(name));
   const text = JSON.stringify(carried);
   useEffect(() => {
     setRows([]);
-    return listen('request', (row) => { if (passes(row, carried)) setRows((before) => [row, ...before].slice(0, mostLive)); });
+    setRate(null);
+    const ends = [listen('request', (row) => setRows((before) => [row, ...before].slice(0, mostLive))), listen('rate', setRate)];
+    return () => { for (const end of ends) end(); };
   }, [text]);
   return (
     <>
-      <p class="rate"><Badge tone={live.value ? 'good' : 'warn'}>{live.value ? texts.listening : t().notConnected}</Badge></p>
+      <p class="rate"><Badge tone={live.value ? 'good' : 'warn'}>{live.value ? texts.listening : t().notConnected}</Badge>{rate === null ? null : <> {texts.rate(count(rate.requests), count(rate.shown), count(rate.in_hand), count(rate.waiting))}</>}</p>
       {others.length === 0 ? null : <p class="quiet">{texts.notLive(others.map((name) => (texts.filters as Readonly<Record<string, string>>)[name] ?? name).join(', '))}</p>}
       <Table caption={texts.live} rows={rows} keyOf={({ id }) => id} empty={texts.waitingForRequests} onOpen={({ id }) => refine({ show: id })} columns={[
         { title: texts.time, cell: ({ id, time }) => <a href={hrefOf('requests', { ...place.value.query, show: id })}><When at={time} /></a> },
