@@ -7,7 +7,7 @@ import type { NewRecord } from '../types/record.d.ts';
 import type { Sink, SinkView } from '../types/sink.d.ts';
 import type { Usage } from '../types/usage.d.ts';
 import { ConfigError, expectation } from './errors.ts';
-import { type Admin, adminOf, type AdminServices, type Hub, OriginalApi } from './admin/admin.ts';
+import { type Admin, adminOf, type AdminServices, type Hub, Jobs, OriginalApi } from './admin/admin.ts';
 import { Exchange, Findings, type FromObserver, observerModule } from './anomaly/anomaly.ts';
 import type { Context, Core, Finisher, Tap } from './request/request.ts';
 import { installSecret, tokenIdentifier } from './identity/identity.ts';
@@ -91,7 +91,7 @@ export function wire(core: Core, hub: Hub, { sinks = [], standalone = false, ...
     nameOf: (kind, id) => names.nameOf(kind, id), newapi: { get: (path, headers) => upstream.newapi.get(path, headers) },
     callers: { find: (context, mayAsk) => finder.find(context, mayAsk), limits: (context) => limits.shown(context), limitsOf: (subject) => limits.shownOf(subject, registry.keys().find(({ name }) => name === subject.id) ?? null) },
     certificates: () => [...certificates].flatMap(({ all }) => all),
-    core, hub, registry, queue, identify, resources, findings, watch,
+    core, hub, registry, queue, identify, resources, findings, watch, work: recorded.journal, jobs: new Jobs(),
     routes: upstream.routeHealth, sinks: recorded.sinks, journal: () => recorded.journal.stats(),
     targets: () => targetStatuses(upstream.targets, clock.monotonic()),
     logs: { columns: recordColumns, recordOf, sum: () => recorded.journal.sum(), query: (sql, values) => recorded.journal.query(sql, values), request: (id) => recorded.journal.request(id), grep: (search) => recorded.journal.grep(search) },
@@ -118,7 +118,7 @@ export function wire(core: Core, hub: Hub, { sinks = [], standalone = false, ...
     record: recorded.record, tap: recorded.tap, journal: recorded.journal, ingestion: recorded.ingestion,
   };
   const closers: Closer[] = [
-    () => lines.close(), () => recorded.close(), () => names.close(), () => redis?.close(), () => exchange?.stop(), () => limits.close(), () => queue.close(),
+    () => services.jobs.close(), () => lines.close(), () => recorded.close(), () => names.close(), () => redis?.close(), () => exchange?.stop(), () => limits.close(), () => queue.close(),
     () => registry.close(), () => resources.close(), ...upstream.closers,
   ];
   return { deps, admin, closers, certificates };

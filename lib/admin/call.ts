@@ -15,6 +15,7 @@ import { readBody } from '../http/http.ts';
 import { readFields, type Fields } from './fields.ts';
 import { invalid } from '../registry/registry.ts';
 import type { Hub } from './hub.ts';
+import type { JobJournal, Jobs } from './jobs.ts';
 import type { Access } from './login.ts';
 import type { AskNewapi, NewapiAdmin } from './newapi-login.ts';
 import type { z } from 'zod';
@@ -55,6 +56,8 @@ export interface AdminServices {
   /** Certificates that the gate's servers serve; `ends`: Unix milliseconds. */
   readonly certificates: () => readonly { readonly path: string; readonly ends: number }[];
   readonly logs: LogReader;
+  readonly work: JobJournal;
+  readonly jobs: Jobs;
 }
 
 /** Read access to the journal. */

@@ -1,6 +1,7 @@
 import { ban, listBans, unban } from './bans.ts';
 import type { Method } from './call.ts';
 import { acknowledgeFinding, actOnFinding, listCallers, listFindings, rejectFinding, reportLeaked, showCaller, showFinding, undoFinding } from './findings.ts';
+import { beginJob, listJobs, readJobFile, removeJob, showJob } from './jobs.ts';
 import { aggregateLogs, frequencyOfLogs, listLogs, showLog } from './logs.ts';
 import { showOverview, showSeries } from './overview.ts';
 import { changeKey, createKey, listKeys, removeKey, rotateKey, showKey } from './keys.ts';
@@ -58,6 +59,9 @@ export const resources: readonly Resource[] = [
   { path: 'health', methods: { GET: showHealth } },
   { path: 'config', methods: { GET: showConfig } },
   { path: 'config/check', methods: { POST: checkConfig } },
+  { path: 'jobs', methods: { GET: listJobs, POST: beginJob } },
+  { path: 'jobs/:id', methods: { GET: showJob, DELETE: removeJob } },
+  { path: 'jobs/:id/file', methods: { GET: readJobFile } },
   { path: 'session', methods: { GET: showSession } },
   { path: 'logout', methods: { POST: logOut }, forReaders: true },
   { path: 'events', methods: { GET: readEvents }, takesQuery: true },

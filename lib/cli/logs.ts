@@ -4,9 +4,8 @@ import type { JournalSearch, SqlRow, SqlValue } from '../../types/journal.d.ts';
 import type { AuditRecord } from '../../types/record.d.ts';
 import { show } from '../values/values.ts';
 import { expectation } from '../errors.ts';
-import { csvLine, jsonLine, textOfCell, type Cell } from './record-format.ts';
-import { balanceOf, countOf, filters, grep, groups, groupsOf, matcher, measures, pageOf, readRequest, SearchError, versionOf, wholeRecord, type Query, type Wanted } from '../journal/journal.ts';
-import { recordColumns, recordOf } from '../record/record.ts';
+import { balanceOf, exportRecords, filters, grep, groups, groupsOf, measures, pageOf, readRequest, SearchError, versionOf, type Query, type Wanted } from '../journal/journal.ts';
+import { type Cell, csvLine, jsonLine, recordColumns, recordOf, textOfCell } from '../record/record.ts';
 import { printable } from '../redaction/redaction.ts';
 import { journalPath, printJson, textOf, UsageError, type Action, type Invocation, type Option, type Output } from './command.ts';
 import { table } from './table.ts';
@@ -16,8 +15,6 @@ import { systemClock } from '../platform/platform.ts';
 const formats = ['table', 'json', 'jsonl', 'csv'] as const;
 type Format = (typeof formats)[number];
 
-/** Records that are exported at a time: each may be megabytes. */
-const exportedAtOnce = 100;
 /** Rows per query, and the interval of `--follow` in milliseconds. */
 const pageSize = 1000;
 const followInterval = 300;
@@ -191,27 +188,10 @@ function groupCell(name: string, value: Cell): Cell {
 function exportTo(db: DatabaseSync, invocation: Invocation, wanted: Wanted, file: string): number {
   const format = textOf(invocation, 'format') === undefined ? (file.endsWith('.csv') ? 'csv' : 'jsonl') : formatOf(invocation, 'jsonl');
   if (format !== 'csv' && format !== 'jsonl') throw new UsageError(`--format: ${expectation('csv or jsonl for an export', show(format))}`);
-  const now = systemClock.now();
-  const total = Number(run(db, countOf(wanted, now))[0]?.['records'] ?? 0);
   const handle = openSync(file, 'w', 0o600);
-  const names = recordColumns.split(', ');
-  const recordFrom = wholeRecord(db);
-  const text = textOf(invocation, 'grep');
-  const matches = text === undefined ? () => true : matcher(db, text);
-  let read = 0;
   let done = 0;
   try {
-    if (format === 'csv') writeSync(handle, csvLine(names));
-    for (let cursor: number | null = null; ; ) {
-      const rows = run(db, pageOf({ wanted, limit: exportedAtOnce, cursor, order: 'oldest', schema: versionOf(db), whole: true, now }, `${recordColumns}${versionOf(db) > 1 ? ', request_texts' : ''}`));
-      if (rows.length === 0) break;
-      const records = rows.filter(matches).map((row) => recordFrom(row) as unknown as Readonly<Record<string, Cell>>);
-      writeSync(handle, records.map((record) => (format === 'csv' ? csvLine(names.map((name) => record[name])) : jsonLine(record))).join(''));
-      cursor = Number(rows.at(-1)?.['id']);
-      read += rows.length;
-      done += records.length;
-      progress(invocation.output, read, total);
-    }
+    done = exportRecords(db, { wanted, format, grep: textOf(invocation, 'grep'), now: systemClock.now() }, (text) => void writeSync(handle, text), (read, total) => progress(invocation.output, read, total));
   } finally {
     closeSync(handle);
   }

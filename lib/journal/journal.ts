@@ -1,6 +1,7 @@
 // The SQLite log of requests: its writer thread, hash chain, verification, retention and search.
 
 import { randomUUID } from 'node:crypto';
+import { resolve } from 'node:path';
 import type { Timer } from '../../types/clock.d.ts';
 import type { DropReason, Forgetting, Journal, JournalSearch, JournalState, JournalStats, LearntFact, SearchFound, SqlRow, SqlValue } from '../../types/journal.d.ts';
 import type { AuditRecord, NewRecord } from '../../types/record.d.ts';
@@ -8,11 +9,14 @@ import type { Checkpoint } from '../../types/sink.d.ts';
 import type { Context, Core } from '../request/request.ts';
 import { atExit, type Calendar, calendarOf, describe, guard } from '../platform/platform.ts';
 import { type Committed, encode, externalRecordOf, type FromWorker, type Kind, movedOf, type ToWorker } from '../record/record.ts';
+import { runJob, type JobWork, type RunningJob } from './job.ts';
 import { Outbox } from './outbox.ts';
 import { writeBounds } from './series.ts';
 import { Thread, workerOptions, type JournalDeps } from './thread.ts';
 
+export { exportRecords } from './export.ts';
 export { forget } from './forget.ts';
+export type { JobWork, RunningJob } from './job.ts';
 export { signerOf, verifierOf } from './hash-chain.ts';
 export { migrate, schemaVersion, versionOf } from './schema.ts';
 export { callerHours, callersOf, queriesAbout, readCallerCursor, requestsOfCaller, seriesOf, spendOf, spendSince, totalsOf, type CallerCursor } from './callers.ts';
@@ -204,6 +208,13 @@ export class WorkerJournal implements Journal {
   async forget(what: Forgetting): Promise<number> {
     await this.flush();
     return this.#callWriter((thread) => thread.call('forget', { ...what, now: this.#core.clock.now() }));
+  }
+
+  /** Runs a job in a thread of its own. @param told is called with its progress. */
+  async work(work: JobWork, told: (done: number, total: number | null) => void): Promise<RunningJob> {
+    const { config: { audit, previousSecrets }, log } = this.#core;
+    await this.flush();
+    return runJob(log, { path: resolve(audit.path), secrets: [this.#deps.secret(), ...previousSecrets], work }, told);
   }
 
   /** Brings the sums up to what is written. A journal that cannot be written has those it had. */

@@ -40,6 +40,8 @@ export interface Anchors {
   readonly checkpoints?: readonly Checkpoint[];
   /** Differences that the gate found at earlier starts are no break. */
   readonly acceptsFindings?: boolean;
+  /** Called with how many records are checked, and how many there are. */
+  readonly told?: (done: number, total: number) => void;
 }
 
 interface BatchRow extends BatchFacts {
@@ -199,6 +201,7 @@ class Check {
     const facts = this.#schema > 1 ? (this.#db.prepare('SELECT fact, batch, record, name, value, salt, digest FROM heimdall_learnt ORDER BY fact').all() as unknown as Fact[]) : [];
     let learnt = 0;
     let entries = 0;
+    const total = this.#anchors.told === undefined ? 0 : Number((this.#db.prepare('SELECT count(*) AS records FROM heimdall_logs').get() as { records: number }).records);
     for (const each of this.#db.prepare('SELECT batch, first, last, time, hash, signature FROM heimdall_batches ORDER BY batch').iterate() as unknown as Iterable<BatchRow>) {
       if (each.batch !== batch + 1) throw new Broken(batch + 1, null, `batch ${batch + 1} is missing`);
       if (each.first !== record + 1) throw new Broken(each.batch, record + 1, `batch ${each.batch} begins with record ${each.first} instead of ${record + 1}`);
@@ -213,6 +216,7 @@ class Check {
       }
       ({ hash: before, batch, last: record } = each);
       this.batches++;
+      this.#anchors.told?.(this.records, total);
       this.last = { batch, record, time: each.time };
     }
     const more = rows.next();

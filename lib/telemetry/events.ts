@@ -87,6 +87,7 @@ export const events = {
   'names.refused': { category: 'configuration', type: 'denied', outcome: 'failure', what: 'newapi.access_token is not one of an administrator' },
   'admin.login': { category: 'authentication', type: 'start', outcome: 'success', what: 'an administrator logged in to the page' },
   'admin.logout': { category: 'authentication', type: 'end', outcome: 'success', what: 'an administrator logged out of the page' },
+  'job.failed': { category: 'process', type: 'error', outcome: 'failure', what: 'an export, a verification or an erasure that an administrator began has failed' },
   'admin.change': { category: 'iam', type: 'change', outcome: 'success', what: 'an administrator changed a key, a ban or the queue' },
   'admin.closed': { category: 'configuration', type: 'info', what: 'gate.admin is mounted and accepts no caller' },
   'admin.not_listening': { category: 'configuration', type: 'error', outcome: 'failure', what: 'the port of the admin API is in use' },

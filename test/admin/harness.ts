@@ -4,7 +4,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { TestContext } from 'node:test';
 import express, { type Express } from 'express';
-import { adminOf, type Admin } from '../../lib/admin/admin.ts';
+import { adminOf, Jobs, type Admin } from '../../lib/admin/admin.ts';
 import type { Findings } from '../../lib/anomaly/anomaly.ts';
 import { Hub } from '../../lib/admin/hub.ts';
 import { resolveConfig } from '../../lib/config/load.ts';
@@ -116,7 +116,7 @@ export async function startAdmin(t: TestContext, config: ConfigInput = {}, { clo
   Object.assign(made.registry, registry);
   Object.assign(made.queue, queue);
   const findings = { list: () => [], get: () => { throw new HeimdallError('not_found'); } } as unknown as Findings;
-  const admin = adminOf({ nameOf: () => null, newapi: { get: newapi ?? (async () => ({ status: 404, body: null })) }, certificates: () => [], callers: { find: async () => null, limits: async () => [], limitsOf: async () => [] }, findings, watch: () => ({ callers: 0, lag: 0 }), core, hub, registry: { ready: async () => undefined, problem: null, ownersOf: async () => [], ...made.registry }, queue: made.queue, targets: () => made.targets, resources: { usage: () => [] }, routes: { shown: () => [] }, journal: () => made.journal, sinks: () => made.sinks, identify: () => ({ id: 'f'.repeat(16), mask: 'sk-…ters', former: [] }), logs: { columns: 'id', recordOf: (row) => row as never, sum: async () => undefined, query: async () => [], request: async () => null, grep: async () => ({ records: [], next: null, stopped: false }) } });
+  const admin = adminOf({ jobs: new Jobs(), work: { work: async () => { throw new Error('none'); }, forget: async () => 0 }, nameOf: () => null, newapi: { get: newapi ?? (async () => ({ status: 404, body: null })) }, certificates: () => [], callers: { find: async () => null, limits: async () => [], limitsOf: async () => [] }, findings, watch: () => ({ callers: 0, lag: 0 }), core, hub, registry: { ready: async () => undefined, problem: null, ownersOf: async () => [], ...made.registry }, queue: made.queue, targets: () => made.targets, resources: { usage: () => [] }, routes: { shown: () => [] }, journal: () => made.journal, sinks: () => made.sinks, identify: () => ({ id: 'f'.repeat(16), mask: 'sk-…ters', former: [] }), logs: { columns: 'id', recordOf: (row) => row as never, sum: async () => undefined, query: async () => [], request: async () => null, grep: async () => ({ records: [], next: null, stopped: false }) } });
   const app = express();
   before?.(app);
   app.use('/ops', admin.router);

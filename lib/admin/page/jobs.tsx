@@ -37,8 +37,6 @@ function useJobs(): { readonly jobs: readonly Job[]; readonly error: Failure | n
 /** All jobs, with buttons that begin one. */
 export function Jobs({ children }: { readonly children: (look: () => void) => JSX.Element }): JSX.Element {
   const { jobs, error, look } = useJobs();
-  // A gate that keeps no jobs has nothing to begin either: the command line does the same work.
-  if (error?.status === 404) return <p class="empty">{t().jobs.byCommand}</p>;
   return <>{children(look)}{error === null ? <JobTable jobs={jobs} changed={look} /> : <Problem error={error} again={look} />}</>;
 }
 
@@ -142,7 +140,7 @@ function Forget({ onClose, look }: { readonly onClose: () => void; readonly look
   return (
     <Window title={texts.forget} onClose={onClose}>
       <p>{texts.forgetHint}</p>
-      <Field label={texts.what}><Choice value={what} onChange={setWhat} choices={(['key', 'token', 'ip', 'user'] as const).map((each) => [each, texts.whats[each]] as const)} /></Field>
+      <Field label={texts.what}><Choice value={what} onChange={setWhat} choices={(['key', 'token', 'ip', 'device'] as const).map((each) => [each, texts.whats[each]] as const)} /></Field>
       <Field label={texts.value}><input value={value} onInput={(event) => setValue(event.currentTarget.value)} spellcheck={false} autocomplete="off" /></Field>
       <p><code>{command('forget', [], { [what === 'ip' ? 'address' : what === 'token' ? 'key' : what]: value || 'VALUE' })}</code></p>
       <div class="buttons"><button type="button" onClick={onClose}>{t().cancel}</button><Change tone="bad" disabled={value.trim() === ''} onClick={() => void go()}>{texts.forget}</Change></div>

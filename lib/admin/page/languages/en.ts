@@ -110,9 +110,9 @@ const en = {
   },
 
   jobs: {
-    title: 'Long work', hint: 'the server goes on when the page is closed', none: 'Nothing is running.', byCommand: 'This gate does it by the command line alone: heimdall verify, heimdall logs --export, heimdall forget.', kind: 'Work', kinds: { verify: 'Verify the journal', export: 'Export', forget: 'Forget' }, progress: 'Progress', states: { running: 'running', done: 'done', failed: 'failed', cancelled: 'cancelled' },
+    title: 'Long work', hint: 'the server goes on when the page is closed', none: 'Nothing is running.', kind: 'Work', kinds: { verify: 'Verify the journal', export: 'Export', forget: 'Forget' }, progress: 'Progress', states: { running: 'running', done: 'done', failed: 'failed', cancelled: 'cancelled' },
     started: 'Begun', result: 'Result', remove: 'Remove', download: 'Download', export: 'Export', exportHint: 'Every record of this search with its content, oldest first.', format: 'Format', beginExport: 'Export',
-    verify: 'Verify the journal', forget: 'Forget a caller …', forgetHint: 'Erases the personal data of a caller from the journal for good. The journal still verifies.', what: 'Whom', whats: { key: 'a key', token: 'a token', ip: 'an address', user: 'a user' }, value: 'Value',
+    verify: 'Verify the journal', forget: 'Forget a caller …', forgetHint: 'Erases the personal data of a caller from the journal for good. The journal still verifies.', what: 'Whom', whats: { key: 'a key', token: 'a token', ip: 'an address', device: 'a device' }, value: 'Value',
   },
 
   me: {

@@ -110,9 +110,9 @@ const zh: Texts = {
   },
 
   jobs: {
-    title: '长时间任务', hint: '关闭页面后服务器仍会继续', none: '没有任务。', byCommand: '此网关仅支持命令行：heimdall verify、heimdall logs --export、heimdall forget。', kind: '任务', kinds: { verify: '校验日志', export: '导出', forget: '遗忘' }, progress: '进度', states: { running: '进行中', done: '完成', failed: '失败', cancelled: '已取消' },
+    title: '长时间任务', hint: '关闭页面后服务器仍会继续', none: '没有任务。', kind: '任务', kinds: { verify: '校验日志', export: '导出', forget: '遗忘' }, progress: '进度', states: { running: '进行中', done: '完成', failed: '失败', cancelled: '已取消' },
     started: '开始', result: '结果', remove: '移除', download: '下载', export: '导出', exportHint: '此搜索的全部记录及其内容，最早在前。', format: '格式', beginExport: '导出',
-    verify: '校验日志', forget: '遗忘调用方…', forgetHint: '从日志中永久删除调用方的个人数据，日志仍可校验。', what: '对象', whats: { key: '密钥', token: '令牌', ip: '地址', user: '用户' }, value: '值',
+    verify: '校验日志', forget: '遗忘调用方…', forgetHint: '从日志中永久删除调用方的个人数据，日志仍可校验。', what: '对象', whats: { key: '密钥', token: '令牌', ip: '地址', device: '设备' }, value: '值',
   },
 
   me: {

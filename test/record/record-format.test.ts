@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { csvLine, jsonLine, textOfCell } from '../../lib/cli/record-format.ts';
+import { csvLine, jsonLine, textOfCell } from '../../lib/record/record-format.ts';
 import { printable } from '../../lib/redaction/redaction.ts';
 
 describe('what is shown', () => {
