@@ -32,11 +32,19 @@ export async function serve(config?: ConfigInput | Config): Promise<Serving> {
   const url = addressOf(server, gate.config);
   process.stderr.write(`Heimdall listens on ${url} and guards ${gate.config.newapi.baseUrl}\n`);
   if (gate.config.server.tls === null) process.stderr.write('TLS is off: put a TLS proxy in front, or set TLS_CERT_PATH and TLS_KEY_PATH.\n');
+  const page = pageOf(gate.config, url, adminUrl);
+  if (page !== null) process.stderr.write(`Page: ${page}\n`);
   if (adminUrl !== null) process.stderr.write(`The admin API is at ${adminUrl}\n`);
   else if (gate.config.admin.token !== null) process.stderr.write(`The admin API has no address of its own: it is at ${url}${gate.config.admin.path}/api${gate.config.admin.listen === false ? '' : ', for callers on this machine alone'}\n`);
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop(gate));
   void reportUpstream(gate);
   return { gate, server, url, adminUrl };
+}
+
+/** Where the page opens in a browser; null without the admin API. */
+function pageOf({ admin: { token, auth, path } }: Config, url: string, adminUrl: string | null): string | null {
+  if (adminUrl !== null) return adminUrl.replace(/api$/, '');
+  return token === null && auth !== 'newapi' ? null : `${url}${path}/`;
 }
 
 /** Opens a configured admin address first: without it the gate should not serve. */

@@ -62,6 +62,7 @@ test('the standalone has the API at the port after its own, and at its own for t
   const { child, said } = await start(t, port);
   const api = `http://127.0.0.1:${port + 1}/heimdall/api`;
   await until(() => said().includes(`The admin API is at ${api}\n`));
+  assert.ok(said().includes(`Page: http://127.0.0.1:${port + 1}/heimdall/\n`), said());
   assert.match(await reach(`${api}/health`), /"status":"healthy"/);
   assert.match(await reach(`http://127.0.0.1:${port}/heimdall/api/health`), /"status":"healthy"/);
   assert.equal(await reach(`http://127.0.0.1:${port}/heimdall/api/health`, '192.0.2.1'), 'the upstream');
