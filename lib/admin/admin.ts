@@ -20,7 +20,7 @@ export type { AdminServices } from './call.ts';
 export { moment } from './fields.ts';
 export { findingJson } from './findings.ts';
 export { Hub } from './hub.ts';
-export { Jobs } from './jobs.ts';
+export { Jobs } from './job-list.ts';
 export { OriginalApi } from './original-api.ts';
 
 const loopback = new AddressSet(['loopback']);

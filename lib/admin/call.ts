@@ -15,7 +15,7 @@ import { readBody } from '../http/http.ts';
 import { readFields, type Fields } from './fields.ts';
 import { invalid } from '../registry/registry.ts';
 import type { Hub } from './hub.ts';
-import type { JobJournal, Jobs } from './jobs.ts';
+import type { JobJournal, Jobs } from './job-list.ts';
 import type { Access } from './login.ts';
 import type { AskNewapi, NewapiAdmin } from './newapi-login.ts';
 import type { z } from 'zod';

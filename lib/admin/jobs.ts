@@ -1,94 +1,17 @@
 // What takes longer than a request: verifying, exporting and forgetting, with its progress.
 
-import { randomUUID } from 'node:crypto';
-import { createReadStream, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { createReadStream } from 'node:fs';
 import { z } from 'zod';
 import type { Forgetting } from '../../types/journal.d.ts';
 import { choice, required, text } from '../config/config.ts';
 import { HeimdallError } from '../errors.ts';
 import { parseAddress } from '../identity/identity.ts';
-import { type JobWork, readWanted, type RunningJob, SearchError } from '../journal/journal.ts';
-import { describe, guard } from '../platform/platform.ts';
+import { type JobWork, readWanted, SearchError } from '../journal/journal.ts';
+import { guard } from '../platform/platform.ts';
 import { invalid } from '../registry/registry.ts';
 import { changed, fieldsOf, type AdminServices, type Method } from './call.ts';
-import { iso, strictly } from './fields.ts';
-
-/** Jobs that are kept, and those that run at a time. */
-const mostJobs = 20;
-const mostRunning = 2;
-
-/** What jobs do with the journal. */
-export interface JobJournal {
-  work(work: JobWork, told: (done: number, total: number | null) => void): Promise<RunningJob>;
-  forget(what: Forgetting): Promise<number>;
-}
-
-interface Job {
-  readonly id: string;
-  readonly kind: 'verify' | 'export' | 'forget';
-  state: 'running' | 'done' | 'failed' | 'cancelled';
-  done: number;
-  total: number | null;
-  readonly started: number;
-  ended: number | null;
-  result: object | null;
-  error: string | null;
-  /** The file of an export. */
-  readonly file: string | null;
-  cancel: (() => void) | null;
-}
-
-const jobJson = ({ id, kind, state, done, total, started, ended, result, error }: Job): object => ({ id, kind, state, done, total, started: iso(started), ended: iso(ended), result, error });
-
-/** The jobs of one gate, the oldest first. They end with it. */
-export class Jobs {
-  readonly #all = new Map<string, Job>();
-  #directory: string | null = null;
-
-  list(): readonly Job[] {
-    return [...this.#all.values()].reverse();
-  }
-
-  /** @throws HeimdallError where there is none of that id. */
-  find(id: string): Job {
-    const job = this.#all.get(id);
-    if (job === undefined) throw new HeimdallError('not_found', { message: 'There is no job of that id.' });
-    return job;
-  }
-
-  /** Begins a job. @param run gives its result. @param file the ending of the file that it writes; null for none. */
-  begin(kind: Job['kind'], { core: { clock, log } }: AdminServices, file: string | null, run: (job: Job) => Promise<object>): Job {
-    if ([...this.#all.values()].filter(({ state }) => state === 'running').length >= mostRunning) throw new HeimdallError('conflict', { message: `Expected fewer than ${mostRunning} jobs at a time; wait for one, or cancel it.` });
-    for (const [id, { state }] of this.#all) if (this.#all.size >= mostJobs && state !== 'running') this.remove(id);
-    const id = randomUUID();
-    const job: Job = { id, kind, state: 'running', done: 0, total: null, started: clock.now(), ended: null, result: null, error: null, file: file === null ? null : join((this.#directory ??= mkdtempSync(join(tmpdir(), 'heimdall-export-'))), `${id}.${file}`), cancel: null };
-    this.#all.set(id, job);
-    const ended = (state: Job['state'], result: object | null, error: string | null): void => {
-      if (job.state === 'running') Object.assign(job, { state, result, error, ended: clock.now() });
-    };
-    run(job).then((result) => ended('done', result, null), (error: unknown) => {
-      log.warn({ job: kind, error: describe(error) }, 'job.failed');
-      ended('failed', null, error instanceof Error ? error.message : String(error));
-    });
-    return job;
-  }
-
-  /** Cancels a job that runs; removes one that is over, with its file. */
-  remove(id: string): void {
-    const job = this.find(id);
-    job.cancel?.();
-    if (job.state === 'running') Object.assign(job, { state: 'cancelled', ended: job.started });
-    if (job.file !== null) rmSync(job.file, { force: true });
-    this.#all.delete(id);
-  }
-
-  close(): void {
-    for (const id of this.#all.keys()) this.remove(id);
-    if (this.#directory !== null) rmSync(this.#directory, { recursive: true, force: true });
-  }
-}
+import { strictly } from './fields.ts';
+import { type Job, jobJson } from './job-list.ts';
 
 export const listJobs: Method = (_call, { jobs }) => ({ status: 200, body: { jobs: jobs.list().map(jobJson) } });
 
@@ -163,7 +86,7 @@ function workOf({ kind, format = 'jsonl', filters: wanted = {} }: NewJob, { core
 
 function read(services: AdminServices, make: (file: string) => JobWork): Job {
   const work = make('');
-  return services.jobs.begin(work.kind, services, work.kind === 'export' ? work.format : null, async (job) => {
+  return services.jobs.begin(work.kind, services.core, work.kind === 'export' ? work.format : null, async (job) => {
     const running = await services.work.work(make(job.file ?? ''), (done, total) => Object.assign(job, { done, total }));
     job.cancel = running.cancel;
     return running.result;
@@ -171,7 +94,7 @@ function read(services: AdminServices, make: (file: string) => JobWork): Job {
 }
 
 function forget(services: AdminServices, what: Forgetting): Job {
-  return services.jobs.begin('forget', services, null, async (job) => {
+  return services.jobs.begin('forget', services.core, null, async (job) => {
     const erased = await services.work.forget(what);
     Object.assign(job, { done: erased, total: erased });
     return { erased };

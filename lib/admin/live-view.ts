@@ -1,15 +1,9 @@
-import { filters, readWanted, SearchError } from '../journal/journal.ts';
-import { HeimdallError } from '../errors.ts';
 import type { Context } from '../request/request.ts';
-import { type Call, integer, parametersOf, word } from './call.ts';
 
-/** Rows a second at most. */
-const mostRows = 20;
 const second = 1000;
-/** Filters that can be judged as a request ends, as the search of records judges them. */
-const names = ['key', 'token', 'model', 'target', 'outcome', 'status'] as const;
 
-type Test = (context: Context) => boolean;
+/** Whether a filter lets a request pass that has ended. */
+export type Test = (context: Context) => boolean;
 
 /** Which requests a reader of the event stream is shown. */
 export class LiveView {
@@ -23,19 +17,10 @@ export class LiveView {
   #isBusy = false;
   #next = 0;
 
-  private constructor(rows: number | null, tests: readonly Test[]) {
+  /** @param rows a second; null: all. */
+  constructor(rows: number | null, tests: readonly Test[]) {
     this.rows = rows;
     this.#tests = tests;
-  }
-
-  /** Reads the query `rows=20&key=…&status=5xx&own=false`. @throws HeimdallError naming the parameter. */
-  static of(call: Call): LiveView {
-    const asked = parametersOf(call, ['rows', 'own', ...names]);
-    const rows = asked.has('rows') ? integer(asked, 'rows', mostRows, 1, mostRows) : null;
-    const { path } = call.context.core.config.admin;
-    const tests = names.flatMap((name) => (asked.has(name) ? [testOf(name, asked.get(name) as string, call.context.core.clock.now())] : []));
-    if (word(asked, 'own', ['true', 'false'], 'true') === 'false') tests.push(({ route: { template } }) => !template.startsWith(`${path}/`));
-    return new LiveView(rows, tests);
   }
 
   /** Whether a request that has just ended is shown. With fewer requests than rows all are, with more they are spread evenly. @param now monotonic milliseconds. */
@@ -56,39 +41,5 @@ export class LiveView {
     this.#requests = 0;
     this.#shown = 0;
     return { requests, shown };
-  }
-}
-
-function testOf(name: (typeof names)[number], text: string, now: number): Test {
-  if (name !== 'token') checked(name, text, now);
-  switch (name) {
-    case 'key':
-      return ({ key, token }) => text === key || text === token?.id;
-    case 'token':
-      return ({ token }) => text === token?.id;
-    case 'model': {
-      const start = text.endsWith('*') ? text.slice(0, -1) : null;
-      return ({ model }) => (start === null ? model === text : model?.startsWith(start) === true);
-    }
-    case 'target':
-      return ({ target }) => target === text;
-    case 'outcome': {
-      const [kind, code] = text.split(':');
-      return ({ outcome, errorCode }) => outcome === kind && (code === undefined || errorCode === code);
-    }
-    case 'status': {
-      const least = /^\dxx$/i.test(text) ? Number(text[0]) * 100 : null;
-      return ({ status }) => (least === null ? status === Number(text) : status >= least && status < least + 100);
-    }
-  }
-}
-
-/** Refuses what the search of records would refuse. */
-function checked(name: keyof typeof filters, text: string, now: number): void {
-  try {
-    readWanted({ [name]: text }, now);
-  } catch (error) {
-    if (error instanceof SearchError) throw new HeimdallError('invalid_value', { message: error.message, field: error.field });
-    throw error;
   }
 }

@@ -1,11 +1,11 @@
 import { ban, listBans, unban } from './bans.ts';
 import type { Method } from './call.ts';
 import { acknowledgeFinding, actOnFinding, listCallers, listFindings, rejectFinding, reportLeaked, showCaller, showFinding, undoFinding } from './findings.ts';
+import { readEvents } from './events.ts';
 import { beginJob, listJobs, readJobFile, removeJob, showJob } from './jobs.ts';
 import { aggregateLogs, frequencyOfLogs, listLogs, showLog } from './logs.ts';
 import { showOverview, showSeries } from './overview.ts';
 import { changeKey, createKey, listKeys, removeKey, rotateKey, showKey } from './keys.ts';
-import { LiveView } from './live-view.ts';
 import { checkConfig, logOut, resizeQueue, showConfig, showHealth, showQueue, showSession, showTargets } from './status.ts';
 
 /** A resource with its methods. HEAD is answered like GET, OPTIONS with the list of methods. */
@@ -17,14 +17,6 @@ export interface Resource {
   /** Its methods change nothing of the gate, so that those who may only read may use them all. */
   readonly forReaders?: true;
 }
-
-const readEvents: Method = (call, { hub, queue }) => {
-  const { context } = call;
-  const view = LiveView.of(call);
-  if (context.req.method === 'HEAD') return { status: 200, head: ['Content-Type', 'text/event-stream'] };
-  hub.read(context, view, () => queue.view().waiting);
-  return null;
-};
 
 /** Waits for the registry's first reading. */
 const known = (method: Method): Method => async (call, services) => {

@@ -1,0 +1,111 @@
+import { existsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { request } from '../support/client.ts';
+import { startGate } from '../support/gate.ts';
+import { startNewapi } from '../support/newapi.ts';
+import { scratch } from '../support/scratch.ts';
+import type { Finding } from './proof.ts';
+
+/** Records; fewer for a quick look. */
+const records = Number(process.env['PAGE_SCALE_RECORDS'] ?? 10_000_000);
+/** Where the journal is kept for the next run; else it goes with this one. */
+const directory = process.env['PAGE_SCALE_DIR'];
+const chunk = 250_000;
+const days = 30;
+const rounds = 40;
+const token = 'the-token-of-the-admin-in-32-characters-or-more';
+
+/** The slowest of twenty, milliseconds: of what a panel asks for when it is opened, and of a page of a list. */
+const ofPanels = 100;
+const ofLists = 50;
+
+/**
+ * What the page asks for with a journal of ten million records: each panel, each list with its next page, and filters that few or no
+ * records pass.
+ */
+export async function pageScale(): Promise<Finding> {
+  const ends: (() => unknown)[] = [];
+  const scope = { after: (end: () => unknown) => void ends.push(end) };
+  const path = join(directory ?? scratch(), 'heimdall.db');
+  try {
+    const newapi = await startNewapi();
+    scope.after(() => newapi.close());
+    const config = { secret: 'the-secret-of-this-proof-of-the-page', newapi: { baseUrl: newapi.url }, admin: { token }, audit: { path, retention: { records: '400d' } }, anomaly: { mode: 'off' as const } };
+    if (!existsSync(path)) await fill(scope, config, path);
+    const { gate, url } = await startGate(scope, config);
+    await gate.ready;
+    const ask = async (what: string): Promise<Record<string, unknown>> => {
+      const answer = await request(`${url}/heimdall/api/${what}`, { headers: { Authorization: `Bearer ${token}` } });
+      if (answer.status !== 200) throw new Error(`${what}: ${answer.status} ${answer.text.slice(0, 300)}`);
+      return answer.json();
+    };
+    const begun = performance.now();
+    while (await summed(ask) < records * 0.99) await new Promise((resolve) => setTimeout(resolve, 50));
+    const rows: Record<string, string | number>[] = [{ what: `sums of ${records} records, once (${Math.round(statSync(path).size / 2 ** 20)} MiB)`, median: Math.round(performance.now() - begun), p95: 0, bar: 0, ok: 'yes' }];
+    for (const [what, bar] of await questions(ask)) rows.push(await timed(what, bar, () => ask(what)));
+    const bad = rows.filter(({ ok }) => ok !== 'yes').length;
+    return { rows, bar: `every panel within ${ofPanels} ms, every page of a list within ${ofLists} ms, p95 (${bad} beyond)`, holds: bad === 0 };
+  } finally {
+    for (const end of ends.toReversed()) await end();
+  }
+}
+
+/** What the panels and lists ask for, with their bars. */
+async function questions(ask: (what: string) => Promise<Record<string, unknown>>): Promise<readonly (readonly [string, number])[]> {
+  const [callers, logs] = [await ask('callers?limit=100'), await ask('logs?limit=100&own=false')];
+  const oldest = await ask('logs?limit=100&order=oldest');
+  const tokenOf = `${'0'.repeat(13)}123`;
+  return [
+    ...['overview', 'findings', 'callers?limit=100', 'logs?limit=100&own=false', 'keys', 'bans', 'targets', 'health', 'config', 'callers/team-3', `callers/${tokenOf}`].map((what) => [what, ofPanels] as const),
+    ...['series?from=1h', 'series?from=24h', 'series?from=30d'].map((what) => [what, ofPanels] as const),
+    ...[
+      `callers?limit=100&cursor=${encodeURIComponent(String(callers['next']))}`, `logs?limit=100&cursor=${String(logs['next'])}`, `logs?limit=100&order=oldest&cursor=${String(oldest['next'])}`, `logs?limit=100&cursor=${Math.floor(records / 2)}`,
+      'logs?status=5xx', 'logs?outcome=refused', 'logs?model=gpt-5*', 'logs?model=rare', 'logs?model=no-such-model', `logs?key=${tokenOf}`, 'logs?key=nobody', 'logs?address=10.9.9.9', 'logs?from=1h', 'logs?from=20d&to=19d', 'logs?from=29d&to=28d&status=503', 'logs?client=none', 'logs?username=nobody', 'logs?target=none&order=oldest', 'logs?device=abcdef',
+    ].map((what) => [what, ofLists] as const),
+  ];
+}
+
+/** Records that the sums hold. */
+async function summed(ask: (what: string) => Promise<Record<string, unknown>>): Promise<number> {
+  return ((await ask('series?from=31d&step=day'))['requests'] as number[]).reduce((sum, each) => sum + each, 0);
+}
+
+async function timed(what: string, bar: number, work: () => Promise<unknown>): Promise<Record<string, string | number>> {
+  const times: number[] = [];
+  const until = performance.now() + 5000;
+  for (let nth = 0; nth < rounds && (nth < 3 || performance.now() < until); nth++) {
+    const begun = performance.now();
+    await work();
+    times.push(performance.now() - begun);
+  }
+  times.sort((a, b) => a - b);
+  const [median, p95] = [0.5, 0.95].map((share) => Math.round((times[Math.min(times.length - 1, Math.floor(times.length * share))] as number) * 10) / 10) as [number, number];
+  return { what, median, p95, bar, ok: p95 <= bar ? 'yes' : 'NO' };
+}
+
+/** Makes a journal by a gate, and fills it with made-up records: a chain over ten million of them would take an hour. */
+async function fill(scope: { after(end: () => unknown): void }, config: object, path: string): Promise<void> {
+  const first = await startGate(scope, config);
+  await first.gate.ready;
+  await first.gate.close({ timeout: 0 });
+  const db = new DatabaseSync(path);
+  db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA cache_size = -200000');
+  const end = Math.floor(Date.now() / 1000);
+  const insert = db.prepare(rowsSql);
+  for (let from = 1; from <= records; from += chunk) {
+    db.exec('BEGIN');
+    insert.run({ from, to: Math.min(records, from + chunk - 1), begin: end - days * 86_400, spread: (days * 86_400) / records });
+    db.exec('COMMIT');
+    if (from % (4 * chunk) === 1) process.stderr.write(`${from + chunk - 1} records\n`);
+  }
+  db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+  db.close();
+}
+
+const rowsSql = `WITH RECURSIVE n(i) AS (SELECT $from UNION ALL SELECT i + 1 FROM n WHERE i < $to), r AS (SELECT i, CAST($begin + i * $spread AS INTEGER) AS t, (i * 7919) % 1000 AS who FROM n)
+INSERT INTO heimdall_logs (id, request_id, timestamp, request_method, response_status, response_time, route, client, model, stream, target, attempts, outcome, queue_wait, first_byte, overhead, prompt_tokens, completion_tokens, cost, bytes_in, bytes_out, source, created_at, token_key, token_id, key_id, session, request_path, real_ip, content_fingerprint, device_fingerprint, user_agent, request_headers, request_body, salt, digest, device_id, session_id)
+SELECT i, printf('%08x-%04x-7%03x-8%03x-%012x', (t * 1000) >> 16, (t * 1000) & 65535, i & 4095, who, i), t, 'POST', CASE WHEN i % 50 = 0 THEN 503 WHEN i % 33 = 0 THEN 429 ELSE 200 END, 400 + i % 900, '/v1/chat/completions', 'openai-python/2.3.' || (i % 5),
+  CASE WHEN i % 3000000 = 7 THEN 'rare' ELSE 'gpt-' || (4 + i % 3) || CASE i % 2 WHEN 0 THEN '-mini' ELSE '' END END, i % 2, 'newapi', 1, CASE WHEN i % 50 = 0 THEN 'upstream_error' WHEN i % 33 = 0 THEN 'refused:rate_limited' ELSE 'served' END, 0.5, 180.5, 0.3, 900, 120, 0.0021, 1800, 900, 'gate', datetime(t, 'unixepoch'),
+  printf('sk-…%04d', who), printf('%016x', who), CASE WHEN who < 20 THEN 'team-' || who END, 's', '/v1/chat/completions', '10.' || (who % 8) || '.' || (i % 250) || '.' || (who % 200), printf('%032x', i), printf('%064x', who), 'OpenAI/Python 2.3.' || (i % 5),
+  '{"content-type":"application/json","user-agent":"OpenAI/Python 2.3.0","x-stainless-lang":"python","x-stainless-os":"Linux"}', '{"model":"gpt-5","messages":[{"role":"user","content":"a question of usual length, number ' || i || '"}]}', 'c2FsdA', printf('%064x', i), printf('%032x', who), printf('%032x', i % 30000) FROM r`;
