@@ -88,7 +88,7 @@ export function wire(core: Core, hub: Hub, { sinks = [], standalone = false, ...
   const finder = new CallerFinder(core, { keys, jwt, verified, identify, ask: (context) => upstream.newapi.knows(context), accepted: (credential, id) => registry.sawToken(credential, id) });
   const certificates = new Set<Certificates>();
   const services: AdminServices = {
-    nameOf: (kind, id) => names.nameOf(kind, id), newapi: { get: (path, headers) => upstream.newapi.get(path, headers) },
+    nameOf: (kind, id) => names.nameOf(kind, id), named: (username, tokenName) => names.callersNamed(username, tokenName), newapi: { get: (path, headers) => upstream.newapi.get(path, headers) },
     callers: { find: (context, mayAsk) => finder.find(context, mayAsk), limits: (context) => limits.shown(context), limitsOf: (subject) => limits.shownOf(subject, registry.keys().find(({ name }) => name === subject.id) ?? null) },
     certificates: () => [...certificates].flatMap(({ all }) => all),
     core, hub, registry, queue, identify, resources, findings, watch, work: recorded.journal, jobs: new Jobs(),

@@ -50,11 +50,18 @@ export interface Forgetting {
   readonly value: string;
 }
 
-/** A search for a text in what is kept of bodies. */
+/** A search that stops when its time is over: a filter that few records pass would read all of them. */
 export interface JournalSearch {
   /** Filters by name, as `heimdall logs` knows them. */
   readonly wanted: Readonly<Record<string, string>>;
-  readonly grep: string;
+  /** A text in what is kept of bodies; null: none is looked for. */
+  readonly grep: string | null;
+  /** Only requests of these keys and tokens. */
+  readonly callers?: readonly string[] | null;
+  /** Leaves out requests of the routes below this path. */
+  readonly without?: string | null;
+  /** Position of the last record that counts. */
+  readonly last?: number | null;
   /** Records to be found at most. */
   readonly limit: number;
   /** Position after which the search begins, in its direction; null for the beginning. */
@@ -65,6 +72,9 @@ export interface JournalSearch {
   /** Milliseconds after which the search stops. */
   readonly time: number;
 }
+
+/** A search for a text. */
+export type TextSearch = JournalSearch & { readonly grep: string };
 
 /** What a search has found. */
 export interface SearchFound {

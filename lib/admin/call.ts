@@ -55,6 +55,8 @@ export interface AdminServices {
   };
   /** Certificates that the gate's servers serve; `ends`: Unix milliseconds. */
   readonly certificates: () => readonly { readonly path: string; readonly ends: number }[];
+  /** The keys and tokens of a user, or those of a token's name, that NewAPI knows. */
+  readonly named: (username: string | undefined, tokenName: string | undefined) => readonly string[];
   readonly logs: LogReader;
   readonly work: JobJournal;
   readonly jobs: Jobs;

@@ -1,7 +1,7 @@
 import type { AuditRecord } from '../../types/record.d.ts';
-import type { JournalSearch, SqlRow } from '../../types/journal.d.ts';
+import type { SqlRow, TextSearch } from '../../types/journal.d.ts';
 import { HeimdallError } from '../errors.ts';
-import { countOf, filters, frequencyOf, groups, groupsOf, lastOf, measures, pageOf, readWanted, SearchError, type Query, type Wanted } from '../journal/journal.ts';
+import { countOf, filters, frequencyOf, groups, groupsOf, lastOf, measures, readWanted, SearchError, type Query, type Wanted } from '../journal/journal.ts';
 import { invalid } from '../registry/registry.ts';
 import { type AdminServices, type Call, changed, integer, type Method, parametersOf, type Reply, word } from './call.ts';
 
@@ -11,6 +11,8 @@ const longestGrep = 1000;
 
 /** How long a search for a text may take, milliseconds. */
 const searchTime = 2000;
+/** How long a page of records may be looked for, milliseconds. */
+const listTime = 20;
 
 /** `GET logs`: records without headers and bodies; filters by name, `grep`, `limit`, `cursor`, `order`, `count`, `own=false` to leave out the admin's own. */
 export const listLogs: Method = async (call, services) => {
@@ -22,18 +24,22 @@ export const listLogs: Method = async (call, services) => {
   const grep = rest.get('grep');
   if (grep !== undefined) return searchLogs(services, { wanted, grep, limit, cursor, order, now, time: searchTime }, rest);
   const without = rest.get('own') === 'false' ? services.core.config.admin.path : null;
+  checked(() => readWanted(wanted, now));
   const last = until ?? (order === 'oldest' ? Number((await run(services, () => lastOf))[0]?.['last'] ?? 0) : null);
+  const { username, token_name: tokenName, ...others } = wanted;
+  const callers = username === undefined && tokenName === undefined ? [] : services.named(username, tokenName);
   // One more, which tells whether there is another page.
-  const found = (await run(services, () => pageOf({ wanted, limit: limit + 1, cursor, order, last, without, now }, services.logs.columns))).map(services.logs.recordOf);
+  const search = { wanted: callers.length === 0 ? wanted : others, callers: callers.length === 0 ? null : callers, grep: null, limit: limit + 1, cursor, order, last, without, now, time: listTime };
+  const { records: found, next: goOn, stopped } = await services.logs.grep(search);
   const logs = found.slice(0, limit);
-  const { id } = logs.at(-1) ?? {};
-  const next = found.length <= limit ? null : last === null ? id : `${id}-${last}`;
+  const id = found.length > limit ? logs.at(-1)?.id : goOn;
+  const next = id === null || id === undefined ? null : last === null ? id : `${id}-${last}`;
   const count = rest.get('count') === 'true' ? { count: Number((await run(services, () => countOf(wanted, now)))[0]?.['records'] ?? 0) } : {};
-  return { status: 200, body: { logs: logs.map((record) => named(withoutBodies(record), record, services)), next, ...count } };
+  return { status: 200, body: { logs: logs.map((record) => named(withoutBodies(record), record, services)), next, ...(stopped && { stopped }), ...count } };
 };
 
 /** With `grep`: records whose bodies hold a text. `stopped`: the time was over, and `next` is where to go on. */
-async function searchLogs(services: AdminServices, search: JournalSearch, rest: ReadonlyMap<string, string>): Promise<Reply> {
+async function searchLogs(services: AdminServices, search: TextSearch, rest: ReadonlyMap<string, string>): Promise<Reply> {
   if (search.grep === '' || search.grep.length > longestGrep) throw invalid('grep', `a text of 1 to ${longestGrep} characters`, `${search.grep.length} characters`, 'connection refused');
   if (rest.has('count')) throw invalid('count', 'no count of what a text is searched for in', 'it beside grep');
   checked(() => readWanted(search.wanted, search.now));

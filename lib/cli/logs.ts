@@ -1,6 +1,6 @@
 import { closeSync, existsSync, openSync, writeSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
-import type { JournalSearch, SqlRow, SqlValue } from '../../types/journal.d.ts';
+import type { TextSearch, SqlRow, SqlValue } from '../../types/journal.d.ts';
 import type { AuditRecord } from '../../types/record.d.ts';
 import { show } from '../values/values.ts';
 import { expectation } from '../errors.ts';
@@ -118,7 +118,7 @@ async function list(db: DatabaseSync, invocation: Invocation, wanted: Wanted): P
 }
 
 /** Prints the records whose bodies hold a text. */
-function search(db: DatabaseSync, { values, output }: Invocation, asked: JournalSearch, format: Format): number {
+function search(db: DatabaseSync, { values, output }: Invocation, asked: TextSearch, format: Format): number {
   if (asked.grep === '') throw new UsageError(`--grep: ${expectation('a text', 'an empty one', 'connection refused')}`);
   if (values['follow'] === true) throw new UsageError(`--grep: ${expectation('no --follow beside it', 'both')}`);
   const { records, next, stopped } = grep(db, asked);

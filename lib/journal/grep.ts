@@ -1,11 +1,63 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
-import type { JournalSearch, SearchFound, SqlRow } from '../../types/journal.d.ts';
+import type { JournalSearch, SearchFound, SqlRow, TextSearch } from '../../types/journal.d.ts';
 import { recordColumns, recordOf, textOfContent } from '../record/record.ts';
 import { versionOf } from './schema.ts';
-import { pageOf } from './search.ts';
+import { momentOf, pageOf } from './search.ts';
 
 /** Records that are read at a time. */
 const step = 200;
+/** Positions that are looked through at a time: at first, and at most. */
+const firstWidth = 2000;
+const mostWidth = 500_000;
+/** A look may take between these, milliseconds; else the next one is wider or narrower. */
+const quick = 4;
+const slow = 12;
+/** Records are in the order in which requests ended; this many seconds one may have lasted that is looked for by its time. */
+const longest = 6 * 3600;
+/** The first records of a time whose positions are compared, and by how much the lowest may be undercut. */
+const compared = 2000;
+
+/**
+ * Searches by filters, and for a text in bodies where one is given, until `limit` records are found, or the time is over.
+ * @throws SearchError naming the filter.
+ */
+export const search = (db: DatabaseSync, asked: JournalSearch): SearchFound => (asked.grep === null ? list(db, asked) : grep(db, { ...asked, grep: asked.grep }));
+
+/** A page of records, looked for in stretches of the journal. */
+function list(db: DatabaseSync, { wanted, limit, cursor, order, now, time, last = null, without = null, callers = null }: JournalSearch): SearchFound {
+  const until = performance.now() + time;
+  const schema = versionOf(db);
+  const { low, high } = reachOf(db, wanted, now);
+  const isNewest = order === 'newest';
+  const records: SearchFound['records'][number][] = [];
+  let at = isNewest ? Math.min(cursor ?? Infinity, high + 1) : Math.max(cursor ?? 0, low - 1);
+  for (let width = firstWidth; ; ) {
+    const begun = performance.now();
+    const edge = isNewest ? at - width : at + width;
+    const bounds = isNewest ? { first: edge, last: Math.min(high, last ?? high) } : { first: low, last: Math.min(edge, last ?? edge) };
+    const { sql, values } = pageOf({ wanted, limit: limit - records.length, cursor: at, order, schema, now, without, callers, ...bounds }, recordColumns);
+    records.push(...(db.prepare(sql).all(...values) as SqlRow[]).map(recordOf));
+    if (records.length >= limit) return { records, next: records.at(-1)?.id ?? null, stopped: false };
+    if (isNewest ? edge <= low : edge >= Math.min(high, last ?? high)) return { records, next: null, stopped: false };
+    at = edge;
+    const ended = performance.now();
+    if (ended >= until) return { records, next: at, stopped: true };
+    if (ended - begun < quick) width = Math.min(mostWidth, width * 4);
+    else if (ended - begun > slow) width = Math.max(firstWidth, width / 4);
+  }
+}
+
+/** The positions between which records of a time are: the index by time tells, and the journal is not read up to there. */
+function reachOf(db: DatabaseSync, { from, to }: JournalSearch['wanted'], now: number): { readonly low: number; readonly high: number } {
+  const number = (sql: string, ...values: number[]): number | null => (db.prepare(sql).get(...values) as { n: number | null } | undefined)?.n ?? null;
+  const seconds = (text: string | undefined): number | null => (text === undefined ? null : momentOf(text, now));
+  const [begin, end] = [seconds(from), seconds(to)];
+  const high = number('SELECT max(id) AS n FROM heimdall_logs') ?? 0;
+  const low = number('SELECT min(id) AS n FROM heimdall_logs') ?? 0;
+  const lowest = begin === null ? null : number('SELECT min(id) AS n FROM (SELECT id FROM heimdall_logs WHERE timestamp >= ? ORDER BY timestamp LIMIT ?)', Math.floor(begin / 1000), compared);
+  const highest = end === null ? null : number('SELECT id AS n FROM heimdall_logs WHERE timestamp >= ? ORDER BY timestamp LIMIT 1', Math.floor(end / 1000) + longest);
+  return { low: begin !== null && lowest === null ? high + 1 : Math.max(low, (lowest ?? low) - compared), high: Math.min(high, highest ?? high) };
+}
 
 /**
  * Searches what is kept of bodies for a text, as it was said or as JSON writes it. A record is found by what is new in it: its newest
@@ -13,7 +65,7 @@ const step = 200;
  * @returns at most `limit` records without their content, and where to go on.
  * @throws SearchError naming the filter.
  */
-export function grep(db: DatabaseSync, { wanted, grep: text, limit, cursor, order, now, time }: JournalSearch): SearchFound {
+export function grep(db: DatabaseSync, { wanted, grep: text, limit, cursor, order, now, time }: TextSearch): SearchFound {
   const until = performance.now() + time;
   const matches = matcher(db, text);
   const schema = versionOf(db);

@@ -2,7 +2,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import type { SqlRow } from '../../types/journal.d.ts';
 import type { AuditRecord } from '../../types/record.d.ts';
 import { briefBody, type CallName, type FromWorker, type Lookup, recordColumns, recordOf, wholeBody, type WorkerCalls } from '../record/record.ts';
-import { grep } from './grep.ts';
+import { search } from './grep.ts';
 import { versionOf } from './schema.ts';
 import { requestOf } from './search.ts';
 import { textLookup } from './texts.ts';
@@ -20,7 +20,7 @@ const reading: { readonly [N in Reading]: (db: DatabaseSync, request: WorkerCall
   query: (db, { sql, values }) => db.prepare(sql).all(...values) as SqlRow[],
   cursor: (db, { sink }) => (db.prepare('SELECT record FROM heimdall_cursors WHERE sink = ?').get(sink) as { record: number } | undefined)?.record ?? 0,
   request: (db, { id }) => readRequest(db, id),
-  grep,
+  grep: search,
 };
 
 /** One record with its content, the request put together again. Works on journals of every schema. */

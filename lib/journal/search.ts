@@ -108,6 +108,10 @@ export interface Page {
   readonly whole?: boolean;
   /** Leaves out requests of the routes below this path. */
   readonly without?: string | null;
+  /** Position of the first record that counts. */
+  readonly first?: number | null;
+  /** Only requests of these keys and tokens. */
+  readonly callers?: readonly string[] | null;
   /** Unix milliseconds. */
   readonly now: number;
 }
@@ -117,13 +121,16 @@ export interface Page {
  * @param columns the columns of a record.
  * @throws SearchError naming the filter.
  */
-export function pageOf({ wanted, limit, cursor, order, last = null, schema = newestSchema, whole = false, without = null, now }: Page, columns: string): Query {
+export function pageOf({ wanted, limit, cursor, order, last = null, first = null, callers = null, schema = newestSchema, whole = false, without = null, now }: Page, columns: string): Query {
   const { sql, values } = conditions(wanted, now);
   const listed = columnsOf(columns, schema).split(', ').map((name) => (!whole && contentColumns.includes(name) ? `NULL AS ${name}` : name)).join(', ');
   const behind = cursor === null ? [] : [{ sql: order === 'newest' ? 'id < ?' : 'id > ?', values: [cursor] }];
   const bounded = last === null ? [] : [{ sql: 'id <= ?', values: [last] }];
   const others = without === null ? [] : [{ sql: '(route IS NULL OR route < ? OR route >= ?)', values: [`${without}/`, `${without}0`] }];
-  const all = joined([{ sql, values }, ...behind, ...bounded, ...others]);
+  const from = first === null ? [] : [{ sql: 'id >= ?', values: [first] }];
+  const places = callers?.map(() => '?').join(', ');
+  const whose = callers === null ? [] : [{ sql: `(token_id IN (${places}) OR key_id IN (${places}))`, values: [...callers, ...callers] }];
+  const all = joined([{ sql, values }, ...behind, ...bounded, ...from, ...others, ...whose]);
   const by = `ORDER BY id ${order === 'newest' ? 'DESC' : 'ASC'}`;
   // The inner SELECT reads an index that has all filter columns, instead of the table, which is ten times as large.
   return { sql: `SELECT ${listed}${schema > 1 ? `, ${learntColumn}` : ''} FROM heimdall_logs WHERE id IN (SELECT id FROM heimdall_logs WHERE ${all.sql} ${by} LIMIT ?) ${by}`, values: [...all.values, limit] };

@@ -17,6 +17,8 @@ const mostWaiting = 2000;
 const mostMisses = 3;
 /** Names that are kept. */
 const mostNames = 100_000;
+/** Callers of one name that are looked for. */
+const mostNamed = 1000;
 /** `quota` of NewAPI that is a dollar. */
 const quotaOfDollar = 500_000;
 /** NewAPI answers in whole seconds. */
@@ -88,6 +90,17 @@ export class NewapiNames {
   /** What is known of a caller. */
   nameOf(kind: string, id: string | null): NewapiName | null {
     return id === null ? null : (this.#names.get(`${kind} ${id}`)?.name ?? null);
+  }
+
+  /** The keys and tokens with a user's name, a token's name or both. */
+  callersNamed(username: string | undefined, tokenName: string | undefined): readonly string[] {
+    const found: string[] = [];
+    for (const [caller, { name }] of this.#names) {
+      if ((username ?? name.username) !== name.username || (tokenName ?? name.token_name) !== name.token_name) continue;
+      found.push(caller.slice(caller.indexOf(' ') + 1));
+      if (found.length === mostNamed) break;
+    }
+    return found;
   }
 
   /** Names cannot be learnt at present, so a caller without one may be anybody. */

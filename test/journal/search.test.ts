@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { balanceOf, countOf, filters, frequencyOf, groupsOf, momentOf, pageOf, SearchError, type Wanted } from '../../lib/journal/search.ts';
+import { search } from '../../lib/journal/grep.ts';
 import { recordColumns } from '../../lib/record/columns.ts';
 import { journalOf, noon, rowsOf } from '../support/rows.ts';
 
@@ -17,6 +18,44 @@ const db = journalOf(':memory:', [
 for (const [fact, name, value] of [[1, 'username', 'ada'], [2, 'token_name', 'laptop']] as const) db.prepare("INSERT INTO heimdall_learnt (fact, batch, record, name, value, digest) VALUES (?, 1, 2, ?, ?, '')").run(fact, name, JSON.stringify(value));
 
 const found = (wanted: Wanted): number[] => rowsOf(db, pageOf({ wanted, limit: 100, cursor: null, order: 'oldest', now }, recordColumns)).map(({ id }) => Number(id));
+
+describe('a search that may stop', () => {
+  const big = journalOf(':memory:', Array.from({ length: 9000 }, (_, at) => ({ key_id: at % 3000 === 7 ? 'rare' : null, token_id: 'c'.repeat(16), route: at % 2 === 0 ? '/heimdall/api/logs' : '/v1/chat/completions', response_status: at % 10 === 0 ? 503 : 200 })));
+  const ids = ({ records }: { readonly records: readonly { readonly id: number }[] }): number[] => records.map(({ id }) => id);
+  const asked = { wanted: {}, grep: null, limit: 100, cursor: null, now: (noon + 86_400 * 30) * 1000, time: 60_000 } as const;
+
+  it('finds page by page what a search without an end finds, from either end', () => {
+    for (const wanted of [{}, { status: '5xx' }, { key: 'rare' }, { key: 'nobody' }, { from: new Date((noon + 60 * 4000) * 1000).toISOString() }, { to: new Date((noon + 60 * 300) * 1000).toISOString(), status: '503' }, { from: '2030-01-01' }] as Wanted[]) {
+      for (const order of ['newest', 'oldest'] as const) {
+        const whole = rowsOf(big, pageOf({ wanted, limit: 9000, cursor: null, order, now: asked.now, last: 8900 }, recordColumns)).map(({ id }) => Number(id));
+        const walked: number[] = [];
+        for (let cursor: number | null = null, first = true; first || cursor !== null; first = false) {
+          const page = search(big, { ...asked, wanted, order, cursor, last: 8900, limit: 700 });
+          walked.push(...ids(page));
+          cursor = page.next;
+        }
+        assert.deepEqual(walked, whole, `${JSON.stringify(wanted)} ${order}`);
+      }
+    }
+  });
+
+  it('says where it goes on when its time is over, and finds the rest from there', () => {
+    const walked: number[] = [];
+    let stops = 0;
+    for (let cursor: number | null = null, first = true; first || cursor !== null; first = false) {
+      const page = search(big, { ...asked, wanted: { key: 'rare' }, order: 'newest', cursor, time: 0 });
+      walked.push(...ids(page));
+      stops += page.stopped ? 1 : 0;
+      cursor = page.next;
+    }
+    assert.deepEqual([walked, stops > 1], [[6008, 3008, 8], true]);
+  });
+
+  it('leaves out what it is told to, and takes only the callers it is told', () => {
+    assert.deepEqual(ids(search(big, { ...asked, order: 'newest', limit: 3, without: '/heimdall' })), [9000, 8998, 8996]);
+    assert.deepEqual(ids(search(big, { ...asked, order: 'oldest', callers: ['rare', 'x'] })), [8, 3008, 6008]);
+  });
+});
 
 describe('a search', () => {
   it('finds by every filter what it names, and nothing else', () => {

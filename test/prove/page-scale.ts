@@ -43,7 +43,10 @@ export async function pageScale(): Promise<Finding> {
     const begun = performance.now();
     while (await summed(ask) < records * 0.99) await new Promise((resolve) => setTimeout(resolve, 50));
     const rows: Record<string, string | number>[] = [{ what: `sums of ${records} records, once (${Math.round(statSync(path).size / 2 ** 20)} MiB)`, median: Math.round(performance.now() - begun), p95: 0, bar: 0, ok: 'yes' }];
-    for (const [what, bar] of await questions(ask)) rows.push(await timed(what, bar, () => ask(what)));
+    for (const [what, bar] of await questions(ask)) {
+      rows.push(await timed(what, bar, () => ask(what)));
+      process.stderr.write('.');
+    }
     const bad = rows.filter(({ ok }) => ok !== 'yes').length;
     return { rows, bar: `every panel within ${ofPanels} ms, every page of a list within ${ofLists} ms, p95 (${bad} beyond)`, holds: bad === 0 };
   } finally {
@@ -103,7 +106,7 @@ async function fill(scope: { after(end: () => unknown): void }, config: object, 
   db.close();
 }
 
-const rowsSql = `WITH RECURSIVE n(i) AS (SELECT $from UNION ALL SELECT i + 1 FROM n WHERE i < $to), r AS (SELECT i, CAST($begin + i * $spread AS INTEGER) AS t, (i * 7919) % 1000 AS who FROM n)
+const rowsSql = `WITH RECURSIVE n(i) AS (SELECT CAST($from AS INTEGER) UNION ALL SELECT i + 1 FROM n WHERE i < $to), r AS (SELECT i, CAST($begin + i * $spread AS INTEGER) AS t, (i * 7919) % 1000 AS who FROM n)
 INSERT INTO heimdall_logs (id, request_id, timestamp, request_method, response_status, response_time, route, client, model, stream, target, attempts, outcome, queue_wait, first_byte, overhead, prompt_tokens, completion_tokens, cost, bytes_in, bytes_out, source, created_at, token_key, token_id, key_id, session, request_path, real_ip, content_fingerprint, device_fingerprint, user_agent, request_headers, request_body, salt, digest, device_id, session_id)
 SELECT i, printf('%08x-%04x-7%03x-8%03x-%012x', (t * 1000) >> 16, (t * 1000) & 65535, i & 4095, who, i), t, 'POST', CASE WHEN i % 50 = 0 THEN 503 WHEN i % 33 = 0 THEN 429 ELSE 200 END, 400 + i % 900, '/v1/chat/completions', 'openai-python/2.3.' || (i % 5),
   CASE WHEN i % 3000000 = 7 THEN 'rare' ELSE 'gpt-' || (4 + i % 3) || CASE i % 2 WHEN 0 THEN '-mini' ELSE '' END END, i % 2, 'newapi', 1, CASE WHEN i % 50 = 0 THEN 'upstream_error' WHEN i % 33 = 0 THEN 'refused:rate_limited' ELSE 'served' END, 0.5, 180.5, 0.3, 900, 120, 0.0021, 1800, 900, 'gate', datetime(t, 'unixepoch'),
