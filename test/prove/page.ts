@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { adminToken, barriers, browserOptions, openBrowser, pageGate, watchedPage } from '../support/browser.ts';
+import { attacks } from './page-attack.ts';
 import type { Finding } from './proof.ts';
 
 const panels = ['overview', 'findings', 'callers', 'requests', 'keys', 'bans', 'targets', 'health', 'settings'] as const;
@@ -14,7 +15,7 @@ const windows: readonly (readonly [panel: string, opens: string])[] = [['finding
 
 /**
  * The page in Chromium: every panel and window in both languages, light and dark, wide and narrow, without an error in the console, a
- * barrier that axe knows or anything wider than the screen; and what matters done by keyboard alone. `PAGE_SHOTS` names a directory for pictures.
+ * barrier that axe knows or anything wider than the screen; what matters done by keyboard alone; and attacks without an effect. `PAGE_SHOTS` names a directory for pictures.
  */
 export async function page(): Promise<Finding> {
   if (browserOptions.skip !== false) return { rows: [{ skipped: browserOptions.skip }], bar: 'skipped: there is no Chromium', holds: true };
@@ -32,6 +33,7 @@ export async function page(): Promise<Finding> {
     const { page: open, faults } = await watchedPage(browser);
     const steps = await byKeyboard(open, gate.url);
     rows.push({ language: 'en', scheme: 'by keyboard alone', width: 1280, views: steps, barriers: 0, 'too wide': 0, errors: faults.length, first: faults[0] ?? '' });
+    for (const { attack, tries, effects, note } of await attacks(scope)) rows.push({ language: 'en', scheme: `attack: ${attack}`, width: 1280, views: tries ?? 0, barriers: 0, 'too wide': 0, errors: effects ?? 0, first: note ?? '' });
     const bad = rows.filter((row) => row['barriers'] !== 0 || row['too wide'] !== 0 || row['errors'] !== 0).length;
     return { rows, bar: `no error, no barrier and nothing too wide (${bad} of ${rows.length} rows with one)`, holds: bad === 0 };
   } finally {

@@ -3,4 +3,4 @@
 export { Fragment, render } from 'preact';
 export { useCallback, useEffect, useId, useRef, useState } from 'preact/hooks';
 export { jsx, jsxs } from 'preact/jsx-runtime';
-export { effect, signal, useSignal } from '@preact/signals';
+export { computed, effect, signal, useSignal } from '@preact/signals';
