@@ -123,10 +123,10 @@ it('the limits of a key are changed, and the live view shows what its filters le
   assert.deepEqual([changed.status(), typeof after.expires, after.requests], [200, 'string', { limit: 7, window: '1h' }]);
   await page.evaluate(`location.hash = '#/requests?live=true&status=401'`);
   await page.getByText('Listening').waitFor();
-  // Without the proof 401, elsewhere 200.
+  // Without a credential 401, elsewhere 200.
   const rows = page.locator('tbody tr');
   await until(async () => {
-    await page.evaluate(`Promise.all([fetch('/health'), fetch('api/health'), fetch('/health')])`);
+    await page.evaluate(`Promise.all([fetch('/health'), fetch('/v1/models'), fetch('/health')])`);
     return (await rows.count()) >= 3;
   });
   assert.deepEqual([...new Set(await page.locator('tbody tr td:nth-child(2)').allInnerTexts())], ['401']);
