@@ -14,6 +14,7 @@ import { preambleIn } from '../../lib/server/proxy-protocol.ts';
 import { authority, noOpenssl, type Certificate } from '../support/authority.ts';
 import { request, until, type TestLike } from '../support/client.ts';
 import { startGate, type RunningGate } from '../support/gate.ts';
+import { noNginx, runNginx } from '../support/nginx.ts';
 import { startGateProcess } from '../support/processes.ts';
 import { scratch } from '../support/scratch.ts';
 import { startUpstream, type Upstream } from '../support/upstream.ts';
@@ -64,6 +65,18 @@ describe('peers over a Unix socket', () => {
       assert.equal(warned, trust.includes('unix') || headers['X-Forwarded-For'] === undefined && headers['X-Real-IP'] === undefined ? undefined : `trust_proxy: [${[...trust, 'unix'].join(', ')}]`);
     });
   }
+
+  it('are an nginx that says who calls, whatever the caller claims', { skip: noNginx }, async (t) => {
+    const running = await startGate(t, { newapi: { baseUrl: upstream.url }, trustProxy: ['unix'] });
+    const seen = watched(running);
+    const path = join(scratch(), 'gate.sock');
+    await once(createServer(running.gate).listen(path), 'listening');
+    const told = ['proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;', 'proxy_set_header X-Forwarded-For $remote_addr;', 'proxy_set_header X-Real-IP $remote_addr; proxy_set_header X-Forwarded-For "";'];
+    const { port } = await runNginx(t, (listen) => `server { listen 127.0.0.1:${listen}; ${told.map((line, nth) => `location /${nth} { proxy_pass http://unix:${path}:; proxy_http_version 1.1; ${line} }`).join(' ')} }`);
+    for (const nth of told.keys()) assert.equal((await request(`http://127.0.0.1:${port}/${nth}`, { headers: { 'X-Forwarded-For': '6.6.6.6, unix:' } })).status, 200);
+    await until(() => seen.length === told.length);
+    assert.deepEqual(seen.map(({ ip, peer }) => [ip, peer]), told.map(() => ['127.0.0.1', 'unix']));
+  });
 
   it('find the standalone at the path of server.host, where a process that was killed left its socket, too', async (t) => {
     const cwd = scratch();
