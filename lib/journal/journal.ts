@@ -125,13 +125,13 @@ export class WorkerJournal implements Journal {
     this.#start();
     const bytes = new Uint8Array(chunk);
     this.#outbox.countChunk(bytes.length);
-    this.#writer?.worker.postMessage({ kind: 'bodyChunk', id, bytes }, [bytes.buffer]);
+    this.#writer?.port.postMessage({ kind: 'bodyChunk', id, bytes }, [bytes.buffer]);
     return true;
   }
 
   /** Masks further secrets in what is written from now on. A thread that starts later gets all of them with its options. */
   hide(secrets: readonly string[]): void {
-    this.#writer?.worker.postMessage({ kind: 'hide', secrets });
+    this.#writer?.port.postMessage({ kind: 'hide', secrets });
   }
 
   append(records: readonly NewRecord[]): Promise<void> {
@@ -193,7 +193,7 @@ export class WorkerJournal implements Journal {
   /** Registers a listener of what the observer says. @returns ends it. */
   /** Tells the observer in the journal's thread what other instances say. */
   tellObserver(value: unknown): void {
-    this.#writer?.worker.postMessage({ kind: 'heard', value });
+    this.#writer?.port.postMessage({ kind: 'heard', value });
   }
 
   onObserved(listener: (value: unknown) => void): () => void {
@@ -294,15 +294,15 @@ export class WorkerJournal implements Journal {
     if (this.#writer === null) this.#start();
     for (const message of this.#outbox.take(this.#core.clock.now(), this.#writer !== null)) {
       if (message.kind === 'batch' && message.large.length > 0) this.#send(message);
-      else this.#writer?.worker.postMessage(message);
+      else this.#writer?.port.postMessage(message);
     }
   };
 
   /** Bodies are moved: a worker that fails takes those of its last batches with it, and their records follow without. */
   #send(message: ToWorker): void {
     if (this.#writer === null) return;
-    if (message.kind !== 'batch' || message.large.length === 0) return this.#writer.worker.postMessage(message);
-    this.#writer.worker.postMessage(message, movedOf(message));
+    if (message.kind !== 'batch' || message.large.length === 0) return this.#writer.port.postMessage(message);
+    this.#writer.port.postMessage(message, movedOf(message));
     this.#outbox.movedWith(message);
   }
 

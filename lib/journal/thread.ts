@@ -1,5 +1,5 @@
 import { extname, resolve } from 'node:path';
-import { Worker } from 'node:worker_threads';
+import { MessageChannel, receiveMessageOnPort, Worker, type MessagePort } from 'node:worker_threads';
 import type { LoggingConfig } from '../../types/config.d.ts';
 import type { Route } from '../../types/route.d.ts';
 import type { Core } from '../request/request.ts';
@@ -64,38 +64,92 @@ interface PendingCall {
   readonly reject: (error: Error) => void;
 }
 
-/** A worker thread of the journal, and the calls that wait for its answers. It keeps the process alive only while a caller waits. */
-export class Thread {
-  /** Batches are posted here and messages arrive here directly, without a hop through this class. */
-  readonly worker: Worker;
-  readonly #endedFlag: Int32Array;
-  readonly #pending = new Map<number, PendingCall>();
-  #calls = 0;
-  #holders = 0;
-  #ended = false;
+/** What a thread is told when a gate begins to use it. */
+export interface Joining {
+  readonly options: WorkerOptions;
+  /** The thread's end of the gate's connection; what the gate asked for is over when it closes. */
+  readonly port: MessagePort;
+}
 
-  /**
-   * @param onMessage gets every message; those that answer a call have to be passed to {@link Thread.answered}.
-   * @param onExit called when the worker ends by itself. @param error the reason, where there is one.
-   */
-  constructor(options: WorkerOptions, onMessage: (message: FromWorker) => void, onExit: (error: Error | null) => void) {
-    this.#endedFlag = options.ended;
+/** The threads of this process by what they do with which file: gates that share a journal share them. */
+const threads = new Map<string, SharedThread>();
+
+/** A worker thread. It ends when the last gate has left it, and keeps the process alive only while a caller waits. */
+class SharedThread {
+  readonly worker: Worker;
+  readonly members = new Set<Thread>();
+  readonly #key: string;
+  #holders = 0;
+
+  /** @throws where the host allows no threads. */
+  constructor(key: string, role: WorkerOptions['role']) {
+    this.#key = key;
     // Options of the process (a test runner, a loader) do not apply to this thread.
-    this.worker = new Worker(file, { workerData: options, name: `heimdall-journal-${options.role}`, resourceLimits: heap, execArgv: [], stdout: false });
+    this.worker = new Worker(file, { name: `heimdall-journal-${role}`, resourceLimits: heap, execArgv: [], stdout: false });
     let failed: Error | null = null;
-    this.worker.on('message', onMessage);
     this.worker.on('error', (error: unknown) => {
       failed = error instanceof Error ? error : new Error(String(error));
     });
     this.worker.once('exit', () => {
-      for (const { reject } of this.#pending.values()) reject(failed ?? new Error('the journal was closed'));
-      this.#pending.clear();
-      if (this.#ended) return;
-      this.#ended = true;
-      onExit(failed);
+      this.#forget();
+      for (const member of [...this.members]) member.exited(failed);
     });
     // After the listeners, since one for messages keeps the process alive.
     this.worker.unref();
+    threads.set(key, this);
+  }
+
+  /** @returns whether it was the last one: then the thread ends. */
+  leave(member: Thread): boolean {
+    this.members.delete(member);
+    if (this.members.size > 0) return false;
+    this.#forget();
+    return true;
+  }
+
+  hold(): void {
+    if (this.#holders++ === 0) this.worker.ref();
+  }
+
+  release(): void {
+    if (--this.#holders === 0) this.worker.unref();
+  }
+
+  /** The next gate gets a thread that does not end. */
+  #forget(): void {
+    if (threads.get(this.#key) === this) threads.delete(this.#key);
+  }
+}
+
+/** A gate's part of a worker thread of the journal, and the calls that wait for its answers. */
+export class Thread {
+  /** Batches are posted here and messages arrive here directly, without a hop through this class. */
+  readonly port: MessagePort;
+  readonly #shared: SharedThread;
+  readonly #endedFlag: Int32Array;
+  readonly #onMessage: (message: FromWorker) => void;
+  readonly #onExit: (error: Error | null) => void;
+  readonly #pending = new Map<number, PendingCall>();
+  #calls = 0;
+  #ended = false;
+
+  /**
+   * @param onMessage gets every message; those that answer a call have to be passed to {@link Thread.answered}.
+   * @param onExit called when the thread ends by itself. @param error the reason, where there is one.
+   */
+  constructor(options: WorkerOptions, onMessage: (message: FromWorker) => void, onExit: (error: Error | null) => void) {
+    const key = `${options.role} ${options.path ?? ''}`;
+    this.#shared = threads.get(key) ?? new SharedThread(key, options.role);
+    this.#endedFlag = options.ended;
+    this.#onMessage = onMessage;
+    this.#onExit = onExit;
+    const { port1, port2 } = new MessageChannel();
+    this.port = port1;
+    this.#shared.members.add(this);
+    this.#shared.worker.postMessage({ options, port: port2 } satisfies Joining, [port2]);
+    port1.on('message', onMessage);
+    // The worker is what keeps the process alive: its end is told.
+    port1.unref();
   }
 
   /** Calls the worker and resolves with its result. */
@@ -104,7 +158,7 @@ export class Thread {
     const { promise, resolve, reject } = Promise.withResolvers<WorkerCalls[N]['result']>();
     const call = ++this.#calls;
     this.#pending.set(call, { resolve: resolve as PendingCall['resolve'], reject });
-    this.worker.postMessage({ kind: 'call', call, name, request });
+    this.port.postMessage({ kind: 'call', call, name, request });
     const release = this.hold();
     return promise.finally(release);
   }
@@ -119,31 +173,56 @@ export class Thread {
 
   /** Keeps the process alive until the returned function is called. */
   hold(): () => void {
-    if (this.#holders++ === 0) this.worker.ref();
-    return () => {
-      if (--this.#holders === 0) this.worker.unref();
-    };
+    this.#shared.hold();
+    return () => this.#shared.release();
+  }
+
+  /** The thread has ended. What it said before is heard first. */
+  exited(failed: Error | null): void {
+    this.#shared.leave(this);
+    for (let said = receiveMessageOnPort(this.port); said !== undefined; said = receiveMessageOnPort(this.port)) this.#onMessage(said.message as FromWorker);
+    this.port.close();
+    this.#over(failed);
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#onExit(failed);
+  }
+
+  #over(failed: Error | null): void {
+    for (const { reject } of this.#pending.values()) reject(failed ?? new Error('the journal was closed'));
+    this.#pending.clear();
   }
 
   /** Makes the worker close its files while the process ends: the thread works on, and this one waits for it. @param timeout milliseconds. */
   endNow(now: number, timeout: number): void {
     if (this.#ended) return;
-    this.worker.postMessage({ kind: 'call', call: ++this.#calls, name: 'close', request: { now } });
+    this.port.postMessage({ kind: 'call', call: ++this.#calls, name: 'close', request: { now } });
     Atomics.wait(this.#endedFlag, 0, 0, timeout);
   }
 
-  /** Makes the worker close its files, and waits for its end. @param timeout milliseconds until it is terminated. */
+  /** Makes the worker close its files, and waits until it has, and for its end when no other gate uses it. @param timeout milliseconds until it is terminated then. */
   async end(now: number, timeout: number): Promise<void> {
     if (this.#ended) return;
-    const over = new Promise<void>((resolve) => void this.worker.once('exit', () => resolve()));
-    // A worker that hangs in a system call cannot be terminated.
-    const gaveUp = Promise.withResolvers<void>();
-    const late = setTimeout(() => void this.worker.terminate(), timeout);
-    const tooLate = setTimeout(gaveUp.resolve, 2 * timeout);
+    const { worker } = this.#shared;
     this.call('close', { now }).catch(() => undefined);
     this.#ended = true;
+    const isLast = this.#shared.leave(this);
+    const over = Promise.withResolvers<void>();
+    if (isLast) worker.once('exit', () => {
+      this.exited(null);
+      over.resolve();
+    });
+    // Nothing may be asked of a port that is just closing: Node would crash.
+    else this.port.once('close', () => {
+      this.#over(null);
+      over.resolve();
+    });
+    // A worker that hangs in a system call cannot be terminated.
+    const gaveUp = Promise.withResolvers<void>();
+    const late = setTimeout(() => void (isLast && worker.terminate()), timeout);
+    const tooLate = setTimeout(gaveUp.resolve, 2 * timeout);
     const release = this.hold();
-    await Promise.race([over, gaveUp.promise]);
+    await Promise.race([over.promise, gaveUp.promise]);
     release();
     clearTimeout(late);
     clearTimeout(tooLate);

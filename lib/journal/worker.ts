@@ -1,22 +1,39 @@
-import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
+import { parentPort, type MessagePort } from 'node:worker_threads';
 import { openReader } from './database.ts';
 import { startWriter } from './opening.ts';
 import { readSums } from './sums.ts';
 import { answerer } from './query.ts';
+import type { Joining } from './thread.ts';
 import type { FromWorker, ToWorker, WorkerOptions } from '../record/record.ts';
 
-/** The journal's worker thread: the writer, or the reader beside it. */
-const options = workerData as WorkerOptions;
-const port = parentPort as MessagePort;
-process.once('exit', () => {
-  Atomics.store(options.ended, 0, 1);
-  Atomics.notify(options.ended, 0);
-});
-const send = (message: FromWorker): void => port.postMessage(message);
+/** The journal's worker thread: a writer, or a reader beside it, for each gate that uses it. It ends with the last of them. */
+const gates = parentPort as MessagePort;
+/** Of the gates that use it, what tells a main thread that can only wait. */
+const open = new Set<Int32Array>();
 
-if (options.role === 'write') startWriter(options, port, send);
-else {
-  const path = options.path ?? ':memory:';
+gates.on('message', ({ options, port }: Joining) => {
+  open.add(options.ended);
+  port.once('close', () => {
+    tellEnd(options.ended);
+    if (open.size === 0) gates.close();
+  });
+  const send = (message: FromWorker): void => port.postMessage(message);
+  if (options.role === 'write') startWriter(options, port, send);
+  else startReader(options, port, send);
+});
+
+process.once('exit', () => {
+  for (const ended of open) tellEnd(ended);
+});
+
+function tellEnd(ended: Int32Array): void {
+  open.delete(ended);
+  Atomics.store(ended, 0, 1);
+  Atomics.notify(ended, 0);
+}
+
+function startReader({ path: file }: WorkerOptions, port: MessagePort, send: (message: FromWorker) => void): void {
+  const path = file ?? ':memory:';
   const db = openReader(path);
   readSums(db, path);
   const answers = answerer(() => db);

@@ -5,6 +5,7 @@ import { once } from 'node:events';
 import { chmodSync, chownSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import type { Worker } from 'node:worker_threads';
 import type { ConfigInput } from '../../lib/index.ts';
 import { signedText, signerOf, verifierOf } from '../../lib/journal/hash-chain.ts';
 import { openFile } from '../../lib/journal/database.ts';
@@ -55,6 +56,30 @@ describe('gates that share a journal', () => {
     await second.gate.close();
     assert.deepEqual(new Set(pathsIn(path)), new Set(Array.from({ length: 20 }, (_, at) => `/${at}`)));
     assert.deepEqual(readdirSync(join(path, '..')).filter((name) => /\.(?:live|new)-/.test(name)), []);
+    whole(path);
+  });
+
+  it('in one application have one thread, which may fail: each record is there once all the same', async (t) => {
+    const path = join(temporary(t), 'heimdall.db');
+    const workers: Worker[] = [];
+    const note = (worker: Worker): void => void workers.push(worker);
+    process.on('worker', note);
+    t.after(() => void process.off('worker', note));
+    const [first, second] = [await gateAt(t, path), await gateAt(t, path)];
+    const elsewhere = await gateAt(t, join(temporary(t), 'other.db'));
+    await Promise.all([ask(first, '/1'), ask(second, '/2'), ask(elsewhere, '/elsewhere')]);
+    for (const { gate } of [first, second, elsewhere]) await journalOf(gate).flush();
+    assert.equal(workers.length, 2, 'one for each file');
+    await Promise.all([ask(first, '/3'), ask(second, '/4')]);
+    await workers[0]?.terminate();
+    await Promise.all([ask(first, '/5'), ask(second, '/6')]);
+    await until(() => [first, second].every(({ gate }) => journalOf(gate).stats().state.kind === 'open' && journalOf(gate).stats().waiting === 0), 20_000, 'another thread');
+    assert.equal(workers.length, 3, 'and one again for both');
+    await first.gate.close();
+    await ask(second, '/7');
+    assert.equal((await recorded(second.gate)).length, 7);
+    await second.gate.close();
+    assert.deepEqual(pathsIn(path).toSorted(), ['/1', '/2', '/3', '/4', '/5', '/6', '/7']);
     whole(path);
   });
 
