@@ -363,7 +363,7 @@ export function endOfValue(bytes: Buffer, at: number): number {
   begin(first);
   for (let room = firstWalked; next < length; next += room, room = Math.min(walkedBytes, 8 * room)) {
     const piece = bytes.subarray(next, next + room);
-    walkable.set(piece);
+    piece.copy(walkable);
     const behind = walk(0, piece.length, 0);
     if (state[of.why] === stops.behindValue) return next + behind;
     if (state[of.why] === stops.broken) return -1;
@@ -398,7 +398,7 @@ function nestedElements(bytes: Buffer, from: number): { readonly starts: number[
   let start = -1;
   for (let base = from; base < bytes.length; base += walkedBytes) {
     const piece = bytes.subarray(base, base + walkedBytes);
-    walkable.set(piece);
+    piece.copy(walkable);
     for (let at = 0; ;) {
       at = walk(at, piece.length, 1);
       const element = state[of.element] as number;

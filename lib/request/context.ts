@@ -466,6 +466,7 @@ export class Context implements RequestInfo {
         this.#unfinished(error);
       }
     }
+    if (this.body?.isOwn) this.body.free();
     this.body = this.decodedBody = null;
   }
 

@@ -46,6 +46,41 @@ describe('the body of a request in pieces', () => {
     for (const [nth, chunk] of all.entries()) assert.equal(body.pieces[nth], chunk);
   });
 
+  it('is one piece where it is not too large', () => {
+    const all = [Buffer.alloc(200, 'a'), Buffer.alloc(60_000, 'b'), Buffer.from('c')];
+    const body = new RequestBody(0);
+    for (const chunk of all) body.push(chunk);
+    body.settle();
+    assert.deepEqual(body.pieces, [Buffer.concat(all)]);
+    assert.deepEqual(body.bytes(150, 300), Buffer.concat(all).subarray(150, 300));
+    const large = new RequestBody(0);
+    for (let nth = 0; nth < 5; nth++) large.push(Buffer.alloc(65_536));
+    large.settle();
+    assert.equal(large.pieces.length, 5);
+  });
+
+  it('frees its memory once no connection reads it, where it is its own', () => {
+    const reader = { isFlushed: false };
+    const bodyOf = (isOwn: boolean): RequestBody => {
+      const body = RequestBody.of(Buffer.from(new ArrayBuffer(20_000)));
+      body.isOwn = isOwn;
+      body.readBy(reader);
+      return body;
+    };
+    const isFreed = ({ pieces }: RequestBody): boolean => pieces.every(({ buffer }) => (buffer as ArrayBuffer).detached);
+    const [own, others] = [bodyOf(true), bodyOf(false)];
+    own.free();
+    assert.equal(isFreed(own), false);
+    reader.isFlushed = true;
+    for (const body of [own, others]) body.free();
+    assert.deepEqual([own, others].map(isFreed), [true, false]);
+    // A view of memory that holds more.
+    const part = RequestBody.of(Buffer.from(new ArrayBuffer(40_000)).subarray(0, 20_000));
+    part.isOwn = true;
+    part.free();
+    assert.equal(isFreed(part), false);
+  });
+
   it('holds about as many bytes as it was given, however small the chunks are', () => {
     const held = (): number => process.memoryUsage().heapUsed + process.memoryUsage().external;
     gc();

@@ -214,6 +214,22 @@ describe('a secret', () => {
     assert.equal(textsIn(db).length, 3);
   });
 
+  it('of one caller is masked for it in a list that another caller has sent again and again', (t) => {
+    const { db, write } = scene(t);
+    const own = 'other-callers-very-own-key';
+    const tools = (text: string): string => JSON.stringify({ tools: [{ name: 'f', description: `${long} ${text}` }, { name: 'g', description: long }], messages: [{ role: 'user', content: 'hello' }] });
+    const of = (credential: string): Partial<Parameters<typeof write>[1]> => ({ headers: ['Content-Type', 'application/json', 'X-Api-Key', credential], tokenId: credential.slice(0, 16) });
+    const textOf = (id: string): string => {
+      const { request_texts: places } = stored(db, id);
+      const lookup = textLookup(db);
+      return digestsIn(places).map((digest) => lookup(digest)?.content).join(' ');
+    };
+    const texts = ['a-key-of-somebody-else', 'a-key-of-somebody-else', 'a-key-of-somebody-else', own, own, own, 'a-third-callers-own-key'].map((credential) => textOf(write(tools(own), of(credential))));
+    assert.deepEqual(texts.map((text) => text.includes(own)), [true, true, true, false, false, false, true]);
+    // A list that comes again names the same texts.
+    assert.equal(new Set(texts).size, 2);
+  });
+
   it('that is a key block is masked to its end, through as many turns as it takes', (t) => {
     const { db, write, read } = scene(t);
     const bodies = [
