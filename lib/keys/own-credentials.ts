@@ -1,5 +1,4 @@
 import type { Config } from '../../types/config.d.ts';
-import { looksLikeJwt } from './jwt.ts';
 import type { GatewayKeys } from './store.ts';
 
 /** A shorter text holds none of the gate's own credentials: tokens and keys have at least 32 characters. */
@@ -50,27 +49,25 @@ export class OwnCredentials {
   #holds(text: string): boolean {
     if (this.#tokens.some((token) => (token.length < shortest ? text.split(separators).includes(token) : text.includes(token)))) return true;
     if (text.length < minLength || (this.#keys.size === 0 && this.#issuer === null)) return false;
-    for (const piece of text.split(separators)) if (piece.length >= minLength && (this.#isOurs(piece) || this.#isBetween(piece))) return true;
+    for (const piece of text.split(separators)) if (piece.length >= minLength && (this.#keys.nameOf(piece) !== null || this.#isBetween(piece))) return true;
     return false;
   }
 
   /** Whether one stands between other characters: behind a label and a colon, a prefix of a subprotocol, or in a path. */
   #isBetween(piece: string): boolean {
-    return words.some((word) => piece.match(word)?.some((found) => found.length < piece.length && this.#isOurs(found)) ?? false);
-  }
-
-  #isOurs(piece: string): boolean {
-    return this.#keys.nameOf(piece) !== null || (this.#issuer !== null && looksLikeJwt(piece) && issuerOf(piece) === this.#issuer);
+    // The claims stand between two dots, whatever stands before the header of the token.
+    if (this.#issuer !== null && piece.split('.').slice(1, -1).some((part) => part.length >= shortest && issuerIn(part) === this.#issuer)) return true;
+    return words.some((word) => piece.match(word)?.some((found) => found.length < piece.length && this.#keys.nameOf(found) !== null) ?? false);
   }
 }
 
 /** Credentials are ASCII, so escapes can be read one by one, beside others that make no sense. */
 const decoded = (text: string): string => text.replaceAll('+', ' ').replace(/%([\da-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
 
-/** The issuer that a JWT names, verified or not. */
-function issuerOf(token: string): unknown {
+/** The issuer that a JWT names, verified or not. @param claims its second part. */
+function issuerIn(claims: string): unknown {
   try {
-    return (JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()) as { iss?: unknown } | null)?.iss;
+    return (JSON.parse(Buffer.from(claims, 'base64url').toString()) as { iss?: unknown } | null)?.iss;
   } catch {
     return null;
   }

@@ -35,6 +35,12 @@ const carriers: Readonly<Record<string, (value: string) => { readonly headers?: 
   'an encoded query': (value) => ({ query: `?x=${[...value].map((letter) => `%${letter.charCodeAt(0).toString(16)}`).join('')}` }),
 };
 
+/** Places in which a token has others of its characters around it. */
+const around: typeof carriers = {
+  'a label and a dash': (value) => ({ headers: { 'X-Token': `tok-${value}` } }),
+  'dots around': (value) => ({ headers: { 'X-Token': `v1.${value}.x.y` } }),
+};
+
 describe('a credential of the gate\'s own', () => {
   for (const mode of ['passthrough', 'keys'] as const) {
     it(`is never forwarded, in mode ${mode}`, async (t) => {
@@ -76,6 +82,24 @@ describe('a credential of the gate\'s own', () => {
         }
       }
     }
+  });
+
+  it('is never forwarded as a token of the issuer, good or not', async (t) => {
+    const issuer = 'https://login.example.test/';
+    const { ask, seen } = await behind(t, { ...tokens, auth: { mode: 'jwt', jwt: { issuer, audience: 'a', jwksUri: 'http://127.0.0.1:9/jwks', upstreamCredential: 'sk-up' } } });
+    const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
+    const jwt = `${part({ alg: 'ES256', kid: 'one' })}.${part({ iss: issuer, sub: 'a', exp: 1 })}.c2lnbmF0dXJl`;
+    for (const value of [jwt, jwt.slice(0, -12)]) {
+      for (const [what, carry] of Object.entries({ ...carriers, ...around })) {
+        const { headers = {}, query = '' } = carry(value);
+        await ask(`/api/status${query}`, { headers });
+        const { url = '', rawHeaders = [] } = seen.at(-1) ?? {};
+        const sent = [decodeURIComponent(decodeURIComponent(url)), ...rawHeaders, ...rawHeaders.map((text) => Buffer.from(text.replace(/^Basic /, ''), 'base64').toString())].join('\n');
+        assert.ok(!sent.includes(value), `${what}: ${sent}`);
+      }
+    }
+    await ask('/api/status', { headers: { 'X-Token': `a.${part({ iss: 'https://other.example/' })}.b` } });
+    assert.match(seen.at(-1)?.rawHeaders.join('\n') ?? '', /^a\.[\w-]+\.b$/m);
   });
 
   it('is refused in a path', async (t) => {
