@@ -1,5 +1,5 @@
 import { key, list, required, section, sectionOrNull, sections } from './fields.ts';
-import { choice, duration, integer, network, number, orNull, secretUrl, text } from './value-types.ts';
+import { choice, duration, integer, network, number, orNull, plain, secretUrl, text } from './value-types.ts';
 import { isNetwork } from '../values/values.ts';
 
 /** Stores of the counters. */
@@ -75,9 +75,9 @@ const redisUrl = {
   ...oneUrl,
   expected: 'a URL that begins with redis:// or rediss://, redis+cluster:// or redis+sentinel://',
   read: (value: unknown) => {
-    const [, scheme, user = '', hosts = '', rest = ''] = /^(rediss?)\+(?:cluster|sentinel):\/\/([^/?#]*@)?([^/?#]+)(\/[^\s#]*)?$/.exec(String(value)) ?? [];
+    const [, scheme, user = '', hosts = '', rest = ''] = /^(rediss?)\+(?:cluster|sentinel):\/\/([^/?#]*@)?([^/?#]+)(\/[^\s#]*)?$/.exec(plain(value)) ?? [];
     if (scheme === undefined) return oneUrl.read(value);
-    return hosts.split(',').every((host) => host !== '' && oneUrl.read(`${scheme}://${user}${host}${rest}`) !== undefined) ? String(value) : undefined;
+    return hosts.split(',').every((host) => host !== '' && oneUrl.read(`${scheme}://${user}${host}${rest}`) !== undefined) ? plain(value) : undefined;
   },
   json: { type: 'string', pattern: String.raw`^rediss?(\+cluster|\+sentinel)?://\S+$` },
 };

@@ -73,8 +73,8 @@ export function checkBareDurations(_parsed: ParsedConfig, sources: Sources): voi
     if (shape.kind === 'list' && Array.isArray(value)) value.forEach((item: unknown, index) => walk(item, shape.item, [...at, index]));
     else if (shape.kind === 'section' && isSection(value)) for (const { camel, shape: inner } of shape.keys) walk(value[camel], inner, [...at, camel]);
     else if (shape.kind === 'map' && isSection(value)) for (const [name, item] of Object.entries(value)) walk(item, shape.item, [...at, name]);
-    else if (shape.kind === 'value' && shape.meta?.unit === 'duration' && /^0*[1-9]\d{0,2}(?:\.\d+)?$/.test(String(value)) && !sources.isCode(at)) {
-      sources.warn(at, `${String(value)} without a unit is ${String(value)} milliseconds; write ${String(value)}s for seconds, or ${String(value)}ms`);
+    else if (shape.kind === 'value' && shape.meta?.unit === 'duration' && (typeof value === 'string' || typeof value === 'number') && /^0*[1-9]\d{0,2}(?:\.\d+)?$/.test(String(value)) && !sources.isCode(at)) {
+      sources.warn(at, `${value} without a unit is ${value} milliseconds; write ${value}s for seconds, or ${value}ms`);
     }
   }
 }

@@ -213,9 +213,9 @@ export function secretUrl(schemes: readonly string[], example: string): ValueTyp
   const type = text(`a URL that begins with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`, example, form);
   return {
     ...type,
-    expectedOf: (value) => (decodes(URL.parse(String(value))) ? type.expected : `${type.expected}, whose user and password have special characters escaped: % as %25, @ as %40`),
+    expectedOf: (value) => (decodes(URL.parse(plain(value))) ? type.expected : `${type.expected}, whose user and password have special characters escaped: % as %25, @ as %40`),
     read: (value) => {
-      const url = URL.parse(String(value));
+      const url = URL.parse(plain(value));
       return url !== null && decodes(url) ? type.read(value) : undefined;
     },
     unit: 'secret',
@@ -282,7 +282,7 @@ export function orOff<T>(type: ValueType<T>): ValueType<T | null> {
 }
 
 /** The text of a value. Lists and sections give an empty text. */
-function plain(value: unknown): string {
+export function plain(value: unknown): string {
   return typeof value === 'object' ? '' : String(value);
 }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { loadSettings, resolveConfig, warningsOf } from '../../lib/config/load.ts';
+import { SCHEMA_TREE, type SchemaNode } from '../../lib/config/schema-tree.ts';
 import { ConfigError } from '../../lib/errors.ts';
 import type { ConfigInput } from '../../types/config.d.ts';
 import { file, load, problems, refusals } from './tools.ts';
@@ -9,6 +10,28 @@ import { file, load, problems, refusals } from './tools.ts';
 function fromCode(code: object, env: NodeJS.ProcessEnv = {}): string[] {
   return refusals(() => loadSettings({ code: code as ConfigInput, env }));
 }
+
+/** Every key of the configuration that takes a value, with what holds it. */
+function* valuesIn(shape: SchemaNode, wrap: (value: unknown) => unknown): Generator<(value: unknown) => unknown> {
+  if (shape.kind === 'value') yield wrap;
+  else if (shape.kind === 'list') yield* valuesIn(shape.item, (value) => wrap([value]));
+  else if (shape.kind === 'map') yield* valuesIn(shape.item, (value) => wrap({ name: value }));
+  else for (const { camel, shape: inner } of shape.keys) yield* valuesIn(inner, (value) => wrap({ [camel]: value }));
+}
+
+it('a value that has no text is a problem of its key and no other error', () => {
+  const places = [...valuesIn(SCHEMA_TREE, (value) => value)];
+  assert.ok(places.length > 100, String(places.length));
+  for (const [at, place] of places.entries()) {
+    for (const value of [Object.create(null), [1, Object.create(null)], { toString: 1 }, Symbol('s')].filter((_, nth) => nth === at % 4)) {
+      try {
+        resolveConfig(place(value) as ConfigInput);
+      } catch (error) {
+        assert.ok(error instanceof ConfigError, String((error as Error).stack));
+      }
+    }
+  }
+});
 
 describe('problems', () => {
   it('say what was expected, what came and what would do', () => {
