@@ -27,7 +27,7 @@ export const keysYaml = (more = ''): string => `auth: { mode: keys, keys: [${key
 const common = `
 secret: an-install-secret-for-this-proof
 server: { health_check: { enabled: false } }
-llm: { health_check: { enabled: false }, retry: { max_retries: 0 } }
+llm: { health_check: { enabled: false }, retry: { max_retries: 0 }, price_source: none }
 `;
 
 /** A gate as a process of its own before an upstream that keeps what it is sent. */
