@@ -176,10 +176,8 @@ class Forward implements Exchange, AttemptListener {
   /** The upstream does not know the `stream_options` that the gate has added to the request. */
   #refusesUsage(failure: Failure): boolean {
     if (!this.#context.usageAdded) return false;
-    if (failure.kind === 'error_event') return JSON.stringify(failure.error)?.includes('stream_options') ?? false;
-    if (failure.kind !== 'reply') return false;
-    const { status } = failure.reply;
-    return (status === 400 || status === 422) && (plainBody(failure.reply)?.includes('stream_options') ?? false);
+    const said = failure.kind === 'error_event' ? JSON.stringify(failure.error) : failure.kind === 'reply' && failure.reply.status >= 400 ? plainBody(failure.reply) : null;
+    return usageOption.test(String(said ?? ''));
   }
 
   #askWithoutUsage(target: Target, now: number): void {
@@ -296,6 +294,9 @@ class Forward implements Exchange, AttemptListener {
     return new HeimdallError(verified ? 'no_target' : 'not_verified');
   }
 }
+
+/** What an error names that is about the usage the gate has asked for. */
+const usageOption = /stream_options|include_usage/;
 
 /** A refusal of what the gate added itself: the same target is asked once more, and nothing is wrong with it. */
 const unasked: Judgement = { verdict: 'same', again: false, result: 'ok', rest: null };

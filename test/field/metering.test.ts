@@ -317,6 +317,9 @@ describe('stream_options that the gate has added', () => {
     [400, '{"error":"stream_options is only available when stream is true"}'],
     [400, '{"object":"error","message":"[{\'loc\': (\'body\', \'stream_options\')}]"}'],
     [422, '"stream_options" is not allowed'],
+    [400, '{"error":{"message":"include_usage is not supported"}}'],
+    [501, '{"error":{"message":"stream_options is not implemented"}}'],
+    [500, '{"error":{"message":"TypeError: create() got an unexpected keyword argument \'stream_options\'"}}'],
     [200, 'data: {"error":{"code":400,"message":"stream_options not supported"}}\n\n'],
   ];
   const text = sse([{ choices: [{ delta: { content: words.repeat(8) } }] }]);
