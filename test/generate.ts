@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { z } from 'zod';
 import { VARIABLES } from '../lib/config/environment.ts';
 import type { Meta } from '../lib/config/fields.ts';
@@ -7,6 +7,9 @@ import type { PlannedKey, PlannedSection } from '../lib/config/planned-keys.ts';
 import { writePath } from '../lib/config/paths.ts';
 import { schema } from '../lib/config/schema.ts';
 import { ALIASES, toSnake } from '../lib/config/schema-tree.ts';
+import { resources } from '../lib/admin/table.ts';
+import { errors } from '../lib/errors.ts';
+import { events, type EventRow } from '../lib/telemetry/events.ts';
 import { rowOf as seriesRow, seriesNames } from '../lib/config/series.ts';
 
 /** A node of zod's JSON Schema, with the facts that every key carries. */
@@ -25,8 +28,6 @@ type Json = Readonly<Record<string, unknown>>;
 const ROOT = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as Node;
 const PLANNED_TEXT = 'known; takes effect in a later release';
 const GENERATED = 'Generated from lib/config/schema.ts by test/generate.ts: change the schema, not this file.';
-const BLOCK = /(<!-- config:start -->\n)[^]*(<!-- config:end -->)/;
-const METRICS = /(<!-- metrics:start -->\n)[^]*(<!-- metrics:end -->)/;
 
 /** The JSON Schema (draft 2020-12) of a configuration file, for editors. */
 export function schemaJson(): string {
@@ -194,12 +195,12 @@ function grouped(type: string): string {
   return type.includes(' ') ? `(${type})` : type;
 }
 
-/** The README's table of every key that takes effect. */
+/** The table of every key that takes effect. */
 export function readmeTable(): string {
   return table('key', rowsOf(ROOT, ''));
 }
 
-/** The README's table of the environment's variables. */
+/** The table of the environment's variables. */
 export function envTable(): string {
   const rows = VARIABLES.map(({ name, at, summary, secret }): Row => {
     const node = at && nodeAt(at);
@@ -209,7 +210,7 @@ export function envTable(): string {
   return table('variable', rows);
 }
 
-/** The README's table of every metric. */
+/** The table of every metric. */
 export function metricsTable(): string {
   const rows = seriesNames.map((name) => {
     const { type, labels, help } = seriesRow(name);
@@ -217,6 +218,34 @@ export function metricsTable(): string {
   });
   return ['| metric | type | labels | description |', '|---|---|---|---|', ...rows, ''].join('\n');
 }
+
+/** The table of every event. */
+export function eventsTable(): string {
+  const rows = Object.entries(events as Readonly<Record<string, EventRow>>).map(([name, { category, type, outcome = '', alert, ends, what }]) => {
+    const sent = alert ? 'begins' : ends === undefined ? '' : `ends \`${ends}\``;
+    return `| \`${name}\` | ${category} | ${type} | ${outcome} | ${sent} | ${what.replaceAll('|', '\\|')} |`;
+  });
+  return ['| event | category | type | outcome | alert | what it reports |', '|---|---|---|---|---|---|', ...rows, ''].join('\n');
+}
+
+/** The table of every error. */
+export function errorsTable(): string {
+  const all = Object.entries(errors as Readonly<Record<string, { status: number; type: string; message: string; hint?: string; retryable: boolean }>>);
+  const rows = all.map(([code, { status, type, message, hint, retryable }]) => `| \`${code}\` | ${status} | \`${type}\` | ${retryable ? 'yes' : 'no'} | ${[message, hint].filter(Boolean).join(' ').replaceAll('|', '\\|')} |`);
+  return ['| code | status | type | retry | message |', '|---|---|---|---|---|', ...rows, ''].join('\n');
+}
+
+/** The table of the admin API. */
+export function apiTable(): string {
+  const rows = resources.flatMap(({ path, what }) => Object.entries(what).map(([method, text]) => `| \`${method} ${path.replace(/:(\w+)\*?/g, (_, name: string) => name.toUpperCase().replaceAll('_', '-'))}\` | ${text.replaceAll('|', '\\|')} |`));
+  return ['| below `/heimdall/api` | what it does |', '|---|---|', ...rows, ''].join('\n');
+}
+
+/** The tables by the name of the markers around them. */
+const tables: Readonly<Record<string, () => string>> = { config: () => `${envTable()}\n${readmeTable()}`, metrics: metricsTable, events: eventsTable, errors: errorsTable, api: apiTable };
+
+/** Documents with tables, from the root of the repository. */
+export const documents: readonly string[] = ['types/README.md', 'lib/telemetry/README.md', 'lib/admin/README.md', 'lib/errors.md'];
 
 interface Row {
   readonly name: string;
@@ -270,11 +299,12 @@ function isList(planned: PlannedKey): planned is readonly [PlannedKey] {
   return Array.isArray(planned);
 }
 
-/** Fills the tables into the README's blocks between the `config` and `metrics` markers, where it has them. */
-export function fillReadme(text: string): string {
-  return text
-    .replace(BLOCK, (_, start: string, end: string) => `${start}\n${envTable()}\n${readmeTable()}\n${end}`)
-    .replace(METRICS, (_, start: string, end: string) => `${start}\n${metricsTable()}\n${end}`);
+/** Fills the tables of a document between their markers, such as `config:start` and `config:end`. */
+export function fillDocument(text: string): string {
+  return text.replace(/(<!-- (\w+):start -->\n)[^]*?(<!-- \2:end -->)/g, (all, start: string, name: string, end: string) => {
+    const made = tables[name]?.();
+    return made === undefined ? all : `${start}\n${made}\n${end}`;
+  });
 }
 
 /** The code of lib/http/json-walk.wat as a module. */
@@ -289,8 +319,10 @@ async function writeAll(): Promise<void> {
   writeFileSync(new URL('../lib/http/json-walk.wasm.ts', import.meta.url), await walkModule());
   writeFileSync(new URL('../types/config.d.ts', import.meta.url), configTypes());
   writeFileSync(new URL('../types/heimdall.schema.json', import.meta.url), schemaJson());
-  const readme = new URL('../README.md', import.meta.url);
-  if (existsSync(readme)) writeFileSync(readme, fillReadme(readFileSync(readme, 'utf8')));
+  for (const path of documents) {
+    const file = new URL(`../${path}`, import.meta.url);
+    writeFileSync(file, fillDocument(readFileSync(file, 'utf8')));
+  }
 }
 
 if (import.meta.main) await writeAll();

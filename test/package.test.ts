@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { execFile, execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { execFile, execFileSync, spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { before, after, describe, it } from 'node:test';
@@ -89,11 +89,28 @@ describe('the packed package', { concurrency: true }, () => {
     await run('attw', ['--profile', 'esm-only', tarball], { cwd: dir, env });
   });
 
-  it('carries no tests, sources or examples', async () => {
+  it('type-checks under the types of Express 4 too', async () => {
+    const four = join(dir, 'four');
+    mkdirSync(four);
+    writeFileSync(join(four, 'package.json'), JSON.stringify({ name: 'consumer-of-four', private: true, type: 'module' }));
+    const installed = spawnSync('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', tarball, 'express@4', '@types/express@4', `@types/node@${manifest.devDependencies['@types/node']}`], { cwd: four, env, encoding: 'utf8' });
+    assert.doesNotMatch(installed.stderr, /warn/i);
+    assert.equal(installed.status, 0);
+    writeFileSync(join(four, 'main.ts'), program);
+    writeFileSync(join(four, 'tsconfig.json'), JSON.stringify(tsconfig));
+    await run('tsc', ['-p', '.'], { cwd: four, env });
+    const { stdout } = await run('node', ['main.ts'], { cwd: four, env: once });
+    assert.equal(stdout.trim(), '200 200 200 function function ConfigError HeimdallError');
+  });
+
+  it('carries documents and examples, no tests and no sources', async () => {
     const { stdout } = await run('tar', ['-tzf', tarball]);
     const files = stdout.trim().split('\n').map((path) => path.replace(/^package\//, ''));
     const folders = new Set(files.map((path) => (path.includes('/') ? dirname(path).split('/')[0] : path)));
-    assert.deepEqual([...folders].toSorted(), ['CHANGELOG.md', 'LICENSE', 'README.md', 'dist', 'package.json', 'types'].filter((name) => files.some((path) => path === name || path.startsWith(`${name}/`))));
+    assert.deepEqual([...folders].toSorted(), ['.github', 'CHANGELOG.md', 'LICENSE', 'README.md', 'dist', 'examples', 'lib', 'package.json', 'types']);
+    assert.deepEqual(files.filter((path) => path.startsWith('lib/') && !path.endsWith('.md')), []);
+    for (const path of ['.github/README.zh-CN.md', '.github/page.webp', 'lib/admin/README.md', 'examples/audit/heimdall.yaml']) assert.ok(files.includes(path), path);
+    assert.ok(!Object.keys(manifest.scripts).some((name) => /^(?:pre|post)?install$|^prepare$/.test(name)));
     assert.ok(files.includes('types/heimdall.schema.json') && files.includes('dist/cli.js'));
   });
 });

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { ValueType } from './value-types.ts';
 
-/** Facts that every key carries in its schema. Errors, printing, types, the editor schema and the README are made from them. */
+/** Facts that every key carries in its schema. Errors, printing, types, the editor schema and `types/README.md` are made from them. */
 export interface Meta extends Omit<ValueType<unknown>, 'read' | 'expectedOf'> {
   /** Description without default, bounds and final full stop. */
   readonly summary: string;

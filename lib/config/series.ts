@@ -13,7 +13,7 @@ const ofModel = ['gen_ai_operation_name', 'gen_ai_provider_name', 'gen_ai_reques
 
 /**
  * Every metric of the gate, by its name without the prefix. `metrics.series` of the configuration accepts these names, and
- * the README's table is made from them.
+ * the table of `lib/telemetry/README.md` is made from them.
  */
 export const series = {
   request_duration_seconds: { type: 'histogram', labels: ['route', 'method', 'status'], help: 'Time from arrival to the end of the answer. status is the status class.' },

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import type { derive } from '../../lib/config/derive.ts';
 import { PARTS, SERIES } from '../../lib/config/schema.ts';
 import type { Config, ConfigInput, MiddlewareName, SeriesName } from '../../types/config.d.ts';
-import { configTypes, envTable, fillReadme, readmeTable, schemaJson, walkModule } from '../generate.ts';
+import { configTypes, documents, envTable, fillDocument, readmeTable, schemaJson, walkModule } from '../generate.ts';
 
 type Frozen<T> = T extends (...given: never[]) => unknown
   ? T
@@ -34,8 +34,11 @@ describe('what is generated from the schema', () => {
     assert.deepEqual(held, [true, true, true, true]);
     assert.equal(read('../../types/config.d.ts'), configTypes());
     assert.equal(read('../../types/heimdall.schema.json'), schemaJson());
-    const readme = existsSync(new URL('../../README.md', import.meta.url)) ? read('../../README.md') : '';
-    assert.equal(readme, fillReadme(readme));
+    for (const path of documents) {
+      const text = read(`../../${path}`);
+      assert.match(text, /<!-- \w+:start -->/, path);
+      assert.equal(text, fillDocument(text), path);
+    }
   });
 
   it('has the code of the walk', async () => {
@@ -45,7 +48,7 @@ describe('what is generated from the schema', () => {
   it('tells of every key in the tables', () => {
     for (const key of ['server.tls.min_version', 'auth.keys[].sha256', 'llm.timeouts.first_byte', 'rate_limit.address.window', 'llm.prices.<name>.cached'])
       assert.ok(readmeTable().includes(`| \`${key}\` |`), key);
-    const filled = fillReadme('a\n<!-- config:start -->\nwhat was there\n<!-- config:end -->\nb');
+    const filled = fillDocument('a\n<!-- config:start -->\nwhat was there\n<!-- config:end -->\nb');
     assert.ok(
       filled.startsWith('a\n<!-- config:start -->\n\n| variable |') &&
         filled.endsWith('\n<!-- config:end -->\nb') &&

@@ -134,7 +134,7 @@ describe('a Redis that answers and cannot do what a request needs', { concurrenc
 });
 
 /** The minimal rights, as the documentation has them. */
-const documented = /^ACL SETUSER heimdall (.*)$/m.exec(readFileSync(new URL('../../README.md', import.meta.url), 'utf8'))?.[1] ?? '';
+const documented = /^ACL SETUSER heimdall (.*)$/m.exec(readFileSync(new URL('../../lib/limits/README.md', import.meta.url), 'utf8'))?.[1] ?? '';
 
 describe('a Redis with a user of few rights', { skip: withoutRedis }, () => {
   it('serves limits and registry with the documented rights, and is down without any of them', async (t) => {

@@ -82,9 +82,9 @@ describe('PostgreSQL', { skip: withoutPostgres }, () => {
     assert.equal((await at.query('SELECT FROM heimdall_logs')).length, 5);
   });
 
-  it('needs no right but to insert, as the README says', async (t) => {
+  it('needs no right but to insert, as the guide of the sinks says', async (t) => {
     const at = await place();
-    const block = /```sql\n([\s\S]*?)```/.exec(readFileSync(`${root}/README.md`, 'utf8'))?.[1] ?? '';
+    const block = /```sql\n([\s\S]*?)```/.exec(readFileSync(`${root}/lib/sinks/README.md`, 'utf8'))?.[1] ?? '';
     for (const statement of schemaSql) await at.query(statement);
     await at.query(block.replaceAll('heimdall_gate', `role_${at.name}`));
     const url = server.urlOf(`role_${at.name}`, 'change-me', at.name);

@@ -1,4 +1,4 @@
-// Bundles the page into `dist/admin/page`: run by `npm run build` and by npm itself after `npm install` of a checkout. Users of the
+// Bundles the page into `dist/admin/page`: run by `npm run build`, and before `npm start` in a checkout. Users of the
 // package get the result. The libraries, the shell, each panel, each language and the charts are files of their own, with names that
 // change with their content, so that a browser asks for each of them once.
 

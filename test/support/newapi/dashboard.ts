@@ -16,7 +16,7 @@ export const dashboardRoutes: readonly Route[] = (
     ['GET', '/api/pricing', pricing],
     ['GET', '/api/notice', (x) => sendData(x, 'Welcome')],
     ['POST', '/api/user/login', login],
-    ['GET', '/api/user/self', withUser((x, name, user) => sendData(x, { id: user.id, username: name, role: user.admin ? 100 : 1 }))],
+    ['GET', '/api/user/self', withUser((x, name, user) => sendData(x, { id: user.id, username: name, role: user.admin ? 100 : 1, status: 1 }))],
     ['PUT', '/api/user/self', withUser((x) => sendData(x, null))],
     ['GET', '/api/user/logout', logout],
     ['GET', '/api/user/epay/notify', (x) => send(x, 200, 'success', ['Content-Type', 'text/plain; charset=utf-8'])],
