@@ -20,6 +20,8 @@ import { dial } from './support/websocket.ts';
 const examples = fileURLToPath(new URL('../examples/', import.meta.url));
 const headers = { Authorization: `Bearer ${DEMO_KEY}` };
 const chat = { model: 'gpt-4o-mini', messages: [{ role: 'user', content: 'one two three four five six seven eight nine ten' }] };
+/** The page, or the word of a checkout in which it is not built. */
+const builtPage = /<!doctype html>|page_not_built/i;
 const noCurl = spawnSync('curl', ['--version']).status === 0 ? false : 'curl is not installed';
 
 interface Running {
@@ -72,6 +74,14 @@ test('the demo serves, says where, and its curl line works when pasted', { skip:
   assert.match((await request(url)).text, /Demo upstream/);
   assert.equal((await request(`${await demo.url('health')}/health`)).status, 200);
   await until(() => /"path":"\/v1\/chat\/completions".*"outcome":"served"/.test(demo.said()));
+  const lines = [...demo.said().matchAll(/^ {2}((?:curl|for) .+)$/gm)].map(([, each = '']) => each);
+  const paste = (which: RegExp): string => spawnSync('sh', ['-c', lines.find((each) => which.test(each)) ?? ''], { encoding: 'utf8', timeout: 20_000 }).stdout;
+  assert.match(paste(/^for /), /rate_limit_requests/);
+  assert.match(paste(/outage/), /backup\/gpt-4o-mini/);
+  await until(() => /"rule": ?"shared_key"/.test(paste(/findings/)), 30_000, 'the finding of a shared key');
+  assert.match(paste(/api\/logs/), /rate_limit_requests/);
+  const page = /page +(http\S+)/.exec(demo.said())?.[1] ?? '';
+  assert.ok(builtPage.test((await request(page)).text), page);
   assert.doesNotMatch(demo.said(), /Nothing answers|warning|\berror\b/i);
   assert.equal(await demo.stop(), 0);
 });
@@ -170,7 +180,7 @@ test('the sidecar serves NewAPI, and to its administrators the page and the admi
   for (const [token, user] of [['guest-access-token', 2], ['owner-access-token', 2], ['made-up', 1]] as const) assert.ok([401, 403].includes((await office(token, user)).status), token);
   assert.equal((await request(`${url}/gate/api/health`)).status, 401);
   assert.equal((await request(`${url}/gate/api/keys`, { method: 'POST', headers: { ...headers, 'New-Api-User': '1' }, body: { name: 'mine' } })).status, 401);
-  assert.match((await request(`${url}/gate/`)).text, /<!doctype html>/i);
+  assert.match((await request(`${url}/gate/`)).text, builtPage);
   // A session of NewAPI, as its page in a browser has it.
   const login = await request(`${url}/api/user/login`, { body: { username: 'owner', password: 'p' } });
   const cookie = String(login.headers['set-cookie']?.[0]).split(';', 1)[0] as string;

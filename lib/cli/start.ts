@@ -8,7 +8,7 @@ export const start: Action = {
   options: {
     host: { type: 'string', value: 'ADDRESS', summary: 'address to listen on (default: server.host)' },
     port: { type: 'string', short: 'p', value: 'PORT', summary: 'port to listen on, 0 for a free one (default: server.port)' },
-    demo: { type: 'boolean', summary: 'use a demo upstream; requires a checkout of the repository' },
+    demo: { type: 'boolean', summary: 'try it with stand-in upstreams and callers; needs a checkout' },
   },
   run: async (invocation) => {
     const settings = settingsOf(invocation);
@@ -31,7 +31,7 @@ export function settingsOf(invocation: Invocation): Settings {
   return { path: textOf(invocation, 'config'), code: { server } };
 }
 
-/** The demo upstream belongs to the tests, which the published package does not contain. */
+/** The stand-ins of the demo belong to the tests, which the published package does not contain. */
 async function demonstration(settings: Settings): Promise<void> {
   const path = new URL('../../examples/standalone/demo.ts', import.meta.url).href;
   const found = await import(path).catch((error: NodeJS.ErrnoException) => {

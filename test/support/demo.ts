@@ -9,9 +9,17 @@ export interface Demo {
   close(): Promise<void>;
 }
 
+/** How long `POST /demo/outage` lasts, milliseconds. */
+const OUTAGE = 30_000;
+
 /** Starts it on 127.0.0.1; `port` 0 (default) takes any free one. */
 export async function startDemo(options: { readonly port?: number } = {}): Promise<Demo> {
   const newapi = await startNewapi({ port: options.port ?? 0, pace: 40, page: PAGE, script: SCRIPT });
+  newapi.on('POST /demo/outage', (_req, res) => {
+    const end = newapi.on('POST /v1/chat/completions', (_chat, refused) => void refused.writeHead(503, { 'Content-Type': 'application/json' }).end('{"error":{"message":"The demo upstream has an outage.","type":"server_error"}}'));
+    setTimeout(end, OUTAGE).unref();
+    res.writeHead(200, { 'Content-Type': 'text/plain' }).end(`Chats fail here for ${OUTAGE / 1000} s.\n`);
+  });
   return { url: newapi.url, key: DEMO_KEY, close: () => newapi.close() };
 }
 
