@@ -89,7 +89,7 @@ describe('the packed package', { concurrency: true }, () => {
     await run('attw', ['--profile', 'esm-only', tarball], { cwd: dir, env });
   });
 
-  it('type-checks under the types of Express 4 too', async () => {
+  it('type-checks and runs with Express 4 too, and is installed without a warning', async () => {
     const four = join(dir, 'four');
     mkdirSync(four);
     writeFileSync(join(four, 'package.json'), JSON.stringify({ name: 'consumer-of-four', private: true, type: 'module' }));
@@ -101,6 +101,8 @@ describe('the packed package', { concurrency: true }, () => {
     await run('tsc', ['-p', '.'], { cwd: four, env });
     const { stdout } = await run('node', ['main.ts'], { cwd: four, env: once });
     assert.equal(stdout.trim(), '200 200 200 function function ConfigError HeimdallError');
+    writeFileSync(join(four, 'common.cjs'), common);
+    assert.equal((await run('node', ['common.cjs'], { cwd: four, env: once })).stdout.trim(), 'function function');
   });
 
   it('carries documents and examples, no tests and no sources', async () => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
+import { resources } from '../../lib/admin/table.ts';
 import type { TargetStatus } from '../../types/target.d.ts';
 import { bearer, aTarget, messageOf, problem, startAdmin, token } from './harness.ts';
 
@@ -25,6 +26,25 @@ describe('targets', () => {
       ],
     });
   });
+});
+
+it('the API is described by its own table', async (t) => {
+  const { ask } = await startAdmin(t);
+  const answer = await ask('openapi.json');
+  assert.equal(answer.status, 200);
+  const { openapi, servers, paths } = answer.json<{ openapi: string; servers: { url: string }[]; paths: Record<string, Record<string, { operationId: string; summary: string; parameters?: { name: string; in: string }[] }>> }>();
+  assert.match(openapi, /^3\.1\./);
+  assert.deepEqual(servers, [{ url: '/heimdall/api' }]);
+  for (const { path, methods, what } of resources) {
+    const described = paths[`/${path.replace(/:(\w+)\*?/g, '{$1}')}`] ?? {};
+    assert.deepEqual([Object.keys(described), Object.keys(what)], [Object.keys(methods).map((name) => name.toLowerCase()), Object.keys(methods)], path);
+    for (const { summary, parameters = [] } of Object.values(described)) {
+      assert.ok(summary.length > 5, path);
+      assert.deepEqual(parameters.filter((each) => each.in === 'path').map(({ name }) => name), [...path.matchAll(/:(\w+)/g)].map(([, name]) => name), path);
+    }
+  }
+  const ids = Object.values(paths).flatMap((item) => Object.values(item).map(({ operationId }) => operationId));
+  assert.equal(new Set(ids).size, ids.length);
 });
 
 describe('the queue', () => {
