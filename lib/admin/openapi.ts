@@ -10,7 +10,7 @@ interface Resource {
 type Json = Readonly<Record<string, unknown>>;
 
 /** Fields and parameters that a description names: its words in backticks. */
-const namesIn = (text: string): string[] => [...text.matchAll(/`([a-z][a-z_]*)`/g)].map(([, name = '']) => name);
+const namesIn = (text: string): string[] => [...text.matchAll(/`([a-z][a-z_]*)(?:=\w+)?`/g)].map(([, name = '']) => name);
 
 /**
  * The admin API as an OpenAPI 3.1 document, made from its table.
