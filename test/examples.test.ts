@@ -74,6 +74,7 @@ test('the demo serves, says where, and its curl line works when pasted', { skip:
   assert.match((await request(url)).text, /Demo upstream/);
   assert.equal((await request(`${await demo.url('health')}/health`)).status, 200);
   await until(() => /"path":"\/v1\/chat\/completions".*"outcome":"served"/.test(demo.said()));
+  assert.doesNotMatch(demo.said(), /Nothing answers|warning|\berror\b/i);
   const lines = [...demo.said().matchAll(/^ {2}((?:curl|for) .+)$/gm)].map(([, each = '']) => each);
   const paste = (which: RegExp): string => spawnSync('sh', ['-c', lines.find((each) => which.test(each)) ?? ''], { encoding: 'utf8', timeout: 20_000 }).stdout;
   assert.match(paste(/^for /), /rate_limit_requests/);
@@ -82,7 +83,6 @@ test('the demo serves, says where, and its curl line works when pasted', { skip:
   assert.match(paste(/api\/logs/), /rate_limit_requests/);
   const page = /page +(http\S+)/.exec(demo.said())?.[1] ?? '';
   assert.ok(builtPage.test((await request(page)).text), page);
-  assert.doesNotMatch(demo.said(), /Nothing answers|warning|\berror\b/i);
   assert.equal(await demo.stop(), 0);
 });
 
