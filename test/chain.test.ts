@@ -21,8 +21,8 @@ describe('the chain', () => {
   });
 
   it('names every part once, as its file is called', () => {
-    // Beside the parts stand the room's door, the contract they fulfil and the parts a route adds.
-    const others = ['middlewares.ts', 'middleware.ts', 'per-route.ts'];
+    // Beside the parts stand the room's door, the contract they fulfil, the parts a route adds and their description.
+    const others = ['middlewares.ts', 'middleware.ts', 'per-route.ts', 'README.md'];
     const files = readdirSync(new URL('../lib/middlewares', import.meta.url)).filter((file) => !others.includes(file)).map((file) => file.replace('.ts', '').replaceAll('-', '_'));
     assert.deepEqual(files.sort(), chain.map(({ name }) => name).sort());
   });
