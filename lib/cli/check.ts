@@ -1,7 +1,7 @@
-import { accessSync, constants, statSync } from 'node:fs';
+import { accessSync, constants, statfsSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { Config } from '../../types/config.d.ts';
-import { loadConfig, printable, proxyEnvironment, proxyWarnings, warningsOf } from '../config/config.ts';
+import { hostWarnings, loadConfig, printable, proxyEnvironment, proxyWarnings, warningsOf } from '../config/config.ts';
 import { suggestion, whyUnreadable } from '../values/values.ts';
 import { ConfigError, type Problem } from '../errors.ts';
 import { OutboundProxy } from '../platform/platform.ts';
@@ -48,7 +48,7 @@ async function adviceOn(config: Config, output: Output): Promise<string[]> {
   const environment = proxyEnvironment(config, true);
   const proxies = environment === null ? null : new OutboundProxy(environment);
   const proxied = proxies === null ? [] : proxyWarnings(config, (url) => proxies.hopTo(url) === null);
-  return [...proxied, ...fileWarnings(config), ...routeWarnings(config), ...(await unpricedBudgets(config, budgetsOf(config))), ...(await keyWarnings(config, output))];
+  return [...proxied, ...hostWarnings(config, {}), ...fileWarnings(config), ...routeWarnings(config), ...(await unpricedBudgets(config, budgetsOf(config))), ...(await keyWarnings(config, output))];
 }
 
 /** Files that the gate writes. @throws ConfigError when it would not start without one. */
@@ -71,6 +71,9 @@ function fileWarnings({ audit, logging, queue, middleware }: Config): string[] {
   return warnings;
 }
 
+/** File systems that let root write and make no file: procfs, sysfs, cgroup and cgroup2, by their numbers in Linux. */
+const kernelFiles: ReadonlySet<number> = new Set([0x9f_a0, 0x62_65_65_72, 0x27_e0_eb, 0x63_67_72_70]);
+
 /** Why a file cannot be written, or made in a directory that may have to be made first; null when it can. */
 function whyUnwritable(path: string, mayBeDirectory: boolean): string | null {
   const there = statSync(path, { throwIfNoEntry: false });
@@ -80,7 +83,7 @@ function whyUnwritable(path: string, mayBeDirectory: boolean): string | null {
     while (statSync(at, { throwIfNoEntry: false }) === undefined && dirname(at) !== at) at = dirname(at);
     if (at !== path && !statSync(at).isDirectory()) return `${at} is a file`;
     accessSync(at, constants.W_OK);
-    return null;
+    return kernelFiles.has(statfsSync(at).type) ? `${at} holds files of the kernel alone` : null;
   } catch (error) {
     return `${at}: ${(error as NodeJS.ErrnoException).code === 'EROFS' ? 'a read-only file system' : whyUnreadable(error)}`;
   }

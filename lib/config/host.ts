@@ -24,7 +24,7 @@ function optionWarnings({ auth, middleware, rateLimit, routes }: Config, options
   }
   const idle = rateLimit.policies.flatMap(({ match }, at) => (match.group === null && match.user === null ? [] : [`rate_limit.policies[${at}].match`]));
   if (auth.upstreamCredential !== null) idle.unshift('auth.upstream_credential');
-  return idle.map((path) => `${path}: has no effect, because no program passes identify`);
+  return idle.map((path) => `${path}: has no effect unless a program passes identify`);
 }
 
 /** Processes of one application that share a port: workers of `node:cluster`, which pm2 uses too, and of pm2's fork mode. */

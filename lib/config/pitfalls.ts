@@ -10,7 +10,7 @@ import type { Sources } from './sources.ts';
 type Target = ParsedConfig['llm']['backupProviders'][number];
 
 /** Last segments of the routes that a base URL may hold by mistake. */
-const routeEnd = /\/(?:chat\/completions|completions|embeddings|responses|messages|moderations|rerank|models|images\/generations|audio\/\w+|realtime)$/;
+const routeEnd = /\/(?:chat\/completions|completions|embeddings|responses|messages|moderations|rerank|models|images\/\w+|audio\/\w+|files|batches|realtime)$/i;
 
 /** Checks base URLs against what is appended to them, and against the address of the gate itself. */
 export function checkBaseUrls({ newapi, llm, audit, server, admin }: ParsedConfig, sources: Sources): void {
@@ -18,7 +18,7 @@ export function checkBaseUrls({ newapi, llm, audit, server, admin }: ParsedConfi
   const bases: [Path, string][] = [[['newapi', 'baseUrl'], newapi.baseUrl]];
   if (audit.newapi.url !== null) bases.push([['audit', 'newapi', 'url'], audit.newapi.url]);
   for (const [at, base] of bases) {
-    const version = /^(.+?)\/v1(?:beta)?$/.exec(base)?.[1];
+    const version = /^(.+?)\/v1(?:beta)?$/i.exec(base)?.[1];
     if (refuseRoute(at, base, sources) || version === undefined) continue;
     sources.warn(at, `ends in ${base.slice(version.length)}, which the requests bring themselves: they would go to ${base}/v1/…; write ${version}`);
   }
@@ -39,7 +39,7 @@ function refuseRoute(at: Path, base: string, sources: Sources): boolean {
   const route = routeEnd.exec(base);
   if (route === null) return false;
   const root = base.slice(0, route.index);
-  sources.refuse(at, { expected: `a base URL without the route ${route[0]}, which the requests bring themselves`, example: at[0] === 'llm' ? root : root.replace(/\/v1(?:beta)?$/, '') });
+  sources.refuse(at, { expected: `a base URL without the route ${route[0]}, which the requests bring themselves`, example: at[0] === 'llm' ? root : root.replace(/\/v1(?:beta)?$/i, '') });
   return true;
 }
 
@@ -81,6 +81,8 @@ export function checkBareDurations(_parsed: ParsedConfig, sources: Sources): voi
 
 /** Shortest prefixes of a network that is no mistake, IPv4 and IPv6, in bits. */
 const shortest = { 4: 8, 6: 16 } as const;
+/** Bits before an IPv4 address in `::ffff:0:0/96`. */
+const mappedBits = 96;
 
 /** Warns about lists that name nearly every address. */
 export function checkWideTrust({ trustProxy, clientIpHeader, rateLimit, guard }: ParsedConfig, sources: Sources): void {
@@ -92,7 +94,10 @@ export function checkWideTrust({ trustProxy, clientIpHeader, rateLimit, guard }:
   for (const [at, entries, effect] of effects) {
     entries.forEach((entry, index) => {
       const [address = '', prefix] = entry.split('/');
-      if (prefix !== undefined && Number(prefix) < shortest[address.includes(':') ? 6 : 4]) sources.warn([...at, index], `${entry} is a great part of the Internet: ${effect}`);
+      // A network of IPv4 addresses as IPv6 shows them.
+      const mapped = /^(?:0*:)+ffff:/i.test(address) && Number(prefix) >= mappedBits;
+      const bits = Number(prefix) - (mapped ? mappedBits : 0);
+      if (prefix !== undefined && bits < shortest[address.includes(':') && !mapped ? 6 : 4]) sources.warn([...at, index], `${entry} is a great part of the Internet: ${effect}`);
     });
   }
   if (trustProxy.length === 0 && clientIpHeader !== null) sources.warn(['clientIpHeader'], `${clientIpHeader} is never read, because trust_proxy names no peer. Example: trust_proxy: [loopback]`);

@@ -38,7 +38,7 @@ export async function unpricedBudgets({ llm }: Config, budgets: readonly Budgete
   // The package with prices is loaded at the first model that has no other price.
   if (llm.priceSource !== 'none') await import(bookName).catch(() => undefined);
   await new Promise((resolve) => setImmediate(resolve));
-  const every = [...new Set([...(list?.unpriced ?? []), ...Object.keys(llm.models)])];
+  const every = [...new Set([...(list?.unpriced ?? []), ...Object.keys(llm.models), ...(llm.model === null ? [] : [llm.model])])];
   return budgets.flatMap(({ name: budget, models }) => {
     const unknown = (models.length === 0 ? every : models).filter((model) => !model.endsWith('*') && !isPriced(model));
     const named = `${unknown.slice(0, mostNamed).join(', ')}${unknown.length > mostNamed ? ` and ${unknown.length - mostNamed} others` : ''}`;

@@ -38,13 +38,13 @@ test('base URLs that hold what the requests bring themselves, or lack a version'
   await expectSaid([
     ['newapi: {base_url: "http://h:3000/v1"}', /^warning: newapi\.base_url: ends in \/v1,.*http:\/\/h:3000\/v1\/v1\/…; write http:\/\/h:3000$/m],
     ['newapi: {base_url: "http://h:3000/v1/"}', /write http:\/\/h:3000$/m], ['newapi: {base_url: "http://h/sub/v1beta"}', /ends in \/v1beta.*write http:\/\/h\/sub$/m],
-    ['newapi: {base_url: "http://h/sub"}', null], ['newapi: {base_url: "http://h/v10"}', null],
+    ['newapi: {base_url: "http://h/V1"}', /ends in \/V1,.*write http:\/\/h$/m], ['newapi: {base_url: "http://h/sub"}', null], ['newapi: {base_url: "http://h/v10"}', null],
     [`${keys}provider: groq, endpoint: "https://api.groq.com"}`, /^warning: llm\.endpoint: has no version.*write https:\/\/api\.groq\.com\/v1$/m],
     [`${keys}provider: groq, endpoint: "https://api.groq.com/openai/v1"}`, null], [`${keys}endpoint: "http://second:3000"}`, /llm\.endpoint: has no version/],
   ], 'warning');
   await expectSaid([
     ['newapi: {base_url: "http://h:3000/v1/chat/completions"}', /^newapi\.base_url: expected a base URL without the route \/chat\/completions, .*Example: http:\/\/h:3000$/m],
-    ['newapi: {base_url: "http://h:3000/v1/messages"}', /without the route \/messages.*Example: http:\/\/h:3000$/m], ['newapi: {base_url: "https://h/v1/models/"}', /without the route \/models/],
+    ['newapi: {base_url: "http://h:3000/v1/messages"}', /without the route \/messages.*Example: http:\/\/h:3000$/m], ['newapi: {base_url: "https://h/v1/models/"}', /without the route \/models/], ['newapi: {base_url: "http://h/V1/Embeddings"}', /without the route \/Embeddings.*Example: http:\/\/h$/m], ['newapi: {base_url: "http://h/v1/images/edits"}', /without the route \/images\/edits/],
     [`${keys}provider: groq, endpoint: "https://api.groq.com/openai/v1/chat/completions"}`, /^llm\.endpoint: .*Example: https:\/\/api\.groq\.com\/openai\/v1$/m],
     [`${keys}provider: x, endpoint: "https://h/v1/responses"}`, /without the route \/responses/], [`${keys}provider: x, endpoint: "https://h/v1/images/generations"}`, /without the route \/images\/generations/],
     [`${keys}provider: x, endpoint: "https://h/v1/audio/speech"}`, /without the route \/audio\/speech/],
@@ -86,6 +86,7 @@ test('durations below a second without a unit', async () => {
 test('lists that name nearly everybody, and headers of nobody', async () => {
   await expectSaid([
     ['trust_proxy: [0.0.0.0/0]', /^warning: trust_proxy\[0\]: 0\.0\.0\.0\/0 is a great part of the Internet: any client there can claim any address.*Example: \[loopback, /m], ['trust_proxy: [loopback, "::/0"]', /trust_proxy\[1\]: ::\/0/],
+    ['trust_proxy: ["::ffff:0:0/96"]', /::ffff:0:0\/96 is a great part/], ['trust_proxy: ["::ffff:64.0.0.0/98"]', /\/98 is a great part/], ['trust_proxy: ["::ffff:10.0.0.0/104"]', null],
     ['trust_proxy: [0.0.0.0/1, 128.0.0.0/1]', /\[0\][^]*\[1\]/], ['trust_proxy: ["2000::/3"]', /2000::\/3/], ['trust_proxy: [64.0.0.0/2]', /64/], ['rate_limit: {exempt: [0.0.0.0/0]}', /rate_limit\.exempt\[0\].*no limit applies/],
     ['guard: {deny: ["::/0"]}', /guard\.deny\[0\].*nobody there may call/], ['trust_proxy: []\nclient_ip_header: cf-connecting-ip', /client_ip_header: cf-connecting-ip is never read/],
     ['trust_proxy: [private, cloudflare, 10.0.0.0/8, "2001:db8::/32"]', null], ['guard: {allow: [0.0.0.0/0]}', null],
@@ -106,12 +107,21 @@ test('patterns, names and origins that match nothing', async () => {
   ], 'warning');
 });
 
+test('rules for users that no program names', async () => {
+  await expectSaid([
+    ['rate_limit: {policies: [{match: {user: bob}, requests: {limit: 1}}]}', /^warning: rate_limit\.policies\[0\]\.match: has no effect unless a program passes identify/m],
+    ['rate_limit: {policies: [{match: {group: gold}, requests: {limit: 1}}]}', /policies\[0\]\.match: has no effect/], ["auth: {upstream_credential: '${K:-sk-a-token-of-newapi}'}", /^warning: auth\.upstream_credential: has no effect/m],
+    ['rate_limit: {policies: [{match: {model: gpt-4o}, requests: {limit: 1}}]}', null],
+  ], 'warning');
+});
+
 test('budgets for models that have no price', async () => {
   const key = (models: string): string => `auth: {mode: keys, keys: [{name: a, sha256: ${'a'.repeat(64)}, models: [${models}], budget: {day: 1}}]}`;
   await expectSaid([
     [`${key('nobody-knows-1')}\nllm: {provider: ollama}`, /^warning: auth\.keys\[0\]\.budget: there is no price for nobody-knows-1, so the budget does not limit it; set llm\.prices\. Example: nobody-knows-1: \{ input/m],
     [`${key('priced, nobody-knows-2')}\nllm: {provider: ollama, prices: {priced: {input: 1, output: 1}}}`, /no price for nobody-knows-2,/], [`${key('priced')}\nllm: {provider: ollama, prices: {priced: {input: 1, output: 1}}}`, null],
     [`${key('nobody-knows-1')}\nllm: {provider: ollama, prices: {"nobody-*": {input: 1, output: 1}}}`, null], [`${key('mine')}\nllm: {provider: ollama, models: {mine: priced}, prices: {priced: {input: 1, output: 1}}}`, null],
+    ['auth: {mode: keys}\nllm: {provider: ollama, model: nobody-knows-4}\nrate_limit: {key: {budget: {day: 1}}}', /rate_limit\.key\.budget: there is no price for nobody-knows-4/],
     [`${key('gpt-4o')}\nllm: {provider: openai, api_key: "\${K:-k}", price_source: none, prices: {a: {input: 1, output: 1}}}`, /no price for gpt-4o/],
     ['auth: {mode: keys}\nllm: {provider: ollama}\nrate_limit: {policies: [{match: {model: nobody-knows-3}, budget: {month: 5}}]}', /rate_limit\.policies\[0\]\.budget: there is no price for nobody-knows-3/],
   ], 'warning');
@@ -173,6 +183,7 @@ test('files that cannot be written', async () => {
   mkdirSync(join(cwd, 'folder'));
   const inPlain = join(cwd, 'plain/h.db');
   const rows: readonly (readonly [yaml: string, said: RegExp | null, code: number])[] = [
+    ['audit: {path: /proc/heimdall.db}', /^warning: audit\.path: expected a file that can be written, got "\/proc\/heimdall\.db" \(.*\); records would be lost/m, 0], ['audit: {path: /sys/kernel/h.db, durability: strict}', /^audit\.path: expected/m, 1],
     [`audit: {path: ${inPlain}}`, /^warning: audit\.path: expected a file that can be written, got ".*" \(.*plain is a file\); records would be lost/m, 0], [`audit: {path: ${join(cwd, 'folder')}}`, /\(a directory\)/, 0],
     [`audit: {path: ${inPlain}, durability: strict}`, /^audit\.path: expected a file that can be written.*Example: data\/heimdall\.db/m, 1], [`audit: {path: ${inPlain}, on_full: refuse}`, /^audit\.path/m, 1],
     [`logging: {file: ${join(cwd, 'folder')}}`, /logging\.file: .*\(a directory\); the access log would go to the console alone/, 0], [`logging: {file: ${join(cwd, 'plain/x/y.log')}}`, /plain is a file/, 0],
