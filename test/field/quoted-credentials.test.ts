@@ -205,6 +205,18 @@ describe('the filter of a credential', () => {
     assert.equal(filter.end().toString(), '');
   });
 
+  it('finds it wherever long chunks are cut', () => {
+    const long = 'P lorem '.repeat(400);
+    for (const quoted of [bare, bare.replace('/', '\\/')]) {
+      const text = `${long}${quoted}${long}`;
+      for (let cut = long.length - 2; cut <= long.length + quoted.length + 2; cut++) {
+        const filter = new SecretFilter(ours);
+        const got = [text.slice(0, cut), text.slice(cut)].map((piece) => filter.push(Buffer.from(piece)).toString()).join('') + filter.end().toString();
+        assert.equal(got, `${long}${'*'.repeat(quoted.length)}${long}`, String(cut));
+      }
+    }
+  });
+
   it('finds no word that stands in place of a credential', () => {
     for (const word of ['k', 'ollama', 'EMPTY', 'sk-up', '%', '\\']) assert.equal(new SecretFilter(word).whole(Buffer.from(`a ${word} %\\`)).toString(), `a ${word} %\\`);
     assert.equal(new SecretFilter('sk-12345').whole(Buffer.from('12345 sk-12345')).toString(), '12345 ********');
