@@ -7,16 +7,18 @@ import { ConfigError, type Problem } from '../errors.ts';
 import { OutboundProxy } from '../platform/platform.ts';
 import { routeTable } from '../upstream/upstream.ts';
 import { budgetsOf, unpricedBudgets } from '../usage/usage.ts';
+import { type ProductionCheck, productionChecks } from './production.ts';
 import { printJson, textOf, UsageError, type Action, type Invocation, type Output } from './command.ts';
 
 /** The command `check`: validates the configuration, prints the effective one, and says what will not work as it looks. */
 export const check: Action = {
-  examples: ['heimdall check heimdall.yaml', 'heimdall check --json --config heimdall.yaml'],
-  options: { json: { type: 'boolean', summary: 'print one JSON document: valid, problems, warnings, config' } },
+  examples: ['heimdall check heimdall.yaml', 'heimdall check --json --config heimdall.yaml', 'heimdall check --production'],
+  options: { production: { type: 'boolean', summary: 'judge it by the production list of the security guide (exit code 1: a line fails)' }, json: { type: 'boolean', summary: 'print one JSON document: valid, problems, warnings, config' } },
   run: async (invocation) => {
     const { output, values } = invocation;
     try {
       const config = loadConfig(pathOf(invocation));
+      if (values['production']) return judge(invocation, productionChecks(config, warningsOf(config)));
       const warnings = [...warningsOf(config), ...(await adviceOn(config, output))];
       if (values['json']) printJson(invocation, { valid: true, problems: [], warnings, config: printable(config) });
       else await print(config, warnings, output);
@@ -34,6 +36,15 @@ function pathOf(invocation: Invocation): string | undefined {
   const option = textOf(invocation, 'config');
   if (file !== undefined && option !== undefined) throw new UsageError(`heimdall check: expected either FILE or --config, got both, ${file} and ${option}.`);
   return file ?? option;
+}
+
+const styles = { pass: 'green', fail: 'red', 'not applicable': 'yellow' } as const;
+
+/** Prints the production list, a line a check. @returns the exit code. */
+function judge(invocation: Invocation, checks: readonly ProductionCheck[]): number {
+  if (invocation.values['json']) printJson(invocation, { checks });
+  else for (const { state, text, found } of checks) invocation.output.out(`${state.padEnd(14)}  ${text}: ${found}\n`, styles[state]);
+  return checks.some(({ state }) => state === 'fail') ? 1 : 0;
 }
 
 async function print(config: Config, warnings: readonly string[], output: Output): Promise<void> {

@@ -9,6 +9,7 @@ const row = (name: string, args: readonly string[], summary: string, group: Grou
 
 /** The table of commands, in the order of the whole help. A family's commands stand together. */
 const commands: readonly Command[] = [
+  row('init', [], 'write a configuration to start from, and fresh tokens, into this directory', 'Gateway', async () => (await import('./init.ts')).init),
   row('start', [], 'run the gateway', 'Gateway', async () => (await import('./start.ts')).start),
   row('check', ['[FILE]'], 'validate and print the configuration, secrets masked', 'Gateway', async () => (await import('./check.ts')).check),
   row('health', [], 'ask the gate on this machine how it is', 'Gateway', async () => (await import('./health.ts')).health),
