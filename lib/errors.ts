@@ -73,6 +73,7 @@ export const errors = {
   unauthorized: { status: 401, type: unauthenticated, message: 'A valid token is required.', retryable: false },
   not_found: { status: 404, type: invalidRequest, message: 'The resource does not exist.', retryable: false },
   invalid_value: { status: 400, type: invalidRequest, message: 'A field has an invalid value.', retryable: false },
+  invalid_config: { status: 422, type: invalidRequest, message: 'The configuration cannot be used. Nothing has changed.', retryable: false },
   conflict: { status: 409, type: invalidRequest, message: 'The request conflicts with the current state.', retryable: false },
   cross_site: { status: 403, type: 'permission_error', message: 'A page of another site is not allowed to make this request.', retryable: false },
   too_many_readers: { status: 503, type: serverError, message: 'This stream has too many readers.', retryable: true },

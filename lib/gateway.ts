@@ -1,7 +1,7 @@
 import type { Server, ServerResponse } from 'node:http';
 import { Router } from 'express';
 import type { HostHandler, HostOptions } from '../types/caller.d.ts';
-import type { Clock } from '../types/clock.d.ts';
+import type { Clock, Timer } from '../types/clock.d.ts';
 import type { Config, ConfigInput } from '../types/config.d.ts';
 import type { Journal } from '../types/journal.d.ts';
 import type { Logger } from '../types/logger.d.ts';
@@ -9,12 +9,13 @@ import type { Sink } from '../types/sink.d.ts';
 import { type Admin, Hub } from './admin/admin.ts';
 import { alertsOf, eventLog, type Listener, tee } from './telemetry/telemetry.ts';
 import { chain, ordered } from './chain.ts';
-import { describe, guard, guardedClock, OutboundProxy, Rounds, systemClock, withMonotonic } from './platform/platform.ts';
-import { hostWarnings, loadSettings, proxyEnvironment, proxyWarnings, resolveConfig, secretsOf, warningsOf } from './config/config.ts';
+import { ConfigError } from './errors.ts';
+import { guard, guardedClock, inBackground, OutboundProxy, Rounds, systemClock, withMonotonic } from './platform/platform.ts';
+import { hostWarnings, loadSettings, proxyEnvironment, proxyWarnings, readAgain, resolveConfig, secretsOf, succeed, warningsOf } from './config/config.ts';
 import { cleanFields, secretScrubber } from './redaction/redaction.ts';
 import { attach, Connections, Context, type Core, drained, type ErrorHandler, type GateRequest, guarded, InFlight, isMadeUp, Mount, Probes, type Next, type RequestHandler, stages } from './request/request.ts';
-import { type Deps, onRoutes, type Part } from './middlewares/middlewares.ts';
-import { wire, type Closer, type Wired } from './wiring.ts';
+import { type Deps, type Handler, onRoutes, type Part } from './middlewares/middlewares.ts';
+import { closed, type Closer, lasting, type Lasting, reconfigure, wire, type Wired } from './wiring.ts';
 
 /** What a program may pass beside the configuration. */
 export interface GateOptions extends HostOptions {
@@ -46,6 +47,13 @@ export interface AttachOptions {
   readonly path?: string;
 }
 
+/** What a reload has done, by keys as a file names them. */
+export interface Reloaded {
+  readonly changed: readonly string[];
+  /** Those that take effect with the next start. */
+  readonly restart: readonly string[];
+}
+
 /** An Express router with a lifecycle. Its type fits `app.use` of Express 4 and 5. */
 export interface Gate extends HostHandler {
   /** The complete configuration in force. Holds secrets: do not print it. */
@@ -66,6 +74,13 @@ export interface Gate extends HostHandler {
    */
   attach(server: Server, options?: AttachOptions): void;
   /**
+   * Takes over another configuration while the gate runs: requests in hand live on with the one before, and limits, breakers, the
+   * queue and verified tokens keep their state. Without an argument the file and the environment are read again.
+   * @returns the keys that have changed, and those of them that take effect with the next start.
+   * @throws ConfigError that names every problem; then nothing has changed.
+   */
+  reload(config?: ConfigInput | Config): Promise<Reloaded>;
+  /**
    * Drains: readiness fails, answers close their connections, requests in hand finish, then everything is closed. Servers made by
    * `createServer` listen until then. In the second half of the time requests that wait for a slot are refused.
    * @param options.timeout milliseconds after which the remaining requests are cut off; default `server.shutdown_timeout`.
@@ -82,7 +97,8 @@ export interface Gate extends HostHandler {
  */
 export function heimdall(input?: ConfigInput | Config, options: GateOptions = {}): Gate {
   const { standalone = false, environment = standalone } = options;
-  const config = environment ? loadSettings({ code: input }) : resolveConfig(input);
+  const read = (from?: ConfigInput | Config): Config => (environment ? loadSettings({ code: from }) : resolveConfig(from));
+  const config = read(input);
   const time = options.clock === undefined ? systemClock : withMonotonic(options.clock);
   const hub = new Hub(time.now());
   const listeners: Listener[] = hub.listeners(time.now, config);
@@ -104,28 +120,148 @@ export function heimdall(input?: ConfigInput | Config, options: GateOptions = {}
     probes: new Probes(),
     heads: { every: [], own: [], proxied: [] }, finishers: [],
   };
-  const warnings = [...warningsOf(config), ...hostWarnings(config, options), ...(proxies === null ? [] : proxyWarnings(config, (url) => proxies.hopTo(url) === null))];
-  for (const warning of warnings) log.warn({ warning }, 'config.warning');
-  const wired = wire(core, hub, options, proxies);
-  const { router, closers } = assemble(core, wired.deps);
-  return lifecycle(core, router, [() => alerts?.close(), ...wired.closers, ...closers], wired);
+  const warnings = (of: Config): readonly string[] => [...warningsOf(of), ...hostWarnings(of, options), ...(proxies === null ? [] : proxyWarnings(of, (url) => proxies.hopTo(url) === null))];
+  for (const warning of warnings(config)) log.warn({ warning }, 'config.warning');
+  const live = new Live(core, (now) => lasting(core, hub, options, proxies, now), warnings);
+  return lifecycle(core, live, read, () => alerts?.close());
 }
 
-/** Makes the parts of the chain, in their order, and registers what each contributes: handler, head fields, finishers, end. */
-function assemble(core: Core, deps: Deps): { router: Router; closers: Closer[] } {
-  const parts = onRoutes(chain, ordered(core.config.middleware), deps.rows).map((middleware): Part => middleware.create(core, deps));
-  const router = Router();
-  router.use(inOrder(core, parts) as never);
-  for (const part of parts) {
-    if (part.catch) router.use(part.catch as ErrorHandler as never);
-    if (part.every) core.heads.every.push(part.every);
-    if (part.own) core.heads.own.push(part.own);
-    if (part.proxied) core.heads.proxied.push(part.proxied);
+/** Takes part in a reload. Throws or rejects where it cannot have the configuration, else returns what puts it in force. */
+export type Follower = (next: Config) => Promise<() => void> | (() => void);
+
+/** The gate under one configuration. */
+interface Generation {
+  readonly core: Core;
+  readonly wired: Wired;
+  readonly parts: ReadonlyMap<string, Part>;
+  readonly forModels: readonly Handler[];
+  readonly forOthers: readonly Handler[];
+}
+
+/** How often it is looked whether the requests of an earlier configuration have ended, milliseconds. */
+const retireEvery = 1000;
+
+/**
+ * The gate under the configuration in force, and those before it that requests in hand live on with. A reload makes the parts
+ * anew from the new configuration, hands what counts and remembers on to them, and takes the place of the old ones in one
+ * assignment.
+ */
+class Live {
+  /** Its configuration is always the one in force. */
+  readonly core: Core;
+  readonly lasts: Lasting;
+  readonly followers = new Set<Follower>();
+  now: Generation;
+  readonly #earlier = new Map<Generation, { readonly next: Generation; readonly timer: Timer }>();
+  readonly #warnings: (of: Config) => readonly string[];
+  #reloading: Promise<unknown> = Promise.resolve();
+
+  constructor(core: Core, lasts: (now: () => Wired) => Lasting, warnings: (of: Config) => readonly string[]) {
+    this.core = core;
+    this.#warnings = warnings;
+    this.lasts = lasts(() => this.now.wired);
+    this.now = this.#make(core.config, null);
+    this.#enter(this.now);
   }
-  core.finishers.push(deps.price);
-  for (const stage of stages) for (const { finish } of parts) if (finish?.[stage]) core.finishers.push(finish[stage]);
-  if (core.config.metrics.enabled) core.finishers.push((context) => deps.metrics.add(context));
-  return { router, closers: parts.flatMap((part) => (part.close ? [part.close] : [])) };
+
+  /**
+   * Puts a configuration in force, after the reloads before it. A wrong one changes nothing.
+   * @param read reads it. @param by what asks for it, for the event log.
+   * @throws ConfigError that names every problem.
+   */
+  reload(read: () => Config, by: string): Promise<Reloaded> {
+    const reloading = this.#reloading.then(async () => {
+      try {
+        return await this.#reload(read(), by);
+      } catch (error) {
+        const problems = error instanceof ConfigError ? error.problems.map(({ path, message }) => `${path}: ${message}`) : [error instanceof Error ? error.message : String(error)];
+        this.core.log.error({ by, problems, effect: 'nothing has changed' }, 'config.refused');
+        throw error;
+      }
+    });
+    this.#reloading = reloading.catch(() => undefined);
+    return reloading;
+  }
+
+  async #reload(wanted: Config, by: string): Promise<Reloaded> {
+    const { core, now: before } = this;
+    const { config, changed, restart } = succeed(core.config, wanted);
+    if (core.draining) throw new Error('the gate is shutting down');
+    const next = this.#make(config, before);
+    let commits: (() => void)[];
+    try {
+      commits = await Promise.all([...this.followers].map(async (follower) => await follower(config)));
+    } catch (error) {
+      await this.#end(next, before);
+      throw error;
+    }
+    this.#enter(next);
+    reconfigure(core, this.lasts);
+    for (const commit of commits) commit();
+    this.#retire(before, next);
+    inBackground(core.log, 'reload', next.wired.deps.ready());
+    core.log.info({ by, changed, restart }, 'config.reloaded');
+    for (const warning of this.#warnings(wanted)) core.log.warn({ warning }, 'config.warning');
+    return { changed, restart };
+  }
+
+  #enter(next: Generation): void {
+    const { config, observe, heads, finishers } = next.core;
+    Object.assign(this.core, { config, observe, heads, finishers });
+    this.now = next;
+    this.lasts.metrics.watch(next.wired.upstream.targets);
+  }
+
+  /** Makes the parts of the chain, in their order, and registers what each contributes: handler, head fields, finishers, end. */
+  #make(config: Config, before: Generation | null): Generation {
+    const core: Core = Object.assign(Object.create(this.core) as Core, { config, observe: config.mode === 'observe', heads: { every: [], own: [], proxied: [] }, finishers: [] });
+    const wired = wire(core, this.lasts, before?.wired ?? null, () => this.reload(() => readAgain(this.core.config), 'admin'));
+    const { deps } = wired;
+    const made = onRoutes(chain, ordered(config.middleware), deps.rows).map((middleware) => [middleware.name, middleware.create(core, deps, before?.parts.get(middleware.name)?.state)] as const);
+    const parts = made.map(([, part]) => part);
+    for (const part of parts) {
+      if (part.every) core.heads.every.push(part.every);
+      if (part.own) core.heads.own.push(part.own);
+      if (part.proxied) core.heads.proxied.push(part.proxied);
+    }
+    core.finishers.push(deps.price);
+    for (const stage of stages) for (const { finish } of parts) if (finish?.[stage]) core.finishers.push(finish[stage]);
+    if (config.metrics.enabled) core.finishers.push((context) => deps.metrics.add(context));
+    const handlersFor = (kind: Part['serves']): Handler[] => parts.flatMap(({ handle, serves }) => (handle && (serves === undefined || serves === kind) ? [handle] : []));
+    return { core, wired, parts: new Map(made), forModels: handlersFor('models'), forOthers: handlersFor('others') };
+  }
+
+  /** Closes what an earlier configuration has opened once none of its requests is in hand. */
+  #retire(generation: Generation, next: Generation): void {
+    const { clock, log, inFlight } = this.core;
+    generation.wired.stop();
+    const look = (): void => {
+      const isOver = [...inFlight].every((context) => context.core !== generation.core);
+      if (isOver) {
+        this.#earlier.delete(generation);
+        return inBackground(log, 'reload', this.#end(generation, next));
+      }
+      const timer = clock.setTimeout(look, retireEvery);
+      timer.unref();
+      this.#earlier.set(generation, { next, timer });
+    };
+    look();
+  }
+
+  async #end({ parts, wired }: Generation, next: Generation | null): Promise<void> {
+    for (const { close } of [...parts.values()].reverse()) if (close) await closed(this.core.log, close);
+    wired.stop();
+    await wired.close(next?.wired ?? null);
+  }
+
+  async close(): Promise<void> {
+    for (const [generation, { next, timer }] of this.#earlier) {
+      this.core.clock.clearTimeout(timer);
+      await this.#end(generation, next);
+    }
+    await this.#end(this.now, null);
+    for (const closer of [...this.lasts.closers].reverse()) await closed(this.core.log, closer);
+  }
 }
 
 const madeUp = 'heimdall: expected a request of node:http, with rawHeaders and a socket, got one with headers only, as some adapters of serverless platforms make it. The gate needs a server: http.createServer(app).listen(8000)';
@@ -137,13 +273,11 @@ const turnsEach = 8;
  * Runs the handlers as one layer of the router: a layer for each costs a request some three microseconds more. The first
  * handler, that of `fingerprint`, finds the route; from then on only handlers that serve its kind are called.
  */
-function inOrder(core: Core, parts: readonly Part[]): RequestHandler {
-  const handlersFor = (kind: Part['serves']) => parts.flatMap(({ handle, serves }) => (handle && (serves === undefined || serves === kind) ? [handle] : []));
-  const forModels = handlersFor('models');
-  const forOthers = handlersFor('others');
+function inOrder(live: Live): RequestHandler {
+  const { log, inFlight, mount } = live.core;
   const turns = new Rounds(turnsEach);
-  const later = guard(core.log, 'pipeline', (req: GateRequest, res: ServerResponse, done: Next) => {
-    core.inFlight.begin(res);
+  const later = guard(log, 'pipeline', (req: GateRequest, res: ServerResponse, done: Next) => {
+    inFlight.begin(res);
     chainHandler(req, res, done);
   }, (req) => req.socket.destroy());
   return chainHandler;
@@ -152,8 +286,9 @@ function inOrder(core: Core, parts: readonly Part[]): RequestHandler {
     if (isMadeUp(req)) return done(new TypeError(madeUp));
     // Cut off already: what is still parsed of a connection with too many requests goes no further.
     if (req.socket.destroyed) return;
-    if (core.inFlight.isFar(res)) return void res.once('socket', () => turns.add(() => later(req, res, done)));
-    if (req.baseUrl !== core.mount.newest) core.mount.learn(req.baseUrl ?? '');
+    if (inFlight.isFar(res)) return void res.once('socket', () => turns.add(() => later(req, res, done)));
+    if (req.baseUrl !== mount.newest) mount.learn(req.baseUrl ?? '');
+    const { core, forModels, forOthers } = live.now;
     const context = new Context(core, req, res);
     req.heimdall = context;
     let at = 0;
@@ -176,41 +311,47 @@ function inOrder(core: Core, parts: readonly Part[]): RequestHandler {
   }
 }
 
-function lifecycle(core: Core, router: Router, closers: readonly Closer[], { deps, admin, certificates }: Wired): Gate {
+/** The one error handler, that of the configuration in force. */
+const caught = (live: Live): ErrorHandler => (error, req, res, next) => {
+  for (const { catch: recover } of live.now.parts.values()) if (recover) return recover(error, req, res, next);
+  next(error);
+};
+
+function lifecycle(core: Core, live: Live, read: (from?: ConfigInput | Config) => Config, last: Closer): Gate {
+  const { metrics, queue, recorded, certificates } = live.lasts;
+  const router = Router();
+  router.use(inOrder(live) as never);
+  router.use(caught(live) as never);
   let ready: Promise<void> | null = null;
-  let closed: Promise<void> | null = null;
+  let over: Promise<void> | null = null;
   const servers = new Set<Server>();
-  deps.metrics.expose([{ name: 'tls_certificate_not_after_seconds', values: () => [...certificates].flatMap(({ all }) => all).map(({ path, ends }) => ({ labels: { certificate: path }, value: ends / 1000 })) }]);
+  metrics.expose([{ name: 'tls_certificate_not_after_seconds', values: () => [...certificates].flatMap(({ all }) => all).map(({ path, ends }) => ({ labels: { certificate: path }, value: ends / 1000 })) }]);
   const close = async (timeout: number, quiet?: number): Promise<void> => {
     core.draining = true;
-    await drained({ core, servers, refuse: () => deps.queue.drain() }, timeout, quiet);
+    await drained({ core, servers, refuse: () => queue.drain() }, timeout, quiet);
     core.closed = true;
-    for (const closer of [...closers].reverse()) await settled(core.log, closer);
+    await live.close();
+    await closed(core.log, last);
   };
-  const serves = servesOf(deps);
+  const serves = servesOf(live);
+  const reload = (from: () => Config, by: string): Promise<Reloaded> => live.reload(from, by);
   const gate = Object.assign(router, {
-    config: core.config,
-    admin: admin.router,
+    admin: ((req, res, next) => live.now.wired.admin.router(req, res, next)) as HostHandler,
     attach: (server: Server, { path }: AttachOptions = {}) => attach(core, server, { gate, serves, path }),
-    close: ({ timeout = core.config.server.shutdownTimeout }: { timeout?: number } = {}) => (closed ??= close(timeout)),
+    reload: (next?: ConfigInput | Config) => reload(() => (next === undefined ? readAgain(core.config) : read(next)), 'program'),
+    close: ({ timeout = core.config.server.shutdownTimeout }: { timeout?: number } = {}) => (over ??= close(timeout)),
   });
-  Object.defineProperty(gate, 'ready', { get: () => (ready ??= started(deps)) });
-  const end = (quiet: number): Promise<void> => (closed ??= close(core.config.server.shutdownTimeout, quiet));
-  internals.set(gate as unknown as Gate, { core, end, servers, admin, serves, hasTarget: deps.ready, journal: deps.journal, certificates });
+  Object.defineProperty(gate, 'config', { get: () => core.config, enumerable: true });
+  Object.defineProperty(gate, 'ready', { get: () => (ready ??= started(live.now.wired.deps)) });
+  const admin: Internals['admin'] = { alone: (host) => live.now.wired.admin.alone(host) };
+  const hasTarget = (): Promise<boolean> => live.now.wired.deps.ready();
+  const end = (quiet: number): Promise<void> => (over ??= close(core.config.server.shutdownTimeout, quiet));
+  internals.set(gate as unknown as Gate, { core, end, servers, admin, serves, hasTarget, journal: recorded.journal, certificates, followers: live.followers, reload: (by) => reload(() => readAgain(core.config), by) });
   return gate as unknown as Gate;
 }
 
-/** Runs a closer. One that fails keeps no other from running. */
-async function settled(log: Logger, closer: Closer): Promise<void> {
-  try {
-    await closer();
-  } catch (error) {
-    log.error({ in: 'close', error: describe(error) }, 'callback.failed');
-  }
-}
-
 /** What only an LLM API serves needs a credential; the gate's other paths could be a host's. */
-const servesOf = ({ routeOf }: Deps) => (path: string): boolean => routeOf('GET', path).credential;
+const servesOf = (live: Live) => (path: string): boolean => live.now.wired.deps.routeOf('GET', path).credential;
 
 /** Resolves after the first look at the upstream, with the journal open. A rejection that is not awaited ends no process. */
 function started({ ready, journal }: Deps): Promise<void> {
@@ -226,14 +367,18 @@ interface Internals {
   readonly end: (quiet: number) => Promise<void>;
   /** Servers that `gate.close()` closes. */
   readonly servers: Set<Server>;
-  readonly admin: Admin;
+  readonly admin: Pick<Admin, 'alone'>;
   /** Whether a path belongs to an LLM API. */
   readonly serves: (path: string) => boolean;
   /** Whether some target can be expected to answer. */
   readonly hasTarget: () => Promise<boolean>;
   readonly journal: Journal;
   /** The certificates that its servers serve. */
-  readonly certificates: Wired['certificates'];
+  readonly certificates: Lasting['certificates'];
+  /** What takes part in a reload. */
+  readonly followers: Set<Follower>;
+  /** Reads the configuration again. @param by what asks for it, for the event log. */
+  readonly reload: (by: string) => Promise<Reloaded>;
 }
 
 const internals = new WeakMap<Gate, Internals>();

@@ -1,6 +1,6 @@
 // What the package exports: the gate for a host application, a server of its own, and the types of both.
 
-export { heimdall, type AttachOptions, type Gate, type GateOptions } from './gateway.ts';
+export { heimdall, type AttachOptions, type Gate, type GateOptions, type Reloaded } from './gateway.ts';
 export { createServer, serve, type Serving } from './server/server.ts';
 export { loadConfig } from './config/config.ts';
 export { keepRawBody } from './http/http.ts';

@@ -1,4 +1,5 @@
 import { extname } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { HostOptions } from '../types/caller.d.ts';
 import type { Config } from '../types/config.d.ts';
 import type { TokenIdentity } from '../types/context.d.ts';
@@ -8,11 +9,12 @@ import type { Sink, SinkView } from '../types/sink.d.ts';
 import type { Usage } from '../types/usage.d.ts';
 import { ConfigError, expectation } from './errors.ts';
 import { type Admin, adminOf, type AdminServices, type Hub, Jobs, OriginalApi } from './admin/admin.ts';
+import { secretsOf } from './config/config.ts';
 import { Exchange, Findings, type FromObserver, observerModule } from './anomaly/anomaly.ts';
 import type { Context, Core, Finisher, Tap } from './request/request.ts';
 import { installSecret, tokenIdentifier } from './identity/identity.ts';
 import { BodyInspector } from './http/http.ts';
-import { CallerFinder, GatewayKeys, Host, jwtVerifierOf, VerifiedTokens } from './keys/keys.ts';
+import { CallerFinder, GatewayKeys, Host, type JwtVerifier, jwtVerifierOf, VerifiedTokens } from './keys/keys.ts';
 import { Limits } from './limits/limits.ts';
 import { type Metrics, metricsOf, Resources } from './telemetry/telemetry.ts';
 import type { Deps } from './middlewares/middlewares.ts';
@@ -23,19 +25,24 @@ import { type JournalDeps, journalSeries, WorkerJournal } from './journal/journa
 import { Followers, NewapiNames, RawTokens, sinkSeries, sinksOf } from './sinks/sinks.ts';
 import { describe, inBackground, type Redis, redisOf, type OutboundProxy } from './platform/platform.ts';
 import { KeyRegistry } from './registry/registry.ts';
-import { forwarder, NewapiClient, PriceFeed, prober, proxy, routeHealth, routeTable, type Spend, type Target, targetModel, targetStatuses, targetsOf, UnreadAnswers } from './upstream/upstream.ts';
+import { Affinity, forwarder, NewapiClient, PriceFeed, prober, proxy, RetryBudget, routeHealth, routeTable, type Spend, type Target, targetModel, targetStatuses, targetsOf, UnreadAnswers } from './upstream/upstream.ts';
 import { budgetsOf, costs, estimateTokens, type NewapiPrices, pricing, unpricedBudgets } from './usage/usage.ts';
 
 /** Ends something that the gate has opened. */
 export type Closer = () => Promise<void> | void;
 
-/** What the parts of the chain need, and what closes it. `gateway.ts` calls the closers in reverse. */
+/** What the parts of the chain need under one configuration. */
 export interface Wired {
   readonly deps: Deps;
   readonly admin: Admin;
-  readonly closers: readonly Closer[];
-  /** The certificates that the gate's servers serve. */
-  readonly certificates: Set<Certificates>;
+  readonly upstream: Upstream;
+  readonly jwt: JwtVerifier | null;
+  /** The gate under it. */
+  readonly core: Core;
+  /** Ends what has no part in requests in hand, such as probes. */
+  stop(): void;
+  /** Ends the rest, when none is in hand. @param next the configuration after it, whose targets may be the same; null without one. */
+  close(next: Wired | null): Promise<void>;
 }
 
 /** The certificates of one server. */
@@ -52,6 +59,9 @@ interface Renewable {
   renew(): void;
 }
 
+/** What lives as long as the gate: what counts, remembers and records, with the connections, threads and files of that. */
+export type Lasting = ReturnType<typeof lasting>;
+
 /** What a program passes beside the configuration, as far as parts use it. */
 interface Passed extends HostOptions {
   readonly sinks?: readonly Sink[];
@@ -59,44 +69,83 @@ interface Passed extends HostOptions {
 }
 
 /**
- * Makes everything the parts need, each group from the groups above it, and hands rooms to each other that may not import one
- * another. Opens no file and no connection yet.
+ * Makes what lives as long as the gate. Opens no file and no connection yet.
+ * @param core its configuration is always the one in force.
  * @param passed what the program passes beside the configuration.
  * @param proxies proxies for connections to upstreams.
+ * @param now what is wired under the configuration in force.
  */
-export function wire(core: Core, hub: Hub, { sinks = [], standalone = false, ...host }: Passed, proxies: OutboundProxy | null): Wired {
-  const { config, clock } = core;
+export function lasting(core: Core, hub: Hub, passed: Passed, proxies: OutboundProxy | null, now: () => Wired) {
+  const { config } = core;
+  const { sinks = [], standalone = false, ...host } = passed;
   const metrics = metricsOf(core);
-  const upstream = upstreamOf(core, metrics, proxies, (context, refused) => {
-    upstream.price(context);
-    limits.spend(context, refused);
-  });
-  const callers = callersOf(core, proxies);
-  const { identify, verified, keys, jwt, redis, registry } = callers;
+  const callers = callersOf(core);
+  const { identify, verified, redis, registry } = callers;
   const { queue, bodies, series } = admission(core, verified);
   metrics.expose(series);
   const resources = new Resources(core);
   metrics.watchResources(() => resources.usage());
+  metrics.watchRoutes(() => now().upstream.routeHealth.shown());
   const lines = accessLog(core, (config.logging.console ?? standalone) && isVerbose(config) ? process.stdout : null, config.logging.file ?? (standalone ? 'heimdall.log' : false));
-  const recorded = recording(core, metrics, { secret: callers.secret, routeOf: upstream.routeOf, accessLog: lines, identify, interrupted: () => queue.interrupted(), sinks, proxies });
+  const recorded = recording(core, metrics, { secret: callers.secret, routeOf: (method, path) => now().upstream.routeOf(method, path), accessLog: lines, identify, interrupted: () => queue.interrupted(), sinks, proxies });
   registry.watch(() => hideCredentials(core, registry, recorded.journal));
-  const names = namesOf(core, recorded.journal, upstream.newapi);
-  const findings = new Findings(core, callers.registry);
+  const names = namesOf(core, recorded.journal, (path, headers) => now().upstream.newapi.get(path, headers));
+  const findings = new Findings(core, registry);
   const { state: watch, exchange } = watching(core, recorded.journal, findings, redis);
-  const limits = new Limits(core, { redis, identify, costs: { tokens: estimateTokens, price: upstream.worth }, hasUsers: host.identify !== undefined, names: config.newapi.accessToken === null ? null : names });
-  metrics.expose(limits.series());
-  const finder = new CallerFinder(core, { keys, jwt, verified, identify, ask: (context) => upstream.newapi.knows(context), accepted: (credential, id) => registry.sawToken(credential, id) });
+  const limits = new Limits(core, { redis, identify, costs: { tokens: estimateTokens, price: (model, usage) => now().upstream.worth(model, usage) }, hasUsers: host.identify !== undefined, names: config.newapi.accessToken === null ? null : names });
   const certificates = new Set<Certificates>();
+  metrics.expose(limits.series());
+  const jobs = new Jobs();
+  const closers: Closer[] = [
+    () => jobs.close(), () => lines.close(), () => recorded.close(), () => names.close(), () => redis?.close(), () => exchange?.stop(), () => limits.close(), () => queue.close(),
+    () => registry.close(), () => resources.close(),
+  ];
+  return { hub, host, proxies, metrics, callers, queue, bodies, resources, recorded, names, findings, watch, limits, certificates, jobs, affinity: new Affinity(), retryBudget: new RetryBudget(), honeyUsed: honeyReports(core, findings), closers };
+}
+
+/** Takes over what can change of what lasts; the configuration of its core has changed. */
+export function reconfigure(core: Core, { callers: { keys, verified, registry }, queue, bodies, limits, recorded: { journal } }: Lasting): void {
+  const { auth, trustProxy } = core.config;
+  hide(core, journal, secretsOf(core.config));
+  core.inFlight.configure(core.config);
+  core.connections?.configure(trustProxy, core.observe);
+  keys.configure(auth.keys);
+  verified.configure(auth.verifiedTtl);
+  registry.configure();
+  queue.configure();
+  bodies.configure();
+  limits.configure();
+}
+
+/**
+ * Makes what the parts need under one configuration, each group from the groups above it, and hands rooms to each other that may
+ * not import one another. Opens no file and no connection yet.
+ * @param core the gate under this configuration.
+ * @param before what is wired under the configuration before, from which targets and their states are taken over; null at the start.
+ * @param reload reads the configuration again.
+ * @throws ConfigError for what only the parts can judge.
+ */
+export function wire(core: Core, lasts: Lasting, before: Wired | null, reload: AdminServices['reload']): Wired {
+  const { config, clock } = core;
+  const { callers, hub, metrics, queue, bodies, resources, recorded, names, findings, watch, limits, certificates, jobs, proxies } = lasts;
+  const { identify, verified, keys, redis, registry } = callers;
+  const upstream = upstreamOf(core, lasts, before?.upstream ?? null, (context, refused) => {
+    upstream.price(context);
+    limits.spend(context, refused);
+  });
+  const isSameIssuer = before !== null && isDeepStrictEqual([before.core.config.auth.mode, before.core.config.auth.jwt], [config.auth.mode, config.auth.jwt]);
+  const jwt = isSameIssuer ? before.jwt : jwtVerifierOf(config, clock, core.log, proxies);
+  const finder = new CallerFinder(core, { keys, jwt, verified, identify, ask: (context) => upstream.newapi.knows(context), accepted: (credential, id) => registry.sawToken(credential, id) });
   const services: AdminServices = {
     nameOf: (kind, id) => names.nameOf(kind, id), named: (username, tokenName) => names.callersNamed(username, tokenName), newapi: { get: (path, headers) => upstream.newapi.get(path, headers) },
     callers: { find: (context, mayAsk) => finder.find(context, mayAsk), limits: (context) => limits.shown(context), limitsOf: (subject) => limits.shownOf(subject, registry.keys().find(({ name }) => name === subject.id) ?? null) },
     certificates: () => [...certificates].flatMap(({ all }) => all),
-    core, hub, registry, queue, identify, resources, findings, watch, work: recorded.journal, jobs: new Jobs(),
+    core, hub, registry, queue, identify, resources, reload, findings, watch, work: recorded.journal, jobs,
     routes: upstream.routeHealth, sinks: recorded.sinks, journal: () => recorded.journal.stats(),
     targets: () => targetStatuses(upstream.targets, clock.monotonic()),
     logs: { columns: recordColumns, recordOf, sum: () => recorded.journal.sum(), query: (sql, values) => recorded.journal.query(sql, values), request: (id) => recorded.journal.request(id), grep: (search) => recorded.journal.grep(search) },
   };
-  const admin = adminOf(services);
+  const admin = adminOf(services, before?.admin ?? null);
   const ready = async (): Promise<boolean> => {
     resources.start();
     upstream.routeHealth.start();
@@ -107,26 +156,23 @@ export function wire(core: Core, hub: Hub, { sinks = [], standalone = false, ...
     await registry.ready();
     return (await upstream.health.ready()) && (core.observe || resources.short.length === 0) && !recorded.isRefusing();
   };
+  const { record, tap, admit, ingestion: taking } = recorded.under(core);
   const deps: Deps = {
     routeOf: upstream.routeOf, routes: upstream.routes, rows: upstream.rows, routeHealth: upstream.routeHealth, carry: upstream.carry, price: upstream.price,
-    honeyUsed: honeyReports(core, findings),
-    forward: recorded.admit(upstream.forward),
-    host: new Host(core, host),
+    honeyUsed: lasts.honeyUsed,
+    forward: admit(upstream.forward),
+    host: new Host(core, lasts.host),
     identify, keys, jwt, verified, registry, redis, limits, queue, bodies, resources, metrics, ready,
     inspector: new BodyInspector(config.server.bufferBodyBytes, upstream.targets.some(({ credential }) => credential === 'own')),
     admin: admin.paths, original: config.anomaly.api ? new OriginalApi(services) : null,
-    record: recorded.record, tap: recorded.tap, journal: recorded.journal, ingestion: recorded.ingestion,
+    record, tap, journal: recorded.journal, ingestion: taking,
   };
-  const closers: Closer[] = [
-    () => services.jobs.close(), () => lines.close(), () => recorded.close(), () => names.close(), () => redis?.close(), () => exchange?.stop(), () => limits.close(), () => queue.close(),
-    () => registry.close(), () => resources.close(), ...upstream.closers,
-  ];
-  return { deps, admin, closers, certificates };
+  return { core, deps, admin, upstream, jwt, stop: upstream.stop, close: (next) => upstream.close(next?.upstream ?? null) };
 }
 
 /** The names that NewAPI has for callers, those of earlier runs once the journal is open. */
-function namesOf(core: Core, journal: WorkerJournal, newapi: NewapiClient): NewapiNames {
-  const names = new NewapiNames(core, journal, (path, headers) => newapi.get(path, headers));
+function namesOf(core: Core, journal: WorkerJournal, get: AdminServices['newapi']['get']): NewapiNames {
+  const names = new NewapiNames(core, journal, get);
   journal.onOpened(() => names.restore());
   return names;
 }
@@ -175,17 +221,18 @@ function honeyReports({ clock, log }: Core, findings: Findings): (name: string, 
   };
 }
 
-/** Targets and their health, the two ways to an upstream, and prices. @param spend counts what the answers on a WebSocket use. */
-function upstreamOf(core: Core, metrics: Metrics, proxies: OutboundProxy | null, spend: Spend) {
-  const targets = targetsOf(core, proxies);
+/** Targets and their health, the two ways to an upstream, and prices. */
+type Upstream = ReturnType<typeof upstreamOf>;
+
+/** @param before that of the configuration before. @param spend counts what the answers on a WebSocket use. */
+function upstreamOf(core: Core, { metrics, proxies, affinity, retryBudget }: Lasting, before: { readonly targets: readonly Target[]; readonly feed: PriceFeed } | null, spend: Spend) {
+  const targets = targetsOf(core, proxies, before?.targets);
   const unread = new UnreadAnswers(core.config);
   const carrier = proxy(core, unread, spend, proxies);
   const { routeOf, routes, rows } = routeTable(core.config.routes);
   const checked = routeHealth(core, rows, targets, proxies);
   const health = prober(core, targets);
-  metrics.watch(targets);
-  metrics.watchRoutes(() => checked.shown());
-  const feed = new PriceFeed(core, targets);
+  const feed = new PriceFeed(core, targets, before?.feed);
   const newapi = new NewapiClient(core, proxies);
   let isAsked = false;
   const askPrices = (): void => {
@@ -197,10 +244,18 @@ function upstreamOf(core: Core, metrics: Metrics, proxies: OutboundProxy | null,
   const costOf = costs(prices, { newapi: feed.lists, ...(priceSource === 'none' && { load: null }) });
   const priced = new Map(targets.map(({ name, provider }) => [name, { name, provider: provider.name }]));
   const first = targets[0] as Target;
-  const closers: Closer[] = [() => newapi.close(), () => health.close(), () => feed.close(), () => checked.close(), () => carrier.close(), ...targets.map(({ pool }) => () => pool.destroy())];
   return {
-    targets, routeOf, routes, rows, routeHealth: checked, health, closers,
-    forward: forwarder(core, targets, metrics, unread, () => {
+    targets, routeOf, routes, rows, routeHealth: checked, health, feed,
+    stop(): void {
+      health.close();
+      feed.close();
+    },
+    async close(next: { readonly targets: readonly Target[] } | null): Promise<void> {
+      const left = targets.filter((each) => next === null || !next.targets.includes(each));
+      const closers: Closer[] = [...left.map(({ pool }) => () => pool.destroy()), () => carrier.close(), () => checked.close(), () => newapi.close()];
+      for (const closer of closers) await closed(core.log, closer);
+    },
+    forward: forwarder(core, targets, { metrics, unread, affinity, budget: retryBudget }, () => {
       health.start();
       askPrices();
     }),
@@ -212,21 +267,33 @@ function upstreamOf(core: Core, metrics: Metrics, proxies: OutboundProxy | null,
   };
 }
 
+/** Runs a closer. One that fails keeps no other from running. */
+export async function closed(log: Core['log'], closer: Closer): Promise<void> {
+  try {
+    await closer();
+  } catch (error) {
+    log.error({ in: 'close', error: describe(error) }, 'callback.failed');
+  }
+}
+
 /** Says which models the budgets of the configuration do not limit, since nothing tells their price. */
 async function reportUnpriced({ config, log }: Core, list: NewapiPrices | null): Promise<void> {
   for (const warning of await unpricedBudgets(config, budgetsOf(config), list)) log.warn({ warning }, 'budget.unpriced');
 }
 
 /** An upstream may quote the credential of a key that was made while the gate runs. */
-function hideCredentials({ hidden }: Core, registry: KeyRegistry, journal: WorkerJournal): void {
-  const found = registry.upstreamCredentials.filter((credential) => !hidden.includes(credential));
+const hideCredentials = (core: Core, registry: KeyRegistry, journal: WorkerJournal): void => hide(core, journal, registry.upstreamCredentials);
+
+/** Masks further secrets in all text that leaves the process. */
+function hide({ hidden }: Core, journal: WorkerJournal, secrets: readonly string[]): void {
+  const found = secrets.filter((secret) => !hidden.includes(secret));
   if (found.length === 0) return;
   hidden.push(...found);
   journal.hide(found);
 }
 
 /** Identities, keys, bans, and the connection by which instances share them. */
-function callersOf(core: Core, proxies: OutboundProxy | null) {
+function callersOf(core: Core) {
   const { config, clock } = core;
   // Read at the first use: the secret may have to be written to its file.
   let known: string | null = null;
@@ -238,7 +305,6 @@ function callersOf(core: Core, proxies: OutboundProxy | null) {
     secret, keys, redis, registry,
     identify: tokenIdentifier(secret, config.previousSecrets),
     verified: new VerifiedTokens(clock, config.auth.verifiedTtl),
-    jwt: jwtVerifierOf(config, clock, core.log, proxies),
   };
 }
 
@@ -255,17 +321,23 @@ interface RecordingDeps extends Omit<JournalDeps, 'sinks'> {
   readonly proxies: OutboundProxy | null;
 }
 
-/** The recording of requests. */
-interface Recording {
-  readonly journal: WorkerJournal;
-  /** True while model routes must not be served, since their requests could not be recorded. */
-  readonly isRefusing: () => boolean;
+/** The recording of requests, as the parts of one configuration use it. */
+interface RecordingParts {
   readonly record: Finisher;
   readonly tap: (context: Context) => Tap | null;
   /** Wraps what forwards a request: with `audit.durability: strict` its intent is committed first. */
   readonly admit: (forward: (context: Context) => void) => (context: Context) => void;
   /** Receives records from other programs. */
   readonly ingestion: Ingestion;
+}
+
+/** The recording of requests. */
+interface Recording {
+  readonly journal: WorkerJournal;
+  /** True while model routes must not be served, since their requests could not be recorded. */
+  readonly isRefusing: () => boolean;
+  /** What the parts need under one configuration. */
+  readonly under: (core: Core) => RecordingParts;
   /** The state of each sink. */
   readonly sinks: () => readonly SinkView[];
   /** Opens the journal; sinks go on at their cursors. */
@@ -276,7 +348,7 @@ interface Recording {
 
 /** The journal, its sources and its sinks. Without the part `logging` no request is recorded. */
 function recording(core: Core, metrics: Metrics, deps: RecordingDeps): Recording {
-  const { audit, middleware } = core.config;
+  const { audit } = core.config;
   if (!audit.enabled && deps.sinks.length > 0) throw new ConfigError([{ path: 'audit', message: expectation('a journal, since sinks follow it', 'false', '{ path: data/heimdall.db }') }]);
   const raw = audit.newapi.enabled && audit.newapi.token === 'raw' ? new RawTokens() : null;
   const sinks = sinksOf({ core, rawToken: raw && ((tokenId) => raw.of(tokenId)), proxies: deps.proxies }, deps.sinks);
@@ -286,26 +358,25 @@ function recording(core: Core, metrics: Metrics, deps: RecordingDeps): Recording
     observerShares: core.config.rateLimit.redisUrl !== null,
   });
   const followers = new Followers(core, journal, sinks);
-  const taking = ingestion(core, journal, deps.identify);
   metrics.expose([...journalSeries(journal), ...sinkSeries(() => followers.views())]);
-  const { record, tap, admit } = recorder(core, journal, deps.accessLog.isRead);
-  const isOn = audit.enabled && (middleware === null || middleware.includes('logging'));
+  const isOn = ({ config: { middleware } } = core): boolean => audit.enabled && (middleware?.includes('logging') ?? true);
   let begun: Promise<void> | null = null;
   const begin = async (): Promise<void> => {
     await journal.open();
-    const lost = isOn ? deps.interrupted() : [];
+    const lost = isOn() ? deps.interrupted() : [];
     if (lost.length > 0) await journal.append(lost.map(recordOfLost));
   };
   return {
     journal,
-    isRefusing: () => isOn && journal.refusing,
-    record: raw === null ? record : (context) => {
-      raw.remember(context);
-      record(context);
+    isRefusing: () => isOn() && journal.refusing,
+    under(one) {
+      const { record, tap, admit } = recorder(one, journal, deps.accessLog.isRead);
+      const remembering: Finisher = (context) => {
+        raw?.remember(context);
+        record(context);
+      };
+      return { record: raw === null ? record : remembering, tap: isOn(one) ? tap : () => null, admit: isOn(one) ? admit : (forward) => forward, ingestion: ingestion(one, journal, deps.identify) };
     },
-    tap: isOn ? tap : () => null,
-    admit: isOn ? admit : (forward) => forward,
-    ingestion: taking,
     sinks: () => followers.views(),
     start() {
       if (audit.enabled) begun ??= begin().catch(() => undefined);

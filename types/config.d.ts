@@ -99,6 +99,8 @@ export interface ServerConfig {
   readonly tls: TlsConfig | null;
   /** Expects the PROXY protocol, version 1 or 2, at the beginning of every connection of a peer in trust_proxy, before TLS, and takes the client that it names for the peer. Such a connection without it is closed. Connections of other peers are taken as they are. True or false; default false. */
   readonly proxyProtocol: boolean;
+  /** Reads the configuration file again when it changes, and puts it in force. A file that cannot be used changes nothing. True or false; default false. */
+  readonly watch: boolean;
   /** Longest time to receive the headers of a request. A body may take longer while data keeps arriving. A duration above 0, at most 24d; default 30s. */
   readonly readTimeout: number;
   /** Longest stall of a write. Does not limit the length of a stream. A duration above 0, at most 24d; default 45s. */
@@ -840,6 +842,8 @@ export interface ServerInput {
   readonly tls?: TlsInput | readonly TlsInput[] | null | undefined;
   /** Expects the PROXY protocol, version 1 or 2, at the beginning of every connection of a peer in trust_proxy, before TLS, and takes the client that it names for the peer. Such a connection without it is closed. Connections of other peers are taken as they are. True or false; default false. */
   readonly proxyProtocol?: boolean | undefined;
+  /** Reads the configuration file again when it changes, and puts it in force. A file that cannot be used changes nothing. True or false; default false. */
+  readonly watch?: boolean | undefined;
   /** Longest time to receive the headers of a request. A body may take longer while data keeps arriving. A duration above 0, at most 24d; default 30s. */
   readonly readTimeout?: number | string | undefined;
   /** Longest stall of a write. Does not limit the length of a stream. A duration above 0, at most 24d; default 45s. */

@@ -1,6 +1,7 @@
 // The admin API: administrators read and change the state of the running gate through it.
 
 import type { ServerResponse } from 'node:http';
+import { isDeepStrictEqual } from 'node:util';
 import { Router } from 'express';
 import type { HostHandler } from '../../types/caller.d.ts';
 import type { Route } from '../../types/route.d.ts';
@@ -12,6 +13,7 @@ import { invalid } from '../registry/registry.ts';
 import { AddressSet, clientAddress, remoteOf } from '../identity/identity.ts';
 import type { Caller, AdminServices, Reply } from './call.ts';
 import { changes, Entrance } from './entrance.ts';
+import { Logins } from './login.ts';
 import { Me } from './me.ts';
 import { Shell } from './shell.ts';
 import { resourceFor, resources, type Resource } from './table.ts';
@@ -43,12 +45,23 @@ export interface Admin {
    * @param host its address or name. On a loopback address only names of this machine are accepted as `Host`.
    */
   alone(host: string): RequestHandler;
+  /** What the API of the next configuration takes over: logins, as long as the tokens are the same, and whether it has an address of its own. */
+  readonly state: AdminState;
 }
 
-/** Creates the admin API of one gate. @param services what it reads and changes. */
-export function adminOf(services: AdminServices): Admin {
-  return new Api(services);
+/** See {@link Admin.state}. */
+interface AdminState {
+  readonly logins: Logins;
+  readonly tokens: readonly (string | null)[];
+  readonly isApart: boolean;
 }
+
+/** Creates the admin API of one gate. @param services what it reads and changes. @param before that of the configuration before. */
+export function adminOf(services: AdminServices, before: Admin | null = null): Admin {
+  return new Api(services, before?.state ?? null);
+}
+
+const tokensOf = ({ config: { admin } }: Context['core']): readonly (string | null)[] => [admin.token, admin.readToken, admin.auth, admin.path];
 
 class Api implements Admin, AdminPaths {
   readonly paths: AdminPaths | null;
@@ -65,15 +78,18 @@ class Api implements Admin, AdminPaths {
   readonly #hostVouches: boolean;
   /** SECURITY: the main port asks for no certificate, so that it has no admin API, not even for this machine. */
   readonly #needsCertificate: boolean;
+  readonly #logins: Logins;
   #apart = false;
   #told = false;
 
-  constructor(services: AdminServices) {
+  constructor(services: AdminServices, before: AdminState | null) {
     const { core } = services;
-    const { token, path, auth, clientCaPath } = core.config.admin;
+    const { token, path, auth, clientCaPath, listen } = core.config.admin;
+    this.#logins = before !== null && isDeepStrictEqual(before.tokens, tokensOf(core)) ? before.logins : new Logins();
+    this.#apart = before !== null && before.isApart && listen !== false;
     this.#services = services;
     this.#trust = new AddressSet(core.config.trustProxy);
-    this.#entrance = new Entrance(services, this.#trust);
+    this.#entrance = new Entrance(services, this.#trust, this.#logins);
     this.#shell = new Shell(auth);
     this.#me = new Me(services);
     this.#root = path;
@@ -85,6 +101,10 @@ class Api implements Admin, AdminPaths {
     const router = Router();
     this.router = router as unknown as HostHandler;
     router.use(((req: GateRequest, res: ServerResponse, next: () => void) => this.#mounted(req, res, next)) as never);
+  }
+
+  get state(): AdminState {
+    return { logins: this.#logins, tokens: tokensOf(this.#services.core), isApart: this.#apart };
   }
 
   owns({ path, ip, peer }: Context): boolean {

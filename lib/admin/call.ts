@@ -29,6 +29,8 @@ export interface AdminServices {
   /** `ready` resolves after the first reading; `problem` is the reason why it cannot be read. */
   readonly registry: Registry & KeyOwners & { ready(): Promise<void>; readonly problem: string | null };
   readonly queue: QueueControl;
+  /** Reads the configuration again. @throws ConfigError that names every problem. */
+  readonly reload: () => Promise<{ readonly changed: readonly string[]; readonly restart: readonly string[] }>;
   readonly hub: Hub;
   readonly targets: () => readonly TargetStatus[];
   /** The resources of the machine. */

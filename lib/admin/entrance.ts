@@ -8,7 +8,7 @@ import { calendarOf } from '../platform/platform.ts';
 import type { Context } from '../request/request.ts';
 import { type AdminServices, type Caller, fieldsOf, isJson, type Reply } from './call.ts';
 import { NewapiLogin } from './newapi-login.ts';
-import { type Access, claimsLogin, cookieHead, Logins } from './login.ts';
+import { type Access, claimsLogin, cookieHead, type Logins } from './login.ts';
 
 /** Methods that change nothing. */
 const safe: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
@@ -20,7 +20,7 @@ export const changes = ({ req }: Context): boolean => !safe.has(req.method ?? ''
 export class Entrance {
   readonly #services: AdminServices;
   readonly #guard: BearerGuard;
-  readonly #logins = new Logins();
+  readonly #logins: Logins;
   /** Null but with `admin.auth: newapi`. */
   readonly #newapi: NewapiLogin | null;
   readonly #trust: AddressSet;
@@ -28,7 +28,8 @@ export class Entrance {
   readonly #access: readonly Access[];
 
   /** @param trust peers whose forwarded headers count. */
-  constructor(services: AdminServices, trust: AddressSet) {
+  constructor(services: AdminServices, trust: AddressSet, logins: Logins) {
+    this.#logins = logins;
     const { core } = services;
     const { token, readToken } = core.config.admin;
     const tokens = [{ token, access: 'full' as const }, { token: readToken, access: 'read' as const }].filter((each): each is { token: string; access: Access } => each.token !== null);

@@ -4,7 +4,7 @@ import type { QueueView } from '../../types/queue.d.ts';
 import type { SinkView } from '../../types/sink.d.ts';
 import type { TargetStatus } from '../../types/target.d.ts';
 import { checkText, integer, printable, required, text } from '../config/config.ts';
-import { HeimdallError } from '../errors.ts';
+import { ConfigError, HeimdallError } from '../errors.ts';
 import { calendarOf } from '../platform/platform.ts';
 import { changed, fieldsOf, type AdminServices, type Method } from './call.ts';
 import { iso, strictly } from './fields.ts';
@@ -41,6 +41,19 @@ const toCheck = z.strictObject({ yaml: required(pasted, 'The configuration to ch
 export const checkConfig: Method = async (call) => {
   const { problems, warnings, config } = checkText((await fieldsOf(call, toCheck)).yaml);
   return { status: 200, body: { ok: problems.length === 0, problems, warnings, config } };
+};
+
+/** `POST reload`: reads the configuration again and puts it in force; see `gate.reload`. */
+export const reloadConfig: Method = async (call, { reload }) => {
+  try {
+    const { changed: keys, restart } = await reload();
+    changed(call, 'config.reload', 'config', {}, { changed: keys, restart });
+    return { status: 200, body: { changed: keys, restart } };
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    const [first] = error.problems;
+    throw new HeimdallError('invalid_config', { message: error.problems.map(({ path, message }) => `${path}: ${message}`).join('\n'), ...(first !== undefined && { field: first.path }) });
+  }
 };
 
 /** `GET health`: a summary of the gate's state. */

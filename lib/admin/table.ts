@@ -7,7 +7,7 @@ import { aggregateLogs, frequencyOfLogs, listLogs, showLog } from './logs.ts';
 import { openapi } from './openapi.ts';
 import { showOverview, showSeries } from './overview.ts';
 import { changeKey, createKey, listKeys, removeKey, rotateKey, showKey } from './keys.ts';
-import { checkConfig, logOut, resizeQueue, showConfig, showHealth, showQueue, showSession, showTargets } from './status.ts';
+import { checkConfig, logOut, reloadConfig, resizeQueue, showConfig, showHealth, showQueue, showSession, showTargets } from './status.ts';
 
 /** A resource with its methods. HEAD is answered like GET, OPTIONS with the list of methods. */
 export interface Resource {
@@ -56,6 +56,7 @@ export const resources: readonly Resource[] = [
   { path: 'health', methods: { GET: showHealth }, what: { GET: 'a summary, with journal, sinks, version, uptime and memory' } },
   { path: 'config', methods: { GET: showConfig }, what: { GET: 'the effective configuration, secrets masked' } },
   { path: 'config/check', methods: { POST: checkConfig }, what: { POST: 'checks a pasted configuration by itself: `yaml`' } },
+  { path: 'reload', methods: { POST: reloadConfig }, what: { POST: 'reads the configuration again and puts it in force; answers `{ changed, restart }`, keys as a file names them' } },
   { path: 'jobs', methods: { GET: listJobs, POST: beginJob }, what: { GET: 'long work with its progress', POST: 'begins work of a `kind`: `{"kind": "verify"}`, `{"kind": "export", "format": "csv", "filters": {"from": "30d"}}` or `{"kind": "forget", "key": "team-a"}` (or `token`, `ip`, `device`)' } },
   { path: 'jobs/:id', methods: { GET: showJob, DELETE: removeJob }, what: { GET: 'one job', DELETE: 'cancels or removes a job' } },
   { path: 'jobs/:id/file', methods: { GET: readJobFile }, what: { GET: 'the file that an export wrote' } },

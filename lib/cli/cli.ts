@@ -13,6 +13,7 @@ const commands: readonly Command[] = [
   row('start', [], 'run the gateway', 'Gateway', async () => (await import('./start.ts')).start),
   row('check', ['[FILE]'], 'validate and print the configuration, secrets masked', 'Gateway', async () => (await import('./check.ts')).check),
   row('health', [], 'ask the gate on this machine how it is', 'Gateway', async () => (await import('./health.ts')).health),
+  row('reload', [], 'have the running gate read its configuration again', 'Gateway', async () => (await import('./reload.ts')).reload),
   row('keys create', ['NAME'], 'create a key and print it once on standard output', 'Keys', async () => (await import('./keys.ts')).create),
   row('keys list', [], 'list all keys, including those of the configuration', 'Keys', async () => (await import('./keys.ts')).list),
   row('keys rotate', ['NAME'], 'replace a key; the old one stays valid for a while', 'Keys', async () => (await import('./keys.ts')).rotate),

@@ -5,7 +5,7 @@ export { key, list, required, type Mismatch } from './fields.ts';
 export { hasLimits, keyLimits } from './limits.ts';
 export { hostWarnings } from './host.ts';
 export { modelName } from './llm.ts';
-export { checkText, loadConfig, loadSettings, printable, resolveConfig, type Settings, warningsOf } from './load.ts';
+export { checkText, fileOf, loadConfig, loadSettings, printable, readAgain, resolveConfig, type Settings, succeed, warningsOf } from './load.ts';
 export { valueAt } from './paths.ts';
 export { isStatus } from './provider.ts';
 export { proxyEnvironment, proxyWarnings } from './proxy.ts';

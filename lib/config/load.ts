@@ -9,6 +9,7 @@ import { valueAt, without } from './paths.ts';
 import type { Path } from '../values/values.ts';
 import { ConfigError, type Problem } from '../errors.ts';
 import { printable } from './printable.ts';
+import { succession, type Succession } from './reload.ts';
 import { Report } from './report.ts';
 import { checkRules } from './rules.ts';
 import { type ParsedConfig, schema } from './schema.ts';
@@ -17,8 +18,17 @@ import { Sources } from './sources.ts';
 
 export { printable };
 
-/** Every loaded configuration, with its warnings. */
-const loaded = new WeakMap<Config, readonly string[]>();
+/** What is known of a loaded configuration. */
+interface Origin {
+  readonly warnings: readonly string[];
+  /** The file that it was read from, if any. */
+  readonly file: string | undefined;
+  /** Reads its sources again. @throws ConfigError that lists every problem. */
+  readonly again: () => Config;
+}
+
+/** Every loaded configuration. */
+const loaded = new WeakMap<Config, Origin>();
 
 /** What a configuration is read from: defaults < file < environment < code. */
 export interface Settings {
@@ -44,7 +54,8 @@ export function loadConfig(path?: string, env?: NodeJS.ProcessEnv): Config {
  * A configuration that was loaded before is returned unchanged.
  * @throws ConfigError that lists every problem.
  */
-export function loadSettings({ path, code, env }: Settings): Config {
+export function loadSettings(settings: Settings): Config {
+  const { path, code, env } = settings;
   if (isLoaded(code)) return code;
   const report = new Report();
   const variables = env ?? readVariables(report);
@@ -53,7 +64,7 @@ export function loadSettings({ path, code, env }: Settings): Config {
   if (file !== undefined) layers.unshift(fileLayer(file, path === undefined ? 'HEIMDALL_CONFIG' : file, variables, report));
   warnOfUnread(variables, new Set(layers.flatMap(({ used }) => [...used])), report);
   if (code !== undefined) layers.push(codeLayer(code as Tree, report));
-  return load(layers, report, true);
+  return load(layers, report, true, { file, again: () => loadSettings(settings) });
 }
 
 /**
@@ -66,8 +77,9 @@ export function resolveConfig(code?: ConfigInput | Config): Config {
   if (isLoaded(code)) return code;
   const report = new Report();
   const file = code === undefined ? given(process.env, 'HEIMDALL_CONFIG') : undefined;
-  if (file !== undefined) return load([fileLayer(file, 'HEIMDALL_CONFIG', process.env, report)], report, false);
-  return load([codeLayer((code ?? {}) as Tree, report)], report, false);
+  const origin = { file, again: () => resolveConfig(code) };
+  if (file !== undefined) return load([fileLayer(file, 'HEIMDALL_CONFIG', process.env, report)], report, false, origin);
+  return load([codeLayer((code ?? {}) as Tree, report)], report, false, origin);
 }
 
 /** What a check of a text has found. */
@@ -86,7 +98,7 @@ export interface CheckedText {
 export function checkText(text: string): CheckedText {
   const report = new Report();
   try {
-    const config = load([textLayer(text, report)], report, true, false);
+    const config = load([textLayer(text, report)], report, true, { file: undefined, again: () => config }, false);
     return { problems: [], warnings: warningsOf(config), config: printable(config) };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
@@ -96,20 +108,35 @@ export function checkText(text: string): CheckedText {
 
 /** The warnings of a configuration: planned keys, harmful orders of parts, secrets in files. */
 export function warningsOf(config: Config): readonly string[] {
-  return loaded.get(config) ?? [];
+  return loaded.get(config)?.warnings ?? [];
+}
+
+/** Reads the sources of a configuration again: the same file, and the environment as it is now. @throws ConfigError that lists every problem. */
+export const readAgain = (config: Config): Config => loaded.get(config)?.again() ?? config;
+
+/** The file that a configuration was read from; undefined without one. */
+export const fileOf = (config: Config): string | undefined => loaded.get(config)?.file;
+
+/** What becomes of a wanted configuration while the gate runs with another one, complete and frozen. */
+export function succeed(current: Config, wanted: Config): Succession {
+  const found = succession(current, wanted);
+  const config = found.restart.length === 0 ? wanted : freeze(found.config);
+  const origin = loaded.get(wanted);
+  if (origin !== undefined) loaded.set(config, origin);
+  return { ...found, config };
 }
 
 function isLoaded(code: ConfigInput | Config | undefined): code is Config {
   return code !== undefined && loaded.has(code as Config);
 }
 
-function load(layers: readonly Layer[], report: Report, standalone: boolean, readsFiles = true): Config {
+function load(layers: readonly Layer[], report: Report, standalone: boolean, origin: Omit<Origin, 'warnings'>, readsFiles = true): Config {
   const sources = new Sources(layers, report, standalone, readsFiles);
   const parsed = parse(sources.tree, sources);
   if (parsed) checkRules(parsed, sources);
   if (!parsed || report.problems.length > 0) throw new ConfigError(report.problems);
   const config = freeze<Config>(derive(parsed));
-  loaded.set(config, Object.freeze(report.warnings));
+  loaded.set(config, { ...origin, warnings: Object.freeze(report.warnings) });
   return config;
 }
 

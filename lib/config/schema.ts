@@ -95,6 +95,7 @@ const server = section('ServerConfig', 'Listener, timeouts and bounds of the sta
     false,
     'Expects the PROXY protocol, version 1 or 2, at the beginning of every connection of a peer in trust_proxy, before TLS, and takes the client that it names for the peer. Such a connection without it is closed. Connections of other peers are taken as they are',
   ),
+  watch: key(flag(), false, 'Reads the configuration file again when it changes, and puts it in force. A file that cannot be used changes nothing'),
   readTimeout: key(duration(), '30s', 'Longest time to receive the headers of a request. A body may take longer while data keeps arriving'),
   writeTimeout: key(duration('45s'), '45s', 'Longest stall of a write. Does not limit the length of a stream'),
   idleTimeout: key(duration('72s'), '72s', 'Longest idle time of a connection between two requests'),

@@ -33,7 +33,7 @@ class KeyTable {
  * comparison takes a time that depends on a secret.
  */
 export class GatewayKeys {
-  readonly #configured: KeyTable;
+  #configured: KeyTable;
   #registered = new KeyTable([]);
   readonly #calendar: Calendar;
   /** Keys of both kinds. */
@@ -43,6 +43,12 @@ export class GatewayKeys {
     this.#calendar = calendarOf(clock);
     this.#configured = new KeyTable(keys);
     this.size = this.#configured.byDigest.size;
+  }
+
+  /** Replaces all configured keys. */
+  configure(keys: readonly GatewayKey[]): void {
+    this.#configured = new KeyTable(keys);
+    this.size = this.#configured.byDigest.size + this.#registered.byDigest.size;
   }
 
   /** Replaces all registered keys. Configured keys stay, and are found first. */
@@ -96,11 +102,16 @@ const capacity = { maxSize: 100_000, sizeCalculation: () => 1 };
 export class VerifiedTokens {
   readonly #until = new LRUCache<string, number>(capacity);
   readonly #clock: Clock;
-  readonly #ttl: number;
+  #ttl: number;
 
   /** @param ttl milliseconds. */
   constructor(clock: Clock, ttl: number) {
     this.#clock = clock;
+    this.#ttl = ttl;
+  }
+
+  /** Changes the time for tokens that are accepted from now on, milliseconds. */
+  configure(ttl: number): void {
     this.#ttl = ttl;
   }
 

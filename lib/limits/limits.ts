@@ -101,11 +101,13 @@ export class Limits {
   readonly #core: Core;
   readonly #deps: LimitsDeps;
   readonly #metrics = new LimitMetrics();
-  readonly #counters = new CounterCache();
+  #counters = new CounterCache();
   /** Levels of budgets that have been told, with the end of their period. */
   readonly #told = new LRUCache<string, number>(toldRemembered);
   /** Null but with policies by names of NewAPI. */
   #nameless: NamelessUse | null = null;
+  /** It is told of names. */
+  #isTold = false;
   #index: PolicyIndex | null = null;
   #store: Store | null = null;
 
@@ -115,8 +117,7 @@ export class Limits {
   }
 
   /** Whether a limit can ever apply: one of the configuration, of a key made while the gate runs, or of a host's user. */
-  get possible(): boolean {
-    const { rateLimit, auth } = this.#core.config;
+  isPossible({ rateLimit, auth } = this.#core.config): boolean {
     return this.#deps.hasUsers || auth.mode !== 'passthrough' || hasLimits(rateLimit.key) || rateLimit.policies.length > 0 || auth.keys.some(hasLimits);
   }
 
@@ -132,7 +133,14 @@ export class Limits {
 
   /** Begins to connect, so that the first request need not wait for it. */
   start(): void {
-    if (this.possible && this.#core.config.rateLimit.store === 'redis') (this.#store ??= this.#open()).start();
+    if (this.isPossible() && this.#core.config.rateLimit.store === 'redis') (this.#store ??= this.#open()).start();
+  }
+
+  /** Takes the rules of another configuration. What is counted stays, by the names of the counters. */
+  configure(): void {
+    this.#index = null;
+    this.#nameless = null;
+    this.#counters = new CounterCache();
   }
 
   /** Lets a request in or refuses it. Calls `next` once it may go on, at once where the counters are in memory. */
@@ -179,7 +187,8 @@ export class Limits {
     this.#index = new PolicyIndex(this.#core.config.rateLimit, identify, this.#core.observe, names);
     if (this.#index.hasNames) {
       this.#nameless = new NamelessUse();
-      names?.onNamed((caller, name) => this.#named(caller, name));
+      if (!this.#isTold) names?.onNamed((caller, name) => this.#named(caller, name));
+      this.#isTold = true;
     }
     return this.#index;
   }
@@ -192,7 +201,7 @@ export class Limits {
   #named(caller: string, name: NewapiName): void {
     const now = this.#core.clock.now();
     const whose = caller.replace(' ', ':');
-    const charges = (this.#nameless?.take(caller) ?? []).flatMap(([at, amount]) => (this.#index as PolicyIndex).rulesFor(at, name).map((rule) => {
+    const charges = (this.#nameless?.take(caller) ?? []).flatMap(([at, amount]) => this.#indexed().rulesFor(at, name).map((rule) => {
       const counter = counterOf({ ...rule, observe: true }, rule.perUser ? `newapi:${name.user_id}` : whose, now);
       return chargeOf(counter, amount(rule), false);
     })).filter(({ amount }) => amount > 0);

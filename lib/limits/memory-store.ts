@@ -33,11 +33,17 @@ export class WindowLog {
   /** Entries flat, oldest first. */
   #log: number[] = [];
   #total = 0;
-  readonly #window: number;
-  readonly #grain: number;
+  #window: number;
+  #grain: number;
 
   /** @param window milliseconds. */
   constructor(window: number) {
+    this.#window = window;
+    this.#grain = grainOf(window);
+  }
+
+  /** Takes another length of the window, milliseconds, for what is counted already too. */
+  resize(window: number): void {
     this.#window = window;
     this.#grain = grainOf(window);
   }
@@ -262,7 +268,9 @@ export class MemoryStore implements Store {
   /** @returns null where nothing has been counted, or not for long. */
   #stateOf(counter: Counter): Counter['state'] {
     if (counter.state !== null && !counter.state.gone) return counter.state;
-    return (counter.state = this.#states.get(counter.key) ?? null);
+    const known = this.#states.get(counter.key) ?? null;
+    if (known instanceof WindowLog) known.resize(counter.rule.window);
+    return (counter.state = known);
   }
 
   #open(counter: Counter): WindowLog | Slots {

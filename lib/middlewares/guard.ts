@@ -20,9 +20,10 @@ export const guard: Middleware = {
     const { registry } = deps;
     const rules = new CallerRules(core, deps);
     // A part that bans from inside a request goes on before the ban takes effect on that request too.
-    registry.watch(() => void setImmediate(guardCallback(core.log, 'ban', () => cutOff(core, deps))));
+    const unwatch = registry.watch(() => void setImmediate(guardCallback(core.log, 'ban', () => cutOff(core, deps))));
     let isWatching = false;
     return {
+      close: unwatch,
       handle: function guardHandler(context, next) {
         if (!isWatching) {
           isWatching = true;

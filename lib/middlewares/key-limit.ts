@@ -4,8 +4,8 @@ import type { Middleware } from './middleware.ts';
 /** Requests, tokens, concurrency and budget of keys and policies. Without any limit it has no handler. */
 export const keyLimit: Middleware = {
   name: 'key_limit',
-  create(_core, { limits, host }) {
-    if (!limits.possible) return {};
+  create(core, { limits, host }) {
+    if (!limits.isPossible(core.config)) return {};
     const { skips } = host;
     return {
       handle: function keyLimitHandler(context, next) {

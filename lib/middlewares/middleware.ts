@@ -80,13 +80,16 @@ export interface Part {
   /** Runs once for every request, in its stage, however the request ended. */
   readonly finish?: Partial<Record<Stage, Finisher>>;
   readonly close?: () => Promise<void> | void;
+  /** What it hands on to the part of the same name when the configuration changes. */
+  readonly state?: unknown;
 }
 
 /** One part of the chain. Its factory reads the configuration; its handler does no such work per request. */
 export interface Middleware {
   /** As in the configuration's `middleware` list. */
   readonly name: string;
-  create(core: Core, deps: Deps): Part;
+  /** @param before the `state` of the part of this name under the configuration before. */
+  create(core: Core, deps: Deps, before?: unknown): Part;
 }
 
 /**

@@ -9,7 +9,7 @@ export { guard } from './guard.ts';
 export { keyLimit } from './key-limit.ts';
 export { live } from './live.ts';
 export { logging } from './logging.ts';
-export type { Deps, Middleware, Part } from './middleware.ts';
+export type { Deps, Handler, Middleware, Part } from './middleware.ts';
 export { openai } from './openai.ts';
 export { panicRecovery } from './panic-recovery.ts';
 export { passthrough } from './passthrough.ts';

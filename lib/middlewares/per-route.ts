@@ -22,8 +22,8 @@ export function onRoutes(chain: readonly Middleware[], parts: readonly Middlewar
 function limited({ name, create }: Middleware, only: ReadonlySet<Route>): Middleware {
   return {
     name,
-    create(core, deps): Part {
-      const { handle, every, own, proxied, finish, ...rest } = create(core, deps);
+    create(core, deps, before): Part {
+      const { handle, every, own, proxied, finish, ...rest } = create(core, deps, before);
       const within = <Rest extends readonly unknown[]>(run: (context: Context, ...rest: Rest) => void) => (context: Context, ...more: Rest): void => {
         if (only.has(context.route)) run(context, ...more);
       };

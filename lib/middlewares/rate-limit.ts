@@ -1,4 +1,6 @@
+import { isDeepStrictEqual } from 'node:util';
 import { LRUCache } from 'lru-cache';
+import type { RateLimitConfig } from '../../types/config.d.ts';
 import { isNetwork } from '../values/values.ts';
 import { type Context, type Core, type Next, underway } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
@@ -22,12 +24,13 @@ const longestTrial = 10_000;
  */
 export const rateLimit: Middleware = {
   name: 'rate_limit',
-  create(core, deps) {
+  create(core, deps, before) {
     const { limit, count } = core.config.rateLimit.address;
     if (limit === 0) return {};
-    const counter = new Counter(core, deps);
+    const counter = new Counter(core, deps, before instanceof Counter ? before : null);
     const { skips } = deps.host;
     return {
+      state: counter,
       handle: function rateLimitHandler(context, next) {
         if (count === 'failed' && counter.blocked.size === 0) return next();
         if (!skips) return limited(context, counter, deps, next);
@@ -126,23 +129,26 @@ class Counter {
   readonly #counts: AddressCounts;
   readonly #exempt: AddressSet;
   /** Addresses over the limit, with the end of their window on the monotonic clock. Other requests look at nothing else. */
-  readonly blocked = new LRUCache<string, number>(blockedRemembered);
+  readonly blocked: LRUCache<string, number>;
   /** By blocked address, when the next unknown token may be tried. */
   readonly #trials = new LRUCache<string, number>(blockedRemembered);
   /** Requests by which NewAPI is asked about a token of a blocked address. */
   readonly trying = new Set<Context>();
   /** Tokens that NewAPI has refused, with the time until which they are not tried. */
   readonly #refused = new LRUCache<string, number>(blockedRemembered);
-  readonly #window: number;
+  readonly #address: RateLimitConfig['address'];
   /** NewAPI alone knows which tokens are good. */
   readonly #asksNewapi: boolean;
 
-  constructor(core: Core, { redis }: Deps) {
+  /** @param before that of the configuration before, whose counts go on where the limit is the same. */
+  constructor(core: Core, { redis }: Deps, before: Counter | null) {
     const { auth, rateLimit: { address, exempt } } = core.config;
     this.failuresOnly = address.count === 'failed';
-    this.#window = address.window;
+    this.#address = address;
+    const same = before !== null && isDeepStrictEqual(before.#address, address) ? before : null;
+    this.blocked = same?.blocked ?? new LRUCache(blockedRemembered);
     this.#asksNewapi = auth.mode === 'passthrough';
-    this.#counts = new AddressCounts(core, redis);
+    this.#counts = same === null ? new AddressCounts(core, redis) : same.#counts;
     this.#exempt = new AddressSet(exempt.filter(isNetwork));
   }
 
@@ -159,7 +165,7 @@ class Counter {
   /** The last failure within the limit blocks the requests after it. */
   async countFailure(context: Context): Promise<void> {
     if (this.#exempt.has(context.ip)) return;
-    if (this.#asksNewapi && context.token !== null) this.#refused.set(context.token.id, context.at + this.#window);
+    if (this.#asksNewapi && context.token !== null) this.#refused.set(context.token.id, context.at + this.#address.window);
     const key = this.#keyOf(context);
     const { hits, limit, until } = await this.#counts.hitSomewhere(key);
     if (hits >= limit) this.blocked.set(key, until);

@@ -81,9 +81,9 @@ export class BodyBudget {
   readonly #core: Core;
   readonly #shares: CallerShares;
   readonly #hold: () => number;
-  readonly #limit: number;
+  #limit: number;
   /** Limit of one caller. */
-  readonly #each: number;
+  #each: number;
   #held = 0;
   #refused = 0;
 
@@ -93,6 +93,12 @@ export class BodyBudget {
     this.#shares = shares;
     this.#hold = hold;
     this.#limit = core.config.server.maxInflightBytes;
+    this.#each = Math.floor(this.#limit / INFLIGHT_SHARES);
+  }
+
+  /** Takes the limit of another configuration. */
+  configure(): void {
+    this.#limit = this.#core.config.server.maxInflightBytes;
     this.#each = Math.floor(this.#limit / INFLIGHT_SHARES);
   }
 

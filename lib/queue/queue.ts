@@ -80,10 +80,12 @@ export class Queue implements QueueControl, TicketOwner, Load {
   readonly #core: Core;
   readonly #shares: CallerShares;
   readonly #verified: { has(token: string): boolean };
-  readonly #enabled: boolean;
-  readonly #places: number;
+  #enabled: boolean;
+  #places: number;
   /** Longest wait, milliseconds. */
-  readonly #maxWait: number;
+  #maxWait: number;
+  /** `queue.concurrency`, which a changed capacity may differ from. */
+  #configured: number;
   readonly #estimate: WaitEstimate;
   readonly #queue = new FairQueue<Ticket>();
   readonly #stats = new QueueStats();
@@ -100,12 +102,12 @@ export class Queue implements QueueControl, TicketOwner, Load {
 
   /** @param verified the tokens that NewAPI has accepted, by their identities. */
   constructor(core: Core, shares: CallerShares, verified: { has(token: string): boolean }) {
-    const { queue, llm, middleware, routes } = core.config;
+    const { queue, llm } = core.config;
     this.#core = core;
     this.#shares = shares;
     this.#verified = verified;
-    this.#enabled = queue.enabled && (middleware === null || middleware.includes('queue') || routes.some((route) => route.middleware.includes('queue')));
-    this.#capacity = queue.concurrency;
+    this.#enabled = isOn(core.config);
+    this.#capacity = this.#configured = queue.concurrency;
     this.#places = queue.initialSize;
     this.#maxWait = Math.min(queue.maxWait, llm.timeouts.total);
     this.#estimate = new WaitEstimate(this, this.#places, this.#maxWait);
@@ -177,6 +179,17 @@ export class Queue implements QueueControl, TicketOwner, Load {
     this.#reserveFor(share, now);
     this.#dispatch(now);
   };
+
+  /** Takes the places and waits of another configuration. The capacity changes only where `queue.concurrency` has. */
+  configure(): void {
+    const { queue, llm } = this.#core.config;
+    this.#enabled = isOn(this.#core.config);
+    this.#places = queue.initialSize;
+    this.#maxWait = Math.min(queue.maxWait, llm.timeouts.total);
+    this.#estimate.configure(this.#places, this.#maxWait);
+    if (queue.concurrency !== this.#configured) this.resize(queue.concurrency);
+    this.#configured = queue.concurrency;
+  }
 
   /** Reads the state that an earlier process saved, and begins to save. The first request does so itself. */
   open(): void {
@@ -372,6 +385,10 @@ export class Queue implements QueueControl, TicketOwner, Load {
     return { concurrency: this.#capacity, serviceTime: mean, samples, counters: this.#stats.save(), inHand };
   }
 }
+
+/** Whether any request passes the queue. */
+const isOn = ({ queue, middleware, routes }: Core['config']): boolean =>
+  queue.enabled && (middleware === null || middleware.includes('queue') || routes.some((route) => route.middleware.includes('queue')));
 
 /** The parts that decide whether there is room for a request, by the same shares. */
 export interface Admission {

@@ -29,8 +29,8 @@ export class WaitEstimate {
   readonly serviceTime: ServiceTime = { mean: null, samples: 0 };
   readonly #retries = new RetrySchedule();
   readonly #load: Load;
-  readonly #places: number;
-  readonly #maxWait: number;
+  #places: number;
+  #maxWait: number;
 
   /**
    * @param places to wait.
@@ -38,6 +38,12 @@ export class WaitEstimate {
    */
   constructor(load: Load, places: number, maxWait: number) {
     this.#load = load;
+    this.#places = places;
+    this.#maxWait = maxWait;
+  }
+
+  /** See the constructor. */
+  configure(places: number, maxWait: number): void {
     this.#places = places;
     this.#maxWait = maxWait;
   }

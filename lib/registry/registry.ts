@@ -69,8 +69,8 @@ export class KeyRegistry implements Registry {
   readonly #vault: CredentialVault;
   readonly #replica: Replica;
   readonly #tokens: SeenTokens;
-  readonly #configured: ReadonlySet<string>;
-  readonly #listeners: (() => void)[] = [];
+  #configured: ReadonlySet<string>;
+  readonly #listeners = new Set<() => void>();
   /** Accepted keys by name, with the stored text of each. */
   #granted = new Map<string, { readonly text: string; readonly keys: readonly GatewayKey[] }>();
   #banned = new BanIndex([], 0);
@@ -103,6 +103,14 @@ export class KeyRegistry implements Registry {
     this.#until = Number.NEGATIVE_INFINITY;
   }
 
+  /** Takes the keys of another configuration: a registered key of the same name does not count beside them. */
+  configure(): void {
+    this.#configured = new Set(this.#core.config.auth.keys.map(({ name }) => name));
+    this.#register(this.#replica.contents);
+    this.#findNextExpiry();
+    for (const listener of this.#listeners) listener();
+  }
+
   /** Starts reading the store, and resolves when the first reading is done. */
   ready(): Promise<void> {
     return this.#replica.ready();
@@ -118,9 +126,10 @@ export class KeyRegistry implements Registry {
     return this.#replica.problem;
   }
 
-  /** Registers a listener. @param listener called when a key or a ban was added, removed, changed or has expired. */
-  watch(listener: () => void): void {
-    this.#listeners.push(listener);
+  /** Registers a listener. @param listener called when a key or a ban was added, removed, changed or has expired. @returns what removes it. */
+  watch(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
   }
 
   /** The credentials at NewAPI that its keys are exchanged for, as far as they can be told from words. */
@@ -323,7 +332,8 @@ export class KeyRegistry implements Registry {
       const text = JSON.stringify(stored);
       // An unchanged key keeps its object, since limits attach their state to it.
       const known = before.get(stored.name);
-      this.#granted.set(stored.name, known?.text === text ? known : { text, keys: this.#grant(stored) });
+      const isShadowed = this.#configured.has(stored.name);
+      this.#granted.set(stored.name, known?.text === text && isShadowed === (known.keys.length === 0) ? known : { text, keys: this.#grant(stored) });
     }
     this.#index.register([...this.#granted.values()].flatMap((grant) => grant.keys));
   }

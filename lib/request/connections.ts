@@ -13,8 +13,8 @@ const closedUnread = 2;
  */
 export class Connections {
   readonly #limit: number;
-  readonly #trust: AddressSet;
-  readonly #closeUnread: boolean;
+  #trust: AddressSet;
+  #closeUnread: boolean;
   readonly #watched = new WeakSet<Server>();
   readonly #open = new Map<string, number>();
   /** By the addresses of both ends, since with TLS requests have another socket than the server. True: beyond the limit. */
@@ -23,6 +23,12 @@ export class Connections {
   /** @param limit `guard.connections_per_address`. @param trustProxy peers that are not counted. */
   constructor(limit: number, trustProxy: readonly string[], observe: boolean) {
     this.#limit = limit;
+    this.#trust = new AddressSet(trustProxy);
+    this.#closeUnread = !observe;
+  }
+
+  /** Takes other peers that are not counted, and another mode. */
+  configure(trustProxy: readonly string[], observe: boolean): void {
     this.#trust = new AddressSet(trustProxy);
     this.#closeUnread = !observe;
   }

@@ -39,7 +39,7 @@ export interface Core {
   draining: boolean;
   /** Set when the drain is over: requests that a host still sends are refused. */
   closed: boolean;
-  readonly inFlight: RequestList;
+  readonly inFlight: RequestList & { configure(config: Config): void };
   /** Null without `guard.connections_per_address`. */
   readonly connections: Connections | null;
   readonly mount: Mount;

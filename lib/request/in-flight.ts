@@ -42,14 +42,19 @@ export class InFlight implements RequestList {
   /** By connection, the response to the newest request of those that are not looked at yet. */
   readonly #far = new WeakMap<Socket, ServerResponse>();
   readonly #clock: Clock;
-  readonly #readTimeout: number;
-  readonly #writeTimeout: number;
-  readonly #tick: number;
+  #readTimeout = 0;
+  #writeTimeout = 0;
+  #tick = longestTick;
   #looking = false;
 
-  constructor({ server, llm, queue }: Pick<Config, 'server' | 'llm' | 'queue'>, clock: Clock) {
-    const shortest = Math.min(server.readTimeout, server.writeTimeout, queue.maxWait, ...Object.values(llm.timeouts));
+  constructor(config: Pick<Config, 'server' | 'llm' | 'queue'>, clock: Clock) {
     this.#clock = clock;
+    this.configure(config);
+  }
+
+  /** Takes the time limits of a configuration. */
+  configure({ server, llm, queue }: Pick<Config, 'server' | 'llm' | 'queue'>): void {
+    const shortest = Math.min(server.readTimeout, server.writeTimeout, queue.maxWait, ...Object.values(llm.timeouts));
     this.#readTimeout = server.readTimeout;
     this.#writeTimeout = server.writeTimeout;
     this.#tick = Math.max(5, Math.min(longestTick, shortest / 4));

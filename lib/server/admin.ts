@@ -2,7 +2,10 @@ import { readFileSync } from 'node:fs';
 import { createServer as createHttp, type RequestListener, type Server } from 'node:http';
 import { createServer as createHttps } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { internalsOf, type Gate } from '../gateway.ts';
+import type { Config } from '../../types/config.d.ts';
+import { ConfigError, expectation } from '../errors.ts';
+import { type Follower, internalsOf, type Gate } from '../gateway.ts';
+import { codeOf } from '../platform/platform.ts';
 import { AddressSet } from '../identity/identity.ts';
 import { ServedCertificates } from './tls.ts';
 import type { Core } from '../request/request.ts';
@@ -12,25 +15,37 @@ const maxConnections = 256;
 /** Time for the headers and body of a request, milliseconds. */
 const patience = 30_000;
 
-const configured = new WeakMap<Gate, Promise<string | null>>();
+/** The listener of a gate's admin API. */
+interface Opened {
+  /** Its address as configured. */
+  readonly at: string;
+  readonly server: Server;
+  readonly url: string;
+}
+
+/** What is known of the address of a gate's admin API. */
+interface Place {
+  /** The gate's own port, for the address beside it; null where the gate does not listen by itself. */
+  port: number | null;
+  opened: Promise<Opened | null>;
+}
+
+const places = new WeakMap<Gate, Place>();
 
 /**
  * Opens the admin API at `admin.listen`, once. The gate's own port then answers admin paths only to callers on this machine.
- * `gate.close()` closes it.
+ * `gate.close()` closes it. When the configuration changes, the new address is opened before the old one is closed.
  * @returns the API's URL, or null when no address or no token is configured.
- * @throws when the address cannot be listened on.
+ * @throws ConfigError when the address cannot be listened on.
  */
-export function openConfigured(gate: Gate): Promise<string | null> {
-  const { token, listen, auth } = gate.config.admin;
-  if ((token === null && auth !== 'newapi') || listen === null || listen === false) return Promise.resolve(null);
-  let opening = configured.get(gate);
-  if (opening === undefined) {
-    opening = open(gate, addressOf(listen)).catch((error: NodeJS.ErrnoException) => {
-      throw new Error(`admin.listen: expected an address of this machine with a free port, got ${listen} (${error.code ?? error.message}). Example: 127.0.0.1:8001`, { cause: error });
-    });
-    configured.set(gate, opening);
+export async function openConfigured(gate: Gate): Promise<string | null> {
+  let place = places.get(gate);
+  if (place === undefined) {
+    place = { port: null, opened: opened(gate, gate.config, null) };
+    places.set(gate, place);
+    internalsOf(gate).followers.add((next) => moved(gate, place as Place, next));
   }
-  return opening;
+  return (await place.opened)?.url ?? null;
 }
 
 /**
@@ -38,53 +53,94 @@ export function openConfigured(gate: Gate): Promise<string | null> {
  * @returns the API's URL. Null without a token, with an `admin.listen`, or when the port cannot be opened, which is logged.
  */
 export async function openBeside(gate: Gate, gatePort: number): Promise<string | null> {
-  const { core } = internalsOf(gate);
-  const { token, listen, path, auth } = core.config.admin;
-  // NewAPI's login is that of a browser at the gate's own address.
-  if (token === null || auth === 'newapi' || listen !== null) return null;
-  const address = { host: '127.0.0.1', port: gatePort + 1 };
+  await openConfigured(gate);
+  const place = places.get(gate) as Place;
+  place.port = gatePort;
+  if (gate.config.admin.listen !== null) return null;
+  place.opened = opened(gate, gate.config, gatePort);
+  return (await place.opened)?.url ?? null;
+}
+
+/** Opens the address of another configuration. @returns what closes the one before. @throws ConfigError when it cannot be opened. */
+async function moved(gate: Gate, place: Place, next: Config): Promise<() => void> {
+  const before = await place.opened.catch(() => null);
+  const address = addressFor(next, place.port);
+  if (before !== null && address?.at === before.at) return () => undefined;
+  const after = await opened(gate, next, place.port);
+  return () => {
+    place.opened = Promise.resolve(after);
+    // SECURITY: the API of the new configuration learns that it has an address of its own before a request comes.
+    if (address !== null) internalsOf(gate).admin.alone(address.host);
+    before?.server.close();
+    before?.server.closeIdleConnections();
+  };
+}
+
+/** @param port the gate's own. */
+async function opened(gate: Gate, config: Config, port: number | null): Promise<Opened | null> {
+  const { log } = internalsOf(gate).core;
+  const address = addressFor(config, port);
+  if (address === null) return null;
   try {
-    return await open(gate, address);
+    return { at: address.at, ...(await open(gate, config, address)) };
   } catch (error) {
-    const { code = 'ERR' } = error as NodeJS.ErrnoException;
-    core.log.warn({ address: `${address.host}:${address.port}`, code, effect: `${path}/api is on the gateway's own port, for callers on this machine alone`, fix: 'set admin.listen' }, 'admin.not_listening');
+    const code = codeOf(error);
+    const { listen, path } = config.admin;
+    if (typeof listen === 'string') throw new ConfigError([{ path: 'admin.listen', message: expectation('an address of this machine with a free port', `${listen} (${code})`, '127.0.0.1:8001') }]);
+    log.warn({ address: address.at, code, effect: `${path}/api is on the gateway's own port, for callers on this machine alone`, fix: 'set admin.listen' }, 'admin.not_listening');
     return null;
   }
 }
 
-async function open(gate: Gate, address: Address): Promise<string> {
-  const { core, servers, admin } = internalsOf(gate);
+async function open(gate: Gate, config: Config, address: Address): Promise<{ server: Server; url: string }> {
+  const { core, servers, admin, followers } = internalsOf(gate);
   // SECURITY: called before the address is opened: where the API has an address of its own it must not be public, even if that fails.
-  const { server, scheme } = serverFor(core, address.host, admin.alone(address.host) as RequestListener);
+  admin.alone(address.host);
+  const handle: RequestListener = (req, res) => (admin.alone(address.host) as RequestListener)(req, res);
+  const { server, served } = serverFor(core, config, address.host, handle);
+  const follow: Follower = ({ server: { tls } }) => (served !== null && tls !== null ? served.prepare(tls) : () => undefined);
   await listening(server, address);
   servers.add(server);
+  followers.add(follow);
   server.once('close', () => servers.delete(server));
+  server.once('close', () => followers.delete(follow));
   const { port } = server.address() as AddressInfo;
-  return `${scheme}://${address.host.includes(':') ? `[${address.host}]` : address.host}:${port}${core.config.admin.path}/api`;
+  const host = address.host.includes(':') ? `[${address.host}]` : address.host;
+  return { server, url: `${served === null ? 'http' : 'https'}://${host}:${port}${config.admin.path}/api` };
 }
 
 interface Address {
+  /** As configured. */
+  readonly at: string;
   readonly host: string;
   readonly port: number;
 }
 
+/** Where a configuration wants the admin API; null where it has no address of its own. */
+function addressFor({ admin: { token, listen, auth } }: Config, gatePort: number | null): Address | null {
+  if ((token === null && auth !== 'newapi') || listen === false) return null;
+  if (listen !== null) return addressOf(listen);
+  // NewAPI's login is that of a browser at the gate's own address.
+  return gatePort === null || auth === 'newapi' ? null : { at: `127.0.0.1:${gatePort + 1}`, host: '127.0.0.1', port: gatePort + 1 };
+}
+
 function addressOf(text: string): Address {
   const colon = text.lastIndexOf(':');
-  return { host: text.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(text.slice(colon + 1)) };
+  return { at: text, host: text.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(text.slice(colon + 1)) };
 }
 
 /** TLS where there is a certificate, so that the token does not cross a network in clear; for loopback addresses only where clients need a certificate. */
-function serverFor(core: Core, host: string, handle: RequestListener): { server: Server; scheme: string } {
-  const { server: { tls, maxHeaderBytes, readTimeout }, admin: { clientCaPath } } = core.config;
+function serverFor(core: Core, config: Config, host: string, handle: RequestListener): { server: Server; served: ServedCertificates | null } {
+  const { server: { tls, maxHeaderBytes, readTimeout }, admin: { clientCaPath } } = config;
   const options = { maxHeaderSize: Math.min(maxHeaderBytes, 65_536), headersTimeout: Math.min(readTimeout, patience), requestTimeout: patience };
   const isHere = host === 'localhost' || loopback.has(host);
-  const certificate = tls !== null && (clientCaPath !== null || !isHere) ? new ServedCertificates(core, tls, clientCaPath === null ? null : readFileSync(clientCaPath)) : null;
-  const server = certificate === null ? createHttp(options, handle) : createHttps({ ...options, ...certificate.options }, handle);
-  certificate?.follow(server);
+  const served = tls !== null && (clientCaPath !== null || !isHere) ? new ServedCertificates(core, tls, clientCaPath === null ? null : readFileSync(clientCaPath)) : null;
+  const server = served === null ? createHttp(options, handle) : createHttps({ ...options, ...served.options }, handle);
+  served?.follow(server);
   server.maxConnections = maxConnections;
   // The token is checked before the body is asked for.
   server.on('checkContinue', handle);
-  return { server, scheme: certificate === null ? 'http' : 'https' };
+  return { server, served };
 }
 
 function listening(server: Server, { host, port }: Address): Promise<void> {

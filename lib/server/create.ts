@@ -1,7 +1,8 @@
 import { createServer as createHttp, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
 import { createServer as createHttps } from 'node:https';
+import type { ServerConfig } from '../../types/config.d.ts';
 import { attach, refuse } from '../request/request.ts';
-import { internalsOf, type Gate } from '../gateway.ts';
+import { type Follower, internalsOf, type Gate } from '../gateway.ts';
 import { AddressSet } from '../identity/identity.ts';
 import { openConfigured } from './admin.ts';
 import { watchHandshakes } from './handshake.ts';
@@ -14,16 +15,14 @@ import { ServedCertificates } from './tls.ts';
  * @throws when the certificate or its key cannot be used.
  */
 export function createServer(gate: Gate): Server {
-  const { core, servers, serves, certificates } = internalsOf(gate);
+  const { core, servers, serves, certificates, followers } = internalsOf(gate);
   const { server: limits } = core.config;
   const options: ServerOptions = {
     maxHeaderSize: limits.maxHeaderBytes,
-    headersTimeout: limits.readTimeout,
     // Node would answer a request without `Host` itself, and leave no record.
     requireHostHeader: false,
     // A body has to keep a pace and has no deadline: `InFlight` checks it.
     requestTimeout: 0,
-    keepAliveTimeout: limits.idleTimeout,
     connectionsCheckingInterval: Math.max(50, Math.min(5000, limits.readTimeout / 4)),
     noDelay: true,
   };
@@ -41,14 +40,32 @@ export function createServer(gate: Gate): Server {
     server.once('close', () => certificates.delete(served));
     watchHandshakes(server, limits.readTimeout, core.log);
   }
-  if (limits.maxConnections !== null) server.maxConnections = limits.maxConnections;
+  let trust = new AddressSet(core.config.trustProxy);
+  const follow: Follower = ({ server: next, trustProxy }) => {
+    const serve = served !== null && next.tls !== null ? served.prepare(next.tls) : null;
+    return () => {
+      serve?.();
+      limit(server, next);
+      trust = new AddressSet(trustProxy);
+    };
+  };
+  followers.add(follow);
+  server.once('close', () => followers.delete(follow));
+  limit(server, limits);
   attach(core, server, { gate, serves, path: '/', ours: true });
   // Behind all that listens for connections: they get one after its preamble.
-  if (limits.proxyProtocol) expectPreambles(server, new AddressSet(core.config.trustProxy), limits.readTimeout, core.log);
+  if (limits.proxyProtocol) expectPreambles(server, () => trust, limits.readTimeout, core.log);
   server.once('listening', () => void openConfigured(gate).catch((error: Error) => server.emit('error', error)));
   servers.add(server);
   server.once('close', () => servers.delete(server));
   return server;
+}
+
+/** What can change while a server listens. */
+function limit(server: Server, { readTimeout, idleTimeout, maxConnections }: ServerConfig): void {
+  server.headersTimeout = readTimeout;
+  server.keepAliveTimeout = idleTimeout;
+  server.maxConnections = maxConnections ?? Number.POSITIVE_INFINITY;
 }
 
 type Handler = (req: IncomingMessage, res: ServerResponse, next: () => void) => void;

@@ -26,17 +26,17 @@ type Listener = (this: Server, socket: Socket) => void;
  * it names takes the place of the peer. A connection that begins otherwise, or too slowly, is closed, since a guess would let a
  * client write the preamble (§5). Connections of other peers are taken as they are, and a preamble there is no request.
  * @param server with all its listeners, which get a connection after its preamble.
- * @param trust peers whose preamble counts.
+ * @param trust peers whose preamble counts, asked at each connection.
  * @param readTimeout `server.read_timeout`.
  */
-export function expectPreambles(server: Server, trust: AddressSet, readTimeout: number, log: Logger): void {
+export function expectPreambles(server: Server, trust: () => AddressSet, readTimeout: number, log: Logger): void {
   const listeners = server.listeners('connection') as Listener[];
   /** Clients by the balancer's end of the connection, until the TLS handshake is done. */
   const named = new Map<string, Exclude<Preamble['client'], null>>();
   server.removeAllListeners('connection');
   server.on('connection', guard(log, 'proxy protocol', (socket: Socket) => {
     const pass = (): void => listeners.forEach((listener) => listener.call(server, socket));
-    if (!trust.has(peerIn(remoteOf(socket)))) return pass();
+    if (!trust().has(peerIn(remoteOf(socket)))) return pass();
     readPreamble(socket, Math.min(readTimeout, patience), log, ({ client }) => {
       if (client !== null) {
         const end = endOf(socket);

@@ -4,8 +4,10 @@ import { connect, type AddressInfo } from 'node:net';
 import type { Config, ConfigInput } from '../../types/config.d.ts';
 import { heimdall, internalsOf, type Gate } from '../gateway.ts';
 import { openBeside, openConfigured } from './admin.ts';
-import { written } from '../platform/platform.ts';
+import { fileOf } from '../config/config.ts';
+import { guard, written } from '../platform/platform.ts';
 import { createServer } from './create.ts';
+import { lookEvery, WatchedFiles } from './watched-files.ts';
 
 /** A running standalone gate. */
 export interface Serving {
@@ -37,6 +39,7 @@ export async function serve(config?: ConfigInput | Config): Promise<Serving> {
   if (adminUrl !== null) process.stderr.write(`The admin API is at ${adminUrl}\n`);
   else if (gate.config.admin.token !== null) process.stderr.write(`The admin API has no address of its own: it is at ${url}${gate.config.admin.path}/api${gate.config.admin.listen === false ? '' : ', for callers on this machine alone'}\n`);
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop(gate));
+  watchFile(gate);
   void reportUpstream(gate);
   return { gate, server, url, adminUrl };
 }
@@ -67,6 +70,19 @@ async function open(gate: Gate): Promise<{ server: Server; adminUrl: string | nu
 async function openJournal(gate: Gate): Promise<void> {
   const { durability, onFull } = gate.config.audit;
   if (durability === 'strict' || onFull === 'refuse') await internalsOf(gate).journal.open();
+}
+
+/** Reads the configuration again when its file changes, while `server.watch` is on. */
+function watchFile(gate: Gate): void {
+  const { core, reload } = internalsOf(gate);
+  const path = fileOf(gate.config);
+  if (path === undefined) return;
+  const file = new WatchedFiles([path]);
+  setInterval(guard(core.log, 'config.watch', () => {
+    if (!gate.config.server.watch || !file.haveChanged()) return;
+    file.taken();
+    reload('server.watch').catch(() => undefined);
+  }), lookEvery).unref();
 }
 
 /** Prints when NewAPI is down; it may start later. */
@@ -139,7 +155,7 @@ let isOutliving = false;
 
 /** Signals by which shells, supervisors and log rotation reach a process, and which would end it, with their effect on a gate. */
 const outlived: Readonly<Partial<Record<NodeJS.Signals, string>>> = {
-  SIGHUP: 'certificates are read again; log files are opened for every write',
+  SIGHUP: 'configuration and certificates are read again; log files are opened for every write',
   SIGUSR1: 'none',
   SIGUSR2: 'none',
   SIGQUIT: 'none',
@@ -151,9 +167,12 @@ function outliveSignals(): void {
   for (const [signal, effect] of Object.entries(outlived)) {
     process.on(signal as NodeJS.Signals, () => {
       for (const gate of running) {
-        const { core, certificates } = internalsOf(gate);
+        const { core, certificates, reload } = internalsOf(gate);
         core.log.info({ signal, effect }, 'process.signal');
-        if (signal === 'SIGHUP') for (const { all } of certificates) for (const certificate of all) certificate.renew();
+        if (signal !== 'SIGHUP') continue;
+        for (const { all } of certificates) for (const certificate of all) certificate.renew();
+        // What is wrong with it is in the event log.
+        reload('SIGHUP').catch(() => undefined);
       }
     });
   }

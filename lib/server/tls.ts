@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import type { Server } from 'node:http';
 import type { Server as SecureServer } from 'node:https';
 import { createSecureContext, type SecureContext, type SecureContextOptions, type TlsOptions, type TLSSocket } from 'node:tls';
@@ -7,18 +7,16 @@ import type { OtherTlsConfig, TlsConfig } from '../../types/config.d.ts';
 import type { Timer } from '../../types/clock.d.ts';
 import type { Core } from '../request/request.ts';
 import { codeOf, guard } from '../platform/platform.ts';
+import { lookEvery, WatchedFiles } from './watched-files.ts';
 
 const day = 86_400_000;
-/** How often the files are looked at, milliseconds. A change counts once two looks have seen the same. */
-const lookEvery = 300;
 
 /** The certificates that a server serves. Their files are read again when they change; the connections that are open stay. */
 export class ServedCertificates {
   readonly #core: Core;
-  readonly all: readonly [ServedCertificate, ...ServedCertificate[]];
-  readonly #isForClients: boolean;
-  /** The lowest version that one of them is served with. */
-  readonly #minVersion: '1.2' | '1.3';
+  readonly #ca: Buffer | null;
+  #server: SecureServer | null = null;
+  all: readonly [ServedCertificate, ...ServedCertificate[]];
 
   /**
    * @param ca authorities whose certificates clients must show.
@@ -26,9 +24,8 @@ export class ServedCertificates {
    */
   constructor(core: Core, config: TlsConfig, ca: Buffer | null = null) {
     this.#core = core;
-    this.#isForClients = ca !== null;
-    this.all = [new ServedCertificate(core, config, ca), ...config.others.map((other) => new ServedCertificate(core, other, ca))];
-    this.#minVersion = this.all.some(({ config: { minVersion } }) => minVersion === '1.2') ? '1.2' : '1.3';
+    this.#ca = ca;
+    this.all = this.#read(config);
   }
 
   /**
@@ -36,22 +33,14 @@ export class ServedCertificates {
    * Where none answers, and the first is only for its `server_name`, the handshake is refused (RFC 6066 §3).
    */
   get options(): TlsOptions {
-    const [first, ...others] = this.all;
-    const options = { ...this.#forNoName(), ...(this.#isForClients && { requestCert: true, rejectUnauthorized: true }) };
-    if (others.length === 0 && first.config.serverName === null) return options;
-    const choose = (name: string, socket: TLSSocket | undefined): ServedCertificate => {
-      const chosen = this.#for(name) ?? first;
-      if (chosen.config.serverName !== null && chosen.config.serverName !== name) throw new Error('unrecognized_name');
-      // The version is agreed on before the name is known.
-      if (chosen.isTooOld(socket)) throw new Error('protocol_version');
-      return chosen;
-    };
+    const choose = (name: string, socket: TLSSocket): SecureContext => this.#choose(name, socket).context;
     return {
-      ...options,
+      ...this.#forNoName(),
+      ...(this.#ca !== null && { requestCert: true, rejectUnauthorized: true }),
       // Node calls it as a method of the socket.
       SNICallback(this: unknown, name, done): void {
         try {
-          done(null, choose(name.toLowerCase(), this as TLSSocket).context);
+          done(null, choose(name.toLowerCase(), this as TLSSocket));
         } catch (error) {
           done(error as Error);
         }
@@ -59,18 +48,26 @@ export class ServedCertificates {
     };
   }
 
+  /** Reads other certificates. @returns what has them served to new connections. @throws when one cannot be used. */
+  prepare(config: TlsConfig): () => void {
+    const all = this.#read(config);
+    return () => {
+      this.all = all;
+      this.#serve();
+    };
+  }
+
   /** Keeps the certificates of a server up to date until it closes. */
   follow(server: Server): void {
-    const [first] = this.all;
+    this.#server = server as SecureServer;
     const look = (): void => {
       for (const each of this.all) each.look();
     };
-    first.onRenewed = () => (server as SecureServer).setSecureContext(this.#forNoName());
     const timer = setInterval(guard(this.#core.log, 'certificate', look), lookEvery).unref();
     server.once('close', () => clearInterval(timer));
     // A client that names no host gets the first, whatever version the others allow.
     server.prependListener('secureConnection', guard(this.#core.log, 'certificate', (socket: TLSSocket) => {
-      if (!socket.servername && first.isTooOld(socket)) socket.destroy();
+      if (!socket.servername && this.all[0].isTooOld(socket)) socket.destroy();
     }));
   }
 
@@ -87,14 +84,35 @@ export class ServedCertificates {
     server.once('close', () => clock.clearTimeout(timer));
   }
 
+  #read(config: TlsConfig): readonly [ServedCertificate, ...ServedCertificate[]] {
+    const one = (entry: TlsConfig | OtherTlsConfig): ServedCertificate => new ServedCertificate(this.#core, entry, this.#ca, () => this.#serve());
+    return [one(config), ...config.others.map(one)];
+  }
+
+  #serve(): void {
+    this.#server?.setSecureContext(this.#forNoName());
+  }
+
+  /** @throws for a client that gets none. */
+  #choose(name: string, socket: TLSSocket): ServedCertificate {
+    const chosen = this.#for(name) ?? this.all[0];
+    const { serverName } = chosen.config;
+    if (serverName !== null && serverName !== name) throw new Error('unrecognized_name');
+    // The version is agreed on before the name is known.
+    if (chosen.isTooOld(socket)) throw new Error('protocol_version');
+    return chosen;
+  }
+
   /** The certificate that answers to a name: by `server_name` before a name in it, and by a whole name before a wildcard. */
   #for(name: string): ServedCertificate | undefined {
     const open = this.all.filter(({ config }) => config.serverName === null);
     return this.all.find(({ config }) => config.serverName === name) ?? open.find((each) => each.names(name, false)) ?? open.find((each) => each.names(name, true));
   }
 
+  /** The first, with the lowest version that one of them is served with. */
   #forNoName(): SecureContextOptions {
-    return { ...this.all[0].pair, minVersion: `TLSv${this.#minVersion}` };
+    const isOlder = this.all.some(({ config: { minVersion } }) => minVersion === '1.2');
+    return { ...this.all[0].pair, minVersion: isOlder ? 'TLSv1.2' : 'TLSv1.3' };
   }
 }
 
@@ -106,20 +124,19 @@ export class ServedCertificate {
   pair: SecureContextOptions;
   context: SecureContext;
   /** Called when another pair is served from now on. */
-  onRenewed: () => void = () => undefined;
-  /** The files that were read last, as the file system tells them apart, and those that the last look has seen. */
-  #read: string;
-  #seen: string;
+  readonly #onRenewed: () => void;
+  readonly #files: WatchedFiles;
   /** Names, and when its validity begins and ends, Unix milliseconds. */
   #certificate: X509Certificate;
   ends: number;
 
   /** @throws when the certificate or its key cannot be used. */
-  constructor(core: Core, config: TlsConfig | OtherTlsConfig, ca: Buffer | null) {
+  constructor(core: Core, config: TlsConfig | OtherTlsConfig, ca: Buffer | null, onRenewed: () => void) {
     this.#core = core;
     this.#ca = ca;
     this.config = config;
-    this.#read = this.#seen = this.#files();
+    this.#onRenewed = onRenewed;
+    this.#files = new WatchedFiles([config.certPath, config.keyPath]);
     this.pair = this.#readPair();
     this.context = createSecureContext(this.pair);
     this.#certificate = new X509Certificate(this.pair.cert as Buffer);
@@ -149,15 +166,12 @@ export class ServedCertificate {
 
   /** Reads the files when they have changed and rest since the last look. */
   look(): void {
-    const files = this.#files();
-    const isSettled = files === this.#seen;
-    this.#seen = files;
-    if (isSettled && files !== this.#read) this.renew();
+    if (this.#files.haveChanged()) this.renew();
   }
 
   /** Reads the files now. One that cannot be used changes nothing and is told of. */
   renew(): void {
-    this.#read = this.#seen = this.#files();
+    this.#files.taken();
     try {
       const pair = this.#readPair();
       const context = createSecureContext(pair);
@@ -166,7 +180,7 @@ export class ServedCertificate {
       if (ends <= this.#core.clock.now()) return this.#refuse(`it expired at ${certificate.validTo}`);
       Object.assign(this, { pair, context, ends });
       this.#certificate = certificate;
-      this.onRenewed();
+      this.#onRenewed();
     } catch (error) {
       const code = codeOf(error);
       return this.#refuse(code === 'ERR_OSSL_X509_KEY_VALUES_MISMATCH' ? 'the key belongs to another certificate' : code);
@@ -181,14 +195,5 @@ export class ServedCertificate {
   #readPair(): SecureContextOptions {
     const { certPath, keyPath, minVersion } = this.config;
     return { cert: readFileSync(certPath), key: readFileSync(keyPath), minVersion: `TLSv${minVersion}` as const, ...(this.#ca !== null && { ca: this.#ca }) };
-  }
-
-  /** Follows symbolic links: certbot and Kubernetes exchange those, and leave the files as they are. */
-  #files(): string {
-    const { certPath, keyPath } = this.config;
-    return [certPath, keyPath].map((path) => {
-      const found = statSync(path, { throwIfNoEntry: false });
-      return found === undefined ? 'none' : `${found.dev} ${found.ino} ${found.size} ${found.mtimeMs}`;
-    }).join(', ');
   }
 }

@@ -24,6 +24,8 @@ export interface EventRow {
 
 /** Every event of the gate, as a basis for the rules of a SIEM, in the order of the chain. */
 export const events = {
+  'config.reloaded': { category: 'configuration', type: 'change', outcome: 'success', ends: 'config.refused', what: 'the configuration was read again and is in force, but for the keys that need a restart' },
+  'config.refused': { category: 'configuration', type: 'error', outcome: 'failure', alert: true, what: 'the configuration was read again and cannot be used, so the one before stays in force' },
   'config.warning': { category: 'configuration', type: 'info', what: 'a setting is allowed but unwise' },
   'secret.in_memory': { category: 'configuration', type: 'error', outcome: 'failure', what: 'the install secret could not be kept, so identities change at every start' },
   'secret.exposed': { category: 'configuration', type: 'info', what: 'other users of this machine can read the install secret' },

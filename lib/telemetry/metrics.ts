@@ -84,6 +84,7 @@ export class Metrics {
   readonly #guarded = new Counts<GuardReason>(guardReasons);
   readonly #targets = new Map<string, TargetCounts>();
   readonly #config: MetricsConfig;
+  #watched: readonly TargetView[] | null = null;
   #defaults = false;
 
   /** @param inFlight requests in flight. */
@@ -127,14 +128,18 @@ export class Metrics {
     tokens[3] = (tokens[3] as number) + usage.reasoning;
   }
 
-  /** Exposes the state of targets. @param targets read at each scrape. */
+  /** Exposes the state of targets, in place of those before. @param targets read at each scrape. */
   watch(targets: readonly TargetView[]): void {
+    const isFirst = this.#watched === null;
+    this.#watched = targets;
     for (const { name, provider } of targets) {
       this.#genAi.provides(name, provider.name);
       if (!this.#targets.has(name)) this.#addTarget(name);
     }
-    this.#register('circuit_breaker_state', () => targets.map(({ name, state }) => ({ labels: { target: name }, value: breakerStates[state.worst()] })));
-    this.#register('upstream_active_requests', () => targets.map(({ name, inHand }) => ({ labels: { target: name }, value: inHand })));
+    if (!isFirst) return;
+    const watched = (): readonly TargetView[] => this.#watched ?? [];
+    this.#register('circuit_breaker_state', () => watched().map(({ name, state }) => ({ labels: { target: name }, value: breakerStates[state.worst()] })));
+    this.#register('upstream_active_requests', () => watched().map(({ name, inHand }) => ({ labels: { target: name }, value: inHand })));
   }
 
   /** Exposes the health of checked routes. @param checked called at each scrape. */

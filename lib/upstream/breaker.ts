@@ -36,7 +36,7 @@ export const rejected = -1;
  * admitted are ignored.
  */
 export class Breaker {
-  readonly #config: CircuitBreakerConfig;
+  #config: CircuitBreakerConfig;
   readonly #changed: (state: BreakerState['kind']) => void;
   /** Only the breaker itself writes it. */
   state: BreakerState;
@@ -48,6 +48,11 @@ export class Breaker {
     this.#config = config;
     this.#changed = changed;
     this.state = { kind: 'up', failures: 0, since: now };
+  }
+
+  /** Takes other thresholds; its state stays. */
+  configure(config: CircuitBreakerConfig): void {
+    this.#config = config;
   }
 
   /** When it admits a request again, monotonic milliseconds; 0 when it admits one now. */
@@ -163,6 +168,7 @@ export class TargetState {
   /** Its probes alone have opened it. */
   isDown = false;
   readonly #perModel: boolean;
+  #config: CircuitBreakerConfig;
   readonly #byModel = new Map<string, Breaker>();
   readonly #make: (model: string) => Breaker;
 
@@ -178,10 +184,17 @@ export class TargetState {
       changed(kind, null);
     });
     this.#perModel = perModel;
-    this.#make = (model) => new Breaker(config, now(), (kind) => {
+    this.#config = config;
+    this.#make = (model) => new Breaker(this.#config, now(), (kind) => {
       if (kind === 'up' && !perModel) this.#byModel.delete(model);
       changed(kind, model);
     });
+  }
+
+  /** Takes other thresholds; the states stay. */
+  configure(config: CircuitBreakerConfig): void {
+    this.#config = config;
+    for (const breaker of [this.base, ...this.#byModel.values()]) breaker.configure(config);
   }
 
   /** The breaker that a request for a model has to pass. */

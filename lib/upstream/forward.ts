@@ -18,11 +18,11 @@ import { eligible, targetModel, type Target } from './targets.ts';
 
 /**
  * Answers model routes: choose a target, ask it, judge its answer, again.
- * @param unread places for answers whose client has left.
+ * @param shares what requests have in common: `unread` places for answers whose client has left, `budget` of retries, and `affinity`.
  * @param begin called by the first request.
  */
-export function forwarder(core: Core, targets: readonly Target[], metrics: Metrics, unread: UnreadAnswers, begin: () => void): (context: Context) => void {
-  const shared: Shared = { core, targets, strategy: strategyOf(core.config.llm.strategy), budget: new RetryBudget(), affinity: new Affinity(), metrics, unread, requests: 0 };
+export function forwarder(core: Core, targets: readonly Target[], { metrics, unread, affinity, budget }: Pick<Shared, 'metrics' | 'unread' | 'affinity' | 'budget'>, begin: () => void): (context: Context) => void {
+  const shared: Shared = { core, targets, strategy: strategyOf(core.config.llm.strategy), budget, affinity, metrics, unread, requests: 0 };
   return (context) => {
     if (context.trapped) return refusalsOf(core).answer(context);
     if (shared.requests++ === 0) begin();

@@ -31,18 +31,28 @@ export class PriceFeed {
   /** The known list of each target, by its name. */
   readonly lists: ReadonlyMap<string, NewapiPrices>;
   readonly #lists = new Map<string, NewapiPrices>();
+  /** Where the list of each target comes from. */
+  readonly places: ReadonlyMap<string, string>;
   /** Targets whose last look has failed, so that this is told once. */
   readonly #failed = new Set<string>();
   #first: Promise<void> | null = null;
   readonly #looks: Repeated;
   #closed = false;
 
-  /** @param targets all of a gate. */
-  constructor(core: Core, targets: readonly Priced[]) {
+  /**
+   * @param targets all of a gate.
+   * @param before the lists of the configuration before: a target keeps its list until it is asked again.
+   */
+  constructor(core: Core, targets: readonly Priced[], before: PriceFeed | null = null) {
     this.#core = core;
     this.#looks = new Repeated(core, 'prices', () => (this.#failed.size > 0 ? again : every), () => this.#look());
     this.lists = this.#lists;
     this.#targets = core.config.llm.priceSource === 'newapi' ? targets.filter(({ provider }) => provider.name === 'newapi') : [];
+    for (const target of this.#targets) {
+      const list = before?.lists.get(target.name);
+      if (list !== undefined && before?.places.get(target.name) === placeOf(target)) this.#lists.set(target.name, list);
+    }
+    this.places = new Map(this.#targets.map((target) => [target.name, placeOf(target)]));
     const { enabled, path } = core.config.audit;
     this.#path = enabled ? join(dirname(path), fileName) : null;
   }

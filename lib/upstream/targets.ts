@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
+import { isDeepStrictEqual } from 'node:util';
 import { type buildConnector, Client, Pool, type Dispatcher } from 'undici';
 import type { LlmTarget } from '../../types/config.d.ts';
 import type { Route } from '../../types/route.d.ts';
@@ -198,7 +199,11 @@ export function poolOf(peer: Peer, timeout: number): Pool {
   });
 }
 
-function target({ config, clock, log }: Core, from: LlmTarget, taken: Set<string>, proxies: OutboundProxy | null): Target {
+/** What a target was made from, to find out whether another configuration has the same. */
+const madeFrom = new WeakMap<Target, object>();
+
+/** @param before the targets of the configuration before: one with the same settings stays, one at the same place keeps its state. */
+function target({ config, clock, log }: Core, from: LlmTarget, taken: Set<string>, proxies: OutboundProxy | null, before: readonly Target[]): Target {
   const provider = providerOf(from.provider);
   const caller = from.provider === 'newapi' && from.apiKey === null;
   const endpoint = new URL(from.endpoint ?? provider.endpoint ?? `${config.newapi.baseUrl}/v1`);
@@ -206,7 +211,15 @@ function target({ config, clock, log }: Core, from: LlmTarget, taken: Set<string
   let name = provider.name;
   for (let n = 2; taken.has(name); n++) name = `${provider.name}-${n}`;
   taken.add(name);
-  return {
+  const settings = { from, endpoint: endpoint.href, connect: config.llm.timeouts.connect };
+  const known = before.find((each) => each.name === name);
+  if (known !== undefined && isDeepStrictEqual(madeFrom.get(known), settings)) {
+    known.state.configure(config.circuitBreaker);
+    return known;
+  }
+  const isSamePlace = known?.host === endpoint.host && known.base === endpoint.pathname.replace(/\/+$/, '') && known.credential === (caller ? 'caller' : 'own');
+  if (isSamePlace) known.state.configure(config.circuitBreaker);
+  const made: Target = {
     name,
     provider,
     credential: caller ? 'caller' : 'own',
@@ -218,23 +231,26 @@ function target({ config, clock, log }: Core, from: LlmTarget, taken: Set<string
     model: from.model,
     models: from.models,
     weight: from.weight,
-    state: new TargetState(config.circuitBreaker, () => clock.monotonic(), !caller, (state, model) => log.warn({ target: name, model, state }, `target.${state}`)),
+    state: isSamePlace ? known.state : new TargetState(config.circuitBreaker, () => clock.monotonic(), !caller, (state, model) => log.warn({ target: name, model, state }, `target.${state}`)),
     inHand: 0,
-    lastProbe: null,
+    lastProbe: isSamePlace ? known.lastProbe : null,
   };
+  madeFrom.set(made, settings);
+  return made;
 }
 
 /**
  * The targets of a configuration in order of preference; opens no connection.
+ * @param before those of the configuration before: a target whose settings are the same stays, connections included.
  * @throws ConfigError naming every unknown route in a provider's `speaks`.
  */
-export function targetsOf(core: Core, proxies: OutboundProxy | null = null): readonly Target[] {
+export function targetsOf(core: Core, proxies: OutboundProxy | null = null, before: readonly Target[] = []): readonly Target[] {
   const taken = new Set<string>();
   const { llm } = core.config;
   const configured = [llm, ...llm.backupProviders];
   const problems = configured.flatMap(({ provider }, at) => unknownRoutes(providerOf(provider), at === 0 ? 'llm' : `llm.backupProviders[${at - 1}]`));
   if (problems.length > 0) throw new ConfigError(problems);
-  return configured.map((from) => target(core, from, taken, proxies));
+  return configured.map((from) => target(core, from, taken, proxies, before));
 }
 
 const known: readonly string[] = routes.filter(({ class: kind }) => kind === 'model').map(({ api }) => api);

@@ -1,5 +1,6 @@
 // Routes, targets, attempts and failover for model routes, and the proxy to NewAPI for all other routes.
 
+export { Affinity } from './affinity.ts';
 export { forwarder } from './forward.ts';
 export { outgoingCredential } from './headers.ts';
 export type { Spend } from './metered-socket.ts';
@@ -7,6 +8,7 @@ export { NewapiClient } from './newapi-client.ts';
 export { PriceFeed } from './price-feed.ts';
 export { proxy } from './passthrough.ts';
 export { prober } from './probe.ts';
+export { RetryBudget } from './retry.ts';
 export { routeHealth, type RouteHealth } from './route-health.ts';
 export { routeTable } from './routes.ts';
 export { targetStatuses } from './status.ts';

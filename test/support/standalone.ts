@@ -12,6 +12,8 @@ export const standaloneEntry = process.env['PROVE_STANDALONE'] ?? join(import.me
 export interface Standalone {
   readonly url: string;
   readonly pid: number;
+  /** Its configuration file. */
+  readonly path: string;
   /** What it said on both outputs so far. */
   output(): string;
   /** Ends it without a word, as a crash does. */
@@ -43,7 +45,7 @@ export async function startStandalone(newapi: string, yaml: string): Promise<Sta
     }
     rmSync(dir, { recursive: true, force: true });
   };
-  return { url, pid: child.pid ?? 0, output: () => said, kill: () => end('SIGKILL'), stop: () => end('SIGTERM') };
+  return { url, pid: child.pid ?? 0, path, output: () => said, kill: () => end('SIGKILL'), stop: () => end('SIGTERM') };
 }
 
 async function listening(child: ChildProcess, said: () => string): Promise<string> {
