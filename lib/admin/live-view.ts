@@ -30,7 +30,9 @@ export class LiveView {
     if (this.rows === null) return true;
     if (this.#shown >= this.rows || (this.#isBusy && now < this.#next)) return false;
     this.#shown++;
-    this.#next = now + second / this.rows;
+    // What an instant is late for one row does not delay the next ones.
+    const pause = second / this.rows;
+    this.#next = Math.max(this.#next, now - pause) + pause;
     return true;
   }
 

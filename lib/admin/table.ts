@@ -36,7 +36,7 @@ export const resources: readonly Resource[] = [
   { path: 'keys/:name/rotate', methods: { POST: known(rotateKey) }, what: { POST: 'replaces the key; the old key stays valid for `overlap` (default 0)' } },
   { path: 'bans', methods: { GET: known(listBans), POST: known(ban) }, what: { GET: 'lists bans', POST: "bans `value` (address, CIDR, key's name or token identity), with `kind`, `reason`, `expires`, `force`" } },
   { path: 'bans/:which*', methods: { DELETE: known(unban) }, what: { DELETE: 'lifts a ban, by its id or its value' } },
-  { path: 'logs', methods: { GET: listLogs }, takesQuery: true, what: { GET: 'records, newest first: every filter of `heimdall logs`, `grep`, `limit`, `order`, `count=true`; `cursor` is the `next` of the previous page' } },
+  { path: 'logs', methods: { GET: listLogs }, takesQuery: true, what: { GET: 'records, newest first: every filter of `heimdall logs`, `grep`, `limit`, `order`, `count=true`; `own=false` leaves out the admin\'s own; `cursor` is the `next` of the previous page; `stopped: true` says that the time for rare records was over, and `next` where to go on' } },
   { path: 'logs/aggregate', methods: { GET: aggregateLogs }, takesQuery: true, what: { GET: 'records aggregated `by` key, address, device, session, model …: requests, keys, addresses, devices, errors, tokens, cost; `sort`, `least`, `page`, `page_size`' } },
   { path: 'logs/frequency', methods: { GET: frequencyOfLogs }, takesQuery: true, what: { GET: 'requests per `interval` seconds, `by` any of these' } },
   { path: 'logs/:request_id', methods: { GET: showLog }, what: { GET: 'one record with headers and bodies; the access is logged as an event' } },

@@ -75,6 +75,10 @@ export class WorkerJournal implements Journal {
   readonly #checkpoints = new Set<(checkpoint: Checkpoint) => void>();
   readonly #observed = new Set<(value: unknown) => void>();
 
+  /** A step of sums that are behind is under way. */
+  #isSumming = false;
+  #sumsBehind = false;
+
   constructor(core: Core, deps: JournalDeps) {
     this.#core = core;
     this.#deps = deps;
@@ -217,10 +221,19 @@ export class WorkerJournal implements Journal {
     return runJob(log, { path: resolve(audit.path), secrets: [this.#deps.secret(), ...previousSecrets], work }, told);
   }
 
-  /** Brings the sums up to what is written. A journal that cannot be written has those it had. */
+  /** Brings the sums up to what is written. A journal that cannot be written, and one far ahead of its sums, has those it had. */
   async sum(): Promise<void> {
     if (this.#closed !== null || this.#status.state.kind === 'full') return;
-    await this.#callWriter((thread) => thread.call('sum', { now: this.#core.clock.now() }));
+    const step = async (): Promise<void> => {
+      this.#sumsBehind = await this.#callWriter((thread) => thread.call('sum', { now: this.#core.clock.now() }));
+    };
+    if (!this.#sumsBehind) return step();
+    // Millions of records take minutes: until then nobody waits for a step.
+    if (this.#isSumming) return;
+    this.#isSumming = true;
+    step().catch(() => undefined).finally(() => {
+      this.#isSumming = false;
+    });
   }
 
   /** Removes records by age and size, and signs a checkpoint. Runs by itself every minute. */

@@ -5,7 +5,7 @@ import { transaction } from './database.ts';
 import { createFile } from './presence.ts';
 
 /** Records that are added up in one transaction. */
-const chunk = 20_000;
+const chunk = 5000;
 /** How long the sums of minutes are kept, and those of hours and of callers, seconds. */
 const keepMinutes = 9 * 86_400;
 const keepHours = 400 * 86_400;

@@ -191,14 +191,17 @@ export class Writer {
     }, delay);
   }
 
-  /** Adds up new records. A failure that does not pass costs the sums alone: they are made again. */
-  #sum(): void {
-    if (this.#sums === null || this.#closed || this.#retry !== null) return;
+  /** Adds up new records. A failure that does not pass costs the sums alone: they are made again. @returns whether there is more. */
+  #sum(): boolean {
+    if (this.#sums === null || this.#closed || this.#retry !== null) return false;
     try {
-      if (this.#sums.update(this.#now())) this.#sumLater(sumEveryBehind);
+      const isBehind = this.#sums.update(this.#now());
+      if (isBehind) this.#sumLater(sumEveryBehind);
+      return isBehind;
     } catch (error) {
-      if (isPassing(error)) return this.#sumLater(sumEvery);
-      if (!replaceSums(this.#opened.db, this.#path)) this.#sums = null;
+      if (isPassing(error)) this.#sumLater(sumEvery);
+      else if (!replaceSums(this.#opened.db, this.#path)) this.#sums = null;
+      return false;
     }
   }
 
@@ -272,8 +275,7 @@ export class Writer {
       case 'call':
         if (message.name === 'sum') {
           this.#write();
-          this.#sum();
-          this.#send({ kind: 'result', call: message.call, value: null });
+          this.#send({ kind: 'result', call: message.call, value: this.#sum() });
         } else if (message.name === 'claim') this.#send({ kind: 'result', call: message.call, value: this.#opened.claim((message.request as WorkerCalls['claim']['request']).sink) });
         else if (changing.has(message.name)) this.#change(message);
         else this.#answer(message, this.#send);

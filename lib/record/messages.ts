@@ -159,7 +159,8 @@ export interface WorkerCalls {
   learn: { request: { readonly facts: readonly LearntFact[]; readonly now: number }; result: number };
   retain: { request: Times; result: null };
   /** Brings the sums up to the last record. */
-  sum: { request: { readonly now: number }; result: null };
+  /** Whether there is more to add up. */
+  sum: { request: { readonly now: number }; result: boolean };
   /** Claims the delivery to a sink for this gate. */
   claim: { request: { readonly sink: string }; result: boolean };
   close: { request: { readonly now: number }; result: null };

@@ -216,12 +216,12 @@ describe('the event stream', () => {
     const rates = () => [all, some, none].map((stream) => said(stream, 'rate').at(-1)).map((rate) => [rate?.['requests'], rate?.['shown']]);
     assert.deepEqual([rates(), said(all, 'request').length, said(some, 'request').map(({ status }) => status)], [[[6, 3], [1, 1], [0, 0]], 3, [404]]);
     assert.deepEqual(Object.keys(said(all, 'rate')[0] ?? {}), ['time', 'requests', 'shown', 'in_hand', 'waiting']);
-    await ask(2, 'queue');
+    await ask(3, 'queue');
     clock.tick(400);
     await ask(1, 'queue');
     clock.tick(600);
     await until(() => said(all, 'rate').length === 2);
-    assert.deepEqual([rates()[0], said(all, 'request').length], [[3, 2], 5]);
+    assert.deepEqual([rates()[0], said(all, 'request').length], [[4, 3], 6]);
     for (const [query, field] of [['rows=21', 'rows'], ['rows=0', 'rows'], ['status=9xx', 'status'], ['outcome=lost', 'outcome'], ['nothing=1', 'nothing'], ['own=1', 'own']]) assert.deepEqual(problem(await harness.ask(`events?${query}`)), [400, 'invalid_value', field], query);
   });
 

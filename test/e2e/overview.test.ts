@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { test, type TestContext } from 'node:test';
 import { closing, request, until } from '../support/client.ts';
 import { startGate, temporary, type RunningGate } from '../support/gate.ts';
@@ -95,6 +96,26 @@ test('callers come by page, the latest first, and one is forgotten in its sums t
   await journalOf(gate.gate).forget({ kind: 'key', value: id });
   assert.ok(!(await gate.api<Callers>('callers')).body.callers.some((each) => each.id === id));
   assert.equal((await gate.api(`callers/${id}`)).status, 404);
+});
+
+test('a journal that is far ahead of its sums shows those it has, and in the end all', async (t) => {
+  const path = join(temporary(t), 'heimdall.db');
+  const first = await start(t, path);
+  await ask(first);
+  await journalOf(first.gate).flush();
+  await first.gate.close();
+  const db = new DatabaseSync(path);
+  db.exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000)
+    INSERT INTO heimdall_logs (id, request_id, timestamp, response_status, response_time, route, model, outcome, source, token_id, digest) SELECT 1000 + i, 'r' || i, ${Math.floor(Date.now() / 1000)}, 200, 5, '/v1/x', 'm', 'served', 'gate', printf('%016x', 7), '' FROM n`);
+  db.close();
+  const second = await start(t, path);
+  const seen: number[] = [];
+  await until(async () => {
+    seen.push((await second.api<Overview>('overview')).body.requests.hour);
+    return seen.at(-1) === 12_001;
+  });
+  assert.deepEqual(seen, seen.toSorted((a, b) => a - b));
+  assert.equal((await second.api<{ requests: number }>(`callers/${'0'.repeat(15)}7`)).body.requests, 12_000);
 });
 
 test('sums go on after a restart, and are made again when their file is damaged', async (t) => {
