@@ -79,9 +79,14 @@ export interface Persona {
   /** The wide networks it was last seen in, by version of IP. 0: none. */
   near4: number;
   near6: number;
-  /** Days on which it was active while another home worked in a network apart. */
+  /** The narrow network it was last seen in. */
+  network: number;
+  /** Days on which it was active while another home worked in a network apart; a day on which both came in turn counts twice. */
   apart: Fading | null;
   apartDay: number;
+  apartAgain: number;
+  /** A home that was seen in the same network at another time: probably of the same person. 0: none. */
+  met: number;
   first: number;
   last: number;
   /** Number of the caller's request that was the persona's last. */
@@ -249,7 +254,7 @@ export class CallerState {
       if (this.#personas.length === mostPersonas) this.#forgetOldest();
       persona = {
         id, family: shortHash(signal.client ?? ''), device: signal.device !== null, automated: signal.automated,
-        home, near4: 0, near6: 0, apart: null, apartDay: 0, first: now, last: 0, turn: 0, count: 0, days: 1, lastDay: today, returns: null, networkReturns: null, novelty: 0, cameFromElsewhere: false, broughtModel: false, spent: null, spentLong: null,
+        home, near4: 0, near6: 0, network: 0, apart: null, apartDay: 0, apartAgain: 0, met: 0, first: now, last: 0, turn: 0, count: 0, days: 1, lastDay: today, returns: null, networkReturns: null, novelty: 0, cameFromElsewhere: false, broughtModel: false, spent: null, spentLong: null,
       };
       this.#personas.push(persona);
     }
@@ -261,6 +266,7 @@ export class CallerState {
     persona.automated &&= signal.automated;
     if (signal.network.includes(':')) persona.near6 = near;
     else persona.near4 = near;
+    persona.network = shortHash(signal.network);
     (persona.spent ??= new Fading()).add(now, signal.cost, thresholds.longWindow);
     (persona.spentLong ??= new Fading()).add(now, signal.cost, thresholds.shareHalfLife);
     return persona;
@@ -287,10 +293,17 @@ export class CallerState {
   }
 
   #countDaysApart(persona: Persona, now: number, today: number): void {
-    if (persona.apartDay === today || persona.automated || persona.home === 0) return;
+    if (persona.automated || persona.home === 0) return;
     for (const other of this.#personas) {
-      if (other === persona || other.lastDay !== today || other.turn === 0 || other.automated || other.home === 0 || other.home === persona.home || !areApart(persona, other)) continue;
-      persona.apartDay = today;
+      if (other === persona || other.turn === 0 || other.automated || other.home === 0 || other.home === persona.home) continue;
+      if (persona.network === other.network) [persona.met, other.met] = [other.home, persona.home];
+      if (persona.met === other.home || other.met === persona.home || !areApart(persona, other)) continue;
+      // Over several days only a return tells two people from one who moved.
+      const isBack = persona.turn > 0 && other.turn > persona.turn;
+      const isToday = other.lastDay === today;
+      if (persona.apartDay !== today && (isToday || (isBack && today - other.lastDay <= thresholds.apartWithinDays))) persona.apartDay = today;
+      else if (persona.apartAgain !== today && isToday && isBack) persona.apartAgain = today;
+      else continue;
       (persona.apart ??= new Fading()).add(now, 1, thresholds.daysApartHalfLife);
       return;
     }
@@ -393,15 +406,15 @@ function raise(peak: Fading, now: number, value: number, halfLife: number): void
 /** Adds the points of a first sight, and those of a model that is new to the key. @param networksADay how often the key sees a new network. */
 function judgeNovelty(persona: Persona, isNew: Latest['isNew'], signal: Signal, networksADay: number): void {
   const { novelty: points, probation, networkHabit } = thresholds;
+  if (persona.count === 0) persona.cameFromElsewhere = isNew.network;
+  const elsewhere = persona.cameFromElsewhere ? 1 : points.knownNetwork;
   if (persona.count === 0) {
-    persona.cameFromElsewhere = isNew.network;
-    persona.novelty = (isNew.network ? points.network / (1 + networkHabit * networksADay) : 0) + (isNew.client ? points.client : 0) + (isNew.platform ? points.platform : 0) + (isNew.home ? points.home : 0)
-      + (isNew.hour ? points.hour : 0) + (isNew.country ? points.country : 0)
-      + (persona.device ? points.device : 0) + (isTiny(signal) ? points.tiny : 0);
+    persona.novelty = (isNew.network ? points.network / (1 + networkHabit * networksADay) : 0) + elsewhere * ((isNew.client ? points.client : 0) + (isNew.platform ? points.platform : 0)
+      + (isNew.home ? points.home : 0) + (isNew.hour ? points.hour : 0) + (isNew.country ? points.country : 0) + (persona.device ? points.device : 0) + (isTiny(signal) ? points.tiny : 0));
   }
   if (!isNew.model || persona.broughtModel || secondsOf(signal.time) - persona.first > probation) return;
   persona.broughtModel = true;
-  persona.novelty += points.model;
+  persona.novelty += elsewhere * points.model;
 }
 
 /** Two personas are in networks apart: addresses of IPv4 and IPv6 cannot be compared. */

@@ -51,9 +51,13 @@ export const thresholds = {
   sessionsWithin: 10 * minute,
   /** Homes in turn: a sign, never enough for an action, since a third of the people with several machines have two account names. */
   homes: [[0, 0], [2, 50], [3, 71], [10, 76]],
-  /** Days on which two people, by home, worked in networks apart: an owner with two account names does so on journeys, so it is a flag. */
+  /**
+   * Days on which two people, by home, worked in networks apart or came back after the other within some days, twice where they came in turn on one day. Two homes that were ever seen in one
+   * network do not count: that is one person with two account names on a journey. Still a flag, since work and home may never meet.
+   */
   daysApart: [[0, 0], [1, 55], [1.85, 72], [8, 78]],
   daysApartHalfLife: 10 * day,
+  apartWithinDays: 2,
   /** Networks in turn where nothing else tells people apart: servers of one owner do the same, so five of them at least. */
   networksInTurn: [[0, 0], [10, 40], [25, 72], [60, 84], [120, 90]],
   networksInTurnAtLeast: 5,
@@ -61,12 +65,17 @@ export const thresholds = {
   /** A key is judged by its past from so many days and requests on. */
   history: { days: 2, requests: 5 },
   /** Points of a first sight that is unlike everything the key did. */
-  novelty: { network: 30, client: 22, platform: 14, device: 8, home: 17, model: 22, hour: 8, country: 8, tiny: 4 },
+  novelty: {
+    network: 30, client: 22, platform: 14, device: 8, home: 17, model: 22, hour: 8, country: 8, tiny: 4,
+    /** Share of the other points in a network that the key knows: who tries another program at the usual place is mostly its owner. */
+    knownNetwork: 0.6,
+  },
   /** What a newcomer spends within an hour against the key's own peak hour, and within weeks against all others together. */
   noveltySpend: [[0, 0], [1, 4], [3, 14], [10, 26], [30, 34]],
-  noveltyShare: [[0, 0], [1, 6], [3, 18], [10, 30]],
+  noveltyShare: [[0, 0], [1, 6], [3, 18], [10, 34], [100, 42]],
   shareHalfLife: 14 * day,
-  stolen: [[0, 0], [60, 50], [80, 69], [83, 73], [92, 84], [104, 92], [116, 98], [130, 100]],
+  /** Owners reach 90 points when they try a new program and a new model on a journey: that is a flag, and an action begins beyond. */
+  stolen: [[0, 0], [60, 50], [80, 69], [83, 73], [94, 79], [104, 90], [116, 98], [130, 100]],
   /** Keys that see new networks often (renumbered lines, travellers) get fewer points for another one: points are divided by 1 and so many times the new networks a day. */
   networkHabit: 2,
   /** How long what a new persona does is held against its first sight. */
@@ -76,8 +85,11 @@ export const thresholds = {
 
   /** Ratio to the larger of the key's own peak and of the cohort's: launches reach eight times. */
   velocity: [[3, 0], [6, 45], [10, 72], [20, 85], [40, 95], [80, 100]],
-  /** Hourly spend below this many US dollars, or rates below so many requests an hour, are no burst. */
-  least: { spend: 5, requests: 600, peak: 0.25 },
+  /**
+   * Hourly spend below this many US dollars, or rates below so many requests an hour, are no burst. What a newcomer spends is compared
+   * with a dollar at least: somebody who chatted for cents and tries an agent spends that in an hour.
+   */
+  least: { spend: 5, requests: 600, peak: 1 },
   shortWindow: 2 * minute,
   longWindow: hour,
   /** Peaks fade by half in so many days. */
