@@ -1,8 +1,9 @@
-import { extname } from 'node:path';
+import { extname, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import type { HostOptions } from '../types/caller.d.ts';
 import type { Config } from '../types/config.d.ts';
 import type { TokenIdentity } from '../types/context.d.ts';
+import type { Place } from '../types/finding.d.ts';
 import type { InterruptedRequest } from '../types/queue.d.ts';
 import type { NewRecord } from '../types/record.d.ts';
 import type { Sink, SinkView } from '../types/sink.d.ts';
@@ -10,7 +11,7 @@ import type { Usage } from '../types/usage.d.ts';
 import { ConfigError, expectation } from './errors.ts';
 import { type Admin, adminOf, type AdminServices, type Hub, Jobs, OriginalApi } from './admin/admin.ts';
 import { secretsOf } from './config/config.ts';
-import { Exchange, Findings, type FromObserver, observerModule } from './anomaly/anomaly.ts';
+import { Exchange, Findings, type FromObserver, observerModule, type ObserverOptions, type PlacesOf } from './anomaly/anomaly.ts';
 import type { Context, Core, Finisher, Tap } from './request/request.ts';
 import { installSecret, tokenIdentifier } from './identity/identity.ts';
 import { BodyInspector } from './http/http.ts';
@@ -143,7 +144,7 @@ export function wire(core: Core, lasts: Lasting, before: Wired | null, reload: A
     core, hub, registry, queue, identify, resources, reload, findings, watch, work: recorded.journal, jobs,
     routes: upstream.routeHealth, sinks: recorded.sinks, journal: () => recorded.journal.stats(),
     targets: () => targetStatuses(upstream.targets, clock.monotonic()),
-    logs: { columns: recordColumns, recordOf, sum: () => recorded.journal.sum(), query: (sql, values) => recorded.journal.query(sql, values), request: (id) => recorded.journal.request(id), grep: (search) => recorded.journal.grep(search) },
+    logs: { columns: recordColumns, recordOf, sum: () => recorded.journal.sum(), placesOf: async (addresses) => new Map(((await recorded.journal.askObserver({ addresses } satisfies PlacesOf)) ?? []) as [string, Place][]), query: (sql, values) => recorded.journal.query(sql, values), request: (id) => recorded.journal.request(id), grep: (search) => recorded.journal.grep(search) },
   };
   const admin = adminOf(services, before?.admin ?? null);
   const ready = async (): Promise<boolean> => {
@@ -189,6 +190,10 @@ function watching(core: Core, journal: WorkerJournal, findings: Findings, redis:
     const told = value as FromObserver;
     if (told.kind === 'sighting') findings.report(told.sighting).catch((error: unknown) => log.error({ error: describe(error), rule: told.sighting.rule }, 'finding.lost'));
     else if (told.kind === 'news') exchange?.send(told.signals);
+    else if (told.kind === 'mmdb') {
+      if (told.problem === null) log.info({ file: config.anomaly.mmdb, state: 'in use again' }, 'watch.mmdb');
+      else log.warn({ file: config.anomaly.mmdb, problem: told.problem, effect: 'the watch goes on without places, or with those of the earlier file' }, 'watch.mmdb');
+    }
     else {
       state = told;
       journal.advance('watch', told.record);
@@ -356,6 +361,7 @@ function recording(core: Core, metrics: Metrics, deps: RecordingDeps): Recording
     ...deps, sinks: sinks.map(({ name }) => name),
     observer: core.config.anomaly.mode === 'off' || !audit.enabled ? null : observerModule(extname(import.meta.url)),
     observerShares: core.config.rateLimit.redisUrl !== null,
+    observerOptions: { mmdb: core.config.anomaly.mmdb === null ? null : resolve(core.config.anomaly.mmdb) } satisfies ObserverOptions,
   });
   const followers = new Followers(core, journal, sinks);
   metrics.expose([...journalSeries(journal), ...sinkSeries(() => followers.views())]);

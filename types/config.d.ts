@@ -677,6 +677,8 @@ export interface AnomalyConfig {
   readonly mode: 'off' | 'shadow' | 'enforce';
   /** Answers the paths of the original, /api/anomaly/*, with the admin token, in place of NewAPI. True or false; default false. */
   readonly api: boolean;
+  /** File in MaxMind's format that says where addresses are: country, autonomous system, hosting. It is shown with findings and callers, and gives impossible_travel its countries. A newer file is taken up by itself. A path; default none. */
+  readonly mmdb: string | null;
   /** The rules of the watch. */
   readonly rules: AnomalyRules;
 }
@@ -1436,6 +1438,8 @@ export interface AnomalyInput {
   readonly mode?: 'off' | 'shadow' | 'enforce' | undefined;
   /** Answers the paths of the original, /api/anomaly/*, with the admin token, in place of NewAPI. True or false; default false. */
   readonly api?: boolean | undefined;
+  /** File in MaxMind's format that says where addresses are: country, autonomous system, hosting. It is shown with findings and callers, and gives impossible_travel its countries. A newer file is taken up by itself. A path; default none. */
+  readonly mmdb?: string | null | undefined;
   /** The rules of the watch. */
   readonly rules?: AnomalyRulesInput | undefined;
 }

@@ -3,6 +3,17 @@ import type { Action, RuleName, Subject } from './detector.d.ts';
 /** `open` until someone looked; `acknowledged`; `undone` and `false_positive` rest the pattern for that subject; `over` after a time without evidence. */
 export type FindingState = 'open' | 'acknowledged' | 'undone' | 'false_positive' | 'over';
 
+/** What `anomaly.mmdb` says of an address; null where it says nothing. */
+export interface Place {
+  /** Number of the autonomous system. */
+  readonly asn: number | null;
+  readonly organization: string | null;
+  /** ISO 3166-1, two letters. */
+  readonly country: string | null;
+  /** The network belongs to a hosting provider. */
+  readonly hosting: boolean | null;
+}
+
 /** What supports a finding. */
 export interface FindingEvidence {
   /** Ids of the latest requests that were evidence, at most 20. */
@@ -13,6 +24,8 @@ export interface FindingEvidence {
   readonly devices: number;
   readonly networks: number;
   readonly sessions: number;
+  /** The latest client networks of the evidence, at most 20, with what `anomaly.mmdb` says of them. Absent without such a file. */
+  readonly places?: readonly (Place & { readonly network: string })[];
 }
 
 /** Something that the watch found about a subject. Times are Unix milliseconds. */

@@ -7,6 +7,8 @@ export interface ObserverHost {
   readonly leads: () => boolean;
   /** Values of other instances are heard, and the observer may tell them of its own. */
   readonly shares: boolean;
+  /** What the gate hands to the observer. */
+  readonly options: unknown;
   /** Sends a value to the gate. */
   send(value: unknown): void;
   /** Says that the observer cannot go on. */
@@ -19,6 +21,8 @@ export interface Observer {
   wake(): void;
   /** Takes what the gate has heard of other instances. */
   hear(value: unknown): void;
+  /** Answers a question of the gate. */
+  answer(question: unknown): unknown;
   /** Records were erased: nothing that was learnt from them may remain. */
   forgotten(): void;
   close(): void;

@@ -1,5 +1,6 @@
 import type { NewapiName } from '../../types/caller.d.ts';
 import type { Subject } from '../../types/detector.d.ts';
+import type { Place } from '../../types/finding.d.ts';
 import type { Journal, JournalStats, SqlRow, SqlValue } from '../../types/journal.d.ts';
 import type { QueueControl } from '../../types/queue.d.ts';
 import type { AuditRecord } from '../../types/record.d.ts';
@@ -72,6 +73,8 @@ export interface LogReader extends Pick<Journal, 'request' | 'grep'> {
   readonly recordOf: (row: SqlRow) => AuditRecord;
   /** Brings the sums up to what is written. */
   readonly sum: () => Promise<void>;
+  /** What `anomaly.mmdb` says of addresses; those it does not know are absent. */
+  readonly placesOf: (addresses: readonly string[]) => Promise<ReadonlyMap<string, Place>>;
   /** SECURITY: the SQL text contains nothing that a caller wrote. */
   readonly query: (sql: string, values: readonly SqlValue[]) => Promise<readonly SqlRow[]>;
 }

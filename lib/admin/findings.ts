@@ -106,6 +106,9 @@ export const showCaller: Method = async ({ name }, services) => {
   if (Number(sum?.['requests'] ?? 0) === 0 && about.length === 0) throw new HeimdallError('not_found', { message: 'There is no record of that caller.' });
   const listed: Record<string, object[]> = {};
   for (const [what, query] of Object.entries(lists)) listed[what] = (await ask(query)).map(({ first, last, ...row }) => ({ ...row, first: isoOf(first), last: isoOf(last) }));
+  const { networks = [] } = listed as { networks?: { readonly id?: unknown }[] };
+  const places = core.config.anomaly.mmdb === null ? null : await logs.placesOf(networks.map(({ id }) => String(id)));
+  if (places !== null) listed['networks'] = networks.map((row) => ({ ...row, ...places.get(String(row.id)) }));
   return {
     status: 200,
     body: {

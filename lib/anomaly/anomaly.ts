@@ -3,7 +3,8 @@
 export { Exchange } from './exchange.ts';
 export { Findings } from './findings.ts';
 export { freezeLeaked, type KeyOwners } from './leaked.ts';
-export type { FromObserver } from './observer.ts';
+export type { FromObserver, ObserverOptions, PlacesOf } from './observer.ts';
+export { whyNoPlaces } from './places.ts';
 export { ruleNames, sentencesOf } from './sentences.ts';
 
 /** The module that follows the journal in its thread. */

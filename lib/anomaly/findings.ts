@@ -214,6 +214,7 @@ function added(before: Finding['evidence'] | undefined, now: Finding['evidence']
   return {
     records: [...new Set([...before.records, ...now.records])].slice(-mostRecords),
     requests: before.requests + now.requests,
+    ...(now.places === undefined && before.places === undefined ? {} : { places: [...new Map([...(before.places ?? []), ...(now.places ?? [])].map((place) => [place.network, place])).values()].slice(-mostRecords) }),
     devices: Math.max(before.devices, now.devices), networks: Math.max(before.networks, now.networks), sessions: Math.max(before.sessions, now.sessions),
   };
 }

@@ -1,9 +1,10 @@
 import type { StatementSync } from 'node:sqlite';
 import type { Signal, Verdict } from '../../types/detector.d.ts';
-import type { Sighting } from '../../types/finding.d.ts';
+import type { FindingEvidence, Place, Sighting } from '../../types/finding.d.ts';
 import type { SqlValue } from '../../types/journal.d.ts';
 import type { Observer, ObserverHost } from '../../types/observer.d.ts';
 import { signalColumns, signalOf } from './signals.ts';
+import { Places } from './places.ts';
 import { News } from './news.ts';
 import { actionOf } from './thresholds.ts';
 import { Watch } from './watch.ts';
@@ -27,9 +28,22 @@ const mostRecords = 20;
 const mostPending = 2000;
 
 /** What the observer tells the gate. */
-export type FromObserver = { readonly kind: 'news'; readonly signals: readonly Signal[] } | { readonly kind: 'sighting'; readonly sighting: Sighting } | { readonly kind: 'position'; readonly record: number; readonly callers: number };
+export type FromObserver = { readonly kind: 'news'; readonly signals: readonly Signal[] } | { readonly kind: 'sighting'; readonly sighting: Sighting } | { readonly kind: 'position'; readonly record: number; readonly callers: number } | { readonly kind: 'mmdb'; readonly problem: string | null };
+
+/** What the gate hands to the observer. */
+export interface ObserverOptions {
+  /** Path of a file in MaxMind's format. */
+  readonly mmdb: string | null;
+}
+
+/** What the gate asks: where addresses are. The answer holds those that the file knows. */
+export interface PlacesOf {
+  readonly addresses: readonly string[];
+}
 
 interface Pending {
+  /** Networks of the evidence, the latest last, with a file that says where they are. */
+  places: Map<string, Place>;
   records: string[];
   requests: number;
   best: Verdict;
@@ -48,6 +62,7 @@ class JournalWatch implements Observer {
   readonly #host: ObserverHost;
   readonly #select: StatementSync;
   #watch = new Watch();
+  readonly #places: Places | null;
   readonly #pending = new Map<string, Pending>();
   #position: number;
   /** Null where other instances are not heard. */
@@ -63,6 +78,8 @@ class JournalWatch implements Observer {
 
   constructor(host: ObserverHost) {
     this.#host = host;
+    const { mmdb } = host.options as ObserverOptions;
+    this.#places = mmdb === null ? null : new Places(mmdb, (problem) => host.send({ kind: 'mmdb', problem } satisfies FromObserver));
     this.#news = host.shares ? new News((signals) => host.send({ kind: 'news', signals } satisfies FromObserver)) : null;
     this.#select = host.db.prepare(`SELECT id, source, ${signalColumns.join(', ')} FROM heimdall_logs WHERE id > ? ORDER BY id LIMIT ${slice}`);
     this.#select.setReturnArrays(true);
@@ -71,6 +88,15 @@ class JournalWatch implements Observer {
     this.#judged = cursor?.record ?? last;
     this.#position = Math.max(0, last - pastRecords);
     this.wake();
+  }
+
+  readonly #placeOf = (address: string): Place | null => this.#places?.of(address, performance.now()) ?? null;
+
+  answer(question: unknown): unknown {
+    return (question as PlacesOf).addresses.flatMap((address) => {
+      const place = this.#placeOf(address);
+      return place === null ? [] : [[address, place] as const];
+    });
   }
 
   wake(): void {
@@ -112,7 +138,7 @@ class JournalWatch implements Observer {
       this.#position = id as number;
       // A record of elsewhere, or one that was erased.
       if (source !== 'gate' || row.at(addressAt) === '') continue;
-      const signal = signalOf(row);
+      const signal = signalOf(row, this.#placeOf);
       const reports = this.#position > this.#judged && this.#host.leads();
       if (reports && this.#news !== null) this.#news.own(signal, performance.now());
       else this.#judge(signal, reports);
@@ -164,19 +190,33 @@ class JournalWatch implements Observer {
     this.#host.send({ kind: 'position', record: Math.max(this.#position, this.#judged), callers: this.#watch.callers } satisfies FromObserver);
   }
 
-  #note(verdict: Verdict, { requestId, time }: Signal): void {
+  #note(verdict: Verdict, { requestId, time, network }: Signal): void {
     const key = `${verdict.rule} ${verdict.subject.kind} ${verdict.subject.id}`;
     let pending = this.#pending.get(key);
     if (pending === undefined) {
       if (this.#pending.size >= mostPending) this.#pending.delete(this.#pending.keys().next().value as string);
-      pending = { records: [], requests: 0, best: verdict, since: time, last: time, reportedAt: Number.NEGATIVE_INFINITY, reportedScore: 0 };
+      pending = { places: new Map(), records: [], requests: 0, best: verdict, since: time, last: time, reportedAt: Number.NEGATIVE_INFINITY, reportedScore: 0 };
       this.#pending.set(key, pending);
     }
     pending.requests++;
     pending.last = time;
     pending.records.push(requestId);
     if (pending.records.length > mostRecords) pending.records.shift();
+    this.#notePlace(pending, network);
     if (verdict.score >= pending.best.score) pending.best = verdict;
+  }
+
+  #notePlace({ places }: Pending, network: string): void {
+    const place = this.#placeOf(network.slice(0, network.indexOf('/')));
+    if (place === null) return;
+    places.delete(network);
+    places.set(network, place);
+    if (places.size > mostRecords) places.delete(places.keys().next().value as string);
+  }
+
+  #evidenceOf({ best, last, records, requests, places }: Pending): FindingEvidence {
+    const evidence = this.#watch.evidenceOf(best, last, records, requests);
+    return places.size === 0 ? evidence : { ...evidence, places: [...places].map(([network, place]) => ({ network, ...place })) };
   }
 
   #report(): void {
@@ -197,7 +237,7 @@ class JournalWatch implements Observer {
         kind: 'sighting',
         sighting: {
           rule, subject, score, reason, most, baseline, since: pending.since, last: pending.last,
-          evidence: this.#watch.evidenceOf(pending.best, pending.last, pending.records, pending.requests),
+          evidence: this.#evidenceOf(pending),
         },
       } satisfies FromObserver);
       pending.reportedAt = now;

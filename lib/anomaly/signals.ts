@@ -1,4 +1,5 @@
 import type { Signal, Subject } from '../../types/detector.d.ts';
+import type { Place } from '../../types/finding.d.ts';
 import type { SqlValue } from '../../types/journal.d.ts';
 import { familyOf, networkText } from '../identity/identity.ts';
 import { Memo } from '../platform/platform.ts';
@@ -89,8 +90,8 @@ function isForged(family: string, route: string | null, heads: string, id: strin
   }
 }
 
-/** Makes a signal of a row of the journal. */
-export function signalOf(row: SignalRow): Signal {
+/** Makes a signal of a row of the journal. @param placeOf says where an address is, for records without a country. */
+export function signalOf(row: SignalRow, placeOf: (address: string) => Place | null = () => null): Signal {
   const [id, seconds, answered, duration, outcome, client, agent, model, template, prompt, completion, cost, bytes, key, token, path, ip, country, content, device, session, home, heads] = row;
   const requestId = id as string;
   const status = count(answered);
@@ -103,7 +104,7 @@ export function signalOf(row: SignalRow): Signal {
   return {
     requestId, time: timeOf(requestId, count(seconds)), duration: count(duration),
     caller: refused ? null : callerOf(text(key), text(token)), refusedToken: refused ? text(token) : null,
-    ...networksOf(ip as string), country: text(country),
+    ...networksOf(ip as string), country: text(country) ?? placeOf(ip as string)?.country ?? null,
     client: family, platform: platformOf(text(agent) ?? ''), device: text(device), home: homeId,
     automated: homeId === null && size >= agentSize && family !== null && namesHome.test(family),
     forged: family !== null && text(model) !== null && typeof heads === 'string' && isForged(family, route, heads, text(device) ?? text(session)),

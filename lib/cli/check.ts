@@ -59,7 +59,15 @@ async function adviceOn(config: Config, output: Output): Promise<string[]> {
   const environment = proxyEnvironment(config, true);
   const proxies = environment === null ? null : new OutboundProxy(environment);
   const proxied = proxies === null ? [] : proxyWarnings(config, (url) => proxies.hopTo(url) === null);
-  return [...proxied, ...hostWarnings(config, {}), ...fileWarnings(config), ...routeWarnings(config), ...(await unpricedBudgets(config, budgetsOf(config))), ...(await keyWarnings(config, output))];
+  return [...proxied, ...hostWarnings(config, {}), ...fileWarnings(config), ...(await placeWarnings(config)), ...routeWarnings(config), ...(await unpricedBudgets(config, budgetsOf(config))), ...(await keyWarnings(config, output))];
+}
+
+/** The file that says where addresses are. */
+async function placeWarnings({ anomaly: { mode, mmdb } }: Config): Promise<string[]> {
+  if (mmdb === null || mode === 'off') return [];
+  const { whyNoPlaces } = await import('../anomaly/anomaly.ts');
+  const why = whyNoPlaces(resolve(mmdb));
+  return why === null ? [] : [`anomaly.mmdb: expected a file in MaxMind's format, got ${JSON.stringify(mmdb)} (${why}); the watch goes on without places`];
 }
 
 /** Files that the gate writes. @throws ConfigError when it would not start without one. */

@@ -1,5 +1,5 @@
 import { key, section } from './fields.ts';
-import { choice, flag } from './value-types.ts';
+import { choice, flag, orNull, text } from './value-types.ts';
 
 const actions = ['none', 'flag', 'slow', 'limit', 'freeze'] as const;
 
@@ -11,6 +11,7 @@ const rule = (most: (typeof actions)[number], summary: string) =>
 export const anomaly = section('AnomalyConfig', 'The watch: finds shared, stolen and abused keys', {
   mode: key(choice(['off', 'shadow', 'enforce']), 'shadow', 'off judges nothing, shadow reports what it would do, enforce acts. Every action ends by itself and can be undone'),
   api: key(flag(), false, 'Answers the paths of the original, /api/anomaly/*, with the admin token, in place of NewAPI'),
+  mmdb: key(orNull(text('a path', 'data/country-asn.mmdb')), null, 'File in MaxMind\'s format that says where addresses are: country, autonomous system, hosting. It is shown with findings and callers, and gives impossible_travel its countries. A newer file is taken up by itself'),
   rules: section('AnomalyRules', 'The rules of the watch', {
     sharedKey: rule('freeze', 'One key behind which several people work'),
     stolenKey: rule('freeze', 'A network, a client and a model that the key never had'),

@@ -194,12 +194,17 @@ export class WorkerJournal implements Journal {
     return addTo(this.#checkpoints, guard(this.#core.log, 'journal', listener));
   }
 
-  /** Registers a listener of what the observer says. @returns ends it. */
   /** Tells the observer in the journal's thread what other instances say. */
   tellObserver(value: unknown): void {
     this.#writer?.port.postMessage({ kind: 'heard', value });
   }
 
+  /** Asks the observer. @returns null without one. */
+  askObserver(question: unknown): Promise<unknown> {
+    return this.#callWriter((thread) => thread.call('observe', { question }));
+  }
+
+  /** Registers a listener of what the observer says. @returns ends it. */
   onObserved(listener: (value: unknown) => void): () => void {
     return addTo(this.#observed, listener);
   }

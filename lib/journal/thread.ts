@@ -23,10 +23,12 @@ export interface JournalDeps {
   readonly observer?: WorkerOptions['observer'];
   /** What follows the journal hears of other instances. Default: false. */
   readonly observerShares?: boolean;
+  /** What it is handed. Default: null. */
+  readonly observerOptions?: unknown;
 }
 
 /** The options of this gate's worker. */
-export function workerOptions({ config, clock, hidden }: Core, { secret, sinks, accessLog, observer = null, observerShares = false }: JournalDeps, role: WorkerOptions['role'], session: string): WorkerOptions {
+export function workerOptions({ config, clock, hidden }: Core, { secret, sinks, accessLog, observer = null, observerShares = false, observerOptions = null }: JournalDeps, role: WorkerOptions['role'], session: string): WorkerOptions {
   const { enabled, path, retention, maxSize, capture, fingerprint, durability, onFull } = config.audit;
   const durable = durability === 'strict';
   return {
@@ -50,6 +52,7 @@ export function workerOptions({ config, clock, hidden }: Core, { secret, sinks, 
     watched: enabled && config.anomaly.mode !== 'off',
     observer: role === 'write' ? observer : null,
     observerShares,
+    observerOptions,
     now: clock.now(),
     ended: new Int32Array(new SharedArrayBuffer(4)),
   };

@@ -127,17 +127,17 @@ export class Writer {
     this.#sums = new Sums(opened.db, options.ownPaths);
     this.#begin(options.now, isPassing);
     this.#sumLater(sumEvery);
-    if (options.observer !== null) void this.#observe(options.observer, options.observerShares);
+    if (options.observer !== null) void this.#observe(options.observer, options.observerShares, options.observerOptions);
     this.#look = this.#path === null ? null : setInterval(() => this.#lookAround(), lookEvery);
   }
 
   /** Loads the observer. Its failures end it alone. */
-  async #observe(module: string, shares: boolean): Promise<void> {
+  async #observe(module: string, shares: boolean, given: unknown): Promise<void> {
     try {
       const { observe } = (await import(module)) as ObserverModule;
       if (this.#closed) return;
       const failed = (error: unknown): void => this.#observerFailed(error);
-      this.#observer = observe({ db: this.#opened.db, shares, leads: () => this.#isKeeper || this.#path === null, send: (value) => this.#send({ kind: 'observed', value }), failed });
+      this.#observer = observe({ db: this.#opened.db, shares, options: given, leads: () => this.#isKeeper || this.#path === null, send: (value) => this.#send({ kind: 'observed', value }), failed });
     } catch (error) {
       this.#observerFailed(error);
     }
@@ -277,6 +277,7 @@ export class Writer {
           this.#write();
           this.#send({ kind: 'result', call: message.call, value: this.#sum() });
         } else if (message.name === 'claim') this.#send({ kind: 'result', call: message.call, value: this.#opened.claim((message.request as WorkerCalls['claim']['request']).sink) });
+        else if (message.name === 'observe') this.#send({ kind: 'result', call: message.call, value: this.#observer?.answer((message.request as WorkerCalls['observe']['request']).question) ?? null });
         else if (changing.has(message.name)) this.#change(message);
         else this.#answer(message, this.#send);
     }

@@ -130,6 +130,8 @@ export interface WorkerOptions {
   readonly observer: string | null;
   /** The observer hears of other instances. */
   readonly observerShares: boolean;
+  /** What the gate hands to the observer. */
+  readonly observerOptions: unknown;
   /** Null when access lines go neither to the console nor to a file. */
   readonly lines: LineOptions | null;
   /** Unix milliseconds. */
@@ -161,6 +163,8 @@ export interface WorkerCalls {
   /** Brings the sums up to the last record. */
   /** Whether there is more to add up. */
   sum: { request: { readonly now: number }; result: boolean };
+  /** Asks the observer; null without one. */
+  observe: { request: { readonly question: unknown }; result: unknown };
   /** Claims the delivery to a sink for this gate. */
   claim: { request: { readonly sink: string }; result: boolean };
   close: { request: { readonly now: number }; result: null };

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { type Answer, closing, openStream, request, until } from '../support/client.ts';
 import { startGate, temporary, type RunningGate } from '../support/gate.ts';
+import { mmdbOf } from '../support/mmdb.ts';
 import { DEMO_KEY, startNewapi } from '../support/newapi.ts';
 import { recorded } from '../support/journal.ts';
 import { startRedis, withoutRedis } from '../support/redis.ts';
@@ -18,7 +20,7 @@ interface Found {
   readonly state: string;
   readonly action: string;
   readonly would: string | null;
-  readonly evidence: { readonly records: readonly string[]; readonly requests: number };
+  readonly evidence: { readonly records: readonly string[]; readonly requests: number; readonly places?: readonly object[] };
 }
 
 async function api<T>({ url }: RunningGate, what: string, method = 'GET', body?: object): Promise<{ status: number; body: T }> {
@@ -33,9 +35,12 @@ function ask({ url }: RunningGate, device: string): Promise<Answer> {
   return request(`${url}/v1/messages`, { method: 'POST', headers: { ...bearer(DEMO_KEY), 'content-type': 'application/json', 'user-agent': 'claude-cli/2.1.197 (external, cli)' }, body });
 }
 
-async function gateOf(t: Parameters<typeof startGate>[0], mode: 'shadow' | 'enforce'): Promise<RunningGate> {
+/** @param mmdb a file that says where addresses are. */
+async function gateOf(t: Parameters<typeof startGate>[0], mode: 'shadow' | 'enforce', mmdb: Buffer | null = null): Promise<RunningGate> {
+  const path = temporary(t);
+  if (mmdb !== null) writeFileSync(join(path, 'places.mmdb'), mmdb);
   const { url: baseUrl } = closing(t, await startNewapi());
-  return startGate(t, { newapi: { baseUrl }, admin: { token }, anomaly: { mode }, audit: { path: join(temporary(t), 'heimdall.db') } });
+  return startGate(t, { newapi: { baseUrl }, admin: { token }, anomaly: { mode, mmdb: mmdb === null ? null : join(path, 'places.mmdb') }, audit: { path: join(path, 'heimdall.db') } });
 }
 
 async function foundIn(gate: RunningGate, fits: (finding: Found) => boolean): Promise<Found> {
@@ -49,7 +54,7 @@ async function foundIn(gate: RunningGate, fits: (finding: Found) => boolean): Pr
 }
 
 test('two machines in turn behind one key are found with their requests; in shadow mode nothing is done', async (t) => {
-  const gate = await gateOf(t, 'shadow');
+  const gate = await gateOf(t, 'shadow', mmdbOf({ '127.0.0.0/8': { country: { iso_code: 'DE' }, autonomous_system_number: 64500 } }));
   for (let turn = 0; turn < 10; turn++) for (const device of ['a', 'b']) assert.equal((await ask(gate, device)).status, 200);
   const found = await foundIn(gate, ({ score }) => score >= 80);
   assert.deepEqual([found.state, found.action, found.would === 'slow' || found.would === 'limit'], ['open', 'none', true]);
@@ -59,14 +64,20 @@ test('two machines in turn behind one key are found with their requests; in shad
   assert.match(record.session_id ?? '', /^[0-9a-f]{16}$/);
   assert.equal(record.home_id, null);
   assert.doesNotMatch(JSON.stringify(record), /b{20}/);
+  const place = { asn: 64500, organization: null, country: 'DE', hosting: null };
+  assert.deepEqual(found.evidence.places, [{ network: '127.0.0.0/24', ...place }]);
+  const { body: { findings: [about] } } = await api<{ findings: { caller: { id: string } }[] }>(gate, 'findings');
+  const { body: caller } = await api<{ networks: Readonly<Record<string, unknown>>[] }>(gate, `callers/${about?.caller.id}`);
+  assert.deepEqual(caller.networks.map(({ id, asn, country }) => ({ id, asn, country })), [{ id: '127.0.0.1', asn: 64500, country: 'DE' }]);
   assert.equal((await ask(gate, 'a')).status, 200);
 });
 
 test('one machine after the other is no finding', async (t) => {
-  const gate = await gateOf(t, 'enforce');
+  const gate = await gateOf(t, 'enforce', Buffer.from('no file in the format'));
   for (const device of ['a', 'b']) for (let turn = 0; turn < 8; turn++) await ask(gate, device);
   await until(async () => (await api<{ anomaly: { lag: number; callers: number } }>(gate, 'health')).body.anomaly.callers === 1);
   assert.deepEqual((await api<{ findings: Found[] }>(gate, 'findings')).body.findings, []);
+  assert.match(String(gate.log.named('watch.mmdb')[0]?.['problem']), /no file in MaxMind's format/);
 });
 
 test('in enforce mode the caller is slowed, frozen by hand, and free again with one call', async (t) => {

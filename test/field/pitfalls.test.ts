@@ -244,3 +244,11 @@ test('a check takes its file as an argument or an option, answers in JSON, and s
   assert.deepEqual([(await check([bad])).code, (await check(['/nowhere.yaml'])).code], [1, 1]);
   assert.deepEqual([(await check([good, '-c', good])).code, (await check([good, bad])).code, (await check([good, '--jsno'])).code], [2, 2, 2]);
 });
+
+test('a file of places that is of no use', async () => {
+  await expectSaid([
+    ['anomaly: {mmdb: /nowhere/places.mmdb}', /^warning: anomaly\.mmdb: expected a file in MaxMind's format, got "\/nowhere\/places\.mmdb" \(there is no such file\); the watch goes on without places$/m],
+    [`anomaly: {mmdb: ${file('network,country\n192.0.2.0/24,DE\n', 'places.mmdb')}}`, /\(it is no file in MaxMind's format: /], [`anomaly: {mmdb: ${directory()}}`, /\(it cannot be read, EISDIR\)/],
+    ['anomaly: {mode: off, mmdb: /nowhere/places.mmdb}', null],
+  ], 'warning');
+});
