@@ -75,7 +75,7 @@ export const thresholds = {
   noveltyShare: [[0, 0], [1, 6], [3, 18], [10, 34], [100, 42]],
   shareHalfLife: 14 * day,
   /** Owners reach 90 points when they try a new program and a new model on a journey: that is a flag, and an action begins beyond. */
-  stolen: [[0, 0], [60, 50], [80, 69], [83, 73], [94, 79], [104, 90], [116, 98], [130, 100]],
+  stolen: [[0, 0], [60, 50], [74, 70], [83, 73], [94, 79], [104, 90], [116, 98], [130, 100]],
   /** Keys that see new networks often (renumbered lines, travellers) get fewer points for another one: points are divided by 1 and so many times the new networks a day. */
   networkHabit: 2,
   /** How long what a new persona does is held against its first sight. */

@@ -2,6 +2,7 @@
 import { parseArgs } from 'node:util';
 import { judgeSeed, type Report } from './judge.ts';
 import { replay } from './replay.ts';
+import { tableOf } from './table.ts';
 
 const help = `npm run simulate -- [options]
 
@@ -10,14 +11,15 @@ const help = `npm run simulate -- [options]
   --keys K      keys                                       default 5000
   --days D      counted days                               default 7
   --replay FILE judges the records of FILE, as heimdall logs --format jsonl prints them
-  --json        one line of JSON
+  --json        one line of JSON for each seed
+  --markdown    tables of all seeds together, with 95 % intervals
 
 Example: npm run simulate -- --seed 7 --keys 300 --days 7 --json`;
 
 const { values } = parseArgs({
   options: {
     seed: { type: 'string', default: '1' }, seeds: { type: 'string' }, keys: { type: 'string', default: '5000' }, days: { type: 'string', default: '7' },
-    replay: { type: 'string' }, json: { type: 'boolean', default: false }, help: { type: 'boolean', default: false },
+    replay: { type: 'string' }, json: { type: 'boolean', default: false }, markdown: { type: 'boolean', default: false }, help: { type: 'boolean', default: false },
   },
 });
 
@@ -35,13 +37,16 @@ else if (values.replay !== undefined) {
   const keys = whole('keys', values.keys);
   const days = whole('days', values.days);
   const seeds = (values.seeds ?? values.seed).split(',').map((text) => whole('seed', text));
+  const reports: Report[] = [];
   for (const seed of seeds) {
     const began = performance.now();
     const report = judgeSeed(seed, keys, days);
+    reports.push(report);
     const seconds = Math.round((performance.now() - began) / 100) / 10;
     if (values.json) console.log(JSON.stringify({ ...report, alarms: undefined, missed: undefined, seconds }));
-    else print(report, seconds);
+    else if (!values.markdown) print(report, seconds);
   }
+  if (values.markdown) console.log(tableOf(reports));
 }
 
 function print(report: Report, seconds: number): void {
