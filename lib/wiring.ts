@@ -4,6 +4,7 @@ import type { HostOptions } from '../types/caller.d.ts';
 import type { Config } from '../types/config.d.ts';
 import type { TokenIdentity } from '../types/context.d.ts';
 import type { Place } from '../types/finding.d.ts';
+import type { Forgetting } from '../types/journal.d.ts';
 import type { InterruptedRequest } from '../types/queue.d.ts';
 import type { NewRecord } from '../types/record.d.ts';
 import type { Sink, SinkView } from '../types/sink.d.ts';
@@ -11,7 +12,7 @@ import type { Usage } from '../types/usage.d.ts';
 import { ConfigError, expectation } from './errors.ts';
 import { type Admin, adminOf, type AdminServices, type Hub, Jobs, OriginalApi } from './admin/admin.ts';
 import { secretsOf } from './config/config.ts';
-import { Exchange, Findings, type FromObserver, observerModule, type ObserverOptions, type PlacesOf } from './anomaly/anomaly.ts';
+import { Exchange, Findings, forgetFindings, type FromObserver, observerModule, type ObserverOptions, type PlacesOf } from './anomaly/anomaly.ts';
 import type { Context, Core, Finisher, Tap } from './request/request.ts';
 import { installSecret, tokenIdentifier } from './identity/identity.ts';
 import { BodyInspector } from './http/http.ts';
@@ -141,7 +142,7 @@ export function wire(core: Core, lasts: Lasting, before: Wired | null, reload: A
     nameOf: (kind, id) => names.nameOf(kind, id), named: (username, tokenName) => names.callersNamed(username, tokenName), newapi: { get: (path, headers) => upstream.newapi.get(path, headers) },
     callers: { find: (context, mayAsk) => finder.find(context, mayAsk), limits: (context) => limits.shown(context), limitsOf: (subject) => limits.shownOf(subject, registry.keys().find(({ name }) => name === subject.id) ?? null) },
     certificates: () => [...certificates].flatMap(({ all }) => all),
-    core, hub, registry, queue, identify, resources, reload, findings, watch, work: recorded.journal, jobs,
+    core, hub, registry, queue, identify, resources, reload, findings, watch, work: { work: (work, told) => recorded.journal.work(work, told), forget: (what) => forgetEverywhere(what, recorded.journal, registry) }, jobs,
     routes: upstream.routeHealth, sinks: recorded.sinks, journal: () => recorded.journal.stats(),
     targets: () => targetStatuses(upstream.targets, clock.monotonic()),
     logs: { columns: recordColumns, recordOf, sum: () => recorded.journal.sum(), placesOf: async (addresses) => new Map(((await recorded.journal.askObserver({ addresses } satisfies PlacesOf)) ?? []) as [string, Place][]), query: (sql, values) => recorded.journal.query(sql, values), request: (id) => recorded.journal.request(id), grep: (search) => recorded.journal.grep(search) },
@@ -185,6 +186,7 @@ function watching(core: Core, journal: WorkerJournal, findings: Findings, redis:
   const exchange = isOff || redis === null ? null : new Exchange(core, redis, (signals) => journal.tellObserver(signals));
   if (!isOff && redis === null && config.rateLimit.instances > 1) log.warn({ effect: 'the watch of each instance sees its own part', fix: 'rate_limit.redis_url' }, 'watch.alone');
   if (exchange !== null) journal.onOpened(() => exchange.start());
+  journal.onCheckpoint(() => inBackground(log, 'findings', findings.tidy()));
   let state = { record: 0, callers: 0 };
   journal.onObserved((value) => {
     const told = value as FromObserver;
@@ -200,6 +202,16 @@ function watching(core: Core, journal: WorkerJournal, findings: Findings, redis:
     }
   });
   return { state: () => ({ callers: state.callers, lag: isOff ? 0 : Math.max(0, journal.stats().lastId - state.record) }), exchange };
+}
+
+/** Erases records, and findings and noted tokens of their subject. @returns the number of records. */
+async function forgetEverywhere(what: Forgetting, journal: WorkerJournal, registry: KeyRegistry): Promise<number> {
+  const erased = await journal.forget(what);
+  const records = [...registry.findings().values()].flatMap(({ evidence }) => evidence.records);
+  const rows = await journal.query('SELECT request_id FROM heimdall_logs WHERE erasure IS NOT NULL AND request_id IN (SELECT value FROM json_each(?))', [JSON.stringify(records)]);
+  const gone = new Set(rows.map((row) => String(row['request_id'])));
+  await forgetFindings(registry, { ...what, ids: [what.value], erasedAmong: (ids) => new Set(ids.filter((id) => gone.has(id))) });
+  return erased;
 }
 
 /** Uses of one honey key are reported at once, then at most this often, milliseconds: each is a commit. */

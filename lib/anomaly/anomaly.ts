@@ -1,6 +1,7 @@
 // Who is behind a key: signals of finished requests, bounded state, detectors, findings.
 
 export { Exchange } from './exchange.ts';
+export { forgetFindings } from './forgotten.ts';
 export { Findings } from './findings.ts';
 export { freezeLeaked, type KeyOwners } from './leaked.ts';
 export type { FromObserver, ObserverOptions, PlacesOf } from './observer.ts';

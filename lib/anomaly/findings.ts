@@ -134,7 +134,10 @@ export class Findings {
 
   /** Findings that are to be dropped. */
   #old(all: ReadonlyMap<string, Finding>, now: number): Edit {
-    const old = [...all.values()].filter((finding) => now - finding.last > forgottenAfter && (finding.restsUntil ?? 0) < now && !holds(finding));
+    // Not longer than its records, unless an operator has judged it: that counts for the next finding about the caller.
+    const unjudged = Math.min(forgottenAfter, Math.max(this.#core.config.audit.retention.records, overAfter));
+    const ageOf = ({ state }: Finding): number => (state === 'open' || state === 'over' ? unjudged : forgottenAfter);
+    const old = [...all.values()].filter((finding) => now - finding.last > ageOf(finding) && (finding.restsUntil ?? 0) < now && !holds(finding));
     const surplus = all.size - old.length - most;
     const more = surplus <= 0 ? [] : [...all.values()].filter(({ state, action, restsUntil }) => (!isLive(state) || action === 'none') && restsUntil === null).slice(0, surplus);
     return [...old, ...more].map(({ id }) => [id, null] as const);
@@ -145,6 +148,12 @@ export class Findings {
     const fields = { finding: id, rule, kind: caller.kind, caller: caller.id, score, action, would, expires: expires === null ? null : new Date(expires).toISOString() };
     if (isNew) this.#core.log.warn(fields, 'finding.raised');
     else if (action !== before) this.#core.log.warn(fields, 'finding.action');
+  }
+
+  /** Drops findings that are old. Called about once a minute. */
+  async tidy(): Promise<void> {
+    const now = this.#calendar.now();
+    if (this.#old(this.#registry.findings(), now).length > 0) await this.#registry.changeFindings((all) => this.#old(all, now));
   }
 
   acknowledge(id: string, reason: string): Promise<Finding> {

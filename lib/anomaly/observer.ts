@@ -61,6 +61,9 @@ export function observe(host: ObserverHost): Observer {
 class JournalWatch implements Observer {
   readonly #host: ObserverHost;
   readonly #select: StatementSync;
+  readonly #erasures: StatementSync;
+  /** The last erasure that the state knows. */
+  #erasure: number;
   #watch = new Watch();
   readonly #places: Places | null;
   readonly #pending = new Map<string, Pending>();
@@ -83,6 +86,8 @@ class JournalWatch implements Observer {
     this.#news = host.shares ? new News((signals) => host.send({ kind: 'news', signals } satisfies FromObserver)) : null;
     this.#select = host.db.prepare(`SELECT id, source, ${signalColumns.join(', ')} FROM heimdall_logs WHERE id > ? ORDER BY id LIMIT ${slice}`);
     this.#select.setReturnArrays(true);
+    this.#erasures = host.db.prepare('SELECT coalesce(max(erasure), 0) AS last FROM heimdall_erasures');
+    this.#erasure = (this.#erasures.get() as { last: number }).last;
     const { last } = host.db.prepare('SELECT coalesce(max(id), 0) AS last FROM heimdall_logs').get() as { last: number };
     const cursor = host.db.prepare("SELECT record FROM heimdall_cursors WHERE sink = 'watch'").get() as { record: number } | undefined;
     this.#judged = cursor?.record ?? last;
@@ -107,12 +112,18 @@ class JournalWatch implements Observer {
   }
 
   forgotten(): void {
+    this.#erasure = (this.#erasures.get() as { last: number }).last;
+    this.#restart();
+    this.wake();
+  }
+
+  /** Judges the past anew, without a report. */
+  #restart(): void {
     this.#watch = new Watch();
     this.#news?.clear();
     this.#pending.clear();
     this.#judged = Math.max(this.#judged, this.#position);
     this.#position = Math.max(0, this.#position - pastRecords);
-    this.wake();
   }
 
   close(): void {
@@ -133,6 +144,7 @@ class JournalWatch implements Observer {
   #read(): void {
     this.#timer = null;
     this.#isSoon = false;
+    this.#noticeErasures();
     const rows = this.#select.all(this.#position) as unknown as (readonly SqlValue[])[];
     for (const [id, source, ...row] of rows) {
       this.#position = id as number;
@@ -147,6 +159,14 @@ class JournalWatch implements Observer {
     this.#report();
     if (rows.length === slice) this.#timer = setTimeout(() => this.#tryRead(), 1).unref();
     this.#tell();
+  }
+
+  /** Another process may have erased records. */
+  #noticeErasures(): void {
+    const { last } = this.#erasures.get() as { last: number };
+    if (last === this.#erasure) return;
+    this.#erasure = last;
+    this.#restart();
   }
 
   #judge(signal: Signal, reports: boolean): void {

@@ -1,13 +1,17 @@
 import { chmodSync, copyFileSync, existsSync, readFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import type { Config } from '../../types/config.d.ts';
 import type { Forgetting } from '../../types/journal.d.ts';
 import type { Checkpoint } from '../../types/sink.d.ts';
+import { forgetFindings } from '../anomaly/anomaly.ts';
+import { forgetSpending } from '../limits/limits.ts';
 import { show, whyUnreadable } from '../values/values.ts';
 import { expectation } from '../errors.ts';
 import { parseAddress, secretFileOf } from '../identity/identity.ts';
-import { forget as erase, headFileOf, migrate, readHead, restoreJournal, schemaVersion, signerOf, verifierOf, type Verdict, verifyJournal, versionOf } from '../journal/journal.ts';
+import { erasedAmong, forget as erase, forgetSums, headFileOf, migrate, namesOf, readHead, restoreJournal, schemaVersion, signerOf, verifierOf, type Verdict, verifyJournal, versionOf } from '../journal/journal.ts';
 import { statePath } from '../registry/registry.ts';
+import { openRegistry } from './registry.ts';
 import { journalPath, printJson, textOf, UsageError, type Invocation } from './command.ts';
 import { systemClock } from '../platform/platform.ts';
 
@@ -43,7 +47,7 @@ function reportOf(file: string, { records, batches, checkpoints, erased, last, r
 /** Erases personal data from a journal. @returns the exit code. */
 export async function forget(invocation: Invocation): Promise<number> {
   const what = requestOf(invocation);
-  const { file, secrets } = await journalOf(invocation);
+  const { config, file, secrets } = await journalOf(invocation);
   const db = open(file, false);
   try {
     const signer = signerOf(secrets[0] as string);
@@ -51,12 +55,27 @@ export async function forget(invocation: Invocation): Promise<number> {
     db.exec('PRAGMA secure_delete = ON');
     migrate(db, signer, now);
     const erased = erase(db, what, { signer, secrets, now });
-    if (invocation.values['json']) printJson(invocation, { file, erased });
-    else invocation.output.out(`${erased} record${erased === 1 ? '' : 's'} erased.\n`);
-    invocation.output.err('Access logs, backups and data at sinks are not changed.\n');
+    const ids = namesOf(what, secrets);
+    forgetSums(file, ids);
+    forgetSpending(dirname(file), ids);
+    const findings = await forgetState(config, file, { ...what, ids, erasedAmong: (requestIds) => erasedAmong(db, requestIds) }, invocation);
+    if (invocation.values['json']) printJson(invocation, { file, erased, findings });
+    else invocation.output.out(`${erased} record${erased === 1 ? '' : 's'} erased.\n${findings === 0 ? '' : `${findings} finding${findings === 1 ? '' : 's'} erased, with what they did.\n`}`);
+    invocation.output.err('Access logs, backups, bans, keys and data at sinks are not changed.\n');
     return 0;
   } finally {
     db.close();
+  }
+}
+
+/** Erases findings and noted tokens, in the store of the gates that write this journal. */
+async function forgetState(config: Config, file: string, what: Parameters<typeof forgetFindings>[1], { output }: Invocation): Promise<number> {
+  const { registry, close } = await openRegistry({ ...config, audit: { ...config.audit, path: file } }, output);
+  try {
+    if (registry.problem !== null) throw new Error(`The records are erased. Findings cannot be read: ${registry.problem}`);
+    return await forgetFindings(registry, what);
+  } finally {
+    await close();
   }
 }
 
@@ -120,14 +139,14 @@ function copyDatabase(from: string, to: string): void {
 }
 
 /** The journal and its secrets. @throws Error when there is no journal, or no secret, where they are required. */
-async function journalOf(invocation: Invocation, needsSecret = true, needsFile = true): Promise<{ file: string; secrets: readonly string[] }> {
+async function journalOf(invocation: Invocation, needsSecret = true, needsFile = true): Promise<{ config: Config; file: string; secrets: readonly string[] }> {
   const { loadConfig } = await import('../config/config.ts');
   const config = loadConfig(textOf(invocation, 'config'));
   const file = textOf(invocation, 'path') ?? journalPath(config);
   if (needsFile && !existsSync(file)) throw new Error(`audit.path: ${expectation('a journal', `${show(file)} (no such file)`, `heimdall ${needsSecret ? 'verify' : 'backup'} --path data/heimdall.db`)}`);
   const secrets = secretsOf(config, file);
   if (needsSecret && secrets.length === 0) throw new Error(`secret: ${expectation('the install secret the journal was signed with', 'none', 'HEIMDALL_SECRET, or heimdall.secret beside the journal')}`);
-  return { file, secrets };
+  return { config, file, secrets };
 }
 
 /** The configured secret, else the generated one in the directory of the journal or of `audit.path`. */

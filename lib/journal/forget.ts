@@ -10,6 +10,16 @@ import { erasedValue, parts } from '../record/record.ts';
 /** Records erased in one transaction. */
 const chunk = 500;
 
+/** The names under which what is to be forgotten is known outside of records. */
+export const namesOf = ({ kind, value }: Forgetting, secrets: Secrets): readonly string[] => (kind === 'key' ? [...new Set([value, ...identitiesOf(value, secrets)])] : [kind === 'device' ? value.toLowerCase() : value]);
+
+/** Those of the request ids whose records are erased. */
+export function erasedAmong(db: DatabaseSync, requestIds: readonly string[]): ReadonlySet<string> {
+  if (requestIds.length === 0) return new Set();
+  const rows = db.prepare('SELECT request_id FROM heimdall_logs WHERE erasure IS NOT NULL AND request_id IN (SELECT value FROM json_each(?))').all(JSON.stringify(requestIds));
+  return new Set(rows.map((row) => String(row['request_id'])));
+}
+
 /** The condition that finds the records of a subject. */
 interface Match {
   readonly where: string;
@@ -91,7 +101,9 @@ function matching({ kind, value }: Forgetting, secrets: Secrets): Match {
       return { where: 'device_fingerprint = ?', values: [value.toLowerCase()] };
     case 'key': {
       const ids = identitiesOf(value, secrets);
-      return { where: `key_id = ? OR token_id IN (${ids.map(() => '?').join(', ')})`, values: [value, ...ids] };
+      // Requests of the admin API about the caller have its name at the end of their path.
+      const paths = [value, ...ids].flatMap((id) => [`/callers/${encodeURIComponent(id)}`, `/keys/${encodeURIComponent(id)}`]);
+      return { where: `key_id = ? OR token_id IN (${ids.map(() => '?').join(', ')})${' OR substr(request_path, -length(?)) = ?'.repeat(paths.length)}`, values: [value, ...ids, ...paths.flatMap((path) => [path, path])] };
     }
   }
 }

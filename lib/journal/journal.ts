@@ -15,7 +15,8 @@ import { writeBounds } from './series.ts';
 import { Thread, workerOptions, type JournalDeps } from './thread.ts';
 
 export { exportRecords } from './export.ts';
-export { forget } from './forget.ts';
+export { erasedAmong, forget, namesOf } from './forget.ts';
+export { forgetSums } from './sums.ts';
 export type { JobWork, RunningJob } from './job.ts';
 export { signerOf, verifierOf } from './hash-chain.ts';
 export { migrate, schemaVersion, versionOf } from './schema.ts';

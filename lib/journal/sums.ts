@@ -1,5 +1,5 @@
-import { rmSync } from 'node:fs';
-import type { DatabaseSync } from 'node:sqlite';
+import { existsSync, rmSync } from 'node:fs';
+import { DatabaseSync } from 'node:sqlite';
 import type { SqlRow } from '../../types/journal.d.ts';
 import { transaction } from './database.ts';
 import { createFile } from './presence.ts';
@@ -27,6 +27,9 @@ const schema = `${sumTable('heimdall_minutes', 'time')} ${sumTable('heimdall_hou
   CREATE TABLE IF NOT EXISTS sums.heimdall_caller_hours (kind TEXT NOT NULL, id TEXT NOT NULL, time INTEGER NOT NULL, ${callerMeasures.map((measure) => `${measure} REAL NOT NULL`).join(', ')}, PRIMARY KEY (kind, id, time)) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS sums.heimdall_caller_values (kind TEXT NOT NULL, id TEXT NOT NULL, what TEXT NOT NULL, value TEXT NOT NULL, requests REAL NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (kind, id, what, value)) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS sums.heimdall_summed (what TEXT PRIMARY KEY, record INTEGER NOT NULL) WITHOUT ROWID;`;
+
+/** How long another process may hold the write lock, milliseconds. */
+const busy = 10_000;
 
 /** The file of the sums, beside the journal. They hold nothing that the journal does not, and are made again when they are lost. */
 export const sumsFileOf = (journal: string): string => `${journal.replace(/\.db$/, '')}.sums.db`;
@@ -56,6 +59,21 @@ function removeSums(path: string): boolean {
     return true;
   } catch {
     return false;
+  }
+}
+
+/** Erases a caller, or an address, from the sums of a journal; they may not be there. @param ids names of the caller, or the address. */
+export function forgetSums(path: string, ids: readonly string[]): void {
+  const file = sumsFileOf(path);
+  if (!existsSync(file)) return;
+  const db = new DatabaseSync(file, { timeout: busy });
+  try {
+    db.exec('PRAGMA secure_delete = ON');
+    for (const table of ['callers', 'caller_hours', 'caller_values']) db.prepare(`DELETE FROM heimdall_${table} WHERE id IN (SELECT value FROM json_each(?))`).run(JSON.stringify(ids));
+    db.prepare('DELETE FROM heimdall_caller_values WHERE value IN (SELECT value FROM json_each(?))').run(JSON.stringify(ids));
+    db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+  } finally {
+    db.close();
   }
 }
 

@@ -1,5 +1,5 @@
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import type { Timer } from '../../types/clock.d.ts';
 import { atExit, calendarOf, describe, makeDirectory } from '../platform/platform.ts';
 import type { Core } from '../request/request.ts';
@@ -13,6 +13,19 @@ export interface Budget {
   elsewhere: number;
   /** End of the day or month, Unix milliseconds. */
   readonly until: number;
+}
+
+/** The name of the file, beside the journal. */
+export const budgetFileName = 'heimdall.limits.json';
+
+/** Erases what callers have spent from the file; a gate that runs writes what it counts again. @param ids names of callers. */
+export function forgetSpending(directory: string, ids: readonly string[]): void {
+  const path = join(directory, budgetFileName);
+  if (!existsSync(path)) return;
+  const file = JSON.parse(readFileSync(path, 'utf8')) as { readonly budgets?: Readonly<Record<string, unknown>> };
+  const left = Object.entries(file.budgets ?? {}).filter(([key]) => !ids.some((id) => key.endsWith(`:${id}`)));
+  writeFileSync(`${path}.tmp`, JSON.stringify({ ...file, budgets: Object.fromEntries(left) }), { mode: 0o600 });
+  renameSync(`${path}.tmp`, path);
 }
 
 /** The file is written so long after a change, milliseconds; later where writing takes long, so that it takes at most a hundredth of the time. */

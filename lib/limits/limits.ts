@@ -12,7 +12,7 @@ import { hasLimits } from '../config/config.ts';
 import { type Context, type Core, isConversation, underway } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 import { inBackground, type Redis } from '../platform/platform.ts';
-import { BudgetFile } from './budget-file.ts';
+import { BudgetFile, budgetFileName } from './budget-file.ts';
 import type { Charge, ChargeSet, Counter, Rule, Store, Verdict } from './charge.ts';
 import { LimitMetrics, type Held } from './limit-metrics.ts';
 import { MemoryStore } from './memory-store.ts';
@@ -23,6 +23,7 @@ import { RedisStore } from './redis-store.ts';
 import { refusalOf } from './refusal.ts';
 import { SharedStore } from './shared-store.ts';
 
+export { forgetSpending } from './budget-file.ts';
 export { AddressCounts } from './address-counts.ts';
 
 /** Knows models and prices; handed in, since they belong to higher rooms. */
@@ -90,7 +91,6 @@ const budgetLevels = [
 const toldRemembered = { maxSize: 10_000, sizeCalculation: () => 1 };
 
 /** Budgets are saved beside the journal. */
-const fileName = 'heimdall.limits.json';
 
 /**
  * The limits of keys and policies, and the default limits of all other callers. Checks all that apply to a request, takes
@@ -451,7 +451,7 @@ export class Limits {
   #open(): Store {
     const { config, clock } = this.#core;
     const { redis } = this.#deps;
-    if (config.rateLimit.store === 'memory' || redis === null) return new MemoryStore(clock, !config.audit.enabled ? null : new BudgetFile(this.#core, join(dirname(config.audit.path), fileName)));
+    if (config.rateLimit.store === 'memory' || redis === null) return new MemoryStore(clock, !config.audit.enabled ? null : new BudgetFile(this.#core, join(dirname(config.audit.path), budgetFileName)));
     return new SharedStore(this.#core, new RedisStore(redis, clock), new MemoryStore(clock, null), () => this.#metrics.storeErrors++);
   }
 }

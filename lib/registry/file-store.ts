@@ -96,6 +96,8 @@ class Database {
     this.file = file;
     this.#db = new DatabaseSync(path, { timeout: lockTimeout });
     try {
+      // What is removed is overwritten.
+      this.#db.exec('PRAGMA secure_delete = ON');
       this.#version = this.#db.prepare('PRAGMA data_version');
     } catch (error) {
       this.#db.close();
@@ -110,12 +112,14 @@ class Database {
   }
 
   change(edit: (contents: Contents) => Change): Contents {
+    let change: Change = {};
     this.#write(() => {
-      const change = edit(this.#contents());
+      change = edit(this.#contents());
       this.#put('keys', change.keys ?? []);
       this.#put('bans', change.bans ?? []);
       this.#put('heimdall_findings', change.findings ?? []);
     });
+    if (change.findings?.some(([, finding]) => finding === null) === true) this.#checkpoint();
     return this.#look(this.#changes());
   }
 
@@ -140,7 +144,14 @@ class Database {
 
   forgetToken(id: string): void {
     const names = this.recall([id]).get(id)?.split(' ') ?? [];
-    if (names.length > 0) this.#write(() => void this.#db.prepare('DELETE FROM heimdall_tokens WHERE name IN (SELECT value FROM json_each(?))').run(JSON.stringify([id, ...names])));
+    if (names.length === 0) return;
+    this.#write(() => void this.#db.prepare('DELETE FROM heimdall_tokens WHERE name IN (SELECT value FROM json_each(?))').run(JSON.stringify([id, ...names])));
+    this.#checkpoint();
+  }
+
+  /** Takes the pages before a removal out of the write-ahead log. Another process that reads at the time leaves it to the next. */
+  #checkpoint(): void {
+    this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
   }
 
   #write(work: () => void): void {

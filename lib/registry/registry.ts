@@ -184,6 +184,11 @@ export class KeyRegistry implements Registry {
     this.#tokens.add(credential, id);
   }
 
+  /** Drops what is noted of a token. @param id its identity. */
+  async forgetToken(id: string): Promise<void> {
+    await this.#replica.use((place) => place.forgetToken(id));
+  }
+
   /**
    * Finds the callers of keys, each once: gateway keys, and tokens of NewAPI that were accepted here within `audit.retention.records`.
    * @param keys as sent, with or without `sk-`, or hex SHA-256 of that in any letters.

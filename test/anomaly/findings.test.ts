@@ -136,6 +136,22 @@ describe('a finding', () => {
     await assert.rejects(body.findings.act(body.only().id, 'freeze', null, ''), /action: expected none or flag/);
   });
 
+  it('is dropped with its records, and kept where an operator has judged it', async () => {
+    const { clock, findings, see, only } = book();
+    await see();
+    await see({ rule: 'stolen_key' });
+    await findings.falsePositive(only().id, '');
+    clock.tick(29 * day);
+    await findings.tidy();
+    assert.equal(findings.list().length, 2);
+    clock.tick(2 * day);
+    await findings.tidy();
+    assert.deepEqual(findings.list().map(({ state }) => state), ['false_positive']);
+    clock.tick(60 * day);
+    await findings.tidy();
+    assert.deepEqual(findings.list(), []);
+  });
+
   it('is told once when it is raised, and again when its action changes', async () => {
     const { log, see } = book();
     for (const score of [71, 72, 85, 86]) await see({ score });
