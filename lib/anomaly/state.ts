@@ -36,11 +36,13 @@ const distinctWords = distinctBits / 32;
 
 /** An estimate of the number of different values within a window, by linear counting in two halves (Whang et al., 1990). */
 export class Distinct {
-  readonly #bits = new Int32Array(distinctWords * 2);
+  /** Made with the first value. A plain array: a typed one takes 200 bytes more, and there are several for each caller. */
+  #bits: number[] | null = null;
   #half = 0;
 
   /** @param window seconds. */
   add(now: number, value: number, window: number): void {
+    this.#bits ??= new Array<number>(distinctWords * 2).fill(0);
     this.#turn(now, window);
     const bit = Math.imul(value, 0x9e3779b1) >>> (32 - 8);
     const at = (this.#half & 1) * distinctWords + (bit >>> 5);
@@ -48,6 +50,7 @@ export class Distinct {
   }
 
   count(now: number, window: number): number {
+    if (this.#bits === null) return 0;
     this.#turn(now, window);
     let empty = 0;
     for (let at = 0; at < distinctWords; at++) empty += 32 - ones((this.#bits[at] as number) | (this.#bits[at + distinctWords] as number));
@@ -56,7 +59,7 @@ export class Distinct {
 
   #turn(now: number, window: number): void {
     const half = Math.floor(now / (window / 2));
-    if (half <= this.#half) return;
+    if (half <= this.#half || this.#bits === null) return;
     if (half > this.#half + 1) this.#bits.fill(0);
     else this.#bits.fill(0, (half & 1) * distinctWords, ((half & 1) + 1) * distinctWords);
     this.#half = half;
@@ -109,12 +112,21 @@ export interface Persona {
   spentLong: Fading | null;
 }
 
+/** An account name behind a key, with its days of activity. */
+interface Home {
+  readonly id: number;
+  readonly first: number;
+  last: number;
+  days: number;
+}
+
 /** The personas that are remembered of a caller; the one that has been silent for longest is forgotten first. */
 const mostPersonas = 24;
 
 /** Values seen of a caller, with the time of the last sight: the latest few. */
 class Seen {
-  readonly #ids: number[] = [];
+  /** As long as it needs to be: `push` makes room for 17. */
+  #ids: readonly number[] = [];
   readonly #most: number;
 
   constructor(most: number) {
@@ -133,9 +145,8 @@ class Seen {
   add(id: number): boolean {
     const at = this.#ids.indexOf(id);
     if (at === this.#ids.length - 1 && at >= 0) return false;
-    if (at >= 0) this.#ids.splice(at, 1);
-    else if (this.#ids.length === this.#most) this.#ids.shift();
-    this.#ids.push(id);
+    const others = at >= 0 ? this.#ids.filter((each) => each !== id) : this.#ids.length === this.#most ? this.#ids.slice(1) : this.#ids;
+    this.#ids = others.concat(id);
     return at < 0;
   }
 }
@@ -152,7 +163,7 @@ export interface Latest {
 /** The bounded state of one caller: at most some 2 KB, mostly less. */
 export class CallerState {
   readonly subject: Subject;
-  readonly #personas: Persona[] = [];
+  #personas: readonly Persona[] = [];
   #turns = 0;
   first = 0;
   last = 0;
@@ -165,7 +176,7 @@ export class CallerState {
   readonly #models = new Seen(24);
   readonly #countries = new Seen(4);
   /** Hours of the week with requests, a bit each. */
-  readonly #hours = new Int32Array(6);
+  readonly #hours: number[] = new Array<number>(6).fill(0);
   readonly devicesADay = new Distinct();
   readonly automatedADay = new Distinct();
   readonly networksADay = new Distinct();
@@ -173,13 +184,14 @@ export class CallerState {
   /** Spend and requests within the short and the long window, and the peaks of both. */
   readonly spend = new Rate();
   readonly rate = new Rate();
-  readonly homeReturns = new Fading();
+  homeReturns: Fading | null = null;
   #home = 0;
   #homeBefore = 0;
-  readonly #homes = new Map<number, { first: number; last: number; days: number }>();
-  readonly failures = new Fading();
+  /** At most 8, the oldest first. */
+  #homes: readonly Home[] = [];
+  failures: Fading | null = null;
   readonly answers = new Fading();
-  readonly travels = new Fading();
+  travels: Fading | null = null;
   /** Requests of clients that are not what they say. */
   forgeries: Fading | null = null;
   #country = 0;
@@ -214,7 +226,7 @@ export class CallerState {
       network: this.#networks.add(near),
       client: signal.client !== null && this.#clients.add(shortHash(signal.client)),
       platform: this.#platforms.add(shortHash(signal.platform)),
-      home: signal.home !== null && this.#homes.size > 0 && !this.#homes.has(shortHash(signal.home)),
+      home: signal.home !== null && this.#homes.length > 0 && this.#homeOf(shortHash(signal.home)) === undefined,
       model: signal.model !== null && this.#models.add(shortHash(signal.model)),
       hour: this.#isNewHour(now),
       country: signal.country !== null && this.#countries.add(shortHash(signal.country)),
@@ -256,7 +268,7 @@ export class CallerState {
         id, family: shortHash(signal.client ?? ''), device: signal.device !== null, automated: signal.automated,
         home, near4: 0, near6: 0, network: 0, apart: null, apartDay: 0, apartAgain: 0, met: 0, first: now, last: 0, turn: 0, count: 0, days: 1, lastDay: today, returns: null, networkReturns: null, novelty: 0, cameFromElsewhere: false, broughtModel: false, spent: null, spentLong: null,
       };
-      this.#personas.push(persona);
+      this.#personas = this.#personas.concat(persona);
     }
     if (today > persona.lastDay) {
       persona.days++;
@@ -275,7 +287,7 @@ export class CallerState {
   #forgetOldest(): void {
     let oldest = 0;
     for (let at = 1; at < this.#personas.length; at++) if ((this.#personas[at] as Persona).last < (this.#personas[oldest] as Persona).last) oldest = at;
-    this.#personas.splice(oldest, 1);
+    this.#personas = this.#personas.toSpliced(oldest, 1);
   }
 
   /** A return: this persona was here, another one of the same client family came after it, and it is back within one sitting. */
@@ -312,24 +324,28 @@ export class CallerState {
   #takeHome(signal: Signal, now: number, today: number): void {
     if (signal.home === null) return;
     const id = shortHash(signal.home);
-    let home = this.#homes.get(id);
+    let home = this.#homeOf(id);
     if (home === undefined) {
-      if (this.#homes.size === 8) this.#homes.delete(this.#homes.keys().next().value as number);
-      this.#homes.set(id, (home = { first: today, last: today, days: 1 }));
+      home = { id, first: today, last: today, days: 1 };
+      this.#homes = (this.#homes.length === 8 ? this.#homes.slice(1) : this.#homes).concat(home);
     }
     if (home.last !== today) {
       home.days++;
       home.last = today;
     }
     if (id === this.#home) return;
-    if (id === this.#homeBefore || this.#homes.size > 2) {
-      const before = this.#homes.get(this.#home);
+    if (id === this.#homeBefore || this.#homes.length > 2) {
+      const before = this.#homeOf(this.#home);
       const both = home.days >= thresholds.establishedDays && (before?.days ?? 0) >= thresholds.establishedDays;
       const isReturn = home.first !== today || home.days > 1 || id === this.#homeBefore;
-      if (isReturn) this.homeReturns.add(now, both ? thresholds.weights.established : 1, thresholds.homesHalfLife);
+      if (isReturn) (this.homeReturns ??= new Fading()).add(now, both ? thresholds.weights.established : 1, thresholds.homesHalfLife);
     }
     this.#homeBefore = this.#home;
     this.#home = id;
+  }
+
+  #homeOf(id: number): Home | undefined {
+    return this.#homes.find((each) => each.id === id);
   }
 
   #takeCountry(signal: Signal, now: number): void {
@@ -338,7 +354,7 @@ export class CallerState {
     if (id === this.#country) return;
     // Several changes within some minutes are one: a tunnel that is not steady.
     const isReturn = id === this.#countryBefore.id && now - this.#countryBefore.at <= thresholds.travelWithin;
-    if (isReturn && now - this.travels.at > thresholds.togetherWithin) this.travels.add(now, 1, thresholds.travelHalfLife);
+    if (isReturn && now - (this.travels?.at ?? 0) > thresholds.togetherWithin) (this.travels ??= new Fading()).add(now, 1, thresholds.travelHalfLife);
     this.#countryBefore = { id: this.#country, at: now };
     this.#country = id;
   }
@@ -351,56 +367,69 @@ export class CallerState {
     this.rate.add(now, 1);
     this.answers.add(now, 1, thresholds.failuresHalfLife);
     if (signal.forged) (this.forgeries ??= new Fading()).add(now, 1, thresholds.forgeryHalfLife);
-    if (signal.failed) this.failures.add(now, 1, thresholds.failuresHalfLife);
+    if (signal.failed) (this.failures ??= new Fading()).add(now, 1, thresholds.failuresHalfLife);
   }
 }
+
+/** Places in the numbers of a {@link Rate}: a fading amount with its time in the next place, or an amount. */
+const places = { short: 0, long: 2, shortPeak: 4, longPeak: 6, candidateShort: 8, candidateLong: 9, candidateSince: 10 } as const;
 
 /** An amount over a short and a long window, with the highest of each so far. */
 export class Rate {
-  readonly #short = new Fading();
-  readonly #long = new Fading();
-  readonly #shortPeak = new Fading();
-  readonly #longPeak = new Fading();
-  /** Peaks before the burst under way: what the last hours showed does not justify itself. */
-  #candidate = { short: 0, long: 0, since: 0 };
+  /** In one array of doubles, which V8 keeps without a box for each: 400 bytes less than objects, twice for each caller. */
+  readonly #numbers: number[] = new Array<number>(11).fill(0.5).fill(0);
 
   add(now: number, amount: number): void {
     const { shortWindow, longWindow, peakHalfLife } = thresholds;
-    this.#short.add(now, amount, shortWindow);
-    this.#long.add(now, amount, longWindow);
-    const settled = this.#candidate;
-    // A peak becomes a baseline a day after it was reached.
-    if (now - settled.since >= day) {
-      raise(this.#shortPeak, now, settled.short, peakHalfLife);
-      raise(this.#longPeak, now, settled.long, peakHalfLife);
-      this.#candidate = { short: 0, long: 0, since: now };
+    this.#put(places.short, now, this.#read(places.short, now, shortWindow) + amount);
+    this.#put(places.long, now, this.#read(places.long, now, longWindow) + amount);
+    // The highest of the last hours does not justify itself: a peak becomes a baseline a day after it was reached.
+    if (now - this.#at(places.candidateSince) >= day) {
+      this.#raise(places.shortPeak, now, this.#at(places.candidateShort), peakHalfLife);
+      this.#raise(places.longPeak, now, this.#at(places.candidateLong), peakHalfLife);
+      this.#numbers[places.candidateShort] = this.#numbers[places.candidateLong] = 0;
+      this.#numbers[places.candidateSince] = now;
     }
-    this.#candidate.short = Math.max(this.#candidate.short, this.#short.value);
-    this.#candidate.long = Math.max(this.#candidate.long, this.#long.value);
+    this.#numbers[places.candidateShort] = Math.max(this.#at(places.candidateShort), this.#at(places.short));
+    this.#numbers[places.candidateLong] = Math.max(this.#at(places.candidateLong), this.#at(places.long));
   }
 
   short(now: number): number {
-    return this.#short.read(now, thresholds.shortWindow);
+    return this.#read(places.short, now, thresholds.shortWindow);
   }
 
   long(now: number): number {
-    return this.#long.read(now, thresholds.longWindow);
+    return this.#read(places.long, now, thresholds.longWindow);
   }
 
   shortPeak(now: number): number {
-    return this.#shortPeak.read(now, thresholds.peakHalfLife);
+    return this.#read(places.shortPeak, now, thresholds.peakHalfLife);
   }
 
   longPeak(now: number): number {
-    return this.#longPeak.read(now, thresholds.peakHalfLife);
+    return this.#read(places.longPeak, now, thresholds.peakHalfLife);
   }
-}
 
-function raise(peak: Fading, now: number, value: number, halfLife: number): void {
-  const before = peak.read(now, halfLife);
-  if (value <= before) return;
-  peak.value = value;
-  peak.at = now;
+  #at(place: number): number {
+    return this.#numbers[place] as number;
+  }
+
+  #read(place: number, now: number, halfLife: number): number {
+    const [value, since] = [this.#at(place), this.#at(place + 1)];
+    return value === 0 || now <= since ? value : value * 2 ** ((since - now) / halfLife);
+  }
+
+  /** Times only go on. */
+  #put(place: number, now: number, value: number): void {
+    this.#numbers[place] = value;
+    if (now > this.#at(place + 1)) this.#numbers[place + 1] = now;
+  }
+
+  #raise(place: number, now: number, value: number, halfLife: number): void {
+    if (value <= this.#read(place, now, halfLife)) return;
+    this.#numbers[place] = value;
+    this.#numbers[place + 1] = now;
+  }
 }
 
 /** Adds the points of a first sight, and those of a model that is new to the key. @param networksADay how often the key sees a new network. */

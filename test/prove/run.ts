@@ -4,6 +4,7 @@ import { attack } from './attack.ts';
 import { chaos } from './chaos.ts';
 import { fuzz } from './fuzz.ts';
 import { hosts } from './hosts.ts';
+import { watch } from './watch.ts';
 import { journal } from './journal.ts';
 import { limits } from './limits.ts';
 import { metrics } from './metrics.ts';
@@ -23,7 +24,7 @@ import { startup } from './startup.ts';
 import type { Proof } from './proof.ts';
 
 /** What takes too long for `npm test`; each prints its table and says whether it holds. */
-const proofs: Readonly<Record<string, Proof>> = { startup, answers: oddAnswers, chaos, 'slow-readers': slowReaders, outages, limits, redis, rolling, sinks, metrics, queue, aborts, soak, hosts, journal, record, newapi, attack, fuzz, page, 'page-scale': pageScale };
+const proofs: Readonly<Record<string, Proof>> = { startup, answers: oddAnswers, chaos, 'slow-readers': slowReaders, outages, limits, redis, rolling, sinks, metrics, queue, aborts, soak, hosts, journal, record, newapi, attack, fuzz, watch, page, 'page-scale': pageScale };
 
 const { values } = parseArgs({ options: { only: { type: 'string' } } });
 const chosen = values.only === undefined ? Object.keys(proofs) : values.only.split(',');

@@ -8,7 +8,7 @@ export const failureBurst: Detector<CallerState> = {
   evidence(state, { time, failed }) {
     if (!failed) return null;
     const now = secondsOf(time);
-    const failures = state.failures.read(now, thresholds.failuresHalfLife);
+    const failures = state.failures?.read(now, thresholds.failuresHalfLife) ?? 0;
     return failures < thresholds.failureShare * state.answers.read(now, thresholds.failuresHalfLife) ? null : { failures };
   },
   score: (evidence) => highest({ failures: scoreOn(thresholds.failures, evidence.failures as number) }),

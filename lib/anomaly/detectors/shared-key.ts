@@ -46,7 +46,7 @@ export const sharedKey: Detector<CallerState, SharedKeyEvidence> = {
       devices: state.devicesADay.count(now, 86_400) + automatedShare * state.automatedADay.count(now, 86_400),
       networks: state.networksADay.count(now, 86_400),
       sessions: state.sessions.count(now, sessionsWithin),
-      homes: state.homeReturns.read(now, thresholds.homesHalfLife),
+      homes: state.homeReturns?.read(now, thresholds.homesHalfLife) ?? 0,
       daysApart,
       networksInTurn: networks >= networksInTurnAtLeast ? inTurn - inTurnMost : 0,
     };
