@@ -130,7 +130,7 @@ export function reconfigure(core: Core, { callers: { keys, verified, registry },
 export function wire(core: Core, lasts: Lasting, before: Wired | null, reload: AdminServices['reload']): Wired {
   const { config, clock } = core;
   const { callers, hub, metrics, queue, bodies, resources, recorded, names, findings, watch, limits, certificates, jobs, proxies } = lasts;
-  const { identify, verified, keys, redis, registry } = callers;
+  const { identify, secret, verified, keys, redis, registry } = callers;
   const upstream = upstreamOf(core, lasts, before?.upstream ?? null, (context, refused) => {
     upstream.price(context);
     limits.spend(context, refused);
@@ -164,7 +164,7 @@ export function wire(core: Core, lasts: Lasting, before: Wired | null, reload: A
     honeyUsed: lasts.honeyUsed,
     forward: admit(upstream.forward),
     host: new Host(core, lasts.host),
-    identify, keys, jwt, verified, registry, redis, limits, queue, bodies, resources, metrics, ready,
+    identify, secret, keys, jwt, verified, registry, redis, limits, queue, bodies, resources, metrics, ready,
     inspector: new BodyInspector(config.server.bufferBodyBytes, upstream.targets.some(({ credential }) => credential === 'own')),
     admin: admin.paths, original: config.anomaly.api ? new OriginalApi(services) : null,
     record, tap, journal: recorded.journal, ingestion: taking,

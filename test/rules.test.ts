@@ -31,7 +31,7 @@ it('runs on Node 24.9 or later', () => {
 const plan: Readonly<Record<string, readonly string[]>> = {
   'cli.ts': ['cli', 'node-version.ts'],
   'entry.ts': ['index.ts', 'node-version.ts'],
-  cli: ['server', 'admin', 'anomaly', 'upstream', 'usage', 'journal', 'record', 'redaction', 'limits', 'registry', 'config', 'request', 'identity', 'values', 'platform', 'errors.ts'],
+  cli: ['server', 'admin', 'anomaly', 'upstream', 'usage', 'journal', 'record', 'redaction', 'limits', 'registry', 'telemetry', 'config', 'request', 'identity', 'values', 'platform', 'errors.ts'],
   'index.ts': ['server', 'gateway.ts', 'config', 'http', 'errors.ts'],
   server: ['gateway.ts', 'config', 'request', 'identity', 'platform', 'errors.ts'],
   'gateway.ts': ['chain.ts', 'wiring.ts', 'middlewares', 'admin', 'telemetry', 'config', 'request', 'platform', 'redaction', 'errors.ts'],

@@ -94,7 +94,7 @@ function fileWarnings({ audit, logging, queue, middleware }: Config): string[] {
 const kernelFiles: ReadonlySet<number> = new Set([0x9f_a0, 0x62_65_65_72, 0x27_e0_eb, 0x63_67_72_70]);
 
 /** Why a file cannot be written, or made in a directory that may have to be made first; null when it can. */
-function whyUnwritable(path: string, mayBeDirectory: boolean): string | null {
+export function whyUnwritable(path: string, mayBeDirectory: boolean): string | null {
   const there = statSync(path, { throwIfNoEntry: false });
   if (there?.isDirectory() && !mayBeDirectory) return 'a directory';
   let at = there === undefined ? dirname(path) : path;

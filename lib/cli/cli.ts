@@ -12,6 +12,7 @@ const commands: readonly Command[] = [
   row('init', [], 'write a configuration to start from, and fresh tokens, into this directory', 'Gateway', async () => (await import('./init.ts')).init),
   row('start', [], 'run the gateway', 'Gateway', async () => (await import('./start.ts')).start),
   row('check', ['[FILE]'], 'validate and print the configuration, secrets masked', 'Gateway', async () => (await import('./check.ts')).check),
+  row('doctor', [], 'look for what is wrong around the gate, with what mends it', 'Gateway', async () => (await import('./doctor.ts')).doctor),
   row('health', [], 'ask the gate on this machine how it is', 'Gateway', async () => (await import('./health.ts')).health),
   row('reload', [], 'have the running gate read its configuration again', 'Gateway', async () => (await import('./reload.ts')).reload),
   row('keys create', ['NAME'], 'create a key and print it once on standard output', 'Keys', async () => (await import('./keys.ts')).create),
@@ -60,6 +61,8 @@ export interface Terminal {
   out(text: string): void;
   err(text: string): void;
   readonly colors?: { readonly out: boolean; readonly err: boolean };
+  /** Ends the process; see {@link Output}. */
+  leave?(code: number): void;
 }
 
 /**
@@ -80,7 +83,9 @@ export async function main(args: readonly string[], terminal: Terminal): Promise
 export async function runCommand(args: readonly string[]): Promise<void> {
   const { stdout, stderr } = process;
   const colors = { out: stdout.isTTY && stdout.hasColors(), err: stderr.isTTY && stderr.hasColors() };
-  const code = await main(args, { out: (text) => void stdout.write(text), err: (text) => void stderr.write(text), colors });
+  // What was written last may still be on its way.
+  const leave = (status: number): void => void setTimeout(() => process.exit(status), 100).unref();
+  const code = await main(args, { out: (text) => void stdout.write(text), err: (text) => void stderr.write(text), colors, leave });
   if (code !== null) process.exitCode = code;
 }
 
@@ -88,6 +93,7 @@ export async function runCommand(args: readonly string[]): Promise<void> {
 function outputOn(terminal: Terminal): Output {
   const styled = (text: string, style: Style | undefined, has: boolean | undefined): string => (style === undefined || has !== true ? text : styleText(style, text, { validateStream: false }));
   return {
+    ...(terminal.leave !== undefined && { leave: terminal.leave }),
     out: (text, style) => terminal.out(styled(printableLines(text), style, terminal.colors?.out)),
     err: (text, style) => terminal.err(styled(printableLines(maskCredentials(text)), style, terminal.colors?.err)),
   };

@@ -17,6 +17,8 @@ export type Style = 'bold' | 'green' | 'yellow' | 'red';
 export interface Output {
   out(text: string, style?: Style): void;
   err(text: string, style?: Style): void;
+  /** Ends the process with the command, whatever it has left undone. Absent where the process is not the command's. */
+  leave?(code: number): void;
 }
 
 /** An option, with its text in the help. */

@@ -23,38 +23,52 @@ export const health: Action = {
   },
 };
 
-/** @returns what was asked, and what is wrong, or null. */
-async function ask(config: Config, ready: boolean): Promise<{ url: string; found: string | null }> {
+interface Asked {
+  /** What is wrong, or null. */
+  readonly found: string | null;
+  /** The body of the answer. */
+  readonly text: string;
+}
+
+/** Asks the gate of this machine. @param ready also whether it would serve model requests. */
+export async function ask(config: Config, ready: boolean): Promise<Asked & { readonly url: string }> {
   const { server: { host, port, tls }, endpoints: { health: path } } = config;
   const own = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
   const isUnix = own.startsWith('/');
   const socket = isUnix ? connect(own) : connect({ host: own, port });
   const asked = path === false ? null : `${path}${ready ? '/ready' : ''}`;
-  const { promise: late, resolve } = Promise.withResolvers<string>();
-  const timer = setTimeout(() => resolve('no answer in time'), patience);
-  const found = await Promise.race([answerOf(config, socket, asked, ready), late]);
+  const { promise: late, resolve } = Promise.withResolvers<Asked>();
+  const timer = setTimeout(() => resolve({ found: 'no answer in time', text: '' }), patience);
+  const answer = await Promise.race([answerOf(config, socket, asked, ready), late]);
   clearTimeout(timer);
   socket.destroy();
   const origin = isUnix ? `unix:${own}` : `${tls === null ? 'http' : 'https'}://${own.includes(':') ? `[${own}]` : own}:${port}`;
-  return { url: `${origin}${asked ?? ''}`, found };
+  return { url: `${origin}${asked ?? ''}`, ...answer };
 }
 
-/** @param path null where it is switched off: then an open port has to do. @returns what is wrong, or null. */
-function answerOf({ server: { tls, proxyProtocol }, trustProxy }: Config, socket: Socket, path: string | null, ready: boolean): Promise<string | null> {
+/** Bytes of an answer that are read: a gate's are fewer. */
+const longest = 65_536;
+
+/** @param path null where it is switched off: then an open port has to do. */
+function answerOf({ server: { tls, proxyProtocol }, trustProxy }: Config, socket: Socket, path: string | null, ready: boolean): Promise<Asked> {
   return new Promise((resolve) => {
-    const failed = (error: NodeJS.ErrnoException): void => resolve(error.code ?? error.message);
+    const failed = (error: NodeJS.ErrnoException): void => resolve({ found: error.code ?? error.message, text: '' });
     socket.on('error', failed).once('connect', () => {
-      if (path === null) return resolve(null);
+      if (path === null) return resolve({ found: null, text: '' });
       // The gate sees this end of the connection as its peer. It expects a preamble of trusted peers alone.
       if (proxyProtocol && new AddressSet(trustProxy).has(peerIn(socket.localAddress ?? 'unix'))) socket.write('PROXY UNKNOWN\r\n');
       // SECURITY: nothing is sent that a stranger may not see, so that the certificate need not fit this address.
       const stream = tls === null ? socket : secure({ socket, rejectUnauthorized: false, ...(tls.serverName !== null && { servername: tls.serverName }) }).on('error', failed);
       const asked = request({ path, createConnection: () => stream, headers: { Host: 'localhost', Connection: 'close' } });
       asked.on('error', failed).once('response', (answer) => {
-        answer.resume();
         const { statusCode = 0 } = answer;
         // A gate that refuses this address or asks for patience lives.
-        resolve(statusCode === 200 || (!ready && (statusCode === 403 || statusCode === 429)) ? null : `answered ${statusCode}`);
+        const found = statusCode === 200 || (!ready && (statusCode === 403 || statusCode === 429)) ? null : `answered ${statusCode}`;
+        let text = '';
+        answer.setEncoding('utf8').on('data', (chunk: string) => {
+          text += chunk;
+          if (text.length > longest) resolve({ found, text });
+        }).once('end', () => resolve({ found, text }));
       });
       asked.end();
     });

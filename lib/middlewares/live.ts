@@ -1,4 +1,5 @@
 import type { RouteConfig } from '../../types/config.d.ts';
+import { isDoctorProof } from '../identity/identity.ts';
 import { type Context, ownRoute, underway } from '../request/request.ts';
 import { type Deps, type Middleware, servedBeside } from './middleware.ts';
 
@@ -7,7 +8,8 @@ const json = ['Content-Type', 'application/json', 'Cache-Control', 'no-store'];
 /**
  * Health, in the form of the original gateway. `/health` and `/health/live` answer 200 while the process serves, also when NewAPI
  * is down. `/health/ready` answers 503 while draining or when no target can be expected to answer, and lists configured routes
- * with health checks. Needs no slot, key or upstream.
+ * with health checks. `/health/doctor` tells `heimdall doctor`, and who else has the install secret, how a request arrives. Needs
+ * no slot, key or upstream.
  */
 export const live: Middleware = {
   name: 'live',
@@ -20,16 +22,18 @@ export const live: Middleware = {
       [`${base}/live`, alive],
       [`${base}/ready`, (context) => underway(context, ready(context))],
     ]);
+    const probed = `${base}/doctor`;
+    const isAsked = ({ req, headers, time }: Context): boolean => req.method === 'GET' && isDoctorProof(String(headers['x-heimdall-doctor'] ?? ''), deps.secret, time);
     async function ready(context: Context): Promise<void> {
       core.probes.note(`${context.peer} ${context.headers['user-agent'] ?? ''}`, context.at, core.draining);
       const ok = !core.draining && (await deps.ready());
       context.answer(ok ? 200 : 503, [...json], JSON.stringify({ status: ok ? 'ready' : 'unavailable', ...routesShown(deps) }));
     }
     return {
-      serves: servedBeside(deps.routes, [...answers.keys()]),
+      serves: servedBeside(deps.routes, [...answers.keys(), probed]),
       handle: function liveHandler(context, next) {
         const { method } = context.req;
-        const answer = answers.get(context.path);
+        const answer = answers.get(context.path) ?? (context.path === probed && isAsked(context) ? arrival : undefined);
         if (!answer || (method !== 'GET' && method !== 'HEAD')) return next();
         const row = deps.rows.get(context.route);
         if (row !== undefined && asksForMore(row)) return next();
@@ -46,6 +50,22 @@ const asksForMore = ({ middleware, headers }: RouteConfig): boolean => middlewar
 function routesShown({ routeHealth }: Deps): object {
   const shown = routeHealth.shown();
   return shown.length === 0 ? {} : { routes: Object.fromEntries(shown.map(({ path, status }) => [path, status])) };
+}
+
+/** Time between the two events of an arrival, milliseconds. */
+const pause = 600;
+
+/** Tells how a request arrives, in an event stream of two events, the second of which comes later: one that comes with the first was held back. */
+function arrival(context: Context): void {
+  const { req, res, headers, ip, peer, core: { config, clock } } = context;
+  const facts = {
+    ip, peer, port: req.socket.remotePort ?? null, http: req.httpVersion, trust_proxy: config.trustProxy, client_ip_header: config.clientIpHeader,
+    named: config.clientIpHeader === null ? null : (headers[config.clientIpHeader] ?? null), forwarded_for: headers['x-forwarded-for'] ?? null, real_ip: headers['x-real-ip'] ?? null, cloudflare: headers['cf-connecting-ip'] ?? null,
+  };
+  context.eventStream = true;
+  context.begin(200, ['Content-Type', 'text/event-stream', 'Cache-Control', 'no-store, no-transform', 'X-Accel-Buffering', 'no']);
+  res.write(`data: ${JSON.stringify(facts)}\n\n`);
+  clock.setTimeout(() => res.end('data: end\n\n'), pause);
 }
 
 /** Answers `/health`. */

@@ -29,6 +29,8 @@ export interface Deps {
   /** Whether some target can be expected to answer. */
   readonly ready: () => Promise<boolean>;
   readonly identify: (credential: string) => TokenIdentity;
+  /** The install secret. */
+  readonly secret: () => string;
   readonly keys: GatewayKeys;
   readonly verified: VerifiedTokens;
   /** The application that embeds the gate. */

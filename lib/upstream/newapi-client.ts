@@ -14,6 +14,8 @@ export interface NewapiAnswer {
   readonly status: number;
   /** The JSON of the body; null for anything else. */
   readonly body: unknown;
+  /** Its header `Date`, if any. */
+  readonly date: string | null;
 }
 
 /** Asks the NewAPI behind the gate about callers and administrators, off the way of requests. */
@@ -33,7 +35,7 @@ export class NewapiClient {
     const url = new URL(newapi.baseUrl);
     this.#pool ??= poolOf(peerOf(url, newapi, this.#proxies), llm.timeouts.connect);
     const target = `${url.pathname.replace(/\/$/, '')}${path}`;
-    const { statusCode, body } = await this.#pool.request({ path: target, method: 'GET', headers: ['host', url.host, 'accept-encoding', 'identity', ...headers], signal: AbortSignal.timeout(timeout) });
+    const { statusCode, headers: answered, body } = await this.#pool.request({ path: target, method: 'GET', headers: ['host', url.host, 'accept-encoding', 'identity', ...headers], signal: AbortSignal.timeout(timeout) });
     const chunks: Buffer[] = [];
     let size = 0;
     for await (const chunk of body) {
@@ -41,7 +43,7 @@ export class NewapiClient {
       if (size > largest) throw new Error(`NewAPI answered more than ${largest} bytes`);
       chunks.push(chunk as Buffer);
     }
-    return { status: statusCode, body: jsonOf(Buffer.concat(chunks)) };
+    return { status: statusCode, body: jsonOf(Buffer.concat(chunks)), date: typeof answered['date'] === 'string' ? answered['date'] : null };
   }
 
   /** Whether NewAPI knows the bearer token of a request. Its allowed addresses are those of the caller. @throws HeimdallError when NewAPI does not say. */
