@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { Config } from '../../types/config.d.ts';
 import { ConfigError, expectation } from '../errors.ts';
 import { secretScrubber } from '../redaction/redaction.ts';
@@ -46,7 +47,7 @@ function print(invocation: Invocation, checks: readonly Finding[]): void {
   for (const { name, state, text, fix } of checks) invocation.output.out(`${state.padEnd(4)}  ${name.padEnd(width)}  ${text}${fix === undefined ? '' : `. Fix: ${fix}`}\n`, styles[state]);
 }
 
-/** Loads the configuration. Where only a certificate is wrong, the rest is looked at without it. */
+/** Loads the configuration. Where only a certificate or the secret is wrong, the rest is looked at without it. */
 async function configuration(path: string | undefined): Promise<{ config: Config | null; findings: readonly Finding[] }> {
   const { loadConfig, loadSettings, warningsOf, fileOf } = await import('../config/config.ts');
   const name = 'configuration';
@@ -59,9 +60,10 @@ async function configuration(path: string | undefined): Promise<{ config: Config
   } catch (error) {
     if (!(error instanceof ConfigError)) return { config: null, findings: [fail(name, error instanceof Error ? error.message : String(error), 'name a file that can be read: heimdall doctor -c FILE')] };
     const findings = error.problems.map(({ path: at, message }) => fail(isOfTls(at) ? 'certificate' : name, `${at}: ${message}`, isOfTls(at) ? 'name a certificate and its own key in server.tls' : `correct ${at || 'the file'}; heimdall check says more`));
-    if (error.problems.some(({ path: at }) => !isOfTls(at))) return { config: null, findings: [...findings, warn('rest', 'nothing else was looked at, since the configuration cannot be used', 'correct it and run heimdall doctor again')] };
+    if (error.problems.some(({ path: at }) => !isOfTls(at) && at !== 'secret')) return { config: null, findings: [...findings, warn('rest', 'nothing else was looked at, since the configuration cannot be used', 'correct it and run heimdall doctor again')] };
     try {
-      return { config: loadSettings({ path, code: { server: { tls: null } } }), findings };
+      const without = { ...(error.problems.some(({ path: at }) => isOfTls(at)) && { server: { tls: null } }), ...(error.problems.some(({ path: at }) => at === 'secret') && { secret: randomUUID() }) };
+      return { config: loadSettings({ path, code: without }), findings };
     } catch {
       return { config: null, findings };
     }

@@ -64,8 +64,10 @@ function arrival(context: Context): void {
   };
   context.eventStream = true;
   context.begin(200, ['Content-Type', 'text/event-stream', 'Cache-Control', 'no-store, no-transform', 'X-Accel-Buffering', 'no']);
-  res.write(`data: ${JSON.stringify(facts)}\n\n`);
-  clock.setTimeout(() => res.end('data: end\n\n'), pause);
+  const [first, last] = [`data: ${JSON.stringify(facts)}\n\n`, 'data: end\n\n'];
+  context.bytesOut += Buffer.byteLength(first) + last.length;
+  res.write(first);
+  clock.setTimeout(() => res.end(last), pause);
 }
 
 /** Answers `/health`. */

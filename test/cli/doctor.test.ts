@@ -32,7 +32,7 @@ const secret = 'a-secret-of-the-gate-under-test';
 async function examine(t: TestContext, yaml: string, ...more: string[]): Promise<Examined> {
   const at = temporary(t);
   const path = join(at, 'heimdall.yaml');
-  writeFileSync(path, `secret: ${secret}\naudit: { path: ${join(at, 'data/heimdall.db')}, ${/^audit: (.*)$/m.exec(yaml)?.[1] ?? ''} }\nlogging: { file: ${join(at, 'heimdall.log')} }\n${yaml.replace(/^audit: .*$/m, '')}\n`, { mode: 0o600 });
+  writeFileSync(path, `${yaml.startsWith('# no secret') ? '' : `secret: ${secret}`}\naudit: { path: ${join(at, 'data/heimdall.db')}, ${/^audit: (.*)$/m.exec(yaml)?.[1] ?? ''} }\nlogging: { file: ${join(at, 'heimdall.log')} }\n${yaml.replace(/^audit: .*$/m, '')}\n`, { mode: 0o600 });
   const run = async (...args: string[]): Promise<{ code: number | null; out: string; err: string }> => {
     const said = { out: '', err: '' };
     const code = await main(['doctor', '-c', path, ...more, ...args], { out: (text) => void (said.out += text), err: (text) => void (said.err += text) });
@@ -119,6 +119,9 @@ describe('heimdall doctor', () => {
     const { code, of } = await examine(t, 'server: { port: many }');
     assert.equal(code, 1);
     assert.match(of('configuration').text, /server\.port: expected/);
+    const shared = await examine(t, `# no secret\nserver: { host: 127.0.0.1, port: 0 }\nrate_limit: { redis_url: "redis://127.0.0.1:${new URL(await nowhere(t)).port}" }`);
+    assert.match(shared.of('configuration').text, /secret: expected the same text on every instance/);
+    assert.equal(shared.of('redis').state, 'fail');
     const said = { err: '' };
     assert.equal(await main(['doctor', '--url', 'http://me:the-password@host'], { out: () => undefined, err: (text) => void (said.err += text) }), 2);
     assert.match(said.err, /--url: expected an http or https URL/);
