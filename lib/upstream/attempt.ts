@@ -9,6 +9,7 @@ import { ExtraChunkFilter, jsonUsage, meterFor, type UsageMeter } from '../usage
 import { MaskedAnswer } from './quoted.ts';
 import { StreamStart } from './stream-start.ts';
 import { requestFor, type Connection, type ConnectionAware, type Target } from './targets.ts';
+import { Outflow } from './outflow.ts';
 import type { UnreadAnswer } from './unread-answers.ts';
 
 /** How long the body of an error, or the end of a stream behind its last event, may take, milliseconds: nothing is lost without it. */
@@ -79,6 +80,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   #commentedAt = 0;
   /** The last four bytes of the answer. */
   #tail = 0;
+  #outflow: Outflow | null = null;
   #meter: UsageMeter | null = null;
   /** The answer is over, and its meter still decompresses the end. */
   #metering: UsageMeter | null = null;
@@ -308,9 +310,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     context.writeProxied(status, head);
   }
 
-  /** Back pressure: a slow client pauses the upstream, so that memory does not fill. */
   #relay(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    const { res } = this.#context;
     this.#meter?.push(chunk);
     this.#context.tap?.answer(chunk);
     this.#heard();
@@ -322,12 +322,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
       controller.pause();
       this.#meter.whenCaughtUp(guarded(this.#context, () => controller.resume()));
     }
-    if (bytes.length === 0 || res.write(bytes)) return;
-    controller.pause();
-    res.once('drain', guarded(this.#context, () => {
-      this.#heard();
-      controller.resume();
-    }));
+    (this.#outflow ??= new Outflow(this.#context, controller, () => this.#heard())).write(bytes);
   }
 
   /** Bytes that only the meter reads. */

@@ -12,6 +12,7 @@ import { isMetered, meterFor, type UsageMeter } from '../usage/usage.ts';
 import { answerHead, asLive, outgoingCredential, proxyHeaders, queryFor } from './headers.ts';
 import { MeteredSocket, type Spend } from './metered-socket.ts';
 import { agentsOf, peerOf, type Peer, type PeerAgents } from './peer.ts';
+import { Outflow } from './outflow.ts';
 import { asDecoded, MaskedBody, maskedHead, maskMessages } from './quoted.ts';
 import { longestRefusal, refusalsOf } from './refusals.ts';
 import type { UnreadAnswer, UnreadAnswers } from './unread-answers.ts';
@@ -216,7 +217,7 @@ class CarriedExchange implements Exchange {
   outlives(): boolean {
     if (this.#unread === null && this.#canReadOn()) {
       this.#unread = this.#places.admit(this.#context);
-      if (this.#unread !== null) this.#answer?.unpipe(this.#context.res).resume();
+      if (this.#unread !== null) this.#answer?.resume();
     }
     if (this.#unread !== null && !this.#closed) return true;
     this.#unread?.release();
@@ -315,7 +316,13 @@ function relay(core: Core, answer: IncomingMessage, context: Context): void {
     if (exchange.readsOn) return void answer.on('error', () => undefined).resume();
   }
   if (context.newapiVerdict === 'refused') noteRefusal(core, answer, context, [...head]);
-  const body = ours === null ? null : new MaskedBody(ours, codingsOf(head), guarded(context, (bytes: Buffer) => send(context, answer, bytes)));
+  const outflow = new Outflow(context, answer);
+  const send = guarded(context, (bytes: Buffer) => {
+    if (context.res.destroyed || (exchange instanceof CarriedExchange && exchange.readsOn)) return;
+    context.bytesOut += bytes.length;
+    outflow.write(bytes);
+  });
+  const body = ours === null ? null : new MaskedBody(ours, codingsOf(head), send);
   if (body !== null) asDecoded(head);
   context.writeProxied(status, head);
   answer.once('aborted', guarded(context, () => {
@@ -324,10 +331,7 @@ function relay(core: Core, answer: IncomingMessage, context: Context): void {
   // Runs before the proxy's own listener, which would take it for a client that left.
   answer.on('error', guarded(context, (error: Error) => interrupted(core, error, context)));
   if (body !== null) return pour(context, answer, body);
-  answer.on('data', (chunk: Buffer) => {
-    if (!context.res.destroyed) context.bytesOut += chunk.length;
-  });
-  answer.pipe(context.res);
+  answer.on('data', send).once('end', guarded(context, () => void context.res.end()));
 }
 
 /** Remembers how NewAPI refuses a token. */
@@ -363,16 +367,6 @@ function pour(context: Context, answer: IncomingMessage, body: MaskedBody): void
     else context.fail(new HeimdallError('upstream_interrupted'));
   })));
   res.once('close', guarded(context, () => body.stop()));
-}
-
-/** Back pressure: a slow client pauses the upstream, so that memory does not fill. */
-function send(context: Context, answer: IncomingMessage, bytes: Buffer): void {
-  const { res } = context;
-  if (res.destroyed) return;
-  context.bytesOut += bytes.length;
-  if (res.write(bytes)) return;
-  answer.pause();
-  res.once('drain', () => answer.resume());
 }
 
 /** An answer whose status no client can read, such as 099, or 101 to a request that is no upgrade. */

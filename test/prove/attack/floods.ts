@@ -41,7 +41,7 @@ const react: React = (arrival, at, socket) => {
   if (at !== 'end') return null;
   const body = arrival.body.length < 10_000 ? arrival.body.toString() : '';
   if (arrival.target.startsWith('/api/big')) return { bytes: big };
-  if (body.includes('"endless"')) return endless(socket, Buffer.alloc(65_536, 'x').toString());
+  if (body.includes('"endless"') || arrival.target.startsWith('/api/endless')) return endless(socket, Buffer.alloc(65_536, 'x').toString());
   if (body.includes('"crumbs"')) return crumbs(socket);
   if (body.includes('"line"')) return endless(socket, null);
   return tell(arrival);
@@ -253,6 +253,10 @@ function answers(): Flood[] {
   };
   return [
     { name: '200 streams that nobody reads', grows: 400, run: asking(200, 'endless', false) },
+    { name: '200 downloads that nobody reads', grows: 400, run: async (scene, over) => {
+      await held(await crowd(scene.port, 200, () => head('GET', '/api/endless', [`Authorization: Bearer ${ATTACKER.key}`]), false), over);
+      return null;
+    } },
     { name: '4 streams in chunks of one byte', grows: 300, run: asking(4, 'crumbs', true) },
     { name: '4 streams of one endless line', grows: 400, run: asking(4, 'line', true) },
     { name: '300 callers for five slots', grows: 200, yaml: 'queue: { concurrency: 5, initial_size: 40 }\n', react: slow, run: async (scene, over) => {
