@@ -107,8 +107,8 @@ export class SeenTokens {
     return forms.map(({ names }) => {
       for (const name of names) {
         const value = known.get(name);
-        // The entry of a token itself lists its other names.
-        if (value !== undefined) return name.startsWith(digestMark) ? value : name;
+        // The entry of a token itself lists its other names, which are two at least; that of a digest is the token's identity.
+        if (value !== undefined) return value.includes(' ') ? name : value;
       }
       return null;
     });
