@@ -81,7 +81,13 @@ export class BodyInspector {
     const bytes = source.body.whole();
     if (codings.length === 0) return done(this.#read(source, bytes));
     if (codings.length > mostCodings || !codings.every(canDecompress)) return done(this.#unknownCoding(source, bytes));
-    this.#decompressor.decompress(bytes, codings, this.#limit, (result) => done(this.#decompressed(source, bytes, result)));
+    // SECURITY: a thread reads the memory, which the end of the request must not free.
+    const reader = { isFlushed: false };
+    source.body.readBy(reader);
+    this.#decompressor.decompress(bytes, codings, this.#limit, (result) => {
+      reader.isFlushed = true;
+      done(this.#decompressed(source, bytes, result));
+    });
   }
 
   /** A scan for a body that is read as it arrives; null when it can be read as a whole alone. */
@@ -236,9 +242,9 @@ export const handedOver = 262_144;
 /** Bytes from which the memory of a body is worth freeing by hand. */
 export const freedByHand = 16_384;
 
-/** A connection on which the pieces of a body were sent. */
+/** What reads the memory of a body beside JavaScript: a connection on which its pieces were sent, or a thread. */
 export interface BodyReader {
-  /** The system has taken all bytes that were written to it. */
+  /** It has taken all bytes that it was given. */
   readonly isFlushed: boolean;
 }
 
@@ -332,12 +338,12 @@ export class RequestBody {
     return first.length >= size ? first.subarray(0, size) : this.bytes(0, Math.min(size, this.size));
   }
 
-  /** Its pieces are being sent on a connection. */
+  /** Its memory is being read, until the reader is flushed. */
   readBy(reader: BodyReader): void {
     if (!this.#readers.includes(reader)) this.#readers.push(reader);
   }
 
-  /** The memory of the pieces, and of nothing else; null while a connection may still read it: it would send what is written there next. */
+  /** The memory of the pieces, and of nothing else; null while it may still be read: a connection would send what is written there next. */
   get memory(): ArrayBuffer[] | null {
     if (!this.isOwn || !this.#readers.every(({ isFlushed }) => isFlushed)) return null;
     const memory: ArrayBuffer[] = [];

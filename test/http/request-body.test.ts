@@ -7,8 +7,9 @@ import type { Socket } from 'node:net';
 import { describe, it } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { brotliCompressSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import fc from '../support/property.ts';
-import { ChunkBrake, CompactBody, RequestBody } from '../../lib/http/request-body.ts';
+import { BodyInspector, type BodyReading, ChunkBrake, CompactBody, RequestBody } from '../../lib/http/request-body.ts';
 
 const chunks = fc.array(fc.oneof({ weight: 5, arbitrary: fc.uint8Array({ minLength: 1, maxLength: 3 }) }, fc.uint8Array({ minLength: 1, maxLength: 40_000, size: 'max' })), { maxLength: 40 }).map((all) => all.map((each) => Buffer.from(each)));
 
@@ -79,6 +80,23 @@ describe('the body of a request in pieces', () => {
     part.isOwn = true;
     part.free();
     assert.equal(isFreed(part), false);
+  });
+
+  it('keeps its memory while it is decompressed in another thread, whatever ends the request meanwhile', async () => {
+    const text = JSON.stringify({ model: 'm', x: Array.from({ length: 20_000 }, (_, nth) => (nth * 7919).toString(36)).join(' ') });
+    const packers = { gzip: gzipSync, br: brotliCompressSync, zstd: zstdCompressSync, 'gzip, br': (bytes: string) => brotliCompressSync(gzipSync(bytes)) };
+    for (const [encoding, pack] of Object.entries(packers)) {
+      const packed = pack(text);
+      const body = RequestBody.of(Buffer.from(new Uint8Array(packed).buffer));
+      body.isOwn = true;
+      const reading = new Promise<BodyReading>((resolve) => new BodyInspector(10_000_000).inspect({ body, scan: null, type: 'application/json', encoding, api: '', isForm: false }, resolve));
+      body.free();
+      assert.deepEqual([body.memory, body.whole().length], [null, packed.length], encoding);
+      const { model, problem, decoded } = await reading;
+      assert.deepEqual([model, problem, decoded?.toString() === text], ['m', null, true], encoding);
+      body.free();
+      assert.equal(body.whole().length, 0, encoding);
+    }
   });
 
   it('holds about as many bytes as it was given, however small the chunks are', () => {
