@@ -22,7 +22,7 @@ export const create: Action = {
     tokens: { type: 'string', value: '100000/1m', summary: 'limit of tokens in a sliding window' },
     concurrency: { type: 'string', value: 'N', summary: 'limit of concurrent requests' },
     'budget-day': { type: 'string', value: 'USD', summary: 'limit of cost in US dollars per day (UTC)' },
-    honey: { type: 'boolean', summary: 'a trap: whoever uses it is answered as with an unknown key, and a finding says so' },
+    honey: { type: 'boolean', summary: 'a trap: a caller that uses it is answered as with an unknown key, and a finding says so' },
     'budget-month': { type: 'string', value: 'USD', summary: 'limit of cost in US dollars per calendar month (UTC)' },
     json,
   },
@@ -41,7 +41,7 @@ export const create: Action = {
 /** `heimdall keys rotate`. */
 export const rotate: Action = {
   options: { overlap: { type: 'string', value: '24h', summary: 'time for which the old key stays valid; 0 ends it now (default: 24h)' }, json },
-  run: (invocation) => withRegistry(invocation, async (opened) => print(invocation, opened, await opened.registry.rotateKey(nameOf(invocation), durationOf(invocation, 'defaultOverlap') ?? defaultOverlap), 'replaced')),
+  run: (invocation) => withRegistry(invocation, async (opened) => print(invocation, opened, await opened.registry.rotateKey(nameOf(invocation), durationOf(invocation, 'overlap') ?? defaultOverlap), 'replaced')),
 };
 
 /** `heimdall keys list`. */

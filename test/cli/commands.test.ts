@@ -50,7 +50,10 @@ describe('heimdall keys', () => {
     assert.match((JSON.parse(old) as { key: string }).key, /^sk-/);
     const rotated = await heimdall(cwd, ['keys', 'rotate', 'team', '--overlap', '2h']);
     assert.match(rotated.stdout, /^sk-[\w-]{43}\n$/);
-    assert.match(rotated.stderr, /stays valid until \d{4}-/);
+    const [, until = ''] = /stays valid until (\S+ \S+)\.\n/.exec(rotated.stderr) ?? [];
+    assert.ok(Math.abs(Date.parse(until) - Date.now() - 7_200_000) < 600_000, rotated.stderr);
+    assert.doesNotMatch((await heimdall(cwd, ['keys', 'rotate', 'team', '--overlap', '0'])).stderr, /stays valid/);
+    await heimdall(cwd, ['keys', 'rotate', 'team']);
     const states: [string[], RegExp][] = [
       [['keys', 'disable', 'team'], /team {2}disabled/],
       [['keys', 'enable', 'team'], /team {2}good, old one until/],
