@@ -4,7 +4,7 @@ import { hash } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -84,6 +84,16 @@ test('the demo serves, says where, and its curl line works when pasted', { skip:
   const page = /page +(http\S+)/.exec(demo.said())?.[1] ?? '';
   assert.ok(builtPage.test((await request(page)).text), page);
   assert.equal(await demo.stop(), 0);
+});
+
+test('the demo that is ended while it starts leaves no file behind', async (t) => {
+  const at = temporary(t);
+  const { child } = run(t, 'standalone/server.ts', ['--demo'], { TMPDIR: at });
+  const left = (): string[] => readdirSync(at).filter((name) => name.startsWith('heimdall-demo-'));
+  await until(() => left().length === 1 || child.exitCode !== null);
+  child.kill('SIGINT');
+  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  assert.deepEqual(left(), []);
 });
 
 test('SIGTERM lets the stream in hand finish and ends with 0', async (t) => {

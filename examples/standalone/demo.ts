@@ -11,13 +11,17 @@ import { startProvider, type Provider } from '../../test/support/provider.ts';
 
 /** Turns of two machines behind one key, after which the watch calls it shared. */
 const sharedTurns = 10;
-/** Time between two requests of the callers, in milliseconds. */
-const interval = 3000;
+/** Time between two rounds of the callers, in milliseconds: their lines shall not push those to paste off the screen soon. */
+const interval = 10_000;
+const signals = ['SIGINT', 'SIGTERM'] as const;
 
 /** Brings up two stand-in upstreams behind the gate, with a few callers, so that everything can be tried without an account. */
 export async function demonstrate(settings: Settings = {}): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'heimdall-demo-'));
   process.once('exit', () => rmSync(directory, { recursive: true, force: true }));
+  // Ctrl-C before the gate serves, which then drains at it.
+  const leave = (): void => process.exit(1);
+  for (const signal of signals) process.once(signal, leave);
   const upstream = await startDemo();
   const backup = await startProvider({ name: 'backup', key: 'key-of-the-backup' });
   const token = process.env['HEIMDALL_ADMIN_TOKEN'] ?? randomBytes(24).toString('hex');
@@ -35,6 +39,9 @@ export async function demonstrate(settings: Settings = {}): Promise<void> {
     await Promise.all([upstream.close(), backup.close()]);
     throw error;
   });
+  for (const signal of signals) process.off(signal, leave);
+  // First, so that the lines to paste stand below those of the access log.
+  for (let turn = 0; turn < sharedTurns; turn++) await sharers(serving.url);
   explain(serving, upstream, backup, token);
   void callers(serving.url, upstream.key);
 }
@@ -73,12 +80,15 @@ function explain({ url, adminUrl }: Serving, upstream: Demo, backup: Provider, t
 
 /** A few callers: one that chats, and two machines that share a key. They end with the process. */
 async function callers(url: string, key: string): Promise<void> {
-  for (let turn = 0; ; turn++) {
-    for (const device of ['a', 'b']) await agent(url, device).catch(() => undefined);
-    if (turn < sharedTurns) continue;
-    await chat(url, key).catch(() => undefined);
+  for (;;) {
     await pause(interval, undefined, { ref: false });
+    await sharers(url);
+    await chat(url, key).catch(() => undefined);
   }
+}
+
+async function sharers(url: string): Promise<void> {
+  for (const device of ['a', 'b']) await agent(url, device).catch(() => undefined);
 }
 
 async function agent(url: string, device: string): Promise<void> {
