@@ -168,7 +168,7 @@ describe('a policy by names of NewAPI', () => {
   /** A gate in whose NewAPI `DEMO_KEY` is of user 1 and `OTHER_KEY` of user 3. */
   async function named(t: TestContext, policies: readonly Policy[], accessToken = 'owner-access-token') {
     const clock = fakeClock();
-    const newapi = closing(t, await startNewapi({ users, keys: { [DEMO_KEY]: { user: 1 }, [SECOND_KEY]: { user: 1 }, [OTHER_KEY]: { user: 3 } } }));
+    const newapi = closing(t, await startNewapi({ users, keys: { [DEMO_KEY]: { user: 1 }, [SECOND_KEY]: { user: 1 }, [OTHER_KEY]: { user: 3 }, [VIP_KEY]: { user: 4, group: 'vip' } } }));
     const gate = await startGate(t, { secret, newapi: { baseUrl: newapi.url, accessToken, userId: 9 }, rateLimit: { policies } }, { clock });
     const ask = async (key: string): Promise<number> => (await request(`${gate.url}/v1/chat/completions`, { body: { model: 'gpt-4o-mini', messages: [{ role: 'user', content: 'hi' }] }, headers: { Authorization: `Bearer ${key}` } })).status;
     /** Lets the gate ask NewAPI for names until a condition holds. */
@@ -179,6 +179,8 @@ describe('a policy by names of NewAPI', () => {
     return { ask, learn, gate };
   }
   const SECOND_KEY = `sk-${'HeimdallSecond00'.repeat(3)}`;
+  /** Its token is named by its first four letters. */
+  const VIP_KEY = `sk-${'LaptopOfSomebody'.repeat(3)}`;
 
   it('counts all tokens of the user together, with what they used before they were named, and nobody else', async (t) => {
     const { ask, learn } = await named(t, [{ match: { newapiUser: '1' }, requests: { limit: 3, window: '1d' } }]);
@@ -187,6 +189,15 @@ describe('a policy by names of NewAPI', () => {
     assert.equal(await ask(DEMO_KEY), 429);
     assert.equal(await ask(OTHER_KEY), 200);
   });
+
+  for (const match of [{ newapiToken: 'Lap*' }, { newapiGroup: 'vip' }]) {
+    it(`counts those that ${JSON.stringify(match)} names, and no others`, async (t) => {
+      const { ask, learn } = await named(t, [{ match, requests: { limit: 1, window: '1d' } }]);
+      for (const key of [VIP_KEY, OTHER_KEY, OTHER_KEY]) assert.equal(await ask(key), 200);
+      await learn(async () => (await ask(VIP_KEY)) === 429);
+      assert.equal(await ask(OTHER_KEY), 200);
+    });
+  }
 
   it('holds for everybody without a name where names cannot be learnt', async (t) => {
     const { ask, learn, gate } = await named(t, [{ match: { newapiGroup: 'free' }, requests: { limit: 1, window: '1d' } }], 'no-access-token-of-anybody');

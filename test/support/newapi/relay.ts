@@ -137,6 +137,7 @@ function settle(x: Exchange, key: Key, ask: Ask): () => void {
       created_at: Math.floor(settings.now() / 1000),
       type: 2,
       token_name: key.token.slice(0, 4),
+      group: key.group ?? 'default',
       model_name: ask.model,
       prompt_tokens: ask.promptTokens,
       completion_tokens: completion,

@@ -110,6 +110,7 @@ export interface UsageRow {
   readonly created_at: number;
   readonly type: 2;
   readonly token_name: string;
+  readonly group: string;
   readonly model_name: string;
   readonly prompt_tokens: number;
   readonly completion_tokens: number;
