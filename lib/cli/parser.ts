@@ -168,8 +168,8 @@ function usageError(error: CommanderError, parser: Parser): UsageError {
   if (error.code === 'commander.missingArgument' || error.code === 'commander.excessArguments') {
     return new UsageError(`${at}: expected ${argsOf(parser) || 'no argument'}, got ${parser.args.join(' ') || 'nothing'}.\n\n${parser.helpInformation()}`);
   }
-  const [, said = error.message] = /^error: ([^\n]*)/.exec(error.message) ?? [];
-  return new UnknownOption(`${at}: ${sentence(said)}`, error.code === 'commander.unknownOption' ? (/'(--[^'=]+)/.exec(said)?.[1] ?? null) : null, name);
+  const [, said = error.message, meant] = /^error: ([^\n]*)(?:\n\((.*)\)$)?/.exec(error.message) ?? [];
+  return new UnknownOption(`${at}: ${sentence(said)}${meant === undefined ? '' : ` ${meant}`}`, error.code === 'commander.unknownOption' ? (/'(--[^'=]+)/.exec(said)?.[1] ?? null) : null, name);
 }
 
 /** An option that a command does not have. Another command may have it. */

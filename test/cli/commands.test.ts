@@ -71,6 +71,12 @@ describe('heimdall keys', () => {
     assert.match(none.stderr, /There are no keys/);
   });
 
+  it('makes a honey key, which is listed as one', async (t) => {
+    const cwd = temporary(t);
+    assert.match((await heimdall(cwd, ['keys', 'create', 'trap', '--honey'])).stderr, /is created in .*, and watched on every instance/);
+    assert.match((await heimdall(cwd, ['keys', 'list'])).stdout, /^trap +honey /m);
+  });
+
   it('shows keys of the configuration, which it leaves alone', async (t) => {
     const cwd = temporary(t);
     const yaml = `auth: {mode: keys, keys: [{name: of-config, sha256: ${'a'.repeat(64)}}]}`;
@@ -89,7 +95,8 @@ describe('heimdall keys', () => {
       [['keys', 'create'], 2, /expected NAME, got nothing.*--expires/s],
       [['keys', 'create', 'a', 'b'], 2, /expected NAME, got a b/],
       [['keys', 'create', 'a', '--overlap', '1h'], 2, /--overlap is not an option of this command/],
-      [['keys', 'create', 'a', '--forever'], 2, /Unknown option '--forever'/],
+      [['keys', 'create', 'a', '--forever'], 2, /Unknown option '--forever'\. `heimdall help/],
+      [['keys', 'create', 'a', '--model', 'm'], 2, /Unknown option '--model'\. Did you mean --models\? `heimdall help keys create` lists the options\./],
       [['keys', 'create', 'a', '--expires', 'soon'], 2, /--expires: expected a date.* got "soon"\. Example: 30d/],
       [['keys', 'create', 'a', '--expires', '2001-01-01'], 1, /^expires: expected a moment to come/],
       [['keys', 'create', 'a', '--requests', '60'], 2, /--requests: expected a count and a duration/],
