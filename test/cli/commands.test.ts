@@ -96,7 +96,7 @@ describe('heimdall keys', () => {
       [['keys', 'create', 'a', 'b'], 2, /expected NAME, got a b/],
       [['keys', 'create', 'a', '--overlap', '1h'], 2, /--overlap is not an option of this command/],
       [['keys', 'create', 'a', '--forever'], 2, /Unknown option '--forever'\. `heimdall help/],
-      [['keys', 'create', 'a', '--model', 'm'], 2, /Unknown option '--model'\. Did you mean --models\? `heimdall help keys create` lists the options\./],
+      [['keys', 'create', 'a', '--modls', 'm'], 2, /Unknown option '--modls'\. Did you mean --models\? `heimdall help keys create` lists the options\./],
       [['keys', 'create', 'a', '--expires', 'soon'], 2, /--expires: expected a date.* got "soon"\. Example: 30d/],
       [['keys', 'create', 'a', '--expires', '2001-01-01'], 1, /^expires: expected a moment to come/],
       [['keys', 'create', 'a', '--requests', '60'], 2, /--requests: expected a count and a duration/],
