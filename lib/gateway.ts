@@ -209,6 +209,7 @@ class Live {
     const { config, observe, heads, finishers } = next.core;
     Object.assign(this.core, { config, observe, heads, finishers });
     this.now = next;
+    this.lasts.hub.enter(finishers);
     this.lasts.metrics.watch(next.wired.upstream.targets);
   }
 

@@ -33,6 +33,8 @@ export class Hub {
   readonly #run: string;
   #last = 0;
   #rates: Repeated | null = null;
+  /** The finishers of the configuration in force. */
+  #finishers: Finisher[] = [];
 
   constructor(now: number) {
     this.#run = now.toString(36);
@@ -47,7 +49,13 @@ export class Hub {
     }];
   }
 
-  /** A finisher, in the gate's list only while there are readers. */
+  /** Another configuration is in force. Requests in hand under the one before are told of too. */
+  enter(finishers: Finisher[]): void {
+    this.#finishers = finishers;
+    if (this.#readers.size > 0) finishers.push(this.#request);
+  }
+
+  /** A finisher, in the list of the configuration in force only while there are readers. */
   readonly #request = (context: Context): void => {
     const now = context.core.clock.monotonic();
     let text: string | null = null;
@@ -68,13 +76,13 @@ export class Hub {
     const network = networkOf(context.ip);
     const near = [...this.#readers].filter(({ ip }) => networkOf(ip) === network).length;
     if (this.#readers.size >= maxReaders || near >= maxReadersOfAddress) throw new HeimdallError('too_many_readers', { retryAfter: comeBackAfter / 1000 });
-    const reader = new Reader(context, view, () => this.#leave(reader, core.finishers));
+    const reader = new Reader(context, view, () => this.#leave(reader));
     context.exchange = reader;
     context.eventStream = true;
     // Middleware of a host that has replaced `write`, such as compression(), would collect the stream.
     if (Object.hasOwn(context.res, 'write')) context.extraHead = ['Cache-Control', 'no-store, no-transform'];
     context.begin(200, ['Content-Type', 'text/event-stream', 'X-Accel-Buffering', 'no']);
-    if (this.#readers.size === 0) core.finishers.push(this.#request);
+    if (this.#readers.size === 0) this.#finishers.push(this.#request);
     this.#readers.add(reader);
     if (view.rows !== null && this.#rates === null) (this.#rates = new Repeated(core, 'rates', rateEvery, () => this.#tellRates(core, waiting()))).start();
     reader.write(`retry: ${comeBackAfter}\n: connected\n\n${this.#since(req.headers['last-event-id'])}`);
@@ -84,9 +92,9 @@ export class Hub {
     return this.#readers.size;
   }
 
-  #leave(reader: Reader, finishers: Finisher[]): void {
+  #leave(reader: Reader): void {
     if (!this.#readers.delete(reader)) return;
-    if (this.#readers.size === 0) finishers.splice(finishers.indexOf(this.#request), 1);
+    if (this.#readers.size === 0) this.#finishers.splice(this.#finishers.indexOf(this.#request), 1);
     if ([...this.#readers].some(({ view }) => view.rows !== null)) return;
     this.#rates?.stop();
     this.#rates = null;

@@ -22,10 +22,15 @@ import { eligible, targetModel, type Target } from './targets.ts';
  * @param begin called by the first request.
  */
 export function forwarder(core: Core, targets: readonly Target[], { metrics, unread, affinity, budget }: Pick<Shared, 'metrics' | 'unread' | 'affinity' | 'budget'>, begin: () => void): (context: Context) => void {
-  const shared: Shared = { core, targets, strategy: strategyOf(core.config.llm.strategy), budget, affinity, metrics, unread, requests: 0 };
+  const shared: Shared = { core, targets, strategy: strategyOf(core.config.llm.strategy), budget, affinity, metrics, unread };
+  let isBegun = false;
   return (context) => {
     if (context.trapped) return refusalsOf(core).answer(context);
-    if (shared.requests++ === 0) begin();
+    budget.requests++;
+    if (!isBegun) {
+      isBegun = true;
+      begin();
+    }
     const forward = new Forward(shared, context);
     context.exchange = forward;
     forward.begin();
@@ -40,8 +45,6 @@ interface Shared {
   readonly affinity: Affinity;
   readonly metrics: Metrics;
   readonly unread: UnreadAnswers;
-  /** Requests so far, which pay for retries. */
-  requests: number;
 }
 
 interface FailedAttempt {
@@ -218,13 +221,13 @@ class Forward implements Exchange, AttemptListener {
 
   /** @returns milliseconds until the next round, or null when there is none. */
   #waitForNextRound(now: number): number | null {
-    const { core: { config: { llm: { retry } } }, budget, requests } = this.#shared;
+    const { core: { config: { llm: { retry } } }, budget } = this.#shared;
     if (this.#again.length === 0 || this.#round > retry.maxRetries) return null;
     const closed = (target: Target): number => (target.state.isDown ? 0 : breakerOf(target, this.#context).closedUntil(now));
     const rest = Math.min(...this.#again.map(closed)) - now;
     const wait = Math.max(backoff(retry, this.#round), rest);
     if (rest > longestWait || now + wait >= this.#deadline) return null;
-    return budget.withdraw(requests) ? wait : null;
+    return budget.withdraw() ? wait : null;
   }
 
   /** Every target rejected the request: it waits for a short pause, otherwise it gives up or tells the caller when to come back. */

@@ -43,13 +43,14 @@ const atFirst = 10;
 
 /** Keeps retries to a fifth of the traffic (after Finagle's retry budget), so that an outage is not multiplied. */
 export class RetryBudget {
+  /** Requests that have not been paid in yet. */
+  requests = 0;
   #balance = atFirst * price;
-  #paid = 0;
 
-  /** @param requests so far: each pays in once. @returns whether one more retry may be made. */
-  withdraw(requests: number): boolean {
-    this.#balance = Math.min(most * price, this.#balance + requests - this.#paid);
-    this.#paid = requests;
+  /** @returns whether one more retry may be made. */
+  withdraw(): boolean {
+    this.#balance = Math.min(most * price, this.#balance + this.requests);
+    this.requests = 0;
     if (this.#balance < price) return false;
     this.#balance -= price;
     return true;

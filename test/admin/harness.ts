@@ -112,6 +112,7 @@ export async function startAdmin(t: TestContext, config: ConfigInput = {}, { clo
     inFlight: new InFlight(resolved, clock),
     connections: null, mount: new Mount(), probes: new Probes(), hidden: [], heads: { every: [], own: [], proxied: [] }, finishers: [],
   } as Core;
+  hub.enter(core.finishers);
   const made = fakes(clock);
   Object.assign(made.registry, registry);
   Object.assign(made.queue, queue);

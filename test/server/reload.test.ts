@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { ConfigError, type ConfigInput } from '../../lib/index.ts';
 import { SCHEMA_TREE, type SchemaNode } from '../../lib/config/schema-tree.ts';
 import { atStart } from '../../lib/config/reload.ts';
+import { internalsOf } from '../../lib/gateway.ts';
 import { openConfigured } from '../../lib/server/admin.ts';
 import { openStream, request, until } from '../support/client.ts';
 import { startGate, type RunningGate } from '../support/gate.ts';
@@ -86,6 +87,43 @@ test('a request in hand lives on with the configuration before, and counts and b
   ends.forEach((end) => end());
   await live.done;
   assert.ok(live.complete && live.text.includes('[DONE]'));
+});
+
+test('retries keep to a fifth of the traffic, whatever was asked before a reload', async (t) => {
+  let asked = 0;
+  const dead = await startUpstream(t, (_req, res) => {
+    asked++;
+    res.writeHead(500).end();
+  });
+  const gate = await startGate(t, { auth: { keys: [{ name: 'team', sha256: createHash('sha256').update(key).digest('hex') }] }, circuitBreaker: { failureThreshold: 1000 }, llm: { provider: 'openai', endpoint: `${dead.url}/v1`, apiKey: 'a-key-of-ours', retry: { maxRetries: 1, initialDelay: 1, maxDelay: 1 } } });
+  const retried = async (requests: number): Promise<number> => {
+    const before = asked;
+    for (let nth = 0; nth < requests; nth++) await talk(gate, key);
+    return asked - before - requests;
+  };
+  await retried(30);
+  const before = await retried(10);
+  await gate.gate.reload({ ...gate.gate.config, queue: { concurrency: 9 } } as ConfigInput);
+  assert.deepEqual([before, await retried(10)], [2, 2]);
+});
+
+test('readers of the event stream are told of requests after a reload, and leave nothing and take nothing when they go', async (t) => {
+  const api = await newapi();
+  const gate = await startGate(t, { newapi: { baseUrl: api.url }, admin: { token: admin } });
+  const { core } = internalsOf(gate.gate);
+  const open = () => openStream(`${gate.url}/heimdall/api/events`, { headers: bearer(admin) });
+  const finishers = (): number => core.finishers.length;
+  const before = finishers();
+  const first = await open();
+  await until(() => finishers() === before + 1);
+  await gate.gate.reload({ ...gate.gate.config, queue: { concurrency: 9 } } as ConfigInput);
+  const second = await open();
+  await until(() => second.text.includes('connected'));
+  await ask(gate, '/api/told');
+  await until(() => [first, second].every(({ text }) => text.includes('event: request')));
+  for (const stream of [first, second]) stream.abort();
+  await until(() => finishers() === before);
+  assert.equal((await ask(gate, '/api/status')).status, 200);
 });
 
 test('a configuration that cannot be used changes nothing, and what needs a restart is named', async (t) => {
