@@ -45,7 +45,7 @@ export class Places {
 
   #look(now: number): void {
     this.#lookAt = now;
-    const modified = statSync(this.#path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+    const modified = modifiedAt(this.#path);
     if (modified === this.#modified) return;
     const isFirst = this.#modified === -1;
     this.#modified = modified;
@@ -56,6 +56,15 @@ export class Places {
     } catch (error) {
       this.#warn(reasonOf(error));
     }
+  }
+}
+
+/** When a file was changed; 0 where it cannot be told. */
+function modifiedAt(path: string): number {
+  try {
+    return statSync(path).mtimeMs;
+  } catch {
+    return 0;
   }
 }
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { renameSync, utimesSync, writeFileSync } from 'node:fs';
+import { renameSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { placeOf, Places, whyNoPlaces } from '../../lib/anomaly/places.ts';
@@ -47,6 +47,15 @@ describe('the file', () => {
     assert.equal(said.length, 3);
     assert.match(String(said[1]), /no file in MaxMind's format/);
     assert.deepEqual([said[0], said[2]], [null, null]);
+  });
+
+  it('that cannot even be looked at is said once, and ends nothing', (t) => {
+    const path = join(temporary(t), 'places.mmdb');
+    symlinkSync(path, path);
+    const said: (string | null)[] = [];
+    const places = new Places(path, (problem) => said.push(problem));
+    assert.deepEqual([places.of('192.0.2.1', 0), places.of('192.0.2.1', 60_000)], [null, null]);
+    assert.deepEqual(said, ['it cannot be read, ELOOP']);
   });
 
   const broken: readonly (readonly [what: string, bytes: Buffer | null, why: RegExp])[] = [
