@@ -23,7 +23,7 @@ import type { Deps } from './middlewares/middlewares.ts';
 import { admission } from './queue/queue.ts';
 import { accessLog } from './access-log/access-log.ts';
 import { ingestion, type Ingestion, recordColumns, recorder, recordOf } from './record/record.ts';
-import { type JournalDeps, journalSeries, WorkerJournal } from './journal/journal.ts';
+import { erasedOf, type JournalDeps, journalSeries, namesOf as subjectNames, WorkerJournal } from './journal/journal.ts';
 import { Followers, NewapiNames, RawTokens, sinkSeries, sinksOf } from './sinks/sinks.ts';
 import { describe, inBackground, type Redis, redisOf, type OutboundProxy } from './platform/platform.ts';
 import { KeyRegistry } from './registry/registry.ts';
@@ -142,7 +142,7 @@ export function wire(core: Core, lasts: Lasting, before: Wired | null, reload: A
     nameOf: (kind, id) => names.nameOf(kind, id), named: (username, tokenName) => names.callersNamed(username, tokenName), newapi: { get: (path, headers) => upstream.newapi.get(path, headers) },
     callers: { find: (context, mayAsk) => finder.find(context, mayAsk), limits: (context) => limits.shown(context), limitsOf: (subject) => limits.shownOf(subject, registry.keys().find(({ name }) => name === subject.id) ?? null) },
     certificates: () => [...certificates].flatMap(({ all }) => all),
-    core, hub, registry, queue, identify, resources, reload, findings, watch, work: { work: (work, told) => recorded.journal.work(work, told), forget: (what) => forgetEverywhere(what, recorded.journal, registry) }, jobs,
+    core, hub, registry, queue, identify, resources, reload, findings, watch, work: { work: (work, told) => recorded.journal.work(work, told), forget: (what) => forgetEverywhere(what, [secret(), ...config.previousSecrets], recorded.journal, registry) }, jobs,
     routes: upstream.routeHealth, sinks: recorded.sinks, journal: () => recorded.journal.stats(),
     targets: () => targetStatuses(upstream.targets, clock.monotonic()),
     logs: { columns: recordColumns, recordOf, sum: () => recorded.journal.sum(), placesOf: async (addresses) => new Map(((await recorded.journal.askObserver({ addresses } satisfies PlacesOf)) ?? []) as [string, Place][]), query: (sql, values) => recorded.journal.query(sql, values), request: (id) => recorded.journal.request(id), grep: (search) => recorded.journal.grep(search) },
@@ -205,12 +205,11 @@ function watching(core: Core, journal: WorkerJournal, findings: Findings, redis:
 }
 
 /** Erases records, and findings and noted tokens of their subject. @returns the number of records. */
-async function forgetEverywhere(what: Forgetting, journal: WorkerJournal, registry: KeyRegistry): Promise<number> {
+async function forgetEverywhere(what: Forgetting, secrets: readonly string[], journal: WorkerJournal, registry: KeyRegistry): Promise<number> {
   const erased = await journal.forget(what);
-  const records = [...registry.findings().values()].flatMap(({ evidence }) => evidence.records);
-  const rows = await journal.query('SELECT request_id FROM heimdall_logs WHERE erasure IS NOT NULL AND request_id IN (SELECT value FROM json_each(?))', [JSON.stringify(records)]);
-  const gone = new Set(rows.map((row) => String(row['request_id'])));
-  await forgetFindings(registry, { ...what, ids: [what.value], erasedAmong: (ids) => new Set(ids.filter((id) => gone.has(id))) });
+  const { sql, values } = erasedOf([...registry.findings().values()].flatMap(({ evidence }) => evidence.records));
+  const gone = new Set((await journal.query(sql, values)).map((row) => String(row['request_id'])));
+  await forgetFindings(registry, { ...what, ids: subjectNames(what, secrets), erasedAmong: (ids) => new Set(ids.filter((id) => gone.has(id))) });
   return erased;
 }
 

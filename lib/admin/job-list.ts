@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { Forgetting } from '../../types/journal.d.ts';
 import { HeimdallError } from '../errors.ts';
 import type { JobWork, RunningJob } from '../journal/journal.ts';
-import { describe } from '../platform/platform.ts';
+import { describe, inBackground } from '../platform/platform.ts';
 import type { Core } from '../request/request.ts';
 import { iso } from './fields.ts';
 
@@ -38,6 +38,10 @@ export interface Job {
 /** A job as JSON. */
 export const jobJson = ({ id, kind, state, done, total, started, ended, result, error }: Job): object => ({ id, kind, state, done, total, started: iso(started), ended: iso(ended), result, error });
 
+function removeFile({ file }: Job): void {
+  if (file !== null) rmSync(file, { force: true });
+}
+
 /** The jobs of one gate, the oldest first. They end with it. */
 export class Jobs {
   readonly #all = new Map<string, Job>();
@@ -64,10 +68,12 @@ export class Jobs {
     const ended = (state: Job['state'], result: object | null, error: string | null): void => {
       if (job.state === 'running') Object.assign(job, { state, result, error, ended: clock.now() });
     };
-    run(job).then((result) => ended('done', result, null), (error: unknown) => {
-      log.warn({ job: kind, error: describe(error) }, 'job.failed');
+    const over = run(job).then((result) => ended('done', result, null), (error: unknown) => {
+      if (job.state === 'running') log.warn({ job: kind, error: describe(error) }, 'job.failed');
       ended('failed', null, error instanceof Error ? error.message : String(error));
     });
+    // A thread that is being ended may have made its file after the job was removed.
+    inBackground(log, 'job', over.then(() => (job.state === 'done' ? undefined : removeFile(job))));
     return job;
   }
 
@@ -75,8 +81,8 @@ export class Jobs {
   remove(id: string): void {
     const job = this.find(id);
     job.cancel?.();
-    if (job.state === 'running') Object.assign(job, { state: 'cancelled', ended: job.started });
-    if (job.file !== null) rmSync(job.file, { force: true });
+    if (job.state === 'running') job.state = 'cancelled';
+    removeFile(job);
     this.#all.delete(id);
   }
 

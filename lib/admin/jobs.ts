@@ -1,6 +1,7 @@
 // What takes longer than a request: verifying, exporting and forgetting, with its progress.
 
 import { createReadStream } from 'node:fs';
+import { pipeline } from 'node:stream';
 import { z } from 'zod';
 import type { Forgetting } from '../../types/journal.d.ts';
 import { choice, required, text } from '../config/config.ts';
@@ -17,8 +18,12 @@ export const listJobs: Method = (_call, { jobs }) => ({ status: 200, body: { job
 
 export const showJob: Method = ({ name }, { jobs }) => ({ status: 200, body: jobJson(jobs.find(name)) });
 
-export const removeJob: Method = ({ name }, { jobs }) => {
-  jobs.remove(name);
+/** `DELETE jobs/ID`. */
+export const removeJob: Method = (call, { jobs }) => {
+  const { id, kind, state } = jobs.find(call.name);
+  if (kind === 'forget' && state === 'running') throw new HeimdallError('conflict', { message: 'An erasure cannot be cancelled.' });
+  jobs.remove(id);
+  changed(call, 'job.remove', id, { kind, state }, null);
   return { status: 204 };
 };
 
@@ -39,10 +44,10 @@ export const readJobFile: Method = (call, { core, jobs }) => {
   const ending = file.endsWith('.csv') ? 'csv' : 'jsonl';
   const head = ['Content-Type', ending === 'csv' ? 'text/csv; charset=utf-8' : 'application/jsonl', 'Content-Disposition', `attachment; filename="heimdall.${ending}"`];
   if (context.req.method === 'HEAD') return { status: 200, head };
+  changed(call, 'job.read', call.name, null, null);
   context.begin(200, [...head, 'X-Content-Type-Options', 'nosniff']);
-  const stream = createReadStream(file);
-  stream.on('error', guard(core.log, 'job', () => context.res.destroy()));
-  stream.pipe(context.res);
+  // Closes the file when the client leaves, and the connection when the file cannot be read.
+  pipeline(createReadStream(file), context.res, guard(core.log, 'job', () => undefined));
   return null;
 };
 
@@ -89,6 +94,8 @@ function read(services: AdminServices, make: (file: string) => JobWork): Job {
   return services.jobs.begin(work.kind, services.core, work.kind === 'export' ? work.format : null, async (job) => {
     const running = await services.work.work(make(job.file ?? ''), (done, total) => Object.assign(job, { done, total }));
     job.cancel = running.cancel;
+    // Removed before its thread began.
+    if (job.state !== 'running') running.cancel();
     return running.result;
   });
 }

@@ -4,6 +4,7 @@ import { keyedHash, tokenIdentifier } from '../identity/identity.ts';
 import { signedText, type Signer } from './hash-chain.ts';
 import { transaction } from './database.ts';
 import { Ledger } from './ledger.ts';
+import type { Query } from './search.ts';
 import { releaseTexts } from './texts.ts';
 import { erasedValue, parts } from '../record/record.ts';
 
@@ -13,11 +14,14 @@ const chunk = 500;
 /** The names under which what is to be forgotten is known outside of records. */
 export const namesOf = ({ kind, value }: Forgetting, secrets: Secrets): readonly string[] => (kind === 'key' ? [...new Set([value, ...identitiesOf(value, secrets)])] : [kind === 'device' ? value.toLowerCase() : value]);
 
+/** Finds those of the request ids whose records are erased. */
+export const erasedOf = (requestIds: readonly string[]): Query => ({ sql: 'SELECT request_id FROM heimdall_logs WHERE erasure IS NOT NULL AND request_id IN (SELECT value FROM json_each(?))', values: [JSON.stringify(requestIds)] });
+
 /** Those of the request ids whose records are erased. */
 export function erasedAmong(db: DatabaseSync, requestIds: readonly string[]): ReadonlySet<string> {
   if (requestIds.length === 0) return new Set();
-  const rows = db.prepare('SELECT request_id FROM heimdall_logs WHERE erasure IS NOT NULL AND request_id IN (SELECT value FROM json_each(?))').all(JSON.stringify(requestIds));
-  return new Set(rows.map((row) => String(row['request_id'])));
+  const { sql, values } = erasedOf(requestIds);
+  return new Set(db.prepare(sql).all(...values).map((row) => String(row['request_id'])));
 }
 
 /** The condition that finds the records of a subject. */

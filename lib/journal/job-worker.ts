@@ -1,4 +1,4 @@
-import { closeSync, openSync, writeSync } from 'node:fs';
+import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { openReader } from './database.ts';
 import { exportRecords } from './export.ts';
@@ -35,7 +35,7 @@ try {
     readSums(db, path);
     const handle = openSync(work.file, 'wx', 0o600);
     try {
-      const records = exportRecords(db, work, (text) => void writeSync(handle, text), tell);
+      const records = exportRecords(db, work, (text) => writeFileSync(handle, text), tell);
       send({ kind: 'result', value: { records } });
     } finally {
       closeSync(handle);

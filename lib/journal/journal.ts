@@ -15,7 +15,7 @@ import { writeBounds } from './series.ts';
 import { Thread, workerOptions, type JournalDeps } from './thread.ts';
 
 export { exportRecords } from './export.ts';
-export { erasedAmong, forget, namesOf } from './forget.ts';
+export { erasedAmong, erasedOf, forget, namesOf } from './forget.ts';
 export { forgetSums } from './sums.ts';
 export type { JobWork, RunningJob } from './job.ts';
 export { signerOf, verifierOf } from './hash-chain.ts';

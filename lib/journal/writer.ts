@@ -4,13 +4,13 @@ import { verifierOf, type Signer } from './hash-chain.ts';
 import { isPassing, reasonOf, usedBytes, type Opened } from './database.ts';
 import { upkeep } from './presence.ts';
 import { type Batch, type CallName, decode, type FromWorker, movedOf, names, type RecordBuilder, type RecordMemory, type RecordRow, type RowTexts, type ToWorker, wipe, type WorkerCalls, type WorkerOptions } from '../record/record.ts';
-import { forget } from './forget.ts';
+import { forget, namesOf } from './forget.ts';
 import type { AccessLineWriter } from '../access-log/access-log.ts';
 import { answerer } from './query.ts';
 import { applyRetention, believedTime, enforceMaxSize, sparedRecords, type Retention } from './retention.ts';
 import { headFileOf } from './head.ts';
 import { Store, type Writing } from './store.ts';
-import { attachSums, replaceSums, Sums } from './sums.ts';
+import { attachSums, forgetSums, replaceSums, Sums } from './sums.ts';
 import { textsOf } from './texts.ts';
 
 /** Records of one transaction at most. Retention removes a transaction's records together. */
@@ -322,7 +322,9 @@ export class Writer {
   }
 
   #forget({ now, ...what }: WorkerCalls['forget']['request']): number {
-    return forget(this.#opened.db, what, { signer: this.#signer, secrets: this.#secrets, ledger: this.#store.ledger, removed: this.#textsRemoved, now });
+    const records = forget(this.#opened.db, what, { signer: this.#signer, secrets: this.#secrets, ledger: this.#store.ledger, removed: this.#textsRemoved, now });
+    if (this.#path !== null) forgetSums(this.#path, namesOf(what, this.#secrets));
+    return records;
   }
 
   /** A text that comes again is then added again. */

@@ -186,6 +186,7 @@ export class KeyRegistry implements Registry {
 
   /** Drops what is noted of a token. @param id its identity. */
   async forgetToken(id: string): Promise<void> {
+    await this.#tokens.flush();
     await this.#replica.use((place) => place.forgetToken(id));
   }
 

@@ -1,8 +1,13 @@
 import '../support/node.ts';
 import assert from 'node:assert/strict';
+import { readdirSync, readFileSync, readlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { test, type TestContext } from 'node:test';
+import { internalsOf } from '../../lib/gateway.ts';
+import type { WorkerJournal } from '../../lib/journal/journal.ts';
 import { closing, request, until, type Answer } from '../support/client.ts';
-import { startGate } from '../support/gate.ts';
+import { startGate, temporary } from '../support/gate.ts';
 import { journalOf } from '../support/journal.ts';
 import { DEMO_KEY, startNewapi } from '../support/newapi.ts';
 import { bearer, chat } from '../support/scene.ts';
@@ -23,7 +28,7 @@ interface Job {
 
 async function start(t: TestContext) {
   const newapi = closing(t, await startNewapi());
-  const { gate, url } = await startGate(t, { newapi: { baseUrl: newapi.url }, admin: { token, readToken } });
+  const { gate, url, log } = await startGate(t, { newapi: { baseUrl: newapi.url }, admin: { token, readToken } });
   const ask = (path: string, body?: object, method?: string, as = token): Promise<Answer> => request(`${url}/heimdall/api/${path}`, { headers: bearer(as), ...(body === undefined ? {} : { body }), ...(method === undefined ? {} : { method }) });
   const ended = async (job: object): Promise<Job> => {
     const begun = await ask('jobs', job);
@@ -34,7 +39,7 @@ async function start(t: TestContext) {
   };
   for (let nth = 0; nth < 3; nth++) await request(`${url}/v1/chat/completions`, { body: { ...chat, model: nth === 0 ? 'another' : chat.model }, headers: bearer(DEMO_KEY) });
   await journalOf(gate).flush();
-  return { ask, ended };
+  return { ask, ended, gate, url, log, path: internalsOf(gate).core.config.audit.path };
 }
 
 test('the journal is verified, exported and freed of a caller as jobs, which tell how far they are', async (t) => {
@@ -55,6 +60,73 @@ test('the journal is verified, exported and freed of a caller as jobs, which tel
   assert.deepEqual(jobs.map(({ kind }) => kind), ['verify', 'forget', 'export', 'export', 'verify']);
   assert.equal((await ask(`jobs/${exported.id}`, undefined, 'DELETE')).status, 204);
   for (const path of [`jobs/${exported.id}`, `jobs/${exported.id}/file`, `jobs/${verified.id}/file`]) assert.equal((await ask(path)).status, 404, path);
+});
+
+test('a caller that is forgotten as a job is in no finding, noted token or sum any more, by the token itself too', async (t) => {
+  const { ask, ended, path } = await start(t);
+  const leaked = async (): Promise<{ keys: { id: string }[] }> => (await ask('leaked', { keys: [DEMO_KEY] })).json();
+  const { keys: [{ id }] } = (await leaked()) as { keys: [{ id: string }] };
+  const findings = async (): Promise<number> => (await ask('findings')).json<{ findings: object[] }>().findings.length;
+  assert.deepEqual([await findings(), (await ask(`callers/${id}`)).status], [1, 200]);
+  const files = (): string[] => readdirSync(dirname(path)).filter((name) => /\.(?:sums|state)\.db/.test(name) && readFileSync(join(dirname(path), name)).includes(id));
+  assert.notDeepEqual(files(), []);
+  assert.equal((await ended({ kind: 'forget', key: DEMO_KEY })).error, null);
+  assert.deepEqual(files(), []);
+  assert.deepEqual([await findings(), (await leaked()).keys], [0, []]);
+});
+
+test('a token that is still to be noted is forgotten too', async (t) => {
+  const { ask, ended } = await start(t);
+  assert.equal((await ended({ kind: 'forget', key: DEMO_KEY })).error, null);
+  assert.deepEqual((await ask('leaked', { keys: [DEMO_KEY] })).json<{ keys: object[] }>().keys, []);
+});
+
+test('a client that leaves while it reads an export leaves no file open, and a job that fails or is cancelled leaves none behind', async (t) => {
+  process.env['TMPDIR'] = temporary(t);
+  t.after(() => delete process.env['TMPDIR']);
+  const { ask, ended, gate, url, log } = await start(t);
+  const files = (): string[] => readdirSync(tmpdir()).filter((name) => name.startsWith('heimdall-export-')).flatMap((name) => readdirSync(join(tmpdir(), name)).map((file) => join(tmpdir(), name, file)));
+  const { id } = await ended({ kind: 'export' });
+  const [file] = files() as [string];
+  truncateSync(file, 64_000_000);
+  const leaving = new AbortController();
+  const answer = await fetch(`${url}/heimdall/api/jobs/${id}/file`, { headers: bearer(token), signal: leaving.signal });
+  const isOpen = (): boolean => readdirSync('/proc/self/fd').some((fd) => { try { return readlinkSync(`/proc/self/fd/${fd}`) === file; } catch { return false; } });
+  if (process.platform === 'linux') await until(isOpen);
+  leaving.abort();
+  assert.equal(answer.status, 200);
+  if (process.platform === 'linux') await until(() => !isOpen());
+  assert.equal((await ask(`jobs/${id}`, undefined, 'DELETE')).status, 204);
+  assert.deepEqual(files(), []);
+  const begun = Promise.withResolvers<void>();
+  const cancelled = Promise.withResolvers<void>();
+  t.mock.method(journalOf(gate) as WorkerJournal, 'work', async (...[what]: Parameters<WorkerJournal['work']>) => {
+    if (what.kind === 'export') writeFileSync(what.file, '');
+    if (what.kind === 'export' && what.format === 'csv') throw new Error('no space');
+    await begun.promise;
+    if (what.kind === 'export') writeFileSync(what.file, '');
+    return { result: cancelled.promise.then(() => Promise.reject(new Error('cancelled'))), cancel: cancelled.resolve };
+  });
+  const early = (await ask('jobs', { kind: 'export' })).json<Job>().id;
+  assert.equal((await ask(`jobs/${early}`, undefined, 'DELETE')).status, 204);
+  begun.resolve();
+  await cancelled.promise;
+  await until(() => files().length === 0);
+  assert.deepEqual(log.named('job.failed'), []);
+  const { state, error } = await ended({ kind: 'export', format: 'csv' });
+  assert.deepEqual([state, error], ['failed', 'no space']);
+  await until(() => files().length === 0);
+});
+
+test('an erasure that runs cannot be cancelled', async (t) => {
+  const { ask, gate } = await start(t);
+  const over = Promise.withResolvers<number>();
+  t.mock.method(journalOf(gate), 'forget', () => over.promise);
+  const { id } = (await ask('jobs', { kind: 'forget', key: 'team-a' })).json<Job>();
+  assert.equal((await ask(`jobs/${id}`, undefined, 'DELETE')).status, 409);
+  over.resolve(0);
+  await until(async () => (await ask(`jobs/${id}`)).json<Job>().state === 'done');
+  assert.equal((await ask(`jobs/${id}`, undefined, 'DELETE')).status, 204);
 });
 
 test('a job that cannot be is refused by the name of its field, and a token that only reads begins none', async (t) => {
