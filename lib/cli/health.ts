@@ -30,12 +30,24 @@ interface Asked {
   readonly text: string;
 }
 
+/** The address at which this machine reaches a gate that listens on `host`. */
+export const reachable = (host: string): string => (host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host);
+
+/** Connects to the main port of the gate of this machine. @param host address, or path of a Unix socket. */
+export function dial({ server: { proxyProtocol }, trustProxy }: Config, host: string, port: number): Socket {
+  const socket = host.startsWith('/') ? connect(host) : connect({ host, port });
+  // The gate sees this end of the connection as its peer. It expects a preamble of trusted peers alone.
+  return socket.once('connect', () => {
+    if (proxyProtocol && new AddressSet(trustProxy).has(peerIn(socket.localAddress ?? 'unix'))) socket.write('PROXY UNKNOWN\r\n');
+  });
+}
+
 /** Asks the gate of this machine. @param ready also whether it would serve model requests. */
 export async function ask(config: Config, ready: boolean): Promise<Asked & { readonly url: string }> {
   const { server: { host, port, tls }, endpoints: { health: path } } = config;
-  const own = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
+  const own = reachable(host);
   const isUnix = own.startsWith('/');
-  const socket = isUnix ? connect(own) : connect({ host: own, port });
+  const socket = dial(config, own, port);
   const asked = path === false ? null : `${path}${ready ? '/ready' : ''}`;
   const { promise: late, resolve } = Promise.withResolvers<Asked>();
   const timer = setTimeout(() => resolve({ found: 'no answer in time', text: '' }), patience);
@@ -50,13 +62,11 @@ export async function ask(config: Config, ready: boolean): Promise<Asked & { rea
 const longest = 65_536;
 
 /** @param path null where it is switched off: then an open port has to do. */
-function answerOf({ server: { tls, proxyProtocol }, trustProxy }: Config, socket: Socket, path: string | null, ready: boolean): Promise<Asked> {
+function answerOf({ server: { tls } }: Config, socket: Socket, path: string | null, ready: boolean): Promise<Asked> {
   return new Promise((resolve) => {
     const failed = (error: NodeJS.ErrnoException): void => resolve({ found: error.code ?? error.message, text: '' });
     socket.on('error', failed).once('connect', () => {
       if (path === null) return resolve({ found: null, text: '' });
-      // The gate sees this end of the connection as its peer. It expects a preamble of trusted peers alone.
-      if (proxyProtocol && new AddressSet(trustProxy).has(peerIn(socket.localAddress ?? 'unix'))) socket.write('PROXY UNKNOWN\r\n');
       // SECURITY: nothing is sent that a stranger may not see, so that the certificate need not fit this address.
       const stream = tls === null ? socket : secure({ socket, rejectUnauthorized: false, ...(tls.serverName !== null && { servername: tls.serverName }) }).on('error', failed);
       const asked = request({ path, createConnection: () => stream, headers: { Host: 'localhost', Connection: 'close' } });

@@ -6,6 +6,7 @@ import { connect as secure } from 'node:tls';
 import type { Config } from '../../types/config.d.ts';
 import { AddressSet } from '../identity/identity.ts';
 import { json, printJson, textOf, type Action } from './command.ts';
+import { dial, reachable } from './health.ts';
 
 /** How long an answer may take, milliseconds. */
 const patience = 10_000;
@@ -39,9 +40,9 @@ async function asked(config: Config): Promise<Reloaded> {
   const { admin: { token, path, clientCaPath } } = config;
   if (token === null) throw new Error('admin.token: expected a token, by which the gate is asked, got nothing. Send SIGHUP to the gate instead');
   if (clientCaPath !== null) throw new Error('admin.client_ca_path: the gate demands a client certificate, which this command has not. Send SIGHUP to the gate instead');
-  const { host, port, isSecure } = placeOf(config);
-  const url = `${isSecure ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}${path}/api/reload`;
-  const { status, text } = await answerOf(config, { host, port, isSecure }, `${path}/api/reload`, token).catch((error: NodeJS.ErrnoException) => {
+  const place = placeOf(config);
+  const url = `${place.host.startsWith('/') ? `unix:${place.host}` : `${place.isSecure ? 'https' : 'http'}://${authorityOf(place)}`}${path}/api/reload`;
+  const { status, text } = await answerOf(config, place, `${path}/api/reload`, token).catch((error: NodeJS.ErrnoException) => {
     throw new Error(`${url}: no gate answers (${error.code ?? error.message}). ${otherwise}`);
   });
   if (status === 401) throw new Error(`${url}: the gate refuses admin.token. ${otherwise}`);
@@ -62,25 +63,29 @@ interface Place {
   readonly host: string;
   readonly port: number;
   readonly isSecure: boolean;
+  /** Whether it is the gate's own port. */
+  readonly isMain: boolean;
 }
+
+const authorityOf = ({ host, port }: Place): string => (host.startsWith('/') ? 'localhost' : `${host.includes(':') ? `[${host}]` : host}:${port}`);
 
 /** Where the admin API of a gate with this configuration is; see `admin.listen`. */
 function placeOf({ admin: { listen }, server }: Config): Place {
-  const here = (host: string): string => (host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host);
-  if (listen === false) return { host: here(server.host), port: server.port, isSecure: server.tls !== null };
-  if (listen === null) return { host: '127.0.0.1', port: server.port + 1, isSecure: false };
+  if (listen === false) return { host: reachable(server.host), port: server.port, isSecure: server.tls !== null, isMain: true };
+  if (listen === null) return { host: '127.0.0.1', port: server.port + 1, isSecure: false, isMain: false };
   const colon = listen.lastIndexOf(':');
   const host = listen.slice(0, colon).replace(/^\[|\]$/g, '');
   const isLocal = host === 'localhost' || new AddressSet(['loopback']).has(host);
-  return { host: here(host), port: Number(listen.slice(colon + 1)), isSecure: server.tls !== null && !isLocal };
+  return { host: reachable(host), port: Number(listen.slice(colon + 1)), isSecure: server.tls !== null && !isLocal, isMain: false };
 }
 
-async function answerOf(config: Config, { host, port, isSecure }: Place, path: string, token: string): Promise<{ status: number; text: string }> {
-  const plain = connect({ host, port });
+async function answerOf(config: Config, place: Place, path: string, token: string): Promise<{ status: number; text: string }> {
+  const { host, port, isSecure, isMain } = place;
+  const plain = isMain ? dial(config, host, port) : connect({ host, port });
   const { promise, resolve, reject } = Promise.withResolvers<{ status: number; text: string }>();
   plain.once('error', reject).setTimeout(patience, () => reject(new Error('no answer in time')));
   const ask = (socket: Socket): void => {
-    const asking = request({ method: 'POST', path, createConnection: () => socket, headers: { Host: host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`, Authorization: `Bearer ${token}`, 'Content-Length': '0', Connection: 'close' } });
+    const asking = request({ method: 'POST', path, createConnection: () => socket, headers: { Host: authorityOf(place), Authorization: `Bearer ${token}`, 'Content-Length': '0', Connection: 'close' } });
     asking.once('error', reject).once('response', (answer) => {
       answer.toArray().then((chunks) => resolve({ status: answer.statusCode ?? 0, text: Buffer.concat(chunks as Buffer[]).toString() }), reject);
     });

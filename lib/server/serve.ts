@@ -116,7 +116,8 @@ function socketReasonOf({ code, message }: NodeJS.ErrnoException, path: string):
 }
 
 function reasonOf(error: NodeJS.ErrnoException, host: string, port: number): string {
-  if (error.code === 'EADDRINUSE') return `server.port: expected a free port, got ${port}, which another process uses. Example: HEIMDALL_PORT=${port + 1} npm start`;
+  // The next port is that of the other gate's admin API, where it is one.
+  if (error.code === 'EADDRINUSE') return `server.port: expected a free port, got ${port}, which another process uses. Example: HEIMDALL_PORT=${port + 2} npm start`;
   if (error.code === 'EACCES') return `server.port: expected a port this user may open, got ${port}. Example: HEIMDALL_PORT=8000 npm start`;
   return `server.host: expected an address of this machine, got ${JSON.stringify(host)} (${error.code ?? error.message}). Example: HEIMDALL_HOST=0.0.0.0 npm start`;
 }

@@ -1,14 +1,17 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { renameSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
-import { ConfigError, type ConfigInput } from '../../lib/index.ts';
+import { ConfigError, createServer, heimdall, type ConfigInput } from '../../lib/index.ts';
 import { SCHEMA_TREE, type SchemaNode } from '../../lib/config/schema-tree.ts';
 import { atStart } from '../../lib/config/reload.ts';
 import { internalsOf } from '../../lib/gateway.ts';
 import { openConfigured } from '../../lib/server/admin.ts';
+import { loadSettings } from '../../lib/config/config.ts';
 import { openStream, request, until } from '../support/client.ts';
-import { startGate, type RunningGate } from '../support/gate.ts';
+import { startGate, temporary, type RunningGate } from '../support/gate.ts';
 import { DEMO_KEY, OTHER_KEY, startNewapi } from '../support/newapi.ts';
 import { bearer, chat } from '../support/scene.ts';
 import { shared } from '../support/shared.ts';
@@ -169,6 +172,26 @@ test('every key is live or needs a restart, and is no other', () => {
   for (const each of atStart) assert.ok(names.includes(each), `${each} is a key`);
   const within = (name: string, list: readonly string[]): boolean => list.some((each) => name === each || name.startsWith(`${each}.`));
   assert.deepEqual(names.filter((name) => name !== '' && !within(name, atStart) && !within(name, live)), []);
+});
+
+test('heimdall reload asks at the gate\'s own port, after a preamble and at a Unix socket too', async (t) => {
+  const { main } = await import('../../lib/cli/cli.ts');
+  const directory = temporary(t);
+  const path = join(directory, 'heimdall.yaml');
+  const socket = join(directory, 'gate.sock');
+  for (const [server, at] of [['host: 127.0.0.1, port: 0', 0], [`host: '${socket}'`, socket]] as const) {
+    const yaml = (place: string, more = ''): string => `trust_proxy: [loopback, unix]\nserver: { ${place}, proxy_protocol: true }\nadmin: { token: ${admin}, listen: false }\naudit: { path: '${join(directory, 'heimdall.db')}' }\nlogging: { level: silent }\n${more}`;
+    writeFileSync(path, yaml(server), { mode: 0o600 });
+    const gate = heimdall(loadSettings({ path }));
+    t.after(() => gate.close());
+    const listener = createServer(gate);
+    await once(at === 0 ? listener.listen(0, '127.0.0.1') : listener.listen(at), 'listening');
+    const address = listener.address();
+    writeFileSync(path, yaml(typeof address === 'object' ? `host: 127.0.0.1, port: ${address?.port}` : server, 'guard: { deny: [192.0.2.1] }\n'));
+    let said = '';
+    const code = await main(['reload', '-c', path], { out: (text) => void (said += text), err: (text) => void (said += text) });
+    assert.deepEqual([code, said.includes('in force: guard.deny')], [0, true], said);
+  }
 });
 
 test('in a process of its own the file is read again at SIGHUP, by server.watch and by the admin API', async () => {
