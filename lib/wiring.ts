@@ -57,6 +57,8 @@ interface Renewable {
   readonly path: string;
   /** When it ends, Unix milliseconds. */
   readonly ends: number;
+  /** It is time for another one. */
+  readonly isEnding: boolean;
   /** Reads its files now. */
   renew(): void;
 }

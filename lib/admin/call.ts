@@ -56,8 +56,8 @@ export interface AdminServices {
     /** What limits a key or token that sends no request now. */
     limitsOf(subject: Subject): Promise<readonly LimitView[]>;
   };
-  /** Certificates that the gate's servers serve; `ends`: Unix milliseconds. */
-  readonly certificates: () => readonly { readonly path: string; readonly ends: number }[];
+  /** Certificates that the gate's servers serve; `ends`: Unix milliseconds; `isEnding`: it is time for another one. */
+  readonly certificates: () => readonly { readonly path: string; readonly ends: number; readonly isEnding: boolean }[];
   /** The keys and tokens of a user, or those of a token's name, that NewAPI knows. */
   readonly named: (username: string | undefined, tokenName: string | undefined) => readonly string[];
   readonly logs: LogReader;

@@ -5,7 +5,6 @@ import type { SinkView } from '../../types/sink.d.ts';
 import type { TargetStatus } from '../../types/target.d.ts';
 import { checkText, integer, printable, required, text } from '../config/config.ts';
 import { ConfigError, HeimdallError } from '../errors.ts';
-import { calendarOf } from '../platform/platform.ts';
 import { changed, fieldsOf, type AdminServices, type Method } from './call.ts';
 import { iso, strictly } from './fields.ts';
 
@@ -76,7 +75,7 @@ export const showHealth: Method = async (_call, services) => {
     queue: queueJson(queue.view()),
     registry: { available: registry.problem === null },
     redis: redisJson(services),
-    certificates: services.certificates().map(({ path, ends }) => ({ name: path, expires: iso(ends) })),
+    certificates: services.certificates().map(({ path, ends, isEnding }) => ({ name: path, expires: iso(ends), ending: isEnding })),
     resources: resources.usage(),
     routes: routes.shown(),
     journal: journalJson(journal()),
@@ -89,9 +88,6 @@ export const showHealth: Method = async (_call, services) => {
 
 /** Redis is read every second, for keys and bans. */
 const redisJson = ({ core, registry }: AdminServices): object => (core.config.rateLimit.redisUrl === null ? { used: false, state: null } : { used: true, state: registry.problem === null ? 'up' : 'down' });
-
-/** A certificate is warned about this long before its end, milliseconds. */
-const soon = 14 * 86_400_000;
 
 /** `draining`; `unavailable`: no target takes requests; `degraded`: a resource is exhausted or a part has a problem; else `healthy`. */
 export function conditionOf({ core, registry, resources, routes, journal, sinks }: AdminServices, targets: readonly TargetStatus[]): string {
@@ -114,7 +110,7 @@ export function problemsOf({ core, registry, resources, routes, journal, sinks, 
     ...sinks().filter(({ state: is, lagging }) => is.kind === 'off' || lagging).map(({ name, state: is }) => ({ code: 'sink', subject: name, detail: 'reason' in is ? is.reason : 'lagging' })),
     ...(registry.problem === null ? [] : [{ code: 'registry', subject: null, detail: registry.problem }]),
     ...resources.usage().filter(({ short }) => short).map(({ resource }) => ({ code: 'resource', subject: resource, detail: null })),
-    ...certificates().filter(({ ends }) => ends - calendarOf(core.clock).now() < soon).map(({ path, ends }) => ({ code: 'certificate', subject: path, detail: iso(ends) })),
+    ...certificates().filter(({ isEnding }) => isEnding).map(({ path, ends }) => ({ code: 'certificate', subject: path, detail: iso(ends) })),
     ...routes.shown().filter(({ status }) => status !== 'healthy').map(({ path, status }) => ({ code: 'route', subject: path, detail: status })),
   ];
 }

@@ -157,11 +157,14 @@ export class ServedCertificate {
     return this.config.minVersion === '1.3' && socket?.getProtocol() === 'TLSv1.2';
   }
 
-  /** Logs when the last third of its validity has begun. */
+  /** Whether the last third of its validity has begun, however long that is. */
+  get isEnding(): boolean {
+    return this.ends - this.#core.clock.now() < (this.ends - this.#certificate.validFromDate.getTime()) / 3;
+  }
+
+  /** Logs when it is ending. */
   warn(): void {
-    const { clock, log } = this.#core;
-    const begins = this.#certificate.validFromDate.getTime();
-    if (this.ends - clock.now() < (this.ends - begins) / 3) log.warn({ certificate: this.path, ends: new Date(this.ends).toISOString() }, 'certificate.expiring');
+    if (this.isEnding) this.#core.log.warn({ certificate: this.path, ends: new Date(this.ends).toISOString() }, 'certificate.expiring');
   }
 
   /** Reads the files when they have changed and rest since the last look. */

@@ -35,6 +35,7 @@ export interface Fakes {
   targets: TargetStatus[];
   journal: JournalStats;
   sinks: SinkView[];
+  certificates: { readonly path: string; readonly ends: number; readonly isEnding: boolean }[];
 }
 
 /** The API below `/ops` of an application, without a gate around it. */
@@ -89,7 +90,7 @@ function fakes(clock: Clock): Fakes {
     view: () => ({ enabled: true, concurrency, active: 1, places: 4, waiting: 2, lanes: 2, serviceTime: 12.5, websockets: { active: 0, limit: 7 } }),
     resize: (to) => void (concurrency = to),
   };
-  return { registry, queue, keys, asked, targets: [aTarget], journal: fakeJournal().stats(), sinks: [] };
+  return { registry, queue, keys, asked, targets: [aTarget], journal: fakeJournal().stats(), sinks: [], certificates: [] };
 }
 
 export interface DeskOptions {
@@ -117,7 +118,7 @@ export async function startAdmin(t: TestContext, config: ConfigInput = {}, { clo
   Object.assign(made.registry, registry);
   Object.assign(made.queue, queue);
   const findings = { list: () => [], get: () => { throw new HeimdallError('not_found'); } } as unknown as Findings;
-  const admin = adminOf({ jobs: new Jobs(), work: { work: async () => { throw new Error('none'); }, forget: async () => 0 }, nameOf: () => null, named: () => [], newapi: { get: newapi ?? (async () => ({ status: 404, body: null })) }, certificates: () => [], callers: { find: async () => null, limits: async () => [], limitsOf: async () => [] }, findings, watch: () => ({ callers: 0, lag: 0 }), core, hub, reload: async () => ({ changed: [], restart: [] }), registry: { ready: async () => undefined, problem: null, ownersOf: async () => [], ...made.registry }, queue: made.queue, targets: () => made.targets, resources: { usage: () => [] }, routes: { shown: () => [] }, journal: () => made.journal, sinks: () => made.sinks, identify: () => ({ id: 'f'.repeat(16), mask: 'sk-…ters', former: [] }), logs: { columns: 'id', recordOf: (row) => row as never, sum: async () => undefined, placesOf: async () => new Map(), query: async () => [], request: async () => null, grep: async () => ({ records: [], next: null, stopped: false }) } });
+  const admin = adminOf({ jobs: new Jobs(), work: { work: async () => { throw new Error('none'); }, forget: async () => 0 }, nameOf: () => null, named: () => [], newapi: { get: newapi ?? (async () => ({ status: 404, body: null })) }, certificates: () => made.certificates, callers: { find: async () => null, limits: async () => [], limitsOf: async () => [] }, findings, watch: () => ({ callers: 0, lag: 0 }), core, hub, reload: async () => ({ changed: [], restart: [] }), registry: { ready: async () => undefined, problem: null, ownersOf: async () => [], ...made.registry }, queue: made.queue, targets: () => made.targets, resources: { usage: () => [] }, routes: { shown: () => [] }, journal: () => made.journal, sinks: () => made.sinks, identify: () => ({ id: 'f'.repeat(16), mask: 'sk-…ters', former: [] }), logs: { columns: 'id', recordOf: (row) => row as never, sum: async () => undefined, placesOf: async () => new Map(), query: async () => [], request: async () => null, grep: async () => ({ records: [], next: null, stopped: false }) } });
   const app = express();
   before?.(app);
   app.use('/ops', admin.router);

@@ -111,6 +111,14 @@ describe('health', () => {
     assert.deepEqual([full.status, state, reason, since], ['degraded', 'full', 'the disk is full', iso(clock.now())]);
   });
 
+  it('calls a certificate a problem when it is ending, however short it is valid', async (t) => {
+    const harness = await startAdmin(t);
+    const ends = harness.core.clock.now() + 3_600_000;
+    harness.certificates = [{ path: 'short.crt', ends, isEnding: false }, { path: 'long.crt', ends, isEnding: true }];
+    assert.deepEqual((await harness.ask('health')).json<{ certificates: object[] }>().certificates, [{ name: 'short.crt', expires: iso(ends), ending: false }, { name: 'long.crt', expires: iso(ends), ending: true }]);
+    assert.deepEqual((await harness.ask('overview')).json<{ problems: object[] }>().problems, [{ code: 'certificate', subject: 'long.crt', detail: iso(ends) }]);
+  });
+
   it('says in one word how the gate does', async (t) => {
     const harness = await startAdmin(t);
     const status = async (): Promise<string> => (await harness.ask('health')).json<{ status: string }>().status;

@@ -242,7 +242,7 @@ export interface Health {
   readonly anomaly: { readonly mode: string; readonly callers: number; readonly lag: number };
   readonly memory: Readonly<Record<string, number>>;
   readonly redis: { readonly used: boolean; readonly state: string | null };
-  readonly certificates: readonly { readonly name: string; readonly expires: string }[];
+  readonly certificates: readonly { readonly name: string; readonly expires: string; readonly ending: boolean }[];
 }
 
 /** What a check of a configuration says. */

@@ -10,8 +10,6 @@ import { Badge, Bar, Facts, Num, Panel, Part, Shown, Table, type Tone, Txt, When
 const refreshed = 15_000;
 const journalTones: Readonly<Record<string, Tone>> = { open: 'good', idle: 'good', memory: 'warn', full: 'bad', failed: 'bad' };
 const sinkTones: Readonly<Record<string, Tone>> = { working: 'good', standby: 'calm', held: 'warn', off: 'bad' };
-/** A certificate is warned about this long before its end, milliseconds. */
-const soon = 14 * 86_400_000;
 
 export default function HealthPanel(): JSX.Element {
   const asked = useAsk<Health>('health', { every: refreshed });
@@ -94,7 +92,7 @@ function Certificates({ of: { certificates } }: { readonly of: Health }): JSX.El
   return (
     <Table caption={texts.certificates} rows={certificates} keyOf={({ name }) => name} empty="" columns={[
       { title: texts.certificate, cell: ({ name }) => <Txt of={name} /> },
-      { title: texts.expires, cell: ({ expires }) => <span class={Date.parse(expires) - Date.now() < soon ? 'bad' : undefined}><When at={expires} distance /></span> },
+      { title: texts.expires, cell: ({ expires, ending }) => <span class={ending ? 'bad' : undefined}><When at={expires} distance /></span> },
     ]} />
   );
 }
