@@ -736,7 +736,7 @@ export interface AdminConfig {
   readonly clientCaPath: string | null;
   /** token demands admin.token. host relies on the login of the application that mounts gate.admin. newapi relies on NewAPI's own login: its session, or an access token, of a user with newapi_role. One of token, host, newapi; default token. */
   readonly auth: 'token' | 'host' | 'newapi';
-  /** Role that admin.auth: newapi demands: 10 administrators, 100 the owner. Whoever reads here reads the prompts of all users. 10 or 100; default 10. */
+  /** Role that admin.auth: newapi demands: 10 administrators, 100 the owner. They read the prompts of all users. 10 or 100; default 10. */
   readonly newapiRole: number;
 }
 
@@ -1498,6 +1498,6 @@ export interface AdminInput {
   readonly clientCaPath?: string | null | undefined;
   /** token demands admin.token. host relies on the login of the application that mounts gate.admin. newapi relies on NewAPI's own login: its session, or an access token, of a user with newapi_role. One of token, host, newapi; default token. */
   readonly auth?: 'token' | 'host' | 'newapi' | undefined;
-  /** Role that admin.auth: newapi demands: 10 administrators, 100 the owner. Whoever reads here reads the prompts of all users. 10 or 100; default 10. */
+  /** Role that admin.auth: newapi demands: 10 administrators, 100 the owner. They read the prompts of all users. 10 or 100; default 10. */
   readonly newapiRole?: number | undefined;
 }

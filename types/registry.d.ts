@@ -23,7 +23,7 @@ export interface KeyView extends OwnLimits {
   readonly hasUpstreamCredential: boolean;
   /** Time until which the replaced key is still accepted, or null. */
   readonly previousUntil: number | null;
-  /** Whoever uses it is answered as with an unknown key, and a finding says so. */
+  /** A request with it is answered as one with an unknown key, and a finding says so. */
   readonly honey: boolean;
 }
 

@@ -110,11 +110,11 @@ class Api implements Admin, AdminPaths {
   owns({ path, ip, peer }: Context): boolean {
     if (!path.startsWith(this.#root) || (path.length > this.#root.length && path[this.#root.length] !== '/')) return false;
     if (!this.#needsCertificate && (!this.#apart || (loopback.has(ip) && loopback.has(peer)))) return true;
-    return isForEverybody(path.slice(this.#root.length));
+    return needsNoLogin(path.slice(this.#root.length));
   }
 
   answer(context: Context): void {
-    const problem = this.#apart && !isForEverybody(context.path.slice(this.#root.length)) ? hostProblem(context) : null;
+    const problem = this.#apart && !needsNoLogin(context.path.slice(this.#root.length)) ? hostProblem(context) : null;
     if (problem !== null) return context.fail(problem);
     // As sent, since a name may hold an encoded slash; as judged, where the two differ in more than that.
     const judged = context.path.slice(this.#root.length);
@@ -264,7 +264,7 @@ function below(base: readonly string[], url = '/'): string | null {
 }
 
 /** The caller's own page needs no login of an administrator. */
-const isForEverybody = (path: string): boolean => path === '/me' || path === '/api/me' || path.startsWith('/assets/');
+const needsNoLogin = (path: string): boolean => path === '/me' || path === '/api/me' || path.startsWith('/assets/');
 
 const isApi = (path: string): boolean => path === '/api' || path.startsWith('/api/');
 

@@ -10,7 +10,7 @@ import { iso } from './fields.ts';
 
 /** Requests that are shown. */
 const mostRequests = 100;
-/** What to do about a key in a stranger's hands is told by people. */
+/** What to do about a stolen or leaked key, the operator says. */
 const askOperator: Readonly<Record<Language, string>> = { en: 'Ask your operator.', 'zh-CN': '请咨询您的运营方。' };
 
 /** What a caller has spent in this day and month (UTC), dollars. @param now Unix milliseconds. */

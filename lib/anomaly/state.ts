@@ -72,7 +72,7 @@ function ones(word: number): number {
   return Math.imul((bits + (bits >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
 }
 
-/** Somebody, or a job, behind a key: a device that names itself, else a home, else a platform in a network. */
+/** A person, or a job, behind a key: a device that names itself, else a home, else a platform in a network. */
 export interface Persona {
   readonly id: number;
   readonly family: number;

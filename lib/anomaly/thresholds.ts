@@ -87,7 +87,7 @@ export const thresholds = {
   velocity: [[3, 0], [6, 45], [10, 72], [20, 85], [40, 95], [80, 100]],
   /**
    * Hourly spend below this many US dollars, or rates below so many requests an hour, are no burst. What a newcomer spends is compared
-   * with a dollar at least: somebody who chatted for cents and tries an agent spends that in an hour.
+   * with a dollar at least: an owner who chatted for cents and tries an agent spends that in an hour.
    */
   least: { spend: 5, requests: 600, peak: 1 },
   shortWindow: 2 * minute,

@@ -16,7 +16,7 @@ export interface Check {
 
 /** A finding that is well. */
 export const ok = (name: string, text: string): Finding => ({ name, state: 'ok', text });
-/** A finding that harms nobody yet. */
+/** A finding that stops no request yet. */
 export const warn = (name: string, text: string, fix: string): Finding => ({ name, state: 'warn', text, fix });
 /** A finding that breaks something. */
 export const fail = (name: string, text: string, fix: string): Finding => ({ name, state: 'fail', text, fix });

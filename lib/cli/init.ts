@@ -32,7 +32,7 @@ export const init: Action = {
   },
 };
 
-/** Asks where somebody can answer. */
+/** Asks on a terminal; elsewhere it takes the usual. */
 async function askedFor(): Promise<string> {
   if (!process.stdin.isTTY || !process.stderr.isTTY) return usual;
   const terminal = createInterface({ input: process.stdin, output: process.stderr });

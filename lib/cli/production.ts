@@ -17,7 +17,7 @@ const pass = (found: string): Verdict => ({ state: 'pass', found });
 const fail = (found: string): Verdict => ({ state: 'fail', found });
 const none = (found: string): Verdict => ({ state: 'not applicable', found });
 
-/** Fewest characters of a token that nobody guesses. */
+/** Fewest characters of a token that cannot be guessed. */
 const shortestToken = 16;
 const loopback = new AddressSet(['loopback']);
 const isLocal = (host: string): boolean => host.startsWith('/') || host === 'localhost' || loopback.has(host);

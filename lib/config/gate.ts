@@ -65,5 +65,5 @@ export const admin = section('AdminConfig', 'The admin API', {
   ),
   clientCaPath: key(orNull(file('/certs/admins.crt')), null, 'PEM file of the authorities whose client certificates the separate address demands, beside the token. The main port then has no admin API. Needs server.tls'),
   auth: key(choice(['token', 'host', 'newapi']), 'token', "token demands admin.token. host relies on the login of the application that mounts gate.admin. newapi relies on NewAPI's own login: its session, or an access token, of a user with newapi_role"),
-  newapiRole: key(role, 10, 'Role that admin.auth: newapi demands: 10 administrators, 100 the owner. Whoever reads here reads the prompts of all users'),
+  newapiRole: key(role, 10, 'Role that admin.auth: newapi demands: 10 administrators, 100 the owner. They read the prompts of all users'),
 });

@@ -92,7 +92,7 @@ export interface CheckedText {
 
 /**
  * Checks a text in the form of a configuration file by itself. SECURITY: neither the environment nor a file nor an address is
- * touched, so that whoever sends the text learns nothing but what is in it. Values that name variables or files of secrets are
+ * touched, so that its sender learns nothing but what is in it. Values that name variables or files of secrets are
  * taken for given and right.
  */
 export function checkText(text: string): CheckedText {

@@ -234,7 +234,7 @@ export class WorkerJournal implements Journal {
       this.#sumsBehind = await this.#callWriter((thread) => thread.call('sum', { now: this.#core.clock.now() }));
     };
     if (!this.#sumsBehind) return step();
-    // Millions of records take minutes: until then nobody waits for a step.
+    // Millions of records take minutes: callers do not wait, and get the sums there are.
     if (this.#isSumming) return;
     this.#isSumming = true;
     step().catch(() => undefined).finally(() => {
@@ -428,7 +428,7 @@ export class WorkerJournal implements Journal {
     if (records > 0) this.#tell(lastId);
   }
 
-  /** Whoever must know that a record is committed hears that it is not, where the file is required. */
+  /** The records are in memory only. Where the file is required, requests that wait for their commit are told that there is none. */
   #onKept({ seq, lastId, records, bytes }: FromWorker & { kind: 'kept' }): void {
     this.#outbox.written(seq, this.#status.state.kind !== 'failed');
     this.#status.kept(records, lastId, bytes);

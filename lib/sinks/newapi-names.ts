@@ -103,7 +103,7 @@ export class NewapiNames {
     return found;
   }
 
-  /** Names cannot be learnt at present, so a caller without one may be anybody. */
+  /** Names cannot be learnt at present, so a caller without one may be any user. */
   get blind(): boolean {
     return this.#refused || this.#misses >= mostMisses;
   }

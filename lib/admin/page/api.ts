@@ -14,7 +14,7 @@ export interface Session {
 
 /** What the server wrote into the page: how one logs in. */
 const auth = (document.documentElement.dataset['auth'] ?? 'token') as Session['auth'];
-const nobody: Session = { auth, access: 'none', expires: null, user: null };
+const loggedOut: Session = { auth, access: 'none', expires: null, user: null };
 
 /** The login; null until the server has said. */
 export const session = signal<Session | null>(null);
@@ -82,7 +82,7 @@ async function failureOf(answer: Response): Promise<Failure> {
 
 function ended(failure: Failure): void {
   refusal.value = failure;
-  session.value = nobody;
+  session.value = loggedOut;
 }
 
 /** Asks for JSON. */
@@ -100,13 +100,13 @@ export async function change<T>(method: 'POST' | 'PATCH' | 'DELETE', path: strin
 /** Asks the server who is logged in. */
 export async function resume(): Promise<void> {
   const known = auth === 'token' ? localStorage.getItem(proofKey) !== null : auth === 'host' || newapiLogin() !== null;
-  if (!known) return void (session.value = nobody);
+  if (!known) return void (session.value = loggedOut);
   try {
     session.value = await get<Session>('session');
     refusal.value = null;
   } catch (error) {
     refusal.value = error as Failure;
-    session.value = nobody;
+    session.value = loggedOut;
   }
 }
 
@@ -136,5 +136,5 @@ export async function logout(): Promise<void> {
   localStorage.removeItem(proofKey);
   sessionStorage.removeItem(newapiKey);
   refusal.value = null;
-  session.value = nobody;
+  session.value = loggedOut;
 }
