@@ -126,8 +126,16 @@ export function heimdall(input?: ConfigInput | Config, options: GateOptions = {}
   return lifecycle(core, live, read, () => alerts?.close());
 }
 
-/** Takes part in a reload. Throws or rejects where it cannot have the configuration, else returns what puts it in force. */
-export type Follower = (next: Config) => Promise<() => void> | (() => void);
+/** What has been made ready for another configuration. */
+export interface Prepared {
+  /** Puts it in force. */
+  readonly enter: () => void;
+  /** Takes it back: the configuration is refused elsewhere. */
+  readonly leave?: () => void;
+}
+
+/** Takes part in a reload. Throws or rejects where it cannot have the configuration; until it is entered, nothing changes. */
+export type Follower = (next: Config) => Promise<Prepared> | Prepared;
 
 /** The gate under one configuration. */
 interface Generation {
@@ -137,6 +145,8 @@ interface Generation {
   readonly forModels: readonly Handler[];
   readonly forOthers: readonly Handler[];
 }
+
+const ending = (): Error => new Error('the gate is shutting down');
 
 /** How often it is looked whether the requests of an earlier configuration have ended, milliseconds. */
 const retireEvery = 1000;
@@ -186,18 +196,19 @@ class Live {
   async #reload(wanted: Config, by: string): Promise<Reloaded> {
     const { core, now: before } = this;
     const { config, changed, restart } = succeed(core.config, wanted);
-    if (core.draining) throw new Error('the gate is shutting down');
+    if (core.draining) throw ending();
     const next = this.#make(config, before);
-    let commits: (() => void)[];
-    try {
-      commits = await Promise.all([...this.followers].map(async (follower) => await follower(config)));
-    } catch (error) {
+    const asked = await Promise.allSettled([...this.followers].map(async (follower) => await follower(config)));
+    const prepared = asked.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+    const refused = asked.find((each) => each.status === 'rejected');
+    if (refused !== undefined || core.draining) {
+      for (const { leave } of prepared) leave?.();
       await this.#end(next, before);
-      throw error;
+      throw refused === undefined ? ending() : refused.reason;
     }
     this.#enter(next);
     reconfigure(core, this.lasts);
-    for (const commit of commits) commit();
+    for (const { enter } of prepared) enter();
     this.#retire(before, next);
     inBackground(core.log, 'reload', next.wired.deps.ready());
     core.log.info({ by, changed, restart }, 'config.reloaded');
@@ -207,10 +218,12 @@ class Live {
 
   #enter(next: Generation): void {
     const { config, observe, heads, finishers } = next.core;
+    const { targets } = next.wired.upstream;
     Object.assign(this.core, { config, observe, heads, finishers });
     this.now = next;
+    for (const { state } of targets) state.configure(config.circuitBreaker);
     this.lasts.hub.enter(finishers);
-    this.lasts.metrics.watch(next.wired.upstream.targets);
+    this.lasts.metrics.watch(targets);
   }
 
   /** Makes the parts of the chain, in their order, and registers what each contributes: handler, head fields, finishers, end. */

@@ -4,7 +4,7 @@ import { createServer as createHttps } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import type { Config } from '../../types/config.d.ts';
 import { ConfigError, expectation } from '../errors.ts';
-import { type Follower, internalsOf, type Gate } from '../gateway.ts';
+import { type Follower, internalsOf, type Gate, type Prepared } from '../gateway.ts';
 import { codeOf } from '../platform/platform.ts';
 import { AddressSet } from '../identity/identity.ts';
 import { ServedCertificates } from './tls.ts';
@@ -41,7 +41,7 @@ const places = new WeakMap<Gate, Place>();
 export async function openConfigured(gate: Gate): Promise<string | null> {
   let place = places.get(gate);
   if (place === undefined) {
-    place = { port: null, opened: opened(gate, gate.config, null) };
+    place = { port: null, opened: first(gate, null) };
     places.set(gate, place);
     internalsOf(gate).followers.add((next) => moved(gate, place as Place, next));
   }
@@ -57,22 +57,36 @@ export async function openBeside(gate: Gate, gatePort: number): Promise<string |
   const place = places.get(gate) as Place;
   place.port = gatePort;
   if (gate.config.admin.listen !== null) return null;
-  place.opened = opened(gate, gate.config, gatePort);
+  place.opened = first(gate, gatePort);
   return (await place.opened)?.url ?? null;
 }
 
-/** Opens the address of another configuration. @returns what closes the one before. @throws ConfigError when it cannot be opened. */
-async function moved(gate: Gate, place: Place, next: Config): Promise<() => void> {
+/** Opens the address that the gate starts with. @param port the gate's own. */
+function first(gate: Gate, port: number | null): Promise<Opened | null> {
+  const address = addressFor(gate.config, port);
+  // SECURITY: called before the address is opened: where the API has an address of its own it must not be public, even if that fails.
+  if (address !== null) internalsOf(gate).admin.alone(address.host);
+  return opened(gate, gate.config, port);
+}
+
+/** Opens the address of another configuration, which takes the place of the one before. @throws ConfigError when it cannot be opened. */
+async function moved(gate: Gate, place: Place, next: Config): Promise<Prepared> {
   const before = await place.opened.catch(() => null);
   const address = addressFor(next, place.port);
-  if (before !== null && address?.at === before.at) return () => undefined;
+  if (before !== null && address?.at === before.at) return { enter: () => undefined };
   const after = await opened(gate, next, place.port);
-  return () => {
-    place.opened = Promise.resolve(after);
-    // SECURITY: the API of the new configuration learns that it has an address of its own before a request comes.
-    if (address !== null) internalsOf(gate).admin.alone(address.host);
-    before?.server.close();
-    before?.server.closeIdleConnections();
+  const close = (one: Opened | null): void => {
+    one?.server.close();
+    one?.server.closeIdleConnections();
+  };
+  return {
+    enter: () => {
+      place.opened = Promise.resolve(after);
+      // SECURITY: the API of the new configuration learns that it has an address of its own before a request comes.
+      if (address !== null) internalsOf(gate).admin.alone(address.host);
+      close(before);
+    },
+    leave: () => close(after),
   };
 }
 
@@ -94,11 +108,9 @@ async function opened(gate: Gate, config: Config, port: number | null): Promise<
 
 async function open(gate: Gate, config: Config, address: Address): Promise<{ server: Server; url: string }> {
   const { core, servers, admin, followers } = internalsOf(gate);
-  // SECURITY: called before the address is opened: where the API has an address of its own it must not be public, even if that fails.
-  admin.alone(address.host);
   const handle: RequestListener = (req, res) => (admin.alone(address.host) as RequestListener)(req, res);
   const { server, served } = serverFor(core, config, address.host, handle);
-  const follow: Follower = ({ server: { tls } }) => (served !== null && tls !== null ? served.prepare(tls) : () => undefined);
+  const follow: Follower = ({ server: { tls } }) => (served !== null && tls !== null ? served.prepare(tls) : { enter: () => undefined });
   await listening(server, address);
   servers.add(server);
   followers.add(follow);

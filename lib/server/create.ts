@@ -42,11 +42,13 @@ export function createServer(gate: Gate): Server {
   }
   let trust = new AddressSet(core.config.trustProxy);
   const follow: Follower = ({ server: next, trustProxy }) => {
-    const serve = served !== null && next.tls !== null ? served.prepare(next.tls) : null;
-    return () => {
-      serve?.();
-      limit(server, next);
-      trust = new AddressSet(trustProxy);
+    const certificates = served !== null && next.tls !== null ? served.prepare(next.tls) : null;
+    return {
+      enter: () => {
+        certificates?.enter();
+        limit(server, next);
+        trust = new AddressSet(trustProxy);
+      },
     };
   };
   followers.add(follow);

@@ -5,6 +5,7 @@ import type { Server as SecureServer } from 'node:https';
 import { createSecureContext, type SecureContext, type SecureContextOptions, type TlsOptions, type TLSSocket } from 'node:tls';
 import type { OtherTlsConfig, TlsConfig } from '../../types/config.d.ts';
 import type { Timer } from '../../types/clock.d.ts';
+import type { Prepared } from '../gateway.ts';
 import type { Core } from '../request/request.ts';
 import { codeOf, guard } from '../platform/platform.ts';
 import { lookEvery, WatchedFiles } from './watched-files.ts';
@@ -48,12 +49,14 @@ export class ServedCertificates {
     };
   }
 
-  /** Reads other certificates. @returns what has them served to new connections. @throws when one cannot be used. */
-  prepare(config: TlsConfig): () => void {
+  /** Reads other certificates, which are served to new connections once they are entered. @throws when one cannot be used. */
+  prepare(config: TlsConfig): Prepared {
     const all = this.#read(config);
-    return () => {
-      this.all = all;
-      this.#serve();
+    return {
+      enter: () => {
+        this.all = all;
+        this.#serve();
+      },
     };
   }
 

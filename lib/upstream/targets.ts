@@ -213,12 +213,8 @@ function target({ config, clock, log }: Core, from: LlmTarget, taken: Set<string
   taken.add(name);
   const settings = { from, endpoint: endpoint.href, connect: config.llm.timeouts.connect };
   const known = before.find((each) => each.name === name);
-  if (known !== undefined && isDeepStrictEqual(madeFrom.get(known), settings)) {
-    known.state.configure(config.circuitBreaker);
-    return known;
-  }
+  if (known !== undefined && isDeepStrictEqual(madeFrom.get(known), settings)) return known;
   const isSamePlace = known?.host === endpoint.host && known.base === endpoint.pathname.replace(/\/+$/, '') && known.credential === (caller ? 'caller' : 'own');
-  if (isSamePlace) known.state.configure(config.circuitBreaker);
   const made: Target = {
     name,
     provider,

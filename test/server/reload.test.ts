@@ -148,6 +148,46 @@ test('a configuration that cannot be used changes nothing, and what needs a rest
   assert.deepEqual([gate.gate.config.mode, gate.gate.config.server.port, gate.gate.config.audit.path], ['observe', before.server.port, before.audit.path]);
 });
 
+test('what one part cannot have is not kept by another', async (t) => {
+  const dead = await startUpstream(t, (_req, res) => void res.destroy());
+  const gate = await startGate(t, { newapi: { baseUrl: dead.url }, llm: { retry: { maxRetries: 0 } }, admin: { token: admin, listen: false } });
+  await openConfigured(gate.gate);
+  const { followers, servers } = internalsOf(gate.gate);
+  const taken = await startUpstream(t);
+  const fromAfar = async (): Promise<number> => (await request(`${gate.url}/heimdall/api/health`, { headers: { ...bearer(admin), 'X-Forwarded-For': '192.0.2.1' } })).status;
+  const refuse = () => Promise.reject(new Error('no'));
+  followers.add(refuse);
+  const { port, server } = await startUpstream(t);
+  await new Promise((resolve) => server.close(resolve));
+  const before = servers.size;
+  const next = (at: number): ConfigInput => ({ ...gate.gate.config, circuitBreaker: { failureThreshold: 1 }, admin: { token: admin, listen: `127.0.0.1:${at}` } }) as ConfigInput;
+  for (const at of [port, taken.port]) {
+    await assert.rejects(gate.gate.reload(next(at)));
+    await until(() => servers.size === before);
+    assert.equal(await fromAfar(), 200, 'the API is where it was');
+  }
+  assert.deepEqual([(await talk(gate)).status, (await talk(gate)).status], [504, 504], 'the breaker keeps its threshold');
+  followers.delete(refuse);
+  await gate.gate.reload(next(port));
+  assert.notEqual(await fromAfar(), 200);
+  assert.equal((await request(`http://127.0.0.1:${port}/heimdall/api/health`, { headers: bearer(admin) })).status, 200);
+});
+
+test('a gate that closes meanwhile takes nothing over', async (t) => {
+  const gate = await startGate(t);
+  const { followers, core } = internalsOf(gate.gate);
+  let closing: Promise<void> = Promise.resolve();
+  let left = false;
+  followers.add(() => {
+    closing = gate.gate.close({ timeout: 0 });
+    return { enter: () => assert.fail(), leave: () => void (left = true) };
+  });
+  const { config } = core;
+  await assert.rejects(gate.gate.reload({ ...config, mode: 'observe' } as ConfigInput), /shutting down/);
+  await closing;
+  assert.deepEqual([core.config === config, left], [true, true]);
+});
+
 test('the address of the admin API moves', async (t) => {
   const gate = await startGate(t, { admin: { token: admin, listen: '127.0.0.1:0' } });
   const first = await openConfigured(gate.gate);
