@@ -231,8 +231,8 @@ class Live {
     const core: Core = Object.assign(Object.create(this.core) as Core, { config, observe: config.mode === 'observe', heads: { every: [], own: [], proxied: [] }, finishers: [] });
     const wired = wire(core, this.lasts, before?.wired ?? null, () => this.reload(() => readAgain(this.core.config), 'admin'));
     const { deps } = wired;
-    const made = onRoutes(chain, ordered(config.middleware), deps.rows).map((middleware) => [middleware.name, middleware.create(core, deps, before?.parts.get(middleware.name)?.state)] as const);
-    const parts = made.map(([, part]) => part);
+    const made = partsOf(core, deps, before?.parts ?? null);
+    const parts = [...made.values()];
     for (const part of parts) {
       if (part.every) core.heads.every.push(part.every);
       if (part.own) core.heads.own.push(part.own);
@@ -242,7 +242,7 @@ class Live {
     for (const stage of stages) for (const { finish } of parts) if (finish?.[stage]) core.finishers.push(finish[stage]);
     if (config.metrics.enabled) core.finishers.push((context) => deps.metrics.add(context));
     const handlersFor = (kind: Part['serves']): Handler[] => parts.flatMap(({ handle, serves }) => (handle && (serves === undefined || serves === kind) ? [handle] : []));
-    return { core, wired, parts: new Map(made), forModels: handlersFor('models'), forOthers: handlersFor('others') };
+    return { core, wired, parts: made, forModels: handlersFor('models'), forOthers: handlersFor('others') };
   }
 
   /** Closes what an earlier configuration has opened once none of its requests is in hand. */
@@ -276,6 +276,11 @@ class Live {
     await this.#end(this.now, null);
     for (const closer of [...this.lasts.closers].reverse()) await closed(this.core.log, closer);
   }
+}
+
+/** Makes the parts of the chain. A function of its own: the callbacks of a generation would keep the one before in memory, and that its own. */
+function partsOf(core: Core, deps: Deps, before: Generation['parts'] | null): Map<string, Part> {
+  return new Map(onRoutes(chain, ordered(core.config.middleware), deps.rows).map(({ name, create }) => [name, create(core, deps, before?.get(name)?.state)]));
 }
 
 const madeUp = 'heimdall: expected a request of node:http, with rawHeaders and a socket, got one with headers only, as some adapters of serverless platforms make it. The gate needs a server: http.createServer(app).listen(8000)';

@@ -4,6 +4,8 @@ import { once } from 'node:events';
 import { renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { ConfigError, createServer, heimdall, type ConfigInput } from '../../lib/index.ts';
 import { SCHEMA_TREE, type SchemaNode } from '../../lib/config/schema-tree.ts';
 import { atStart } from '../../lib/config/reload.ts';
@@ -17,6 +19,9 @@ import { bearer, chat } from '../support/scene.ts';
 import { shared } from '../support/shared.ts';
 import { startStandalone } from '../support/standalone.ts';
 import { startUpstream } from '../support/upstream.ts';
+
+setFlagsFromString('--expose-gc');
+const gc = runInNewContext('gc') as () => void;
 
 const admin = 'an-admin-token-of-32-characters-x';
 const other = 'another-admin-token-of-32-chars-x';
@@ -186,6 +191,21 @@ test('a gate that closes meanwhile takes nothing over', async (t) => {
   await assert.rejects(gate.gate.reload({ ...config, mode: 'observe' } as ConfigInput), /shutting down/);
   await closing;
   assert.deepEqual([core.config === config, left], [true, true]);
+});
+
+test('of earlier configurations nothing is kept', async (t) => {
+  const { gate } = await startGate(t, { admin: { token: admin }, rateLimit: { address: { limit: 1000, window: '1m' } } });
+  const { core } = internalsOf(gate);
+  const earlier: WeakRef<object>[] = [];
+  for (let nth = 1; nth <= 10; nth++) {
+    earlier.push(new WeakRef(core.finishers));
+    await gate.reload({ ...gate.config, queue: { ...gate.config.queue, concurrency: nth } } as ConfigInput);
+  }
+  // What counts for as long as the gate lives may hold on to the first, and the last may still be closing.
+  await until(() => {
+    gc();
+    return earlier.filter((each) => each.deref() !== undefined).length <= 2;
+  });
 });
 
 test('the address of the admin API moves', async (t) => {
