@@ -160,8 +160,7 @@ export interface WorkerCalls {
   forget: { request: Forgetting & { readonly now: number }; result: number };
   learn: { request: { readonly facts: readonly LearntFact[]; readonly now: number }; result: number };
   retain: { request: Times; result: null };
-  /** Brings the sums up to the last record. */
-  /** Whether there is more to add up. */
+  /** Brings the sums up to the last record; whether there is more to add up. */
   sum: { request: { readonly now: number }; result: boolean };
   /** Asks the observer; null without one. */
   observe: { request: { readonly question: unknown }; result: unknown };

@@ -151,9 +151,10 @@ export class NewapiNames {
     }
   }
 
-  #remember({ upstream_request_id: id, request_id: requestId, key_id: key, token_id: token, timestamp: time, model }: AuditRecord): void {
+  #remember({ upstream_request_id: id, request_id: requestId, key_id: key, token_id: token, timestamp: time, model, response_status: status }: AuditRecord): void {
     const caller = callerOf(key, token);
-    if (id === null || caller === null || model === null) return;
+    // A credential that NewAPI refused has no row there.
+    if (id === null || caller === null || model === null || status === 401) return;
     if (this.#waiting.size >= mostWaiting) this.#waiting.delete(this.#waiting.keys().next().value as string);
     this.#waiting.set(id, { requestId, caller, time, since: this.#core.clock.monotonic() });
   }

@@ -17,7 +17,7 @@ function start(answer: (path: string) => { status: number; body: unknown }) {
   const records: AuditRecord[] = [];
   const facts: LearntFact[] = [];
   const asked: string[] = [];
-  const add = (upstream: string | null, token: string): void => void records.push({ id: records.length + 1, request_id: `r${records.length + 1}`, upstream_request_id: upstream, token_id: token, key_id: null, model: 'm', timestamp: 1000 } as AuditRecord);
+  const add = (upstream: string | null, token: string, status = 200): void => void records.push({ id: records.length + 1, request_id: `r${records.length + 1}`, upstream_request_id: upstream, token_id: token, key_id: null, model: 'm', timestamp: 1000, response_status: status } as AuditRecord);
   const journal = { ...fakeJournal(), stats: () => fakeJournal().stats(), query: async () => [], read: async (after: number) => records.filter(({ id }) => id > after), learn: async (some: readonly LearntFact[]) => facts.push(...some) } as unknown as Journal;
   const core = { clock, log, draining: false, config: resolveConfig({ newapi: { accessToken: 'the-access-token', userId: 1 } }) } as unknown as Core;
   const names = new NewapiNames(core, journal, async (path, headers) => {
@@ -52,7 +52,7 @@ it('names and charges come from the rows that join, and nothing is guessed', asy
   assert.equal(scene.asked[2], '/api/log/?request_id=up2', 'the one that has waited longest is asked for by itself');
 });
 
-it('with nobody to name charges are asked for twice a minute, and a refusal ends it with one event', async () => {
+it('with no caller to name charges are asked for twice a minute, and a refusal ends it with one event', async () => {
   let refuses = false;
   const scene = start(() => (refuses ? { status: 200, body: { success: false } } : page(row('up1', 'laptop'), row('up2', 'laptop'))));
   scene.add('up1', 't1');
@@ -66,4 +66,15 @@ it('with nobody to name charges are asked for twice a minute, and a refusal ends
   scene.add('up3', 't2');
   for (let nth = 0; nth < 3; nth++) await scene.tick(30_000);
   assert.deepEqual([scene.asked.length, scene.log.named('names.refused').length], [3, 1]);
+});
+
+it('unknown tokens keep no caller from its name, and do not make names count as not to be had', async () => {
+  const scene = start((path) => (path.includes('request_id=') ? page() : page(row('up9', 'laptop'))));
+  for (let nth = 0; nth < 5; nth++) scene.add(`refused${nth}`, `unknown${nth}`, 401);
+  await scene.tick(10_000);
+  for (let nth = 0; nth < 13; nth++) await scene.tick(10_000);
+  assert.deepEqual([scene.names.blind, scene.asked], [false, []]);
+  scene.add('up9', 't9');
+  await scene.tick(10_000);
+  assert.equal(scene.names.nameOf('token', 't9')?.username, 'ada');
 });
