@@ -44,7 +44,7 @@ const styles = { ok: 'green', warn: 'yellow', fail: 'red' } as const;
 function print(invocation: Invocation, checks: readonly Finding[]): void {
   if (invocation.values['json']) return printJson(invocation, { checks });
   const width = Math.max(...checks.map(({ name }) => name.length));
-  for (const { name, state, text, fix } of checks) invocation.output.out(`${state.padEnd(4)}  ${name.padEnd(width)}  ${text}${fix === undefined ? '' : `. Fix: ${fix}`}\n`, styles[state]);
+  for (const { name, state, text, fix } of checks) invocation.output.out(`${state.padEnd(4)}  ${name.padEnd(width)}  ${text}${fix === undefined ? '' : `${/[.?]$/.test(text) ? '' : '.'} Fix: ${fix}`}\n`, styles[state]);
 }
 
 /** Loads the configuration. Where only a certificate or the secret is wrong, the rest is looked at without it. */

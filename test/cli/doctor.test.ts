@@ -119,6 +119,7 @@ describe('heimdall doctor', () => {
     const { code, of } = await examine(t, 'server: { port: many }');
     assert.equal(code, 1);
     assert.match(of('configuration').text, /server\.port: expected/);
+    assert.match((await examine(t, 'serber: { port: 1 }')).out, /Did you mean server\? Fix: correct serber/);
     const shared = await examine(t, `# no secret\nserver: { host: 127.0.0.1, port: 0 }\nrate_limit: { redis_url: "redis://127.0.0.1:${new URL(await nowhere(t)).port}" }`);
     assert.match(shared.of('configuration').text, /secret: expected the same text on every instance/);
     assert.equal(shared.of('redis').state, 'fail');
