@@ -9,6 +9,8 @@ import { transformSync } from 'esbuild';
 import { parse } from 'yaml';
 import { main } from '../lib/cli/cli.ts';
 import { loadConfig } from '../lib/config/config.ts';
+import { errors } from '../lib/errors.ts';
+import { events } from '../lib/telemetry/events.ts';
 import { scratch } from './support/scratch.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -53,6 +55,23 @@ describe('the documents', () => {
   it('never name the package of a stranger', () => {
     const named = [...documents, ...globSync('examples/**/*.{ts,mjs,yaml,service}', { cwd: root })].filter((path) => /npx (?:--yes )?heimdall\b/.test(read(path)));
     assert.deepEqual(named, []);
+  });
+
+  it('name errors, with their status, and keys of the configuration that there are', () => {
+    const keys = [...read('types/README.md').matchAll(/^\| `([a-z_]+\.[^`]+)` \|/gm)].map(([, key = '']) => key);
+    const sections = new Set(keys.map((key) => key.split('.', 1)[0] ?? ''));
+    const wrong: string[] = [];
+    let seen = 0;
+    for (const path of documents.filter((each) => each !== 'CHANGELOG.md')) {
+      for (const [all, status, code = ''] of read(path).matchAll(/\b([45]\d\d) `([a-z_]+)`/g)) if ((errors as Readonly<Record<string, { status: number }>>)[code]?.status !== Number(status)) wrong.push(`${path}: ${all}`);
+      for (const [all, name = ''] of read(path).matchAll(/`([a-z_]+(?:\.[a-z_]+)+)`/g)) {
+        if (!sections.has(name.split('.', 1)[0] ?? '') || Object.hasOwn(events, name) || /\.(?:ts|md)$/.test(name)) continue;
+        seen++;
+        if (!keys.some((key) => key === name || key.startsWith(`${name}.`) || key.startsWith(`${name}[`))) wrong.push(`${path}: ${all}`);
+      }
+    }
+    assert.deepEqual(wrong, []);
+    assert.ok(seen > 100, String(seen));
   });
 
   it('have tables of contents that hold every heading', () => {
