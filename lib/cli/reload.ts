@@ -21,7 +21,8 @@ export const reload: Action = {
     const { changed, restart } = await asked(config);
     if (invocation.values['json']) printJson(invocation, { changed, restart });
     else {
-      invocation.output.out(`in force: ${changed.filter((key) => !restart.includes(key)).join(', ') || 'nothing has changed'}\n`, 'green');
+      const inForce = changed.filter((key) => !restart.includes(key));
+      if (changed.length === 0 || inForce.length > 0) invocation.output.out(`in force: ${inForce.join(', ') || 'nothing has changed'}\n`, 'green');
       if (restart.length > 0) invocation.output.out(`needs a restart: ${restart.join(', ')}\n`, 'yellow');
     }
     return 0;
