@@ -9,8 +9,8 @@ interface Resource {
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** Fields and parameters that a description names: its words in backticks. */
-const namesIn = (text: string): string[] => [...text.matchAll(/`([a-z][a-z_]*)(?:=\w+)?`/g)].map(([, name = '']) => name);
+/** Fields and parameters that a description names: its words in backticks, but for those in parentheses, which are values and events. */
+const namesIn = (text: string): string[] => [...text.replaceAll(/\([^)]*\)/g, '').matchAll(/`([a-z][a-z_]*)(?:=\w+)?`/g)].map(([, name = '']) => name);
 
 /**
  * The admin API as an OpenAPI 3.1 document, made from its table.

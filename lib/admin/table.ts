@@ -13,7 +13,7 @@ import { checkConfig, logOut, reloadConfig, resizeQueue, showConfig, showHealth,
 export interface Resource {
   readonly path: string;
   readonly methods: Readonly<Partial<Record<'GET' | 'POST' | 'PATCH' | 'DELETE', Method>>>;
-  /** What each method does, for the table in README.md and the OpenAPI document. Words in backticks are fields and parameters. */
+  /** What each method does, for the table in README.md and the OpenAPI document. Words in backticks are fields and parameters, but for those in parentheses. */
   readonly what: Readonly<Partial<Record<'GET' | 'POST' | 'PATCH' | 'DELETE', string>>>;
   /** The methods read parameters of the query. Any other resource takes none. */
   readonly takesQuery?: true;
@@ -36,7 +36,7 @@ export const resources: readonly Resource[] = [
   { path: 'keys/:name/rotate', methods: { POST: known(rotateKey) }, what: { POST: 'replaces the key; the old key stays valid for `overlap` (default 0)' } },
   { path: 'bans', methods: { GET: known(listBans), POST: known(ban) }, what: { GET: 'lists bans', POST: "bans `value` (address, CIDR, key's name or token identity), with `kind`, `reason`, `expires`, `force`" } },
   { path: 'bans/:which*', methods: { DELETE: known(unban) }, what: { DELETE: 'lifts a ban, by its id or its value' } },
-  { path: 'logs', methods: { GET: listLogs }, takesQuery: true, what: { GET: 'records, newest first: every filter of `heimdall logs`, `grep`, `limit`, `order`, `count=true`; `own=false` leaves out the admin\'s own; `cursor` is the `next` of the previous page; `stopped: true` says that the time for rare records was over, and `next` where to go on' } },
+  { path: 'logs', methods: { GET: listLogs }, takesQuery: true, what: { GET: 'records, newest first: every filter of `heimdall logs`, `grep`, `limit`, `order`, `count=true`; `own=false` leaves out the admin\'s own; `cursor` is what the previous page calls `"next"`; `"stopped": true` says that the time for rare records was over' } },
   { path: 'logs/aggregate', methods: { GET: aggregateLogs }, takesQuery: true, what: { GET: 'records aggregated `by` key, address, device, session, model …: requests, keys, addresses, devices, errors, tokens, cost; `sort`, `least`, `page`, `page_size`' } },
   { path: 'logs/frequency', methods: { GET: frequencyOfLogs }, takesQuery: true, what: { GET: 'requests per `interval` seconds, `by` any of these' } },
   { path: 'logs/:request_id', methods: { GET: showLog }, what: { GET: 'one record with headers and bodies; the access is logged as an event' } },
@@ -57,7 +57,7 @@ export const resources: readonly Resource[] = [
   { path: 'config', methods: { GET: showConfig }, what: { GET: 'the effective configuration, secrets masked' } },
   { path: 'config/check', methods: { POST: checkConfig }, what: { POST: 'checks a pasted configuration by itself: `yaml`' } },
   { path: 'reload', methods: { POST: reloadConfig }, what: { POST: 'reads the configuration again and puts it in force; answers `{ changed, restart }`, keys as a file names them' } },
-  { path: 'jobs', methods: { GET: listJobs, POST: known(beginJob) }, what: { GET: 'long work with its progress', POST: 'begins work of a `kind`: `{"kind": "verify"}`, `{"kind": "export", "format": "csv", "filters": {"from": "30d"}}` or `{"kind": "forget", "key": "team-a"}` (or `token`, `ip`, `device`)' } },
+  { path: 'jobs', methods: { GET: listJobs, POST: known(beginJob) }, what: { GET: 'long work with its progress', POST: 'begins work of a `kind`, an export with `format` and `filters`, an erasure with `key`, `token`, `ip` or `device`: `{"kind": "verify"}`, `{"kind": "export", "format": "csv", "filters": {"from": "30d"}}`, `{"kind": "forget", "key": "team-a"}`' } },
   { path: 'jobs/:id', methods: { GET: showJob, DELETE: removeJob }, what: { GET: 'one job', DELETE: 'cancels or removes a job; an erasure that runs is a 409' } },
   { path: 'jobs/:id/file', methods: { GET: readJobFile }, what: { GET: 'the file that an export wrote' } },
   { path: 'session', methods: { GET: showSession }, what: { GET: 'how the caller is logged in, and whether it may change anything' } },

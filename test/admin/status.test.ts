@@ -32,7 +32,7 @@ it('the API is described by its own table', async (t) => {
   const { ask } = await startAdmin(t);
   const answer = await ask('openapi.json');
   assert.equal(answer.status, 200);
-  const { openapi, servers, paths } = answer.json<{ openapi: string; servers: { url: string }[]; paths: Record<string, Record<string, { operationId: string; summary: string; parameters?: { name: string; in: string }[] }>> }>();
+  const { openapi, servers, paths } = answer.json<{ openapi: string; servers: { url: string }[]; paths: Record<string, Record<string, { operationId: string; summary: string; parameters?: { name: string; in: string }[]; requestBody?: { content: { 'application/json': { schema: { properties: object } } } } }>> }>();
   assert.match(openapi, /^3\.1\./);
   assert.deepEqual(servers, [{ url: '/heimdall/api' }]);
   for (const { path, methods, what } of resources) {
@@ -43,6 +43,14 @@ it('the API is described by its own table', async (t) => {
       assert.deepEqual(parameters.filter((each) => each.in === 'path').map(({ name }) => name), [...path.matchAll(/:(\w+)/g)].map(([, name]) => name), path);
     }
   }
+  const named = (path: string, method: string): string[] => {
+    const { parameters = [], requestBody } = paths[path]?.[method] ?? assert.fail(path);
+    return [...parameters.filter((each) => each.in === 'query').map(({ name }) => name), ...Object.keys(requestBody?.content['application/json'].schema.properties ?? {})].sort();
+  };
+  for (const [path, method, names] of [
+    ['/findings/{id}/act', 'post', ['action', 'expires', 'reason']], ['/series', 'get', ['from', 'step', 'to']], ['/jobs', 'post', ['device', 'filters', 'format', 'ip', 'key', 'kind', 'token']],
+    ['/events', 'get', ['key', 'model', 'outcome', 'own', 'rows', 'status', 'target', 'token']], ['/logs', 'get', ['count', 'cursor', 'grep', 'limit', 'order', 'own']], ['/queue', 'patch', ['concurrency']],
+  ] as const) assert.deepEqual(named(path, method), names, path);
   const ids = Object.values(paths).flatMap((item) => Object.values(item).map(({ operationId }) => operationId));
   assert.equal(new Set(ids).size, ids.length);
 });
