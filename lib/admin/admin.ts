@@ -20,7 +20,7 @@ import { resourceFor, resources, type Resource } from './table.ts';
 
 export type { AdminServices } from './call.ts';
 export { moment } from './fields.ts';
-export { findingJson } from './findings.ts';
+export { findingActions, findingJson, findingStates } from './findings.ts';
 export { Hub } from './hub.ts';
 export { Jobs } from './job-list.ts';
 export { OriginalApi } from './original-api.ts';

@@ -13,14 +13,16 @@ import { iso, moment, strictly } from './fields.ts';
 import { spendOfCaller } from './me.ts';
 
 const mostFindings = 500;
-const states = ['open', 'acknowledged', 'undone', 'false_positive', 'over'] as const;
-const actions = ['none', 'flag', 'slow', 'limit', 'freeze'] as const;
+/** States of a finding. */
+export const findingStates = ['open', 'acknowledged', 'undone', 'false_positive', 'over'] as const;
+/** What may be done about the caller of a finding. */
+export const findingActions = ['none', 'flag', 'slow', 'limit', 'freeze'] as const;
 
 /** `GET findings?state&rule&caller&limit&cursor`: the newest first. */
 export const listFindings: Method = (call, services) => {
   const { findings } = services;
   const asked = parametersOf(call, ['state', 'rule', 'caller', 'limit', 'cursor']);
-  const state = asked.has('state') ? word(asked, 'state', states, 'open') : undefined;
+  const state = asked.has('state') ? word(asked, 'state', findingStates, 'open') : undefined;
   const rule = asked.has('rule') ? word(asked, 'rule', ruleNames, 'shared_key') : undefined;
   const caller = asked.get('caller');
   const limit = integer(asked, 'limit', 100, 1, mostFindings);
@@ -49,7 +51,7 @@ export const undoFinding = change('undo', async (call, { findings }, id) => find
 export const rejectFinding = change('false_positive', async (call, { findings }, id) => findings.falsePositive(id, (await fieldsOf(call, reasonOnly)).reason));
 export const actOnFinding = change('act', async (call, { core, findings }, id) => {
   const { action, expires, reason } = await fieldsOf(call, z.strictObject({
-    action: required(choice(actions), 'What is done about the caller'),
+    action: required(choice(findingActions), 'What is done about the caller'),
     expires: key(orNull(moment(() => calendarOf(core.clock).now())), null, 'When it ends, at most a day ahead'),
     reason: note,
   }));

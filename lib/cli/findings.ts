@@ -1,7 +1,7 @@
 import type { Action as Measure } from '../../types/detector.d.ts';
 import type { Finding } from '../../types/finding.d.ts';
-import { findingJson } from '../admin/admin.ts';
-import { Findings } from '../anomaly/anomaly.ts';
+import { findingActions, findingJson, findingStates } from '../admin/admin.ts';
+import { Findings, ruleNames } from '../anomaly/anomaly.ts';
 import { systemClock } from '../platform/platform.ts';
 import type { Core } from '../request/request.ts';
 import { expectation } from '../errors.ts';
@@ -9,10 +9,9 @@ import { show } from '../values/values.ts';
 import { json, printJson, textOf, UsageError, type Action, type Invocation, type Option } from './command.ts';
 import { withRegistry, type Opened } from './registry.ts';
 import { moment, table } from './table.ts';
-import { durationOf } from './values.ts';
+import { durationOf, oneOf } from './values.ts';
 
 const reason: Option = { type: 'string', value: 'TEXT', summary: 'why, shown to operators only' };
-const actions = ['none', 'flag', 'slow', 'limit', 'freeze'] as const;
 
 /** Runs a command on the findings of the gates with the same configuration. */
 export const withFindings = (invocation: Invocation, use: (findings: Findings, opened: Opened) => Promise<void>): Promise<number> =>
@@ -23,10 +22,10 @@ export const withFindings = (invocation: Invocation, use: (findings: Findings, o
 
 /** `heimdall findings list`. */
 export const list: Action = {
-  options: { state: { type: 'string', value: 'STATE', summary: 'open, acknowledged, undone, false_positive or over' }, rule: { type: 'string', value: 'RULE', summary: 'only findings of this rule' }, json },
+  options: { state: { type: 'string', value: findingStates.join('|'), summary: 'only findings in this state' }, rule: { type: 'string', value: 'RULE', summary: 'only findings of this rule' }, json },
   run: (invocation) =>
     withFindings(invocation, async (findings) => {
-      const [state, rule] = [textOf(invocation, 'state'), textOf(invocation, 'rule')];
+      const [state, rule] = [oneOf(invocation, 'state', findingStates), oneOf(invocation, 'rule', ruleNames)];
       const all = findings.list().filter((finding) => (state === undefined || finding.state === state) && (rule === undefined || finding.rule === rule));
       if (invocation.values['json']) return printJson(invocation, all.map(findingJson));
       if (all.length === 0) return invocation.output.err('There are no findings.\n');
@@ -64,8 +63,8 @@ export const act: Action = {
   run: (invocation) =>
     withFindings(invocation, async (findings) => {
       const [id = '', word] = invocation.names;
-      const action = actions.find((each) => each === word);
-      if (action === undefined) throw new UsageError(expectation(`one of ${actions.join(', ')}`, show(word)));
+      const action = findingActions.find((each) => each === word);
+      if (action === undefined) throw new UsageError(expectation(`one of ${findingActions.join(', ')}`, show(word)));
       const length = durationOf(invocation, 'for');
       print(invocation, await findings.act(id, action as Measure, length === undefined ? null : systemClock.now() + length, textOf(invocation, 'reason') ?? ''));
     }),

@@ -9,7 +9,7 @@ import { type Cell, csvLine, jsonLine, recordColumns, recordOf, textOfCell } fro
 import { printable } from '../redaction/redaction.ts';
 import { journalPath, printJson, textOf, UsageError, type Action, type Invocation, type Option, type Output } from './command.ts';
 import { table } from './table.ts';
-import { numberOf } from './values.ts';
+import { numberOf, oneOf } from './values.ts';
 import { systemClock } from '../platform/platform.ts';
 
 const formats = ['table', 'json', 'jsonl', 'csv'] as const;
@@ -165,8 +165,8 @@ function cellOf(record: Readonly<Record<string, Cell>>, name: string): Cell {
 function printGroups(db: DatabaseSync, invocation: Invocation, wanted: Wanted): number {
   const { output } = invocation;
   if (textOf(invocation, 'grep') !== undefined) throw new UsageError(`--grep: ${expectation('no --by beside it', 'both')}`);
-  const by = oneOf(invocation, 'by', Object.keys(groups) as (keyof typeof groups)[], 'key');
-  const sort = oneOf(invocation, 'sort', measures, 'requests');
+  const by = oneOf(invocation, 'by', Object.keys(groups) as (keyof typeof groups)[]) ?? 'key';
+  const sort = oneOf(invocation, 'sort', measures) ?? 'requests';
   const rows = run(db, groupsOf({ wanted, by, sort, least: numberOf(invocation, 'least', '2') ?? 0, limit: numberOf(invocation, 'limit', '50') ?? 50, offset: 0, now: systemClock.now() }));
   const format = formatOf(invocation, 'table');
   if (format === 'json') output.out(`${JSON.stringify(rows, null, 2)}\n`);
@@ -228,15 +228,8 @@ function reconcile(db: DatabaseSync, wanted: Wanted, invocation: Invocation): nu
 }
 
 function formatOf(invocation: Invocation, fallback: Format): Format {
-  if (invocation.values['json'] !== true) return oneOf(invocation, 'format', formats, fallback);
+  if (invocation.values['json'] !== true) return oneOf(invocation, 'format', formats) ?? fallback;
   const text = textOf(invocation, 'format');
   if (text !== undefined && text !== 'json') throw new UsageError(`--json: ${expectation('no other --format beside it', show(text))}`);
   return 'json';
-}
-
-function oneOf<T extends string>(invocation: Invocation, name: string, words: readonly T[], fallback: T): T {
-  const text = textOf(invocation, name) ?? fallback;
-  const found = words.find((word) => word === text);
-  if (found === undefined) throw new UsageError(`--${name}: ${expectation(`one of ${words.join(', ')}`, show(text))}`);
-  return found;
 }

@@ -52,3 +52,11 @@ export function optionOf<T>(invocation: Invocation, name: string, from: (text: s
   if (value === undefined) throw new UsageError(`--${name}: ${expectation(expected, show(text), example)}`);
   return value;
 }
+
+/** The word of an option. @throws UsageError when it is none of `words`. */
+export function oneOf<T extends string>(invocation: Invocation, name: string, words: readonly T[]): T | undefined {
+  const text = textOf(invocation, name);
+  const found = words.find((word) => word === text);
+  if (text !== undefined && found === undefined) throw new UsageError(`--${name}: ${expectation(`one of ${words.join(', ')}`, show(text))}`);
+  return found;
+}

@@ -103,6 +103,8 @@ describe('heimdall keys', () => {
       [['keys', 'create', 'a', '--budget-day', '$5'], 2, /--budget-day: expected a number/],
       [['keys', 'create', 'a', '--upstream-credential-file', 'nowhere'], 2, /--upstream-credential-file: expected a readable file.*no such file/],
       [['keys', 'create', 'a b'], 1, /^name: expected a name/],
+      [['findings', 'list', '--state', 'opne'], 2, /^--state: expected one of open, acknowledged, .*, got "opne"/],
+      [['findings', 'list', '--rule', 'shared-key'], 2, /^--rule: expected one of shared_key, .*, got "shared-key"/],
       [['keys', 'rotate', 'nobody'], 1, /There is no key named "nobody"/],
     ];
     const ran = await Promise.all(wrong.map(([args]) => heimdall(cwd, args)));
