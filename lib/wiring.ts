@@ -267,6 +267,7 @@ function upstreamOf(core: Core, { metrics, proxies, affinity, retryBudget }: Las
     stop(): void {
       health.close();
       feed.close();
+      checked.stop();
     },
     async close(next: { readonly targets: readonly Target[] } | null): Promise<void> {
       const left = targets.filter((each) => next === null || !next.targets.includes(each));

@@ -16,6 +16,8 @@ export interface RouteHealth {
   retryAfter(row: RouteConfig): number | null;
   /** Every checked route, for an operator. */
   shown(): readonly CheckedRoute[];
+  /** Ends the checks; what they have found stays. */
+  stop(): void;
   close(): Promise<void> | void;
 }
 
@@ -29,14 +31,18 @@ export function routeHealth(core: Core, rows: ReadonlyMap<Route, RouteConfig>, t
   for (const row of new Set(rows.values())) {
     if (row.healthCheck?.enabled) watched.set(row, new Checked(core, row, row.healthCheck, answering(row, rows, targets, newapi.place)));
   }
+  const stop = (): void => {
+    for (const each of watched.values()) each.stop();
+  };
   return {
     start() {
       for (const each of watched.values()) each.start();
     },
     retryAfter: (row) => watched.get(row)?.retryAfter() ?? null,
     shown: () => [...watched.values()].map((each) => each.shown()),
+    stop,
     close() {
-      for (const each of watched.values()) each.close();
+      stop();
       return newapi.close();
     },
   };
@@ -77,7 +83,7 @@ class Checked {
   /** Time of the next check, monotonic milliseconds. */
   #next = 0;
   readonly #rounds: Repeated;
-  #closed = false;
+  #stopped = false;
 
   constructor(core: Core, row: RouteConfig, config: RouteHealthCheck, places: readonly (() => Probed)[]) {
     this.#core = core;
@@ -103,8 +109,8 @@ class Checked {
     return { path: this.#path, status: this.#state, checks: Object.fromEntries(this.#checks.map((check) => [check.name, !this.#failed(check)])) };
   }
 
-  close(): void {
-    this.#closed = true;
+  stop(): void {
+    this.#stopped = true;
     this.#rounds.stop();
   }
 
@@ -113,8 +119,8 @@ class Checked {
     const times = await Promise.all(this.#places.map((place) => this.#ask(place())));
     const took = Math.min(...times.filter((time) => !Number.isNaN(time)));
     const isUnknown = took === Number.POSITIVE_INFINITY && times.some(Number.isNaN);
-    // Closing cuts probes under way, which says nothing about the route.
-    if (this.#closed || this.#core.closed) return;
+    // The end cuts probes under way, which says nothing about the route.
+    if (this.#stopped || this.#core.closed) return;
     for (const check of isUnknown ? [] : this.#checks) {
       const passed = took <= (check.asks === 'http' ? Number.MAX_VALUE : this.#config.latencyThreshold);
       check.misses = passed ? 0 : check.misses + 1;

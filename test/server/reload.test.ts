@@ -13,6 +13,7 @@ import { internalsOf } from '../../lib/gateway.ts';
 import { openConfigured } from '../../lib/server/admin.ts';
 import { loadSettings } from '../../lib/config/config.ts';
 import { openStream, request, until } from '../support/client.ts';
+import { fakeClock } from '../support/clock.ts';
 import { startGate, temporary, type RunningGate } from '../support/gate.ts';
 import { DEMO_KEY, OTHER_KEY, startNewapi } from '../support/newapi.ts';
 import { bearer, chat } from '../support/scene.ts';
@@ -191,6 +192,26 @@ test('a gate that closes meanwhile takes nothing over', async (t) => {
   await assert.rejects(gate.gate.reload({ ...config, mode: 'observe' } as ConfigInput), /shutting down/);
   await closing;
   assert.deepEqual([core.config === config, left], [true, true]);
+});
+
+test('an earlier configuration checks no route any more, however long its requests last', async (t) => {
+  const clock = fakeClock();
+  let probes = 0;
+  const { url } = await startUpstream(t, (req, res) => {
+    req.resume();
+    if (req.method === 'GET') return void res.end(`{"probe":${++probes}}`);
+    res.writeHead(200, { 'Content-Type': 'text/event-stream' });
+    res.write('data: {"choices":[{"delta":{"content":"a"}}]}\n\n');
+  });
+  const gate = await startGate(t, { newapi: { baseUrl: url }, routes: [{ path: '/v1/completions', healthCheck: {} }] }, { clock });
+  await gate.gate.ready;
+  await until(() => probes === 1);
+  const live = await openStream(`${gate.url}/v1/chat/completions`, { headers: bearer(DEMO_KEY), body: { ...chat, stream: true } });
+  await gate.gate.reload({ ...gate.gate.config, routes: [] } as ConfigInput);
+  clock.tick(60_000);
+  assert.equal((await ask(gate, '/v1/models')).status, 200);
+  assert.equal(probes, 2, 'the one just asked');
+  live.abort();
 });
 
 test('of earlier configurations nothing is kept', async (t) => {
