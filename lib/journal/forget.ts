@@ -119,8 +119,7 @@ function identitiesOf(value: string, secrets: Secrets): string[] {
 }
 
 /** Deletes intents of requests that are not recorded yet. */
-function forgetIntents(db: DatabaseSync, { kind, value }: Forgetting, secrets: Secrets): void {
-  const of = { address: ['real_ip'], device: ['device_fingerprint'], key: ['key_id', 'token_id'] }[kind];
-  const values = kind === 'key' ? [value, ...identitiesOf(value, secrets)] : [kind === 'device' ? value.toLowerCase() : value];
-  for (const name of of) for (const each of values) db.prepare(`DELETE FROM heimdall_intents WHERE draft ->> '$.${name}' = ?`).run(each);
+function forgetIntents(db: DatabaseSync, what: Forgetting, secrets: Secrets): void {
+  const of = { address: ['real_ip'], device: ['device_fingerprint'], key: ['key_id', 'token_id'] }[what.kind];
+  for (const name of of) for (const each of namesOf(what, secrets)) db.prepare(`DELETE FROM heimdall_intents WHERE draft ->> '$.${name}' = ?`).run(each);
 }
