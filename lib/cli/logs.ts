@@ -9,7 +9,7 @@ import { type Cell, csvLine, jsonLine, recordColumns, recordOf, textOfCell } fro
 import { printable } from '../redaction/redaction.ts';
 import { journalPath, printJson, textOf, UsageError, type Action, type Invocation, type Option, type Output } from './command.ts';
 import { table } from './table.ts';
-import { numberOf, oneOf } from './values.ts';
+import { numberOf, oneOf, wholeOf } from './values.ts';
 import { systemClock } from '../platform/platform.ts';
 
 const formats = ['table', 'json', 'jsonl', 'csv'] as const;
@@ -103,10 +103,10 @@ const run = (db: DatabaseSync, { sql, values }: Query): readonly SqlRow[] => db.
 
 async function list(db: DatabaseSync, invocation: Invocation, wanted: Wanted): Promise<number | null> {
   const format = formatOf(invocation, 'table');
-  const limit = numberOf(invocation, 'limit', '50') ?? 50;
+  const limit = wholeOf(invocation, 'limit', Number.MAX_SAFE_INTEGER, '50') ?? 50;
   const follow = invocation.values['follow'] === true;
   const order = invocation.values['oldest'] === true ? 'oldest' : 'newest';
-  const cursor = numberOf(invocation, 'cursor', '1200') ?? null;
+  const cursor = wholeOf(invocation, 'cursor', Number.MAX_SAFE_INTEGER, '1200') ?? null;
   const text = textOf(invocation, 'grep');
   if (text !== undefined) return search(db, invocation, { wanted, grep: text, limit, cursor, order, now: systemClock.now(), time: searchTime }, format);
   const rows = run(db, pageOf({ wanted, limit, cursor, order, schema: versionOf(db), now: systemClock.now() }, recordColumns));
@@ -167,7 +167,7 @@ function printGroups(db: DatabaseSync, invocation: Invocation, wanted: Wanted): 
   if (textOf(invocation, 'grep') !== undefined) throw new UsageError(`--grep: ${expectation('no --by beside it', 'both')}`);
   const by = oneOf(invocation, 'by', Object.keys(groups) as (keyof typeof groups)[]) ?? 'key';
   const sort = oneOf(invocation, 'sort', measures) ?? 'requests';
-  const rows = run(db, groupsOf({ wanted, by, sort, least: numberOf(invocation, 'least', '2') ?? 0, limit: numberOf(invocation, 'limit', '50') ?? 50, offset: 0, now: systemClock.now() }));
+  const rows = run(db, groupsOf({ wanted, by, sort, least: numberOf(invocation, 'least', '2') ?? 0, limit: wholeOf(invocation, 'limit', Number.MAX_SAFE_INTEGER, '50') ?? 50, offset: 0, now: systemClock.now() }));
   const format = formatOf(invocation, 'table');
   if (format === 'json') output.out(`${JSON.stringify(rows, null, 2)}\n`);
   else if (format === 'jsonl') output.out(rows.map(jsonLine).join(''));

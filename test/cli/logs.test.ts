@@ -90,6 +90,10 @@ describe('heimdall logs', () => {
     const { code, err } = await logs('--address', 'home');
     assert.equal(code, 2);
     assert.match(err, /^--address: expected client address, got "home"\. Example: 203\.0\.113\.7/);
+    for (const words of [['--limit', '1.5'], ['--by', 'key', '--limit', 'many'], ['--cursor', '1.5']]) {
+      const wrong = await logs(...words);
+      assert.deepEqual([wrong.code, /^--(?:limit|cursor): expected a whole number/.test(wrong.err)], [2, true], wrong.err);
+    }
     const missing = await main(['logs', '--path', '/nowhere/heimdall.db'], { out: () => undefined, err: () => undefined });
     assert.equal(missing, 1);
   });
