@@ -162,7 +162,9 @@ class Live {
   readonly lasts: Lasting;
   readonly followers = new Set<Follower>();
   now: Generation;
-  readonly #earlier = new Map<Generation, { readonly next: Generation; readonly timer: Timer }>();
+  /** What came before the configuration in force and is not closed yet, the oldest first, each with what came next. */
+  readonly #earlier = new Map<Generation, Generation>();
+  #timer: Timer | null = null;
   readonly #warnings: (of: Config) => readonly string[];
   #reloading: Promise<unknown> = Promise.resolve();
 
@@ -245,21 +247,28 @@ class Live {
     return { core, wired, parts: made, forModels: handlersFor('models'), forOthers: handlersFor('others') };
   }
 
-  /** Closes what an earlier configuration has opened once none of its requests is in hand. */
+  /** Lets an earlier configuration end: its probes stop, and the rest is closed once its requests have ended. */
   #retire(generation: Generation, next: Generation): void {
-    const { clock, log, inFlight } = this.core;
     generation.wired.stop();
-    const look = (): void => {
-      const isOver = [...inFlight].every((context) => context.core !== generation.core);
-      if (isOver) {
-        this.#earlier.delete(generation);
-        return inBackground(log, 'reload', this.#end(generation, next));
+    this.#earlier.set(generation, next);
+    if (this.#timer === null) this.#closeEarlier();
+  }
+
+  /**
+   * Closes what earlier configurations have opened once none of their requests is in hand, in their order: a later one may have
+   * taken over a target on which a request of an earlier one still runs.
+   */
+  #closeEarlier(): void {
+    const { clock, log, inFlight } = this.core;
+    this.#timer = null;
+    for (const [generation, next] of this.#earlier) {
+      if ([...inFlight].some((context) => context.core === generation.core)) {
+        this.#timer = clock.setTimeout(() => this.#closeEarlier(), retireEvery);
+        return void this.#timer.unref();
       }
-      const timer = clock.setTimeout(look, retireEvery);
-      timer.unref();
-      this.#earlier.set(generation, { next, timer });
-    };
-    look();
+      this.#earlier.delete(generation);
+      inBackground(log, 'reload', this.#end(generation, next));
+    }
   }
 
   async #end({ parts, wired }: Generation, next: Generation | null): Promise<void> {
@@ -269,10 +278,8 @@ class Live {
   }
 
   async close(): Promise<void> {
-    for (const [generation, { next, timer }] of this.#earlier) {
-      this.core.clock.clearTimeout(timer);
-      await this.#end(generation, next);
-    }
+    if (this.#timer !== null) this.core.clock.clearTimeout(this.#timer);
+    for (const [generation, next] of this.#earlier) await this.#end(generation, next);
     await this.#end(this.now, null);
     for (const closer of [...this.lasts.closers].reverse()) await closed(this.core.log, closer);
   }

@@ -82,6 +82,8 @@ test('a request in hand lives on with the configuration before, and counts and b
   const gate = await startGate(t, { newapi: { baseUrl: slow.url }, rateLimit: limit });
   const base = gate.gate.config;
   const live = await openStream(`${gate.url}/v1/chat/completions`, { headers: bearer(DEMO_KEY), body: { ...chat, stream: true } });
+  // The target of the stream is taken over by one configuration, which has no request of its own, and dropped by the next.
+  await gate.gate.reload({ ...base, server: { ...base.server, readTimeout: base.server.readTimeout + 1 } } as ConfigInput);
   await gate.gate.reload({ ...base, newapi: { baseUrl: api.url } } as ConfigInput);
   assert.equal((await talk(gate)).status, 200, 'from the new upstream');
   await gate.gate.reload({ ...base, newapi: { baseUrl: api.url }, rateLimit: { key: { requests: { limit: 3, window: '2h' } } } } as ConfigInput);
