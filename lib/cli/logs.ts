@@ -4,7 +4,7 @@ import type { TextSearch, SqlRow, SqlValue } from '../../types/journal.d.ts';
 import type { AuditRecord } from '../../types/record.d.ts';
 import { show } from '../values/values.ts';
 import { expectation } from '../errors.ts';
-import { balanceOf, exportRecords, filters, grep, groups, groupsOf, measures, pageOf, readRequest, SearchError, versionOf, type Query, type Wanted } from '../journal/journal.ts';
+import { balanceOf, countOf, exportRecords, filters, grep, groups, groupsOf, measures, pageOf, readRequest, SearchError, versionOf, type Query, type Wanted } from '../journal/journal.ts';
 import { type Cell, csvLine, jsonLine, recordColumns, recordOf, textOfCell } from '../record/record.ts';
 import { printable } from '../redaction/redaction.ts';
 import { journalPath, printJson, textOf, UsageError, type Action, type Invocation, type Option, type Output } from './command.ts';
@@ -188,6 +188,8 @@ function groupCell(name: string, value: Cell): Cell {
 function exportTo(db: DatabaseSync, invocation: Invocation, wanted: Wanted, file: string): number {
   const format = textOf(invocation, 'format') === undefined ? (file.endsWith('.csv') ? 'csv' : 'jsonl') : formatOf(invocation, 'jsonl');
   if (format !== 'csv' && format !== 'jsonl') throw new UsageError(`--format: ${expectation('csv or jsonl for an export', show(format))}`);
+  // A wrong filter is refused before the file is emptied.
+  countOf(wanted, systemClock.now());
   const handle = openSync(file, 'w', 0o600);
   let done = 0;
   try {

@@ -64,6 +64,8 @@ describe('heimdall logs', () => {
     assert.equal(lines.length, 1251);
     assert.deepEqual(new Set(lines.slice(1).map((line) => line.includes(',even,'))), new Set([true]));
     assert.equal((await logs('--export', join(directory, 'x'), '--format', 'table')).code, 2);
+    assert.equal((await logs('--export', join(directory, 'even.csv'), '--status', 'many')).code, 2);
+    assert.equal(readFileSync(join(directory, 'even.csv'), 'utf8').trimEnd().split('\r\n').length, 1251);
   });
 
   it('puts records together', async (t) => {
