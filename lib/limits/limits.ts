@@ -90,8 +90,6 @@ const budgetLevels = [
 /** By size: a `max` takes its memory at the start. */
 const toldRemembered = { maxSize: 10_000, sizeCalculation: () => 1 };
 
-/** Budgets are saved beside the journal. */
-
 /**
  * The limits of keys and policies, and the default limits of all other callers. Checks all that apply to a request, takes
  * from all of them or from none, and at the end replaces the estimate by what was used. Opens nothing before the first

@@ -49,7 +49,10 @@ function collect(context: Context, source: Source, core: Core, deps: Deps, next:
   const scan = isTask ? null : deps.inspector.scanOf(bytes, source);
   const brake = new ChunkBrake(req.socket);
   let counted = declared;
+  // Another listener of the host may keep the pieces, also one that leaves before the end.
+  let isAlone = true;
   const onData = guarded(context, (chunk: Buffer): void => {
+    isAlone &&= req.listenerCount('data') === 1 && req.listenerCount('readable') === 0;
     bytes.push(chunk);
     scan?.push(chunk);
     brake.count();
@@ -69,8 +72,7 @@ function collect(context: Context, source: Source, core: Core, deps: Deps, next:
   const onEnd = guarded(context, (): void => {
     if (bytes.size > counted && !count()) return;
     context.bodyWait = performance.now() - since;
-    // Another listener of the host may keep the pieces.
-    bytes.isOwn = bytes.size >= freedByHand && req.listenerCount('data') === 1;
+    bytes.isOwn = isAlone && bytes.size >= freedByHand;
     if (bytes.pieces.length > 1) bytes.settle();
     if (isTask) decodeTask(context, bytes, source, deps, next);
     else inspect(context, bytes, source, deps, next, scan);

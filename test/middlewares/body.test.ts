@@ -3,8 +3,9 @@ import { createHash } from 'node:crypto';
 import { connect } from 'node:net';
 import { describe, it } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import type { RequestListener } from 'node:http';
-import { rawRequest } from '../support/client.ts';
+import { request as openRequest, type IncomingMessage, type RequestListener } from 'node:http';
+import { internalsOf } from '../../lib/gateway.ts';
+import { rawRequest, until } from '../support/client.ts';
 import { accessRecords } from '../support/records.ts';
 import { bearer, behind, chat, codeOf } from './behind.ts';
 
@@ -29,6 +30,29 @@ describe('body', () => {
     const form = Buffer.from('--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nwhisper-1\r\n--b--\r\n');
     const sent = await ask('/v1/audio/transcriptions', { body: form, headers: { ...bearer, 'Content-Type': 'multipart/form-data; boundary=b' } });
     assert.equal(sent.json<{ sha256: string }>().sha256, sha256(form));
+  });
+
+  it('leaves the pieces to a listener of the host, also to one that goes before the end', async (t) => {
+    const { server, port, gate } = await behind(t);
+    const [begun, rest] = ['{"model":"m","user":"', `${'x'.repeat(40_000)}"}`];
+    const listeners: ((req: IncomingMessage, keep: (chunk: Buffer) => void) => void)[] = [
+      (req, keep) => req.on('data', keep),
+      (req, keep) => req.on('data', keep).prependOnceListener('end', () => req.off('data', keep)),
+    ];
+    for (const [at, listen] of listeners.entries()) {
+      const kept: Buffer[] = [];
+      let received: IncomingMessage | null = null;
+      server.once('request', (req) => void (received = req));
+      const sending = openRequest({ port, host: '127.0.0.1', method: 'POST', path, headers: { ...json, 'Content-Length': begun.length + rest.length } });
+      const status = new Promise((resolve, reject) => sending.on('response', (answer) => resolve(answer.resume().statusCode)).on('error', reject));
+      sending.write(begun);
+      const req = await until<IncomingMessage | null>(() => (received?.listenerCount('data') === 1 ? received : null));
+      listen(req as IncomingMessage, (chunk) => kept.push(chunk));
+      sending.end(rest);
+      assert.equal(await status, 200);
+      await until(() => internalsOf(gate).core.inFlight.size === 0);
+      assert.equal(rest.endsWith(Buffer.concat(kept).toString()) && kept.every(({ length }) => length > 0), true, String(at));
+    }
   });
 
   it('refuses what is no JSON object before it costs anything, and says what it expected', async (t) => {
