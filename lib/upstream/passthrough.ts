@@ -85,6 +85,8 @@ type Router = (req: GateRequest, res: ServerResponse | undefined, options: Reque
 function destination(target: object, agents: PeerAgents, context: Context, options: RequestOptions): object {
   const { forwardPath, req } = context;
   const body = bodyOf(context);
+  // The proxy reads its memory for as long as it needs to.
+  if (body) body.isOwn = false;
   options.ssl = { maxHeaderSize: maxAnswerHead } as object;
   if (req.heimdallUpgrade || repeated.has(context)) options.agent = agents.upgrades;
   if (body) options.buffer = Readable.from(body.pieces);

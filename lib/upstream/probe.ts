@@ -21,9 +21,9 @@ export function prober(core: Core, targets: readonly Target[]): Prober {
   let first: Promise<void> | null = null;
   let asked = 0;
   let closed = false;
-  const rounds = new Repeated(core, 'health_check', interval, () => round(failureThreshold));
+  const rounds = new Repeated(core, 'health_check', interval, () => round(() => failureThreshold));
 
-  async function round(threshold: number): Promise<void> {
+  async function round(thresholdOf: (target: Target) => number): Promise<void> {
     asked = core.clock.monotonic();
     await Promise.all(targets.map(async (target) => {
       const before = core.clock.monotonic();
@@ -32,13 +32,14 @@ export function prober(core: Core, targets: readonly Target[]): Prober {
       // Closing cuts probes under way, which says nothing about a target.
       if (closed || status === 'unknown') return;
       const alive = status !== null && status < 500;
+      const threshold = thresholdOf(target);
       target.lastProbe = { time, alive, status, duration: core.clock.monotonic() - before };
       target.state.base.probe(alive, threshold);
     }));
   }
 
-  // Before the first round nothing is known, so one miss decides; a later miss may be chance.
-  const begin = (): Promise<void> => (first ??= round(1).finally(() => rounds.start()));
+  // Before its first probe nothing is known of a target, so one miss decides; a later miss may be chance.
+  const begin = (): Promise<void> => (first ??= round(({ lastProbe }) => (lastProbe === null ? 1 : failureThreshold)).finally(() => rounds.start()));
 
   return {
     start() {
@@ -47,7 +48,7 @@ export function prober(core: Core, targets: readonly Target[]): Prober {
     async ready() {
       if (enabled) await begin();
       const usable = (): boolean => targets.some(({ state }) => state.base.closedUntil(core.clock.monotonic()) === 0);
-      if (enabled && !usable() && core.clock.monotonic() - asked >= fresh) await round(1);
+      if (enabled && !usable() && core.clock.monotonic() - asked >= fresh) await round(() => 1);
       return usable();
     },
     close() {

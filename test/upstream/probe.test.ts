@@ -12,6 +12,7 @@ import { recorder, type Recorder } from '../support/gate.ts';
 import { nowhere, startUpstream } from '../support/upstream.ts';
 
 interface Probing {
+  readonly core: Core;
   readonly clock: FakeClock;
   readonly log: Recorder;
   readonly targets: readonly Target[];
@@ -28,7 +29,7 @@ function probing(t: TestContext, config: ConfigInput): Probing {
     asked.close();
     await Promise.all(targets.map(({ pool }) => pool.destroy()));
   });
-  return { clock, log, targets, asked };
+  return { core, clock, log, targets, asked };
 }
 
 const newapi = (t: TestContext, baseUrl: string): Probing => probing(t, { newapi: { baseUrl } });
@@ -51,6 +52,18 @@ describe('the prober', () => {
     assert.equal(seen.length, 1);
     clock.tick(1);
     await until(() => seen.length === 2);
+  });
+
+  it('takes one miss for chance where an earlier configuration has probed the target', async (t) => {
+    let status = 200;
+    const { url } = await startUpstream(t, (_req, res) => void res.writeHead(status).end());
+    const { core, targets, asked } = newapi(t, url);
+    assert.equal(await asked.ready(), true);
+    asked.close();
+    status = 503;
+    const next = prober(core, targets);
+    t.after(() => next.close());
+    assert.deepEqual([await next.ready(), targets[0]?.lastProbe?.alive], [true, false]);
   });
 
   it('asks a provider for its models, with our key', async (t) => {
