@@ -385,8 +385,14 @@ export class RequestBody {
 
 const nothing = Buffer.alloc(0);
 
+/** The refusal of a body that comes in crumbs. */
+export const inCrumbs = (): HeimdallError => new HeimdallError('body_too_large', { message: `body: expected chunks of at least ${crumb} bytes on average, got more than ${mostCrumbs} smaller ones. Example: Content-Length instead of Transfer-Encoding: chunked.` });
+
 /** Chunks read of one connection before all others have their turn. */
 const chunksInTurn = 500;
+/** A body of more chunks than these is refused where they hold fewer bytes than {@link crumb} on average. */
+const mostCrumbs = 100_000;
+const crumb = 16;
 /** Connections that wait for their next turn. */
 const turns = new Rounds(2);
 
@@ -397,16 +403,25 @@ const turns = new Rounds(2);
 export class ChunkBrake {
   readonly #socket: Socket;
   #count = 0;
+  #all = 0;
+  #bytes = 0;
 
   constructor(socket: Socket) {
     this.#socket = socket;
   }
 
-  /** Called for each chunk. */
-  count(): void {
-    if (++this.#count !== chunksInTurn) return;
+  /**
+   * Called for each chunk.
+   * @returns false when the body has more chunks than it is worth: Node needs some 3 µs for each, so that a few megabytes in
+   * chunks of one byte would take all of a core for seconds, also after their client has left.
+   */
+  count(size: number): boolean {
+    this.#bytes += size;
+    if (++this.#all > mostCrumbs && this.#bytes < this.#all * crumb) return false;
+    if (++this.#count !== chunksInTurn) return true;
     this.#socket.on('resume', this.#hold).pause();
     turns.add(this.#release);
+    return true;
   }
 
   /** Its turn has come. */
@@ -425,15 +440,18 @@ export class ChunkBrake {
  */
 export class CompactBody extends Readable {
   readonly #req: IncomingMessage;
+  readonly #refuse: (error: HeimdallError) => void;
   readonly #brake: ChunkBrake;
   #block: Buffer | null = null;
   #used = 0;
   #isScheduled = false;
   #isFull = false;
 
-  constructor(req: IncomingMessage) {
+  /** @param refuse called for a body in crumbs, of which no more is read. */
+  constructor(req: IncomingMessage, refuse: (error: HeimdallError) => void) {
     super({ highWaterMark: largestBlock });
     this.#req = req;
+    this.#refuse = refuse;
     this.#brake = new ChunkBrake(req.socket);
     req.on('data', this.#add).once('end', this.#end).once('close', this.#closed).resume();
     req.socket.on('resume', this.#holdBack);
@@ -454,7 +472,10 @@ export class CompactBody extends Readable {
   }
 
   readonly #add = (chunk: Buffer): void => {
-    this.#brake.count();
+    if (!this.#brake.count(chunk.length)) {
+      this.#req.off('data', this.#add).pause();
+      return this.#refuse(inCrumbs());
+    }
     if (chunk.length >= passedWhole) {
       this.#flush();
       return this.#pass(chunk);

@@ -1,7 +1,7 @@
 import { Transform, type TransformCallback } from 'node:stream';
 import { guarded, type Context, type Core, type Next } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import { bodyTaken, ChunkBrake, CompactBody, freedByHand, RequestBody, type BodyReading, type BodySource, type MemberScan } from '../http/http.ts';
+import { bodyTaken, ChunkBrake, CompactBody, freedByHand, inCrumbs, RequestBody, type BodyReading, type BodySource, type MemberScan } from '../http/http.ts';
 import type { Deps, Middleware } from './middleware.ts';
 
 /** Reads the body of model routes, within limits. Bodies of other routes, and of unauthenticated callers, are not buffered. */
@@ -55,7 +55,10 @@ function collect(context: Context, source: Source, core: Core, deps: Deps, next:
     isAlone &&= req.listenerCount('data') === 1 && req.listenerCount('readable') === 0;
     bytes.push(chunk);
     scan?.push(chunk);
-    brake.count();
+    if (!brake.count(chunk.length)) {
+      stop();
+      return context.fail(inCrumbs());
+    }
     if (bytes.size - counted >= countedAtOnce && !count()) return stop();
     if (bytes.size <= bufferBodyBytes) return;
     stop();
@@ -99,7 +102,10 @@ function stream(context: Context, begun: Buffer | null, limit: number, deps: Dep
   if (begun !== null) cap.write(begun);
   context.bodyStream = cap;
   context.bodyAmbiguous = true;
-  const body = new CompactBody(context.req);
+  const body = new CompactBody(context.req, (error) => {
+    context.exchange?.abort();
+    context.fail(error);
+  });
   body.on('error', () => undefined).pipe(cap);
   checkModel(context, deps, next);
 }

@@ -90,7 +90,7 @@ function destination(target: object, agents: PeerAgents, context: Context, optio
   options.ssl = { maxHeaderSize: maxAnswerHead } as object;
   if (req.heimdallUpgrade || repeated.has(context)) options.agent = agents.upgrades;
   if (body) options.buffer = Readable.from(body.pieces);
-  else if (req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > compacted) options.buffer = new CompactBody(req);
+  else if (req.headers['transfer-encoding'] !== undefined || Number(req.headers['content-length'] ?? 0) > compacted) options.buffer = new CompactBody(req, (error) => context.fail(error));
   return { ...target, pathname: forwardPath };
 }
 

@@ -118,7 +118,7 @@ function requestOf(): { readonly req: PassThrough; readonly body: CompactBody; i
   const socket = Object.assign(new EventEmitter(), { pause: () => void (paused = true), resume: () => void (paused = false) });
   const req = Object.assign(new PassThrough({ highWaterMark: 1e9 }), { socket, complete: false });
   req.once('end', () => void (req.complete = true));
-  return { req, body: new CompactBody(req as unknown as IncomingMessage), isPaused: () => paused };
+  return { req, body: new CompactBody(req as unknown as IncomingMessage, (error) => { throw error; }), isPaused: () => paused };
 }
 
 async function read(body: Readable): Promise<Buffer[]> {
@@ -192,9 +192,9 @@ it('a brake stops a connection behind many chunks, and lets two go on in each ro
     }) as unknown as Socket);
     return { brake, socket: socket as unknown as Socket };
   });
-  for (let chunk = 0; chunk < 499; chunk++) for (const { brake } of brakes) brake.count();
+  for (let chunk = 0; chunk < 499; chunk++) for (const { brake } of brakes) brake.count(100);
   assert.equal(paused.size, 0);
-  for (const { brake } of brakes) brake.count();
+  for (const { brake } of brakes) brake.count(100);
   for (const { socket } of brakes) socket.resume();
   const left: number[] = [paused.size];
   for (let round = 0; round < 3; round++) {
