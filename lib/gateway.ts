@@ -13,7 +13,7 @@ import { ConfigError } from './errors.ts';
 import { guard, guardedClock, inBackground, OutboundProxy, Rounds, systemClock, withMonotonic } from './platform/platform.ts';
 import { hostWarnings, loadSettings, proxyEnvironment, proxyWarnings, readAgain, resolveConfig, secretsOf, succeed, warningsOf } from './config/config.ts';
 import { cleanFields, secretScrubber } from './redaction/redaction.ts';
-import { attach, Connections, Context, type Core, drained, type ErrorHandler, type GateRequest, guarded, InFlight, isMadeUp, Mount, Probes, type Next, type RequestHandler, stages } from './request/request.ts';
+import { attach, Connections, Context, type Core, drained, type ErrorHandler, type GateRequest, guarded, InFlight, isMadeUp, Mount, Probes, relimit, type Next, type RequestHandler, stages } from './request/request.ts';
 import { type Deps, type Handler, onRoutes, type Part } from './middlewares/middlewares.ts';
 import { closed, type Closer, lasting, type Lasting, reconfigure, wire, type Wired } from './wiring.ts';
 
@@ -118,6 +118,7 @@ export function heimdall(input?: ConfigInput | Config, options: GateOptions = {}
     connections: connectionsPerAddress === null ? null : new Connections(connectionsPerAddress, config.trustProxy, observe),
     mount: new Mount(),
     probes: new Probes(),
+    guesses: new Map(),
     heads: { every: [], own: [], proxied: [] }, finishers: [],
   };
   const warnings = (of: Config): readonly string[] => [...warningsOf(of), ...hostWarnings(of, options), ...(proxies === null ? [] : proxyWarnings(of, (url) => proxies.hopTo(url) === null))];
@@ -161,6 +162,10 @@ class Live {
   readonly core: Core;
   readonly lasts: Lasting;
   readonly followers = new Set<Follower>();
+  /** Servers of the host whose time limits follow the configuration. */
+  readonly guarded = new WeakSet<Server>();
+  /** Called before the configuration is read again. */
+  readonly readings = new Set<() => void>();
   now: Generation;
   /** What came before the configuration in force and is not closed yet, the oldest first, each with what came next. */
   readonly #earlier = new Map<Generation, Generation>();
@@ -193,6 +198,14 @@ class Live {
     });
     this.#reloading = reloading.catch(() => undefined);
     return reloading;
+  }
+
+  /** Reads the file and the environment again. See {@link reload}. */
+  readAgain(by: string): Promise<Reloaded> {
+    return this.reload(() => {
+      for (const told of this.readings) told();
+      return readAgain(this.core.config);
+    }, by);
   }
 
   async #reload(wanted: Config, by: string): Promise<Reloaded> {
@@ -231,7 +244,7 @@ class Live {
   /** Makes the parts of the chain, in their order, and registers what each contributes: handler, head fields, finishers, end. */
   #make(config: Config, before: Generation | null): Generation {
     const core: Core = Object.assign(Object.create(this.core) as Core, { config, observe: config.mode === 'observe', heads: { every: [], own: [], proxied: [] }, finishers: [] });
-    const wired = wire(core, this.lasts, before?.wired ?? null, () => this.reload(() => readAgain(this.core.config), 'admin'));
+    const wired = wire(core, this.lasts, before?.wired ?? null, () => this.readAgain('admin'));
     const { deps } = wired;
     const made = partsOf(core, deps, before?.parts ?? null);
     const parts = [...made.values()];
@@ -360,11 +373,13 @@ function lifecycle(core: Core, live: Live, read: (from?: ConfigInput | Config) =
     await closed(core.log, last);
   };
   const serves = servesOf(live);
-  const reload = (from: () => Config, by: string): Promise<Reloaded> => live.reload(from, by);
   const gate = Object.assign(router, {
     admin: ((req, res, next) => live.now.wired.admin.router(req, res, next)) as HostHandler,
-    attach: (server: Server, { path }: AttachOptions = {}) => attach(core, server, { gate, serves, path }),
-    reload: (next?: ConfigInput | Config) => reload(() => (next === undefined ? readAgain(core.config) : read(next)), 'program'),
+    attach: (server: Server, { path }: AttachOptions = {}) => {
+      attach(core, server, { gate, serves, path });
+      followWith(server, live);
+    },
+    reload: (next?: ConfigInput | Config) => (next === undefined ? live.readAgain('program') : live.reload(() => read(next), 'program')),
     close: ({ timeout = core.config.server.shutdownTimeout }: { timeout?: number } = {}) => (over ??= close(timeout)),
   });
   Object.defineProperty(gate, 'config', { get: () => core.config, enumerable: true });
@@ -372,8 +387,19 @@ function lifecycle(core: Core, live: Live, read: (from?: ConfigInput | Config) =
   const admin: Internals['admin'] = { alone: (host) => live.now.wired.admin.alone(host) };
   const hasTarget = (): Promise<boolean> => live.now.wired.deps.ready();
   const end = (quiet: number): Promise<void> => (over ??= close(core.config.server.shutdownTimeout, quiet));
-  internals.set(gate as unknown as Gate, { core, end, servers, admin, serves, hasTarget, journal: recorded.journal, certificates, followers: live.followers, reload: (by) => reload(() => readAgain(core.config), by) });
+  internals.set(gate as unknown as Gate, { core, end, servers, admin, serves, hasTarget, journal: recorded.journal, certificates, followers: live.followers, readings: live.readings, reload: (by) => live.readAgain(by) });
   return gate as unknown as Gate;
+}
+
+/** Has the time limits of a host's server follow the configuration, once for each of its gates. */
+function followWith(server: Server, { core, followers, guarded: known }: Live): void {
+  if (known.has(server)) return;
+  known.add(server);
+  const follow: Follower = (next) => ({ enter: () => relimit(server, before, (before = next.server)) });
+  let before = core.config.server;
+  followers.add(follow);
+  server.once('close', () => void followers.delete(follow));
+  server.once('close', () => void known.delete(server));
 }
 
 /** What only an LLM API serves needs a credential; the gate's other paths could be a host's. */
@@ -403,6 +429,8 @@ interface Internals {
   readonly certificates: Lasting['certificates'];
   /** What takes part in a reload. */
   readonly followers: Set<Follower>;
+  /** Called before the configuration is read again. */
+  readonly readings: Set<() => void>;
   /** Reads the configuration again. @param by what asks for it, for the event log. */
   readonly reload: (by: string) => Promise<Reloaded>;
 }

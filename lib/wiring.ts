@@ -22,7 +22,7 @@ import { type Metrics, metricsOf, Resources } from './telemetry/telemetry.ts';
 import type { Deps } from './middlewares/middlewares.ts';
 import { admission } from './queue/queue.ts';
 import { accessLog } from './access-log/access-log.ts';
-import { ingestion, type Ingestion, recordColumns, recorder, recordOf } from './record/record.ts';
+import { type Filling, ingestion, type Ingestion, recordColumns, recorder, recordOf } from './record/record.ts';
 import { erasedOf, type JournalDeps, journalSeries, namesOf as subjectNames, WorkerJournal } from './journal/journal.ts';
 import { Followers, NewapiNames, RawTokens, sinkSeries, sinksOf } from './sinks/sinks.ts';
 import { describe, inBackground, type Redis, redisOf, type OutboundProxy } from './platform/platform.ts';
@@ -380,6 +380,7 @@ function recording(core: Core, metrics: Metrics, deps: RecordingDeps): Recording
   const followers = new Followers(core, journal, sinks);
   metrics.expose([...journalSeries(journal), ...sinkSeries(() => followers.views())]);
   const isOn = ({ config: { middleware } } = core): boolean => audit.enabled && (middleware?.includes('logging') ?? true);
+  const rates = new Map<string, Filling>();
   let begun: Promise<void> | null = null;
   const begin = async (): Promise<void> => {
     await journal.open();
@@ -395,7 +396,7 @@ function recording(core: Core, metrics: Metrics, deps: RecordingDeps): Recording
         raw?.remember(context);
         record(context);
       };
-      return { record: raw === null ? record : remembering, tap: isOn(one) ? tap : () => null, admit: isOn(one) ? admit : (forward) => forward, ingestion: ingestion(one, journal, deps.identify) };
+      return { record: raw === null ? record : remembering, tap: isOn(one) ? tap : () => null, admit: isOn(one) ? admit : (forward) => forward, ingestion: ingestion(one, journal, deps.identify, rates) };
     },
     sinks: () => followers.views(),
     start() {

@@ -36,7 +36,7 @@ export class Entrance {
     this.#services = services;
     this.#trust = trust;
     this.#newapi = core.config.admin.auth === 'newapi' ? new NewapiLogin(core, (path, headers) => services.newapi.get(path, headers)) : null;
-    this.#guard = new BearerGuard(core, tokens.map((each) => each.token), 'admin.auth_failed');
+    this.#guard = new BearerGuard(core, 'admin', tokens.map((each) => each.token), 'admin.auth_failed');
     this.#access = tokens.map(({ access }) => access);
   }
 

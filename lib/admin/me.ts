@@ -32,7 +32,7 @@ export class Me {
 
   constructor(services: AdminServices) {
     this.#services = services;
-    this.#guard = new BearerGuard(services.core, [], 'auth.failed', 'client');
+    this.#guard = new BearerGuard(services.core, 'me', [], 'auth.failed', 'client');
   }
 
   /** `GET me` of the API. SECURITY: everything shown is asked for by the identity of the credential alone. @throws HeimdallError for a credential that is not good. */

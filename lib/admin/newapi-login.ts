@@ -2,7 +2,8 @@ import { hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { HeimdallError } from '../errors.ts';
 import { networkOf } from '../identity/identity.ts';
-import type { Context, Core } from '../request/request.ts';
+import { guessesAt } from '../keys/keys.ts';
+import type { Context, Core, Guesses } from '../request/request.ts';
 
 /** How long a verdict of NewAPI counts, milliseconds: an administrator that was disabled is out after it. */
 const remembered = 30_000;
@@ -11,7 +12,6 @@ const mostUnknown = 10;
 const window = 60_000;
 /** By size: a `max` takes its memory at the start. */
 const verdicts = { maxSize: 1000, sizeCalculation: () => 1 };
-const addresses = { maxSize: 10_000, sizeCalculation: () => 1 };
 /** NewAPI's status of a user that is not disabled. */
 const enabled = 1;
 
@@ -43,10 +43,11 @@ export class NewapiLogin {
   /** By digest of what was sent. */
   readonly #known = new LRUCache<string, Known>(verdicts);
   readonly #asking = new Map<string, Promise<Verdict>>();
-  readonly #unknown = new LRUCache<string, { count: number; readonly until: number }>(addresses);
+  readonly #unknown: Guesses;
 
   constructor(core: Core, ask: AskNewapi) {
     this.#core = core;
+    this.#unknown = guessesAt(core, 'newapi-login');
     this.#ask = ask;
   }
 

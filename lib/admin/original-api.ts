@@ -43,7 +43,7 @@ export class OriginalApi {
   constructor(services: AdminServices) {
     const { core } = services;
     this.#services = services;
-    this.#guard = new BearerGuard(core, core.config.admin.token === null ? [] : [core.config.admin.token], 'admin.auth_failed');
+    this.#guard = new BearerGuard(core, 'original-api', core.config.admin.token === null ? [] : [core.config.admin.token], 'admin.auth_failed');
   }
 
   /** Whether a path is one of the original's. */

@@ -1,20 +1,12 @@
 import { hash, timingSafeEqual } from 'node:crypto';
-import { LRUCache } from 'lru-cache';
-import type { Context, Core } from '../request/request.ts';
+import type { Context, Core, Guesses } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 import { networkOf } from '../identity/identity.ts';
+import { guessesAt } from './guesses.ts';
 
 /** Failures allowed per peer and window in milliseconds, where the address limit does not count failures. */
 const defaultLimit = 60;
 const defaultWindow = 60_000;
-/** Peers whose failures are counted; beyond, the least recent are forgotten. By size: a `max` takes its memory at the start. */
-const peersCounted = { maxSize: 10_000, sizeCalculation: () => 1 };
-
-interface Failures {
-  count: number;
-  /** End of the window, monotonic milliseconds. */
-  readonly until: number;
-}
 
 /**
  * Protects an endpoint with bearer tokens. A valid token is always accepted. Failures are logged and limited, each endpoint's
@@ -31,17 +23,20 @@ export class BearerGuard {
   readonly #window: number;
   readonly #by: 'peer' | 'client';
   /** By network of the peer. */
-  readonly #failures = new LRUCache<string, Failures>(peersCounted);
+  readonly #failures: Guesses;
 
   /**
+   * @param place the endpoint that is protected: guards of the same place, those of a reload among them, count together.
    * @param tokens any of them is accepted; with none every request is refused.
    * @param event name of a failure in the event log.
    * @param by whose failures are counted together: a peer's, or a client's where the credentials are those of clients.
    */
-  constructor({ config, log, clock }: Core, tokens: readonly string[], event: string, by: 'peer' | 'client' = 'peer') {
+  constructor(core: Core, place: string, tokens: readonly string[], event: string, by: 'peer' | 'client' = 'peer') {
+    const { config, log, clock } = core;
     const { limit, window, count } = config.rateLimit.address;
     const counts = limit > 0 && count === 'failed';
     this.#log = log;
+    this.#failures = guessesAt(core, place);
     this.#by = by;
     this.#clock = clock;
     this.#expected = tokens.map(digest);

@@ -137,7 +137,6 @@ export class Limits {
   /** Takes the rules of another configuration. What is counted stays, by the names of the counters. */
   configure(): void {
     this.#index = null;
-    this.#nameless = null;
     this.#counters = new CounterCache();
   }
 
@@ -183,8 +182,9 @@ export class Limits {
     if (this.#index !== null) return this.#index;
     const { names = null, identify } = this.#deps;
     this.#index = new PolicyIndex(this.#core.config.rateLimit, identify, this.#core.observe, names);
-    if (this.#index.hasNames) {
-      this.#nameless = new NamelessUse();
+    if (!this.#index.hasNames) this.#nameless = null;
+    else {
+      this.#nameless ??= new NamelessUse();
       if (!this.#isTold) names?.onNamed((caller, name) => this.#named(caller, name));
       this.#isTold = true;
     }
@@ -199,7 +199,7 @@ export class Limits {
   #named(caller: string, name: NewapiName): void {
     const now = this.#core.clock.now();
     const whose = caller.replace(' ', ':');
-    const charges = (this.#nameless?.take(caller) ?? []).flatMap(([at, amount]) => this.#indexed().rulesFor(at, name).map((rule) => {
+    const charges = (this.#nameless?.take(caller) ?? []).flatMap(([policy, amount]) => this.#indexed().rulesFor(policy, name).map((rule) => {
       const counter = counterOf({ ...rule, observe: true }, rule.perUser ? `newapi:${name.user_id}` : whose, now);
       return chargeOf(counter, amount(rule), false);
     })).filter(({ amount }) => amount > 0);
@@ -214,7 +214,10 @@ export class Limits {
 
   /** At the end of a request: gives back what it has taken, and counts what it has used. */
   readonly settle = (context: Context): void => {
-    if (this.#nameless !== null && context.route.class === 'model' && !context.route.free && this.#index?.nameOf(context) === null) this.#nameless.add(context, this.#index.waiting(context));
+    if (this.#nameless !== null && context.route.class === 'model' && !context.route.free) {
+      const index = this.#indexed();
+      if (index.nameOf(context) === null) this.#nameless?.add(context, index.waiting(context));
+    }
     const reservation = context.reservation as Reservation | null;
     if (reservation === null) return;
     const held = reservation.state === 'held';

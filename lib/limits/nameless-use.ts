@@ -15,10 +15,10 @@ interface Use {
 
 /** What callers use before NewAPI's names for them are known, by the policies that may apply to them. */
 export class NamelessUse {
-  readonly #callers = new LRUCache<string, Map<number, Use>>(kept);
+  readonly #callers = new LRUCache<string, Map<string, Use>>(kept);
 
-  /** Counts a request that is over. @param policies places of the policies. */
-  add({ key, token, outcome, sentAt, usage, cost }: Context, policies: readonly number[]): void {
+  /** Counts a request that is over. @param policies their counters. */
+  add({ key, token, outcome, sentAt, usage, cost }: Context, policies: readonly string[]): void {
     const caller = key === null ? (token === null ? null : `token ${token.id}`) : `key ${key}`;
     if (caller === null || (outcome === 'refused' && sentAt === null)) return;
     let uses = this.#callers.get(caller);
@@ -32,9 +32,9 @@ export class NamelessUse {
     }
   }
 
-  /** What a caller (`key NAME`, `token ID`) has used, by the places of policies; it is forgotten here. */
-  take(caller: string): readonly (readonly [policy: number, amountOf: (rule: Rule) => number])[] {
-    const uses = this.#callers.get(caller) ?? new Map<number, Use>();
+  /** What a caller (`key NAME`, `token ID`) has used, by the counters of policies; it is forgotten here. */
+  take(caller: string): readonly (readonly [policy: string, amountOf: (rule: Rule) => number])[] {
+    const uses = this.#callers.get(caller) ?? new Map<string, Use>();
     this.#callers.delete(caller);
     return [...uses].map(([at, { requests, tokens, nanoDollars }]) => [at, ({ kind }) => ({ requests, tokens, budget: nanoDollars, concurrency: 0 })[kind]]);
   }

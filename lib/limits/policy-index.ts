@@ -34,6 +34,8 @@ export class RuleSet {
 /** A policy of the configuration, ready to be matched. */
 interface CompiledPolicy {
   readonly name: string;
+  /** Names its counters, as long as it matches the same. */
+  readonly counter: string;
   readonly rules: readonly Rule[];
   /** Networks that its requests must come from; null for all. */
   readonly from: AddressSet | null;
@@ -137,15 +139,15 @@ export class PolicyIndex {
     return token === null ? null : (this.#names?.nameOf('token', token.id) ?? null);
   }
 
-  /** The policies by names that would apply to a caller without a name, if the name fits. */
-  waiting(context: Context): readonly number[] {
-    return this.#policies.flatMap((policy, at) => (policy.named !== null && fits(policy, context) ? [at] : []));
+  /** Counters of the policies by names that would apply to a caller without a name, if the name fits. */
+  waiting(context: Context): readonly string[] {
+    return this.#policies.flatMap((policy) => (policy.named !== null && fits(policy, context) ? [policy.counter] : []));
   }
 
-  /** The rules of a policy, where its names fit. @param at its place. */
-  rulesFor(at: number, name: NewapiName): readonly Rule[] {
-    const policy = this.#policies[at] as CompiledPolicy;
-    return policy.named?.(name) === true ? policy.rules : [];
+  /** The rules of a policy, where its names fit; none where a reload has removed it. */
+  rulesFor(counter: string, name: NewapiName): readonly Rule[] {
+    const policy = this.#policies.find((each) => each.counter === counter);
+    return policy?.named?.(name) === true ? policy.rules : [];
   }
 
   /** A caller without a name is held to every policy by names where none can be learnt. */
@@ -303,7 +305,7 @@ function compile({ policies, instances }: RateLimitConfig, identify: (credential
     const name = `key_limit.policies[${at}]`;
     const maker = { name, counter: nth === 0 ? counter : `${counter}-${nth}`, observe, instances, perUser: match.newapiUser !== null || match.newapiGroup !== null };
     const from = cidrs.length === 0 ? null : new AddressSet(cidrs);
-    return { name, rules: rulesOf(policy, maker), from, observe, model: match.model === null ? null : pattern(match.model), others: othersOf(match, identify), named: hasNames(match) ? namesTest(match) : null };
+    return { name, counter: maker.counter, rules: rulesOf(policy, maker), from, observe, model: match.model === null ? null : pattern(match.model), others: othersOf(match, identify), named: hasNames(match) ? namesTest(match) : null };
   });
 }
 

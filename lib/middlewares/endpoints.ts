@@ -38,7 +38,7 @@ function metricsEndpoint(core: Core, deps: Deps): Endpoint | null {
   const { enabled, token } = core.config.metrics;
   const path = core.config.endpoints.metrics;
   if (!enabled || token === null || path === false) return null;
-  const guard = new BearerGuard(core, [token], 'auth.failed');
+  const guard = new BearerGuard(core, 'metrics', [token], 'auth.failed');
   const route = ownRoute(path, true);
   return {
     path,

@@ -131,11 +131,11 @@ class Counter {
   /** Addresses over the limit, with the end of their window on the monotonic clock. Other requests look at nothing else. */
   readonly blocked: LRUCache<string, number>;
   /** By blocked address, when the next unknown token may be tried. */
-  readonly #trials = new LRUCache<string, number>(blockedRemembered);
+  readonly #trials: LRUCache<string, number>;
   /** Requests by which NewAPI is asked about a token of a blocked address. */
   readonly trying = new Set<Context>();
   /** Tokens that NewAPI has refused, with the time until which they are not tried. */
-  readonly #refused = new LRUCache<string, number>(blockedRemembered);
+  readonly #refused: LRUCache<string, number>;
   readonly #address: RateLimitConfig['address'];
   /** NewAPI alone knows which tokens are good. */
   readonly #asksNewapi: boolean;
@@ -147,6 +147,8 @@ class Counter {
     this.#address = address;
     const same = before !== null && isDeepStrictEqual(before.#address, address) ? before : null;
     this.blocked = same?.blocked ?? new LRUCache(blockedRemembered);
+    this.#trials = same === null ? new LRUCache(blockedRemembered) : same.#trials;
+    this.#refused = same === null ? new LRUCache(blockedRemembered) : same.#refused;
     this.#asksNewapi = auth.mode === 'passthrough';
     this.#counts = same === null ? new AddressCounts(core, redis) : same.#counts;
     this.#exempt = new AddressSet(exempt.filter(isNetwork));

@@ -27,7 +27,7 @@ export const routes: Middleware = {
   create(core, deps) {
     if (deps.rows.size === 0) return {};
     const { token } = core.config.metrics;
-    const guard = token === null ? null : new BearerGuard(core, [token], 'auth.failed');
+    const guard = token === null ? null : new BearerGuard(core, 'routes', [token], 'auth.failed');
     const rules = new Map([...deps.rows].map(([route, row]) => [route, ruleOf(row, deps, guard)] as const));
     return {
       handle: function routesHandler(context, next) {

@@ -32,6 +32,12 @@ const asReceiver = (path: string): Dialect => ({
   refused: () => ({ status: 400, body: { success: false, message: 'Invalid log data' } }),
 });
 
+/** How full the bucket of a source is, and when that was so: monotonic milliseconds. */
+export interface Filling {
+  readonly left: number;
+  readonly at: number;
+}
+
 /** Takes records that are handed in: checks the token, its rate and the entry, and appends the record to the journal. */
 export class Intake {
   readonly #journal: Journal;
@@ -41,16 +47,17 @@ export class Intake {
   readonly #guard: BearerGuard;
   readonly #rate: number;
   /** By source: one for each valid token. */
-  readonly #buckets = new Map<string, TokenBucket>();
+  readonly #rates: Map<string, Filling>;
 
-  constructor(core: Core, journal: Journal, identify: (credential: string) => TokenIdentity, receiver: string) {
+  constructor(core: Core, journal: Journal, identify: (credential: string) => TokenIdentity, receiver: string, rates: Map<string, Filling>) {
     const { audit: { ingest: { tokens, maxRate } }, endpoints: { log: path } } = core.config;
     this.#journal = journal;
     this.#identify = identify;
     this.#receiver = asReceiver(receiver);
     this.#gateway = path === false ? null : asGateway(path);
-    this.#guard = new BearerGuard(core, tokens, 'auth.failed');
+    this.#guard = new BearerGuard(core, 'ingest', tokens, 'auth.failed');
     this.#rate = maxRate;
+    this.#rates = rates;
   }
 
   answer(context: Context): void {
@@ -70,7 +77,7 @@ export class Intake {
       throw new HeimdallError('method_not_allowed');
     }
     const source = `ingest:${this.#identify(bearer(context.req.headers.authorization) ?? '').id.slice(0, 8)}`;
-    const wait = this.#bucketOf(source).take(context.at);
+    const wait = this.#wait(source, context.at);
     if (wait > 0) throw new HeimdallError('too_many_records', { retryAfter: Math.ceil(wait / 1000) });
     const bytes = await readBody(context.req, context.res, context.core.log, maxBody);
     context.bytesIn = bytes.length;
@@ -94,34 +101,12 @@ export class Intake {
     });
   }
 
-  #bucketOf(source: string): TokenBucket {
-    const known = this.#buckets.get(source);
-    if (known !== undefined) return known;
-    const bucket = new TokenBucket(this.#rate);
-    this.#buckets.set(source, bucket);
-    return bucket;
-  }
-}
-
-/** Limits the records of one source: a bucket that holds the records of two seconds. */
-class TokenBucket {
-  readonly #rate: number;
-  readonly #most: number;
-  #left: number;
-  #at = 0;
-
-  constructor(rate: number) {
-    this.#rate = rate;
-    this.#most = Math.max(1, rate * 2);
-    this.#left = this.#most;
-  }
-
-  /** @returns 0, or the milliseconds until there is room again. */
-  take(now: number): number {
-    this.#left = Math.min(this.#most, this.#left + (Math.max(0, now - this.#at) / 1000) * this.#rate);
-    this.#at = now;
-    if (this.#left < 1) return ((1 - this.#left) / this.#rate) * 1000;
-    this.#left--;
-    return 0;
+  /** Takes a record out of the bucket of its source, which holds those of two seconds. @returns 0, or the milliseconds until there is room again. */
+  #wait(source: string, now: number): number {
+    const most = Math.max(1, this.#rate * 2);
+    const known = this.#rates.get(source) ?? { left: most, at: now };
+    const left = Math.min(most, known.left + (Math.max(0, now - known.at) / 1000) * this.#rate);
+    this.#rates.set(source, { left: left < 1 ? left : left - 1, at: now });
+    return left < 1 ? ((1 - left) / this.#rate) * 1000 : 0;
   }
 }

@@ -14,6 +14,7 @@ export { decode, wipe, type RawRecord } from './decode.ts';
 export { briefBody, digestsIn, wholeBody, type Lookup, type StoredText } from './kept-body.ts';
 export { textDigester, textOfContent, type Covered, type LongText } from './texts.ts';
 export { ingestion, type Ingestion, receiver } from './ingest.ts';
+export type { Filling } from './intake.ts';
 export { externalRecordOf, type Batch, type CallName, type ExternalRecord, type FromWorker, type Kind, type LargeBytes, type LineOptions, movedOf, withoutMoved, type RecordMemory, type Times, type ToWorker, type WorkerCalls, type WorkerOptions } from './messages.ts';
 export { csvLine, jsonLine, textOfCell, type Cell } from './record-format.ts';
 export { encode, Segment, type Committed } from './segment.ts';

@@ -115,6 +115,15 @@ function offer(core: Core, server: Server, req: GateRequest, socket: Duplex, hea
   socket.once('close', () => core.clock.clearTimeout(timer));
 }
 
+/**
+ * Time limits of a host's server under another configuration. What the host has set itself since then stays.
+ * @param before those under the configuration before.
+ */
+export function relimit(server: Server, before: Core['config']['server'], { idleTimeout, readTimeout }: Core['config']['server']): void {
+  if (server.keepAliveTimeout === before.idleTimeout) server.keepAliveTimeout = idleTimeout;
+  if (server.headersTimeout === before.readTimeout) server.headersTimeout = readTimeout;
+}
+
 function limit({ config, log }: Core, server: Server): void {
   server.keepAliveTimeout = config.server.idleTimeout;
   server.headersTimeout = config.server.readTimeout;
@@ -229,19 +238,32 @@ const failedConnections = new WeakSet<Socket>();
  * @param latest the newest response on each connection of a host's server.
  */
 function malformed(gates: readonly [Guarding, ...Guarding[]], error: ParseError, socket: Socket, latest: WeakMap<Socket, ServerResponse>): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
+  if (error.code === 'ECONNRESET') return void socket.destroy();
   if (failedConnections.has(socket)) return;
   failedConnections.add(socket);
+  refuseInTurn(gates, error, socket, latest);
+}
+
+function refuseInTurn(gates: readonly [Guarding, ...Guarding[]], error: ParseError, socket: Socket, latest: WeakMap<Socket, ServerResponse>): void {
+  if (!socket.writable) return void socket.destroy();
   const [{ core }] = gates;
   const context = newest(gates, socket);
-  const before = core.inFlight.farthest(socket) ?? context?.res ?? latest.get(socket);
+  const before = farthest(gates, socket) ?? context?.res ?? latest.get(socket);
   if (before === undefined || before.writableFinished) return refuseBytes(core, error, socket);
-  if (before.req.complete || before.writableEnded) return void before.once('close', guard(core.log, 'clientError', () => refuseBytes(core, error, socket), () => socket.destroy()));
+  if (before.req.complete || before.writableEnded) return void before.once('close', guard(core.log, 'clientError', () => refuseInTurn(gates, error, socket, latest), () => socket.destroy()));
   if (before !== context?.res || before.headersSent || error.code === 'HPE_INVALID_EOF_STATE') return void socket.destroy();
   // The bytes are the body of this request.
   context.exchange?.abort();
   before.shouldKeepAlive = false;
   context.fail(new HeimdallError(codeOf(error)));
+}
+
+function farthest(gates: readonly Guarding[], socket: Socket): ServerResponse | null {
+  for (const { core: { inFlight } } of gates) {
+    const found = inFlight.farthest(socket);
+    if (found !== null) return found;
+  }
+  return null;
 }
 
 function newest(gates: readonly Guarding[], socket: Socket): Context | null {

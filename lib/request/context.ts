@@ -2,6 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Duplex, Readable } from 'node:stream';
+import type { LRUCache } from 'lru-cache';
 import type { Clock } from '../../types/clock.d.ts';
 import type { HostUser } from '../../types/caller.d.ts';
 import type { Config, GatewayKey } from '../../types/config.d.ts';
@@ -45,11 +46,20 @@ export interface Core {
   readonly mount: Mount;
   /** Balancers that ask for the readiness. */
   readonly probes: Probes;
+  /** Refused credentials by the place where they were sent. They last as long as the gate: a reload forgives none. */
+  readonly guesses: Map<string, Guesses>;
   /** Secrets that are masked in all text that leaves the process; grows with keys that are made while the gate runs. */
   readonly hidden: string[];
   readonly heads: { readonly every: HeadPart[]; readonly own: HeadPart[]; readonly proxied: HeadPart[] };
   readonly finishers: Finisher[];
 }
+
+/** Refused credentials at one place, by network. */
+export type Guesses = LRUCache<string, {
+  count: number;
+  /** End of the window, monotonic milliseconds. */
+  readonly until: number;
+}>;
 
 /** The requests in hand; `InFlight` also keeps their time limits. Iterates over a snapshot. */
 export interface RequestList extends Iterable<Context> {

@@ -39,7 +39,7 @@ export async function serve(config?: ConfigInput | Config): Promise<Serving> {
   if (adminUrl !== null) process.stderr.write(`The admin API is at ${adminUrl}\n`);
   else if (gate.config.admin.token !== null) process.stderr.write(`The admin API has no address of its own: it is at ${url}${gate.config.admin.path}/api${gate.config.admin.listen === false ? '' : ', for callers on this machine alone'}\n`);
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop(gate));
-  watchFile(gate);
+  watchFile(gate, server);
   void reportUpstream(gate);
   return { gate, server, url, adminUrl };
 }
@@ -72,17 +72,20 @@ async function openJournal(gate: Gate): Promise<void> {
   if (durability === 'strict' || onFull === 'refuse') await internalsOf(gate).journal.open();
 }
 
-/** Reads the configuration again when its file changes, while `server.watch` is on. */
-function watchFile(gate: Gate): void {
-  const { core, reload } = internalsOf(gate);
+/** Reads the configuration again when its file changes, while `server.watch` is on, until the server closes. */
+export function watchFile(gate: Gate, server: Server): void {
+  const { core, readings, reload } = internalsOf(gate);
   const path = fileOf(gate.config);
   if (path === undefined) return;
   const file = new WatchedFiles([path]);
-  setInterval(guard(core.log, 'config.watch', () => {
+  // Whatever asks for it, the file is read then.
+  readings.add(() => file.taken());
+  const timer = setInterval(guard(core.log, 'config.watch', () => {
     if (!gate.config.server.watch || !file.haveChanged()) return;
     file.taken();
     reload('server.watch').catch(() => undefined);
   }), lookEvery).unref();
+  server.once('close', () => clearInterval(timer));
 }
 
 /** Prints when NewAPI is down; it may start later. */
@@ -171,9 +174,10 @@ function outliveSignals(): void {
         const { core, certificates, reload } = internalsOf(gate);
         core.log.info({ signal, effect }, 'process.signal');
         if (signal !== 'SIGHUP') continue;
-        for (const { all } of certificates) for (const certificate of all) certificate.renew();
-        // What is wrong with it is in the event log.
-        reload('SIGHUP').catch(() => undefined);
+        // What is wrong with it is in the event log. Certificates are read with it; without it they are read all the same.
+        reload('SIGHUP').catch(() => {
+          for (const { all } of certificates) for (const certificate of all) certificate.renew();
+        });
       }
     });
   }

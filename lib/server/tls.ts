@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Server } from 'node:http';
 import type { Server as SecureServer } from 'node:https';
+import { isDeepStrictEqual } from 'node:util';
 import { createSecureContext, type SecureContext, type SecureContextOptions, type TlsOptions, type TLSSocket } from 'node:tls';
 import type { OtherTlsConfig, TlsConfig } from '../../types/config.d.ts';
 import type { Timer } from '../../types/clock.d.ts';
@@ -49,12 +50,17 @@ export class ServedCertificates {
     };
   }
 
-  /** Reads other certificates, which are served to new connections once they are entered. @throws when one cannot be used. */
+  /**
+   * Reads the certificates of another configuration, which are served to new connections once they are entered. Those that it keeps
+   * stay, and their files are read again then. @throws when a new one cannot be used.
+   */
   prepare(config: TlsConfig): Prepared {
     const all = this.#read(config);
     return {
       enter: () => {
+        const kept = all.filter((each) => this.all.includes(each));
         this.all = all;
+        for (const each of kept) each.renew();
         this.#serve();
       },
     };
@@ -88,8 +94,9 @@ export class ServedCertificates {
   }
 
   #read(config: TlsConfig): readonly [ServedCertificate, ...ServedCertificate[]] {
-    const one = (entry: TlsConfig | OtherTlsConfig): ServedCertificate => new ServedCertificate(this.#core, entry, this.#ca, () => this.#serve());
-    return [one(config), ...config.others.map(one)];
+    const { others, ...first } = config;
+    const one = (entry: OtherTlsConfig): ServedCertificate => this.all?.find((each) => isDeepStrictEqual(each.config, entry)) ?? new ServedCertificate(this.#core, entry, this.#ca, () => this.#serve());
+    return [one(first), ...others.map(one)];
   }
 
   #serve(): void {
@@ -121,7 +128,7 @@ export class ServedCertificates {
 
 /** One certificate with its key. */
 export class ServedCertificate {
-  readonly config: TlsConfig | OtherTlsConfig;
+  readonly config: OtherTlsConfig;
   readonly #core: Core;
   readonly #ca: Buffer | null;
   pair: SecureContextOptions;
@@ -134,7 +141,7 @@ export class ServedCertificate {
   ends: number;
 
   /** @throws when the certificate or its key cannot be used. */
-  constructor(core: Core, config: TlsConfig | OtherTlsConfig, ca: Buffer | null, onRenewed: () => void) {
+  constructor(core: Core, config: OtherTlsConfig, ca: Buffer | null, onRenewed: () => void) {
     this.#core = core;
     this.#ca = ca;
     this.config = config;
@@ -180,6 +187,7 @@ export class ServedCertificate {
     this.#files.taken();
     try {
       const pair = this.#readPair();
+      if (isDeepStrictEqual(pair, this.pair)) return;
       const context = createSecureContext(pair);
       const certificate = new X509Certificate(pair.cert as Buffer);
       const ends = certificate.validToDate.getTime();

@@ -14,7 +14,7 @@ const token = 'a-token-of-a-guard';
 function guardOf(address: AddressLimitInput): { readonly log: Recorder; readonly clock: FakeClock; check(authorization: string | undefined, peer?: string, ip?: string): string | null } {
   const log = recorder();
   const clock = fakeClock();
-  const guard = new BearerGuard({ config: resolveConfig({ rateLimit: { address } }), log, clock } as unknown as Core, [token], 'guard.failed');
+  const guard = new BearerGuard({ config: resolveConfig({ rateLimit: { address } }), log, clock, guesses: new Map() } as unknown as Core, 'metrics', [token], 'guard.failed');
   return {
     log,
     clock,

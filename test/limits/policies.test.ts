@@ -190,6 +190,15 @@ describe('a policy by names of NewAPI', () => {
     assert.equal(await ask(OTHER_KEY), 200);
   });
 
+  it('knows after reloads what a caller used before them without a name, wherever its policy stands now', async (t) => {
+    const named1: Policy = { match: { newapiUser: '1' }, requests: { limit: 3, window: '1d' } };
+    const { ask, learn, gate: { gate } } = await named(t, [named1]);
+    for (let nth = 0; nth < 3; nth++) assert.equal(await ask(DEMO_KEY), 200);
+    const { config } = gate;
+    await gate.reload({ ...config, rateLimit: { ...config.rateLimit, policies: [{ match: { model: 'another' }, requests: { limit: 1, window: '1d' } }, named1] } } as ConfigInput);
+    await learn(async () => (await ask(SECOND_KEY)) === 429);
+  });
+
   for (const match of [{ newapiToken: 'Lap*' }, { newapiGroup: 'vip' }]) {
     it(`counts those that ${JSON.stringify(match)} names, and no others`, async (t) => {
       const { ask, learn } = await named(t, [{ match, requests: { limit: 1, window: '1d' } }]);

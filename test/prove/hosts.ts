@@ -82,7 +82,7 @@ export async function hosts(): Promise<Finding> {
   ];
   for (const [host, needs, files, start] of guests) {
     await add(host, async () => {
-      if (packed instanceof Error) return `skipped: npm pack fails: ${packed.message.slice(0, 100)}`;
+      if (packed instanceof Error) throw new Error(`npm pack fails: ${packed.message.slice(0, 100)}`);
       const at = join(directory, host.replaceAll(/\W/g, '-'));
       mkdirSync(at);
       writeFileSync(join(at, 'package.json'), '{"private":true,"type":"module"}');

@@ -54,6 +54,26 @@ test('of several certificates a client gets that of the name it asks for, and th
   assert.deepEqual(log.named('certificate.renewed').map(({ certificate }) => certificate), [wild.certPath]);
 });
 
+test('a reload reads files that have changed once, and keeps the certificate in force where the new one has expired', { skip: noOpenssl }, async (t) => {
+  const { issue } = await scene();
+  const [served, next, old] = [issue('DNS:a.test'), issue('DNS:next.test'), issue('DNS:old.test')];
+  const { gate, port, log } = await startGate(t, { server: { tls: pair(served) } });
+  const put = (from: { readonly certPath: string; readonly keyPath: string }): void => {
+    copyFileSync(from.certPath, served.certPath);
+    copyFileSync(from.keyPath, served.keyPath);
+  };
+  const reload = (): Promise<unknown> => gate.reload(gate.config);
+  put(next);
+  await reload();
+  await reload();
+  assert.deepEqual([(await shown(port, {})).names, log.named('certificate.renewed').length], ['DNS:next.test', 1]);
+  t.mock.timers.enable({ apis: ['Date'], now: Date.now() + 40 * 86_400_000 });
+  put(old);
+  await reload();
+  t.mock.timers.reset();
+  assert.deepEqual([(await shown(port, {})).names, log.named('certificate.refused').map(({ reason }) => String(reason).slice(0, 13))], ['DNS:next.test', ['it expired at']]);
+});
+
 test('where the first is for its server_name alone, another name is refused, and its min_version counts without a name', { skip: noOpenssl }, async (t) => {
   const { issue } = await scene();
   const { port } = await startGate(t, { server: { tls: [{ ...pair(issue('DNS:a.test')), serverName: 'a.test', minVersion: '1.3' }, pair(issue('DNS:b.test'))] } });

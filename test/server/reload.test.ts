@@ -6,15 +6,16 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { ConfigError, createServer, heimdall, type ConfigInput } from '../../lib/index.ts';
+import { ConfigError, createServer, heimdall, loadConfig, type ConfigInput } from '../../lib/index.ts';
 import { SCHEMA_TREE, type SchemaNode } from '../../lib/config/schema-tree.ts';
 import { atStart } from '../../lib/config/reload.ts';
 import { internalsOf } from '../../lib/gateway.ts';
+import { watchFile } from '../../lib/server/serve.ts';
 import { openConfigured } from '../../lib/server/admin.ts';
 import { loadSettings } from '../../lib/config/config.ts';
 import { openStream, request, until } from '../support/client.ts';
 import { fakeClock } from '../support/clock.ts';
-import { startGate, temporary, type RunningGate } from '../support/gate.ts';
+import { recorder, startGate, temporary, type RunningGate } from '../support/gate.ts';
 import { DEMO_KEY, OTHER_KEY, startNewapi } from '../support/newapi.ts';
 import { bearer, chat } from '../support/scene.ts';
 import { shared } from '../support/shared.ts';
@@ -280,6 +281,37 @@ test('heimdall reload asks at the gate\'s own port, after a preamble and at a Un
     assert.equal(await asked(), `0 in force: guard.deny\n${restart}`);
     assert.equal(await asked(), `0 ${restart || 'in force: nothing has changed\n'}`);
   }
+});
+
+test('whatever asks for it, a change of the file is read once, and a closed server watches no more', async (t) => {
+  const path = join(temporary(t), 'heimdall.yaml');
+  const write = (wait: string): void => writeFileSync(path, `server: { watch: true }\nqueue: { max_wait: ${wait} }\naudit: false\nlogging: { file: false }\n`);
+  write('1s');
+  const log = recorder();
+  const gate = heimdall(loadConfig(path, {}), { log });
+  const server = createServer(gate);
+  t.mock.timers.enable({ apis: ['setInterval'] });
+  watchFile(gate, server);
+  const look = (): void => [1, 2, 3].forEach(() => t.mock.timers.tick(300));
+  const reloads = (): unknown[] => log.named('config.reloaded').map(({ by }) => by);
+  write('2.5s');
+  look();
+  await until(() => reloads().length === 1);
+  write('30s');
+  await internalsOf(gate).reload('SIGHUP');
+  look();
+  write('4500ms');
+  await gate.reload();
+  look();
+  write('5h');
+  look();
+  await until(() => reloads().length === 4);
+  assert.deepEqual(reloads(), ['server.watch', 'SIGHUP', 'program', 'server.watch']);
+  await gate.close({ timeout: 0 });
+  server.emit('close');
+  write('6s');
+  look();
+  assert.equal(reloads().length + log.named('config.refused').length, 4);
 });
 
 test('in a process of its own the file is read again at SIGHUP, by server.watch and by the admin API', async () => {
