@@ -1,76 +1,6 @@
 import type { Signal, Subject } from '../../types/detector.d.ts';
+import { boxless, day, different, type Distinct, faded, Fading, Rate, rateSize, secondsOf, shortHash, withValue } from './counting.ts';
 import { thresholds } from './thresholds.ts';
-
-/** Times inside the watch are seconds since 2020, which V8 keeps as small integers. */
-const epoch = 1_577_836_800;
-
-/** Seconds since 2020 of Unix milliseconds. */
-export const secondsOf = (time: number): number => Math.floor(time / 1000) - epoch;
-const day = 86_400;
-
-/** A short hash of a text: FNV-1a, 31 bits, never 0. Two texts of one caller collide once in a billion. */
-export function shortHash(text: string): number {
-  let hash = 0x811c9dc5;
-  for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
-  return (hash & 0x7fffffff) || 1;
-}
-
-/** A count that fades by half in a given time. */
-export class Fading {
-  value = 0;
-  at = 0;
-
-  add(now: number, amount: number, halfLife: number): void {
-    this.value = this.read(now, halfLife) + amount;
-    if (now > this.at) this.at = now;
-  }
-
-  read(now: number, halfLife: number): number {
-    return this.value === 0 || now <= this.at ? this.value : this.value * 2 ** ((this.at - now) / halfLife);
-  }
-}
-
-/** Bits of one half of a window. */
-const distinctBits = 256;
-const distinctWords = distinctBits / 32;
-
-/** An estimate of the number of different values within a window, by linear counting in two halves (Whang et al., 1990). */
-export class Distinct {
-  /** Made with the first value. A plain array: a typed one takes 200 bytes more, and there are several for each caller. */
-  #bits: number[] | null = null;
-  #half = 0;
-
-  /** @param window seconds. */
-  add(now: number, value: number, window: number): void {
-    this.#bits ??= new Array<number>(distinctWords * 2).fill(0);
-    this.#turn(now, window);
-    const bit = Math.imul(value, 0x9e3779b1) >>> (32 - 8);
-    const at = (this.#half & 1) * distinctWords + (bit >>> 5);
-    this.#bits[at] = (this.#bits[at] as number) | (1 << (bit & 31));
-  }
-
-  count(now: number, window: number): number {
-    if (this.#bits === null) return 0;
-    this.#turn(now, window);
-    let empty = 0;
-    for (let at = 0; at < distinctWords; at++) empty += 32 - ones((this.#bits[at] as number) | (this.#bits[at + distinctWords] as number));
-    return empty === 0 ? distinctBits * 6 : -distinctBits * Math.log(empty / distinctBits);
-  }
-
-  #turn(now: number, window: number): void {
-    const half = Math.floor(now / (window / 2));
-    if (half <= this.#half || this.#bits === null) return;
-    if (half > this.#half + 1) this.#bits.fill(0);
-    else this.#bits.fill(0, (half & 1) * distinctWords, ((half & 1) + 1) * distinctWords);
-    this.#half = half;
-  }
-}
-
-function ones(word: number): number {
-  let bits = word - ((word >>> 1) & 0x55555555);
-  bits = (bits & 0x33333333) + ((bits >>> 2) & 0x33333333);
-  return Math.imul((bits + (bits >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
-}
 
 /** A person, or a job, behind a key: a device that names itself, else a home, else a platform in a network. */
 export interface Persona {
@@ -107,10 +37,15 @@ export interface Persona {
   /** Its first sight was in a network new to the key. */
   cameFromElsewhere: boolean;
   broughtModel: boolean;
-  /** US dollars spent, fading within an hour, and within weeks. */
-  spent: Fading | null;
-  spentLong: Fading | null;
+  /** US dollars spent, fading within an hour, and within weeks, as of `spentAt`. */
+  spent: number;
+  spentLong: number;
+  spentAt: number;
 }
+
+/** What a persona spent within an hour, and within weeks, US dollars. */
+export const spentOf = ({ spent, spentAt }: Persona, now: number): number => faded(spent, spentAt, now, thresholds.longWindow);
+export const spentLongOf = ({ spentLong, spentAt }: Persona, now: number): number => faded(spentLong, spentAt, now, thresholds.shareHalfLife);
 
 /** An account name behind a key, with its days of activity. */
 interface Home {
@@ -123,32 +58,27 @@ interface Home {
 /** The personas that are remembered of a caller; the one that has been silent for longest is forgotten first. */
 const mostPersonas = 24;
 
-/** Values seen of a caller, with the time of the last sight: the latest few. */
-class Seen {
-  /** As long as it needs to be: `push` makes room for 17. */
-  #ids: readonly number[] = [];
-  readonly #most: number;
+/** What is remembered of a caller's requests, with the most values of each: the latest few. The places are bits of {@link Seen}. */
+const kinds = ['network', 'client', 'platform', 'model', 'country'] as const;
+const mostSeen = [24, 8, 8, 24, 4] as const;
+const kindBits = 3;
 
-  constructor(most: number) {
-    this.#most = most;
-  }
+/** Values seen of a caller, all kinds in one array, the latest last: hashes of 28 bits above the number of the kind. */
+type Seen = readonly number[];
 
-  get size(): number {
-    return this.#ids.length;
+function seenWith(seen: Seen, kind: number, hash: number): Seen {
+  const value = (hash << kindBits) | kind;
+  const at = seen.lastIndexOf(value);
+  if (at === seen.length - 1 && at >= 0) return seen;
+  if (at >= 0) return seen.filter((each) => each !== value).concat(value);
+  let count = 0;
+  let oldest = -1;
+  for (let each = seen.length - 1; each >= 0; each--) {
+    if (((seen[each] as number) & ((1 << kindBits) - 1)) !== kind) continue;
+    count++;
+    oldest = each;
   }
-
-  has(id: number): boolean {
-    return this.#ids.includes(id);
-  }
-
-  /** @returns whether it is new. */
-  add(id: number): boolean {
-    const at = this.#ids.indexOf(id);
-    if (at === this.#ids.length - 1 && at >= 0) return false;
-    const others = at >= 0 ? this.#ids.filter((each) => each !== id) : this.#ids.length === this.#most ? this.#ids.slice(1) : this.#ids;
-    this.#ids = others.concat(id);
-    return at < 0;
-  }
+  return (count === mostSeen[kind] ? seen.toSpliced(oldest, 1) : seen).concat(value);
 }
 
 /** What the latest request of a caller was, compared with everything before it. */
@@ -160,7 +90,14 @@ export interface Latest {
   readonly hasPast: boolean;
 }
 
-/** The bounded state of one caller: at most some 2 KB, mostly less. */
+/** Places in the numbers of a caller: two rates, requests within minutes, a bit for each hour of the week with requests. */
+const places = { spend: 0, rate: rateSize, answers: rateSize * 2, answersSince: rateSize * 2 + 1, hours: rateSize * 2 + 2 } as const;
+const hourWords = 6;
+
+/**
+ * The bounded state of one caller: some 1.6 KB for a person with two machines. What few callers have is made when it is needed, and
+ * numbers that are no small integers share an array, since V8 boxes each one elsewhere.
+ */
 export class CallerState {
   readonly subject: Subject;
   #personas: readonly Persona[] = [];
@@ -169,33 +106,26 @@ export class CallerState {
   last = 0;
   #days = 0;
   #lastDay = -1;
-  readonly #networks = new Seen(24);
+  #seen: Seen = [];
   #newNetworks = 0;
-  readonly #clients = new Seen(8);
-  readonly #platforms = new Seen(8);
-  readonly #models = new Seen(24);
-  readonly #countries = new Seen(4);
-  /** Hours of the week with requests, a bit each. */
-  readonly #hours: number[] = new Array<number>(6).fill(0);
-  readonly devicesADay = new Distinct();
-  readonly automatedADay = new Distinct();
-  readonly networksADay = new Distinct();
-  readonly sessions = new Distinct();
-  /** Spend and requests within the short and the long window, and the peaks of both. */
-  readonly spend = new Rate();
-  readonly rate = new Rate();
+  readonly #numbers = boxless(places.hours + hourWords);
+  #devicesADay: Distinct = null;
+  #automatedADay: Distinct = null;
+  #networksADay: Distinct = null;
+  #sessions: Distinct = null;
   homeReturns: Fading | null = null;
   #home = 0;
   #homeBefore = 0;
   /** At most 8, the oldest first. */
   #homes: readonly Home[] = [];
   failures: Fading | null = null;
-  readonly answers = new Fading();
   travels: Fading | null = null;
   /** Requests of clients that are not what they say. */
   forgeries: Fading | null = null;
   #country = 0;
-  #countryBefore = { id: 0, at: 0 };
+  #countryBefore = 0;
+  #countryAt = 0;
+  /** Between `take` and `judged`. */
   latest: Latest | null = null;
 
   constructor(subject: Subject) {
@@ -208,6 +138,42 @@ export class CallerState {
 
   get personas(): readonly Persona[] {
     return this.#personas;
+  }
+
+  /** Spend within the short and the long window, and the peaks of both. */
+  get spend(): Rate {
+    return new Rate(this.#numbers, places.spend);
+  }
+
+  /** Requests likewise. */
+  get rate(): Rate {
+    return new Rate(this.#numbers, places.rate);
+  }
+
+  answers(now: number): number {
+    return faded(this.#number(places.answers), this.#number(places.answersSince), now, thresholds.failuresHalfLife);
+  }
+
+  devicesADay(now: number): number {
+    return different(this.#devicesADay, now, day);
+  }
+
+  automatedADay(now: number): number {
+    return different(this.#automatedADay, now, day);
+  }
+
+  networksADay(now: number): number {
+    return different(this.#networksADay, now, day);
+  }
+
+  /** Within some minutes. */
+  sessions(now: number): number {
+    return different(this.#sessions, now, thresholds.sessionsWithin);
+  }
+
+  /** The latest request has been judged. */
+  judged(): void {
+    this.latest = null;
   }
 
   /** Takes a request into the state. */
@@ -223,13 +189,13 @@ export class CallerState {
     }
     const near = shortHash(signal.near);
     const isNew = {
-      network: this.#networks.add(near),
-      client: signal.client !== null && this.#clients.add(shortHash(signal.client)),
-      platform: this.#platforms.add(shortHash(signal.platform)),
+      network: this.#isFirst('network', near),
+      client: signal.client !== null && this.#isFirst('client', shortHash(signal.client)),
+      platform: this.#isFirst('platform', shortHash(signal.platform)),
       home: signal.home !== null && this.#homes.length > 0 && this.#homeOf(shortHash(signal.home)) === undefined,
-      model: signal.model !== null && this.#models.add(shortHash(signal.model)),
+      model: signal.model !== null && this.#isFirst('model', shortHash(signal.model)),
       hour: this.#isNewHour(now),
-      country: signal.country !== null && this.#countries.add(shortHash(signal.country)),
+      country: signal.country !== null && this.#isFirst('country', shortHash(signal.country)),
     };
     const persona = this.#personaOf(signal, near, now, today);
     if (isNew.network && this.#days > 1) this.#newNetworks++;
@@ -246,15 +212,25 @@ export class CallerState {
     this.latest = { persona, isNew, tiny: isTiny(signal), hasPast };
   }
 
+  #number(place: number): number {
+    return this.#numbers[place] as number;
+  }
+
+  #isFirst(kind: (typeof kinds)[number], hash: number): boolean {
+    const before = this.#seen;
+    this.#seen = seenWith(before, kinds.indexOf(kind), hash);
+    return this.#seen.length > before.length || (this.#seen !== before && !before.includes(this.#seen.at(-1) as number));
+  }
+
   #isNewHour(now: number): boolean {
     // Neighbouring hours count as known: people come earlier and later.
     const hour = Math.floor(now / 3600) % 168;
     let known = false;
     for (const at of [hour - 1, hour, hour + 1, hour - 25, hour - 24, hour - 23, hour + 23, hour + 24, hour + 25]) {
       const bit = (at + 336) % 168;
-      if (((this.#hours[bit >>> 5] as number) & (1 << (bit & 31))) !== 0) known = true;
+      if ((this.#number(places.hours + (bit >>> 5)) & (1 << (bit & 31))) !== 0) known = true;
     }
-    this.#hours[hour >>> 5] = (this.#hours[hour >>> 5] as number) | (1 << (hour & 31));
+    this.#numbers[places.hours + (hour >>> 5)] = this.#number(places.hours + (hour >>> 5)) | (1 << (hour & 31));
     return !known;
   }
 
@@ -266,7 +242,7 @@ export class CallerState {
       if (this.#personas.length === mostPersonas) this.#forgetOldest();
       persona = {
         id, family: shortHash(signal.client ?? ''), device: signal.device !== null, automated: signal.automated,
-        home, near4: 0, near6: 0, network: 0, apart: null, apartDay: 0, apartAgain: 0, met: 0, first: now, last: 0, turn: 0, count: 0, days: 1, lastDay: today, returns: null, networkReturns: null, novelty: 0, cameFromElsewhere: false, broughtModel: false, spent: null, spentLong: null,
+        home, near4: 0, near6: 0, network: 0, apart: null, apartDay: 0, apartAgain: 0, met: 0, first: now, last: 0, turn: 0, count: 0, days: 1, lastDay: today, returns: null, networkReturns: null, novelty: 0, cameFromElsewhere: false, broughtModel: false, spent: 0, spentLong: 0, spentAt: 0,
       };
       this.#personas = this.#personas.concat(persona);
     }
@@ -279,8 +255,9 @@ export class CallerState {
     if (signal.network.includes(':')) persona.near6 = near;
     else persona.near4 = near;
     persona.network = shortHash(signal.network);
-    (persona.spent ??= new Fading()).add(now, signal.cost, thresholds.longWindow);
-    (persona.spentLong ??= new Fading()).add(now, signal.cost, thresholds.shareHalfLife);
+    persona.spent = spentOf(persona, now) + signal.cost;
+    persona.spentLong = spentLongOf(persona, now) + signal.cost;
+    persona.spentAt = Math.max(persona.spentAt, now);
     return persona;
   }
 
@@ -353,82 +330,24 @@ export class CallerState {
     const id = shortHash(signal.country);
     if (id === this.#country) return;
     // Several changes within some minutes are one: a tunnel that is not steady.
-    const isReturn = id === this.#countryBefore.id && now - this.#countryBefore.at <= thresholds.travelWithin;
+    const isReturn = id === this.#countryBefore && now - this.#countryAt <= thresholds.travelWithin;
     if (isReturn && now - (this.travels?.at ?? 0) > thresholds.togetherWithin) (this.travels ??= new Fading()).add(now, 1, thresholds.travelHalfLife);
-    this.#countryBefore = { id: this.#country, at: now };
+    this.#countryBefore = this.#country;
+    this.#countryAt = now;
     this.#country = id;
   }
 
   #takeCounts(signal: Signal, near: number, now: number): void {
-    if (signal.device !== null) (signal.automated ? this.automatedADay : this.devicesADay).add(now, shortHash(signal.device), day);
-    this.networksADay.add(now, near, day);
-    if (signal.session !== null) this.sessions.add(now, shortHash(signal.session), thresholds.sessionsWithin);
+    if (signal.device !== null && signal.automated) this.#automatedADay = withValue(this.#automatedADay, now, shortHash(signal.device), day);
+    else if (signal.device !== null) this.#devicesADay = withValue(this.#devicesADay, now, shortHash(signal.device), day);
+    this.#networksADay = withValue(this.#networksADay, now, near, day);
+    if (signal.session !== null) this.#sessions = withValue(this.#sessions, now, shortHash(signal.session), thresholds.sessionsWithin);
     this.spend.add(now, signal.cost);
     this.rate.add(now, 1);
-    this.answers.add(now, 1, thresholds.failuresHalfLife);
+    this.#numbers[places.answers] = this.answers(now) + 1;
+    this.#numbers[places.answersSince] = Math.max(this.#number(places.answersSince), now);
     if (signal.forged) (this.forgeries ??= new Fading()).add(now, 1, thresholds.forgeryHalfLife);
     if (signal.failed) (this.failures ??= new Fading()).add(now, 1, thresholds.failuresHalfLife);
-  }
-}
-
-/** Places in the numbers of a {@link Rate}: a fading amount with its time in the next place, or an amount. */
-const places = { short: 0, long: 2, shortPeak: 4, longPeak: 6, candidateShort: 8, candidateLong: 9, candidateSince: 10 } as const;
-
-/** An amount over a short and a long window, with the highest of each so far. */
-export class Rate {
-  /** In one array of doubles, which V8 keeps without a box for each: 400 bytes less than objects, twice for each caller. */
-  readonly #numbers: number[] = new Array<number>(11).fill(0.5).fill(0);
-
-  add(now: number, amount: number): void {
-    const { shortWindow, longWindow, peakHalfLife } = thresholds;
-    this.#put(places.short, now, this.#read(places.short, now, shortWindow) + amount);
-    this.#put(places.long, now, this.#read(places.long, now, longWindow) + amount);
-    // The highest of the last hours does not justify itself: a peak becomes a baseline a day after it was reached.
-    if (now - this.#at(places.candidateSince) >= day) {
-      this.#raise(places.shortPeak, now, this.#at(places.candidateShort), peakHalfLife);
-      this.#raise(places.longPeak, now, this.#at(places.candidateLong), peakHalfLife);
-      this.#numbers[places.candidateShort] = this.#numbers[places.candidateLong] = 0;
-      this.#numbers[places.candidateSince] = now;
-    }
-    this.#numbers[places.candidateShort] = Math.max(this.#at(places.candidateShort), this.#at(places.short));
-    this.#numbers[places.candidateLong] = Math.max(this.#at(places.candidateLong), this.#at(places.long));
-  }
-
-  short(now: number): number {
-    return this.#read(places.short, now, thresholds.shortWindow);
-  }
-
-  long(now: number): number {
-    return this.#read(places.long, now, thresholds.longWindow);
-  }
-
-  shortPeak(now: number): number {
-    return this.#read(places.shortPeak, now, thresholds.peakHalfLife);
-  }
-
-  longPeak(now: number): number {
-    return this.#read(places.longPeak, now, thresholds.peakHalfLife);
-  }
-
-  #at(place: number): number {
-    return this.#numbers[place] as number;
-  }
-
-  #read(place: number, now: number, halfLife: number): number {
-    const [value, since] = [this.#at(place), this.#at(place + 1)];
-    return value === 0 || now <= since ? value : value * 2 ** ((since - now) / halfLife);
-  }
-
-  /** Times only go on. */
-  #put(place: number, now: number, value: number): void {
-    this.#numbers[place] = value;
-    if (now > this.#at(place + 1)) this.#numbers[place + 1] = now;
-  }
-
-  #raise(place: number, now: number, value: number, halfLife: number): void {
-    if (value <= this.#read(place, now, halfLife)) return;
-    this.#numbers[place] = value;
-    this.#numbers[place + 1] = now;
   }
 }
 
@@ -473,74 +392,4 @@ function personaText({ device, home, platform, client, near }: Signal): string {
 /** A request that asks for next to nothing: a test whether a key works. */
 export function isTiny({ tokens, size }: Signal): boolean {
   return tokens <= thresholds.tinyTokens && size <= thresholds.tinySize;
-}
-
-/** A caller's first sight in a network. */
-interface FirstSight {
-  readonly at: number;
-  readonly weight: number;
-}
-
-/** The bounded state of one client network. */
-export class NetworkState {
-  readonly subject: Subject;
-  readonly refused = new Distinct();
-  readonly paths = new Distinct();
-  /** Callers whose only trace here is a first, tiny request. */
-  readonly #strangers = new Map<number, FirstSight>();
-  readonly #known = new Set<number>();
-  last = 0;
-
-  constructor(subject: Subject) {
-    this.subject = subject;
-  }
-
-  /** @param caller its state after the request was taken; null without an accepted credential. */
-  take(signal: Signal, caller: CallerState | null): void {
-    const now = secondsOf(signal.time);
-    this.last = now;
-    if (signal.refusedToken !== null) this.refused.add(now, shortHash(signal.refusedToken), thresholds.stuffingWithin);
-    if (signal.route === null && signal.failed) this.paths.add(now, shortHash(signal.path), thresholds.scanningWithin);
-    if (caller !== null && signal.caller !== null) this.#takeCaller(shortHash(`${signal.caller.kind} ${signal.caller.id}`), caller, now);
-  }
-
-  #takeCaller(id: number, { latest }: CallerState, now: number): void {
-    if (latest === null || this.#known.has(id)) return;
-    const before = this.#strangers.get(id);
-    if (before === undefined && latest.tiny && (!latest.hasPast || latest.isNew.client || latest.isNew.platform)) {
-      if (this.#strangers.size === 256) this.#strangers.delete(this.#strangers.keys().next().value as number);
-      this.#strangers.set(id, { at: now, weight: latest.hasPast ? 1 : thresholds.sprayingUnknown });
-      return;
-    }
-    if (before !== undefined && latest.tiny) return;
-    // A caller that works here is no stranger any more.
-    this.#strangers.delete(id);
-    if (this.#known.size === 1024) this.#known.clear();
-    this.#known.add(id);
-  }
-
-  strangers(now: number): number {
-    let sum = 0;
-    for (const { at, weight } of this.#strangers.values()) sum += weight * 2 ** ((at - now) / thresholds.sprayingHalfLife);
-    return sum;
-  }
-}
-
-/** The bounded state of one body that was sent more than once. */
-export class ContentState {
-  readonly subject: Subject;
-  readonly callers = new Distinct();
-  readonly times = new Fading();
-  last = 0;
-
-  constructor(subject: Subject) {
-    this.subject = subject;
-  }
-
-  take({ time, caller }: Signal): void {
-    const now = secondsOf(time);
-    this.last = now;
-    if (caller !== null) this.callers.add(now, shortHash(`${caller.kind} ${caller.id}`), thresholds.repetitionHalfLife);
-    this.times.add(now, 1, thresholds.repetitionHalfLife);
-  }
 }

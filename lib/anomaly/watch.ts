@@ -2,14 +2,15 @@ import type { Detector, Signal, Subject, Verdict } from '../../types/detector.d.
 import type { FindingEvidence } from '../../types/finding.d.ts';
 import { Cohort } from './cohort.ts';
 import { detectorsOf } from './detectors/detectors.ts';
-import { CallerState, ContentState, NetworkState, secondsOf, shortHash } from './state.ts';
+import { secondsOf, shortHash } from './counting.ts';
+import { CallerState } from './state.ts';
+import { ContentState, NetworkState } from './surroundings.ts';
 import { ladder, thresholds } from './thresholds.ts';
 
 /** Subjects whose state is kept; the ones that have been silent for longest are forgotten first. */
 const most = { callers: 100_000, networks: 50_000, contents: 20_000 };
 /** Seconds. */
 const hour = 3600;
-const day = 24 * hour;
 
 /** The score from which a finding is raised. */
 export const raiseAt = ladder[0]?.[0] ?? 100;
@@ -51,6 +52,7 @@ export class Watch {
     const network = this.#networks.make({ kind: 'network', id: signal.network });
     network.take(signal, caller);
     judge(this.#detectors.network, network, signal, this.#raiseAt, verdicts);
+    caller?.judged();
     if (signal.content !== null && signal.size >= thresholds.repeatedSize && this.#sightings.see(signal.content)) {
       const content = this.#contents.make({ kind: 'content', id: signal.content });
       content.take(signal);
@@ -66,7 +68,7 @@ export class Watch {
     const counted = (name: string, fallback: number): number => Math.round(evidence[name] ?? fallback);
     return {
       records, requests,
-      devices: counted('devices', state === null ? 0 : state.devicesADay.count(at, day)), networks: counted('networks', state === null ? 1 : state.networksADay.count(at, day)), sessions: counted('sessions', 0),
+      devices: counted('devices', state === null ? 0 : state.devicesADay(at)), networks: counted('networks', state === null ? 1 : state.networksADay(at)), sessions: counted('sessions', 0),
     };
   }
 
@@ -82,6 +84,9 @@ export class Watch {
     this.#requests.add(caller.rate.long(caller.last));
   }
 }
+
+/** The id alone, which the state holds anyway, but for keys: a key may be named like a token. */
+const nameOf = ({ kind, id }: Subject): string => (kind === 'key' ? `key ${id}` : id);
 
 /**
  * States by subject, in two generations: when the newer one is full it becomes the older one, and states of the former older one that
@@ -102,13 +107,13 @@ class States<S> {
     return this.#recent.size + this.#older.size;
   }
 
-  get({ kind, id }: Subject): S | undefined {
-    const key = `${kind} ${id}`;
+  get(subject: Subject): S | undefined {
+    const key = nameOf(subject);
     return this.#recent.get(key) ?? this.#older.get(key);
   }
 
   make(subject: Subject): S {
-    const key = `${subject.kind} ${subject.id}`;
+    const key = nameOf(subject);
     const found = this.#recent.get(key);
     if (found !== undefined) return found;
     const state = this.#older.get(key) ?? new this.#State(subject);
@@ -121,8 +126,8 @@ class States<S> {
     return state;
   }
 
-  delete({ kind, id }: Subject): void {
-    const key = `${kind} ${id}`;
+  delete(subject: Subject): void {
+    const key = nameOf(subject);
     this.#recent.delete(key);
     this.#older.delete(key);
   }

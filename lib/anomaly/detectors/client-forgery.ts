@@ -1,5 +1,6 @@
 import type { Detector } from '../../../types/detector.d.ts';
-import { type CallerState, secondsOf } from '../state.ts';
+import { secondsOf } from '../counting.ts';
+import type { CallerState } from '../state.ts';
 import { highest, scoreOn, thresholds } from '../thresholds.ts';
 
 /** A client that says it is a coding agent and lacks what that agent always sends. Names are copied for many reasons, so it never acts alone. */

@@ -1,6 +1,7 @@
 import type { Detector } from '../../../types/detector.d.ts';
 import type { Cohort } from '../cohort.ts';
-import type { CallerState, ContentState, NetworkState } from '../state.ts';
+import type { CallerState } from '../state.ts';
+import type { ContentState, NetworkState } from '../surroundings.ts';
 import { clientForgery } from './client-forgery.ts';
 import { contentRepetition } from './content-repetition.ts';
 import { credentialStuffing } from './credential-stuffing.ts';

@@ -1,5 +1,6 @@
 import type { Detector } from '../../../types/detector.d.ts';
-import { type CallerState, secondsOf } from '../state.ts';
+import { secondsOf } from '../counting.ts';
+import type { CallerState } from '../state.ts';
 import { highest, scoreOn, thresholds } from '../thresholds.ts';
 
 /** Nearly every request fails, and they go on. */
@@ -9,7 +10,7 @@ export const failureBurst: Detector<CallerState> = {
     if (!failed) return null;
     const now = secondsOf(time);
     const failures = state.failures?.read(now, thresholds.failuresHalfLife) ?? 0;
-    return failures < thresholds.failureShare * state.answers.read(now, thresholds.failuresHalfLife) ? null : { failures };
+    return failures < thresholds.failureShare * state.answers(now) ? null : { failures };
   },
   score: (evidence) => highest({ failures: scoreOn(thresholds.failures, evidence.failures as number) }),
   baseline: () => ({ failures: 40 }),

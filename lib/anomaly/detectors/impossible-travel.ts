@@ -1,5 +1,6 @@
 import type { Detector } from '../../../types/detector.d.ts';
-import { type CallerState, secondsOf } from '../state.ts';
+import { secondsOf } from '../counting.ts';
+import type { CallerState } from '../state.ts';
 import { highest, scoreOn, thresholds } from '../thresholds.ts';
 
 /** Countries in turn within an hour. Tunnels do that too, so it never acts alone. */

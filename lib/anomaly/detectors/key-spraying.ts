@@ -1,5 +1,6 @@
 import type { Detector } from '../../../types/detector.d.ts';
-import { type NetworkState, secondsOf } from '../state.ts';
+import { secondsOf } from '../counting.ts';
+import type { NetworkState } from '../surroundings.ts';
 import { highest, scoreOn, thresholds } from '../thresholds.ts';
 
 /** One network that tries many good keys: each for the first time, with a tiny request, and with a client that its owner does not use. */

@@ -1,5 +1,6 @@
 import type { Detector } from '../../../types/detector.d.ts';
-import { type CallerState, secondsOf } from '../state.ts';
+import { secondsOf } from '../counting.ts';
+import type { CallerState } from '../state.ts';
 import { highest, scoreOn, thresholds } from '../thresholds.ts';
 
 /** Personas in turn, many at once, many a day. */
@@ -21,7 +22,7 @@ export const sharedKey: Detector<CallerState, SharedKeyEvidence> = {
   name: 'shared_key',
   evidence(state, { time }) {
     const now = secondsOf(time);
-    const { returnsHalfLife, togetherWithin, sessionsWithin, automatedShare, networksInTurnAtLeast, daysApartHalfLife } = thresholds;
+    const { returnsHalfLife, togetherWithin, automatedShare, networksInTurnAtLeast, daysApartHalfLife } = thresholds;
     let sum = 0;
     let most = 0;
     let together = 0;
@@ -43,9 +44,9 @@ export const sharedKey: Detector<CallerState, SharedKeyEvidence> = {
     return {
       returns: sum - most,
       together,
-      devices: state.devicesADay.count(now, 86_400) + automatedShare * state.automatedADay.count(now, 86_400),
-      networks: state.networksADay.count(now, 86_400),
-      sessions: state.sessions.count(now, sessionsWithin),
+      devices: state.devicesADay(now) + automatedShare * state.automatedADay(now),
+      networks: state.networksADay(now),
+      sessions: state.sessions(now),
       homes: state.homeReturns?.read(now, thresholds.homesHalfLife) ?? 0,
       daysApart,
       networksInTurn: networks >= networksInTurnAtLeast ? inTurn - inTurnMost : 0,

@@ -1,5 +1,6 @@
 import type { Detector } from '../../../types/detector.d.ts';
-import { type CallerState, secondsOf } from '../state.ts';
+import { secondsOf } from '../counting.ts';
+import { type CallerState, spentLongOf, spentOf } from '../state.ts';
 import { highest, scoreOn, thresholds } from '../thresholds.ts';
 
 /** How unlike the key's past the latest persona is. */
@@ -20,13 +21,13 @@ export const stolenKey: Detector<CallerState, StolenKeyEvidence> = {
     if (persona === undefined || persona.novelty === 0) return null;
     const now = secondsOf(time);
     if (now - persona.first > thresholds.probation) return null;
-    const { longWindow, shareHalfLife, least } = thresholds;
+    const { least } = thresholds;
     let others = 0;
-    for (const each of state.personas) if (each !== persona) others += each.spentLong?.read(now, shareHalfLife) ?? 0;
-    const own = persona.spentLong?.read(now, shareHalfLife) ?? 0;
+    for (const each of state.personas) if (each !== persona) others += spentLongOf(each, now);
+    const own = spentLongOf(persona, now);
     return {
       novelty: persona.novelty,
-      spend: (persona.spent?.read(now, longWindow) ?? 0) / Math.max(state.spend.longPeak(now), least.peak),
+      spend: spentOf(persona, now) / Math.max(state.spend.longPeak(now), least.peak),
       share: !persona.cameFromElsewhere ? 0 : own / Math.max(others, least.peak),
     };
   },

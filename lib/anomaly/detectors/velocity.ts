@@ -1,6 +1,7 @@
 import type { Detector, RuleName } from '../../../types/detector.d.ts';
 import type { Cohort } from '../cohort.ts';
-import { type CallerState, type Rate, secondsOf } from '../state.ts';
+import { type Rate, secondsOf } from '../counting.ts';
+import type { CallerState } from '../state.ts';
 import { highest, scoreOn, thresholds } from '../thresholds.ts';
 
 /** Multiples of the normal, over two minutes and over an hour. */
