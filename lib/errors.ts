@@ -66,6 +66,7 @@ export const errors = {
   too_many_websockets: { status: 503, type: serverError, message: 'Too many WebSockets are open.', retryable: true },
   shutting_down: { status: 503, type: serverError, message: 'The gateway is shutting down.', retryable: true },
   journal_unavailable: { status: 503, type: serverError, message: 'The request cannot be recorded, and this gateway does not serve unrecorded requests.', retryable: true },
+  records_unavailable: { status: 503, type: serverError, message: 'The records cannot be read at the moment.', retryable: true },
   body_already_read: { status: 500, type: serverError, message: 'The host application read the body before the gateway.', hint: 'Mount heimdall() before express.json(), or pass keepRawBody as its "verify" option.', retryable: false },
   page_not_built: { status: 503, type: serverError, message: 'The page is not built.', hint: 'Run "npm run build" in the directory of the package.', retryable: false },
   newapi_role: { status: 403, type: 'permission_error', message: 'This user of NewAPI is no administrator.', hint: 'admin.newapi_role says which role is needed.', retryable: false },

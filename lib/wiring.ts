@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import { extname, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import type { HostOptions } from '../types/caller.d.ts';
@@ -6,6 +7,7 @@ import type { TokenIdentity } from '../types/context.d.ts';
 import type { Place } from '../types/finding.d.ts';
 import type { Forgetting } from '../types/journal.d.ts';
 import type { InterruptedRequest } from '../types/queue.d.ts';
+import type { RecordReader } from '../types/reader.d.ts';
 import type { NewRecord } from '../types/record.d.ts';
 import type { Sink, SinkView } from '../types/sink.d.ts';
 import type { Usage } from '../types/usage.d.ts';
@@ -23,9 +25,10 @@ import type { Deps } from './middlewares/middlewares.ts';
 import { admission } from './queue/queue.ts';
 import { accessLog } from './access-log/access-log.ts';
 import { type Filling, ingestion, type Ingestion, recordColumns, recorder, recordOf } from './record/record.ts';
-import { erasedOf, type JournalDeps, journalSeries, namesOf as subjectNames, WorkerJournal } from './journal/journal.ts';
+import { erasedOf, type JournalDeps, journalReader, journalSeries, namesOf as subjectNames, WorkerJournal } from './journal/journal.ts';
+import { FindingsTable, postgresReader } from './postgres/postgres.ts';
 import { Followers, NewapiNames, RawTokens, sinkSeries, sinksOf } from './sinks/sinks.ts';
-import { describe, inBackground, type Redis, redisOf, type OutboundProxy } from './platform/platform.ts';
+import { codeOf, describe, inBackground, Repeated, type Redis, redisOf, type OutboundProxy } from './platform/platform.ts';
 import { KeyRegistry } from './registry/registry.ts';
 import { Affinity, forwarder, NewapiClient, PriceFeed, prober, proxy, RetryBudget, routeHealth, routeTable, type Spend, type Target, targetModel, targetStatuses, targetsOf, UnreadAnswers } from './upstream/upstream.ts';
 import { budgetsOf, costs, estimateTokens, type NewapiPrices, pricing, unpricedBudgets } from './usage/usage.ts';
@@ -91,20 +94,22 @@ export function lasting(core: Core, hub: Hub, passed: Passed, proxies: OutboundP
   metrics.watchResources(() => resources.usage());
   metrics.watchRoutes(() => now().upstream.routeHealth.shown());
   const lines = accessLog(core, (config.logging.console ?? standalone) && isVerbose(config) ? process.stdout : null, config.logging.file ?? (standalone ? 'heimdall.log' : false));
-  const recorded = recording(core, metrics, { secret: callers.secret, routeOf: (method, path) => now().upstream.routeOf(method, path), accessLog: lines, identify, interrupted: () => queue.interrupted(), sinks, proxies });
+  const recorded = recording(core, metrics, { secret: callers.secret, routeOf: (method, path) => now().upstream.routeOf(method, path), accessLog: lines, identify, interrupted: () => queue.interrupted(), sinks, proxies, nameOf: (kind, id) => names.nameOf(kind, id) });
   registry.watch(() => hideCredentials(core, registry, recorded.journal));
-  const names = namesOf(core, recorded.journal, (path, headers) => now().upstream.newapi.get(path, headers));
+  const names: NewapiNames = namesOf(core, recorded.journal, (path, headers) => now().upstream.newapi.get(path, headers));
   const findings = new Findings(core, registry);
+  const copied = copiedFindings(core, registry);
   const { state: watch, exchange } = watching(core, recorded.journal, findings, redis);
   const limits = new Limits(core, { redis, identify, costs: { tokens: estimateTokens, price: (model, usage) => now().upstream.worth(model, usage) }, hasUsers: host.identify !== undefined, names: config.newapi.accessToken === null ? null : names });
   const certificates = new Set<Certificates>();
+  const records = readerOf(core, recorded.journal);
   metrics.expose(limits.series());
   const jobs = new Jobs();
   const closers: Closer[] = [
-    () => jobs.close(), () => lines.close(), () => recorded.close(), () => names.close(), () => redis?.close(), () => exchange?.stop(), () => limits.close(), () => queue.close(),
+    () => jobs.close(), () => records.close(), () => copied.close(), () => lines.close(), () => recorded.close(), () => names.close(), () => redis?.close(), () => exchange?.stop(), () => limits.close(), () => queue.close(),
     () => registry.close(), () => resources.close(),
   ];
-  return { hub, host, proxies, metrics, callers, queue, bodies, resources, recorded, names, findings, watch, limits, certificates, jobs, affinity: new Affinity(), retryBudget: new RetryBudget(), honeyUsed: honeyReports(core, findings), closers };
+  return { hub, host, proxies, metrics, callers, queue, bodies, resources, recorded, names, records: records.reader, findings, watch, limits, certificates, jobs, affinity: new Affinity(), retryBudget: new RetryBudget(), honeyUsed: honeyReports(core, findings), closers };
 }
 
 /** Takes over what can change of what lasts; the configuration of its core has changed. */
@@ -147,7 +152,8 @@ export function wire(core: Core, lasts: Lasting, before: Wired | null, reload: A
     core, hub, registry, queue, identify, resources, reload, findings, watch, work: { work: (work, told) => recorded.journal.work(work, told), forget: (what) => forgetEverywhere(what, [secret(), ...config.previousSecrets], recorded.journal, registry) }, jobs,
     routes: upstream.routeHealth, sinks: recorded.sinks, journal: () => recorded.journal.stats(),
     targets: () => targetStatuses(upstream.targets, clock.monotonic()),
-    logs: { columns: recordColumns, recordOf, sum: () => recorded.journal.sum(), placesOf: async (addresses) => new Map(((await recorded.journal.askObserver({ addresses } satisfies PlacesOf)) ?? []) as [string, Place][]), query: (sql, values) => recorded.journal.query(sql, values), request: (id) => recorded.journal.request(id), grep: (search) => recorded.journal.grep(search) },
+    logs: { columns: recordColumns, recordOf, placesOf: async (addresses) => new Map(((await recorded.journal.askObserver({ addresses } satisfies PlacesOf)) ?? []) as [string, Place][]), query: (sql, values) => recorded.journal.query(sql, values) },
+    records: lasts.records,
   };
   const admin = adminOf(services, before?.admin ?? null);
   const ready = async (): Promise<boolean> => {
@@ -174,11 +180,50 @@ export function wire(core: Core, lasts: Lasting, before: Wired | null, reload: A
   return { core, deps, admin, upstream, jwt, stop: upstream.stop, close: (next) => upstream.close(next?.upstream ?? null) };
 }
 
+/** Reads records for the admin API, by `admin.read_from`. */
+function readerOf({ config: { admin, audit: { postgres } } }: Core, journal: WorkerJournal): { readonly reader: RecordReader; readonly close: Closer } {
+  const url = postgres.readUrl ?? postgres.url;
+  if (admin.readFrom === 'postgres' && url !== null) {
+    const reader = postgresReader(url);
+    return { reader, close: () => reader.close() };
+  }
+  return { reader: journalReader({ query: (sql, values) => journal.query(sql, values), request: (id) => journal.request(id), grep: (asked) => journal.grep(asked), sum: () => journal.sum() }), close: () => undefined };
+}
+
 /** The names that NewAPI has for callers, those of earlier runs once the journal is open. */
 function namesOf(core: Core, journal: WorkerJournal, get: AdminServices['newapi']['get']): NewapiNames {
   const names = new NewapiNames(core, journal, get);
   journal.onOpened(() => names.restore());
   return names;
+}
+
+/** How often changed findings are written where all instances read them, milliseconds. */
+const copyEvery = 2000;
+
+/** Keeps the findings of this instance in `audit.postgres`, for the pages of others. What cannot be written is tried again. */
+function copiedFindings(core: Core, registry: KeyRegistry): { close(): Promise<void> } {
+  const { url } = core.config.audit.postgres;
+  if (url === null) return { close: async () => undefined };
+  const table = new FindingsTable(url, hostname());
+  let isNew = false;
+  const copying = new Repeated(core, 'findings', copyEvery, async () => {
+    if (!isNew) return;
+    isNew = false;
+    await table.write(registry.findings().values()).catch((error: unknown) => {
+      isNew = true;
+      core.log.debug({ error: codeOf(error) }, 'finding.not_copied');
+    });
+  });
+  registry.watch(() => {
+    isNew = true;
+    copying.start();
+  });
+  return {
+    close: async () => {
+      copying.stop();
+      await table.close();
+    },
+  };
 }
 
 /** Hears what the watch reports from the journal's thread. @returns its state, and what carries news between instances. */
@@ -338,6 +383,8 @@ interface RecordingDeps extends Omit<JournalDeps, 'sinks'> {
   /** Sinks passed by the program. */
   readonly sinks: readonly Sink[];
   readonly proxies: OutboundProxy | null;
+  /** What NewAPI calls a caller. */
+  readonly nameOf: AdminServices['nameOf'];
 }
 
 /** The recording of requests, as the parts of one configuration use it. */
@@ -370,7 +417,7 @@ function recording(core: Core, metrics: Metrics, deps: RecordingDeps): Recording
   const { audit } = core.config;
   if (!audit.enabled && deps.sinks.length > 0) throw new ConfigError([{ path: 'audit', message: expectation('a journal, since sinks follow it', 'false', '{ path: data/heimdall.db }') }]);
   const raw = audit.newapi.enabled && audit.newapi.token === 'raw' ? new RawTokens() : null;
-  const sinks = sinksOf({ core, rawToken: raw && ((tokenId) => raw.of(tokenId)), proxies: deps.proxies }, deps.sinks);
+  const sinks = sinksOf({ core, rawToken: raw && ((tokenId) => raw.of(tokenId)), proxies: deps.proxies, nameOf: deps.nameOf }, deps.sinks);
   const journal = new WorkerJournal(core, {
     ...deps, sinks: sinks.map(({ name }) => name),
     observer: core.config.anomaly.mode === 'off' || !audit.enabled ? null : observerModule(extname(import.meta.url)),

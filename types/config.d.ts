@@ -599,6 +599,8 @@ export interface AuditNewapiConfig {
 export interface AuditPostgresConfig {
   /** URL of the database. Also set by DATABASE_URL. A URL that begins with postgres:// or postgresql://; default none. */
   readonly url: string | null;
+  /** URL of the database as admin.read_from: postgres reads it, with a role that may only read. A URL that begins with postgres:// or postgresql://; default audit.postgres.url. */
+  readonly readUrl: string | null;
 }
 
 /** Ingestion of records from other gateways at endpoints.log. */
@@ -736,6 +738,8 @@ export interface AdminConfig {
   readonly clientCaPath: string | null;
   /** token demands admin.token. host relies on the login of the application that mounts gate.admin. newapi relies on NewAPI's own login: its session, or an access token, of a user with newapi_role. One of token, host, newapi; default token. */
   readonly auth: 'token' | 'host' | 'newapi';
+  /** Where lists, charts, callers and findings are read: in the journal of this instance, or in audit.postgres, which has those of all. Journal or postgres; default journal. */
+  readonly readFrom: 'journal' | 'postgres';
   /** Role that admin.auth: newapi demands: 10 administrators, 100 the owner. They read the prompts of all users. 10 or 100; default 10. */
   readonly newapiRole: number;
 }
@@ -1360,6 +1364,10 @@ export interface AuditPostgresInput {
   readonly url?: string | null | undefined;
   /** Path of a file that holds url. */
   readonly urlFile?: string | null | undefined;
+  /** URL of the database as admin.read_from: postgres reads it, with a role that may only read. A URL that begins with postgres:// or postgresql://; default audit.postgres.url. */
+  readonly readUrl?: string | null | undefined;
+  /** Path of a file that holds readUrl. */
+  readonly readUrlFile?: string | null | undefined;
 }
 
 /** `AuditIngestConfig` as code may pass it. A missing key takes its default. */
@@ -1498,6 +1506,8 @@ export interface AdminInput {
   readonly clientCaPath?: string | null | undefined;
   /** token demands admin.token. host relies on the login of the application that mounts gate.admin. newapi relies on NewAPI's own login: its session, or an access token, of a user with newapi_role. One of token, host, newapi; default token. */
   readonly auth?: 'token' | 'host' | 'newapi' | undefined;
+  /** Where lists, charts, callers and findings are read: in the journal of this instance, or in audit.postgres, which has those of all. Journal or postgres; default journal. */
+  readonly readFrom?: 'journal' | 'postgres' | undefined;
   /** Role that admin.auth: newapi demands: 10 administrators, 100 the owner. They read the prompts of all users. 10 or 100; default 10. */
   readonly newapiRole?: number | undefined;
 }

@@ -2,6 +2,9 @@ import type { AuditRecord, NewRecord } from './record.d.ts';
 import type { Checkpoint } from './sink.d.ts';
 
 export type SqlValue = string | number | null | Uint8Array;
+/** A place in a list: a number in a journal, a text in PostgreSQL. */
+export type Position = number | string;
+
 export type SqlRow = Readonly<Record<string, SqlValue>>;
 
 /**
@@ -51,7 +54,7 @@ export interface Forgetting {
 }
 
 /** A search that stops when its time is over: a filter that few records pass would read all of them. */
-export interface JournalSearch {
+export interface JournalSearch<P extends Position = number> {
   /** Filters by name, as `heimdall logs` knows them. */
   readonly wanted: Readonly<Record<string, string>>;
   /** A text in what is kept of bodies; null: none is looked for. */
@@ -61,11 +64,11 @@ export interface JournalSearch {
   /** Leaves out requests of the routes below this path. */
   readonly without?: string | null;
   /** Position of the last record that counts. */
-  readonly last?: number | null;
+  readonly last?: P | null;
   /** Records to be found at most. */
   readonly limit: number;
   /** Position after which the search begins, in its direction; null for the beginning. */
-  readonly cursor: number | null;
+  readonly cursor: P | null;
   readonly order: 'newest' | 'oldest';
   /** Unix milliseconds. */
   readonly now: number;
@@ -77,11 +80,11 @@ export interface JournalSearch {
 export type TextSearch = JournalSearch & { readonly grep: string };
 
 /** What a search has found. */
-export interface SearchFound {
+export interface SearchFound<P extends Position = number> {
   /** Without their content. */
   readonly records: readonly AuditRecord[];
   /** Position after which a search goes on; null when everything was searched. */
-  readonly next: number | null;
+  readonly next: P | null;
   /** The time was over. */
   readonly stopped: boolean;
 }

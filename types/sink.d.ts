@@ -43,7 +43,19 @@ export interface Sink {
   deliver(records: readonly AuditRecord[], signal: AbortSignal): Promise<Delivery>;
   /** Receives a signed state of the journal, after all covered records were delivered. Optional. */
   checkpoint?(checkpoint: Checkpoint, signal: AbortSignal): Promise<void>;
+  /** Receives what was learnt about records that were delivered before. Delivered again after a failure or a start. Optional. */
+  learn?(facts: readonly LearntOf[], signal: AbortSignal): Promise<void>;
   close?(): Promise<void>;
+}
+
+/** What was learnt about a record: NewAPI's names of its caller, and what NewAPI has charged, dollars. */
+export interface LearntOf {
+  readonly request_id: string;
+  /** Arrival, Unix seconds. */
+  readonly timestamp: number;
+  readonly username?: string;
+  readonly token_name?: string;
+  readonly charged?: number;
 }
 
 /** The state of a sink. `working`: delivering or idle. `standby`: another gate that shares the journal delivers. `held`: waiting for a retry. `off`: not called any more. */

@@ -1,8 +1,9 @@
 import type { NewapiName } from '../../types/caller.d.ts';
 import type { Subject } from '../../types/detector.d.ts';
 import type { Place } from '../../types/finding.d.ts';
-import type { Journal, JournalStats, SqlRow, SqlValue } from '../../types/journal.d.ts';
+import type { JournalStats, SqlRow, SqlValue } from '../../types/journal.d.ts';
 import type { QueueControl } from '../../types/queue.d.ts';
+import type { RecordReader } from '../../types/reader.d.ts';
 import type { AuditRecord } from '../../types/record.d.ts';
 import type { LimitView, Registry } from '../../types/registry.d.ts';
 import type { CheckedRoute } from '../../types/route.d.ts';
@@ -60,19 +61,19 @@ export interface AdminServices {
   readonly certificates: () => readonly { readonly path: string; readonly ends: number; readonly isEnding: boolean }[];
   /** The keys and tokens of a user, or those of a token's name, that NewAPI knows. */
   readonly named: (username: string | undefined, tokenName: string | undefined) => readonly string[];
+  /** Records and their sums, those of all instances with `admin.read_from: postgres`. */
+  readonly records: RecordReader;
   readonly logs: LogReader;
   readonly work: JobJournal;
   readonly jobs: Jobs;
 }
 
-/** Read access to the journal. */
-export interface LogReader extends Pick<Journal, 'request' | 'grep'> {
+/** Read access to the journal of this gate. */
+export interface LogReader {
   /** The columns of a record, for a SELECT. */
   readonly columns: string;
   /** Converts a row of those columns to a record. */
   readonly recordOf: (row: SqlRow) => AuditRecord;
-  /** Brings the sums up to what is written. */
-  readonly sum: () => Promise<void>;
   /** What `anomaly.mmdb` says of addresses; those it does not know are absent. */
   readonly placesOf: (addresses: readonly string[]) => Promise<ReadonlyMap<string, Place>>;
   /** SECURITY: the SQL text contains nothing that a caller wrote. */

@@ -1,15 +1,16 @@
 import { z } from 'zod';
 import type { Action, Subject } from '../../types/detector.d.ts';
 import type { Finding } from '../../types/finding.d.ts';
-import type { SqlRow, SqlValue } from '../../types/journal.d.ts';
+import type { SqlValue } from '../../types/journal.d.ts';
 import { freezeLeaked, ruleNames, sentencesOf } from '../anomaly/anomaly.ts';
 import { choice, key, list, orNull, required, text } from '../config/config.ts';
 import { HeimdallError } from '../errors.ts';
 import { calendarOf } from '../platform/platform.ts';
 import { invalid } from '../registry/registry.ts';
-import { callersOf, queriesAbout, readCallerCursor, type Query } from '../journal/journal.ts';
+import { callersOf, queriesAbout, readCallerCursor } from '../journal/journal.ts';
 import { changed, fieldsOf, holdsOf, integer, parametersOf, type AdminServices, type Call, type Method, word } from './call.ts';
 import { iso, moment, strictly } from './fields.ts';
+import { elsewhere, type Found, foundOf } from './found.ts';
 import { spendOfCaller } from './me.ts';
 
 const mostFindings = 500;
@@ -19,27 +20,28 @@ export const findingStates = ['open', 'acknowledged', 'undone', 'false_positive'
 export const findingActions = ['none', 'flag', 'slow', 'limit', 'freeze'] as const;
 
 /** `GET findings?state&rule&caller&limit&cursor`: the newest first. */
-export const listFindings: Method = (call, services) => {
-  const { findings } = services;
+export const listFindings: Method = async (call, services) => {
   const asked = parametersOf(call, ['state', 'rule', 'caller', 'limit', 'cursor']);
   const state = asked.has('state') ? word(asked, 'state', findingStates, 'open') : undefined;
   const rule = asked.has('rule') ? word(asked, 'rule', ruleNames, 'shared_key') : undefined;
   const caller = asked.get('caller');
   const limit = integer(asked, 'limit', 100, 1, mostFindings);
   const cursor = integer(asked, 'cursor', 0, 0, Number.MAX_SAFE_INTEGER);
-  const all = findings.list().filter((finding) => (state === undefined || finding.state === state) && (rule === undefined || finding.rule === rule) && (caller === undefined || finding.caller.id === caller));
+  const all = (await foundOf(services)).filter(({ finding }) => (state === undefined || finding.state === state) && (rule === undefined || finding.rule === rule) && (caller === undefined || finding.caller.id === caller));
   const page = all.slice(cursor, cursor + limit);
-  return { status: 200, body: { findings: page.map((finding) => namedFinding(finding, services)), next: cursor + limit < all.length ? cursor + limit : null, holds: holdsOf(services) } };
+  return { status: 200, body: { findings: page.map((found) => namedFinding(found, services)), next: cursor + limit < all.length ? cursor + limit : null, holds: holdsOf(services) } };
 };
 
-export const showFinding: Method = ({ name }, services) => ({ status: 200, body: namedFinding(services.findings.get(name), services) });
+export const showFinding: Method = async ({ name }, services) => ({ status: 200, body: namedFinding(await elsewhere(name, services) ?? { finding: services.findings.get(name), instance: null }, services) });
 
 /** Makes a method that changes one finding. */
 const change = (action: string, edit: (call: Call, services: AdminServices, id: string) => Promise<Finding>): Method => async (call, services) => {
+  const other = await elsewhere(call.name, services);
+  if (other !== null) throw new HeimdallError('conflict', { message: `The instance ${other.instance} has found this, and what is done about it holds there: act on that instance, or let all share rate_limit.redis_url.` });
   const before = services.findings.get(call.name);
   const after = await edit(call, services, call.name);
   changed(call, `finding.${action}`, call.name, stateOf(before), stateOf(after));
-  return { status: 200, body: namedFinding(after, services) };
+  return { status: 200, body: namedFinding({ finding: after, instance: null }, services) };
 };
 
 const stateOf = ({ state, action, expires }: Finding): object => ({ state, action, expires: iso(expires) });
@@ -59,7 +61,7 @@ export const actOnFinding = change('act', async (call, { core, findings }, id) =
 });
 
 /** A finding whose caller has the names that NewAPI knows. */
-export const namedFinding = (finding: Finding, { nameOf }: AdminServices): object => ({ ...findingJson(finding), caller: { ...finding.caller, newapi: nameOf(finding.caller.kind, finding.caller.id) } });
+export const namedFinding = ({ finding, instance }: Found, { nameOf, records }: AdminServices): object => ({ ...findingJson(finding), caller: { ...finding.caller, newapi: nameOf(finding.caller.kind, finding.caller.id) }, ...(records.instances === 'all' && { instance }) });
 
 /** A finding as JSON, times in ISO 8601. */
 export function findingJson({ id, rule, caller, score, since, last, state, action, would, expires, restsUntil, note: why, baseline, evidence, reason }: Finding): object {
@@ -82,15 +84,14 @@ export const reportLeaked: Method = async (call, { registry, findings }) => {
 };
 
 /** `GET callers?limit&cursor`: callers with records, the latest first. */
-export const listCallers: Method = async (call, { logs, nameOf }) => {
+export const listCallers: Method = async (call, { records, nameOf }) => {
   const asked = parametersOf(call, ['limit', 'cursor']);
   const limit = integer(asked, 'limit', 100, 1, 500);
   const text = asked.get('cursor');
   const cursor = text === undefined ? null : readCallerCursor(text);
   if (text !== undefined && cursor === null) throw invalid('cursor', 'the next of an earlier page', JSON.stringify(text.slice(0, 40)), '1785500000-key-team-a');
-  await logs.sum();
-  const { sql, values } = callersOf(limit + 1, cursor);
-  const rows = await logs.query(sql, values);
+  await records.sum();
+  const rows = await records.ask(callersOf(limit + 1, cursor));
   const callers = rows.slice(0, limit).map(({ last, ...row }) => ({ ...row, last: isoOf(last), newapi: nameOf(String(row['kind']), String(row['id'])) }));
   const end = rows[limit - 1];
   return { status: 200, body: { callers, next: rows.length > limit && end !== undefined ? `${String(end['last'])}-${String(end['kind'])}-${String(end['id'])}` : null } };
@@ -98,16 +99,15 @@ export const listCallers: Method = async (call, { logs, nameOf }) => {
 
 /** `GET callers/ID`: from where, with what and when a caller called. */
 export const showCaller: Method = async ({ name }, services) => {
-  const { core, logs, findings, callers } = services;
+  const { core, logs, records, callers } = services;
   const caller = subjectOf(name, services);
-  await logs.sum();
+  await records.sum();
   const { sums, hours, ...lists } = queriesAbout(caller);
-  const ask = async ({ sql, values }: Query): Promise<readonly SqlRow[]> => logs.query(sql, values);
-  const [sum] = await ask(sums);
-  const about = findings.list().filter((finding) => finding.caller.kind === caller.kind && finding.caller.id === caller.id);
+  const [sum] = await records.ask(sums);
+  const about = (await foundOf(services)).filter(({ finding }) => finding.caller.kind === caller.kind && finding.caller.id === caller.id);
   if (Number(sum?.['requests'] ?? 0) === 0 && about.length === 0) throw new HeimdallError('not_found', { message: 'There is no record of that caller.' });
   const listed: Record<string, object[]> = {};
-  for (const [what, query] of Object.entries(lists)) listed[what] = (await ask(query)).map(({ first, last, ...row }) => ({ ...row, first: isoOf(first), last: isoOf(last) }));
+  for (const [what, question] of Object.entries(lists)) listed[what] = (await records.ask(question)).map(({ first, last, ...row }) => ({ ...row, first: isoOf(first), last: isoOf(last) }));
   const { networks = [] } = listed as { networks?: { readonly id?: unknown }[] };
   const places = core.config.anomaly.mmdb === null ? null : await logs.placesOf(networks.map(({ id }) => String(id)));
   if (places !== null) listed['networks'] = networks.map((row) => ({ ...row, ...places.get(String(row.id)) }));
@@ -115,8 +115,8 @@ export const showCaller: Method = async ({ name }, services) => {
     status: 200,
     body: {
       caller, newapi: services.nameOf(caller.kind, caller.id), requests: sum?.['requests'] ?? 0, first: isoOf(sum?.['first'] ?? null), last: isoOf(sum?.['last'] ?? null), cost: sum?.['cost'] ?? 0, ...listed,
-      limits: await callers.limitsOf(caller), spend: caller.kind === 'network' ? null : await spendOfCaller(caller, logs, core.clock.now()),
-      hours: (await ask(hours)).map(({ hour, ...row }) => ({ hour: isoOf(hour), ...row })), findings: about.map((finding) => namedFinding(finding, services)),
+      limits: await callers.limitsOf(caller), spend: caller.kind === 'network' ? null : await spendOfCaller(caller, records, core.clock.now()),
+      hours: (await records.ask(hours)).map(({ hour, ...row }) => ({ hour: isoOf(hour), ...row })), findings: about.map((found) => namedFinding(found, services)),
     },
   };
 };

@@ -1,7 +1,8 @@
 import type { AuditRecord } from '../../types/record.d.ts';
-import type { SqlRow, TextSearch } from '../../types/journal.d.ts';
+import type { JournalSearch, Position, SqlRow } from '../../types/journal.d.ts';
+import type { Question } from '../../types/reader.d.ts';
 import { HeimdallError } from '../errors.ts';
-import { countOf, filters, frequencyOf, groups, groupsOf, lastOf, measures, readWanted, SearchError, type Query, type Wanted } from '../journal/journal.ts';
+import { countOf, filters, frequencyOf, groups, groupsOf, measures, readWanted, SearchError, type Wanted } from '../journal/journal.ts';
 import { invalid } from '../registry/registry.ts';
 import { type AdminServices, type Call, changed, integer, type Method, parametersOf, type Reply, word } from './call.ts';
 
@@ -19,37 +20,38 @@ export const listLogs: Method = async (call, services) => {
   const { wanted, rest } = asked(call, ['grep', 'limit', 'cursor', 'order', 'count', 'own']);
   const limit = integer(rest, 'limit', defaultRecords, 1, mostRecords);
   const order = word(rest, 'order', ['newest', 'oldest'] as const, 'newest');
-  const { cursor, until } = positionIn(rest);
+  const { cursor, until } = positionIn(rest, services);
   const now = services.core.clock.now();
   const grep = rest.get('grep');
   if (grep !== undefined) return searchLogs(services, { wanted, grep, limit, cursor, order, now, time: searchTime }, rest);
   const without = rest.get('own') === 'false' ? services.core.config.admin.path : null;
   checked(() => readWanted(wanted, now));
-  const last = until ?? (order === 'oldest' ? Number((await run(services, () => lastOf))[0]?.['last'] ?? 0) : null);
+  const last = until ?? (order === 'oldest' ? await services.records.latest() : null);
   const { username, token_name: tokenName, ...others } = wanted;
   const callers = username === undefined && tokenName === undefined ? [] : services.named(username, tokenName);
   // One more, which tells whether there is another page.
   const search = { wanted: callers.length === 0 ? wanted : others, callers: callers.length === 0 ? null : callers, grep: null, limit: limit + 1, cursor, order, last, without, now, time: listTime };
-  const { records: found, next: goOn, stopped } = await services.logs.grep(search);
+  const { records: found, next: goOn, stopped } = await services.records.search(search);
   const logs = found.slice(0, limit);
-  const id = found.length > limit ? logs.at(-1)?.id : goOn;
-  const next = id === null || id === undefined ? null : last === null ? id : `${id}-${last}`;
-  const count = rest.get('count') === 'true' ? { count: Number((await run(services, () => countOf(wanted, now)))[0]?.['records'] ?? 0) } : {};
+  const shown = logs.at(-1);
+  const id = found.length > limit && shown !== undefined ? services.records.positionOf(shown) : goOn;
+  const next = id === null ? null : last === null ? id : `${id}_${last}`;
+  const count = rest.get('count') === 'true' ? { count: Number((await services.records.ask(countOf(wanted, now)))[0]?.['records'] ?? 0) } : {};
   return { status: 200, body: { logs: logs.map((record) => named(withoutBodies(record), record, services)), next, ...(stopped && { stopped }), ...count } };
 };
 
 /** With `grep`: records whose bodies hold a text. `stopped`: the time was over, and `next` is where to go on. */
-async function searchLogs(services: AdminServices, search: TextSearch, rest: ReadonlyMap<string, string>): Promise<Reply> {
+async function searchLogs(services: AdminServices, search: JournalSearch<Position> & { readonly grep: string }, rest: ReadonlyMap<string, string>): Promise<Reply> {
   if (search.grep === '' || search.grep.length > longestGrep) throw invalid('grep', `a text of 1 to ${longestGrep} characters`, `${search.grep.length} characters`, 'connection refused');
   if (rest.has('count')) throw invalid('count', 'no count of what a text is searched for in', 'it beside grep');
   checked(() => readWanted(search.wanted, search.now));
-  const { records, next, stopped } = await services.logs.grep(search);
+  const { records, next, stopped } = await services.records.search(search);
   return { status: 200, body: { logs: records.map((record) => named(withoutBodies(record), record, services)), next, stopped } };
 }
 
 /** `GET logs/:request_id`: one record with its headers and bodies; the access is logged. */
 export const showLog: Method = async (call, services) => {
-  const record = await services.logs.request(call.name);
+  const record = await services.records.request(call.name);
   if (record === null) throw new HeimdallError('not_found', { message: 'There is no record of that request id.' });
   if (call.context.req.method !== 'HEAD') changed(call, 'log.read', call.name, null, null);
   return { status: 200, body: named(record, record, services) };
@@ -64,7 +66,7 @@ export const aggregateLogs: Method = async (call, services) => {
   const pageSize = integer(rest, 'page_size', 20, 1, 100);
   const least = integer(rest, 'least', 0, 0, Number.MAX_SAFE_INTEGER);
   const now = services.core.clock.now();
-  const rows = await run(services, () => groupsOf({ wanted, by, sort, least, limit: pageSize, offset: (page - 1) * pageSize, now }));
+  const rows = await run(services, groupsOf({ wanted, by, sort, least, limit: pageSize, offset: (page - 1) * pageSize, now }));
   return { status: 200, body: { by, groups: rows, page, page_size: pageSize } };
 };
 
@@ -74,7 +76,7 @@ export const frequencyOfLogs: Method = async (call, services) => {
   const by = rest.get('by') === undefined ? null : word(rest, 'by', Object.keys(groups) as (keyof typeof groups)[], 'key');
   const interval = integer(rest, 'interval', 60, 1, 86_400);
   const limit = integer(rest, 'limit', mostRecords, 1, 10_000);
-  const rows = await run(services, () => frequencyOf(wanted, by, interval, limit, services.core.clock.now()));
+  const rows = await run(services, frequencyOf(wanted, by, interval, limit, services.core.clock.now()));
   return { status: 200, body: { by, interval, frequency: rows.map(({ time, ...row }) => ({ time: new Date(Number(time) * 1000).toISOString(), ...row })) } };
 };
 
@@ -85,17 +87,17 @@ function asked(call: Call, own: readonly string[]): { wanted: Wanted; rest: Read
 }
 
 /** The cursor of a page: the position of its last record, and from the oldest on that of the last record of the walk. */
-function positionIn(rest: ReadonlyMap<string, string>): { readonly cursor: number | null; readonly until: number | null } {
+function positionIn(rest: ReadonlyMap<string, string>, { records }: AdminServices): { readonly cursor: Position | null; readonly until: Position | null } {
   const text = rest.get('cursor');
   if (text === undefined) return { cursor: null, until: null };
-  const [, cursor, last] = /^(\d{1,16})(?:-(\d{1,16}))?$/.exec(text) ?? [];
-  if (cursor === undefined) throw invalid('cursor', 'the next of an earlier page', JSON.stringify(text.slice(0, 40)), '1234');
-  return { cursor: Number(cursor), until: last === undefined ? null : Number(last) };
+  const [at = '', last, more] = text.split('_');
+  const [cursor, until] = [records.position(at), last === undefined ? null : records.position(last)];
+  if (cursor === null || more !== undefined || (last !== undefined && until === null)) throw invalid('cursor', 'the next of an earlier page', JSON.stringify(text.slice(0, 40)), '1234');
+  return { cursor, until };
 }
 
-async function run({ logs }: AdminServices, make: () => Query): Promise<readonly SqlRow[]> {
-  const { sql, values } = checked(make);
-  return logs.query(sql, values);
+async function run({ records }: AdminServices, question: Question): Promise<readonly SqlRow[]> {
+  return records.ask((dialect) => checked(() => question(dialect)));
 }
 
 function checked<T>(make: () => T): T {

@@ -1,12 +1,14 @@
 import type { Subject } from '../../types/detector.d.ts';
+import type { RecordReader } from '../../types/reader.d.ts';
 import { sentencesOf } from '../anomaly/anomaly.ts';
 import { HeimdallError } from '../errors.ts';
 import { languageOf, type Language } from '../http/http.ts';
-import { requestsOfCaller, spendSince } from '../journal/journal.ts';
+import { spendSince } from '../journal/journal.ts';
 import { BearerGuard } from '../keys/keys.ts';
 import type { Context } from '../request/request.ts';
-import type { AdminServices, LogReader, Reply } from './call.ts';
+import type { AdminServices, Reply } from './call.ts';
 import { iso } from './fields.ts';
+import { foundOf } from './found.ts';
 
 /** Requests that are shown. */
 const mostRequests = 100;
@@ -14,13 +16,10 @@ const mostRequests = 100;
 const askOperator: Readonly<Record<Language, string>> = { en: 'Ask your operator.', 'zh-CN': '请咨询您的运营方。' };
 
 /** What a caller has spent in this day and month (UTC), dollars. @param now Unix milliseconds. */
-export async function spendOfCaller(subject: Subject, logs: Pick<LogReader, 'query'>, now: number): Promise<{ readonly day: number; readonly month: number }> {
+export async function spendOfCaller(subject: Subject, records: Pick<RecordReader, 'ask'>, now: number): Promise<{ readonly day: number; readonly month: number }> {
   const since = new Date(now);
   const [year, month, day] = [since.getUTCFullYear(), since.getUTCMonth(), since.getUTCDate()];
-  const spent = async (from: number): Promise<number> => {
-    const { sql, values } = spendSince(subject, from / 1000);
-    return Number((await logs.query(sql, values))[0]?.['cost'] ?? 0);
-  };
+  const spent = async (from: number): Promise<number> => Number((await records.ask(spendSince(subject, from / 1000)))[0]?.['cost'] ?? 0);
   const [today, thisMonth] = await Promise.all([spent(Date.UTC(year, month, day)), spent(Date.UTC(year, month, 1))]);
   return { day: today, month: thisMonth };
 }
@@ -37,24 +36,23 @@ export class Me {
 
   /** `GET me` of the API. SECURITY: everything shown is asked for by the identity of the credential alone. @throws HeimdallError for a credential that is not good. */
   async show(context: Context): Promise<Reply> {
-    const { callers, logs, findings, core } = this.#services;
+    const { callers, records, core } = this.#services;
     const subject = await callers.find(context, () => this.#guard.blocked(context) === null);
     if (subject === null) {
       const refusal = this.#guard.judge(context, null) as HeimdallError;
       if (refusal.status === 401) context.extraHead?.push('WWW-Authenticate', 'Bearer');
       throw refusal;
     }
-    await logs.sum();
+    await records.sum();
     const now = core.clock.now();
-    const { sql, values } = requestsOfCaller(subject, mostRequests);
-    const [spend, requests, limits] = await Promise.all([spendOfCaller(subject, logs, now), logs.query(sql, values), callers.limits(context)]);
+    const [spend, requests, limits, found] = await Promise.all([spendOfCaller(subject, records, now), records.requestsOf(subject, mostRequests), callers.limits(context), foundOf(this.#services)]);
     const language = languageOf(context.headers['accept-language']);
     return {
       status: 200,
       body: {
         caller: { kind: subject.kind, id: subject.id, mask: context.token?.mask ?? null },
         spend, limits, requests: requests.map(({ timestamp, stream, ...row }) => ({ ...row, timestamp, time: iso(Number(timestamp) * 1000), stream: stream === 1 })),
-        findings: findings.list().filter(({ caller }) => isOf(subject, caller)).map(({ rule, reason, state, action, since: at }) => ({
+        findings: found.filter(({ finding: { caller } }) => isOf(subject, caller)).map(({ finding: { rule, reason, state, action, since: at } }) => ({
           sentence: rule === 'stolen_key' || rule === 'leaked_key' ? askOperator[language] : sentencesOf(rule, reason)[language], state, action, since: iso(at),
         })),
       },

@@ -1,9 +1,11 @@
 import type { SqlRow } from '../../types/journal.d.ts';
-import { momentOf, type Query, seriesOf, spendOf, totalsOf } from '../journal/journal.ts';
+import type { Question } from '../../types/reader.d.ts';
+import { momentOf, seriesOf, spendOf, totalsOf } from '../journal/journal.ts';
 import { invalid } from '../registry/registry.ts';
 import { type AdminServices, type Method, parametersOf, word } from './call.ts';
 import { namedFinding } from './findings.ts';
 import { iso } from './fields.ts';
+import { foundOf } from './found.ts';
 import { conditionOf, problemsOf, queueJson, targetJson, version } from './status.ts';
 
 const seconds = { minute: 60, hour: 3600, day: 86_400 } as const;
@@ -23,7 +25,7 @@ export const showSeries: Method = async (call, services) => {
   const usual = to - from <= inMinutes ? 'minute' : to - from <= inHours ? 'hour' : 'day';
   const step = word(asked, 'step', ['minute', 'hour', 'day'] as const, usual);
   if ((to - from) / seconds[step] > mostValues) throw invalid('step', `at most ${mostValues} of them from from to to`, step, usual);
-  await services.logs.sum();
+  await services.records.sum();
   return { status: 200, body: await seriesBody(services, step, from, to) };
 };
 
@@ -37,7 +39,7 @@ function timeOf(asked: ReadonlyMap<string, string>, name: string, fallback: numb
 async function seriesBody(services: AdminServices, step: keyof typeof seconds, from: number, to: number): Promise<object> {
   const width = seconds[step];
   const first = Math.floor(from / width) * width;
-  const rows = await ask(services, seriesOf(step, first, to));
+  const rows = await services.records.ask(seriesOf(step, first, to));
   const known = new Map(rows.map((row) => [Number(row['time']), row]));
   const times = Array.from({ length: Math.ceil((to - first) / width) }, (_, at) => first + at * width);
   const all = (read: (row: SqlRow) => number | null, empty: number | null): (number | null)[] => times.map((time) => {
@@ -54,23 +56,19 @@ async function seriesBody(services: AdminServices, step: keyof typeof seconds, f
 
 const meanOf = (row: SqlRow, name: string, by: string): number | null => (Number(row[by]) === 0 ? null : Math.round((Number(row[name]) / Number(row[by])) * 1000) / 1000);
 
-async function ask({ logs }: AdminServices, { sql, values }: Query): Promise<readonly SqlRow[]> {
-  return logs.query(sql, values);
-}
-
 /** `GET overview`: whether anything is wrong, and the last hour beside the same hour a week before. */
 export const showOverview: Method = async (call, services) => {
-  const { core, findings, targets, queue, logs } = services;
-  await logs.sum();
+  const { core, targets, queue, records } = services;
+  await records.sum();
   const now = core.clock.now();
-  const open = findings.list().filter(({ state }) => state === 'open');
+  const open = (await foundOf(services)).filter(({ finding: { state } }) => state === 'open');
   const views = targets();
   return {
     status: 200,
     body: {
-      time: iso(now), status: conditionOf(services, views), version: await version(), mode: core.config.mode, access: call.caller.access, instance_only: core.config.rateLimit.redisUrl === null,
+      time: iso(now), status: conditionOf(services, views), version: await version(), mode: core.config.mode, access: call.caller.access, instance_only: core.config.rateLimit.redisUrl === null, read_from: core.config.admin.readFrom,
       problems: problemsOf(services, views), ...(await figures(services, Math.floor(now / 1000))),
-      findings: { open: open.length, latest: open.slice(0, 5).map((finding) => namedFinding(finding, services)) },
+      findings: { open: open.length, latest: open.slice(0, 5).map((found) => namedFinding(found, services)) },
       targets: views.map(targetJson), queue: queueJson(queue.view()), in_hand: core.inFlight.size,
     },
   };
@@ -82,7 +80,7 @@ async function figures(services: AdminServices, now: number): Promise<object> {
   const day = new Date(now * 1000);
   const today = Date.UTC(day.getUTCFullYear(), day.getUTCMonth(), day.getUTCDate()) / 1000;
   const month = Date.UTC(day.getUTCFullYear(), day.getUTCMonth(), 1) / 1000;
-  const one = async (query: Query): Promise<SqlRow> => (await ask(services, query))[0] ?? {};
+  const one = async (question: Question): Promise<SqlRow> => (await services.records.ask(question))[0] ?? {};
   const [last, before, spentToday, spentBefore, spentMonth, series] = await Promise.all([
     one(totalsOf(minute - 3600, minute)), one(totalsOf(minute - 3600 - week, minute - week)),
     one(spendOf(today, hour)), one(totalsOf(today - week, minute - week)), one(spendOf(month, hour)),

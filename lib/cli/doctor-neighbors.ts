@@ -122,7 +122,8 @@ async function redis(config: Config): Promise<Finding> {
 
 /** What the role may do with the table of records, and whether it may make it. */
 const grants = `SELECT current_user AS role, to_regclass('heimdall_logs') IS NOT NULL AS there, to_regclass('heimdall_checkpoints') IS NOT NULL AS anchors,
-  CASE WHEN to_regclass('heimdall_logs') IS NULL THEN false ELSE has_table_privilege(to_regclass('heimdall_logs'), 'INSERT') END AS may_insert,
+  to_regprocedure('heimdall_write(json, text[])') IS NOT NULL AS calls,
+  CASE WHEN to_regprocedure('heimdall_write(json, text[])') IS NOT NULL THEN has_function_privilege(to_regprocedure('heimdall_write(json, text[])'), 'EXECUTE') WHEN to_regclass('heimdall_logs') IS NULL THEN false ELSE has_table_privilege(to_regclass('heimdall_logs'), 'INSERT') END AS may_insert,
   CASE WHEN to_regclass('heimdall_checkpoints') IS NULL THEN false ELSE has_table_privilege(to_regclass('heimdall_checkpoints'), 'INSERT') END AS may_anchor,
   COALESCE(has_schema_privilege(current_schema(), 'CREATE'), false) AS may_create`;
 
@@ -130,6 +131,8 @@ interface Grants {
   readonly role: string;
   readonly there: boolean;
   readonly anchors: boolean;
+  /** Records are written by a function. */
+  readonly calls: boolean;
   readonly may_insert: boolean;
   readonly may_anchor: boolean;
   readonly may_create: boolean;
@@ -146,9 +149,10 @@ async function postgres(url: string, signal: AbortSignal): Promise<Finding> {
   signal.addEventListener('abort', end);
   try {
     await client.connect();
-    const { role, there, anchors, may_insert: mayInsert, may_anchor: mayAnchor, may_create: mayCreate } = (await client.query<Grants>(grants)).rows[0] as Grants;
+    const { role, there, anchors, calls, may_insert: mayInsert, may_anchor: mayAnchor, may_create: mayCreate } = (await client.query<Grants>(grants)).rows[0] as Grants;
     const as = `answers, as role ${role}`;
     if ((!there || !anchors) && !mayCreate) return fail(name, `${as}, which may not create the missing table ${there ? 'heimdall_checkpoints' : 'heimdall_logs'}`, `GRANT CREATE ON SCHEMA public TO "${role}"`);
+    if (there && calls && !mayInsert) return fail(name, `${as}, which may not call heimdall_write`, `GRANT EXECUTE ON FUNCTION heimdall_write(json, text[]), heimdall_learn(json), heimdall_find(json, text[]) TO "${role}"`);
     const lacking = [...(there && !mayInsert ? ['heimdall_logs'] : []), ...(anchors && !mayAnchor ? ['heimdall_checkpoints'] : [])];
     if (lacking.length > 0) return fail(name, `${as}, which may not insert into ${lacking.join(' and ')}`, `GRANT INSERT ON ${lacking.join(', ')} TO "${role}"`);
     return ok(name, `${as}, which ${there ? 'may insert records' : 'may create the table'}`);

@@ -1,10 +1,12 @@
 import { closeSync, existsSync, openSync, writeSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
-import type { TextSearch, SqlRow, SqlValue } from '../../types/journal.d.ts';
+import type { Position, SqlRow, SqlValue } from '../../types/journal.d.ts';
+import type { Query, RecordReader } from '../../types/reader.d.ts';
 import type { AuditRecord } from '../../types/record.d.ts';
 import { show } from '../values/values.ts';
 import { expectation } from '../errors.ts';
-import { balanceOf, countOf, exportRecords, filters, grep, groups, groupsOf, measures, pageOf, readRequest, SearchError, versionOf, type Query, type Wanted } from '../journal/journal.ts';
+import { balanceOf, exportRecords, filters, groups, groupsOf, journalReader, measures, pageOf, readRequest, readWanted, search, SearchError, versionOf, type Wanted } from '../journal/journal.ts';
+import { postgresReader } from '../postgres/postgres.ts';
 import { type Cell, csvLine, jsonLine, recordColumns, recordOf, textOfCell } from '../record/record.ts';
 import { printable } from '../redaction/redaction.ts';
 import { journalPath, printJson, textOf, UsageError, type Action, type Invocation, type Option, type Output } from './command.ts';
@@ -27,7 +29,9 @@ const filterOptions: Readonly<Record<string, Option>> = Object.fromEntries(
   Object.entries(filters).map(([name, { what: summary, example }]) => [name.replaceAll('_', '-'), { type: 'string', value: example.split(',')[0] ?? example, summary }] as const),
 );
 
+const sources = ['journal', 'postgres'] as const;
 const path: Option = { type: 'string', value: 'FILE', summary: 'journal file (default: audit.path)' };
+const readFrom: Option = { type: 'string', value: sources.join('|'), summary: 'records of this instance, or of all (default: admin.read_from)' };
 
 /** The command `logs`: queries the journal. */
 export const logs: Action = {
@@ -44,50 +48,77 @@ export const logs: Action = {
     least: { type: 'string', value: '2', summary: 'with --by: lowest value of the number in --sort' },
     export: { type: 'string', value: 'FILE', summary: 'write all matching records with their bodies to a file: csv by its ending, else jsonl' },
     reconcile: { type: 'boolean', summary: 'check that requests and reserved tokens balance' },
+    'read-from': readFrom,
     path,
     json: { type: 'boolean', summary: 'print one JSON document, as --format json does; with --follow a line a record' },
   },
   examples: ['heimdall logs --follow', 'heimdall logs --from 24h --status 5xx', 'heimdall logs --by key --sort cost', 'heimdall logs --from 30d --export last-month.csv'],
   async run(invocation) {
-    const db = new DatabaseSync(await journalOf(invocation), { readOnly: true });
+    const source = await sourceOf(invocation);
     try {
       const wanted = wantedOf(invocation);
-      if (invocation.values['reconcile']) return reconcile(db, wanted, invocation);
-      if (textOf(invocation, 'by') !== undefined) return printGroups(db, invocation, wanted);
+      if (invocation.values['reconcile']) return await reconcile(source.reader, wanted, invocation);
+      if (textOf(invocation, 'by') !== undefined) return await printGroups(source.reader, invocation, wanted);
       const file = textOf(invocation, 'export');
-      if (file !== undefined) return exportTo(db, invocation, wanted, file);
-      return await list(db, invocation, wanted);
+      if (file !== undefined) return exportTo(journalIn(source, 'export'), invocation, wanted, file);
+      return await list(source, invocation, wanted);
     } catch (error) {
       if (error instanceof SearchError) throw new UsageError(`--${error.message.replace(error.field, error.field.replaceAll('_', '-'))}`);
       throw error;
     } finally {
-      if (!invocation.values['follow']) db.close();
+      if (!invocation.values['follow']) await source.close();
     }
   },
 };
 
 /** The command `logs show`: one record with its content. */
 export const showLog: Action = {
-  options: { path, json: { type: 'boolean', summary: 'print JSON, which it does in any case' } },
+  options: { 'read-from': readFrom, path, json: { type: 'boolean', summary: 'print JSON, which it does in any case' } },
   async run(invocation) {
-    const db = new DatabaseSync(await journalOf(invocation), { readOnly: true });
+    const source = await sourceOf(invocation);
     try {
       const [id = ''] = invocation.names;
-      const record = readRequest(db, id);
+      const record = await source.reader.request(id);
       if (record === null) throw new Error(`ID: ${expectation('the id of a recorded request (X-Request-Id)', show(id), '01999f3e-…')}`);
       printJson(invocation, record);
       return 0;
     } finally {
-      db.close();
+      await source.close();
     }
   },
 };
 
-async function journalOf(invocation: Invocation): Promise<string> {
+/** Where records are read. */
+interface Source {
+  readonly reader: RecordReader;
+  /** Null for PostgreSQL. */
+  readonly db: DatabaseSync | null;
+  close(): Promise<void> | void;
+}
+
+async function sourceOf(invocation: Invocation): Promise<Source> {
   const { loadConfig } = await import('../config/config.ts');
-  const path = textOf(invocation, 'path') ?? journalPath(loadConfig(textOf(invocation, 'config')));
-  if (!existsSync(path)) throw new Error(`audit.path: ${expectation('a journal', `${show(path)} (no such file)`, 'heimdall logs --path data/heimdall.db')}`);
-  return path;
+  const asked = oneOf(invocation, 'read-from', sources);
+  const given = textOf(invocation, 'path');
+  if (given !== undefined && asked === 'postgres') throw new UsageError(`--path: ${expectation('no --read-from postgres beside it', 'both')}`);
+  const config = given === undefined || asked === 'postgres' ? loadConfig(textOf(invocation, 'config')) : null;
+  if (config !== null && (asked ?? config.admin.readFrom) === 'postgres') {
+    const url = config.audit.postgres.readUrl ?? config.audit.postgres.url;
+    if (url === null) throw new Error(`--read-from postgres: ${expectation('audit.postgres.url in the configuration', 'none', 'audit: { postgres: { url: "${DATABASE_URL}" } }')}`);
+    const reader = postgresReader(url);
+    return { reader, db: null, close: () => reader.close() };
+  }
+  const file = given ?? journalPath(config as NonNullable<typeof config>);
+  if (!existsSync(file)) throw new Error(`audit.path: ${expectation('a journal', `${show(file)} (no such file)`, 'heimdall logs --path data/heimdall.db')}`);
+  const db = new DatabaseSync(file, { readOnly: true });
+  const reader = journalReader({ query: async (sql, values) => run(db, { sql, values: values ?? [] }), request: async (id) => readRequest(db, id), grep: async (wanted) => search(db, wanted), sum: async () => undefined });
+  return { reader, db, close: () => db.close() };
+}
+
+/** The journal, for what PostgreSQL cannot do. */
+function journalIn({ db }: Source, option: string): DatabaseSync {
+  if (db === null) throw new UsageError(`--${option}: ${expectation('the journal of an instance', 'PostgreSQL', `--${option} … --read-from journal`)}`);
+  return db;
 }
 
 function wantedOf({ values }: Invocation): Wanted {
@@ -101,30 +132,31 @@ function wantedOf({ values }: Invocation): Wanted {
 
 const run = (db: DatabaseSync, { sql, values }: Query): readonly SqlRow[] => db.prepare(sql).all(...(values as Exclude<SqlValue, undefined>[])) as readonly SqlRow[];
 
-async function list(db: DatabaseSync, invocation: Invocation, wanted: Wanted): Promise<number | null> {
+async function list(source: Source, invocation: Invocation, wanted: Wanted): Promise<number | null> {
   const format = formatOf(invocation, 'table');
   const limit = wholeOf(invocation, 'limit', Number.MAX_SAFE_INTEGER, '50') ?? 50;
   const follow = invocation.values['follow'] === true;
   const order = invocation.values['oldest'] === true ? 'oldest' : 'newest';
-  const cursor = wholeOf(invocation, 'cursor', Number.MAX_SAFE_INTEGER, '1200') ?? null;
+  const cursor = cursorIn(invocation, source.reader);
   const text = textOf(invocation, 'grep');
-  if (text !== undefined) return search(db, invocation, { wanted, grep: text, limit, cursor, order, now: systemClock.now(), time: searchTime }, format);
-  const rows = run(db, pageOf({ wanted, limit, cursor, order, schema: versionOf(db), now: systemClock.now() }, recordColumns));
-  const printed = follow && order === 'newest' ? [...rows].reverse() : rows;
-  print(printed, format, true, invocation.output);
-  if (!follow) return 0;
-  follower(db, wanted, format, invocation.output, Number(printed.at(-1)?.['id'] ?? newest(db)));
+  if (text === '') throw new UsageError(`--grep: ${expectation('a text', 'an empty one', 'connection refused')}`);
+  if (text !== undefined && follow) throw new UsageError(`--grep: ${expectation('no --follow beside it', 'both')}`);
+  const db = follow ? journalIn(source, 'follow') : null;
+  const asked = { wanted, grep: text ?? null, limit, cursor, order, now: systemClock.now(), time: text === undefined ? Infinity : searchTime } as const;
+  const { records, next, stopped } = await source.reader.search(asked);
+  printRecords(follow && order === 'newest' ? [...records].reverse() : records, format, true, invocation.output);
+  if ((text !== undefined || stopped) && next !== null) invocation.output.err(`${stopped ? `Stopped after ${searchTime / 1000} s` : `Stopped at ${records.length} records`}. Go on with --cursor ${next}\n`);
+  if (db === null) return 0;
+  follower(db, wanted, format, invocation.output, (order === 'newest' ? records[0] : records.at(-1))?.id ?? newest(db));
   return null;
 }
 
-/** Prints the records whose bodies hold a text. */
-function search(db: DatabaseSync, { values, output }: Invocation, asked: TextSearch, format: Format): number {
-  if (asked.grep === '') throw new UsageError(`--grep: ${expectation('a text', 'an empty one', 'connection refused')}`);
-  if (values['follow'] === true) throw new UsageError(`--grep: ${expectation('no --follow beside it', 'both')}`);
-  const { records, next, stopped } = grep(db, asked);
-  printRecords(records, format, true, output);
-  if (next !== null) output.err(`${stopped ? `Stopped after ${searchTime / 1000} s` : `Stopped at ${records.length} records`}. Go on with --cursor ${next}\n`);
-  return 0;
+function cursorIn(invocation: Invocation, reader: RecordReader): Position | null {
+  const text = textOf(invocation, 'cursor');
+  if (text === undefined) return null;
+  const position = reader.position(text);
+  if (position === null) throw new UsageError(`--cursor: ${expectation(reader.instances === 'all' ? 'the id of a request' : `a whole number from 0 to ${Number.MAX_SAFE_INTEGER}`, show(text), reader.instances === 'all' ? '01999f3e-…' : '1200')}`);
+  return position;
 }
 
 /** Position of the last record, where `--follow` starts when none was listed. */
@@ -162,12 +194,12 @@ function cellOf(record: Readonly<Record<string, Cell>>, name: string): Cell {
   return name === 'timestamp' ? new Date(Number(value) * 1000).toISOString().replace('.000', '') : value;
 }
 
-function printGroups(db: DatabaseSync, invocation: Invocation, wanted: Wanted): number {
+async function printGroups(reader: RecordReader, invocation: Invocation, wanted: Wanted): Promise<number> {
   const { output } = invocation;
   if (textOf(invocation, 'grep') !== undefined) throw new UsageError(`--grep: ${expectation('no --by beside it', 'both')}`);
   const by = oneOf(invocation, 'by', Object.keys(groups) as (keyof typeof groups)[]) ?? 'key';
   const sort = oneOf(invocation, 'sort', measures) ?? 'requests';
-  const rows = run(db, groupsOf({ wanted, by, sort, least: numberOf(invocation, 'least', '2') ?? 0, limit: wholeOf(invocation, 'limit', Number.MAX_SAFE_INTEGER, '50') ?? 50, offset: 0, now: systemClock.now() }));
+  const rows = await reader.ask(groupsOf({ wanted, by, sort, least: numberOf(invocation, 'least', '2') ?? 0, limit: wholeOf(invocation, 'limit', Number.MAX_SAFE_INTEGER, '50') ?? 50, offset: 0, now: systemClock.now() }));
   const format = formatOf(invocation, 'table');
   if (format === 'json') output.out(`${JSON.stringify(rows, null, 2)}\n`);
   else if (format === 'jsonl') output.out(rows.map(jsonLine).join(''));
@@ -189,7 +221,7 @@ function exportTo(db: DatabaseSync, invocation: Invocation, wanted: Wanted, file
   const format = textOf(invocation, 'format') === undefined ? (file.endsWith('.csv') ? 'csv' : 'jsonl') : formatOf(invocation, 'jsonl');
   if (format !== 'csv' && format !== 'jsonl') throw new UsageError(`--format: ${expectation('csv or jsonl for an export', show(format))}`);
   // A wrong filter is refused before the file is emptied.
-  countOf(wanted, systemClock.now());
+  readWanted(wanted, systemClock.now());
   const handle = openSync(file, 'w', 0o600);
   let done = 0;
   try {
@@ -211,9 +243,9 @@ function progress(output: Output, done: number, total: number): void {
 }
 
 /** Checks that requests and reserved tokens balance. @returns the exit code: 1 when they do not. */
-function reconcile(db: DatabaseSync, wanted: Wanted, invocation: Invocation): number {
+async function reconcile(reader: RecordReader, wanted: Wanted, invocation: Invocation): Promise<number> {
   const { output } = invocation;
-  const [row = {}] = run(db, balanceOf(wanted, systemClock.now()));
+  const [row = {}] = await reader.ask(balanceOf(wanted, systemClock.now()));
   const number = (name: string): number => Number(row[name] ?? 0);
   const ends = ['served', 'refused', 'errors', 'aborted', 'interrupted'];
   const ended = ends.reduce((sum, name) => sum + number(name), 0);

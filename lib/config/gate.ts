@@ -65,5 +65,6 @@ export const admin = section('AdminConfig', 'The admin API', {
   ),
   clientCaPath: key(orNull(file('/certs/admins.crt')), null, 'PEM file of the authorities whose client certificates the separate address demands, beside the token. The main port then has no admin API. Needs server.tls'),
   auth: key(choice(['token', 'host', 'newapi']), 'token', "token demands admin.token. host relies on the login of the application that mounts gate.admin. newapi relies on NewAPI's own login: its session, or an access token, of a user with newapi_role"),
+  readFrom: key(choice(['journal', 'postgres']), 'journal', 'Where lists, charts, callers and findings are read: in the journal of this instance, or in audit.postgres, which has those of all'),
   newapiRole: key(role, 10, 'Role that admin.auth: newapi demands: 10 administrators, 100 the owner. They read the prompts of all users'),
 });

@@ -12,7 +12,7 @@ export const atStart: readonly string[] = [
   'guard.connectionsPerAddress',
   'queue.statePath', 'queue.saveInterval',
   'rateLimit.store', 'rateLimit.redisUrl', 'rateLimit.redisCaPath', 'rateLimit.onStoreError',
-  'logging', 'audit', 'anomaly', 'metrics.prefix', 'metrics.series', 'admin.clientCaPath',
+  'logging', 'audit', 'anomaly', 'metrics.prefix', 'metrics.series', 'admin.clientCaPath', 'admin.readFrom',
 ];
 
 /** A configuration that takes the place of another while the gate runs. */

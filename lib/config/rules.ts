@@ -41,6 +41,7 @@ const RULES: readonly Rule[] = [
   { reads: ['admin', 'server.tls'], check: adminAddress },
   { reads: ['admin', 'server.tls'], check: adminCertificates },
   { reads: ['admin', 'newapi'], check: adminTokens },
+  { reads: ['admin', 'audit'], check: readsFromPostgres },
   { reads: ['metrics', 'audit'], check: longTokens },
   { reads: ['rateLimit', 'newapi', 'audit'], check: policiesByNames },
   { reads: ['server.healthCheck.checks'], check: knownChecks },
@@ -202,6 +203,11 @@ function adminTokens({ admin: { token, readToken }, newapi: { accessToken, userI
   if (readToken === null) return;
   if (token === null) return sources.warn(['admin', 'readToken'], 'has no effect without admin.token');
   if (token === readToken) sources.refuse(['admin', 'readToken'], { expected: 'another text than admin.token', example: '${HEIMDALL_READ_TOKEN}' }, 'the same');
+}
+
+function readsFromPostgres({ admin: { readFrom }, audit: { postgres } }: ParsedConfig, sources: Sources): void {
+  if (readFrom === 'postgres' && postgres.url === null) sources.refuse(['admin', 'readFrom'], { expected: 'audit.postgres.url, where the records of all instances are, beside postgres', example: 'audit: { postgres: { url: "${DATABASE_URL}" } }' }, 'none');
+  else if (readFrom === 'journal' && postgres.readUrl !== null) sources.warn(['audit', 'postgres', 'readUrl'], 'has no effect without admin.read_from: postgres');
 }
 
 /** Characters of a token that cannot be guessed. */

@@ -16,6 +16,7 @@ export const sinks = {
   }),
   postgres: section('AuditPostgresConfig', 'Sink: a PostgreSQL table that several gateways share', {
     url: key(orNull(secretUrl(['postgres', 'postgresql'], 'postgresql://heimdall@127.0.0.1/heimdall')), null, 'URL of the database. Also set by DATABASE_URL'),
+    readUrl: key(orNull(secretUrl(['postgres', 'postgresql'], 'postgresql://heimdall_reader@127.0.0.1/heimdall')), null, 'URL of the database as admin.read_from: postgres reads it, with a role that may only read', 'audit.postgres.url'),
   }),
   ingest: section('AuditIngestConfig', 'Ingestion of records from other gateways at endpoints.log', {
     tokens: list(credential(), [], 'Bearer tokens that may send records. Without a token the endpoint accepts none'),

@@ -1,7 +1,7 @@
-import type { SqlValue } from '../../types/journal.d.ts';
 import type { Subject } from '../../types/detector.d.ts';
-import type { Query } from './search.ts';
-import { callerColumns } from './sums.ts';
+import type { Dialect, Query, Question } from '../../types/reader.d.ts';
+import { joined, sqlite } from './search.ts';
+import { listedColumns } from './sums.ts';
 
 /** Different values of one column that are listed. */
 const mostListed = 50;
@@ -23,79 +23,80 @@ export function readCallerCursor(text: string): CallerCursor | null {
 }
 
 /** Callers with records, the latest first: kind, id, sums, Unix seconds of the last request. */
-export function callersOf(limit: number, cursor: CallerCursor | null): Query {
+export const callersOf = (limit: number, cursor: CallerCursor | null): Question => ({ sums }) => {
   const behind = cursor === null ? '' : 'WHERE (last, kind, id) < (?, ?, ?)';
-  const sql = `SELECT kind, id, requests, errors, refused, prompt AS prompt_tokens, completion AS completion_tokens, cost, last FROM sums.heimdall_callers ${behind} ORDER BY last DESC, kind DESC, id DESC LIMIT ?`;
+  const sql = `SELECT kind, id, requests, errors, refused, prompt AS prompt_tokens, completion AS completion_tokens, cost, last FROM ${sums}heimdall_callers ${behind} ORDER BY last DESC, kind DESC, id DESC LIMIT ?`;
   return { sql, values: [...(cursor === null ? [] : [cursor.last, cursor.kind, cursor.id]), limit] };
-}
+};
 
 /** The sums of each minute or hour of a time, Unix seconds. A day is the sum of its hours in UTC. */
-export function seriesOf(step: 'minute' | 'hour' | 'day', from: number, to: number): Query {
+export const seriesOf = (step: 'minute' | 'hour' | 'day', from: number, to: number): Question => (dialect) => {
   const table = step === 'minute' ? 'heimdall_minutes' : 'heimdall_hours';
   const time = step === 'day' ? 'time / 86400 * 86400' : 'time';
-  const sums = ['requests', 'errors', 'refused', 'prompt', 'completion', 'cost', 'overhead', 'overheads', 'duration', 'first_byte', 'first_bytes'].map((name) => `total(${name}) AS ${name}`).join(', ');
-  return { sql: `SELECT ${time} AS time, ${sums} FROM sums.${table} WHERE time >= ? AND time < ? GROUP BY 1 ORDER BY 1`, values: [from, to] };
-}
+  const sums = ['requests', 'errors', 'refused', 'prompt', 'completion', 'cost', 'overhead', 'overheads', 'duration', 'first_byte', 'first_bytes'].map(total).join(', ');
+  return { sql: `SELECT ${time} AS time, ${sums} FROM ${dialect.sums}${table} WHERE time >= ? AND time < ? GROUP BY 1 ORDER BY 1`, values: [from, to] };
+};
+
+const total = (name: string): string => `coalesce(sum(${name}), 0) AS ${name}`;
 
 /** The sums of a time of minutes, Unix seconds. */
-export const totalsOf = (from: number, to: number): Query =>
-  ({ sql: 'SELECT total(requests) AS requests, total(errors) AS errors, total(refused) AS refused, total(cost) AS cost, total(overhead) AS overhead, total(overheads) AS overheads FROM sums.heimdall_minutes WHERE time >= ? AND time < ?', values: [from, to] });
+export const totalsOf = (from: number, to: number): Question => ({ sums }) =>
+  ({ sql: `SELECT ${['requests', 'errors', 'refused', 'cost', 'overhead', 'overheads'].map(total).join(', ')} FROM ${sums}heimdall_minutes WHERE time >= ? AND time < ?`, values: [from, to] });
 
 /** What all requests of a time cost, whole hours, Unix seconds. */
-export const spendOf = (from: number, to: number): Query => ({ sql: 'SELECT total(cost) AS cost FROM sums.heimdall_hours WHERE time >= ? AND time < ?', values: [from, to] });
+export const spendOf = (from: number, to: number): Question => ({ sums }) => ({ sql: `SELECT ${total('cost')} FROM ${sums}heimdall_hours WHERE time >= ? AND time < ?`, values: [from, to] });
 
 /** What a caller has spent since a time. @param since Unix seconds. */
-export const spendSince = ({ kind, id }: Subject, since: number): Query => ({ sql: 'SELECT total(cost) AS cost FROM sums.heimdall_caller_hours WHERE kind = ? AND id = ? AND time >= ?', values: [kind, id, since] });
+export const spendSince = ({ kind, id }: Subject, since: number): Question => ({ sums }) => ({ sql: `SELECT ${total('cost')} FROM ${sums}heimdall_caller_hours WHERE kind = ? AND id = ? AND time >= ?`, values: [kind, id, since] });
 
-/** How far back a caller's requests are looked for, records: no index finds them, and a list must not read millions. */
-const reach = 300_000;
+/** Columns of a record that say nothing of devices, addresses and bodies. */
+export const callerColumns = 'request_id, timestamp, request_method, route, model, stream, response_status, response_time, outcome, attempts, queue_wait, first_byte, prompt_tokens, completion_tokens, cost, upstream_request_id';
 
-/** The latest model requests of a caller, by names of the record that say nothing of devices, addresses and bodies. */
-export function requestsOfCaller({ kind, id }: Subject, limit: number): Query {
-  const own = kind === 'key' ? 'key_id = ?' : 'token_id = ? AND key_id IS NULL';
-  return {
-    sql: `SELECT request_id, timestamp, request_method, route, model, stream, response_status, response_time, outcome, attempts, queue_wait, first_byte, prompt_tokens, completion_tokens, cost, upstream_request_id FROM heimdall_logs
-      WHERE id IN (SELECT id FROM heimdall_logs WHERE id > (SELECT max(id) FROM heimdall_logs) - ${reach} AND ${own} AND (model IS NOT NULL OR route LIKE '/v1/%') ORDER BY id DESC LIMIT ?) ORDER BY id DESC`,
-    values: [id, limit],
-  };
-}
+/** A condition for the model requests of a caller. */
+export const isOfCaller = (kind: string): string => `${kind === 'key' ? 'key_id = ?' : 'token_id = ? AND key_id IS NULL'} AND (model IS NOT NULL OR route LIKE '/v1/%')`;
+
+/** The latest model requests of a caller in a journal. */
+export const requestsOfCaller = (kind: string, id: string, limit: number): Query => ({
+  sql: `SELECT ${callerColumns} FROM heimdall_logs
+    WHERE id IN (SELECT id FROM heimdall_logs WHERE ${sqlite.recent.sql} AND ${isOfCaller(kind)} ORDER BY id DESC LIMIT ?) ORDER BY id DESC`,
+  values: [id, limit],
+});
 
 /** The sums of a caller's last hours. */
-export const callerHours = ({ kind, id }: Subject): Query =>
-  ({ sql: `SELECT time AS hour, requests, errors, cost FROM sums.heimdall_caller_hours WHERE kind = ? AND id = ? ORDER BY time DESC LIMIT ${mostHours}`, values: [kind, id] });
+export const callerHours = ({ kind, id }: Subject): Question => ({ sums }) =>
+  ({ sql: `SELECT time AS hour, requests, errors, cost FROM ${sums}heimdall_caller_hours WHERE kind = ? AND id = ? ORDER BY time DESC LIMIT ${mostHours}`, values: [kind, id] });
 
-/** The queries about one caller or network: sums, requests of each hour, and the latest values of some columns with their number and times. */
-export function queriesAbout(subject: Subject): Record<keyof typeof callerColumns | 'sums' | 'hours', Query> {
+/** The questions about one caller or network: sums, requests of each hour, and the latest values of some columns with their number and times. */
+export function queriesAbout(subject: Subject): Record<keyof typeof listedColumns | 'sums' | 'hours', Question> {
   const { kind, id } = subject;
   if (kind !== 'key' && kind !== 'token') return queriesOfRecords(subject);
-  const lists = Object.keys(callerColumns).map((what) => [what, {
-    sql: `SELECT value AS id, requests, first, last FROM sums.heimdall_caller_values WHERE kind = ? AND id = ? AND what = ? ORDER BY last DESC LIMIT ${mostListed}`,
+  const lists = Object.keys(listedColumns).map((what) => [what, (({ sums }) => ({
+    sql: `SELECT value AS id, requests, first, last FROM ${sums}heimdall_caller_values WHERE kind = ? AND id = ? AND what = ? ORDER BY last DESC LIMIT ${mostListed}`,
     values: [kind, id, what],
-  }]);
+  })) satisfies Question]);
   return {
-    ...(Object.fromEntries(lists) as Record<keyof typeof callerColumns, Query>),
-    sums: { sql: 'SELECT requests, first, last, cost FROM sums.heimdall_callers WHERE kind = ? AND id = ?', values: [kind, id] },
+    ...(Object.fromEntries(lists) as Record<keyof typeof listedColumns, Question>),
+    sums: ({ sums }) => ({ sql: `SELECT requests, first, last, cost FROM ${sums}heimdall_callers WHERE kind = ? AND id = ?`, values: [kind, id] }),
     hours: callerHours(subject),
   };
 }
 
-function queriesOfRecords(subject: Subject): Record<keyof typeof callerColumns | 'sums' | 'hours', Query> {
-  const [where, value] = whereOf(subject);
-  const values: SqlValue[] = [value];
-  const lists = Object.entries(callerColumns).map(([what, column]) => [what, {
-    sql: `SELECT ${column} AS id, count(*) AS requests, min(timestamp) AS first, max(timestamp) AS last FROM heimdall_logs WHERE ${where} AND ${column} <> '' GROUP BY 1 ORDER BY last DESC LIMIT ${mostListed}`,
-    values,
-  }]);
+function queriesOfRecords(subject: Subject): Record<keyof typeof listedColumns | 'sums' | 'hours', Question> {
+  const of = (select: string, end: string): Question => (dialect) => {
+    const { sql, values } = whereOf(subject, dialect);
+    return { sql: `SELECT ${select} FROM heimdall_logs WHERE ${sql}${end}`, values };
+  };
+  const lists = Object.entries(listedColumns).map(([what, column]) => [what, of(`${column} AS id, count(*) AS requests, min(timestamp) AS first, max(timestamp) AS last`, ` AND ${column} <> '' GROUP BY 1 ORDER BY last DESC LIMIT ${mostListed}`)]);
   return {
-    ...(Object.fromEntries(lists) as Record<keyof typeof callerColumns, Query>),
-    sums: { sql: `SELECT count(*) AS requests, min(timestamp) AS first, max(timestamp) AS last, sum(coalesce(cost, 0)) AS cost FROM heimdall_logs WHERE ${where}`, values },
-    hours: { sql: `SELECT timestamp / 3600 * 3600 AS hour, count(*) AS requests FROM heimdall_logs WHERE ${where} GROUP BY 1 ORDER BY 1 DESC LIMIT ${mostHours}`, values },
+    ...(Object.fromEntries(lists) as Record<keyof typeof listedColumns, Question>),
+    sums: of('count(*) AS requests, min(timestamp) AS first, max(timestamp) AS last, sum(coalesce(cost, 0)) AS cost', ''),
+    hours: of('timestamp / 3600 * 3600 AS hour, count(*) AS requests', ` GROUP BY 1 ORDER BY 1 DESC LIMIT ${mostHours}`),
   };
 }
 
-function whereOf({ kind, id }: Subject): readonly [where: string, value: string] {
-  if (kind === 'content') return ['content_fingerprint = ?1', id];
+function whereOf({ kind, id }: Subject, { begins, recent }: Dialect): Query {
+  if (kind === 'content') return joined([recent, { sql: 'content_fingerprint = ?', values: [id] }]);
   // The addresses of a network of whole bytes begin with the same text.
   const [address = ''] = id.split('/');
-  return ['substr(real_ip, 1, length(?1)) = ?1', address.includes(':') ? address.replace(/00::$/, '').replace(/::$/, ':') : address.replace(/\.0$/, '.')];
+  return joined([recent, begins('real_ip', address.includes(':') ? address.replace(/00::$/, '').replace(/::$/, ':') : address.replace(/\.0$/, '.'))]);
 }

@@ -1,10 +1,11 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { SqlRow } from '../../types/journal.d.ts';
+import type { Query } from '../../types/reader.d.ts';
 import { type Cell, csvLine, jsonLine, recordColumns } from '../record/record.ts';
 import { matcher } from './grep.ts';
 import { wholeRecord } from './query.ts';
 import { versionOf } from './schema.ts';
-import { countOf, pageOf, type Query, type Wanted } from './search.ts';
+import { countOf, pageOf, sqlite, type Wanted } from './search.ts';
 
 /** Records that are read at a time: each may be megabytes. */
 const atOnce = 100;
@@ -27,7 +28,7 @@ export interface Exporting {
  */
 export function exportRecords(db: DatabaseSync, { wanted, format, grep, now }: Exporting, write: (text: string) => void, told: (done: number, total: number) => void): number {
   const run = ({ sql, values }: Query): SqlRow[] => db.prepare(sql).all(...values) as SqlRow[];
-  const total = Number(run(countOf(wanted, now))[0]?.['records'] ?? 0);
+  const total = Number(run(countOf(wanted, now)(sqlite))[0]?.['records'] ?? 0);
   const names = recordColumns.split(', ');
   const recordFrom = wholeRecord(db);
   const matches = grep === undefined ? () => true : matcher(db, grep);

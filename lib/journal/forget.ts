@@ -4,7 +4,7 @@ import { keyedHash, tokenIdentifier } from '../identity/identity.ts';
 import { signedText, type Signer } from './hash-chain.ts';
 import { transaction } from './database.ts';
 import { Ledger } from './ledger.ts';
-import type { Query } from './search.ts';
+import type { Query } from '../../types/reader.d.ts';
 import { releaseTexts } from './texts.ts';
 import { erasedValue, parts } from '../record/record.ts';
 

@@ -20,11 +20,12 @@ export { forgetSums } from './sums.ts';
 export type { JobWork, RunningJob } from './job.ts';
 export { signerOf, verifierOf } from './hash-chain.ts';
 export { migrate, schemaVersion, versionOf } from './schema.ts';
-export { callerHours, callersOf, queriesAbout, readCallerCursor, requestsOfCaller, seriesOf, spendOf, spendSince, totalsOf, type CallerCursor } from './callers.ts';
-export { SearchError, balanceOf, countOf, filters, frequencyOf, groups, groupsOf, lastOf, measures, momentOf, pageOf, readWanted, type Query, type Wanted } from './search.ts';
+export { callerColumns, callerHours, callersOf, isOfCaller, queriesAbout, readCallerCursor, seriesOf, spendOf, spendSince, totalsOf, type CallerCursor } from './callers.ts';
+export { journalReader } from './reader.ts';
+export { SearchError, balanceOf, conditions, countOf, filters, frequencyOf, groups, groupsOf, joined, measures, momentOf, pageOf, readWanted, sqlite, type Wanted } from './search.ts';
 export { journalSeries } from './series.ts';
 export { headFileOf, readHead } from './head.ts';
-export { grep, matcher } from './grep.ts';
+export { matcher, search } from './grep.ts';
 export { readRequest, wholeRecord } from './query.ts';
 export { restoreJournal } from './restore.ts';
 export type { JournalDeps } from './thread.ts';
@@ -212,7 +213,11 @@ export class WorkerJournal implements Journal {
 
   async learn(facts: readonly LearntFact[]): Promise<number> {
     await this.flush();
-    return this.#callWriter((thread) => thread.call('learn', { facts, now: this.#core.clock.now() }));
+    const added = await this.#callWriter((thread) => thread.call('learn', { facts, now: this.#core.clock.now() }));
+    // Sinks that were at the end are told.
+    const { lastId } = this.stats();
+    for (const listener of this.#listeners) listener(lastId);
+    return added;
   }
 
   async forget(what: Forgetting): Promise<number> {

@@ -1,14 +1,8 @@
-import type { SqlValue } from '../../types/journal.d.ts';
+import type { Dialect, Query, Question } from '../../types/reader.d.ts';
 import { addedColumns, type ColumnName } from '../record/record.ts';
 import { isNetwork, readDuration, show, suggestion } from '../values/values.ts';
 import { expectation } from '../errors.ts';
 import { parseAddress } from '../identity/identity.ts';
-
-/** A SELECT with the values of its parameters. */
-export interface Query {
-  readonly sql: string;
-  readonly values: readonly SqlValue[];
-}
 
 /** The filters of a search by name, as they were written: the names of {@link filters}. */
 export type Wanted = Readonly<Record<string, string>>;
@@ -23,32 +17,34 @@ export class SearchError extends Error {
   }
 }
 
-interface Condition {
-  readonly sql: string;
-  readonly values: readonly SqlValue[];
-}
+type Condition = Query;
 
 interface Filter {
   readonly what: string;
   readonly example: string;
   /** @returns null for an invalid value. */
-  readonly read: (text: string, now: number) => Condition | null;
+  readonly read: (text: string, now: number, dialect: Dialect) => Condition | null;
 }
 
+const knownFacts = (name: string): string => `SELECT record FROM heimdall_learnt WHERE name = '${name}' AND value = ?`;
+
+/** How far back what no index finds is looked for, records: an answer must not read millions. */
+const reach = 300_000;
+
+/** SQLite, in the journal. */
+export const sqlite: Dialect = {
+  begins: (column, start) => ({ sql: `${column} >= ? AND ${column} < ?`, values: [start, `${start}\u{10ffff}`] }),
+  // Also all other records of the same token: a name is learnt of some of its requests.
+  learnt: (name, value) => ({ sql: `(id IN (${knownFacts(name)}) OR token_id IN (SELECT token_id FROM heimdall_logs WHERE id IN (${knownFacts(name)})))`, values: [JSON.stringify(value), JSON.stringify(value)] }),
+  sums: 'sums.',
+  recent: { sql: `id > (SELECT max(id) FROM heimdall_logs) - ${reach}`, values: [] },
+};
+
 const equals = (column: string) => (text: string): Condition => ({ sql: `${column} = ?`, values: [text] });
-/** A range from the text to the first text that does not begin with it, so that an index can be used. */
-const begins = (column: string) => (text: string): Condition => ({ sql: `${column} >= ? AND ${column} < ?`, values: [text, `${text}\u{10ffff}`] });
-const hex = (column: string) => (text: string): Condition | null => (/^[0-9a-f]{4,64}$/i.test(text) ? begins(column)(text.toLowerCase()) : null);
+const hex = (column: string) => (text: string, _now: number, { begins }: Dialect): Condition | null => (/^[0-9a-f]{4,64}$/i.test(text) ? begins(column, text.toLowerCase()) : null);
 const time = (comparison: string) => (text: string, now: number): Condition | null => {
   const at = momentOf(text, now);
   return at === null ? null : { sql: `timestamp ${comparison} ?`, values: [Math.floor(at / 1000)] };
-};
-
-/** Records of which a fact is known, and all others of the same token: a name is learnt of some of its requests. */
-const learnt = (name: string) => (text: string): Condition => {
-  const known = `SELECT record FROM heimdall_learnt WHERE name = '${name}' AND value = ?`;
-  const value = JSON.stringify(text);
-  return { sql: `(id IN (${known}) OR token_id IN (SELECT token_id FROM heimdall_logs WHERE id IN (${known})))`, values: [value, value] };
 };
 
 /** The filters of a search. */
@@ -65,12 +61,12 @@ export const filters = {
   content: { what: 'content fingerprint, or how it begins', example: 'd41d8c', read: hex('content_fingerprint') },
   status: { what: 'HTTP status, or its class', example: '429, or 5xx', read: status },
   outcome: { what: 'served, refused, refused:CODE, upstream_error, aborted or interrupted', example: 'refused', read: outcome },
-  model: { what: 'model, with * at its end for all that begin so', example: 'gpt-5*', read: (text) => (text.endsWith('*') ? begins('model')(text.slice(0, -1)) : equals('model')(text)) },
+  model: { what: 'model, with * at its end for all that begin so', example: 'gpt-5*', read: (text, _now, { begins }) => (text.endsWith('*') ? begins('model', text.slice(0, -1)) : equals('model')(text)) },
   route: { what: 'template of a route', example: '/v1/chat/completions', read: equals('route') },
   target: { what: 'target that answered', example: 'openai', read: equals('target') },
   source: { what: 'gate, or who handed the record in', example: 'gate', read: equals('source') },
-  username: { what: "name of NewAPI's user", example: 'alice', read: learnt('username') },
-  token_name: { what: "name of NewAPI's token", example: 'alice-laptop', read: learnt('token_name') },
+  username: { what: "name of NewAPI's user", example: 'alice', read: (text, _now, { learnt }) => learnt('username', text) },
+  token_name: { what: "name of NewAPI's token", example: 'alice-laptop', read: (text, _now, { learnt }) => learnt('token_name', text) },
   request_id: { what: 'id of the request, X-Request-Id', example: '01999f3e-…', read: equals('request_id') },
   upstream_request_id: { what: "NewAPI's own id of the request", example: '2026112203…', read: equals('upstream_request_id') },
   from: { what: 'not before: a date, a date and time, or a duration back from now', example: '24h', read: time('>=') },
@@ -122,7 +118,7 @@ export interface Page {
  * @throws SearchError naming the filter.
  */
 export function pageOf({ wanted, limit, cursor, order, last = null, first = null, callers = null, schema = newestSchema, whole = false, without = null, now }: Page, columns: string): Query {
-  const { sql, values } = conditions(wanted, now);
+  const { sql, values } = conditions(wanted, now, sqlite);
   const listed = columnsOf(columns, schema).split(', ').map((name) => (!whole && contentColumns.includes(name) ? `NULL AS ${name}` : name)).join(', ');
   const behind = cursor === null ? [] : [{ sql: order === 'newest' ? 'id < ?' : 'id > ?', values: [cursor] }];
   const bounded = last === null ? [] : [{ sql: 'id <= ?', values: [last] }];
@@ -137,13 +133,13 @@ export function pageOf({ wanted, limit, cursor, order, last = null, first = null
 }
 
 /** The position of the latest record. */
-export const lastOf: Query = { sql: 'SELECT max(id) AS last FROM heimdall_logs', values: [] };
+export const lastOf: Question = () => ({ sql: 'SELECT max(id) AS last FROM heimdall_logs', values: [] });
 
 /** The number of records. @throws SearchError naming the filter. */
-export function countOf(wanted: Wanted, now: number): Query {
-  const { sql, values } = conditions(wanted, now);
+export const countOf = (wanted: Wanted, now: number): Question => (dialect) => {
+  const { sql, values } = conditions(wanted, now, dialect);
   return { sql: `SELECT count(*) AS records FROM heimdall_logs WHERE ${sql}`, values };
-}
+};
 
 /** The names records can be grouped by, with their columns. */
 export const groups = {
@@ -184,38 +180,41 @@ export interface Grouping {
  * minute.
  * @throws SearchError naming the filter.
  */
-export function groupsOf({ wanted, by, sort, least, limit, offset, now }: Grouping): Query {
-  const { sql, values } = conditions(wanted, now);
+export const groupsOf = ({ wanted, by, sort, least, limit, offset, now }: Grouping): Question => (dialect) => {
+  const { sql, values } = conditions(wanted, now, dialect);
   const column = groups[by];
+  const isText = by !== 'user' && by !== 'status';
   return {
     sql: `SELECT * FROM (SELECT ${column} AS value, count(*) AS requests, min(timestamp) AS first_seen, max(timestamp) AS last_seen,
       count(DISTINCT coalesce(key_id, token_id)) AS keys, count(DISTINCT nullif(real_ip, '')) AS addresses, count(DISTINCT nullif(device_fingerprint, '')) AS devices,
-      sum(response_status >= 400 OR response_status = 0) AS errors, coalesce(sum(prompt_tokens), 0) + coalesce(sum(completion_tokens), 0) AS tokens, coalesce(sum(cost), 0) AS cost,
-      count(*) * 60.0 / max(60, max(timestamp) - min(timestamp)) AS per_minute
-      FROM heimdall_logs WHERE ${sql} AND ${column} IS NOT NULL AND ${column} <> '' GROUP BY 1) WHERE ${sort} >= ? ORDER BY ${sort} DESC, value LIMIT ? OFFSET ?`,
+      ${failures} AS errors, coalesce(sum(prompt_tokens), 0) + coalesce(sum(completion_tokens), 0) AS tokens, coalesce(sum(cost), 0) AS cost,
+      count(*) * 60.0 / CASE WHEN max(timestamp) - min(timestamp) > 60 THEN max(timestamp) - min(timestamp) ELSE 60 END AS per_minute
+      FROM heimdall_logs WHERE ${sql} AND ${column} IS NOT NULL${isText ? ` AND ${column} <> ''` : ''} GROUP BY 1) AS found WHERE ${sort} >= ? ORDER BY ${sort} DESC, value LIMIT ? OFFSET ?`,
     values: [...values, least, limit, offset],
   };
-}
+};
+
+const failures = 'sum(CASE WHEN response_status >= 400 OR response_status = 0 THEN 1 ELSE 0 END)';
 
 /**
  * Requests in each interval, of each group or of all.
  * @param seconds length of an interval.
  * @throws SearchError naming the filter.
  */
-export function frequencyOf(wanted: Wanted, by: keyof typeof groups | null, seconds: number, limit: number, now: number): Query {
-  const { sql, values } = conditions(wanted, now);
+export const frequencyOf = (wanted: Wanted, by: keyof typeof groups | null, seconds: number, limit: number, now: number): Question => (dialect) => {
+  const { sql, values } = conditions(wanted, now, dialect);
   const column = by === null ? 'NULL' : groups[by];
   return {
-    sql: `SELECT ${column} AS value, timestamp / CAST(? AS INTEGER) * CAST(? AS INTEGER) AS time, count(*) AS requests, sum(response_status >= 400 OR response_status = 0) AS errors
+    sql: `SELECT ${column} AS value, timestamp / CAST(? AS INTEGER) * CAST(? AS INTEGER) AS time, count(*) AS requests, ${failures} AS errors
       FROM heimdall_logs WHERE ${sql} GROUP BY 1, 2 ORDER BY 2 DESC, 3 DESC LIMIT ?`,
     values: [seconds, seconds, ...values, limit],
   };
-}
+};
 
 /** Requests by outcome; the outcomes add up to all requests. @throws SearchError naming the filter. */
-export function balanceOf(wanted: Wanted, now: number): Query {
-  const { sql, values } = conditions(wanted, now);
-  const ended = (name: string, test: string): string => `coalesce(sum(${test}), 0) AS ${name}`;
+export const balanceOf = (wanted: Wanted, now: number): Question => (dialect) => {
+  const { sql, values } = conditions(wanted, now, dialect);
+  const ended = (name: string, test: string): string => `coalesce(sum(CASE WHEN ${test} THEN 1 ELSE 0 END), 0) AS ${name}`;
   return {
     sql: `SELECT count(*) AS requests, ${ended('served', "outcome = 'served'")}, ${ended('refused', "outcome >= 'refused' AND outcome < 'refusee'")}, ${ended('errors', "outcome = 'upstream_error'")},
       ${ended('aborted', "outcome = 'aborted'")}, ${ended('interrupted', "outcome = 'interrupted'")},
@@ -223,23 +222,25 @@ export function balanceOf(wanted: Wanted, now: number): Query {
       min(id) AS first, max(id) AS last FROM heimdall_logs WHERE ${sql}`,
     values,
   };
-}
+};
 
 /** @throws SearchError naming the filter that is unknown or has an invalid value. */
-export const readWanted = (wanted: Wanted, now: number): void => void conditions(wanted, now);
+export const readWanted = (wanted: Wanted, now: number): void => void conditions(wanted, now, sqlite);
 
-function conditions(wanted: Wanted, now: number): Condition {
+/** The condition of all filters. @throws SearchError naming the filter that is unknown or has an invalid value. */
+export function conditions(wanted: Wanted, now: number, dialect: Dialect): Condition {
   const found = Object.entries(wanted).map(([name, text]): Condition => {
     const filter: Filter | undefined = Object.hasOwn(filters, name) ? filters[name as keyof typeof filters] : undefined;
     if (filter === undefined) throw new SearchError(name, `a filter.${suggestion(name, Object.keys(filters))} One of ${Object.keys(filters).join(', ')}`, name, 'address');
-    const condition = text === '' ? null : filter.read(text, now);
+    const condition = text === '' ? null : filter.read(text, now, dialect);
     if (condition === null) throw new SearchError(name, filter.what, text, filter.example);
     return condition;
   });
-  return found.length === 0 ? { sql: '1', values: [] } : joined(found);
+  return found.length === 0 ? { sql: 'TRUE', values: [] } : joined(found);
 }
 
-const joined = (all: readonly Condition[]): Condition => ({ sql: all.map(({ sql }) => sql).join(' AND '), values: all.flatMap(({ values }) => values) });
+/** Conditions that all hold. */
+export const joined = (all: readonly Condition[]): Condition => ({ sql: all.map(({ sql }) => sql).join(' AND '), values: all.flatMap(({ values }) => values) });
 
 /** Unix milliseconds of a date, a date and time, or a duration back from now; null for anything else. */
 export function momentOf(text: string, now: number): number | null {
@@ -249,13 +250,13 @@ export function momentOf(text: string, now: number): number | null {
   return Number.isNaN(at) ? null : at;
 }
 
-function address(text: string): Condition | null {
+function address(text: string, _now: number, { begins }: Dialect): Condition | null {
   const plain = parseAddress(text);
   if (plain !== null) return equals('real_ip')(plain);
   // A network of whole bytes is a prefix of the text.
   const octets = isNetwork(text) ? /^((?:\d+\.){1,3})[\d.]*\/(8|16|24)$/.exec(text) : null;
   if (octets === null) return null;
-  return begins('real_ip')(text.split('.').slice(0, Number(octets[2]) / 8).join('.') + '.');
+  return begins('real_ip', text.split('.').slice(0, Number(octets[2]) / 8).join('.') + '.');
 }
 
 function status(text: string): Condition | null {

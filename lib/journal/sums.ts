@@ -17,7 +17,7 @@ const tidyEvery = 100_000;
 const measures = ['requests', 'errors', 'refused', 'prompt', 'completion', 'cost', 'overhead', 'overheads', 'duration', 'first_byte', 'first_bytes'] as const;
 const callerMeasures = ['requests', 'errors', 'refused', 'prompt', 'completion', 'cost'] as const;
 /** What is listed of a caller, by column. */
-export const callerColumns = { networks: 'real_ip', devices: 'device_id', sessions: 'session_id', homes: 'home_id', models: 'model', clients: 'client' } as const;
+export const listedColumns = { networks: 'real_ip', devices: 'device_id', sessions: 'session_id', homes: 'home_id', models: 'model', clients: 'client' } as const;
 
 const sumTable = (name: string, key: string): string => `CREATE TABLE IF NOT EXISTS sums.${name} (${key} INTEGER PRIMARY KEY, ${measures.map((measure) => `${measure} REAL NOT NULL`).join(', ')});`;
 
@@ -177,7 +177,7 @@ export class Sums {
       ON CONFLICT (kind, id) DO UPDATE SET first = min(first, excluded.first), last = max(last, excluded.last), ${adding(callerMeasures)}`).run(from, to);
     this.#db.prepare(`INSERT INTO sums.heimdall_caller_hours (kind, id, time, ${callerMeasures.join(', ')}) SELECT ${caller}, timestamp / 3600 * 3600, ${values(callerMeasures)} FROM heimdall_logs ${where} GROUP BY 1, 2, 3
       ON CONFLICT (kind, id, time) DO UPDATE SET ${adding(callerMeasures)}`).run(from, to);
-    for (const [what, column] of Object.entries(callerColumns)) {
+    for (const [what, column] of Object.entries(listedColumns)) {
       this.#db.prepare(`INSERT INTO sums.heimdall_caller_values (kind, id, what, value, requests, first, last) SELECT ${caller}, '${what}', ${column}, count(*), min(timestamp), max(timestamp) FROM heimdall_logs ${where} AND ${column} <> '' GROUP BY 1, 2, 4
         ON CONFLICT (kind, id, what, value) DO UPDATE SET requests = requests + excluded.requests, first = min(first, excluded.first), last = max(last, excluded.last)`).run(from, to);
     }

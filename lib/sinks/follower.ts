@@ -1,7 +1,7 @@
 import type { Timer } from '../../types/clock.d.ts';
-import type { Journal } from '../../types/journal.d.ts';
+import type { Journal, SqlRow } from '../../types/journal.d.ts';
 import type { AuditRecord } from '../../types/record.d.ts';
-import type { Checkpoint, Delivery, Sink, SinkState, SinkView } from '../../types/sink.d.ts';
+import type { Checkpoint, Delivery, LearntOf, Sink, SinkState, SinkView } from '../../types/sink.d.ts';
 import type { Core } from '../request/request.ts';
 import { codeOf, describe, inBackground } from '../platform/platform.ts';
 
@@ -23,6 +23,9 @@ const refusalEventEvery = 60_000;
 const claimEvery = 1000;
 /** Records read at a time, at most, where the sink wants few of them. */
 const maxRead = 200;
+/** Facts told at a time, and those told again after a start. */
+const factsAtOnce = 500;
+const factsAgain = 5000;
 /** How long a close waits for the deliveries under way and for the last records, milliseconds. */
 const grace = 1000;
 
@@ -53,6 +56,8 @@ export class Follower {
   /** Records read at a time. */
   #readSize: number;
   #checkpoint: Checkpoint | null = null;
+  /** The last fact that was told; null until it was read. */
+  #fact: number | null = null;
 
   constructor(core: Core, journal: Journal, sink: Sink) {
     this.#core = core;
@@ -288,12 +293,32 @@ export class Follower {
     if (this.#state.kind === 'held') this.#state = { kind: 'working' };
     this.#wait = firstWait;
     this.#judgeLag(true);
+    await this.#teach();
     const checkpoint = this.#checkpoint;
     if (checkpoint === null || checkpoint.record > (this.#cursor as number)) return;
     this.#checkpoint = null;
     await this.#within(async (signal) => this.#sink.checkpoint?.(checkpoint, signal)).catch(() => {
       this.#errors++;
     });
+  }
+
+  /** Tells what was learnt about delivered records. Facts of a while ago are told again after a start: a sink changes nothing then. */
+  async #teach(): Promise<void> {
+    const { learn } = this.#sink;
+    if (learn === undefined) return;
+    try {
+      this.#fact ??= Number((await this.#journal.query('SELECT max(coalesce(max(fact), 0) - ?, 0) AS fact FROM heimdall_learnt', [factsAgain]))[0]?.['fact'] ?? 0);
+      for (let more = true; more && !this.#closing; ) {
+        const rows = await this.#journal.query(newFacts, [this.#fact, factsAtOnce]);
+        more = rows.length === factsAtOnce;
+        if (rows.length === 0) return;
+        await this.#within(async (signal) => learn.call(this.#sink, factsOf(rows), signal));
+        this.#fact = Number(rows.at(-1)?.['fact']);
+      }
+    } catch (error) {
+      this.#errors++;
+      this.#core.log.debug({ sink: this.name, error: codeOf(error) }, 'sink.facts');
+    }
   }
 
   #judgeLag(atTheEnd = false): void {
@@ -308,6 +333,19 @@ export class Follower {
     this.#troubled = false;
     this.#core.log.info({ sink: this.name, lag }, 'sink.caught_up');
   }
+}
+
+const newFacts = `SELECT f.fact AS fact, f.name AS name, f.value AS value, l.request_id AS request_id, l.timestamp AS timestamp FROM heimdall_learnt AS f JOIN heimdall_logs AS l ON l.id = f.record
+  WHERE f.fact > ? AND f.value IS NOT NULL AND f.name IN ('username', 'token_name', 'charged') ORDER BY f.fact LIMIT ?`;
+
+/** Facts by record. */
+function factsOf(rows: readonly SqlRow[]): readonly LearntOf[] {
+  const found = new Map<string, { -readonly [N in keyof LearntOf]: LearntOf[N] }>();
+  for (const { request_id: id, timestamp, name, value } of rows) {
+    const fact = found.get(String(id)) ?? { request_id: String(id), timestamp: Number(timestamp) };
+    found.set(fact.request_id, { ...fact, [String(name)]: JSON.parse(String(value)) as unknown });
+  }
+  return [...found.values()];
 }
 
 /** Waits for a promise for a bounded time, and ignores its result. */

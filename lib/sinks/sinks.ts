@@ -1,5 +1,6 @@
 // Sinks that follow the journal with a cursor: NewAPI, PostgreSQL and those of the embedding program.
 
+import type { NewapiName } from '../../types/caller.d.ts';
 import type { AuditConfig } from '../../types/config.d.ts';
 import type { Sink } from '../../types/sink.d.ts';
 import { ConfigError } from '../errors.ts';
@@ -16,6 +17,8 @@ export { RawTokens } from './raw-tokens.ts';
 export interface SinkNeeds {
   readonly core: Core;
   readonly rawToken: ((tokenId: string) => string | null) | null;
+  /** What NewAPI calls a caller. */
+  readonly nameOf?: (kind: string, id: string | null) => NewapiName | null;
   /** Proxies for connections to the outside. */
   readonly proxies?: OutboundProxy | null;
 }
@@ -26,7 +29,11 @@ type Maker = (audit: AuditConfig, needs: SinkNeeds) => Sink | null;
 const makers: Readonly<Record<string, Maker>> = {
   newapi: ({ newapi }, { core, rawToken, proxies = null }) =>
     newapi.enabled ? newapiSink({ url: newapi.url ?? core.config.newapi.baseUrl, select: newapi.select, maxRate: newapi.maxRate, rawToken, clock: core.clock, proxies }) : null,
-  postgres: ({ postgres }) => (postgres.url === null ? null : postgresSink(postgres.url)),
+  postgres: ({ postgres }, { core: { config, log }, nameOf = () => null }) => (postgres.url === null ? null : postgresSink(postgres.url, {
+    own: [config.admin.path, config.endpoints.health, config.endpoints.metrics].filter((each) => each !== false),
+    nameOf,
+    lacks: (what, sql) => log.warn({ sink: 'postgres', lacks: what, sql }, 'sink.lacks'),
+  })),
 };
 
 /** Records of one call at most. */

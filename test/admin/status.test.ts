@@ -148,7 +148,7 @@ it('the configuration is shown as a file would say it, secrets masked', async (t
   });
   const answer = await ask('config');
   const config = answer.json<{ admin: Record<string, unknown>; queue: Record<string, unknown>; secret: string }>();
-  assert.deepEqual([config.admin, config.queue['max_wait'], config.secret], [{ token: '***', read_token: null, path: '/heimdall', listen: null, client_ca_path: null, auth: 'token', newapi_role: 10 }, '30s', '***']);
+  assert.deepEqual([config.admin, config.queue['max_wait'], config.secret], [{ token: '***', read_token: null, path: '/heimdall', listen: null, client_ca_path: null, auth: 'token', read_from: 'journal', newapi_role: 10 }, '30s', '***']);
   for (const secret of [token, 'install-secret', 'earlier-install', 'metrics-token', 'the-own-key', 'the-backup-key', 'abab', 'sk-upstream', 'the-password']) assert.ok(!answer.text.includes(secret), secret);
 });
 

@@ -10,7 +10,7 @@ describe('sinks of the configuration', () => {
     const { newapi, postgres, ingest, alerts } = load('').audit;
     assert.deepEqual({ newapi, postgres, ingest, alerts }, {
       newapi: { enabled: false, url: null, select: 'all', token: 'masked', maxRate: 0.8 },
-      postgres: { url: null },
+      postgres: { url: null, readUrl: null },
       ingest: { tokens: [], maxRate: 100 },
       alerts: { webhook: null, secret: null, format: 'json' },
     });

@@ -62,8 +62,8 @@ describe('parameters of the admin API', () => {
       }
       // Each page is a request with a record of its own, which a walk from the oldest would never overtake.
       const walk = await request(`${url}/logs?limit=1&order=oldest&from=1h`, { headers });
-      const [, last] = String(walk.json<{ next: string }>().next).split('-');
-      const end = await request(`${url}/logs?limit=1&order=oldest&cursor=${Number(last) - 1}-${last}`, { headers });
+      const [, last] = String(walk.json<{ next: string }>().next).split('_');
+      const end = await request(`${url}/logs?limit=1&order=oldest&cursor=${Number(last) - 1}_${last}`, { headers });
       assert.deepEqual([end.json<{ logs: unknown[] }>().logs.length, end.json<{ next: null }>().next], [1, null], name);
       assert.deepEqual(await pages(url, 'status=418'), [], name);
       const { by, groups } = (await request(`${url}/logs/aggregate?by=route&page_size=1`, { headers })).json<{ by: string; groups: unknown[] }>();

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { balanceOf, countOf, filters, frequencyOf, groupsOf, momentOf, pageOf, SearchError, type Wanted } from '../../lib/journal/search.ts';
 import { search } from '../../lib/journal/grep.ts';
 import { recordColumns } from '../../lib/record/columns.ts';
-import { journalOf, noon, rowsOf } from '../support/rows.ts';
+import { inJournal, journalOf, noon, rowsOf } from '../support/rows.ts';
 
 const now = (noon + 3600) * 1000;
 
@@ -122,7 +122,10 @@ describe('a search', () => {
 });
 
 describe('an index', () => {
-  const planOf = ({ sql, values }: { sql: string; values: readonly (string | number | null | Uint8Array)[] }): string => rowsOf(db, { sql: `EXPLAIN QUERY PLAN ${sql}`, values }).map(({ detail }) => detail).join('; ');
+  const planOf = (asked: Parameters<typeof inJournal>[0]): string => {
+    const { sql, values } = inJournal(asked);
+    return rowsOf(db, { sql: `EXPLAIN QUERY PLAN ${sql}`, values }).map(({ detail }) => detail).join('; ');
+  };
 
   it('serves what is looked for most, in order and without the table', () => {
     for (const wanted of [{ key: 'team-a' }, { address: '192.0.2.1' }, { address: '192.0.2.0/24' }, { device: 'e2e2' }, { address: '192.0.2.1', from: '1h' }]) {

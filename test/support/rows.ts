@@ -1,7 +1,9 @@
 import { DatabaseSync } from 'node:sqlite';
 import type { SqlRow } from '../../types/journal.d.ts';
+import type { Query, Question } from '../../types/reader.d.ts';
 import { signerOf } from '../../lib/journal/hash-chain.ts';
 import { migrate } from '../../lib/journal/schema.ts';
+import { sqlite } from '../../lib/journal/search.ts';
 import { names, type RecordRow } from '../../lib/record/columns.ts';
 
 /** Noon of the day everything in these tests happens on. */
@@ -27,6 +29,11 @@ export function journalOf(path: string, records: readonly Partial<RecordRow>[]):
   return db;
 }
 
+/** A question in the words of a journal. */
+export const inJournal = (asked: Query | Question): Query => (typeof asked === 'function' ? asked(sqlite) : asked);
+
 /** All rows of a query. */
-export const rowsOf = (db: DatabaseSync, { sql, values }: { readonly sql: string; readonly values: readonly (string | number | null | Uint8Array)[] }): readonly SqlRow[] =>
-  db.prepare(sql).all(...values) as readonly SqlRow[];
+export function rowsOf(db: DatabaseSync, asked: Query | Question): readonly SqlRow[] {
+  const { sql, values } = inJournal(asked);
+  return db.prepare(sql).all(...values) as readonly SqlRow[];
+}

@@ -68,6 +68,8 @@ function Doings({ of: finding, act }: { readonly of: Finding; readonly act: (wha
   const texts = t().findings;
   const rests = finding.state === 'undone' || finding.state === 'false_positive';
   const can = finding.caller.kind !== 'content';
+  const { instance = null } = finding;
+  if (instance !== null) return <small>{texts.elsewhere} <Txt of={instance} mono /></small>;
   return (
     <span class="buttons tight">
       <Change onClick={act('undo', finding)} disabled={rests}>{texts.undo}</Change>
@@ -96,7 +98,7 @@ function Evidence({ finding, onClose, act }: { readonly finding: Finding; readon
         ...(finding.note === '' ? [] : [[texts.note, <Txt of={finding.note} />] as const]),
         ...(finding.rests_until === null ? [] : [[texts.rests, <When at={finding.rests_until} />] as const]),
       ]} />
-      <div class="buttons tight"><Change onClick={act('acknowledge', finding)} disabled={finding.state !== 'open'}>{texts.acknowledge}</Change><Doings of={finding} act={act} /></div>
+      <div class="buttons tight">{(finding.instance ?? null) === null ? <Change onClick={act('acknowledge', finding)} disabled={finding.state !== 'open'}>{texts.acknowledge}</Change> : null}<Doings of={finding} act={act} /></div>
       <h3>{texts.evidence}</h3>
       <ol class="ids">{evidence.records.map((id) => <li><a class="mono" href={hrefOf('requests', { show: id })} data-line={command('logs show', [id])} onClick={onClose}>{id}</a></li>)}</ol>
     </Window>

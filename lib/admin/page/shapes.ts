@@ -31,6 +31,8 @@ export interface Finding {
   readonly baseline: Readonly<Record<string, number>>;
   readonly evidence: FindingEvidence;
   readonly note: string;
+  /** The instance that can act on it; absent or null: this one. */
+  readonly instance?: string | null;
 }
 
 /** A page of findings. */

@@ -24,7 +24,7 @@ const en = {
   },
 
   findings: {
-    title: 'Findings', hereAlone: 'What is done about a finding holds on this instance alone: without Redis there is nothing to share it over.', none: 'No findings.', everyState: 'Every state', everyRule: 'Every rule', rule: 'Finding', caller: 'Caller', score: 'Score', since: 'Since', state: 'State', does: 'What to do', until: 'until', would: (action: string): string => `would ${action}`,
+    title: 'Findings', hereAlone: 'What is done about a finding holds on this instance alone: without Redis there is nothing to share it over.', elsewhere: 'Found by another instance, where it can be acted on:', none: 'No findings.', everyState: 'Every state', everyRule: 'Every rule', rule: 'Finding', caller: 'Caller', score: 'Score', since: 'Since', state: 'State', does: 'What to do', until: 'until', would: (action: string): string => `would ${action}`,
     states: { open: 'open', acknowledged: 'seen', undone: 'undone', false_positive: 'false positive', over: 'over' }, actions: { none: 'nothing', flag: 'flag', slow: 'slow', limit: 'limit', freeze: 'freeze' },
     rules: {
       shared_key: 'Shared key', stolen_key: 'Stolen key', spend_velocity: 'Sudden spend', request_rate: 'Sudden rate', credential_stuffing: 'Guessed keys', key_spraying: 'Many keys tried', failure_burst: 'Burst of failures',

@@ -24,7 +24,7 @@ const zh: Texts = {
   },
 
   findings: {
-    title: '发现', hereAlone: '对发现采取的措施仅在此实例生效：没有 Redis，无法共享。', none: '没有发现。', everyState: '所有状态', everyRule: '所有规则', rule: '发现', caller: '调用方', score: '分数', since: '开始', state: '状态', does: '操作', until: '直到', would: (action) => `本会${action}`,
+    title: '发现', hereAlone: '对发现采取的措施仅在此实例生效：没有 Redis，无法共享。', elsewhere: '由另一实例发现，须在该实例处理：', none: '没有发现。', everyState: '所有状态', everyRule: '所有规则', rule: '发现', caller: '调用方', score: '分数', since: '开始', state: '状态', does: '操作', until: '直到', would: (action) => `本会${action}`,
     states: { open: '未处理', acknowledged: '已查看', undone: '已撤销', false_positive: '误报', over: '已结束' }, actions: { none: '不处理', flag: '标记', slow: '减速', limit: '限制', freeze: '冻结' },
     rules: {
       shared_key: '共享密钥', stolen_key: '密钥被盗', spend_velocity: '花费骤增', request_rate: '请求骤增', credential_stuffing: '猜测密钥', key_spraying: '尝试多个密钥', failure_burst: '连续失败',

@@ -1,0 +1,23 @@
+import { codeOf } from '../platform/platform.ts';
+
+/** The operator has to do something. The message holds nothing from outside. */
+export class Missing extends Error {}
+
+/** Loads the package, which the operator installs. */
+export async function loadPg(): Promise<(typeof import('pg'))['default']> {
+  const { default: pg } = await import('pg').catch(() => {
+    throw new Missing('the package pg is needed beside this one: npm install pg');
+  });
+  return pg;
+}
+
+/** Classes of errors (PostgreSQL, Appendix A) whose messages name parts of the database and never values. */
+const safeMessages = /^(?:08|25|28|3D|3F|42|53|57)/;
+
+/** What an error may say outside. SECURITY: neither a value nor the URL. */
+export function reasonOf(error: unknown): string {
+  const code = codeOf(error);
+  const { message } = error as Error;
+  if (error instanceof Missing) return message;
+  return safeMessages.test(code) && code.length === 5 ? `PostgreSQL: ${message} (${code})` : `PostgreSQL cannot be reached (${code})`;
+}

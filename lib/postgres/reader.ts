@@ -1,0 +1,239 @@
+import type { Pool, PoolConfig } from 'pg';
+import type { Finding } from '../../types/finding.d.ts';
+import type { JournalSearch, SearchFound, SqlRow } from '../../types/journal.d.ts';
+import type { Dialect, FoundElsewhere, Query, Question, RecordReader } from '../../types/reader.d.ts';
+import type { AuditRecord } from '../../types/record.d.ts';
+import { HeimdallError } from '../errors.ts';
+import { callerColumns, conditions, isOfCaller, joined, momentOf } from '../journal/journal.ts';
+import { codeOf } from '../platform/platform.ts';
+import { recordOf } from '../record/record.ts';
+import { loadPg, reasonOf } from './connection.ts';
+import { recordColumns } from './schema.ts';
+
+/** Connections at most, and how long one that is idle is kept, milliseconds. */
+const connections = 4;
+const idle = 60_000;
+/** How long a connection is waited for, and how long PostgreSQL works on a question, milliseconds. */
+const connectTimeout = 5000;
+const questionTimeout = 5000;
+/** Widths of time that are looked through at once, milliseconds: at first, and at most. */
+const firstWidth = 30_000;
+const mostWidth = 400 * 86_400_000;
+/** A look may take between these, milliseconds; else the next one is wider or narrower. */
+const quick = 5;
+const slow = 15;
+/** How much an instance's clock may be ahead, and how far the time of a record and that in its id may differ, milliseconds. */
+const slack = 3_600_000;
+/** How long the time of the oldest record is remembered, milliseconds. */
+const lowFor = 60_000;
+/** How far back requests of a network are looked for, days. */
+const recentDays = 1;
+/** Findings that are read. */
+const mostFindings = 5000;
+
+const content: ReadonlySet<string> = new Set(['request_headers', 'request_body', 'response_body', 'cookies']);
+const learnt = "json_strip_nulls(json_build_object('username', username, 'token_name', token_name, 'charged', charged))::text AS learnt";
+const listed = `id, ${recordColumns.map(({ name }) => (content.has(name) ? `NULL AS ${name}` : name)).join(', ')}, ${learnt}`;
+const whole = `id, ${recordColumns.map(({ name }) => name).join(', ')}, ${learnt}`;
+
+/** PostgreSQL, with texts sorted by bytes. */
+const postgres: Dialect = {
+  begins: (column, start) => ({ sql: `${column} COLLATE "C" >= ? AND ${column} COLLATE "C" < ?`, values: [start, `${start}\u{10ffff}`] }),
+  learnt: (name, value) => ({ sql: `${name} = ?`, values: [value] }),
+  sums: '',
+  recent: { sql: `day >= (now() AT TIME ZONE 'UTC')::date - ${recentDays}`, values: [] },
+};
+
+/** What an operator has to do before records can be read. */
+class Unprepared extends Error {}
+
+/**
+ * Reads the records of all instances from the tables of `postgres.sql`, which its role has to be allowed to read. Positions are the
+ * ids of requests, whose beginning is their time.
+ * @param url `postgresql://user:password@host/database`.
+ */
+export function postgresReader(url: string): RecordReader<string> & { readonly close: () => Promise<void> } {
+  return new Reader(url);
+}
+
+class Reader implements RecordReader<string> {
+  readonly instances = 'all';
+  readonly #url: string;
+  #pool: Promise<Pool> | null = null;
+  #low: { readonly time: number; readonly at: number } | null = null;
+
+  constructor(url: string) {
+    this.#url = url;
+  }
+
+  position(text: string): string | null {
+    return /^[0-9a-f-]{13,36}$/.test(text) ? text : null;
+  }
+
+  positionOf({ request_id: id }: AuditRecord): string {
+    return id;
+  }
+
+  async latest(): Promise<string> {
+    const [row] = await this.#run({ sql: 'SELECT request_id FROM heimdall_logs ORDER BY day DESC, request_id DESC LIMIT 1', values: [] });
+    return String(row?.['request_id'] ?? startOf(0));
+  }
+
+  async ask(question: Question): Promise<readonly SqlRow[]> {
+    return this.#run(question(postgres));
+  }
+
+  async request(id: string): Promise<AuditRecord | null> {
+    const at = timeOf(id);
+    if (at === null) return null;
+    const [row] = await this.#run({ sql: `SELECT ${whole} FROM heimdall_logs WHERE day = CAST(? AS date) AND request_id = ?`, values: [dayOf(at), id] });
+    return row === undefined ? null : recordOf(row);
+  }
+
+  requestsOf({ kind, id }: { readonly kind: string; readonly id: string }, limit: number): Promise<readonly SqlRow[]> {
+    return this.#run({ sql: `SELECT ${callerColumns} FROM heimdall_logs WHERE ${isOfCaller(kind)} ORDER BY day DESC, request_id DESC LIMIT ?`, values: [id, limit] });
+  }
+
+  async findings(): Promise<readonly FoundElsewhere[]> {
+    const rows = await this.#run({ sql: 'SELECT instance, finding::text AS finding FROM heimdall_findings ORDER BY last DESC LIMIT ?', values: [mostFindings] });
+    return rows.map(({ instance, finding }) => ({ instance: String(instance), finding: JSON.parse(String(finding)) as Finding }));
+  }
+
+  /** The sink keeps the sums. */
+  async sum(): Promise<void> {}
+
+  /** A page of records, looked for in stretches of time. */
+  async search(asked: JournalSearch<string>): Promise<SearchFound<string>> {
+    const until = performance.now() + asked.time;
+    const { low, high } = await this.#reach(asked);
+    const isNewest = asked.order === 'newest';
+    const records: AuditRecord[] = [];
+    let at = asked.cursor ?? startOf(isNewest ? high : low);
+    for (let width = firstWidth; ; ) {
+      const begun = performance.now();
+      const time = Math.min(high, Math.max(low, timeOf(at) ?? low));
+      const edge = isNewest ? Math.max(low, Math.min(time, asked.now) - width) : Math.min(high, time + width);
+      const found = await this.#stretch(asked, at, edge, asked.limit - records.length);
+      if (found === null) return { records, next: at, stopped: true };
+      records.push(...found);
+      const last = records.at(-1);
+      if (records.length >= asked.limit && last !== undefined) return { records, next: last.request_id, stopped: false };
+      if (isNewest ? edge <= low : edge >= high) return { records, next: null, stopped: false };
+      at = startOf(edge);
+      const ended = performance.now();
+      if (ended >= until) return { records, next: at, stopped: true };
+      if (ended - begun < quick) width = Math.min(mostWidth, width * 8);
+      else if (ended - begun > slow) width = Math.max(firstWidth, width / 4);
+    }
+  }
+
+  async close(): Promise<void> {
+    const pool = this.#pool;
+    this.#pool = null;
+    await (await pool?.catch(() => null))?.end();
+  }
+
+  /** The records of a stretch; null when it took too long. */
+  async #stretch({ wanted, grep, order, callers = null, without = null, last = null, now }: JournalSearch<string>, at: string, edge: number, limit: number): Promise<readonly AuditRecord[] | null> {
+    const isNewest = order === 'newest';
+    const id = wanted['request_id'];
+    const from = startOf(edge);
+    const [first, end] = [isNewest ? edge : (timeOf(at) ?? 0), isNewest ? (timeOf(at) ?? edge) : edge];
+    const all = [
+      conditions(wanted, now, postgres),
+      { sql: isNewest ? 'request_id < ? AND request_id >= ?' : 'request_id > ? AND request_id < ?', values: [at, from] },
+      { sql: 'day >= CAST(? AS date) AND day <= CAST(? AS date)', values: [dayOf(first), dayOf(end)] },
+      ...(last === null ? [] : [{ sql: 'request_id <= ?', values: [last] }]),
+      ...(without === null ? [] : [{ sql: '(route IS NULL OR route COLLATE "C" < ? OR route COLLATE "C" >= ?)', values: [`${without}/`, `${without}0`] }]),
+      ...(callers === null ? [] : [{ sql: `(token_id IN (${places(callers)}) OR key_id IN (${places(callers)}))`, values: [...callers, ...callers] }]),
+      ...(grep === null ? [] : [holds(grep)]),
+    ];
+    if (id !== undefined) all.splice(1, 1);
+    const { sql, values } = joined(all);
+    const direction = isNewest ? 'DESC' : 'ASC';
+    try {
+      return (await this.#run({ sql: `SELECT ${listed} FROM heimdall_logs WHERE ${sql} ORDER BY day ${direction}, request_id ${direction} LIMIT ?`, values: [...values, limit] })).map(recordOf);
+    } catch (error) {
+      if (error instanceof HeimdallError && codeOf(error.cause) === '57014') return null;
+      throw error;
+    }
+  }
+
+  /** The times between which records are looked for. */
+  async #reach({ wanted: { from, to, request_id: id }, now, last = null }: JournalSearch<string>): Promise<{ readonly low: number; readonly high: number }> {
+    const only = id === undefined ? null : timeOf(id);
+    if (only !== null) return { low: only, high: only + 1 };
+    const [begin, end] = [from === undefined ? null : momentOf(from, now), to === undefined ? null : momentOf(to, now)];
+    const oldest = await this.#oldest();
+    return { low: Math.max(oldest, begin === null ? 0 : begin - slack), high: Math.min(now + slack, end === null ? Infinity : end + slack, last === null ? Infinity : (timeOf(last) ?? 0) + 1) };
+  }
+
+  async #oldest(): Promise<number> {
+    const now = performance.now();
+    if (this.#low !== null && now - this.#low.at < lowFor) return this.#low.time;
+    const [row] = await this.#run({ sql: 'SELECT request_id FROM heimdall_logs ORDER BY day, request_id LIMIT 1', values: [] });
+    const time = row === undefined ? 0 : (timeOf(String(row['request_id'])) ?? 0);
+    if (row !== undefined) this.#low = { time, at: now };
+    return time;
+  }
+
+  /** @throws HeimdallError that says why the records cannot be read. */
+  async #run({ sql, values }: Query): Promise<readonly SqlRow[]> {
+    try {
+      let place = 0;
+      const pool = await (this.#pool ??= this.#opened());
+      return (await pool.query<Record<string, SqlRow[string]>>(sql.replaceAll('?', () => `$${++place}`), [...values])).rows;
+    } catch (error) {
+      const unprepared = error instanceof Unprepared || codeOf(error) === '42P01';
+      const why = unprepared ? 'the tables of postgres.sql are not there, which the sink makes with its first record where its role may, or heimdall_logs has no partitions: psql -f postgres.sql, then SELECT heimdall_migrate()' : codeOf(error) === '57014' ? `it took longer than ${questionTimeout / 1000} s; narrow it with from, to or another filter` : reasonOf(error);
+      throw new HeimdallError('records_unavailable', { message: `The records cannot be read from PostgreSQL: ${why}.`, cause: error });
+    }
+  }
+
+  async #opened(): Promise<Pool> {
+    try {
+      const pg = await loadPg();
+      const pool = new pg.Pool({ ...settings, connectionString: this.#url, types: { getTypeParser: (type: number, format?: 'text' | 'binary') => (numeric.has(type) ? Number : pg.types.getTypeParser(type, format as 'text')) as never } });
+      pool.on('error', () => undefined);
+      const { rows: [table] } = await pool.query<{ kind: string | null; sums: boolean }>("SELECT (SELECT relkind::text FROM pg_class WHERE oid = to_regclass('heimdall_logs')) AS kind, to_regclass('heimdall_minutes') IS NOT NULL AS sums");
+      if (table?.kind === 'p' && table.sums) return pool;
+      await pool.end();
+      throw new Unprepared();
+    } catch (error) {
+      this.#pool = null;
+      throw error;
+    }
+  }
+}
+
+/** The role may only read, and so do its connections. No plan is worth to be compiled for a page. */
+const settings: PoolConfig = {
+  max: connections, idleTimeoutMillis: idle, connectionTimeoutMillis: connectTimeout, keepAlive: true, allowExitOnIdle: true, application_name: 'heimdall page',
+  statement_timeout: questionTimeout, query_timeout: questionTimeout + 1000, options: '-c default_transaction_read_only=on -c jit=off',
+};
+
+/** `bigint` and `numeric`, which come as text. */
+const numeric: ReadonlySet<number> = new Set([20, 1700]);
+
+const places = (values: readonly unknown[]): string => values.map(() => '?').join(', ');
+
+/** A condition for bodies that hold a text, as it was said or as JSON writes it. */
+function holds(text: string): Query {
+  const spellings = [...new Set([text, JSON.stringify(text).slice(1, -1)])];
+  const tests = spellings.flatMap(() => ['strpos(request_body, ?) > 0', 'strpos(response_body, ?) > 0']);
+  return { sql: `(${tests.join(' OR ')})`, values: spellings.flatMap((each) => [each, each]) };
+}
+
+/** The time in a UUIDv7, or in its beginning, Unix milliseconds; null in anything else. */
+function timeOf(id: string): number | null {
+  const [, high, low] = /^([0-9a-f]{8})-([0-9a-f]{4})/.exec(id) ?? [];
+  return high === undefined ? null : Number.parseInt(`${high}${low}`, 16);
+}
+
+/** The beginning of all ids of a time. */
+function startOf(time: number): string {
+  const hex = Math.max(0, Math.floor(time)).toString(16).padStart(12, '0');
+  return `${hex.slice(0, 8)}-${hex.slice(8)}`;
+}
+
+const dayOf = (time: number): string => new Date(Math.min(time, 253_402_300_799_999)).toISOString().slice(0, 10);
