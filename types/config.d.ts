@@ -97,6 +97,8 @@ export interface ServerConfig {
   readonly port: number;
   /** TLS of the server. Without a certificate and a key the server uses HTTP. A list in place of the section gives several certificates; a client that names no host gets the first. */
   readonly tls: TlsConfig | null;
+  /** Offers HTTP/2 to the clients of server.tls, beside HTTP/1.1. Without TLS it has no effect. True or false; default true. */
+  readonly http2: boolean;
   /** Expects the PROXY protocol, version 1 or 2, at the beginning of every connection of a peer in trust_proxy, before TLS, and takes the client that it names for the peer. Such a connection without it is closed. Connections of other peers are taken as they are. True or false; default false. */
   readonly proxyProtocol: boolean;
   /** Reads the configuration file again when it changes, and puts it in force. A file that cannot be used changes nothing. True or false; default false. */
@@ -846,6 +848,8 @@ export interface ServerInput {
   readonly port?: number | undefined;
   /** TLS of the server. Without a certificate and a key the server uses HTTP. A list in place of the section gives several certificates; a client that names no host gets the first. */
   readonly tls?: TlsInput | readonly TlsInput[] | null | undefined;
+  /** Offers HTTP/2 to the clients of server.tls, beside HTTP/1.1. Without TLS it has no effect. True or false; default true. */
+  readonly http2?: boolean | undefined;
   /** Expects the PROXY protocol, version 1 or 2, at the beginning of every connection of a peer in trust_proxy, before TLS, and takes the client that it names for the peer. Such a connection without it is closed. Connections of other peers are taken as they are. True or false; default false. */
   readonly proxyProtocol?: boolean | undefined;
   /** Reads the configuration file again when it changes, and puts it in force. A file that cannot be used changes nothing. True or false; default false. */

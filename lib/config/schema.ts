@@ -90,6 +90,7 @@ const server = section('ServerConfig', 'Listener, timeouts and bounds of the sta
       ...handshake,
     }),
   }),
+  http2: key(flag(), true, 'Offers HTTP/2 to the clients of server.tls, beside HTTP/1.1. Without TLS it has no effect'),
   proxyProtocol: key(
     flag(),
     false,

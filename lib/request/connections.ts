@@ -72,9 +72,12 @@ export class Connections {
   }
 }
 
-/** Null for a closed socket, or one that is not TCP. */
-function endsOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): string | null {
-  return remotePort === undefined ? null : `${remoteAddress ?? ''} ${remotePort} ${localAddress ?? ''} ${localPort ?? ''}`;
+/** A connection of several requests at a time, as of HTTP/2, has a socket for each of them, with its number. */
+type Numbered = Socket & { readonly place?: number };
+
+/** Null for a closed socket, or one that is not TCP. Each further request at a time counts as a connection of its own, as it does with nginx. */
+function endsOf({ remoteAddress, remotePort, localAddress, localPort, place = 0 }: Numbered): string | null {
+  return remotePort === undefined ? null : `${remoteAddress ?? ''} ${remotePort} ${localAddress ?? ''} ${localPort ?? ''}${place === 0 ? '' : ` ${place}`}`;
 }
 
 const peerOf = (socket: Socket): string => peerIn(remoteOf(socket));

@@ -33,6 +33,8 @@ export async function drained({ core, servers, refuse }: Ending, timeout: number
   const until = began + timeout;
   const look = (): Promise<void> => new Promise((resolve) => core.clock.setTimeout(resolve, lookEvery));
   const arrivals = new Arrivals(servers);
+  // A connection of HTTP/2 tells its client at once.
+  for (const server of servers) server.emit('draining');
   await serveOn(core, arrivals, { half: began + timeout / 2, quiet, look });
   refuse();
   const refusing = clock.monotonic();

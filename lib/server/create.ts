@@ -1,12 +1,15 @@
 import { createServer as createHttp, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
 import { createServer as createHttps } from 'node:https';
+import type { Duplex } from 'node:stream';
 import type { ServerConfig } from '../../types/config.d.ts';
 import { attach, refuse } from '../request/request.ts';
 import { type Follower, internalsOf, type Gate } from '../gateway.ts';
 import { AddressSet } from '../identity/identity.ts';
 import { openConfigured } from './admin.ts';
 import { watchHandshakes } from './handshake.ts';
+import { protocols, speakHttp2 } from './http2.ts';
 import { expectPreambles } from './proxy-protocol.ts';
+import { StreamConnection } from './stream-connection.ts';
 import { ServedCertificates } from './tls.ts';
 
 /**
@@ -29,11 +32,16 @@ export function createServer(gate: Gate): Server {
   // Express has no route for a target in which it finds no path, `x://y`.
   const handler = (req: IncomingMessage, res: ServerResponse): void => {
     // Cut off already: what is still parsed of a connection with too many requests goes no further.
-    if (!req.socket.destroyed) (gate as unknown as Handler)(req, res, () => refuse(core, req, res, 'invalid_target'));
+    if (req.socket.destroyed) return;
+    // As it is told. How a request is framed is said by its major and minor version, which stay those of HTTP/1.1.
+    if ((req.socket as Duplex) instanceof StreamConnection) req.httpVersion = '2.0';
+    (gate as unknown as Handler)(req, res, () => refuse(core, req, res, 'invalid_target'));
   };
   const served = limits.tls === null ? null : new ServedCertificates(core, limits.tls);
-  const server = served === null ? createHttp(options, handler) : createHttps({ ...options, handshakeTimeout: limits.readTimeout, ...served.options }, handler);
+  const server = served === null ? createHttp(options, handler) : createHttps({ ...options, handshakeTimeout: limits.readTimeout, ALPNProtocols: [...(limits.http2 ? protocols.both : protocols.old)], ...served.options }, handler);
   if (served !== null) {
+    // Before others listen for its connections.
+    if (limits.http2) speakHttp2(server, core);
     served.follow(server);
     served.warn(server);
     certificates.add(served);

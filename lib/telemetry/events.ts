@@ -110,6 +110,7 @@ export const events = {
   'provider.failed': { category: 'process', type: 'error', outcome: 'failure', what: 'a function of a custom provider threw an error' },
   'upstream.failed': { category: 'network', type: 'error', outcome: 'failure', what: 'an attempt failed' },
   'upstream.credential_refused': { category: 'authentication', type: 'error', outcome: 'failure', what: 'a target refused the gate\'s own credential' },
+  'connection.flood': { category: 'network', type: 'denied', outcome: 'failure', what: 'a connection of HTTP/2 was closed, since its client only causes work: `resets` of streams, or `control` frames beside requests' },
   'certificate.expiring': { category: 'configuration', type: 'info', alert: true, what: 'the last third of the validity of the certificate that is served has begun, or it has expired' },
   'certificate.renewed': { category: 'configuration', type: 'change', outcome: 'success', ends: 'certificate.expiring', what: 'the files of the certificate have changed, and new connections get the new one' },
   'certificate.refused': { category: 'configuration', type: 'error', outcome: 'failure', alert: true, what: 'a new certificate or its key cannot be used, so the one before is served on' },
