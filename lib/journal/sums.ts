@@ -106,9 +106,9 @@ const value: Readonly<Record<(typeof measures)[number], string>> = {
   overhead: 'total(overhead)', overheads: 'count(overhead)', duration: 'total(response_time)', first_byte: 'total(first_byte)', first_bytes: 'count(first_byte)',
 };
 const adding = (names: readonly string[]): string => names.map((name) => `${name} = ${name} + excluded.${name}`).join(', ');
-const values = (names: readonly (typeof measures)[number][]): string => names.map((name) => value[name]).join(', ');
-const caller = "CASE WHEN key_id IS NULL THEN 'token' ELSE 'key' END, coalesce(key_id, token_id)";
-const isOfCaller = 'coalesce(key_id, token_id) IS NOT NULL';
+/** What tells records apart for the sums. */
+const groups = { minute: 'timestamp / 60 * 60', kind: "CASE WHEN key_id IS NULL THEN 'token' ELSE 'key' END", caller: 'coalesce(key_id, token_id)', ...listedColumns } as const;
+const summing = (names: readonly string[]): string => names.map((name) => `total(${name})`).join(', ');
 
 /**
  * Sums of the journal's records by minute, hour and caller, so that a chart or a list never reads millions of records. One session
@@ -118,24 +118,30 @@ export class Sums {
   readonly #db: DatabaseSync;
   readonly #own: string;
   #sinceTidied = tidyEvery;
+  /** The range of records that is grouped at the moment. */
+  #grouped = '';
 
   /** @param own paths of the gate itself, whose requests are not counted. */
   constructor(db: DatabaseSync, own: readonly string[]) {
     this.#db = db;
+    db.exec(`PRAGMA temp_store = MEMORY;
+      CREATE TEMP TABLE IF NOT EXISTS heimdall_summing (${Object.keys(groups).join(', ')}, counts, first, last, ${measures.join(', ')})`);
     // Constants of the configuration: no text of a caller is here.
     this.#own = own.map((path) => ` AND NOT (route = ${quoted(path)} OR substr(route, 1, ${path.length + 1}) = ${quoted(`${path}/`)})`).join('');
   }
 
   /** Adds up what is new, at most some thousand records. @param now Unix milliseconds. @returns whether there is more. */
   update(now: number): boolean {
+    this.#grouped = '';
     return transaction(this.#db, () => {
       const last = this.#number('SELECT coalesce(max(id), 0) AS n FROM heimdall_logs');
       const erasure = this.#number('SELECT coalesce(max(erasure), 0) AS n FROM heimdall_erasures');
       // What was forgotten must not live on here; and a journal that ends earlier is another one.
       if (erasure !== this.#at('erasure') || last < this.#at('callers')) this.#forgetCallers(erasure);
       if (last < this.#at('times')) this.#db.exec('DELETE FROM sums.heimdall_minutes; DELETE FROM sums.heimdall_hours; DELETE FROM sums.heimdall_summed WHERE what = \'times\'');
-      const times = this.#next('times', last, (from, to) => this.#addTimes(from, to));
-      const callers = this.#next('callers', last, (from, to) => this.#addCallers(from, to));
+      const times = this.#next('times', last, () => this.#addTimes());
+      const callers = this.#next('callers', last, () => this.#addCallers());
+      this.#group(0, 0);
       if (this.#sinceTidied >= tidyEvery) this.#tidy(Math.floor(now / 1000));
       return times || callers;
     });
@@ -154,32 +160,43 @@ export class Sums {
   }
 
   /** @returns whether there is more. */
-  #next(what: string, last: number, add: (from: number, to: number) => void): boolean {
+  #next(what: string, last: number, add: () => void): boolean {
     const from = this.#at(what);
     if (from >= last) return false;
     const to = Math.min(last, from + chunk);
-    add(from, to);
+    this.#group(from, to);
+    add();
     this.#move(what, to);
     this.#sinceTidied += to - from;
     return to < last;
   }
 
-  #addTimes(from: number, to: number): void {
+  /** Puts records together that are alike, after the first one and up to the last: each is read once, and not for each sum. */
+  #group(after: number, to: number): void {
+    if (this.#grouped === `${after} ${to}`) return;
+    this.#grouped = `${after} ${to}`;
+    this.#db.exec('DELETE FROM temp.heimdall_summing');
+    if (to === 0) return;
+    this.#db.prepare(`INSERT INTO temp.heimdall_summing SELECT ${Object.values(groups).join(', ')}, source = 'gate'${this.#own}, min(timestamp), max(timestamp), ${measures.map((measure) => value[measure]).join(', ')}
+      FROM heimdall_logs WHERE id > ? AND id <= ? GROUP BY ${Object.keys(groups).map((_, at) => at + 1).join(', ')}, ${Object.keys(groups).length + 1}`).run(after, to);
+  }
+
+  #addTimes(): void {
     for (const [table, seconds] of [['minutes', 60], ['hours', 3600]] as const) {
-      this.#db.prepare(`INSERT INTO sums.heimdall_${table} (time, ${measures.join(', ')}) SELECT timestamp / ${seconds} * ${seconds}, ${values(measures)} FROM heimdall_logs
-        WHERE id > ? AND id <= ? AND source = 'gate'${this.#own} GROUP BY 1 ON CONFLICT (time) DO UPDATE SET ${adding(measures)}`).run(from, to);
+      this.#db.exec(`INSERT INTO sums.heimdall_${table} (time, ${measures.join(', ')}) SELECT minute / ${seconds} * ${seconds}, ${summing(measures)} FROM temp.heimdall_summing
+        WHERE counts GROUP BY 1 ON CONFLICT (time) DO UPDATE SET ${adding(measures)}`);
     }
   }
 
-  #addCallers(from: number, to: number): void {
-    const where = `WHERE id > ? AND id <= ? AND ${isOfCaller}`;
-    this.#db.prepare(`INSERT INTO sums.heimdall_callers (kind, id, first, last, ${callerMeasures.join(', ')}) SELECT ${caller}, min(timestamp), max(timestamp), ${values(callerMeasures)} FROM heimdall_logs ${where} GROUP BY 1, 2
-      ON CONFLICT (kind, id) DO UPDATE SET first = min(first, excluded.first), last = max(last, excluded.last), ${adding(callerMeasures)}`).run(from, to);
-    this.#db.prepare(`INSERT INTO sums.heimdall_caller_hours (kind, id, time, ${callerMeasures.join(', ')}) SELECT ${caller}, timestamp / 3600 * 3600, ${values(callerMeasures)} FROM heimdall_logs ${where} GROUP BY 1, 2, 3
-      ON CONFLICT (kind, id, time) DO UPDATE SET ${adding(callerMeasures)}`).run(from, to);
-    for (const [what, column] of Object.entries(listedColumns)) {
-      this.#db.prepare(`INSERT INTO sums.heimdall_caller_values (kind, id, what, value, requests, first, last) SELECT ${caller}, '${what}', ${column}, count(*), min(timestamp), max(timestamp) FROM heimdall_logs ${where} AND ${column} <> '' GROUP BY 1, 2, 4
-        ON CONFLICT (kind, id, what, value) DO UPDATE SET requests = requests + excluded.requests, first = min(first, excluded.first), last = max(last, excluded.last)`).run(from, to);
+  #addCallers(): void {
+    const from = 'FROM temp.heimdall_summing WHERE caller IS NOT NULL';
+    this.#db.exec(`INSERT INTO sums.heimdall_callers (kind, id, first, last, ${callerMeasures.join(', ')}) SELECT kind, caller, min(first), max(last), ${summing(callerMeasures)} ${from} GROUP BY 1, 2
+      ON CONFLICT (kind, id) DO UPDATE SET first = min(first, excluded.first), last = max(last, excluded.last), ${adding(callerMeasures)}`);
+    this.#db.exec(`INSERT INTO sums.heimdall_caller_hours (kind, id, time, ${callerMeasures.join(', ')}) SELECT kind, caller, minute / 3600 * 3600, ${summing(callerMeasures)} ${from} GROUP BY 1, 2, 3
+      ON CONFLICT (kind, id, time) DO UPDATE SET ${adding(callerMeasures)}`);
+    for (const what of Object.keys(listedColumns)) {
+      this.#db.exec(`INSERT INTO sums.heimdall_caller_values (kind, id, what, value, requests, first, last) SELECT kind, caller, '${what}', ${what}, total(requests), min(first), max(last) ${from} AND ${what} <> '' GROUP BY 1, 2, 4
+        ON CONFLICT (kind, id, what, value) DO UPDATE SET requests = requests + excluded.requests, first = min(first, excluded.first), last = max(last, excluded.last)`);
     }
   }
 
