@@ -30,12 +30,14 @@ export interface Signal {
   readonly country: string | null;
   /** Client family without version, for example `claude-code`. */
   readonly client: string | null;
-  /** Operating system and architecture as far as the client names them. */
+  /** Operating system and architecture as far as the client names them, and JA4 where there is one. */
   readonly platform: string;
   /** Device id that the client sent. */
   readonly device: string | null;
   /** Account name in the working directory. Null for names that containers use, and where the client names none. */
   readonly home: string | null;
+  /** `home` is the end user that a program names, no account of a machine. */
+  readonly endUser: boolean;
   /** The client usually names a home, and this request named none or a container's: probably a job without a person. */
   readonly automated: boolean;
   /** The client says that it is a coding agent, and lacks what that agent always sends. */

@@ -91,7 +91,7 @@ export interface AuditRecord {
   /** Bytes of the response body. */
   readonly bytes_out: number;
   readonly ja4: string | null;
-  /** Keyed hashes of what the client itself sent to identify its installation, its session and its user's home; null without. */
+  /** Keyed hashes of what the client itself sent to identify its installation, its session and its user's home (of agents; of other programs their end user); null without. */
   readonly device_id: string | null;
   readonly session_id: string | null;
   readonly home_id: string | null;

@@ -7,10 +7,10 @@ import { Memo } from '../platform/platform.ts';
 /** The columns of a record that the watch reads, in the order of {@link SignalRow}. */
 export const signalColumns = [
   'request_id', 'timestamp', 'response_status', 'response_time', 'outcome', 'client', 'user_agent', 'model', 'route', 'prompt_tokens', 'completion_tokens', 'cost', 'bytes_in', 'key_id', 'token_id',
-  'request_path', 'real_ip', 'country', 'content_fingerprint', 'device_id', 'session_id', 'home_id', 'request_headers',
+  'request_path', 'real_ip', 'country', 'content_fingerprint', 'device_id', 'session_id', 'home_id', 'request_headers', 'ja4',
 ] as const;
 
-/** A row of {@link signalColumns} as an array: reading 23 members of SQLite's row objects costs 8 µs more. */
+/** A row of {@link signalColumns} as an array: reading 24 members of SQLite's row objects costs 8 µs more. */
 export type SignalRow = readonly SqlValue[];
 
 /** US dollars for a million tokens where no price is known: a signal needs an order of magnitude only. */
@@ -49,6 +49,9 @@ export function platformOf(agent: string): string {
   platforms.set(agent, platform);
   return platform;
 }
+
+/** JA4 tells programs apart that name the same system. Without its first part, which differs by version of HTTP and for a bare address. */
+const platformWith = (platform: string, ja4: string | null): string => (ja4 === null ? platform : `${platform} ${ja4.slice(ja4.indexOf('_') + 1)}`.trim());
 
 const text = (value: unknown): string | null => (typeof value === 'string' && value !== '' ? value : null);
 const count = (value: unknown): number => (typeof value === 'number' ? value : 0);
@@ -92,7 +95,7 @@ function isForged(family: string, route: string | null, heads: string, id: strin
 
 /** Makes a signal of a row of the journal. @param placeOf says where an address is, for records without a country. */
 export function signalOf(row: SignalRow, placeOf: (address: string) => Place | null = () => null): Signal {
-  const [id, seconds, answered, duration, outcome, client, agent, model, template, prompt, completion, cost, bytes, key, token, path, ip, country, content, device, session, home, heads] = row;
+  const [id, seconds, answered, duration, outcome, client, agent, model, template, prompt, completion, cost, bytes, key, token, path, ip, country, content, device, session, home, heads, ja4] = row;
   const requestId = id as string;
   const status = count(answered);
   const refused = status === 401 || outcome === 'refused:invalid_credential';
@@ -105,7 +108,8 @@ export function signalOf(row: SignalRow, placeOf: (address: string) => Place | n
     requestId, time: timeOf(requestId, count(seconds)), duration: count(duration),
     caller: refused ? null : callerOf(text(key), text(token)), refusedToken: refused ? text(token) : null,
     ...networksOf(ip as string), country: text(country) ?? placeOf(ip as string)?.country ?? null,
-    client: family, platform: platformOf(text(agent) ?? ''), device: text(device), home: homeId,
+    client: family, platform: platformWith(platformOf(text(agent) ?? ''), text(ja4)), device: text(device), home: homeId,
+    endUser: homeId !== null && !(family !== null && namesHome.test(family)),
     automated: homeId === null && size >= agentSize && family !== null && namesHome.test(family),
     forged: family !== null && text(model) !== null && typeof heads === 'string' && isForged(family, route, heads, text(device) ?? text(session)),
     session: text(session), model: text(model),

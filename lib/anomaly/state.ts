@@ -8,16 +8,14 @@ export interface Persona {
   readonly family: number;
   readonly device: boolean;
   automated: boolean;
+  /** An account name, or an end user that a program names. 0: none. */
   home: number;
+  endUser: boolean;
   /** The wide networks it was last seen in, by version of IP. 0: none. */
   near4: number;
   near6: number;
   /** The narrow network it was last seen in. */
   network: number;
-  /** Days on which it was active while another home worked in a network apart; a day on which both came in turn counts twice. */
-  apart: Fading | null;
-  apartDay: number;
-  apartAgain: number;
   /** A home that was seen in the same network at another time: probably of the same person. 0: none. */
   met: number;
   first: number;
@@ -53,6 +51,17 @@ interface Home {
   readonly first: number;
   last: number;
   days: number;
+}
+
+/** Days on which two homes behind a key worked in networks apart. */
+interface DaysApart {
+  /** A day on which they came in turn counts twice. */
+  readonly days: Fading;
+  /** The last such day, and the returns on it. */
+  today: number;
+  returns: number;
+  /** How unlike the key's past the stranger of them was at first sight, in points. */
+  novelty: number;
 }
 
 /** The personas that are remembered of a caller; the one that has been silent for longest is forgotten first. */
@@ -113,9 +122,12 @@ export class CallerState {
   #automatedADay: Distinct = null;
   #networksADay: Distinct = null;
   #sessions: Distinct = null;
+  apart: DaysApart | null = null;
   homeReturns: Fading | null = null;
   #home = 0;
   #homeBefore = 0;
+  /** Its requests name end users, several of one network: they do not share a key, a service has it. */
+  #servesUsers = false;
   /** At most 8, the oldest first. */
   #homes: readonly Home[] = [];
   failures: Fading | null = null;
@@ -182,7 +194,7 @@ export class CallerState {
     this.#turns++;
     if (this.first === 0) this.first = now;
     const today = Math.floor(now / day);
-    const hasPast = this.#days >= thresholds.history.days && this.#turns > thresholds.history.requests;
+    const hasPast = this.#hasPast(today);
     if (today > this.#lastDay) {
       this.#days++;
       this.#lastDay = today;
@@ -192,7 +204,7 @@ export class CallerState {
       network: this.#isFirst('network', near),
       client: signal.client !== null && this.#isFirst('client', shortHash(signal.client)),
       platform: this.#isFirst('platform', shortHash(signal.platform)),
-      home: signal.home !== null && this.#homes.length > 0 && this.#homeOf(shortHash(signal.home)) === undefined,
+      home: signal.home !== null && !signal.endUser && this.#homes.length > 0 && this.#homeOf(shortHash(signal.home)) === undefined,
       model: signal.model !== null && this.#isFirst('model', shortHash(signal.model)),
       hour: this.#isNewHour(now),
       country: signal.country !== null && this.#isFirst('country', shortHash(signal.country)),
@@ -210,6 +222,12 @@ export class CallerState {
     persona.count++;
     this.last = Math.max(this.last, now);
     this.latest = { persona, isNew, tiny: isTiny(signal), hasPast };
+  }
+
+  #hasPast(today: number): boolean {
+    const { days, requests, onOneDay } = thresholds.history;
+    if (this.#days >= days) return this.#turns > requests;
+    return this.#turns > onOneDay && today - Math.floor(this.first / day) >= days;
   }
 
   #number(place: number): number {
@@ -235,14 +253,14 @@ export class CallerState {
   }
 
   #personaOf(signal: Signal, near: number, now: number, today: number): Persona {
-    const home = signal.home === null ? 0 : shortHash(signal.home);
-    const id = shortHash(personaText(signal));
+    const home = signal.home === null || (signal.endUser && this.#servesUsers) ? 0 : shortHash(signal.home);
+    const id = shortHash(personaText(signal, home === 0));
     let persona = this.#personas.find((each) => each.id === id);
     if (persona === undefined) {
       if (this.#personas.length === mostPersonas) this.#forgetOldest();
       persona = {
         id, family: shortHash(signal.client ?? ''), device: signal.device !== null, automated: signal.automated,
-        home, near4: 0, near6: 0, network: 0, apart: null, apartDay: 0, apartAgain: 0, met: 0, first: now, last: 0, turn: 0, count: 0, days: 1, lastDay: today, returns: null, networkReturns: null, novelty: 0, cameFromElsewhere: false, broughtModel: false, spent: 0, spentLong: 0, spentAt: 0,
+        home, endUser: signal.endUser, near4: 0, near6: 0, network: 0, met: 0, first: now, last: 0, turn: 0, count: 0, days: 1, lastDay: today, returns: null, networkReturns: null, novelty: 0, cameFromElsewhere: false, broughtModel: false, spent: 0, spentLong: 0, spentAt: 0,
       };
       this.#personas = this.#personas.concat(persona);
     }
@@ -285,21 +303,38 @@ export class CallerState {
     if (persona.automated || persona.home === 0) return;
     for (const other of this.#personas) {
       if (other === persona || other.turn === 0 || other.automated || other.home === 0 || other.home === persona.home) continue;
-      if (persona.network === other.network) [persona.met, other.met] = [other.home, persona.home];
+      if (persona.network === other.network) this.#meet(persona, other);
       if (persona.met === other.home || other.met === persona.home || !areApart(persona, other)) continue;
       // Over several days only a return tells two people from one who moved.
-      const isBack = persona.turn > 0 && other.turn > persona.turn;
       const isToday = other.lastDay === today;
-      if (persona.apartDay !== today && (isToday || (isBack && today - other.lastDay <= thresholds.apartWithinDays))) persona.apartDay = today;
-      else if (persona.apartAgain !== today && isToday && isBack) persona.apartAgain = today;
-      else continue;
-      (persona.apart ??= new Fading()).add(now, 1, thresholds.daysApartHalfLife);
-      return;
+      const isBack = persona.turn > 0 && other.turn > persona.turn && today - other.lastDay <= thresholds.apartWithinDays;
+      if (isToday || isBack) return this.#countDayApart(now, today, isToday && isBack, Math.max(persona.novelty, other.novelty));
     }
   }
 
+  /** Two homes in one network are mostly of one person, and what was held against them is void; two end users are those of a service. */
+  #meet(persona: Persona, other: Persona): void {
+    if (persona.met !== other.home && this.#homes.length <= 2) this.apart = null;
+    [persona.met, other.met] = [other.home, persona.home];
+    if (!persona.endUser || !other.endUser) return;
+    this.#servesUsers = true;
+    for (const each of this.#personas) if (each.endUser) each.home = 0;
+  }
+
+  #countDayApart(now: number, today: number, inTurn: boolean, novelty: number): void {
+    this.apart ??= { days: new Fading(), today: -1, returns: 0, novelty: 0 };
+    const { apart } = this;
+    apart.novelty = Math.max(apart.novelty, Math.round(novelty));
+    if (apart.today !== today) {
+      apart.today = today;
+      apart.returns = 0;
+      apart.days.add(now, 1, thresholds.daysApartHalfLife);
+    }
+    if (inTurn && ++apart.returns === 2) apart.days.add(now, 1, thresholds.daysApartHalfLife);
+  }
+
   #takeHome(signal: Signal, now: number, today: number): void {
-    if (signal.home === null) return;
+    if (signal.home === null || signal.endUser) return;
     const id = shortHash(signal.home);
     let home = this.#homeOf(id);
     if (home === undefined) {
@@ -377,15 +412,16 @@ function weightOf(one: Persona, other: Persona): number {
   if (one.device && other.device) {
     weight = one.home !== 0 && one.home === other.home ? weights.sameHome : 1;
     if (one.automated || other.automated) weight = one.automated && other.automated ? weights.bothAutomated : weights.automated;
-  } else if (!one.device && !other.device && one.home !== 0 && other.home !== 0 && one.home !== other.home && areApart(one, other)) {
+  } else if (!one.device && !other.device && !one.endUser && !other.endUser && one.home !== 0 && other.home !== 0 && one.home !== other.home && areApart(one, other)) {
     weight = weights.homesApart;
   }
   return one.days >= establishedDays && other.days >= establishedDays ? weight * weights.established : weight;
 }
 
-function personaText({ device, home, platform, client, near }: Signal): string {
+/** @param homeless its home says nothing. */
+function personaText({ device, home, platform, client, near }: Signal, homeless: boolean): string {
   if (device !== null) return `device ${device}`;
-  if (home !== null) return `home ${home} ${client} ${platform}`;
+  if (!homeless) return `home ${home} ${client} ${platform}`;
   return `platform ${client} ${platform} ${near}`;
 }
 

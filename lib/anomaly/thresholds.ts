@@ -52,18 +52,20 @@ export const thresholds = {
   /** Homes in turn: a sign, never enough for an action, since a third of the people with several machines have two account names. */
   homes: [[0, 0], [2, 50], [3, 71], [10, 76]],
   /**
-   * Days on which two people, by home, worked in networks apart or came back after the other within some days, twice where they came in turn on one day. Two homes that were ever seen in one
-   * network do not count: that is one person with two account names on a journey. Still a flag, since work and home may never meet.
+   * Days on which two people, by home, worked in networks apart or came back after the other within some days (a weekend and a day off), twice where they came in turn on one day. Two homes
+   * that were ever seen in one network do not count: that is one person with two account names on a journey. Still a flag, since work and home may never meet.
    */
   daysApart: [[0, 0], [1, 55], [1.85, 72], [8, 78]],
   daysApartHalfLife: 10 * day,
-  apartWithinDays: 2,
+  apartWithinDays: 4,
+  /** Points of a first sight that stand for another day: another network, system and account name, or more. */
+  strangerApart: 72,
   /** Networks in turn where nothing else tells people apart: servers of one owner do the same, so five of them at least. */
   networksInTurn: [[0, 0], [10, 40], [25, 72], [60, 84], [120, 90]],
   networksInTurnAtLeast: 5,
 
-  /** A key is judged by its past from so many days and requests on. */
-  history: { days: 2, requests: 5 },
+  /** A key is judged by its past from so many days and requests on; where all were on one day, long ago, it takes more of them. */
+  history: { days: 2, requests: 5, onOneDay: 20 },
   /** Points of a first sight that is unlike everything the key did. */
   novelty: {
     network: 30, client: 22, platform: 14, device: 8, home: 17, model: 22, hour: 8, country: 8, tiny: 4,
@@ -72,10 +74,10 @@ export const thresholds = {
   },
   /** What a newcomer spends within an hour against the key's own peak hour, and within weeks against all others together. */
   noveltySpend: [[0, 0], [1, 4], [3, 14], [10, 26], [30, 34]],
-  noveltyShare: [[0, 0], [1, 6], [3, 18], [10, 34], [100, 42]],
+  noveltyShare: [[0, 0], [1, 10], [3, 28], [10, 36], [100, 42]],
   shareHalfLife: 14 * day,
   /** Owners reach 90 points when they try a new program and a new model on a journey: that is a flag, and an action begins beyond. */
-  stolen: [[0, 0], [60, 50], [74, 70], [83, 73], [94, 79], [104, 90], [116, 98], [130, 100]],
+  stolen: [[0, 0], [60, 50], [80, 70], [86, 73], [94, 79], [104, 90], [116, 98], [130, 100]],
   /** Keys that see new networks often (renumbered lines, travellers) get fewer points for another one: points are divided by 1 and so many times the new networks a day. */
   networkHabit: 2,
   /** How long what a new persona does is held against its first sight. */

@@ -1,10 +1,11 @@
 import { type Headers, headerOf } from '../redaction/redaction.ts';
+import { textsOf } from './layout.ts';
 
 /** What a client says about itself. Raw values; only keyed hashes of them are stored. */
 export interface ClientIds {
   readonly device: string | null;
   readonly session: string | null;
-  /** Account name in the working directory with the kind of system. */
+  /** Account name in the working directory with the kind of system, of agents; the end user that any other program names. */
   readonly home: string | null;
 }
 
@@ -38,11 +39,15 @@ const reach = 400;
 const userId = Buffer.from('"user_id"');
 const cacheKey = Buffer.from('"prompt_cache_key"');
 const installation = Buffer.from('installation');
+/** Members in which programs name an end user, the newer first. */
+const endUsers = ['safety_identifier', 'user'] as const;
+/** Characters of an end user's id. */
+const longestUser = 200;
 const homes = [Buffer.from('/home/'), Buffer.from('/Users/'), Buffer.from('Users\\')];
 
 /**
- * Reads the ids that agents and SDKs send: Claude Code's `metadata.user_id` in both forms, Codex's installation id, session headers
- * and `prompt_cache_key`.
+ * Reads the ids that agents and SDKs send: Claude Code's `metadata.user_id` in both forms, Codex's installation id, session headers,
+ * `prompt_cache_key`, `safety_identifier` and `user`.
  * @param family client family, lower case. @param body of a model request. Empty where there is none.
  */
 export function clientIdsOf(headers: Headers, family: string | null, body: Buffer): ClientIds {
@@ -88,7 +93,8 @@ function find(body: Buffer, name: Buffer, anywhere: boolean): number {
 
 function homeOf(body: Buffer, family: string | null): string | null {
   const agent = family === null ? undefined : agents.find(({ pattern }) => pattern.test(family));
-  if (agent === undefined || body.length === 0) return null;
+  if (agent === undefined) return endUserOf(body);
+  if (body.length === 0) return null;
   const at = body.indexOf(agent.marker);
   const near = at === -1 ? null : homePath.exec(body.toString('utf8', at + agent.marker.length, at + reach));
   // Elsewhere in the text stands any path.
@@ -98,6 +104,15 @@ function homeOf(body: Buffer, family: string | null): string | null {
   if (containers.has(name.toLowerCase())) return null;
   const system = path.startsWith('/home/') ? 'linux' : path.startsWith('/Users/') ? 'mac' : 'windows';
   return `${system} ${name}`;
+}
+
+/** A text that is a member of the body itself: tools have parameters of such names. */
+function endUserOf(body: Buffer): string | null {
+  // Few bodies have one, and a search costs less than a walk.
+  if (!endUsers.some((name) => body.includes(`"${name}":`))) return null;
+  const [identifier, user] = textsOf(body, endUsers);
+  const value = identifier ?? user ?? '';
+  return value === '' || value.length > longestUser ? null : `user ${value}`;
 }
 
 function anyHome(body: Buffer): RegExpExecArray | null {

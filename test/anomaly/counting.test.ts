@@ -37,7 +37,7 @@ describe('the state of a caller', () => {
     const state = new CallerState({ kind: 'key', id: 'team' });
     const signal: Signal = {
       requestId: 'r', time: Date.UTC(2026, 0, 5, 10), duration: 900, caller: state.subject, refusedToken: null, network: '192.0.2.0/24', near: '192.0.0.0/16', country: 'DE', client: 'claude-cli', platform: 'linux x64',
-      device: 'd', home: 'h', automated: false, forged: false, session: 's', model: 'm', route: '/v1/messages', path: '/v1/messages', failed: false, tokens: 20_000, cost: 0.5, size: 60_000, content: null,
+      device: 'd', home: 'h', endUser: false, automated: false, forged: false, session: 's', model: 'm', route: '/v1/messages', path: '/v1/messages', failed: false, tokens: 20_000, cost: 0.5, size: 60_000, content: null,
     };
     state.take(signal);
     assert.deepEqual(isNewOf(state), { network: true, client: true, platform: true, home: false, model: true, hour: true, country: true });

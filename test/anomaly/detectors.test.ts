@@ -12,7 +12,7 @@ const all = [...caller, ...network, ...content] as unknown as readonly Detector<
 
 /** The numbers that each detector takes as evidence. */
 const fields: Readonly<Record<string, readonly string[]>> = {
-  shared_key: ['returns', 'together', 'devices', 'networks', 'sessions', 'homes', 'daysApart', 'networksInTurn'],
+  shared_key: ['returns', 'together', 'devices', 'networks', 'sessions', 'homes', 'daysApart', 'stranger', 'networksInTurn'],
   stolen_key: ['novelty', 'spend', 'share'],
   spend_velocity: ['burst', 'sustained'],
   request_rate: ['burst', 'sustained'],
@@ -27,7 +27,7 @@ const fields: Readonly<Record<string, readonly string[]>> = {
 
 const base: Signal = {
   requestId: 'r', time: Date.UTC(2026, 0, 5, 10), duration: 900, caller: { kind: 'key', id: 'team' }, refusedToken: null, network: '192.0.2.0/24', near: '192.0.0.0/16', country: null,
-  client: 'claude-cli', platform: 'linux x64', device: null, home: null, automated: false, forged: false, session: null, model: 'm', route: '/v1/messages', path: '/v1/messages', failed: false, tokens: 20_000, cost: 0.01,
+  client: 'claude-cli', platform: 'linux x64', device: null, home: null, endUser: false, automated: false, forged: false, session: null, model: 'm', route: '/v1/messages', path: '/v1/messages', failed: false, tokens: 20_000, cost: 0.01,
   size: 60_000, content: null,
 };
 
@@ -76,6 +76,30 @@ describe('what a gate sees of one key', () => {
   for (const [what, requests, rules] of cases) it(`${what}: ${rules.join(', ') || 'nothing'}`, () => assert.deepEqual(rulesOf(requests, what.startsWith('countries') ? 700_000 : what.startsWith('failures') ? 1000 : 5000), rules));
 });
 
+describe('what a gate sees of one key over days', () => {
+  const at = (name: string, network: number, more: Partial<Signal> = {}): Partial<Signal> => ({ home: name, near: `10.${network}.0.0/16`, network: `10.${network}.1.0/24`, ...more });
+  const user = (name: string, network: number): Partial<Signal> => at(name, network, { endUser: true, client: 'openai-python' });
+  const cases: readonly (readonly [what: string, requests: readonly Partial<Signal>[], rules: readonly string[]])[] = [
+    ['two homes in networks apart, in turn on two days', [at('a', 1), at('b', 2), at('a', 1), at('b', 2)], ['shared_key']],
+    ['a home that moved', [at('a', 1), at('a', 1), at('b', 2), at('b', 2), at('b', 2)], []],
+    ['two homes of one network that travel', [at('a', 1), at('b', 1), at('a', 1), at('b', 2), at('a', 1), at('b', 2)], []],
+    ['two end users in networks apart', [user('a', 1), user('b', 2), user('a', 1), user('b', 2)], ['shared_key']],
+    ['a service with many end users in several networks', times(40, (each) => user(`u${each % 9}`, each % 2)), []],
+  ];
+  const half = 43_200_000;
+  for (const [what, requests, rules] of cases) it(`${what}: ${rules.join(', ') || 'nothing'}`, () => assert.deepEqual(rulesOf(requests, half), rules));
+
+  it('judges a key by one day long ago, where that had many requests', () => {
+    const stranger = { ...at('b', 2), client: 'curl', platform: 'windows x64', device: 'x', model: 'other', tokens: 10, size: 100 };
+    const rulesAfter = (requests: number, days: number): string[] => {
+      const watch = new Watch();
+      for (let each = 0; each < requests; each++) watch.observe({ ...base, ...at('a', 1), time: base.time + each * 60_000 });
+      return watch.observe({ ...base, ...stranger, time: base.time + days * 86_400_000 }).map(({ rule }) => rule);
+    };
+    assert.deepEqual([rulesAfter(40, 4), rulesAfter(40, 1), rulesAfter(10, 4)], [['stolen_key'], [], []]);
+  });
+});
+
 describe('what a gate sees of one network', () => {
   const refused = (at: number): Partial<Signal> => ({ caller: null, refusedToken: `t${at}`, failed: true, tokens: 0, cost: 0, size: 100 });
   it('finds many refused credentials', () => assert.deepEqual(rulesOf(times(30, refused)), ['credential_stuffing']));
@@ -99,6 +123,14 @@ describe('the signal of a record', () => {
   it('names no caller for a refused credential', () => {
     const { caller: none, refusedToken } = signalOf({ ...row, response_status: 401 });
     assert.deepEqual([none, refusedToken], [null, 'ab']);
+  });
+  it('takes an id of a program that is no agent for an end user', () => {
+    const named = signalOf({ ...row, client: 'openai-python/1', home_id: 'h' });
+    assert.deepEqual([named.home, named.endUser, signalOf({ ...row, home_id: 'h' }).endUser, signalOf(row).endUser], ['h', true, false, false]);
+  });
+  it('tells programs of one system apart by JA4, whatever the version of HTTP', () => {
+    const of = (ja4: string | null): string => signalOf({ ...row, ja4 }).platform;
+    assert.deepEqual([of('t13d1516h2_8daaf6152771_02713d6af862') === of('t13d1516h1_8daaf6152771_02713d6af862'), of('t13d1516h2_8daaf6152771_02713d6af862') === of(null)], [true, false]);
   });
   it('takes a large request of an agent without a home for a job', () => assert.deepEqual([signalOf(row).automated, signalOf({ ...row, home_id: 'h' }).automated, signalOf({ ...row, bytes_in: 200 }).automated], [true, false, false]));
   /** What Claude Code sends, by `reference` of real runs; header values are kept for an allow-list of names. */

@@ -19,7 +19,7 @@ const signalOf = (key: number, at: number): Signal => {
   return {
     requestId: 'r', time: began + (at % 5) * day + key * 10 + at * 60_000, duration: 900, caller: { kind: 'token', id: key.toString(16).padStart(16, '0') }, refusedToken: null,
     network: `${20 + (at % 3)}.${key >> 8 & 255}.${key & 255}.0/24`, near: `${20 + (at % 3)}.${key >> 8 & 255}.0.0/16`, country: 'DE', client: 'claude-cli', platform: machine === 0 ? 'linux x64' : 'mac arm64', device: `${key} ${machine}`,
-    home: `${key} ${machine}`, automated: false, forged: false, session: `${key} ${at % 3}`, model: `m${at % 4}`, route: '/v1/messages', path: '/v1/messages', failed: false, tokens: 20_000, cost: 0.01, size: 60_000, content: null,
+    home: `${key} ${machine}`, endUser: false, automated: false, forged: false, session: `${key} ${at % 3}`, model: `m${at % 4}`, route: '/v1/messages', path: '/v1/messages', failed: false, tokens: 20_000, cost: 0.01, size: 60_000, content: null,
   };
 };
 

@@ -27,6 +27,10 @@ const cases: readonly (readonly [what: string, family: string | null, headers: r
   ['a client that is no agent', 'openai-python', [], { messages: message('Working directory: /home/grace') }, {}],
   ['no client at all', null, [], { messages: message('<cwd>/home/heidi</cwd>') }, {}],
   ['an SDK with a cache key', 'openai-python', [], { prompt_cache_key: 'team-7', messages: [] }, { session: 'team-7' }],
+  ['an SDK that names its end user', 'openai-python', [], { messages: message('hi'), user: 'u-1' }, { home: 'user u-1' }],
+  ['an SDK that names its end user in both members', null, [], { user: 'u-1', messages: message('hi'), safety_identifier: 'a1b2' }, { home: 'user a1b2' }],
+  ['a tool with a parameter of that name', 'openai-python', [], { messages: [{ role: 'user', content: [{ type: 'tool_use', input: { user: 'bob' } }] }] }, {}],
+  ['an agent that names an end user', 'qwencode', [], { messages: message('hi'), user: 'u-1' }, {}],
   ['ids of other forms', 'claude-cli', [], { metadata: { user_id: 'alice@example.com' } }, {}],
 ];
 

@@ -109,7 +109,7 @@ export interface Call {
 export function signalOf({ time, person, machine: { client, platform, device, home, automated }, network: { network, near }, session, model, tokens, size, country, failed, content }: Call): Signal {
   return {
     requestId: person.random.hex(12), time: Math.round(time * 1000), duration: 3000, caller: person.caller, refusedToken: null, network, near, country: country ?? 'DE',
-    client, platform, device, home, automated, forged: false, session, model, route: '/v1/chat/completions', path: '/v1/chat/completions', failed: failed ?? false, tokens,
+    client, platform, device, home, endUser: false, automated, forged: false, session, model, route: '/v1/chat/completions', path: '/v1/chat/completions', failed: failed ?? false, tokens,
     cost: (tokens / 1e6) * (isAgent(client) ? parameters.price.agent : parameters.price.chat), size, content: content ?? person.random.hex(12),
   };
 }

@@ -12,8 +12,9 @@ interface SharedKeyEvidence extends Record<string, number> {
   readonly networks: number;
   readonly sessions: number;
   readonly homes: number;
-  /** Days on which two homes worked in networks apart. */
+  /** Days on which two homes worked in networks apart, and the points of the stranger of them. */
   readonly daysApart: number;
+  readonly stranger: number;
   readonly networksInTurn: number;
 }
 
@@ -29,13 +30,11 @@ export const sharedKey: Detector<CallerState, SharedKeyEvidence> = {
     let inTurn = 0;
     let inTurnMost = 0;
     let networks = 0;
-    let daysApart = 0;
     for (const persona of state.personas) {
       const returns = persona.returns?.read(now, returnsHalfLife) ?? 0;
       sum += returns;
       most = Math.max(most, returns);
       if (persona.device && now - persona.last <= togetherWithin) together += persona.automated ? automatedShare : 1;
-      daysApart = Math.max(daysApart, persona.apart?.read(now, daysApartHalfLife) ?? 0);
       const turns = persona.networkReturns?.read(now, returnsHalfLife) ?? 0;
       inTurn += turns;
       inTurnMost = Math.max(inTurnMost, turns);
@@ -48,11 +47,12 @@ export const sharedKey: Detector<CallerState, SharedKeyEvidence> = {
       networks: state.networksADay(now),
       sessions: state.sessions(now),
       homes: state.homeReturns?.read(now, thresholds.homesHalfLife) ?? 0,
-      daysApart,
+      daysApart: state.apart?.days.read(now, daysApartHalfLife) ?? 0,
+      stranger: state.apart?.novelty ?? 0,
       networksInTurn: networks >= networksInTurnAtLeast ? inTurn - inTurnMost : 0,
     };
   },
-  score: ({ returns, together, devices, networks, sessions, homes, daysApart, networksInTurn }) =>
+  score: ({ returns, together, devices, networks, sessions, homes, daysApart, stranger, networksInTurn }) =>
     highest({
       devices_in_turn: scoreOn(thresholds.returns, returns),
       devices_at_once: scoreOn(thresholds.together, together),
@@ -60,7 +60,7 @@ export const sharedKey: Detector<CallerState, SharedKeyEvidence> = {
       networks_a_day: scoreOn(thresholds.networksADay, networks),
       sessions_at_once: scoreOn(thresholds.sessionsTogether, sessions),
       homes_in_turn: scoreOn(thresholds.homes, homes),
-      homes_apart: scoreOn(thresholds.daysApart, daysApart),
+      homes_apart: scoreOn(thresholds.daysApart, daysApart + (Math.min(1, daysApart) * stranger) / thresholds.strangerApart),
       networks_in_turn: scoreOn(thresholds.networksInTurn, networksInTurn),
     }),
   // A name in a path is soft: one person may have two.
