@@ -19,6 +19,8 @@ export class Connections {
   readonly #open = new Map<string, number>();
   /** By the addresses of both ends, since with TLS requests have another socket than the server. True: beyond the limit. */
   readonly #sockets = new Map<string, boolean>();
+  /** The same by socket: addresses cost three microseconds to ask for. */
+  #known = new WeakMap<Socket, boolean>();
 
   /** @param limit `guard.connections_per_address`. @param trustProxy peers that are not counted. */
   constructor(limit: number, trustProxy: readonly string[], observe: boolean) {
@@ -31,6 +33,7 @@ export class Connections {
   configure(trustProxy: readonly string[], observe: boolean): void {
     this.#trust = new AddressSet(trustProxy);
     this.#closeUnread = !observe;
+    this.#known = new WeakMap();
   }
 
   /** Counts the connections of a server from their start; without it a connection counts from its first request. */
@@ -46,6 +49,12 @@ export class Connections {
 
   /** Whether this connection is one more than its peer may hold. */
   exceeds(socket: Socket): boolean {
+    let exceeds = this.#known.get(socket);
+    if (exceeds === undefined) this.#known.set(socket, (exceeds = this.#count(socket)));
+    return exceeds;
+  }
+
+  #count(socket: Socket): boolean {
     const ends = endsOf(socket);
     if (ends === null) return false;
     const known = this.#sockets.get(ends);
