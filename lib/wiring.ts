@@ -100,6 +100,7 @@ export function lasting(core: Core, hub: Hub, passed: Passed, proxies: OutboundP
   const findings = new Findings(core, registry);
   const copied = copiedFindings(core, registry);
   const { state: watch, exchange } = watching(core, recorded.journal, findings, redis);
+  metrics.expose([{ name: 'watch_refused_messages_total', values: () => [{ labels: {}, value: exchange?.refused ?? 0 }] }]);
   const limits = new Limits(core, { redis, identify, costs: { tokens: estimateTokens, price: (model, usage) => now().upstream.worth(model, usage) }, hasUsers: host.identify !== undefined, names: config.newapi.accessToken === null ? null : names });
   const certificates = new Set<Certificates>();
   const records = readerOf(core, recorded.journal);

@@ -1,6 +1,5 @@
 // What takes longer than a request: verifying, exporting and forgetting, with its progress.
 
-import { createReadStream } from 'node:fs';
 import { pipeline } from 'node:stream';
 import { z } from 'zod';
 import type { Forgetting } from '../../types/journal.d.ts';
@@ -14,9 +13,21 @@ import { changed, fieldsOf, type AdminServices, type Method } from './call.ts';
 import { strictly } from './fields.ts';
 import { type Job, jobJson } from './job-list.ts';
 
-export const listJobs: Method = (_call, { jobs }) => ({ status: 200, body: { jobs: jobs.list().map(jobJson) } });
+export const listJobs: Method = async (_call, services) => ({ status: 200, body: { jobs: (await jobsOf(services)).list().map(jobJson) } });
 
-export const showJob: Method = ({ name }, { jobs }) => ({ status: 200, body: jobJson(jobs.find(name)) });
+export const showJob: Method = async ({ name }, services) => ({ status: 200, body: jobJson((await jobsOf(services)).find(name)) });
+
+/** The jobs, without exports from before an erasure, which another process may have made. */
+async function jobsOf(services: AdminServices): Promise<AdminServices['jobs']> {
+  const { jobs } = services;
+  if (jobs.hasExports) jobs.removeExports(await lastErasure(services));
+  return jobs;
+}
+
+async function lastErasure({ logs }: AdminServices): Promise<number> {
+  const [row] = await logs.query('SELECT coalesce(max(erasure), 0) AS last FROM heimdall_erasures', []);
+  return Number(row?.['last'] ?? 0);
+}
 
 /** `DELETE jobs/ID`. */
 export const removeJob: Method = (call, { jobs }) => {
@@ -31,23 +42,23 @@ export const removeJob: Method = (call, { jobs }) => {
 export const beginJob: Method = async (call, services) => {
   const fields = await fieldsOf(call, newJob);
   if (!services.core.config.audit.enabled) throw new HeimdallError('conflict', { message: 'There is no journal (audit.enabled).' });
-  const job = fields.kind === 'forget' ? forget(services, subjectOf(fields)) : read(services, workOf(fields, services));
+  const job = fields.kind === 'forget' ? forget(services, subjectOf(fields)) : read(services, workOf(fields, services), await lastErasure(services));
   changed(call, `job.${job.kind}`, job.id, null, job.kind === 'export' ? { format: fields.format ?? 'jsonl', filters: fields.filters ?? {} } : null);
   return { status: 202, body: jobJson(job), head: ['Location', `jobs/${job.id}`] };
 };
 
 /** `GET jobs/ID/file`: what an export has written. */
-export const readJobFile: Method = (call, { core, jobs }) => {
+export const readJobFile: Method = async (call, services) => {
   const { context } = call;
-  const { state, file, kind } = jobs.find(call.name);
+  const { state, file, kind } = (await jobsOf(services)).find(call.name);
   if (file === null || state !== 'done') throw new HeimdallError('not_found', { message: kind === 'export' ? 'The export is not done.' : 'The job writes no file.' });
-  const ending = file.endsWith('.csv') ? 'csv' : 'jsonl';
+  const { ending } = file;
   const head = ['Content-Type', ending === 'csv' ? 'text/csv; charset=utf-8' : 'application/jsonl', 'Content-Disposition', `attachment; filename="heimdall.${ending}"`];
   if (context.req.method === 'HEAD') return { status: 200, head };
   changed(call, 'job.read', call.name, null, null);
   context.begin(200, [...head, 'X-Content-Type-Options', 'nosniff']);
-  // Closes the file when the client leaves, and the connection when the file cannot be read.
-  pipeline(createReadStream(file), context.res, guard(core.log, 'job', () => undefined));
+  // Ends the connection when the file cannot be read.
+  pipeline(file.read(), context.res, guard(services.core.log, 'job', () => undefined));
   return null;
 };
 
@@ -89,10 +100,10 @@ function workOf({ kind, format = 'jsonl', filters: wanted = {} }: NewJob, { core
   return (file) => ({ kind: 'export', wanted: rest, format, now, file, ...(grep === undefined ? {} : { grep }) });
 }
 
-function read(services: AdminServices, make: (file: string) => JobWork): Job {
+function read(services: AdminServices, make: (file: string) => JobWork, erasure: number): Job {
   const work = make('');
-  return services.jobs.begin(work.kind, services.core, work.kind === 'export' ? work.format : null, async (job) => {
-    const running = await services.work.work(make(job.file ?? ''), (done, total) => Object.assign(job, { done, total }));
+  return services.jobs.begin(work.kind, services.core, work.kind === 'export' ? { ending: work.format, erasure } : null, async (job) => {
+    const running = await services.work.work(make(job.file?.path ?? ''), (done, total) => Object.assign(job, { done, total }));
     job.cancel = running.cancel;
     // Removed before its thread began.
     if (job.state !== 'running') running.cancel();
@@ -103,6 +114,7 @@ function read(services: AdminServices, make: (file: string) => JobWork): Job {
 function forget(services: AdminServices, what: Forgetting): Job {
   return services.jobs.begin('forget', services.core, null, async (job) => {
     const erased = await services.work.forget(what);
+    await jobsOf(services);
     Object.assign(job, { done: erased, total: erased });
     return { erased };
   });

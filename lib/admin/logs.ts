@@ -9,6 +9,7 @@ import { type AdminServices, type Call, changed, integer, type Method, parameter
 const mostRecords = 1000;
 const defaultRecords = 100;
 const longestGrep = 1000;
+const answers = ['true', 'false'] as const;
 
 /** How long a search for a text may take, milliseconds. */
 const searchTime = 2000;
@@ -22,31 +23,31 @@ export const listLogs: Method = async (call, services) => {
   const order = word(rest, 'order', ['newest', 'oldest'] as const, 'newest');
   const { cursor, until } = positionIn(rest, services);
   const now = services.core.clock.now();
-  const grep = rest.get('grep');
-  if (grep !== undefined) return searchLogs(services, { wanted, grep, limit, cursor, order, now, time: searchTime }, rest);
-  const without = rest.get('own') === 'false' ? services.core.config.admin.path : null;
+  const without = word(rest, 'own', answers, 'true') === 'false' ? services.core.config.admin.path : null;
+  const counts = word(rest, 'count', answers, 'false') === 'true';
   checked(() => readWanted(wanted, now));
   const last = until ?? (order === 'oldest' ? await services.records.latest() : null);
   const { username, token_name: tokenName, ...others } = wanted;
   const callers = username === undefined && tokenName === undefined ? [] : services.named(username, tokenName);
+  const search = { wanted: callers.length === 0 ? wanted : others, callers: callers.length === 0 ? null : callers, cursor, order, last, without, now };
+  const grep = rest.get('grep');
+  if (grep !== undefined) return searchLogs(services, { ...search, grep, limit, time: searchTime }, counts);
   // One more, which tells whether there is another page.
-  const search = { wanted: callers.length === 0 ? wanted : others, callers: callers.length === 0 ? null : callers, grep: null, limit: limit + 1, cursor, order, last, without, now, time: listTime };
-  const { records: found, next: goOn, stopped } = await services.records.search(search);
+  const { records: found, next: goOn, stopped } = await services.records.search({ ...search, grep: null, limit: limit + 1, time: listTime });
   const logs = found.slice(0, limit);
   const shown = logs.at(-1);
   const id = found.length > limit && shown !== undefined ? services.records.positionOf(shown) : goOn;
-  const next = id === null ? null : last === null ? id : `${id}_${last}`;
-  const count = rest.get('count') === 'true' ? { count: Number((await services.records.ask(countOf(wanted, now)))[0]?.['records'] ?? 0) } : {};
+  const next = cursorOf(id, last);
+  const count = counts ? { count: Number((await services.records.ask(countOf(wanted, now)))[0]?.['records'] ?? 0) } : {};
   return { status: 200, body: { logs: logs.map((record) => named(withoutBodies(record), record, services)), next, ...(stopped && { stopped }), ...count } };
 };
 
 /** With `grep`: records whose bodies hold a text. `stopped`: the time was over, and `next` is where to go on. */
-async function searchLogs(services: AdminServices, search: JournalSearch<Position> & { readonly grep: string }, rest: ReadonlyMap<string, string>): Promise<Reply> {
+async function searchLogs(services: AdminServices, search: JournalSearch<Position> & { readonly grep: string }, counts: boolean): Promise<Reply> {
   if (search.grep === '' || search.grep.length > longestGrep) throw invalid('grep', `a text of 1 to ${longestGrep} characters`, `${search.grep.length} characters`, 'connection refused');
-  if (rest.has('count')) throw invalid('count', 'no count of what a text is searched for in', 'it beside grep');
-  checked(() => readWanted(search.wanted, search.now));
+  if (counts) throw invalid('count', 'no count of what a text is searched for in', 'it beside grep');
   const { records, next, stopped } = await services.records.search(search);
-  return { status: 200, body: { logs: records.map((record) => named(withoutBodies(record), record, services)), next, stopped } };
+  return { status: 200, body: { logs: records.map((record) => named(withoutBodies(record), record, services)), next: cursorOf(next, search.last ?? null), stopped } };
 }
 
 /** `GET logs/:request_id`: one record with its headers and bodies; the access is logged. */
@@ -95,6 +96,9 @@ function positionIn(rest: ReadonlyMap<string, string>, { records }: AdminService
   if (cursor === null || more !== undefined || (last !== undefined && until === null)) throw invalid('cursor', 'the next of an earlier page', JSON.stringify(text.slice(0, 40)), '1234');
   return { cursor, until };
 }
+
+/** See {@link positionIn}. */
+const cursorOf = (id: Position | null, last: Position | null): Position | string | null => (id === null || last === null ? id : `${id}_${last}`);
 
 async function run({ records }: AdminServices, question: Question): Promise<readonly SqlRow[]> {
   return records.ask((dialect) => checked(() => question(dialect)));

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Signal } from '../../types/detector.d.ts';
 import { inBackground, type Redis, Repeated, scriptOf } from '../platform/platform.ts';
 import type { Core } from '../request/request.ts';
+import { isSignal } from './signals.ts';
 
 /** How often the news of other instances is read, milliseconds. */
 const readEvery = 300;
@@ -40,6 +41,8 @@ export class Exchange {
   #last = -1;
   #serial = 0;
   #lost = false;
+  /** Messages that were none. */
+  #refused = 0;
 
   /** @param hear gets the signals of other instances. */
   constructor(core: Core, redis: Redis, hear: (signals: readonly Signal[]) => void) {
@@ -47,6 +50,11 @@ export class Exchange {
     this.#redis = redis;
     this.#hear = hear;
     this.#readings = new Repeated(core, 'watch', readEvery, () => this.#read());
+  }
+
+  /** Messages of other instances that were refused. */
+  get refused(): number {
+    return this.#refused;
   }
 
   start(): void {
@@ -66,14 +74,24 @@ export class Exchange {
   async #read(): Promise<void> {
     try {
       const [last, ...messages] = (await this.#redis.run(pull, places, [String(this.#last)])) as [number, ...string[]];
+      if (!Number.isSafeInteger(Number(last))) throw new Error('expected the number of the last message');
       // Redis has lost its data, or was restored.
       this.#last = Number(last);
       this.#back();
-      const signals = messages.map((text) => JSON.parse(text) as [string, number, Signal]).filter(([instance]) => instance !== this.#instance).map(([, , signal]) => signal);
+      const signals = messages.flatMap((text) => this.#signalIn(text));
       if (signals.length > 0) this.#hear(signals);
     } catch (error) {
       this.#failed(error);
     }
+  }
+
+  /** SECURITY: other programs may write to the same Redis, and what is no signal would end the watch of every instance. */
+  #signalIn(text: string): readonly Signal[] {
+    const [instance, , signal] = messageIn(text);
+    if (instance === this.#instance) return [];
+    if (typeof instance === 'string' && isSignal(signal)) return [signal];
+    if (this.#refused++ === 0) this.#core.log.warn({ effect: 'it is left out; further ones are only counted', fix: 'see what else writes to heimdall:{watch}:news' }, 'watch.refused');
+    return [];
   }
 
   #failed(error: unknown): void {
@@ -83,5 +101,15 @@ export class Exchange {
 
   #back(): void {
     this.#lost = false;
+  }
+}
+
+/** The members of a message; none for a text that is no message. */
+function messageIn(text: unknown): readonly unknown[] {
+  try {
+    const message: unknown = JSON.parse(String(text));
+    return Array.isArray(message) ? message : [];
+  } catch {
+    return [];
   }
 }

@@ -24,6 +24,8 @@ export class Places {
   #known = new Memo<Place | null>(200_000, 64);
   #database: Database | null = null;
   #modified = -1;
+  /** Its last version could not be used. */
+  #isBroken = false;
   #lookAt = Number.NEGATIVE_INFINITY;
 
   /** @param warn is called with a problem of the file, and with null when it is over. */
@@ -47,13 +49,14 @@ export class Places {
     this.#lookAt = now;
     const modified = modifiedAt(this.#path);
     if (modified === this.#modified) return;
-    const isFirst = this.#modified === -1;
     this.#modified = modified;
     try {
       this.#database = open(this.#path);
       this.#known = new Memo<Place | null>(200_000, 64);
-      if (!isFirst) this.#warn(null);
+      if (this.#isBroken) this.#warn(null);
+      this.#isBroken = false;
     } catch (error) {
+      this.#isBroken = true;
       this.#warn(reasonOf(error));
     }
   }

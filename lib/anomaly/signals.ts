@@ -123,3 +123,21 @@ function callerOf(key: string | null, token: string | null): Subject | null {
   if (key !== null) return { kind: 'key', id: key };
   return token === null ? null : { kind: 'token', id: token };
 }
+
+/** Longest text of a signal from elsewhere. */
+const longestText = 4096;
+
+const isText = (value: unknown): boolean => typeof value === 'string' && value.length <= longestText;
+const isTextOrNull = (value: unknown): boolean => value === null || isText(value);
+const isNumber = (value: unknown): boolean => typeof value === 'number' && value >= 0 && value <= Number.MAX_SAFE_INTEGER;
+const isFlag = (value: unknown): boolean => typeof value === 'boolean';
+const isCaller = (value: unknown): boolean => typeof value === 'object' && value !== null && 'kind' in value && (value.kind === 'key' || value.kind === 'token') && 'id' in value && isText(value.id) && value.id !== '';
+
+const members: Readonly<Record<keyof Signal, (value: unknown) => boolean>> = {
+  requestId: isText, time: isNumber, duration: isNumber, caller: (value) => value === null || isCaller(value), refusedToken: isTextOrNull, network: isText, near: isText, country: isTextOrNull,
+  client: isTextOrNull, platform: isText, device: isTextOrNull, home: isTextOrNull, automated: isFlag, forged: isFlag, session: isTextOrNull, endUser: isFlag, model: isTextOrNull, route: isTextOrNull, path: isText, failed: isFlag,
+  tokens: isNumber, cost: isNumber, size: isNumber, content: isTextOrNull,
+};
+
+/** Whether a value from elsewhere is a signal. */
+export const isSignal = (value: unknown): value is Signal => typeof value === 'object' && value !== null && Object.entries(members).every(([name, fits]) => fits((value as Readonly<Record<string, unknown>>)[name]));

@@ -54,6 +54,8 @@ export const series = {
   rate_limit_tokens_total: { type: 'counter', labels: ['kind'], help: 'Tokens reserved for requests, settled by actual usage, and released unused.' },
   rate_limit_reserved: { type: 'gauge', labels: ['kind'], help: 'Reservations of requests in progress: requests, tokens, US dollars of budgets.' },
 
+  watch_refused_messages_total: { type: 'counter', labels: [], help: 'Messages of other instances to the watch that were refused because they are malformed.' },
+
   audit_records_total: { type: 'counter', labels: ['result'], help: 'Records of requests, by result.' },
   audit_journal_writable: { type: 'gauge', labels: [], help: '1 while records reach the journal file, 0 while the disk is full or the file cannot be used.' },
   audit_queue_records: { type: 'gauge', labels: [], help: 'Records that wait to be written.' },

@@ -65,14 +65,14 @@ function reachOf(db: DatabaseSync, { from, to }: JournalSearch['wanted'], now: n
  * @returns at most `limit` records without their content, and where to go on.
  * @throws SearchError naming the filter.
  */
-export function grep(db: DatabaseSync, { wanted, grep: text, limit, cursor, order, now, time }: TextSearch): SearchFound {
+export function grep(db: DatabaseSync, { wanted, grep: text, limit, cursor, order, now, time, last = null, without = null, callers = null }: TextSearch): SearchFound {
   const until = performance.now() + time;
   const matches = matcher(db, text);
   const schema = versionOf(db);
   const records: SearchFound['records'][number][] = [];
   let next = cursor;
   for (;;) {
-    const { sql, values } = pageOf({ wanted, limit: step, cursor: next, order, schema, now, whole: true }, recordColumns);
+    const { sql, values } = pageOf({ wanted, limit: step, cursor: next, order, schema, now, last, without, callers, whole: true }, recordColumns);
     const rows = db.prepare(sql).all(...values) as SqlRow[];
     for (const row of rows) {
       next = Number(row['id']);

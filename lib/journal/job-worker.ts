@@ -1,4 +1,4 @@
-import { closeSync, openSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { openReader } from './database.ts';
 import { exportRecords } from './export.ts';
@@ -33,7 +33,8 @@ try {
     send({ kind: 'result', value: { whole: broken === null && uncertain === null, broken: broken?.what ?? null, uncertain, ...verdict, last: verdict.last === null ? null : new Date(verdict.last.time).toISOString() } });
   } else {
     readSums(db, path);
-    const handle = openSync(work.file, 'wx', 0o600);
+    const handle = openSync(work.file, 'r+');
+    rmSync(work.file);
     try {
       const records = exportRecords(db, work, (text) => writeFileSync(handle, text), tell);
       send({ kind: 'result', value: { records } });

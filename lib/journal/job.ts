@@ -5,7 +5,7 @@ import { guard } from '../platform/platform.ts';
 import type { Exporting } from './export.ts';
 
 /** What a job does with the journal: it only reads it. */
-export type JobWork = { readonly kind: 'verify' } | (Exporting & { readonly kind: 'export'; /** Where to; it must not exist. */ readonly file: string });
+export type JobWork = { readonly kind: 'verify' } | (Exporting & { readonly kind: 'export'; /** Where to: a file that is there. Its name is removed. */ readonly file: string });
 
 /** The options of a job's thread. */
 export interface JobOptions {

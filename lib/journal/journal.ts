@@ -38,10 +38,10 @@ const retainEvery = 60_000;
 /** Delay before another worker replaces one that failed, milliseconds; it doubles up to the second value. */
 const firstRestart = 100;
 const maxRestart = 10_000;
-/** How long a close waits for records that are not written, milliseconds. */
-const closeTimeout = 5000;
-/** How long the end of the process waits for them, milliseconds. */
-const exitTimeout = 10_000;
+/** How long a close waits for a thread that says nothing, milliseconds: on a busy machine a commit takes seconds, and the start of a thread longer. */
+const silence = { started: 10_000, starting: 30_000 };
+/** How often it looks, milliseconds. */
+const listenEvery = 100;
 /** Least interval between two events about lost records, milliseconds. */
 const lossEventEvery = 60_000;
 
@@ -72,6 +72,10 @@ export class WorkerJournal implements Journal {
   #closed: Promise<void> | null = null;
   /** Everything was flushed; nothing is posted any more. */
   #ended = false;
+  /** When the worker said something last, or was started, monotonic milliseconds. */
+  #heardAt = 0;
+  /** The worker has opened the journal. */
+  #isStarted = false;
   readonly #listeners = new Set<(lastId: number) => void>();
   readonly #reopened = new Set<() => void>();
   readonly #checkpoints = new Set<(checkpoint: Checkpoint) => void>();
@@ -273,25 +277,42 @@ export class WorkerJournal implements Journal {
 
   async #close(): Promise<void> {
     this.#staysAtExit?.();
-    const late = new Promise<void>((resolve) => setTimeout(resolve, closeTimeout).unref());
-    await Promise.race([this.flush(), late]);
+    await this.#unlessSilent(this.flush());
     this.#ended = true;
     for (const timer of [this.#posting, this.#retaining, this.#restarting]) if (timer !== null) this.#core.clock.clearTimeout(timer);
     if (this.#immediate !== null) clearImmediate(this.#immediate);
     const now = this.#core.clock.now();
-    await this.#reader?.end(now, closeTimeout);
-    await this.#writer?.end(now, closeTimeout);
+    const begun = performance.now();
+    await this.#reader?.end(now, () => performance.now() - begun > silence.started);
+    await this.#writer?.end(now, () => this.#isSilent);
     const lost = this.#outbox.drop();
     if (lost > 0) this.#status.lost(this.#status.state.kind === 'full' ? 'full' : 'queue', lost);
     this.#status.ended();
     this.#opening.reject(new Error('the journal was closed'));
   }
 
+  /** The worker may hang, in a system call for one. */
+  get #isSilent(): boolean {
+    return performance.now() - this.#heardAt > this.#patience;
+  }
+
+  get #patience(): number {
+    return this.#isStarted ? silence.started : silence.starting;
+  }
+
+  /** Waits for work of the worker as long as it says something now and then. */
+  async #unlessSilent(work: Promise<void>): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setInterval(guard(this.#core.log, 'journal', () => this.#isSilent && resolve()), listenEvery).unref();
+    await Promise.race([work, promise]);
+    clearInterval(timer);
+  }
+
   /** A process that ends without closing the gate loses no record: what waits is posted, and the worker gets the time to write it. */
   #watchExit(): void {
     this.#staysAtExit ??= atExit(() => {
       if (!this.#outbox.isEmpty) this.#post();
-      this.#writer?.endNow(this.#core.clock.now(), exitTimeout);
+      this.#writer?.endNow(this.#core.clock.now(), this.#patience);
     });
   }
 
@@ -333,6 +354,8 @@ export class WorkerJournal implements Journal {
   #start(): void {
     if (this.#writer !== null || this.#restarting !== null) return;
     this.#watchExit();
+    this.#heardAt = performance.now();
+    this.#isStarted = false;
     try {
       this.#writer = new Thread(workerOptions(this.#core, this.#deps, 'write', this.#session), guard(this.#core.log, 'journal', this.#onMessage), guard(this.#core.log, 'journal', (error: Error | null) => this.#onExit(error)));
     } catch (error) {
@@ -363,6 +386,7 @@ export class WorkerJournal implements Journal {
   }
 
   readonly #onMessage = (message: FromWorker): void => {
+    this.#heardAt = performance.now();
     switch (message.kind) {
       case 'written':
         return this.#onWritten(message);
@@ -409,6 +433,7 @@ export class WorkerJournal implements Journal {
 
   #onOpened(message: FromWorker & { kind: 'opened' }): void {
     this.#restart = firstRestart;
+    this.#isStarted = true;
     this.#status.opened(message);
     this.#retaining ??= this.#core.clock.setTimeout(() => this.retain().catch(() => undefined).then(() => this.#closed ?? this.#retaining?.refresh()), retainEvery);
     this.#retaining.unref();

@@ -62,6 +62,10 @@ function lineOptions({ format, maxSize, maxFiles }: LoggingConfig, { file: logFi
   return { format, file: logFile === false ? false : resolve(logFile), maxSize, maxFiles, isShown, isReadable };
 }
 
+/** How often it is looked whether a thread that ends is silent, milliseconds, and after how many further looks it is given up. */
+const lookEvery = 100;
+const looksAfter = 50;
+
 interface PendingCall {
   readonly resolve: (value: never) => void;
   readonly reject: (error: Error) => void;
@@ -203,8 +207,8 @@ export class Thread {
     Atomics.wait(this.#endedFlag, 0, 0, timeout);
   }
 
-  /** Makes the worker close its files, and waits until it has, and for its end when no other gate uses it. @param timeout milliseconds until it is terminated then. */
-  async end(now: number, timeout: number): Promise<void> {
+  /** Makes the worker close its files, and waits until it has, and for its end when no other gate uses it. @param isSilent whether it is to be waited for no longer. */
+  async end(now: number, isSilent: () => boolean): Promise<void> {
     if (this.#ended) return;
     const { worker } = this.#shared;
     this.call('close', { now }).catch(() => undefined);
@@ -222,12 +226,15 @@ export class Thread {
     });
     // A worker that hangs in a system call cannot be terminated.
     const gaveUp = Promise.withResolvers<void>();
-    const late = setTimeout(() => void (isLast && worker.terminate()), timeout);
-    const tooLate = setTimeout(gaveUp.resolve, 2 * timeout);
+    let looks = 0;
+    const timer = setInterval(() => {
+      if (looks > 0 || isSilent()) looks++;
+      if (looks === 1 && isLast) void worker.terminate().catch(() => undefined);
+      if (looks === looksAfter) gaveUp.resolve();
+    }, lookEvery);
     const release = this.hold();
     await Promise.race([over.promise, gaveUp.promise]);
     release();
-    clearTimeout(late);
-    clearTimeout(tooLate);
+    clearInterval(timer);
   }
 }

@@ -46,6 +46,7 @@ export const events = {
   'finding.false_positive': { category: 'threat', type: 'admin', what: 'an operator called a finding wrong' },
   'finding.lost': { category: 'database', type: 'error', outcome: 'failure', what: 'a finding could not be stored; it is reported again with the next request' },
   'tokens.lost': { category: 'database', type: 'error', outcome: 'failure', what: 'tokens of NewAPI that were accepted could not be noted, so that a report of leaked keys may not find them' },
+  'watch.refused': { category: 'configuration', type: 'info', outcome: 'failure', what: 'a message to the watch in Redis is of no instance; further ones are only counted' },
   'watch.alone': { category: 'configuration', type: 'info', what: 'instances of the gate do not tell each other of callers, so that the watch of each sees its own part' },
   'watch.mmdb': { category: 'file', type: 'error', what: 'the file of anomaly.mmdb cannot be used, so that the watch knows no places; or it can again' },
   'finding.cut': { category: 'threat', type: 'denied', outcome: 'success', what: 'a running request was cut off because its caller was frozen' },

@@ -9,7 +9,8 @@ import { describe, it, test } from 'node:test';
 import { heimdall } from '../../lib/index.ts';
 import { watchUpgrades } from '../../lib/request/attach.ts';
 import { asLive } from '../../lib/upstream/headers.ts';
-import { recorder, temporary } from '../support/gate.ts';
+import { recorder, startGate, temporary } from '../support/gate.ts';
+import { journalOf, sql } from '../support/journal.ts';
 import { bare } from '../support/programs.ts';
 import { startUpstream } from '../support/upstream.ts';
 
@@ -46,6 +47,25 @@ describe('a host that ends has its records in the journal, and nothing of the ga
       db.close();
     });
   }
+});
+
+test('a close waits for a thread that a busy machine is still starting', async (t) => {
+  const { gate } = await startGate(t, { audit: { path: join(temporary(t), 'heimdall.db') } });
+  const { path } = gate.config.audit;
+  const journal = journalOf(gate);
+  const time = Date.UTC(2026, 0, 5);
+  const kept = journal.append([{ time, request_method: 'GET', request_path: '/one', real_ip: '192.0.2.1', response_status: 200, response_time: 1, source: 'elsewhere' }]);
+  // Timers of this thread fall due while the other one has had no share of a processor.
+  t.mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
+  let isClosed = false;
+  const closing = journal.close().then(() => (isClosed = true));
+  while (!isClosed) {
+    t.mock.timers.tick(20_000);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  t.mock.timers.reset();
+  await Promise.all([closing, kept]);
+  assert.deepEqual(sql(path, 'SELECT request_path FROM heimdall_logs').map((row) => row['request_path']), ['/one']);
 });
 
 test('only a WebSocket is an upgrade, also where Node takes every one for it', async (t) => {
