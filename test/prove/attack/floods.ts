@@ -150,6 +150,15 @@ function upgrades(): Flood[] {
       leave(sockets);
       return wrong;
     } },
+    { name: '12 realtime WebSockets full of empty frames', grows: 250, run: async (scene, over) => {
+      // Masked frames without a payload, six bytes each.
+      const frames = Buffer.alloc(60_000, Buffer.from([0x81, 0x80, 1, 2, 3, 4]));
+      const sockets = await crowd(scene.port, 12, () => upgrade('/v1/realtime?model=m', [`Authorization: Bearer ${ATTACKER.key}`]), true);
+      await Promise.all(sockets.map((socket) => pour(socket, frames, 250, over)));
+      const wrong = await upgradeFor(scene, VICTIM.key);
+      leave(sockets);
+      return wrong;
+    } },
     { name: '1 300 WebSockets that half-close', grows: 250, run: async (scene) => {
       const sockets = await crowd(scene.port, 1300, () => upgrade('/ws/silent'), true);
       for (const socket of sockets) socket.end();
