@@ -1,6 +1,6 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, chownSync, existsSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { delimiter, join } from 'node:path';
 import { tmpdir } from 'node:os';
@@ -44,19 +44,23 @@ function owner(): { uid: number; gid: number } | null {
   return { uid: id('-u'), gid: id('-g') };
 }
 
-/** Starts a PostgreSQL on a free port of 127.0.0.1, in a directory that goes with it. */
-export async function startPostgres(): Promise<TestPostgres> {
+/**
+ * Starts a PostgreSQL on a free port of 127.0.0.1, in a directory that goes with it.
+ * @param more further settings. @param kept a directory that stays, for the next start.
+ */
+export async function startPostgres(more: readonly string[] = [], kept: string | null = null): Promise<TestPostgres> {
   if (programs === null) throw new Error('PostgreSQL is needed for this test: apt-get install postgresql');
-  const dir = mkdtempSync(join(tmpdir(), 'heimdall-postgres-'));
+  const dir = kept ?? mkdtempSync(join(tmpdir(), 'heimdall-postgres-'));
+  mkdirSync(dir, { recursive: true });
   const as = owner();
   const passwordFile = join(dir, 'password');
   writeFileSync(passwordFile, password);
   chmodSync(dir, 0o700);
   if (as !== null) for (const path of [dir, passwordFile]) chownSync(path, as.uid, as.gid);
   const data = join(dir, 'data');
-  execFileSync(join(programs, 'initdb'), ['-D', data, '-U', 'postgres', '-A', 'scram-sha-256', `--pwfile=${passwordFile}`, '-E', 'UTF8', '--locale=C', '--no-sync', '--no-instructions'], { ...as, cwd: dir, stdio: 'pipe' });
+  if (!existsSync(data)) execFileSync(join(programs, 'initdb'), ['-D', data, '-U', 'postgres', '-A', 'scram-sha-256', `--pwfile=${passwordFile}`, '-E', 'UTF8', '--locale=C', '--no-sync', '--no-instructions'], { ...as, cwd: dir, stdio: 'pipe' });
   const port = await freePort();
-  const run = (): Promise<ChildProcess> => started(join(programs as string, 'postgres'), ['-D', data, '-p', String(port), '-k', dir, '-c', 'listen_addresses=127.0.0.1', '-c', 'fsync=off', '-c', 'max_connections=20', '-c', 'shared_buffers=16MB'], as, dir);
+  const run = (): Promise<ChildProcess> => started(join(programs as string, 'postgres'), ['-D', data, '-p', String(port), '-k', dir, '-c', 'listen_addresses=127.0.0.1', '-c', 'fsync=off', '-c', 'max_connections=20', '-c', 'shared_buffers=16MB', ...more.flatMap((each) => ['-c', each])], as, dir);
   let child = await run();
   const urlOf = (role: string, secret: string, database = 'postgres'): string => `postgresql://${role}:${encodeURIComponent(secret)}@127.0.0.1:${port}/${database}`;
   const end = async (signal: NodeJS.Signals): Promise<void> => {
@@ -91,7 +95,7 @@ export async function startPostgres(): Promise<TestPostgres> {
     async close() {
       everyone('SIGCONT');
       await end('SIGQUIT');
-      rmSync(dir, { recursive: true, force: true });
+      if (kept === null) rmSync(dir, { recursive: true, force: true });
     },
   };
 }
