@@ -23,6 +23,12 @@ export interface Dialect {
 /** A question about many records at once. */
 export type Question = (dialect: Dialect) => Query;
 
+/** Positions of records in a journal, the first not among them. */
+export interface Between {
+  readonly after: number;
+  readonly last: number;
+}
+
 /** A finding that an instance has written for all to read. */
 export interface FoundElsewhere {
   readonly instance: string;
@@ -47,6 +53,8 @@ export interface RecordReader<P extends Position = Position> {
   /** One record with its content; null for an unknown id. */
   request(id: string): Promise<AuditRecord | null>;
   ask(question: Question): Promise<readonly SqlRow[]>;
+  /** The latest of the records of a time, where there are too many of them for one question; null: all can be asked. */
+  bounded(wanted: Readonly<Record<string, string>>, now: number): Promise<Between | null>;
   /** The latest model requests of a caller, without what says something of devices, addresses and bodies. */
   requestsOf(caller: { readonly kind: string; readonly id: string }, limit: number): Promise<readonly SqlRow[]>;
   /** What other instances have found as well, the newest first; nothing in a journal. */

@@ -1,6 +1,6 @@
 import type { AuditRecord } from '../../types/record.d.ts';
 import type { JournalSearch, Position, SqlRow } from '../../types/journal.d.ts';
-import type { Question } from '../../types/reader.d.ts';
+import type { Between, Question } from '../../types/reader.d.ts';
 import { HeimdallError } from '../errors.ts';
 import { countOf, filters, frequencyOf, groups, groupsOf, measures, readWanted, SearchError, type Wanted } from '../journal/journal.ts';
 import { invalid } from '../registry/registry.ts';
@@ -14,7 +14,7 @@ const answers = ['true', 'false'] as const;
 /** How long a search for a text may take, milliseconds. */
 const searchTime = 2000;
 /** How long a page of records may be looked for, milliseconds. */
-const listTime = 20;
+const listTime = 30;
 
 /** `GET logs`: records without headers and bodies; filters by name, `grep`, `limit`, `cursor`, `order`, `count`, `own=false` to leave out the admin's own. */
 export const listLogs: Method = async (call, services) => {
@@ -67,8 +67,9 @@ export const aggregateLogs: Method = async (call, services) => {
   const pageSize = integer(rest, 'page_size', 20, 1, 100);
   const least = integer(rest, 'least', 0, 0, Number.MAX_SAFE_INTEGER);
   const now = services.core.clock.now();
-  const rows = await run(services, groupsOf({ wanted, by, sort, least, limit: pageSize, offset: (page - 1) * pageSize, now }));
-  return { status: 200, body: { by, groups: rows, page, page_size: pageSize } };
+  const between = await bounded(services, wanted, now);
+  const rows = await run(services, groupsOf({ wanted, by, sort, least, limit: pageSize, offset: (page - 1) * pageSize, now, between }));
+  return { status: 200, body: { by, groups: rows, page, page_size: pageSize, ...(between !== null && { stopped: true }) } };
 };
 
 /** `GET logs/frequency?interval=60&by=…`: requests per interval of that many seconds. */
@@ -77,8 +78,10 @@ export const frequencyOfLogs: Method = async (call, services) => {
   const by = rest.get('by') === undefined ? null : word(rest, 'by', Object.keys(groups) as (keyof typeof groups)[], 'key');
   const interval = integer(rest, 'interval', 60, 1, 86_400);
   const limit = integer(rest, 'limit', mostRecords, 1, 10_000);
-  const rows = await run(services, frequencyOf(wanted, by, interval, limit, services.core.clock.now()));
-  return { status: 200, body: { by, interval, frequency: rows.map(({ time, ...row }) => ({ time: new Date(Number(time) * 1000).toISOString(), ...row })) } };
+  const now = services.core.clock.now();
+  const between = await bounded(services, wanted, now);
+  const rows = await run(services, frequencyOf(wanted, by, interval, limit, now, between));
+  return { status: 200, body: { by, interval, ...(between !== null && { stopped: true }), frequency: rows.map(({ time, ...row }) => ({ time: new Date(Number(time) * 1000).toISOString(), ...row })) } };
 };
 
 /** Splits the parameters of the query into filters and the resource's own parameters. */
@@ -99,6 +102,12 @@ function positionIn(rest: ReadonlyMap<string, string>, { records }: AdminService
 
 /** See {@link positionIn}. */
 const cursorOf = (id: Position | null, last: Position | null): Position | string | null => (id === null || last === null ? id : `${id}_${last}`);
+
+/** The records that a question about many of them is asked of, where all would take too long; null: all. */
+const bounded = async ({ records }: AdminServices, wanted: Wanted, now: number): Promise<Between | null> => {
+  checked(() => readWanted(wanted, now));
+  return records.bounded(wanted, now);
+};
 
 async function run({ records }: AdminServices, question: Question): Promise<readonly SqlRow[]> {
   return records.ask((dialect) => checked(() => question(dialect)));

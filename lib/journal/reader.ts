@@ -1,7 +1,7 @@
 import type { Journal, SearchFound, SqlRow } from '../../types/journal.d.ts';
-import type { Question, RecordReader } from '../../types/reader.d.ts';
+import type { Between, Question, RecordReader } from '../../types/reader.d.ts';
 import { requestsOfCaller } from './callers.ts';
-import { lastOf, sqlite } from './search.ts';
+import { lastOf, momentOf, reach, sqlite, type Wanted } from './search.ts';
 
 /** What a reader asks of a journal. */
 export interface ReadJournal extends Pick<Journal, 'query' | 'request'> {
@@ -15,12 +15,25 @@ export function journalReader({ query, request, grep, sum }: ReadJournal): Recor
     const { sql, values } = question(sqlite);
     return query(sql, values);
   };
+  const at = async (seconds: number): Promise<number | null> => {
+    const [row] = await query('SELECT id FROM heimdall_logs WHERE timestamp >= ? ORDER BY timestamp LIMIT 1', [seconds]);
+    return row === undefined ? null : Number(row['id']);
+  };
+  const bounded = async ({ from, to }: Wanted, now: number): Promise<Between | null> => {
+    const [row] = await query('SELECT coalesce(min(id), 0) AS first, coalesce(max(id), 0) AS last FROM heimdall_logs');
+    const [first, newest] = [Number(row?.['first']), Number(row?.['last'])];
+    if (newest - first < reach) return null;
+    const [begin, end] = [from, to].map((text) => (text === undefined ? null : momentOf(text, now)));
+    const [low, last] = [typeof begin === 'number' ? ((await at(Math.floor(begin / 1000))) ?? newest) : first, typeof end === 'number' ? ((await at(Math.floor(end / 1000))) ?? newest) : newest];
+    return last - low < reach ? null : { after: last - reach, last };
+  };
   return {
     instances: 'this',
     position: (text) => (/^\d{1,16}$/.test(text) ? Number(text) : null),
     positionOf: ({ id }) => id,
     latest: async () => Number((await ask(lastOf))[0]?.['last'] ?? 0),
     search: grep, request, ask, sum,
+    bounded,
     findings: async () => [],
     async requestsOf({ kind, id }, limit) {
       const { sql, values } = requestsOfCaller(kind, id, limit);

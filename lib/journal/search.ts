@@ -1,4 +1,4 @@
-import type { Dialect, Query, Question } from '../../types/reader.d.ts';
+import type { Between, Dialect, Query, Question } from '../../types/reader.d.ts';
 import { addedColumns, type ColumnName } from '../record/record.ts';
 import { isNetwork, readDuration, show, suggestion } from '../values/values.ts';
 import { expectation } from '../errors.ts';
@@ -29,7 +29,7 @@ interface Filter {
 const knownFacts = (name: string): string => `SELECT record FROM heimdall_learnt WHERE name = '${name}' AND value = ?`;
 
 /** How far back what no index finds is looked for, records: an answer must not read millions. */
-const reach = 300_000;
+export const reach = 300_000;
 
 /** SQLite, in the journal. */
 export const sqlite: Dialect = {
@@ -173,6 +173,8 @@ export interface Grouping {
   readonly limit: number;
   readonly offset: number;
   readonly now: number;
+  /** Only these records. */
+  readonly between?: Between | null;
 }
 
 /**
@@ -180,8 +182,8 @@ export interface Grouping {
  * minute.
  * @throws SearchError naming the filter.
  */
-export const groupsOf = ({ wanted, by, sort, least, limit, offset, now }: Grouping): Question => (dialect) => {
-  const { sql, values } = conditions(wanted, now, dialect);
+export const groupsOf = ({ wanted, by, sort, least, limit, offset, now, between = null }: Grouping): Question => (dialect) => {
+  const { sql, values } = joined([conditions(wanted, now, dialect), ...within(between)]);
   const column = groups[by];
   const isText = by !== 'user' && by !== 'status';
   return {
@@ -201,8 +203,8 @@ const failures = 'sum(CASE WHEN response_status >= 400 OR response_status = 0 TH
  * @param seconds length of an interval.
  * @throws SearchError naming the filter.
  */
-export const frequencyOf = (wanted: Wanted, by: keyof typeof groups | null, seconds: number, limit: number, now: number): Question => (dialect) => {
-  const { sql, values } = conditions(wanted, now, dialect);
+export const frequencyOf = (wanted: Wanted, by: keyof typeof groups | null, seconds: number, limit: number, now: number, between: Between | null = null): Question => (dialect) => {
+  const { sql, values } = joined([conditions(wanted, now, dialect), ...within(between)]);
   const column = by === null ? 'NULL' : groups[by];
   return {
     sql: `SELECT ${column} AS value, timestamp / CAST(? AS INTEGER) * CAST(? AS INTEGER) AS time, count(*) AS requests, ${failures} AS errors
@@ -238,6 +240,8 @@ export function conditions(wanted: Wanted, now: number, dialect: Dialect): Condi
   });
   return found.length === 0 ? { sql: 'TRUE', values: [] } : joined(found);
 }
+
+const within = (between: Between | null): readonly Condition[] => (between === null ? [] : [{ sql: 'id > ? AND id <= ?', values: [between.after, between.last] }]);
 
 /** Conditions that all hold. */
 export const joined = (all: readonly Condition[]): Condition => ({ sql: all.map(({ sql }) => sql).join(' AND '), values: all.flatMap(({ values }) => values) });

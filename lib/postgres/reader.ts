@@ -94,6 +94,11 @@ class Reader implements RecordReader<string> {
     return this.#run({ sql: `SELECT ${callerColumns} FROM heimdall_logs WHERE ${isOfCaller(kind)} ORDER BY day DESC, request_id DESC LIMIT ?`, values: [id, limit] });
   }
 
+  /** PostgreSQL stops by itself, and says so. */
+  async bounded(): Promise<null> {
+    return null;
+  }
+
   async findings(): Promise<readonly FoundElsewhere[]> {
     const rows = await this.#run({ sql: 'SELECT instance, finding::text AS finding FROM heimdall_findings ORDER BY last DESC LIMIT ?', values: [mostFindings] });
     return rows.map(({ instance, finding }) => ({ instance: String(instance), finding: JSON.parse(String(finding)) as Finding }));

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { journalReader } from '../../lib/journal/reader.ts';
 import { balanceOf, countOf, filters, frequencyOf, groupsOf, momentOf, pageOf, SearchError, type Wanted } from '../../lib/journal/search.ts';
 import { search } from '../../lib/journal/grep.ts';
 import { recordColumns } from '../../lib/record/columns.ts';
@@ -157,6 +158,21 @@ describe('groups', () => {
     const shared = journalOf(':memory:', ['a', 'b', 'c', 'c'].map((key) => ({ key_id: key })).concat([{ key_id: 'd', real_ip: '198.51.100.1' } as never]));
     const rows = rowsOf(shared, groupsOf({ wanted: {}, by: 'address', sort: 'keys', least: 2, limit: 10, offset: 0, now }));
     assert.deepEqual(rows.map(({ value, keys }) => [value, keys]), [['192.0.2.1', 3]]);
+  });
+
+  it('are those of the latest records where all would take too long', async () => {
+    const big = journalOf(':memory:', [1, 100_000, 400_001, 700_000, 700_001].map((id, nth) => ({ id, request_id: `big-${id}`, timestamp: noon + nth * 3600, key_id: `key-${nth}` })));
+    const reader = journalReader({ query: async (sql, values = []) => rowsOf(big, { sql, values }), request: async () => null, grep: async () => ({ records: [], next: null, stopped: false }), sum: async () => undefined });
+    const at = (noon + 5 * 3600) * 1000;
+    const asked = async (wanted: Wanted): Promise<unknown> => {
+      const between = await reader.bounded(wanted, at);
+      const rows = await reader.ask(groupsOf({ wanted, by: 'key', sort: 'requests', least: 0, limit: 10, offset: 0, now: at, between }));
+      return [between !== null, rows.map(({ value }) => value)];
+    };
+    assert.deepEqual(await asked({}), [true, ['key-3', 'key-4']]);
+    assert.deepEqual(await asked({ to: '2h' }), [true, ['key-2']]);
+    assert.deepEqual(await asked({ from: '2h' }), [false, ['key-3', 'key-4']]);
+    assert.deepEqual(await asked({ from: '6h', to: '4h' }), [false, ['key-0']]);
   });
 
   it('count requests by stretches of time', () => {
