@@ -12,6 +12,7 @@ import { newapi } from './newapi.ts';
 import { oddAnswers } from './odd-answers.ts';
 import { outages } from './outages.ts';
 import { page } from './page.ts';
+import { pageLive } from './page-live.ts';
 import { pageScale } from './page-scale.ts';
 import { queue } from './queue.ts';
 import { record } from './record.ts';
@@ -24,7 +25,7 @@ import { startup } from './startup.ts';
 import type { Proof } from './proof.ts';
 
 /** What takes too long for `npm test`; each prints its table and says whether it holds. */
-const proofs: Readonly<Record<string, Proof>> = { startup, answers: oddAnswers, chaos, 'slow-readers': slowReaders, outages, limits, redis, rolling, sinks, metrics, queue, aborts, soak, hosts, journal, record, newapi, attack, fuzz, watch, page, 'page-scale': pageScale };
+const proofs: Readonly<Record<string, Proof>> = { startup, answers: oddAnswers, chaos, 'slow-readers': slowReaders, outages, limits, redis, rolling, sinks, metrics, queue, aborts, soak, hosts, journal, record, newapi, attack, fuzz, watch, page, 'page-live': pageLive, 'page-scale': pageScale };
 
 const { values } = parseArgs({ options: { only: { type: 'string' } } });
 const chosen = values.only === undefined ? Object.keys(proofs) : values.only.split(',');
