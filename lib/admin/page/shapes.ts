@@ -102,7 +102,8 @@ export interface Overview {
   readonly status: 'healthy' | 'degraded' | 'unavailable' | 'draining';
   readonly version: string;
   readonly mode: 'enforce' | 'observe';
-  readonly instance_only: boolean;
+  /** Whose numbers these are: with `postgres` those of all instances. */
+  readonly read_from: 'journal' | 'postgres';
   readonly problems: readonly { readonly code: string; readonly subject: string | null; readonly detail: string | null }[];
   readonly requests: Compared;
   readonly errors: Compared;

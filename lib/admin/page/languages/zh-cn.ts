@@ -16,7 +16,7 @@ const zh: Texts = {
     title: '概览', status: { healthy: '正常', degraded: '降级', unavailable: '不可用', draining: '正在关闭' }, nothingWrong: '一切正常。',
     toLookAt: (problems, findings) => [problems > 0 ? `${problems} 个问题` : '', findings > 0 ? `${findings} 个未处理的发现` : ''].filter(Boolean).join('，') || '有情况需要查看。',
     problem: { target_down: '目标不可用', breaker_open: '熔断器已断开', journal: '日志', sink: '接收端', redis: 'Redis', resource: '资源不足', registry: '密钥与封禁无法读取', certificate: '证书', draining: '正在关闭' },
-    observes: '网关处于观察模式：不拒绝任何请求，只记录本应拒绝的请求。', thisInstance: '仅为此实例的数据。',
+    observes: '网关处于观察模式：不拒绝任何请求，只记录本应拒绝的请求。', thisInstance: '仅为此实例的数据。', allInstances: '所有实例的数据，来自 PostgreSQL。目标、队列和实时记录仅为此实例的。',
     requests: '请求', errors: '错误', refused: '已拒绝', overhead: '增加的延迟', spend: '今日花费', open: '未处理的发现', inHand: '正在处理', waiting: (waiting) => `${waiting} 个等待中`, thisMonth: (sum) => `本月 ${sum}`,
     onLastWeek: (change) => `较上周 ${change}`, asLastWeek: '与上周相同', noneLastWeek: '上周没有', latest: '最新发现', nothingFound: '没有发现异常。',
     course: '时间趋势', range: '范围', ranges: { '1h': '最近一小时', '24h': '24 小时', '7d': '7 天', '30d': '30 天' }, per: { minute: '（每分钟）', hour: '（每小时）', day: '（每天）' },

@@ -40,7 +40,7 @@ export default function OverviewPanel(): JSX.Element {
 }
 
 /** Whether anything is wrong, and what. */
-function Verdict({ of: { status, problems, mode, findings, instance_only: alone } }: { readonly of: Overview }): JSX.Element {
+function Verdict({ of: { status, problems, mode, findings, read_from: source } }: { readonly of: Overview }): JSX.Element {
   const texts = t().overview;
   const well = status === 'healthy' && problems.length === 0 && findings.open === 0;
   return (
@@ -52,7 +52,7 @@ function Verdict({ of: { status, problems, mode, findings, instance_only: alone 
         ))}</ul>
       )}
       {mode === 'observe' ? <p>{texts.observes}</p> : null}
-      {alone ? <p class="quiet">{texts.thisInstance}</p> : null}
+      <p class="quiet">{source === 'postgres' ? texts.allInstances : texts.thisInstance}</p>
     </div>
   );
 }
