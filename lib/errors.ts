@@ -28,6 +28,7 @@ export const errors = {
   body_too_large: { status: 413, type: invalidRequest, message: 'The body is too large.', retryable: false },
   headers_too_large: { status: 431, type: invalidRequest, message: 'The headers are too large.', retryable: false },
   unsupported_transfer_coding: { status: 501, type: serverError, message: 'The gateway supports no transfer coding but one chunked.', retryable: false },
+  too_early: { status: 425, type: invalidRequest, message: 'The request came as early data, which could be replayed.', hint: 'Send it again when the handshake is complete.', retryable: true },
   expectation_failed: { status: 417, type: invalidRequest, message: 'The gateway supports no expectation but 100-continue.', retryable: false },
   malformed_request: { status: 400, type: invalidRequest, message: 'The request is not valid HTTP/1.1.', retryable: false },
   request_timeout: { status: 408, type: invalidRequest, message: 'The request did not arrive in time.', retryable: true },

@@ -116,7 +116,7 @@ export function heimdall(input?: ConfigInput | Config, options: GateOptions = {}
     config, log, clock, observe, hidden, draining: false, closed: false,
     inFlight: new InFlight(config, clock),
     connections: connectionsPerAddress === null ? null : new Connections(connectionsPerAddress, config.trustProxy, observe),
-    mount: new Mount(),
+    mount: new Mount(), alternative: null,
     probes: new Probes(),
     guesses: new Map(),
     heads: { every: [], own: [], proxied: [] }, finishers: [],

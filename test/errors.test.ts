@@ -45,7 +45,7 @@ describe('every error', () => {
       assert.equal(type === 'server_error', status >= 500);
       assert.equal(type === 'authentication_error', status === 401);
       // A client's mistake does not go away by repetition; only time mends the others.
-      if (status < 500 && status !== 408 && status !== 429) assert.equal(retryable, false);
+      if (status < 500 && status !== 408 && status !== 425 && status !== 429) assert.equal(retryable, false);
     });
   }
 });

@@ -99,6 +99,8 @@ export interface ServerConfig {
   readonly tls: TlsConfig | null;
   /** Offers HTTP/2 to the clients of server.tls, beside HTTP/1.1. Without TLS it has no effect. True or false; default true. */
   readonly http2: boolean;
+  /** HTTP/3 of the standalone: it starts and supervises Caddy, which speaks QUIC with TLS 1.3 and hands each request to it over a Unix socket. While Caddy is down, clients use the TCP port. */
+  readonly http3: Http3Config;
   /** Expects the PROXY protocol, version 1 or 2, at the beginning of every connection of a peer in trust_proxy, before TLS, and takes the client that it names for the peer. Such a connection without it is closed. Connections of other peers are taken as they are. True or false; default false. */
   readonly proxyProtocol: boolean;
   /** Reads the configuration file again when it changes, and puts it in force. A file that cannot be used changes nothing. True or false; default false. */
@@ -149,6 +151,38 @@ export interface OtherTlsConfig {
   readonly minVersion: '1.2' | '1.3';
   /** The only host name (SNI) that gets this certificate. A handshake for a name that no certificate answers to is refused. A host name; default the names in the certificate; any name for the first. */
   readonly serverName: string | null;
+}
+
+/** HTTP/3 of the standalone: it starts and supervises Caddy, which speaks QUIC with TLS 1.3 and hands each request to it over a Unix socket. While Caddy is down, clients use the TCP port. */
+export interface Http3Config {
+  /** Serves HTTP/3. True or false; default false. */
+  readonly enabled: boolean;
+  /** UDP port. Caddy opens the TCP port of this number too, so server.port is another one. A whole number from 1 to 65535; default 443. */
+  readonly port: number;
+  /** PEM file of the certificate and its chain. A path; default the certificate of server.tls. */
+  readonly tlsCertFile: string | null;
+  /** PEM file of the private key. A path; default the key of server.tls. */
+  readonly tlsKeyFile: string | null;
+  /** Longest idle time of a connection. Caddy has it fixed, so another value is refused. A duration above 0, at most 24d; default 30s. */
+  readonly idleTimeout: number;
+  /** Requests at a time on a connection. Caddy has it fixed, so another value is refused. A whole number of at least 1; default 100. */
+  readonly maxBiStreamsConcurrent: number;
+  /** Streams in one direction on a connection. Caddy has it fixed, so another value is refused. A whole number of at least 1; default 100. */
+  readonly maxUniStreamsConcurrent: number;
+  /** Bytes of a body that a client may send ahead. Caddy has it fixed, so another value is refused. A size of at least 1B; default 6MB. */
+  readonly maxStreamReceiveWindow: number;
+  /** Bytes of all bodies of a connection that a client may send ahead. Caddy has it fixed, so another value is refused. A size of at least 1B; default 15MB. */
+  readonly maxConnectionReceiveWindow: number;
+  /** Receive buffer of the UDP port. Caddy asks for 2MB; a larger one takes net.core.rmem_default of that size. A size of at least 1B; default 2MB. */
+  readonly udpReceiveBufferSize: number;
+  /** Requests in the first flight of a connection. Refused: Caddy does not tell which these are, so that a replayed one could not be told from the first (RFC 8470). True or false; default false. */
+  readonly enable0rtt: boolean;
+  /** Largest request that a trusted peer in front may mark with Early-Data, head and body; a larger one gets 425. A size of at least 0B; default 16KB. */
+  readonly max0rttSize: number;
+  /** Serves replayable requests that are not safe to repeat. Refused: a chat that is replayed is charged twice. True or false; default false. */
+  readonly allow0rttReplay: boolean;
+  /** Caddy: its path, or its name on the PATH. A path or the name of a program; default caddy. */
+  readonly engine: string;
 }
 
 /** Load shedding while the machine is short of a resource. Also as the top-level health_check when it names one of the thresholds. */
@@ -850,6 +884,8 @@ export interface ServerInput {
   readonly tls?: TlsInput | readonly TlsInput[] | null | undefined;
   /** Offers HTTP/2 to the clients of server.tls, beside HTTP/1.1. Without TLS it has no effect. True or false; default true. */
   readonly http2?: boolean | undefined;
+  /** HTTP/3 of the standalone: it starts and supervises Caddy, which speaks QUIC with TLS 1.3 and hands each request to it over a Unix socket. While Caddy is down, clients use the TCP port. */
+  readonly http3?: Http3Input | undefined;
   /** Expects the PROXY protocol, version 1 or 2, at the beginning of every connection of a peer in trust_proxy, before TLS, and takes the client that it names for the peer. Such a connection without it is closed. Connections of other peers are taken as they are. True or false; default false. */
   readonly proxyProtocol?: boolean | undefined;
   /** Reads the configuration file again when it changes, and puts it in force. A file that cannot be used changes nothing. True or false; default false. */
@@ -900,6 +936,38 @@ export interface OtherTlsInput {
   readonly minVersion?: '1.2' | '1.3' | undefined;
   /** The only host name (SNI) that gets this certificate. A handshake for a name that no certificate answers to is refused. A host name; default the names in the certificate; any name for the first. */
   readonly serverName?: string | null | undefined;
+}
+
+/** `Http3Config` as code may pass it. A missing key takes its default. */
+export interface Http3Input {
+  /** Serves HTTP/3. True or false; default false. */
+  readonly enabled?: boolean | undefined;
+  /** UDP port. Caddy opens the TCP port of this number too, so server.port is another one. A whole number from 1 to 65535; default 443. */
+  readonly port?: number | undefined;
+  /** PEM file of the certificate and its chain. A path; default the certificate of server.tls. */
+  readonly tlsCertFile?: string | null | undefined;
+  /** PEM file of the private key. A path; default the key of server.tls. */
+  readonly tlsKeyFile?: string | null | undefined;
+  /** Longest idle time of a connection. Caddy has it fixed, so another value is refused. A duration above 0, at most 24d; default 30s. */
+  readonly idleTimeout?: number | string | undefined;
+  /** Requests at a time on a connection. Caddy has it fixed, so another value is refused. A whole number of at least 1; default 100. */
+  readonly maxBiStreamsConcurrent?: number | undefined;
+  /** Streams in one direction on a connection. Caddy has it fixed, so another value is refused. A whole number of at least 1; default 100. */
+  readonly maxUniStreamsConcurrent?: number | undefined;
+  /** Bytes of a body that a client may send ahead. Caddy has it fixed, so another value is refused. A size of at least 1B; default 6MB. */
+  readonly maxStreamReceiveWindow?: number | string | undefined;
+  /** Bytes of all bodies of a connection that a client may send ahead. Caddy has it fixed, so another value is refused. A size of at least 1B; default 15MB. */
+  readonly maxConnectionReceiveWindow?: number | string | undefined;
+  /** Receive buffer of the UDP port. Caddy asks for 2MB; a larger one takes net.core.rmem_default of that size. A size of at least 1B; default 2MB. */
+  readonly udpReceiveBufferSize?: number | string | undefined;
+  /** Requests in the first flight of a connection. Refused: Caddy does not tell which these are, so that a replayed one could not be told from the first (RFC 8470). True or false; default false. */
+  readonly enable0rtt?: boolean | undefined;
+  /** Largest request that a trusted peer in front may mark with Early-Data, head and body; a larger one gets 425. A size of at least 0B; default 16KB. */
+  readonly max0rttSize?: number | string | undefined;
+  /** Serves replayable requests that are not safe to repeat. Refused: a chat that is replayed is charged twice. True or false; default false. */
+  readonly allow0rttReplay?: boolean | undefined;
+  /** Caddy: its path, or its name on the PATH. A path or the name of a program; default caddy. */
+  readonly engine?: string | undefined;
 }
 
 /** `ServerHealthConfig` as code may pass it. A missing key takes its default. */

@@ -59,18 +59,19 @@ function checkClientCertificate(at: Path, certPath: string | null, keyPath: stri
 /**
  * Checks that a certificate and a key can be read and belong together.
  * @param lenient a file that is no PEM is a warning, since it may be put in its place before the start.
+ * @param names those of the two keys.
  * @returns the certificates, that of the pair first.
  */
-export function checkCertificatePair(at: Path, certPath: string | null, keyPath: string | null, sources: Sources, lenient = false): readonly X509Certificate[] {
-  const certificates = certPath === null ? [] : readCertificates([...at, 'certPath'], certPath, sources, lenient);
-  const key = keyPath === null ? null : read([...at, 'keyPath'], keyPath, 'a PEM file of a private key without a passphrase', sources, createPrivateKey, lenient);
+export function checkCertificatePair(at: Path, certPath: string | null, keyPath: string | null, sources: Sources, lenient = false, [cert, own]: readonly [cert: string, key: string] = ['certPath', 'keyPath']): readonly X509Certificate[] {
+  const certificates = certPath === null ? [] : readCertificates([...at, cert], certPath, sources, lenient);
+  const key = keyPath === null ? null : read([...at, own], keyPath, 'a PEM file of a private key without a passphrase', sources, createPrivateKey, lenient);
   if (certificates.length === 0 || key === null) return certificates;
-  const place = [...at, 'keyPath'];
+  const place = [...at, own];
   // Two keys of one pair have one public key.
   const mine = spki(createPublicKey(key));
   const its = certificates.findIndex(({ publicKey }) => spki(publicKey).equals(mine));
   if (its === -1) sources.refuse(place, { expected: 'the private key of the certificate in cert_path' }, `${sources.got(place)}, which belongs to another certificate`);
-  else if (its > 0) sources.refuse([...at, 'certPath'], { expected: 'the certificate of the key first, and then those that signed it' }, `${sources.got([...at, 'certPath'])}, where it is number ${its + 1}`);
+  else if (its > 0) sources.refuse([...at, cert], { expected: 'the certificate of the key first, and then those that signed it' }, `${sources.got([...at, cert])}, where it is number ${its + 1}`);
   return certificates;
 }
 

@@ -1,4 +1,4 @@
-import { choice, duration, flag, integer, orNull, size, text, type ValueType } from './value-types.ts';
+import { choice, integer, type ValueType } from './value-types.ts';
 
 /**
  * A node in the tree of keys that are known but do not take effect yet: a type of value, `true` for a value of any form, `[…]` a
@@ -15,26 +15,10 @@ export interface PlannedSection {
 export const isPlannedValue = (planned: PlannedKey): planned is ValueType<unknown> => planned !== true && 'read' in planned && typeof planned['read'] === 'function';
 
 const auto = { ...choice(['auto']), expected: 'auto or a whole number from 1 to 1024', example: 4, read: (value: unknown) => (value === 'auto' ? value : integer(4, 1, 1024).read(value)) };
-const path = (example: string) => orNull(text('a path', example));
 
 /** Every planned key, in snake_case. Using one causes a warning; a value that it will not take is an error already. */
 export const PLANNED_KEYS = {
   server: {
     workers: auto,
-    http3: {
-      enabled: flag(),
-      port: integer(443, 0, 65_535),
-      tls_cert_file: path('/certs/server.crt'),
-      tls_key_file: path('/certs/server.key'),
-      idle_timeout: duration('30s'),
-      max_bi_streams_concurrent: integer(100, 1),
-      max_uni_streams_concurrent: integer(100, 1),
-      max_stream_receive_window: size('6MB'),
-      max_connection_receive_window: size('15MB'),
-      udp_receive_buffer_size: size('8MB'),
-      enable_0rtt: flag(),
-      max_0rtt_size: size('16KB', 0),
-      allow_0rtt_replay: flag(),
-    },
   },
 } as const satisfies PlannedSection;

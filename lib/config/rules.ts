@@ -1,5 +1,6 @@
 import { BUFFER_BODY_BYTES, hasNewapi, INFLIGHT_SHARES, isOwn } from './derive.ts';
 import { CHECKS } from './health.ts';
+import { checkHttp3 } from './http3-rules.ts';
 import { hasLimits } from './limits.ts';
 import { checkPeers, readCertificates } from './peer-rules.ts';
 import { valueAt } from './paths.ts';
@@ -21,6 +22,7 @@ interface Rule {
 const RULES: readonly Rule[] = [
   { reads: ['server.tls'], check: bothTlsPaths },
   { reads: ['server.tls'], check: checkServerCertificate },
+  { reads: ['server.tls', 'server.http3', 'server.port'], check: checkHttp3 },
   { reads: ['server.bufferBodyBytes', 'server.maxBodyBytes'], check: bufferWithinBody },
   { reads: ['server.bufferBodyBytes', 'server.maxBodyBytes', 'server.maxInflightBytes'], check: bodyWithinShare },
   { reads: ['endpoints'], check: differentEndpoints },

@@ -50,7 +50,7 @@ export type Tree = { readonly [key: string]: unknown };
 
 /** `baseUrl` as files write it: `base_url`. */
 export function toSnake(camel: string): string {
-  return camel.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  return camel.replace(/[A-Z]|(?<=[a-z])\d(?=[a-z])/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
 /** `base_url` as code writes it: `baseUrl`. */

@@ -20,6 +20,7 @@ import { audit } from './audit.ts';
 import { anomaly } from './anomaly.ts';
 import { admin, guard, jwt, queue } from './gate.ts';
 import { serverHealth } from './health.ts';
+import { http3 } from './http3.ts';
 import { keyLimits, rateLimit } from './limits.ts';
 import { circuitBreaker, llm, modelName } from './llm.ts';
 import { newapiConnection } from './peer.ts';
@@ -91,6 +92,7 @@ const server = section('ServerConfig', 'Listener, timeouts and bounds of the sta
     }),
   }),
   http2: key(flag(), true, 'Offers HTTP/2 to the clients of server.tls, beside HTTP/1.1. Without TLS it has no effect'),
+  http3,
   proxyProtocol: key(
     flag(),
     false,

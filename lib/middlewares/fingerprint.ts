@@ -22,9 +22,10 @@ export const fingerprint: Middleware = {
     const own = new OwnCredentials(core.config, deps.keys);
     const proxies = new UntrustedProxyDetector(core.log, trustProxy, clientIpHeader);
     return {
+      ...(core.config.server.http3.enabled && { every: announceAlternative }),
       handle: function fingerprintHandler(context, next) {
         const { req } = context;
-        identifyPeer(context, trust, proxies);
+        const isTrusted = identifyPeer(context, trust, proxies);
         const malformed = headProblem(req, req.heimdallUpgrade !== undefined) ?? (ending.has(req.socket) ? new HeimdallError('malformed_request') : null);
         const problem = readTarget(context, deps) ?? malformed ?? (own.isInPath(context.wirePath) ? new HeimdallError('invalid_path') : null);
         if (malformed !== null || (req.httpVersionMinor === 0 && context.headers['transfer-encoding'] !== undefined)) {
@@ -38,6 +39,7 @@ export const fingerprint: Middleware = {
         // The client left while a middleware of the host was busy: no event will tell.
         if (context.res.destroyed) return context.finish();
         if (problem) return context.fail(problem);
+        if (isTrusted && context.headers['early-data'] !== undefined && mayBeReplayed(context)) return context.fail(new HeimdallError('too_early'));
         if (core.closed) return context.fail(new HeimdallError('shutting_down'));
         if (context.route.credential) {
           context.credential = credentialOf(context.headers, context.path, context.query);
@@ -50,10 +52,16 @@ export const fingerprint: Middleware = {
   },
 };
 
+/** RFC 7838 §3: for the origin that the client speaks to by TLS with the gate itself. */
+function announceAlternative({ core, req }: Context, head: string[]): void {
+  if (core.alternative !== null && (req.socket as TLSSocket).encrypted) head.push('Alt-Svc', core.alternative);
+}
+
 /** Characters kept of a forwarded chain: its end, which trusted hops wrote. */
 const longestChain = 4096;
 
-function identifyPeer(context: Context, trust: AddressSet, proxies: UntrustedProxyDetector): void {
+/** @returns whether the peer is trusted. */
+function identifyPeer(context: Context, trust: AddressSet, proxies: UntrustedProxyDetector): boolean {
   const { headers, core: { config }, req } = context;
   const socket = req.socket as TLSSocket;
   const { ip, peer, trusted } = clientAddress(remoteOf(socket), headers, trust, config.clientIpHeader);
@@ -67,6 +75,20 @@ function identifyPeer(context: Context, trust: AddressSet, proxies: UntrustedPro
   if (hops !== undefined) context.forwardedFor = `${String(hops).slice(-longestChain)}, ${peer}`;
   context.collapsed = proxies.count(peer, trusted, headers, context.at);
   if (trusted) believe(context, config.ja4Header);
+  return trusted;
+}
+
+const safe: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE']);
+
+/**
+ * Whether a request that a peer in front marks as early data must come again, since it may be a copy: it changes something, or opens
+ * a WebSocket, or is larger than `server.http3.max_0rtt_size`. Any value of the mark counts as 1 (RFC 8470 §5.1).
+ */
+function mayBeReplayed({ req, headers, core: { config } }: Context): boolean {
+  if (!safe.has(req.method ?? '') || req.heimdallUpgrade !== undefined) return true;
+  let size = (req.url ?? '').length + Number(headers['content-length'] ?? 0);
+  for (const text of req.rawHeaders) size += text.length;
+  return headers['transfer-encoding'] !== undefined || size > config.server.http3.max0rttSize;
 }
 
 const ja4Form = /^[\w,-]{1,128}$/;

@@ -44,6 +44,8 @@ export interface Core {
   /** Null without `guard.connections_per_address`. */
   readonly connections: Connections | null;
   readonly mount: Mount;
+  /** `Alt-Svc` of the answers over TLS: where HTTP/3 is, or that it is gone. Null without `server.http3`. */
+  alternative: string | null;
   /** Balancers that ask for the readiness. */
   readonly probes: Probes;
   /** Refused credentials by the place where they were sent. They last as long as the gate: a reload forgives none. */

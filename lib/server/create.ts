@@ -1,13 +1,13 @@
-import { createServer as createHttp, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
+import { createServer as createHttp, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createHttps } from 'node:https';
 import type { Duplex } from 'node:stream';
-import type { ServerConfig } from '../../types/config.d.ts';
 import { attach, refuse } from '../request/request.ts';
 import { type Follower, internalsOf, type Gate } from '../gateway.ts';
 import { AddressSet } from '../identity/identity.ts';
 import { openConfigured } from './admin.ts';
 import { watchHandshakes } from './handshake.ts';
 import { protocols, speakHttp2 } from './http2.ts';
+import { limit, optionsOf } from './options.ts';
 import { expectPreambles } from './proxy-protocol.ts';
 import { StreamConnection } from './stream-connection.ts';
 import { ServedCertificates } from './tls.ts';
@@ -20,15 +20,7 @@ import { ServedCertificates } from './tls.ts';
 export function createServer(gate: Gate): Server {
   const { core, servers, serves, certificates, followers } = internalsOf(gate);
   const { server: limits } = core.config;
-  const options: ServerOptions = {
-    maxHeaderSize: limits.maxHeaderBytes,
-    // Node would answer a request without `Host` itself, and leave no record.
-    requireHostHeader: false,
-    // A body has to keep a pace and has no deadline: `InFlight` checks it.
-    requestTimeout: 0,
-    connectionsCheckingInterval: Math.max(50, Math.min(5000, limits.readTimeout / 4)),
-    noDelay: true,
-  };
+  const options = optionsOf(limits);
   // Express has no route for a target in which it finds no path, `x://y`.
   const handler = (req: IncomingMessage, res: ServerResponse): void => {
     // Cut off already: what is still parsed of a connection with too many requests goes no further.
@@ -69,13 +61,6 @@ export function createServer(gate: Gate): Server {
   servers.add(server);
   server.once('close', () => servers.delete(server));
   return server;
-}
-
-/** What can change while a server listens. */
-function limit(server: Server, { readTimeout, idleTimeout, maxConnections }: ServerConfig): void {
-  server.headersTimeout = readTimeout;
-  server.keepAliveTimeout = idleTimeout;
-  server.maxConnections = maxConnections ?? Number.POSITIVE_INFINITY;
 }
 
 type Handler = (req: IncomingMessage, res: ServerResponse, next: () => void) => void;

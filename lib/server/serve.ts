@@ -7,6 +7,7 @@ import { openBeside, openConfigured } from './admin.ts';
 import { fileOf } from '../config/config.ts';
 import { guard, written } from '../platform/platform.ts';
 import { createServer } from './create.ts';
+import { startHttp3 } from './http3.ts';
 import { lookEvery, WatchedFiles } from './watched-files.ts';
 
 /** A running standalone gate. */
@@ -34,6 +35,8 @@ export async function serve(config?: ConfigInput | Config): Promise<Serving> {
   const url = addressOf(server, gate.config);
   process.stderr.write(`Heimdall listens on ${url} and guards ${gate.config.newapi.baseUrl}\n`);
   if (gate.config.server.tls === null) process.stderr.write('TLS is off: put a TLS proxy in front, or set TLS_CERT_PATH and TLS_KEY_PATH.\n');
+  const { http3 } = gate.config.server;
+  if (http3.enabled) process.stderr.write(`HTTP/3 is on the UDP port ${http3.port}, by ${http3.engine}\n`);
   const page = pageOf(gate.config, url, adminUrl);
   if (page !== null) process.stderr.write(`Page: ${page}\n`);
   if (adminUrl !== null) process.stderr.write(`The admin API is at ${adminUrl}\n`);
@@ -57,6 +60,7 @@ async function open(gate: Gate): Promise<{ server: Server; adminUrl: string | nu
     const configured = await openConfigured(gate);
     const server = createServer(gate);
     await listen(server, gate.config);
+    await startHttp3(gate);
     const address = server.address();
     return { server, adminUrl: configured ?? (await openBeside(gate, typeof address === 'string' ? gate.config.server.port : (address as AddressInfo).port)) };
   } catch (error) {

@@ -111,6 +111,8 @@ export const events = {
   'provider.failed': { category: 'process', type: 'error', outcome: 'failure', what: 'a function of a custom provider threw an error' },
   'upstream.failed': { category: 'network', type: 'error', outcome: 'failure', what: 'an attempt failed' },
   'upstream.credential_refused': { category: 'authentication', type: 'error', outcome: 'failure', what: 'a target refused the gate\'s own credential' },
+  'engine.down': { category: 'process', type: 'error', outcome: 'failure', alert: true, what: 'Caddy, which speaks HTTP/3, is missing, has ended or does not answer; TCP goes on, and it is started again' },
+  'engine.up': { category: 'process', type: 'info', outcome: 'success', ends: 'engine.down', what: 'HTTP/3 is served again' },
   'connection.flood': { category: 'network', type: 'denied', outcome: 'failure', what: 'a connection of HTTP/2 was closed, since its client only causes work: `resets` of streams, or `control` frames beside requests' },
   'certificate.expiring': { category: 'configuration', type: 'info', alert: true, what: 'the last third of the validity of the certificate that is served has begun, or it has expired' },
   'certificate.renewed': { category: 'configuration', type: 'change', outcome: 'success', ends: 'certificate.expiring', what: 'the files of the certificate have changed, and new connections get the new one' },

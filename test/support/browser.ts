@@ -9,7 +9,7 @@ import { DEMO_KEY, startNewapi } from './newapi.ts';
 import { bearer } from './scene.ts';
 import type { ConfigInput } from '../../lib/index.ts';
 
-const program = [process.env['CHROMIUM'] ?? '', '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => path !== '' && existsSync(path));
+export const program = [process.env['CHROMIUM'] ?? '', '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) => path !== '' && existsSync(path));
 const switches = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 
 /** For tests that need a browser: where there is none they are skipped with this reason, and fail where CI is set. */

@@ -1,0 +1,108 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { isIP, type Socket } from 'node:net';
+import { join } from 'node:path';
+import type { Config } from '../../types/config.d.ts';
+import type { Gate } from '../gateway.ts';
+import { internalsOf } from '../gateway.ts';
+import { guard } from '../platform/platform.ts';
+import { attach, refuse } from '../request/request.ts';
+import { Engine } from './engine.ts';
+import { optionsOf } from './options.ts';
+import { ServedCertificate } from './tls.ts';
+import { lookEvery } from './watched-files.ts';
+
+/** Names the client of a request that the engine hands over: address, port and protocol. It replaces what a client sends under this name. */
+const clientField = 'heimdall-client';
+/** How long a client may remember that HTTP/3 is there, seconds. */
+const remembered = 86_400;
+
+/**
+ * Starts Caddy for HTTP/3, where it is on, and hands what it brings to the gate: over a Unix socket that only this user can open, on a
+ * connection for each request, whose other end is the client that the engine names. TCP listeners announce it while it is up.
+ * It ends with the gate.
+ */
+export async function startHttp3(gate: Gate): Promise<void> {
+  const { core, servers, serves, certificates } = internalsOf(gate);
+  const { http3, tls } = core.config.server;
+  if (!http3.enabled) return;
+  const pair = { certPath: http3.tlsCertFile ?? tls?.certPath ?? '', keyPath: http3.tlsKeyFile ?? tls?.keyPath ?? '', minVersion: '1.3', serverName: null } as const;
+  const certificate = new ServedCertificate(core, pair, null, () => engine.restart());
+  const announce = (isUp: boolean): void => {
+    core.alternative = isUp && !core.draining ? `h3=":${http3.port}"; ma=${remembered}` : 'clear';
+  };
+  const engine = new Engine({
+    core, program: http3.engine, changed: announce,
+    configuration: (directory) => configurationOf(core.config, directory, String(certificate.pair.cert), String(certificate.pair.key)),
+  });
+  announce(false);
+  const server = createServer(optionsOf(core.config.server), (req: IncomingMessage, res: ServerResponse) => {
+    if (!req.socket.destroyed) (gate as unknown as Handler)(req, res, () => refuse(core, req, res, 'invalid_target'));
+  });
+  for (const event of ['request', 'checkContinue', 'checkExpectation', 'connect']) server.prependListener(event, guard(core.log, 'http3', adopt, (req: IncomingMessage) => req.socket.destroy()));
+  attach(core, server, { gate, serves, path: '/', ours: true });
+  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(join(engine.directory, 'gate.sock'), resolve));
+  const timer = setInterval(guard(core.log, 'certificate', () => certificate.look()), lookEvery).unref();
+  const entry = { all: [certificate] } as const;
+  certificates.add(entry);
+  servers.add(server);
+  server.on('draining', guard(core.log, 'http3', () => announce(false)));
+  server.once('close', guard(core.log, 'http3', () => {
+    clearInterval(timer);
+    certificates.delete(entry);
+    servers.delete(server);
+    engine.close();
+  }));
+  engine.start();
+}
+
+type Handler = (req: IncomingMessage, res: ServerResponse, next: () => void) => void;
+
+let adopted = 0;
+
+/** Puts the client in the place of the engine at the other end of a request's connection. */
+function adopt(req: IncomingMessage): void {
+  const socket = req.socket as Socket & { readonly place?: number };
+  if (socket.place !== undefined) return;
+  const [address = '', port = '', protocol = ''] = String(req.headers[clientField] ?? '').split(' ');
+  // SECURITY: what does not come from the engine has no address that could be trusted.
+  if (isIP(address) === 0) return void socket.destroy();
+  const family = isIP(address) === 6 ? 'IPv6' : 'IPv4';
+  const own = { remoteAddress: address, remotePort: Number(port), remoteFamily: family, encrypted: true, place: ++adopted };
+  Object.defineProperties(socket, Object.fromEntries(Object.entries(own).map(([name, value]) => [name, { value }])));
+  delete req.headers[clientField];
+  req.rawHeaders = req.rawHeaders.filter((_, at, all) => (all[at - (at % 2)] as string).toLowerCase() !== clientField);
+  // As it is told. How a request is framed is said by its major and minor version.
+  req.httpVersion = /^HTTP\/([\d.]+)$/.exec(protocol)?.[1] ?? req.httpVersion;
+}
+
+/** What Caddy is told: QUIC on the port, TLS 1.3, no sessions to resume, so no early data; each request to the socket, as it comes. */
+export function configurationOf({ server: { host, http3: { port }, maxHeaderBytes, readTimeout } }: Config, directory: string, certificate: string, key: string): object {
+  const address = host.startsWith('/') ? '' : host.includes(':') ? `[${host}]` : host;
+  const forwarded = ['X-Forwarded-For', 'X-Forwarded-Proto', 'X-Forwarded-Host'];
+  return {
+    admin: { listen: `unix/${join(directory, 'engine.sock')}`, origins: ['heimdall'], config: { persist: false } },
+    logging: { logs: { default: { level: 'ERROR' } } },
+    storage: { module: 'file_system', root: directory },
+    apps: {
+      http: {
+        // Streams of an engine that is told to end have as long as those of the gate.
+        grace_period: '1s',
+        servers: {
+          http3: {
+            listen: [`${address}:${port}`], protocols: ['h3'], automatic_https: { disable: true }, max_header_bytes: maxHeaderBytes, read_header_timeout: `${readTimeout}ms`,
+            tls_connection_policies: [{ protocol_min: 'tls1.3' }],
+            routes: [{
+              handle: [{
+                handler: 'reverse_proxy', flush_interval: -1,
+                upstreams: [{ dial: `unix/${join(directory, 'gate.sock')}` }],
+                transport: { protocol: 'http', keep_alive: { enabled: false }, compression: false },
+                headers: { request: { set: { [clientField]: ['{http.request.remote.host} {http.request.remote.port} {http.request.proto}'] }, delete: forwarded } },
+              }],
+            }],
+          },
+        },
+      },
+      tls: { certificates: { load_pem: [{ certificate, key }] }, session_tickets: { disabled: true } },
+    },
+  };
+}
