@@ -106,7 +106,7 @@ export class Engine {
   #ask(child: ChildProcess): void {
     if (this.#isOver || this.#child !== child) return;
     const { core } = this.#options;
-    const asked = request({ socketPath: join(this.directory, 'engine.sock'), path: '/config/', headers: { host: 'heimdall' }, timeout: patience, agent: false });
+    const asked = request({ socketPath: join(this.directory, 'engine'), path: '/config/', headers: { host: 'heimdall' }, timeout: patience, agent: false });
     const answered = guard(core.log, 'engine', (lives: boolean) => this.#answered(child, lives));
     asked.on('response', guard(core.log, 'engine', (answer) => {
       answer.resume();

@@ -8,8 +8,7 @@ import { guard } from '../platform/platform.ts';
 import { attach, refuse } from '../request/request.ts';
 import { Engine } from './engine.ts';
 import { optionsOf } from './options.ts';
-import { ServedCertificate } from './tls.ts';
-import { lookEvery } from './watched-files.ts';
+import { ServedCertificates } from './tls.ts';
 
 /** Names the client of a request that the engine hands over: address, port and protocol. It replaces what a client sends under this name. */
 const clientField = 'heimdall-client';
@@ -26,13 +25,13 @@ export async function startHttp3(gate: Gate): Promise<void> {
   const { http3, tls } = core.config.server;
   if (!http3.enabled) return;
   const pair = { certPath: http3.tlsCertFile ?? tls?.certPath ?? '', keyPath: http3.tlsKeyFile ?? tls?.keyPath ?? '', minVersion: '1.3', serverName: null } as const;
-  const certificate = new ServedCertificate(core, pair, null, () => engine.restart());
+  const served = new ServedCertificates(core, { ...pair, others: [] });
   const announce = (isUp: boolean): void => {
     core.alternative = isUp && !core.draining ? `h3=":${http3.port}"; ma=${remembered}` : 'clear';
   };
   const engine = new Engine({
     core, program: http3.engine, changed: announce,
-    configuration: (directory) => configurationOf(core.config, directory, String(certificate.pair.cert), String(certificate.pair.key)),
+    configuration: (directory) => configurationOf(core.config, directory, String(served.all[0].pair.cert), String(served.all[0].pair.key)),
   });
   announce(false);
   const server = createServer(optionsOf(core.config.server), (req: IncomingMessage, res: ServerResponse) => {
@@ -40,15 +39,18 @@ export async function startHttp3(gate: Gate): Promise<void> {
   });
   for (const event of ['request', 'checkContinue', 'checkExpectation', 'connect']) server.prependListener(event, guard(core.log, 'http3', adopt, (req: IncomingMessage) => req.socket.destroy()));
   attach(core, server, { gate, serves, path: '/', ours: true });
-  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(join(engine.directory, 'gate.sock'), resolve));
-  const timer = setInterval(guard(core.log, 'certificate', () => certificate.look()), lookEvery).unref();
-  const entry = { all: [certificate] } as const;
-  certificates.add(entry);
+  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(join(engine.directory, 'gate'), resolve));
+  // Caddy keeps the certificate that it was started with.
+  served.follow(Object.assign(server, { setSecureContext: () => engine.restart() }));
+  // That of the TCP port is told of by its server.
+  if (http3.tlsCertFile !== null) {
+    served.warn(server);
+    certificates.add(served);
+  }
   servers.add(server);
   server.on('draining', guard(core.log, 'http3', () => announce(false)));
   server.once('close', guard(core.log, 'http3', () => {
-    clearInterval(timer);
-    certificates.delete(entry);
+    certificates.delete(served);
     servers.delete(server);
     engine.close();
   }));
@@ -80,7 +82,7 @@ export function configurationOf({ server: { host, http3: { port }, maxHeaderByte
   const address = host.startsWith('/') ? '' : host.includes(':') ? `[${host}]` : host;
   const forwarded = ['X-Forwarded-For', 'X-Forwarded-Proto', 'X-Forwarded-Host'];
   return {
-    admin: { listen: `unix/${join(directory, 'engine.sock')}`, origins: ['heimdall'], config: { persist: false } },
+    admin: { listen: `unix/${join(directory, 'engine')}`, origins: ['heimdall'], config: { persist: false } },
     logging: { logs: { default: { level: 'ERROR' } } },
     storage: { module: 'file_system', root: directory },
     apps: {
@@ -94,7 +96,7 @@ export function configurationOf({ server: { host, http3: { port }, maxHeaderByte
             routes: [{
               handle: [{
                 handler: 'reverse_proxy', flush_interval: -1,
-                upstreams: [{ dial: `unix/${join(directory, 'gate.sock')}` }],
+                upstreams: [{ dial: `unix/${join(directory, 'gate')}` }],
                 transport: { protocol: 'http', keep_alive: { enabled: false }, compression: false },
                 headers: { request: { set: { [clientField]: ['{http.request.remote.host} {http.request.remote.port} {http.request.proto}'] }, delete: forwarded } },
               }],

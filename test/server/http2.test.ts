@@ -12,7 +12,7 @@ import { requestHead } from '../../lib/server/stream-head.ts';
 import { authority, noOpenssl } from '../support/authority.ts';
 import { until } from '../support/client.ts';
 import { startGate, type RunningGate } from '../support/gate.ts';
-import { flags, frame, frames, getHead, openRaw } from '../support/http2-frames.ts';
+import { floods, openRaw } from '../support/http2-frames.ts';
 import { accessRecords } from '../support/records.ts';
 import { shared } from '../support/shared.ts';
 
@@ -208,19 +208,6 @@ test('streams at a time count as connections of their address, those of a closed
   for (const stream of live) stream.on('error', () => undefined).close(constants.NGHTTP2_CANCEL);
   await until(async () => (await codeOf()) === 200);
 });
-
-/** What an attacker sends again and again: `nth` counts from 0. */
-const floods: Readonly<Record<string, (nth: number) => Buffer>> = {
-  'rapid reset': (nth) => Buffer.concat([frame(frames.headers, flags.endHeaders | flags.endStream, 2 * nth + 1, getHead), frame(frames.reset, 0, 2 * nth + 1, Buffer.from([0, 0, 0, 8]))]),
-  continuation: (nth) => frame(nth === 0 ? frames.headers : frames.continuation, 0, 1, nth === 0 ? getHead : Buffer.concat([Buffer.from([0, 1, 0x78, 1, 0x79])])),
-  'empty continuation': (nth) => frame(nth === 0 ? frames.headers : frames.continuation, 0, 1, nth === 0 ? getHead : Buffer.alloc(0)),
-  settings: () => frame(frames.settings, 0, 0, Buffer.from([0, 4, 0, 1, 0, 0])),
-  ping: (nth) => frame(frames.ping, 0, 0, Buffer.alloc(8, nth)),
-  'window update': () => frame(frames.update, 0, 0, Buffer.from([0, 0, 0, 1])),
-  priority: () => frame(frames.priority, 0, 1, Buffer.from([0, 0, 0, 3, 1])),
-  // A field of 4 000 bytes in the dynamic table, named a thousand times by one byte each.
-  hpack: (nth) => frame(frames.headers, flags.endHeaders | flags.endStream, 2 * nth + 1, Buffer.concat([getHead, ...(nth === 0 ? [Buffer.from([0x40, 1, 0x78, 0x7f, 0xa1, 0x1e]), Buffer.alloc(4000, 'y')] : []), Buffer.alloc(1000, 0xbe)])),
-};
 
 test('floods of frames end their own connection, calmly', options, async (t) => {
   const { gate, session: other } = await scene(t, { trustProxy: [], server: { maxHeaderBytes: 65_536 } });

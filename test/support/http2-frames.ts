@@ -3,12 +3,12 @@ import { connect, type TLSSocket } from 'node:tls';
 import type { TestLike } from './client.ts';
 
 /** Types of frames (RFC 9113 §6). */
-export const frames = { data: 0, headers: 1, priority: 2, reset: 3, settings: 4, ping: 6, goaway: 7, update: 8, continuation: 9 } as const;
+const frames = { data: 0, headers: 1, priority: 2, reset: 3, settings: 4, ping: 6, goaway: 7, update: 8, continuation: 9 } as const;
 /** Flags of frames. */
-export const flags = { endStream: 1, ack: 1, endHeaders: 4 } as const;
+const flags = { endStream: 1, ack: 1, endHeaders: 4 } as const;
 
 /** A frame as bytes. */
-export function frame(type: number, flag: number, stream: number, payload: Buffer = Buffer.alloc(0)): Buffer {
+function frame(type: number, flag: number, stream: number, payload: Buffer = Buffer.alloc(0)): Buffer {
   const head = Buffer.alloc(9);
   head.writeUIntBE(payload.length, 0, 3);
   head[3] = type;
@@ -18,7 +18,20 @@ export function frame(type: number, flag: number, stream: number, payload: Buffe
 }
 
 /** The fields of `GET / `, from HPACK's static table, with an authority. */
-export const getHead: Buffer = Buffer.concat([Buffer.from([0x82, 0x87, 0x84, 0x41, 6]), Buffer.from('a.test')]);
+const getHead: Buffer = Buffer.concat([Buffer.from([0x82, 0x87, 0x84, 0x41, 6]), Buffer.from('a.test')]);
+
+/** What an attacker sends again and again: `nth` counts from 0. */
+export const floods: Readonly<Record<string, (nth: number) => Buffer>> = {
+  'rapid reset': (nth) => Buffer.concat([frame(frames.headers, flags.endHeaders | flags.endStream, 2 * nth + 1, getHead), frame(frames.reset, 0, 2 * nth + 1, Buffer.from([0, 0, 0, 8]))]),
+  continuation: (nth) => frame(nth === 0 ? frames.headers : frames.continuation, 0, 1, nth === 0 ? getHead : Buffer.concat([Buffer.from([0, 1, 0x78, 1, 0x79])])),
+  'empty continuation': (nth) => frame(nth === 0 ? frames.headers : frames.continuation, 0, 1, nth === 0 ? getHead : Buffer.alloc(0)),
+  settings: () => frame(frames.settings, 0, 0, Buffer.from([0, 4, 0, 1, 0, 0])),
+  ping: (nth) => frame(frames.ping, 0, 0, Buffer.alloc(8, nth)),
+  'window update': () => frame(frames.update, 0, 0, Buffer.from([0, 0, 0, 1])),
+  priority: () => frame(frames.priority, 0, 1, Buffer.from([0, 0, 0, 3, 1])),
+  // A field of 4 000 bytes in the dynamic table, named a thousand times by one byte each.
+  hpack: (nth) => frame(frames.headers, flags.endHeaders | flags.endStream, 2 * nth + 1, Buffer.concat([getHead, ...(nth === 0 ? [Buffer.from([0x40, 1, 0x78, 0x7f, 0xa1, 0x1e]), Buffer.alloc(4000, 'y')] : []), Buffer.alloc(1000, 0xbe)])),
+};
 
 /** A connection of HTTP/2 whose frames a test writes by itself. */
 export interface RawSession {
