@@ -1,7 +1,8 @@
+import dns from 'node:dns/promises';
 import { accessSync, constants, statfsSync, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import type { Config } from '../../types/config.d.ts';
-import { hostWarnings, loadConfig, printable, proxyEnvironment, proxyWarnings, warningsOf } from '../config/config.ts';
+import { hostWarnings, isHere, isOwnPort, itself, loadConfig, printable, proxyEnvironment, proxyWarnings, warningsOf } from '../config/config.ts';
 import { suggestion, whyUnreadable } from '../values/values.ts';
 import { ConfigError, type Problem } from '../errors.ts';
 import { OutboundProxy } from '../platform/platform.ts';
@@ -59,7 +60,26 @@ async function adviceOn(config: Config, output: Output): Promise<string[]> {
   const environment = proxyEnvironment(config, true);
   const proxies = environment === null ? null : new OutboundProxy(environment);
   const proxied = proxies === null ? [] : proxyWarnings(config, (url) => proxies.hopTo(url) === null);
-  return [...proxied, ...hostWarnings(config, {}), ...fileWarnings(config), ...(await placeWarnings(config)), ...routeWarnings(config), ...(await unpricedBudgets(config, budgetsOf(config))), ...(await keyWarnings(config, output))];
+  return [...proxied, ...hostWarnings(config, {}), ...fileWarnings(config), ...(await selfWarnings(config)), ...(await placeWarnings(config)), ...routeWarnings(config), ...(await unpricedBudgets(config, budgetsOf(config))), ...(await keyWarnings(config, output))];
+}
+
+/** How long names are looked up, milliseconds. */
+const lookupTime = 2000;
+
+/** Base URLs at the gate's own port under a name that leads to its own address. */
+async function selfWarnings(config: Config): Promise<string[]> {
+  const { newapi, audit, llm, server } = config;
+  const urls: (readonly [at: string, url: string | null])[] = [['newapi.base_url', newapi.baseUrl], ['audit.newapi.url', audit.newapi.url], ['llm.endpoint', llm.endpoint], ...llm.backupProviders.map(({ endpoint }, index) => [`llm.backup_providers[${index}].endpoint`, endpoint] as const)];
+  const found = await Promise.all(urls.map(async ([at, url]) => {
+    if (url === null || !isOwnPort(url, config)) return [];
+    const { hostname } = new URL(url);
+    // A name that is the gate's as it stands is told without a lookup.
+    if (isHere(hostname, server.host)) return [];
+    const late = new Promise<[]>((resolve) => setTimeout(resolve, lookupTime, []).unref());
+    const addresses = await Promise.race([dns.lookup(hostname.replace(/^\[|\]$/g, ''), { all: true }).catch(() => []), late]);
+    return addresses.some(({ address }) => isHere(address, server.host)) ? [`${at}: ${hostname} ${itself(server.port)}`] : [];
+  }));
+  return found.flat();
 }
 
 /** The file that says where addresses are. */

@@ -27,7 +27,7 @@ export const init: Action = {
       renameSync(`${name}.tmp`, name);
       output.out(`wrote ${name}\n`, 'green');
     }
-    output.out('Next: heimdall check, then heimdall start. The tokens of the admin API and of the metrics are in .env.\n');
+    output.out('Next: npx express-heimdall check, then npx express-heimdall start. The tokens of the admin API and of the metrics are in .env.\n');
     return 0;
   },
 };
@@ -50,8 +50,8 @@ HEIMDALL_ADMIN_TOKEN=${token()}
 HEIMDALL_METRICS_TOKEN=${token()}
 `;
 
-const settings = (newapi: string): string => `# The configuration of Heimdall. What is left out has its default; \`heimdall check\` shows what is in force.
-# \${NAME} reads a variable of the environment, which .env sets too. \`heimdall reload\` has a running gate read this file again.
+const settings = (newapi: string): string => `# The configuration of Heimdall. What is left out has its default; \`npx express-heimdall check\` shows what is in force.
+# \${NAME} reads a variable of the environment, which .env sets too. \`npx express-heimdall reload\` has a running gate read this file again.
 
 # observe decides and records, and refuses nothing: for a first day in front of real users.
 mode: enforce

@@ -33,6 +33,24 @@ const sources = ['journal', 'postgres'] as const;
 const path: Option = { type: 'string', value: 'FILE', summary: 'journal file (default: audit.path)' };
 const readFrom: Option = { type: 'string', value: sources.join('|'), summary: 'records of this instance, or of all (default: admin.read_from)' };
 
+/** What each way of the command takes beside filters; that of null lists records. */
+const takes: ReadonlyMap<string | null, readonly string[]> = new Map([
+  [null, ['grep', 'cursor', 'follow', 'format', 'limit', 'oldest', 'json']],
+  ['by', ['sort', 'least', 'limit', 'format', 'json']],
+  ['export', ['grep', 'format', 'json']],
+  ['reconcile', ['json']],
+]);
+
+/** @throws UsageError for an option that would have no effect beside the others. */
+function refuseIdle({ values }: Invocation): void {
+  const beside = [...new Set([...takes.values()].flat()), 'reconcile', 'by', 'export'];
+  const given = beside.filter((name) => values[name] !== undefined && values[name] !== false);
+  const way = ['reconcile', 'by', 'export'].find((name) => given.includes(name)) ?? null;
+  const idle = given.find((name) => name !== way && takes.get(way)?.includes(name) === false);
+  if (idle === undefined) return;
+  throw new UsageError(`--${idle}: ${way === null ? expectation('--by beside it', 'none', 'heimdall logs --by key --sort cost') : expectation(`no --${way} beside it`, 'both')}`);
+}
+
 /** The command `logs`: queries the journal. */
 export const logs: Action = {
   options: {
@@ -54,6 +72,7 @@ export const logs: Action = {
   },
   examples: ['heimdall logs --follow', 'heimdall logs --from 24h --status 5xx', 'heimdall logs --by key --sort cost', 'heimdall logs --from 30d --export last-month.csv'],
   async run(invocation) {
+    refuseIdle(invocation);
     const source = await sourceOf(invocation);
     try {
       const wanted = wantedOf(invocation);
@@ -196,7 +215,6 @@ function cellOf(record: Readonly<Record<string, Cell>>, name: string): Cell {
 
 async function printGroups(reader: RecordReader, invocation: Invocation, wanted: Wanted): Promise<number> {
   const { output } = invocation;
-  if (textOf(invocation, 'grep') !== undefined) throw new UsageError(`--grep: ${expectation('no --by beside it', 'both')}`);
   const by = oneOf(invocation, 'by', Object.keys(groups) as (keyof typeof groups)[]) ?? 'key';
   const sort = oneOf(invocation, 'sort', measures) ?? 'requests';
   const rows = await reader.ask(groupsOf({ wanted, by, sort, least: numberOf(invocation, 'least', '2') ?? 0, limit: wholeOf(invocation, 'limit', Number.MAX_SAFE_INTEGER, '50') ?? 50, offset: 0, now: systemClock.now() }));

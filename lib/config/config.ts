@@ -4,6 +4,7 @@ export { INFLIGHT_SHARES, WEBSOCKET_SHARES } from './derive.ts';
 export { key, list, required, type Mismatch } from './fields.ts';
 export { hasLimits, keyLimits } from './limits.ts';
 export { hostWarnings } from './host.ts';
+export { isHere, isOwnPort, itself } from './pitfalls.ts';
 export { modelName } from './llm.ts';
 export { checkText, fileOf, loadConfig, loadSettings, printable, readAgain, resolveConfig, type Settings, succeed, warningsOf } from './load.ts';
 export { valueAt } from './paths.ts';

@@ -33,7 +33,7 @@ export function checkHttp3({ server: { http3: wanted, tls, port } }: ParsedConfi
     sources.refuse(at(missing), { expected: 'certificate and key together', example: missing === 'tlsCertFile' ? '/certs/server.crt' : '/certs/server.key' }, 'nothing');
   } else if (wanted.tlsCertFile === null && (tls === null || tls.certPath === null)) {
     sources.refuse(at('tlsCertFile'), { expected: 'a certificate, here or in server.tls: QUIC has none but TLS 1.3', example: '/certs/server.crt' }, 'nothing');
-  } else if (wanted.tlsCertFile !== null) checkCertificatePair(['server', 'http3'], wanted.tlsCertFile, wanted.tlsKeyFile, sources, true, ['tlsCertFile', 'tlsKeyFile']);
+  } else if (wanted.tlsCertFile !== null) checkCertificatePair(['server', 'http3'], wanted.tlsCertFile, wanted.tlsKeyFile, sources, ['tlsCertFile', 'tlsKeyFile']);
   if (sources.readsFiles && !isProgram(wanted.engine)) sources.warn(at('engine'), `${wanted.engine} is not there, so that there is no HTTP/3 while TCP goes on; install Caddy, or name it. Example: /usr/bin/caddy`);
   if (!sources.standalone) sources.warn(['server', 'http3', 'enabled'], 'has no effect in an application of your own: only the standalone starts Caddy');
 }

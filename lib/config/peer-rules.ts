@@ -58,13 +58,12 @@ function checkClientCertificate(at: Path, certPath: string | null, keyPath: stri
 
 /**
  * Checks that a certificate and a key can be read and belong together.
- * @param lenient a file that is no PEM is a warning, since it may be put in its place before the start.
  * @param names those of the two keys.
  * @returns the certificates, that of the pair first.
  */
-export function checkCertificatePair(at: Path, certPath: string | null, keyPath: string | null, sources: Sources, lenient = false, [cert, own]: readonly [cert: string, key: string] = ['certPath', 'keyPath']): readonly X509Certificate[] {
-  const certificates = certPath === null ? [] : readCertificates([...at, cert], certPath, sources, lenient);
-  const key = keyPath === null ? null : read([...at, own], keyPath, 'a PEM file of a private key without a passphrase', sources, createPrivateKey, lenient);
+export function checkCertificatePair(at: Path, certPath: string | null, keyPath: string | null, sources: Sources, [cert, own]: readonly [cert: string, key: string] = ['certPath', 'keyPath']): readonly X509Certificate[] {
+  const certificates = certPath === null ? [] : readCertificates([...at, cert], certPath, sources);
+  const key = keyPath === null ? null : read([...at, own], keyPath, 'a PEM file of a private key without a passphrase', sources, createPrivateKey);
   if (certificates.length === 0 || key === null) return certificates;
   const place = [...at, own];
   // Two keys of one pair have one public key.
@@ -78,12 +77,12 @@ export function checkCertificatePair(at: Path, certPath: string | null, keyPath:
 const spki = (key: KeyObject): Buffer => key.export({ type: 'spki', format: 'der' });
 
 /** The certificates of a PEM file; empty when there is a problem. One that is not valid now is worth a warning. */
-export function readCertificates(at: Path, path: string, sources: Sources, lenient = false): readonly X509Certificate[] {
+export function readCertificates(at: Path, path: string, sources: Sources): readonly X509Certificate[] {
   const certificates = read(at, path, 'a PEM file of certificates', sources, (text) => {
     const blocks = text.match(/-----BEGIN CERTIFICATE-----[^]+?-----END CERTIFICATE-----/g) ?? [];
     if (blocks.length === 0) throw new Error('no certificate in it');
     return blocks.map((block) => new X509Certificate(block));
-  }, lenient) ?? [];
+  }) ?? [];
   const now = systemClock.now();
   const expired = certificates.find(({ validToDate }) => validToDate.getTime() < now);
   const early = certificates.find(({ validFromDate }) => validFromDate.getTime() > now);
@@ -93,7 +92,7 @@ export function readCertificates(at: Path, path: string, sources: Sources, lenie
 }
 
 /** SECURITY: an error of a parser is not quoted, because it may contain a part of a private key. */
-function read<T>(at: Path, path: string, expected: string, sources: Sources, parse: (text: string) => T, lenient = false): T | null {
+function read<T>(at: Path, path: string, expected: string, sources: Sources, parse: (text: string) => T): T | null {
   if (!sources.readsFiles) return null;
   let text: string;
   try {
@@ -105,8 +104,7 @@ function read<T>(at: Path, path: string, expected: string, sources: Sources, par
   try {
     return parse(text);
   } catch {
-    if (lenient && !text.includes('-----BEGIN ')) sources.warn(at, `expected ${expected}, got ${sources.got(at)}, which holds none; the server will not start with it`);
-    else sources.refuse(at, { expected }, `${sources.got(at)}, which holds ${contentOf(text, at.at(-1) !== 'caPath')}`);
+    sources.refuse(at, { expected }, `${sources.got(at)}, which holds ${contentOf(text, at.at(-1) !== 'caPath')}`);
     return null;
   }
 }
@@ -116,5 +114,5 @@ function contentOf(text: string, isPair: boolean): string {
   if (/-----BEGIN ENCRYPTED PRIVATE KEY-----|Proc-Type: 4,ENCRYPTED/.test(text)) return 'a key with a passphrase';
   if (/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(text)) return `a private key${isPair ? ': are cert_path and key_path swapped?' : ''}`;
   if (text.includes('-----BEGIN CERTIFICATE-----')) return 'a certificate: are cert_path and key_path swapped?';
-  return 'none';
+  return text.includes('-----BEGIN ') ? 'none that can be read' : 'none';
 }

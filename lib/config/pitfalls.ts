@@ -1,3 +1,5 @@
+import { X509Certificate } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { hostname, networkInterfaces } from 'node:os';
 import { isOwn } from './derive.ts';
 import { checkCertificatePair, readCertificates } from './peer-rules.ts';
@@ -27,12 +29,33 @@ export function checkBaseUrls({ newapi, llm, audit, server, admin }: ParsedConfi
     if (!refuseRoute(at, endpoint, sources) && new URL(endpoint).pathname === '/') sources.warn(at, `has no version, so a chat goes to ${endpoint}/chat/completions; write ${endpoint}/v1`);
   }
   if (!sources.standalone) return;
-  const ports = [server.port, ...(admin.token === null ? [] : [portOf(admin.listen, server.port + 1)])];
+  const names = ownNames(server, sources);
   for (const [at, text] of [...bases, ...endpoints]) {
-    const url = new URL(text);
-    const port = Number(url.port || (url.protocol === 'https:' ? 443 : 80));
-    if (server.port !== 0 && ports.includes(port) && isHere(url.hostname, server.host)) sources.warn(at, `is the address of the gate itself, so every request would come back to it; give the address of the upstream, or another server.port than ${server.port}`);
+    const { hostname: host } = new URL(text);
+    if (isOwnPort(text, { server, admin }) && (isHere(host, server.host) || names.some((each) => each.checkHost(host, { wildcards: false }) !== undefined))) sources.warn(at, itself(server.port));
   }
+}
+
+/** What is wrong with a URL that is the gate itself. */
+export const itself = (port: number): string => `is the address of the gate itself, so every request would come back to it; give the address of the upstream, or another server.port than ${port}`;
+
+/** Whether the port of a URL is one on which the gate listens. */
+export function isOwnPort(text: string, { server, admin }: { readonly server: Pick<ParsedConfig['server'], 'port'>; readonly admin: Pick<ParsedConfig['admin'], 'token' | 'listen'> }): boolean {
+  const url = new URL(text);
+  const port = Number(url.port || (url.protocol === 'https:' ? 443 : 80));
+  return server.port !== 0 && (port === server.port || (admin.token !== null && port === portOf(admin.listen, server.port + 1)));
+}
+
+/** The certificates of the gate, as far as they can be read. */
+function ownNames({ tls }: ParsedConfig['server'], sources: Sources): readonly X509Certificate[] {
+  if (!tls || !sources.readsFiles) return [];
+  return [tls, ...tls.others].flatMap(({ certPath }) => {
+    try {
+      return [new X509Certificate(readFileSync(certPath ?? ''))];
+    } catch {
+      return [];
+    }
+  });
 }
 
 function refuseRoute(at: Path, base: string, sources: Sources): boolean {
@@ -46,7 +69,7 @@ function refuseRoute(at: Path, base: string, sources: Sources): boolean {
 const portOf = (listen: string | false | null, otherwise: number): number => (listen === null || listen === false ? otherwise : Number(listen.slice(listen.lastIndexOf(':') + 1)));
 
 /** Whether a host name of a URL is this machine, at an address on which the server listens. */
-function isHere(name: string, listensOn: string): boolean {
+export function isHere(name: string, listensOn: string): boolean {
   const host = name.replace(/^\[|\]$/g, '').toLowerCase();
   if (host === listensOn.toLowerCase()) return true;
   const isLoopback = host === 'localhost' || host === '::1' || host.startsWith('127.');
@@ -150,7 +173,7 @@ export function checkServerCertificate({ server: { tls } }: ParsedConfig, source
   const at = ['server', 'tls'];
   const entries: [Path, Pick<typeof tls, 'certPath' | 'keyPath' | 'serverName'>][] = [[at, tls], ...tls.others.map((other, index): [Path, typeof other] => [[...at, 'others', index], other])];
   for (const [place, { certPath, keyPath, serverName }] of entries) {
-    const [certificate] = checkCertificatePair(place, certPath, keyPath, sources, true);
+    const [certificate] = checkCertificatePair(place, certPath, keyPath, sources);
     if (certificate === undefined || serverName === null || certificate.checkHost(serverName) !== undefined) continue;
     sources.warn([...place, 'serverName'], `${serverName} is no name of the certificate (${certificate.subjectAltName ?? 'which has none'}), so clients that check it refuse it`);
   }

@@ -56,6 +56,20 @@ describe('heimdall logs', () => {
     assert.equal(statSync(join(directory, 'all.csv')).mode & 0o777, 0o600);
   });
 
+  it('refuses an option that has no effect beside the others', async (t) => {
+    const { logs } = journal(t);
+    const rows: readonly (readonly [args: readonly string[], said: RegExp | null])[] = [
+      [['--sort', 'cost'], /--sort: expected --by beside it, got none\. Example: heimdall logs --by key --sort cost/], [['--least', '2'], /--least: expected --by/], [['--export', 'x.csv', '--limit', '5'], /--limit: expected no --export beside it, got both/],
+      [['--export', 'x.csv', '--oldest'], /--oldest: expected no --export/], [['--export', 'x.csv', '--follow'], /--follow/], [['--export', 'x.csv', '--sort', 'cost'], /--sort: expected no --export/], [['--reconcile', '--limit', '5'], /--limit: expected no --reconcile/],
+      [['--reconcile', '--format', 'csv'], /--format/], [['--reconcile', '--by', 'key'], /--by: expected no --reconcile/], [['--by', 'key', '--export', 'x.csv'], /--export: expected no --by/], [['--by', 'key', '--cursor', '7'], /--cursor/], [['--by', 'key', '--oldest'], /--oldest/],
+      [['--by', 'key', '--follow'], /--follow/], [['--by', 'key', '--grep', 'x'], /--grep: expected no --by/], [['--by', 'key', '--sort', 'cost', '--least', '1', '--limit', '5', '--key', 'a'], null], [['--grep', 'x', '--oldest', '--limit', '2', '--json'], null], [['--reconcile', '--json', '--from', '30d'], null],
+    ];
+    for (const [args, said] of rows) {
+      const { code, err } = await logs(...args);
+      assert.deepEqual([code, said?.test(err) ?? err === ''], [said === null ? 0 : 2, true], `${args.join(' ')}: ${err}`);
+    }
+  });
+
   it('exports everything that fits, and says how much', async (t) => {
     const { logs, directory } = journal(t, Array.from({ length: 2500 }, (_, at) => ({ key_id: at % 2 === 0 ? 'even' : 'odd' })));
     const { code, err } = await logs('--export', join(directory, 'even.csv'), '--key', 'even');

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { warningsOf } from '../../lib/config/load.ts';
-import { file, load, problems } from './tools.ts';
+import { load, problems } from './tools.ts';
+import { authority, noOpenssl } from '../support/authority.ts';
 
 describe('the list of parts', () => {
   it('is taken with hyphens, under server too, and without what always runs', () => {
@@ -103,14 +104,15 @@ describe('targets', () => {
 });
 
 describe('tls', () => {
-  it('needs both files, readable', () => {
-    const pem = file('pem', 'x.pem');
+  it('needs both files, readable', { skip: noOpenssl }, (t) => {
+    const { certPath, keyPath } = authority(t).issue('DNS:localhost');
+    const pem = keyPath;
     assert.equal(
-      load(`server: { tls: { cert_path: ${pem}, key_path: ${pem}, min_version: 1.3 } }`).server.tls?.minVersion,
+      load(`server: { tls: { cert_path: ${certPath}, key_path: ${pem}, min_version: 1.3 } }`).server.tls?.minVersion,
       '1.3',
     );
     assert.equal(load('server: { tls: { min_version: "1.3" } }').server.tls, null);
-    assert.deepEqual(problems(`server: { tls: { cert_path: ${pem} } }`), [
+    assert.deepEqual(problems(`server: { tls: { cert_path: ${certPath} } }`), [
       'server.tls.cert_path: expected key_path (or TLS_KEY_PATH) as well, got nothing. Example: /certs/server.key',
     ]);
     assert.deepEqual(problems('', { TLS_KEY_PATH: pem }), [

@@ -1,5 +1,6 @@
 import '../support/node.ts';
 import assert from 'node:assert/strict';
+import dns from 'node:dns/promises';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -157,13 +158,26 @@ test('a certificate and a key that cannot serve together', { skip: noOpenssl }, 
     [tls(first.keyPath, first.certPath), /server\.tls\.cert_path: .*which holds a private key: are cert_path and key_path swapped\?[^]*server\.tls\.key_path: .*which holds a certificate: are cert_path and key_path swapped\?/],
     [tls(first.certPath, locked), /key_path: .*which holds a key with a passphrase/],
     [tls(file('-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n', 'x.crt'), first.keyPath), /cert_path: expected a PEM file of certificates/],
+    [tls(first.certPath, file('', 'empty.key')), /key_path: expected a PEM file of a private key.*which holds none/], [tls(file('no PEM', 'x.crt'), first.keyPath), /cert_path: expected a PEM file of certificates, got ".*", which holds none\./],
+    [tls(file('-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n', 'x.csr'), first.keyPath), /cert_path: .*which holds none that can be read/],
     [tls('/nowhere.crt', first.keyPath), /cert_path: expected a readable file, got "\/nowhere\.crt" \(no such file\)/], [tls(file(second.cert + first.cert, 'chain.crt'), first.keyPath), /cert_path: expected the certificate of the key first, .*where it is number 2/],
     [`server: {tls: {cert_path: ${first.certPath}}}`, /expected key_path \(or TLS_KEY_PATH\) as well/],
   ], 'problem');
   await expectSaid([
     [tls(first.certPath, first.keyPath, ', server_name: elsewhere.example'), /server_name: elsewhere\.example is no name of the certificate \(DNS:gate\.example\)/], [tls(first.certPath, first.keyPath, ', server_name: gate.example'), null],
-    [tls(file(first.cert + second.cert, 'chain.crt'), first.keyPath), null], [tls(first.certPath, file('', 'empty.key')), /key_path: expected a PEM file of a private key.*which holds none; the server will not start with it/],
-    [tls(file('no PEM', 'x.crt'), first.keyPath), /cert_path: expected a PEM file of certificates, got ".*", which holds none; the server/],
+    [tls(file(first.cert + second.cert, 'chain.crt'), first.keyPath), null],
+  ], 'warning');
+});
+
+test('an upstream that is the gate itself by a name of its certificate, or by one that leads to its address', { skip: noOpenssl }, async (t) => {
+  const [first] = pair.made as [Certificate];
+  const at = (url: string, port: number): string => `newapi: {base_url: "${url}"}\nserver: {port: ${port}, tls: {cert_path: ${first.certPath}, key_path: ${first.keyPath}}}`;
+  const self = /^warning: newapi\.base_url: .*is the address of the gate itself/m;
+  t.mock.method(dns, 'lookup', (async (name: string) => (name === 'other.here.example' ? [{ address: '127.0.0.1', family: 4 }] : name === 'far.example' ? [{ address: '192.0.2.1', family: 4 }] : Promise.reject(new Error('ENOTFOUND')))) as never);
+  await expectSaid([
+    [at('https://gate.example:8443', 8443), self], [at('https://GATE.example', 443), self], [at('http://gate.example:8443/sub', 8443), self], [at('http://gate.example', 8443), null], [at('http://newapi.example:8443', 8443), null],
+    ['newapi: {base_url: "http://other.here.example:8000"}', self], ['newapi: {base_url: "http://other.here.example:3000"}', null], ['newapi: {base_url: "http://far.example:8000"}', null], ['newapi: {base_url: "http://nobody.example:8000"}', null],
+    ['newapi: {base_url: "http://other.here.example:8000"}\nserver: {host: 192.0.2.7}', null],
   ], 'warning');
 });
 

@@ -150,8 +150,8 @@ async function outage(what: string, both: Pair, away: () => unknown, back: () =>
   const until = performance.now() + hold;
   const held = await both.askUntil(() => performance.now() >= until);
   const flaps = both.ups();
-  const began = performance.now();
   await back();
+  const began = performance.now();
   await both.askUntil(() => both.ups() >= 2);
   const ms = Math.round(performance.now() - began);
   const after = await both.error(4);
@@ -202,7 +202,7 @@ async function cluster(t: Scope): Promise<Row[]> {
   const nodes: Server[] = [];
   for (const port of ports) nodes.push(await server(t, ['--cluster-enabled', 'yes', '--cluster-node-timeout', '1000'], { port }));
   spawnSync('redis-cli', ['--cluster', 'create', ...nodes.map(({ port }) => `127.0.0.1:${port}`), '--cluster-yes']);
-  await until(() => nodes.every((node) => node.command('CLUSTER', 'INFO').includes('cluster_state:ok')), 20_000, 'a cluster');
+  await until(() => nodes.every((node) => node.command('CLUSTER', 'INFO').includes('cluster_state:ok')), 60_000, 'a cluster');
   const rows: Row[] = [];
   for (const url of [`redis://127.0.0.1:${ports[0]}`, `redis+cluster://127.0.0.1:${ports[1]},127.0.0.1:${ports[2]}`]) {
     const scope = new Scope();
