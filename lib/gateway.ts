@@ -10,7 +10,7 @@ import { type Admin, Hub } from './admin/admin.ts';
 import { alertsOf, eventLog, type Listener, tee } from './telemetry/telemetry.ts';
 import { chain, ordered } from './chain.ts';
 import { ConfigError } from './errors.ts';
-import { guard, guardedClock, inBackground, OutboundProxy, Rounds, systemClock, withMonotonic } from './platform/platform.ts';
+import { type Crew, guard, guardedClock, inBackground, OutboundProxy, Rounds, systemClock, withMonotonic } from './platform/platform.ts';
 import { hostWarnings, loadSettings, proxyEnvironment, proxyWarnings, readAgain, resolveConfig, secretsOf, succeed, warningsOf } from './config/config.ts';
 import { cleanFields, secretScrubber } from './redaction/redaction.ts';
 import { attach, Connections, Context, type Core, drained, type ErrorHandler, type GateRequest, guarded, InFlight, isMadeUp, Mount, Probes, relimit, type Next, type RequestHandler, stages } from './request/request.ts';
@@ -95,7 +95,10 @@ export interface Gate extends HostHandler {
  * else of the environment counts, unless `options.environment` says so.
  * @throws ConfigError that names every problem of the configuration.
  */
-export function heimdall(input?: ConfigInput | Config, options: GateOptions = {}): Gate {
+export const heimdall = (input?: ConfigInput | Config, options: GateOptions = {}): Gate => gateOf(input, options, null);
+
+/** The same for one of the threads of a gate with several workers. @param crew the others; null where there is one thread. */
+export function gateOf(input: ConfigInput | Config | undefined, options: GateOptions, crew: Crew | null): Gate {
   const { standalone = false, environment = standalone } = options;
   const read = (from?: ConfigInput | Config): Config => (environment ? loadSettings({ code: from }) : resolveConfig(from));
   const config = read(input);
@@ -108,12 +111,15 @@ export function heimdall(input?: ConfigInput | Config, options: GateOptions = {}
   const clock = guardedClock(time, log);
   const proxied = proxyEnvironment(config, standalone, environment ? undefined : process.env);
   const proxies = proxied === null ? null : new OutboundProxy(proxied);
-  const alerts = alertsOf(config.audit.alerts, clock, log, proxies);
+  // Of a gate with several workers the main thread says what all of them say.
+  const isWorker = crew?.isWorker === true;
+  if (crew !== null) crew.log = log;
+  const alerts = isWorker ? null : alertsOf(config.audit.alerts, clock, log, proxies);
   if (alerts !== null) listeners.push(alerts.listener);
   const { connectionsPerAddress } = config.guard;
   const observe = config.mode === 'observe';
   const core: Core = {
-    config, log, clock, observe, hidden, draining: false, closed: false,
+    config, log, clock, observe, hidden, crew, draining: false, closed: false,
     inFlight: new InFlight(config, clock),
     connections: connectionsPerAddress === null ? null : new Connections(connectionsPerAddress, config.trustProxy, observe),
     mount: new Mount(), alternative: null,
@@ -121,8 +127,8 @@ export function heimdall(input?: ConfigInput | Config, options: GateOptions = {}
     guesses: new Map(),
     heads: { every: [], own: [], proxied: [] }, finishers: [],
   };
-  const warnings = (of: Config): readonly string[] => [...warningsOf(of), ...hostWarnings(of, options), ...(proxies === null ? [] : proxyWarnings(of, (url) => proxies.hopTo(url) === null))];
-  for (const warning of warnings(config)) log.warn({ warning }, 'config.warning');
+  const warnings = (of: Config): readonly string[] => [...warningsOf(of), ...(crew === null && !standalone && of.server.workers !== 1 ? ['server.workers: takes effect in a process of its own alone, by serve or heimdall start'] : []), ...hostWarnings(of, options), ...(proxies === null ? [] : proxyWarnings(of, (url) => proxies.hopTo(url) === null))];
+  if (!isWorker) for (const warning of warnings(config)) log.warn({ warning }, 'config.warning');
   const live = new Live(core, (now) => lasting(core, hub, options, proxies, now), warnings);
   return lifecycle(core, live, read, () => alerts?.close());
 }
@@ -210,6 +216,7 @@ class Live {
 
   async #reload(wanted: Config, by: string): Promise<Reloaded> {
     const { core, now: before } = this;
+    const isWorker = core.crew?.isWorker === true;
     const { config, changed, restart } = succeed(core.config, wanted);
     if (core.draining) throw ending();
     const next = this.#make(config, before);
@@ -226,6 +233,7 @@ class Live {
     for (const { enter } of prepared) enter();
     this.#retire(before, next);
     inBackground(core.log, 'reload', next.wired.deps.ready());
+    if (isWorker) return { changed, restart };
     core.log.info({ by, changed, restart }, 'config.reloaded');
     for (const warning of this.#warnings(wanted)) core.log.warn({ warning }, 'config.warning');
     return { changed, restart };
@@ -367,7 +375,9 @@ function lifecycle(core: Core, live: Live, read: (from?: ConfigInput | Config) =
   metrics.expose([{ name: 'tls_certificate_not_after_seconds', values: () => [...certificates].flatMap(({ all }) => all).map(({ path, ends }) => ({ labels: { certificate: path }, value: ends / 1000 })) }]);
   const close = async (timeout: number, quiet?: number): Promise<void> => {
     core.draining = true;
-    await drained({ core, servers, refuse: () => queue.drain() }, timeout, quiet);
+    const { crew } = core;
+    if (crew?.drain) await crew.drain(timeout, quiet ?? 0);
+    await drained({ core, servers, refuse: () => queue.drain() }, timeout, crew?.drain ? 0 : quiet);
     core.closed = true;
     await live.close();
     await closed(core.log, last);
@@ -387,7 +397,7 @@ function lifecycle(core: Core, live: Live, read: (from?: ConfigInput | Config) =
   const admin: Internals['admin'] = { alone: (host) => live.now.wired.admin.alone(host) };
   const hasTarget = (): Promise<boolean> => live.now.wired.deps.ready();
   const end = (quiet: number): Promise<void> => (over ??= close(core.config.server.shutdownTimeout, quiet));
-  internals.set(gate as unknown as Gate, { core, end, servers, admin, serves, hasTarget, journal: recorded.journal, certificates, followers: live.followers, readings: live.readings, reload: (by) => live.readAgain(by) });
+  internals.set(gate as unknown as Gate, { core, end, servers, admin, serves, hasTarget, secret: live.lasts.callers.secret, journal: recorded.journal, certificates, followers: live.followers, readings: live.readings, reload: (by, config) => (config === undefined ? live.readAgain(by) : live.reload(() => config, by)) });
   return gate as unknown as Gate;
 }
 
@@ -424,6 +434,8 @@ interface Internals {
   readonly serves: (path: string) => boolean;
   /** Whether some target can be expected to answer. */
   readonly hasTarget: () => Promise<boolean>;
+  /** The install secret. */
+  readonly secret: () => string;
   readonly journal: Journal;
   /** The certificates that its servers serve. */
   readonly certificates: Lasting['certificates'];
@@ -431,8 +443,8 @@ interface Internals {
   readonly followers: Set<Follower>;
   /** Called before the configuration is read again. */
   readonly readings: Set<() => void>;
-  /** Reads the configuration again. @param by what asks for it, for the event log. */
-  readonly reload: (by: string) => Promise<Reloaded>;
+  /** Reads the configuration again. @param by what asks for it, for the event log. @param config one that was read elsewhere. */
+  readonly reload: (by: string, config?: Config) => Promise<Reloaded>;
 }
 
 const internals = new WeakMap<Gate, Internals>();

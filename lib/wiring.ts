@@ -20,7 +20,7 @@ import { installSecret, tokenIdentifier } from './identity/identity.ts';
 import { BodyInspector } from './http/http.ts';
 import { CallerFinder, GatewayKeys, Host, type JwtVerifier, jwtVerifierOf, VerifiedTokens } from './keys/keys.ts';
 import { Limits } from './limits/limits.ts';
-import { type Metrics, metricsOf, Resources } from './telemetry/telemetry.ts';
+import { type Metrics, metricsOf, type MetricValues, Resources } from './telemetry/telemetry.ts';
 import type { Deps } from './middlewares/middlewares.ts';
 import { admission } from './queue/queue.ts';
 import { accessLog } from './access-log/access-log.ts';
@@ -28,7 +28,7 @@ import { type Filling, ingestion, type Ingestion, recordColumns, recorder, recor
 import { erasedOf, type JournalDeps, journalReader, journalSeries, namesOf as subjectNames, WorkerJournal } from './journal/journal.ts';
 import { FindingsTable, postgresReader } from './postgres/postgres.ts';
 import { Followers, NewapiNames, RawTokens, sinkSeries, sinksOf } from './sinks/sinks.ts';
-import { codeOf, describe, inBackground, Repeated, type Redis, redisOf, type OutboundProxy } from './platform/platform.ts';
+import { codeOf, type Crew, describe, inBackground, Repeated, type Redis, redisOf, type OutboundProxy } from './platform/platform.ts';
 import { KeyRegistry } from './registry/registry.ts';
 import { Affinity, forwarder, NewapiClient, PriceFeed, prober, proxy, RetryBudget, routeHealth, routeTable, type Spend, type Target, targetModel, targetStatuses, targetsOf, UnreadAnswers } from './upstream/upstream.ts';
 import { budgetsOf, costs, estimateTokens, type NewapiPrices, pricing, unpricedBudgets } from './usage/usage.ts';
@@ -105,6 +105,7 @@ export function lasting(core: Core, hub: Hub, passed: Passed, proxies: OutboundP
   const certificates = new Set<Certificates>();
   const records = readerOf(core, recorded.journal);
   metrics.expose(limits.series());
+  if (core.crew !== null) shareMetrics(core.crew, metrics);
   const jobs = new Jobs();
   const closers: Closer[] = [
     () => jobs.close(), () => records.close(), () => copied.close(), () => lines.close(), () => recorded.close(), () => names.close(), () => redis?.close(), () => exchange?.stop(), () => limits.close(), () => queue.close(),
@@ -112,6 +113,16 @@ export function lasting(core: Core, hub: Hub, passed: Passed, proxies: OutboundP
   ];
   return { hub, host, proxies, metrics, callers, queue, bodies, resources, recorded, names, records: records.reader, findings, watch, limits, certificates, jobs, affinity: new Affinity(), retryBudget: new RetryBudget(), honeyUsed: honeyReports(core, findings), closers };
 }
+
+/** The page of metrics of all threads: whoever is asked for it asks all others. */
+function shareMetrics(crew: Crew, metrics: Metrics): void {
+  if (crew.isWorker) crew.answer('metrics', () => metrics.values());
+  else metrics.others = () => Promise.all([...crew.links].map((link) => Promise.race([link.ask('metrics', null), patience(scrapeTimeout)]).catch(() => null))).then((found) => found.filter((each) => each !== null) as MetricValues[]);
+}
+
+/** A worker that is stuck is missing on the page of metrics after this time, milliseconds. */
+const scrapeTimeout = 1000;
+const patience = (ms: number): Promise<null> => new Promise((resolve) => void setTimeout(resolve, ms, null).unref());
 
 /** Takes over what can change of what lasts; the configuration of its core has changed. */
 export function reconfigure(core: Core, { callers: { keys, verified, registry }, queue, bodies, limits, recorded: { journal } }: Lasting): void {
@@ -204,7 +215,7 @@ const copyEvery = 2000;
 /** Keeps the findings of this instance in `audit.postgres`, for the pages of others. What cannot be written is tried again. */
 function copiedFindings(core: Core, registry: KeyRegistry): { close(): Promise<void> } {
   const { url } = core.config.audit.postgres;
-  if (url === null) return { close: async () => undefined };
+  if (url === null || core.crew?.isWorker === true) return { close: async () => undefined };
   const table = new FindingsTable(url, hostname());
   let isNew = false;
   const copying = new Repeated(core, 'findings', copyEvery, async () => {
@@ -369,7 +380,7 @@ function callersOf(core: Core) {
   return {
     secret, keys, redis, registry,
     identify: tokenIdentifier(secret, config.previousSecrets),
-    verified: new VerifiedTokens(clock, config.auth.verifiedTtl),
+    verified: new VerifiedTokens(clock, config.auth.verifiedTtl, core.crew),
   };
 }
 
@@ -418,10 +429,12 @@ function recording(core: Core, metrics: Metrics, deps: RecordingDeps): Recording
   const { audit } = core.config;
   if (!audit.enabled && deps.sinks.length > 0) throw new ConfigError([{ path: 'audit', message: expectation('a journal, since sinks follow it', 'false', '{ path: data/heimdall.db }') }]);
   const raw = audit.newapi.enabled && audit.newapi.token === 'raw' ? new RawTokens() : null;
-  const sinks = sinksOf({ core, rawToken: raw && ((tokenId) => raw.of(tokenId)), proxies: deps.proxies, nameOf: deps.nameOf }, deps.sinks);
+  // What follows the journal follows it in the main thread alone.
+  const isWorker = core.crew?.isWorker === true;
+  const sinks = isWorker ? [] : sinksOf({ core, rawToken: raw && ((tokenId) => raw.of(tokenId)), proxies: deps.proxies, nameOf: deps.nameOf }, deps.sinks);
   const journal = new WorkerJournal(core, {
     ...deps, sinks: sinks.map(({ name }) => name),
-    observer: core.config.anomaly.mode === 'off' || !audit.enabled ? null : observerModule(extname(import.meta.url)),
+    observer: core.config.anomaly.mode === 'off' || !audit.enabled || isWorker ? null : observerModule(extname(import.meta.url)),
     observerShares: core.config.rateLimit.redisUrl !== null,
     observerOptions: { mmdb: core.config.anomaly.mmdb === null ? null : resolve(core.config.anomaly.mmdb) } satisfies ObserverOptions,
   });

@@ -114,6 +114,13 @@ export function warningsOf(config: Config): readonly string[] {
 /** Reads the sources of a configuration again: the same file, and the environment as it is now. @throws ConfigError that lists every problem. */
 export const readAgain = (config: Config): Config => loaded.get(config)?.again() ?? config;
 
+/** Takes a copy of a loaded configuration, from another thread, for one. */
+export function adopt(copy: Config): Config {
+  const config = freeze(copy);
+  loaded.set(config, { warnings: [], file: undefined, again: () => config });
+  return config;
+}
+
 /** The file that a configuration was read from; undefined without one. */
 export const fileOf = (config: Config): string | undefined => loaded.get(config)?.file;
 

@@ -1,4 +1,4 @@
-import { choice, integer, type ValueType } from './value-types.ts';
+import type { ValueType } from './value-types.ts';
 
 /**
  * A node in the tree of keys that are known but do not take effect yet: a type of value, `true` for a value of any form, `[…]` a
@@ -14,11 +14,5 @@ export interface PlannedSection {
 /** Whether a planned key is a value of one type. */
 export const isPlannedValue = (planned: PlannedKey): planned is ValueType<unknown> => planned !== true && 'read' in planned && typeof planned['read'] === 'function';
 
-const auto = { ...choice(['auto']), expected: 'auto or a whole number from 1 to 1024', example: 4, read: (value: unknown) => (value === 'auto' ? value : integer(4, 1, 1024).read(value)) };
-
 /** Every planned key, in snake_case. Using one causes a warning; a value that it will not take is an error already. */
-export const PLANNED_KEYS = {
-  server: {
-    workers: auto,
-  },
-} as const satisfies PlannedSection;
+export const PLANNED_KEYS: PlannedSection = {};

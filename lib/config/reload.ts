@@ -8,7 +8,7 @@ import { isSection, type Tree } from './schema-tree.ts';
 export const atStart: readonly string[] = [
   'secret', 'previousSecrets', 'proxy',
   'newapi.accessToken', 'newapi.userId',
-  'server.host', 'server.port', 'server.http2', 'server.http3', 'server.proxyProtocol', 'server.maxHeaderBytes', 'server.healthCheck',
+  'server.host', 'server.port', 'server.workers', 'server.http2', 'server.http3', 'server.proxyProtocol', 'server.maxHeaderBytes', 'server.healthCheck',
   'guard.connectionsPerAddress',
   'queue.statePath', 'queue.saveInterval',
   'rateLimit.store', 'rateLimit.redisUrl', 'rateLimit.redisCaPath', 'rateLimit.onStoreError',

@@ -20,6 +20,8 @@ interface Rule {
 
 /** All rules, in the order of their checks. */
 const RULES: readonly Rule[] = [
+  { reads: ['server.workers', 'server.host'], check: listenersCanShare },
+  { reads: ['server.workers', 'server.http3', 'audit', 'rateLimit.redisUrl', 'rateLimit.policies'], check: workersHaveOneOfEach },
   { reads: ['server.tls'], check: bothTlsPaths },
   { reads: ['server.tls'], check: checkServerCertificate },
   { reads: ['server.tls', 'server.http3', 'server.port'], check: checkHttp3 },
@@ -71,6 +73,24 @@ export function checkRules(parsed: ParsedConfig, sources: Sources): void {
   for (const { reads, check } of RULES) {
     if (reads.every((place) => sources.report.isValid(place.split('.')))) check(parsed, sources);
   }
+}
+
+/** Systems whose listeners may share a port, so that the kernel spreads connections over them. */
+const sharing: ReadonlySet<string> = new Set(['linux', 'freebsd', 'dragonfly', 'sunos', 'aix']);
+
+function listenersCanShare({ server: { workers, host } }: ParsedConfig, sources: Sources): void {
+  if (workers === 1) return;
+  if (host.startsWith('/')) sources.refuse(['server', 'workers'], { expected: '1 with a Unix socket in server.host, which one listener alone can have', example: 1 });
+  else if (!sharing.has(process.platform)) sources.refuse(['server', 'workers'], { expected: `1 on ${process.platform}, where listeners cannot share a port`, example: 1 });
+}
+
+/** What would be each worker's own is refused. */
+function workersHaveOneOfEach({ server: { workers, http3: { enabled } }, audit, rateLimit }: ParsedConfig, sources: Sources): void {
+  if (workers === 1) return;
+  if (enabled) sources.refuse(['server', 'workers'], { expected: '1 with server.http3, whose requests would all reach one thread', example: 1 });
+  if (!audit.enabled && rateLimit.redisUrl === null) sources.refuse(['server', 'workers'], { expected: '1 with audit: false, since keys and bans are shared through a file beside the journal', example: 1 });
+  if (audit.newapi.enabled && audit.newapi.token === 'raw') sources.refuse(['server', 'workers'], { expected: '1 with audit.newapi.token: raw, whose keys one thread alone keeps in its memory', example: 1 });
+  if (rateLimit.policies.some(({ match }) => match.newapiUser !== null || match.newapiToken !== null || match.newapiGroup !== null)) sources.refuse(['server', 'workers'], { expected: '1 with policies by names of NewAPI, which one thread alone learns', example: 1 });
 }
 
 function bothTlsPaths({ server: { tls } }: ParsedConfig, sources: Sources): void {

@@ -74,6 +74,16 @@ const handshake = {
   ),
 };
 
+/** Threads that serve. */
+const workers = {
+  ...integer(4, 1, 1024),
+  expected: 'auto or a whole number from 1 to 1024',
+  input: "number | 'auto'",
+  output: "number | 'auto'",
+  read: (value: unknown) => (value === 'auto' ? value : integer(4, 1, 1024).read(value)),
+  json: { anyOf: [{ const: 'auto' }, { type: 'integer', minimum: 1, maximum: 1024 }] },
+};
+
 const server = section('ServerConfig', 'Listener, timeouts and bounds of the standalone server', {
   host: key(text('an address or host name', '127.0.0.1'), '0.0.0.0', 'Address or host name to listen on, or the absolute path of a Unix socket, which has no port'),
   port: key(integer(8000, 0, 65535), 8000, 'Port to listen on. 0 takes a free port'),
@@ -93,6 +103,7 @@ const server = section('ServerConfig', 'Listener, timeouts and bounds of the sta
   }),
   http2: key(flag(), true, 'Offers HTTP/2 to the clients of server.tls, beside HTTP/1.1. Without TLS it has no effect'),
   http3,
+  workers: key(workers, 1, 'Number of threads that serve requests, each with a listener of its own at the same address; auto: one for each core. Limits, budgets, the queue, keys and bans count over all of them'),
   proxyProtocol: key(
     flag(),
     false,

@@ -7,6 +7,8 @@ interface SeriesRow {
   readonly help: string;
   /** Named by OpenTelemetry's conventions for generative AI, so exposed without the prefix. */
   readonly otel?: true;
+  /** What the values of several workers come to; default: their sum. */
+  readonly across?: 'max' | 'min';
 }
 
 const ofModel = ['gen_ai_operation_name', 'gen_ai_provider_name', 'gen_ai_request_model'] as const;
@@ -23,15 +25,15 @@ export const series = {
   active_requests: { type: 'gauge', labels: [], help: 'Requests in progress.' },
   error_total: { type: 'counter', labels: ['type'], help: 'Requests that the gateway itself answered with an error, by error code.' },
   guard_refused_total: { type: 'counter', labels: ['reason'], help: 'Requests that the guard refused, by list, kind of ban or short resource.' },
-  resource_usage_ratio: { type: 'gauge', labels: ['resource'], help: 'Share of memory, cpu and disk in use at the last check. For latency, its share of the threshold.' },
-  resource_short: { type: 'gauge', labels: ['resource'], help: '1 while new requests are refused because the resource is short.' },
+  resource_usage_ratio: { type: 'gauge', labels: ['resource'], help: 'Share of memory, cpu and disk in use at the last check. For latency, its share of the threshold.', across: 'max' },
+  resource_short: { type: 'gauge', labels: ['resource'], help: '1 while new requests are refused because the resource is short.', across: 'max' },
 
-  tls_certificate_not_after_seconds: { type: 'gauge', labels: ['certificate'], help: 'When the certificate that is served ends, Unix seconds.' },
-  circuit_breaker_state: { type: 'gauge', labels: ['target'], help: 'State of the circuit breaker: 0 closed, 1 half-open, 2 open.' },
+  tls_certificate_not_after_seconds: { type: 'gauge', labels: ['certificate'], help: 'When the certificate that is served ends, Unix seconds.', across: 'min' },
+  circuit_breaker_state: { type: 'gauge', labels: ['target'], help: 'State of the circuit breaker: 0 closed, 1 half-open, 2 open.', across: 'max' },
   upstream_active_requests: { type: 'gauge', labels: ['target'], help: 'Attempts in progress at a target.' },
   upstream_attempts_total: { type: 'counter', labels: ['target'], help: 'Attempts at a target.' },
   upstream_failures_total: { type: 'counter', labels: ['target', 'kind'], help: 'Attempts that failed before the client got an answer, by kind of failure.' },
-  route_health: { type: 'gauge', labels: ['route', 'check'], help: 'Checks of configured routes: 1 passes, 0 failed threshold times in a row.' },
+  route_health: { type: 'gauge', labels: ['route', 'check'], help: 'Checks of configured routes: 1 passes, 0 failed threshold times in a row.', across: 'min' },
   tokens_total: { type: 'counter', labels: ['target', 'kind'], help: 'Tokens of answers, by kind. cached is part of prompt, reasoning part of completion.' },
   cost_usd_total: { type: 'counter', labels: ['target'], help: 'Cost in US dollars, for models with a known price.' },
 
@@ -57,9 +59,9 @@ export const series = {
   watch_refused_messages_total: { type: 'counter', labels: [], help: 'Messages of other instances to the watch that were refused because they are malformed.' },
 
   audit_records_total: { type: 'counter', labels: ['result'], help: 'Records of requests, by result.' },
-  audit_journal_writable: { type: 'gauge', labels: [], help: '1 while records reach the journal file, 0 while the disk is full or the file cannot be used.' },
+  audit_journal_writable: { type: 'gauge', labels: [], help: '1 while records reach the journal file, 0 while the disk is full or the file cannot be used.', across: 'min' },
   audit_queue_records: { type: 'gauge', labels: [], help: 'Records that wait to be written.' },
-  audit_journal_bytes: { type: 'gauge', labels: [], help: 'Bytes of the journal in use.' },
+  audit_journal_bytes: { type: 'gauge', labels: [], help: 'Bytes of the journal in use.', across: 'max' },
   audit_dropped_total: { type: 'counter', labels: ['reason'], help: 'Records lost, or deleted before their time, by reason.' },
   audit_write_seconds: { type: 'histogram', labels: [], help: 'Time of a commit to the journal.' },
   audit_sink_lag_records: { type: 'gauge', labels: ['sink'], help: 'Records of the journal that a sink has not received yet.' },

@@ -12,7 +12,7 @@ import { type Committed, encode, externalRecordOf, type FromWorker, type Kind, m
 import { runJob, type JobWork, type RunningJob } from './job.ts';
 import { Outbox } from './outbox.ts';
 import { writeBounds } from './series.ts';
-import { Thread, workerOptions, type JournalDeps } from './thread.ts';
+import { takeJoining, Thread, workerOptions, type JournalDeps } from './thread.ts';
 
 export { exportRecords } from './export.ts';
 export { erasedAmong, erasedOf, forget, namesOf } from './forget.ts';
@@ -94,6 +94,7 @@ export class WorkerJournal implements Journal {
     this.#strict = durability === 'strict';
     this.#status = new JournalStatus(core, this.#strict || onFull === 'refuse');
     this.#opening.promise.catch(() => undefined);
+    if (core.crew?.isWorker === false) takeJoining(core.crew);
   }
 
   /** Model routes must be refused now. */
@@ -357,7 +358,7 @@ export class WorkerJournal implements Journal {
     this.#heardAt = performance.now();
     this.#isStarted = false;
     try {
-      this.#writer = new Thread(workerOptions(this.#core, this.#deps, 'write', this.#session), guard(this.#core.log, 'journal', this.#onMessage), guard(this.#core.log, 'journal', (error: Error | null) => this.#onExit(error)));
+      this.#writer = new Thread(workerOptions(this.#core, this.#deps, 'write', this.#session), guard(this.#core.log, 'journal', this.#onMessage), guard(this.#core.log, 'journal', (error: Error | null) => this.#onExit(error)), this.#core.crew);
     } catch (error) {
       // Some hosts do not allow threads.
       return this.#onExit(error);
@@ -373,7 +374,7 @@ export class WorkerJournal implements Journal {
     if (this.#reader === null) {
       const reader: Thread = new Thread(workerOptions(this.#core, this.#deps, 'read', this.#session), guard(this.#core.log, 'journal', (message: FromWorker) => {
         if (message.kind === 'result' || message.kind === 'error') reader.answered(message);
-      }), () => (this.#reader = null));
+      }), () => (this.#reader = null), this.#core.crew);
       this.#reader = reader;
     }
     return call(this.#reader);

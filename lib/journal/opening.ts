@@ -24,13 +24,18 @@ interface Failure {
  * file is tried again; when it opens, they are written to it. Where the journal is switched off, access lines are all it writes.
  */
 export function startWriter(options: WorkerOptions, port: MessagePort, send: (message: FromWorker) => void): void {
+  let isOver = false;
   const tools: WriterTools = {
     signer: signerOf(options.secret), builder: new RecordBuilder(options), lines: new AccessLineWriter(options.lines, options, send), send,
-    end: () => port.close(),
+    end: () => {
+      isOver = true;
+      port.close();
+    },
   };
   if (options.path === null) {
     const nothing = inMemory(options, tools, { reason: 'the journal is switched off', isPassing: false });
     port.on('message', (message: ToWorker) => nothing.onMessage(message));
+    port.once('close', () => void (isOver || nothing.onMessage(goodbye(options))));
     return;
   }
   const first = onFile(options, tools, openPatience);
@@ -52,15 +57,21 @@ export function startWriter(options: WorkerOptions, port: MessagePort, send: (me
     delay = Math.min(isPassing ? maxDelayInUse : maxDelay, delay * 2);
   };
   if (!(first instanceof Writer)) wait(first);
-  port.on('message', (message: ToWorker) => {
+  const take = (message: ToWorker): void => {
     if (next !== null && message.kind === 'call' && message.name === 'close') {
       clearTimeout(next);
       merge(openPatience);
       if (next !== null) clearTimeout(next);
     }
     writer.onMessage(message);
-  });
+  };
+  port.on('message', take);
+  // A thread of the gate has ended without a word.
+  port.once('close', () => void (isOver || take(goodbye(options))));
 }
+
+/** What a gate says that closes; nothing hears the answer. */
+const goodbye = ({ now }: WorkerOptions): ToWorker => ({ kind: 'call', call: 0, name: 'close', request: { now } });
 
 function inMemory(options: WorkerOptions, tools: WriterTools, { reason, isPassing }: Failure): Writer {
   return new Writer(options, openMemory(reason, tools.signer, options.now), tools, isPassing);

@@ -3,6 +3,7 @@ import { MessageChannel, receiveMessageOnPort, Worker, type MessagePort } from '
 import type { LoggingConfig } from '../../types/config.d.ts';
 import type { Route } from '../../types/route.d.ts';
 import type { Core } from '../request/request.ts';
+import type { Crew } from '../platform/platform.ts';
 import type { AccessLog } from '../access-log/access-log.ts';
 import type { CallName, FromWorker, LineOptions, WorkerCalls, WorkerOptions } from '../record/record.ts';
 
@@ -114,6 +115,11 @@ class SharedThread {
     return true;
   }
 
+  /** Takes in a gate, of this thread or of another one. */
+  add(joining: Joining): void {
+    this.worker.postMessage(joining, [joining.port]);
+  }
+
   hold(): void {
     if (this.#holders++ === 0) this.worker.ref();
   }
@@ -128,11 +134,29 @@ class SharedThread {
   }
 }
 
+/** What a gate in another thread of this process joins. */
+interface Request {
+  readonly key: string;
+  readonly role: WorkerOptions['role'];
+  readonly joining: Joining;
+}
+
+const sharedThread = (key: string, role: WorkerOptions['role']): SharedThread => threads.get(key) ?? new SharedThread(key, role);
+
+/** Lets the gates of other threads join the threads of this one. */
+export function takeJoining(crew: Crew): void {
+  crew.answer('journal', (asked) => {
+    const { key, role, joining } = asked as Request;
+    sharedThread(key, role).add(joining);
+  });
+}
+
 /** A gate's part of a worker thread of the journal, and the calls that wait for its answers. */
 export class Thread {
   /** Batches are posted here and messages arrive here directly, without a hop through this class. */
   readonly port: MessagePort;
-  readonly #shared: SharedThread;
+  /** Null where it is a thread of the main thread, which this one has joined. */
+  readonly #shared: SharedThread | null;
   readonly #endedFlag: Int32Array;
   readonly #onMessage: (message: FromWorker) => void;
   readonly #onExit: (error: Error | null) => void;
@@ -143,18 +167,23 @@ export class Thread {
   /**
    * @param onMessage gets every message; those that answer a call have to be passed to {@link Thread.answered}.
    * @param onExit called when the thread ends by itself. @param error the reason, where there is one.
+   * @param crew the threads of a gate with several workers, which share those of the main thread.
    */
-  constructor(options: WorkerOptions, onMessage: (message: FromWorker) => void, onExit: (error: Error | null) => void) {
+  constructor(options: WorkerOptions, onMessage: (message: FromWorker) => void, onExit: (error: Error | null) => void, crew: Crew | null = null) {
     const key = `${options.role} ${options.path ?? ''}`;
-    this.#shared = threads.get(key) ?? new SharedThread(key, options.role);
+    const main = crew?.main ?? null;
+    this.#shared = main === null ? sharedThread(key, options.role) : null;
     this.#endedFlag = options.ended;
     this.#onMessage = onMessage;
     this.#onExit = onExit;
     const { port1, port2 } = new MessageChannel();
     this.port = port1;
-    this.#shared.members.add(this);
-    this.#shared.worker.postMessage({ options, port: port2 } satisfies Joining, [port2]);
+    const joining: Joining = { options, port: port2 };
+    this.#shared?.members.add(this);
+    this.#shared?.add(joining);
+    main?.hand('journal', { key, role: options.role, joining } satisfies Request, [port2]);
     port1.on('message', onMessage);
+    if (main !== null) port1.once('close', () => this.exited(null));
     // The worker is what keeps the process alive: its end is told.
     port1.unref();
   }
@@ -180,14 +209,15 @@ export class Thread {
 
   /** Keeps the process alive until the returned function is called. */
   hold(): () => void {
-    this.#shared.hold();
-    return () => this.#shared.release();
+    this.#shared?.hold();
+    return () => this.#shared?.release();
   }
 
   /** The thread has ended. What it said before is heard first. */
   exited(failed: Error | null): void {
-    this.#shared.leave(this);
-    for (let said = receiveMessageOnPort(this.port); said !== undefined; said = receiveMessageOnPort(this.port)) this.#onMessage(said.message as FromWorker);
+    this.#shared?.leave(this);
+    // A port to another thread has told everything before it closes.
+    if (this.#shared !== null) for (let said = receiveMessageOnPort(this.port); said !== undefined; said = receiveMessageOnPort(this.port)) this.#onMessage(said.message as FromWorker);
     this.port.close();
     this.#over(failed);
     if (this.#ended) return;
@@ -210,12 +240,12 @@ export class Thread {
   /** Makes the worker close its files, and waits until it has, and for its end when no other gate uses it. @param isSilent whether it is to be waited for no longer. */
   async end(now: number, isSilent: () => boolean): Promise<void> {
     if (this.#ended) return;
-    const { worker } = this.#shared;
+    const worker = this.#shared?.worker ?? null;
     this.call('close', { now }).catch(() => undefined);
     this.#ended = true;
-    const isLast = this.#shared.leave(this);
+    const isLast = this.#shared?.leave(this) ?? false;
     const over = Promise.withResolvers<void>();
-    if (isLast) worker.once('exit', () => {
+    if (isLast && worker !== null) worker.once('exit', () => {
       this.exited(null);
       over.resolve();
     });
@@ -229,7 +259,7 @@ export class Thread {
     let looks = 0;
     const timer = setInterval(() => {
       if (looks > 0 || isSilent()) looks++;
-      if (looks === 1 && isLast) void worker.terminate().catch(() => undefined);
+      if (looks === 1 && isLast) void worker?.terminate().catch(() => undefined);
       if (looks === looksAfter) gaveUp.resolve();
     }, lookEvery);
     const release = this.hold();

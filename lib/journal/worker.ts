@@ -37,9 +37,12 @@ function startReader({ path: file }: WorkerOptions, port: MessagePort, send: (me
   const db = openReader(path);
   readSums(db, path);
   const answers = answerer(() => db);
+  let isOver = false;
+  port.once('close', () => void (isOver || db.close()));
   port.on('message', (message: ToWorker) => {
     if (message.kind !== 'call') return;
     if (message.name !== 'close') return answers(message, send);
+    isOver = true;
     db.close();
     send({ kind: 'result', call: message.call, value: null });
     port.close();

@@ -3,7 +3,7 @@ import type { Clock } from '../../types/clock.d.ts';
 import type { GatewayKey } from '../../types/config.d.ts';
 import { AddressSet } from '../identity/identity.ts';
 import { LRUCache } from 'lru-cache';
-import { type Calendar, calendarOf } from '../platform/platform.ts';
+import { type Calendar, calendarOf, type Crew } from '../platform/platform.ts';
 
 interface Entry {
   readonly key: GatewayKey;
@@ -104,10 +104,15 @@ export class VerifiedTokens {
   readonly #clock: Clock;
   #ttl: number;
 
-  /** @param ttl milliseconds. */
-  constructor(clock: Clock, ttl: number) {
+  readonly #crew: Crew | null;
+
+  /** @param ttl milliseconds. @param crew other threads that accept tokens; null without any. */
+  constructor(clock: Clock, ttl: number, crew: Crew | null = null) {
     this.#clock = clock;
     this.#ttl = ttl;
+    this.#crew = crew;
+    crew?.subscribe('tokens.accepted', (id) => void this.#until.set(id as string, this.#clock.monotonic() + this.#ttl));
+    crew?.subscribe('tokens.refused', (id) => void this.#until.delete(id as string));
   }
 
   /** Changes the time for tokens that are accepted from now on, milliseconds. */
@@ -128,6 +133,7 @@ export class VerifiedTokens {
     const now = this.#clock.monotonic();
     if ((this.#until.get(id) ?? 0) >= now + this.#ttl / 2) return false;
     this.#until.set(id, now + this.#ttl);
+    this.#crew?.publish('tokens.accepted', id);
     return true;
   }
 
@@ -137,6 +143,7 @@ export class VerifiedTokens {
    * @param since when the refused request began, monotonic milliseconds.
    */
   drop(id: string, since: number): void {
-    if ((this.#until.get(id) ?? 0) - this.#ttl <= since) this.#until.delete(id);
+    if ((this.#until.get(id) ?? 0) - this.#ttl > since || !this.#until.delete(id)) return;
+    this.#crew?.publish('tokens.refused', id);
   }
 }

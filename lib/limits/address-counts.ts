@@ -2,7 +2,7 @@ import type { IncrementResponse, Options } from 'express-rate-limit';
 import type { RedisReply, RedisStore } from 'rate-limit-redis';
 import type { RateLimitConfig } from '../../types/config.d.ts';
 import type { Core } from '../request/request.ts';
-import { describe, systemClock, type Redis } from '../platform/platform.ts';
+import { describe, type Link, systemClock, type Redis } from '../platform/platform.ts';
 import { WindowCounts } from './window-counts.ts';
 
 /** The count of an address, the current request included. */
@@ -34,6 +34,9 @@ export class AddressCounts {
   readonly #memory = new WindowCounts();
   #shared: Promise<RedisStore> | null = null;
   #downUntil = 0;
+  /** What the workers of a gate ask the main thread, which counts for all. */
+  readonly #name: string;
+  readonly #main: Link | null;
 
   /** @param redis null where counters are this instance's own. */
   constructor(core: Core, redis: Redis | null) {
@@ -44,9 +47,20 @@ export class AddressCounts {
     this.#share = Math.max(1, Math.floor(address.limit / instances));
     this.#window = address.window;
     this.#onError = onStoreError;
+    const { crew } = core;
+    this.#name = `addresses ${address.limit} ${address.window}`;
+    this.#main = crew?.main ?? null;
+    if (crew?.isWorker === false) crew.answer(this.#name, async (key) => {
+      const found = await this.hit(key as string);
+      return typeof found === 'string' ? found : { ...found, until: found.until - core.clock.monotonic() };
+    });
   }
 
   async hit(key: string): Promise<Counted | Uncounted> {
+    if (this.#main !== null) {
+      const found = (await this.#main.ask(this.#name, key)) as Counted | Uncounted;
+      return typeof found === 'string' ? found : { ...found, until: found.until + this.#core.clock.monotonic() };
+    }
     if (this.#redis === null) return this.#alone(key);
     const now = this.#core.clock.monotonic();
     if (now >= this.#downUntil) {

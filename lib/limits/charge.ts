@@ -73,8 +73,11 @@ export type Verdict = 'taken' | 'refused' | 'unchecked' | 'unavailable';
 
 /** A store that has counted charges. */
 export interface Holder {
-  /** Corrects each amount to `actual` and gives slots back. Called once for all that was taken. */
-  settle(set: ChargeSet): void;
+  /**
+   * Corrects each amount to `actual` and gives slots back. Called once for all that was taken.
+   * @param caller whose budgets are among the charges; null without any.
+   */
+  settle(set: ChargeSet, caller?: string | null): void;
 }
 
 /** The place of the counters. */

@@ -19,6 +19,7 @@ import { MemoryStore } from './memory-store.ts';
 import { NamelessUse } from './nameless-use.ts';
 import { type CallerNames, CounterCache, counterOf, countersOf, PolicyIndex, type RuleSet } from './policy-index.ts';
 import { remaining, spans, withoutLimits } from './rate-limit-headers.ts';
+import { RemoteStore, StoreOwner } from './remote-store.ts';
 import { RedisStore } from './redis-store.ts';
 import { refusalOf } from './refusal.ts';
 import { SharedStore } from './shared-store.ts';
@@ -112,6 +113,8 @@ export class Limits {
   constructor(core: Core, deps: LimitsDeps) {
     this.#core = core;
     this.#deps = deps;
+    const { crew } = core;
+    if (crew?.isWorker === false) new StoreOwner(crew, () => (this.#store ??= this.#open()), (charge, caller) => this.#watchBudget(charge, caller));
   }
 
   /** Whether a limit can ever apply: one of the configuration, of a key made while the gate runs, or of a host's user. */
@@ -306,12 +309,14 @@ export class Limits {
     metrics.tokensSettled += used - settled.tokens;
     if (counts) metrics.tokensReleased += Math.max(0, (tokens ?? 0) - used + settled.tokens);
     if (reservation.state === 'held') reservation.settled = { tokens: used, nanoDollars: spent };
-    this.#store?.settle(set);
-    if (nanoDollars !== null) for (const charge of charges) if (charge.counter.rule.kind === 'budget' && charge.actual > 0) this.#watchBudget(charge, context);
+    this.#store?.settle(set, nanoDollars === null ? null : context.fairnessKey);
+    // Of several workers the main thread knows what all have spent.
+    if (nanoDollars === null || this.#core.crew?.isWorker === true) return;
+    for (const charge of charges) if (charge.counter.rule.kind === 'budget' && charge.actual > 0) this.#watchBudget(charge, context.fairnessKey);
   }
 
   /** Tells once, for each caller, period and level, that so much of a budget is spent. */
-  #watchBudget({ counter, limit, used, actual }: Charge, { fairnessKey: caller }: Context): void {
+  #watchBudget({ counter, limit, used, actual }: Charge, caller: string): void {
     const known = this.#store?.spent(counter.key) ?? null;
     const spent = known ?? used + actual;
     for (const { level, share } of budgetLevels) {
@@ -452,6 +457,8 @@ export class Limits {
   #open(): Store {
     const { config, clock } = this.#core;
     const { redis } = this.#deps;
+    const main = this.#core.crew?.main ?? null;
+    if (main !== null) return new RemoteStore(main);
     if (config.rateLimit.store === 'memory' || redis === null) return new MemoryStore(clock, !config.audit.enabled ? null : new BudgetFile(this.#core, join(dirname(config.audit.path), budgetFileName)));
     return new SharedStore(this.#core, new RedisStore(redis, clock), new MemoryStore(clock, null), () => this.#metrics.storeErrors++);
   }

@@ -1,4 +1,4 @@
-import { type Context, type Core, type Next, ownRoute, underway } from '../request/request.ts';
+import { type Context, type Core, type Next, ownRoute, relayTo, underway } from '../request/request.ts';
 import { BearerGuard } from '../keys/keys.ts';
 import { HeimdallError } from '../errors.ts';
 import { receiver } from '../record/record.ts';
@@ -12,17 +12,20 @@ export const endpoints: Middleware = {
   name: 'endpoints',
   create(core, deps) {
     const { admin, ingestion, original } = deps;
+    const { crew } = core;
+    const relay = crew?.isWorker === true ? relayTo(crew) : null;
     const metrics = metricsEndpoint(core, deps);
     const { log } = core.config.endpoints;
     const paths = [receiver, ...(original === null ? [] : ['/api/anomaly']), ...(log === false ? [] : [log]), ...(admin === null ? [] : [core.config.admin.path]), ...(metrics === null ? [] : [metrics.path])];
     return {
       serves: servedBeside(deps.routes, paths),
       handle: function endpointsHandler(context, next) {
-        if (admin?.owns(context)) return admin.answer(context);
-        if (original?.owns(context)) return original.answer(context);
-        if (context.path === ingestion.path ? context.req.method === 'POST' : ingestion.receiver.test(context.path)) return ingestion.answer(context);
+        if (admin?.owns(context)) return relay === null ? admin.answer(context) : relay(context);
+        if (original?.owns(context)) return relay === null ? original.answer(context) : relay(context);
+        if (context.path === ingestion.path ? context.req.method === 'POST' : ingestion.receiver.test(context.path)) return relay === null ? ingestion.answer(context) : relay(context);
         if (metrics === null || context.path !== metrics.path || deps.rows.has(context.route)) return next();
-        metrics.answer(context, next);
+        if (relay === null) metrics.answer(context, next);
+        else relay(context);
       },
     };
   },

@@ -139,11 +139,15 @@ class Counter {
   readonly #address: RateLimitConfig['address'];
   /** NewAPI alone knows which tokens are good. */
   readonly #asksNewapi: boolean;
+  readonly #core: Core;
+  /** Tells the counts of one configuration from those of another one. */
+  readonly #id: string;
 
   /** @param before that of the configuration before, whose counts go on where the limit is the same. */
   constructor(core: Core, { redis }: Deps, before: Counter | null) {
     const { auth, rateLimit: { address, exempt } } = core.config;
     this.failuresOnly = address.count === 'failed';
+    this.#core = core;
     this.#address = address;
     const same = before !== null && isDeepStrictEqual(before.#address, address) ? before : null;
     this.blocked = same?.blocked ?? new LRUCache(blockedRemembered);
@@ -152,6 +156,11 @@ class Counter {
     this.#asksNewapi = auth.mode === 'passthrough';
     this.#counts = same === null ? new AddressCounts(core, redis) : same.#counts;
     this.#exempt = new AddressSet(exempt.filter(isNetwork));
+    this.#id = JSON.stringify(address);
+    core.crew?.subscribe('addresses.blocked', (value) => {
+      const [id, key, left] = value as [string, string, number];
+      if (id === this.#id) this.blocked.set(key, core.clock.monotonic() + left);
+    });
   }
 
   /** @returns false when the store cannot be reached and `on_store_error` is `closed`. */
@@ -160,7 +169,7 @@ class Counter {
     const key = networkOf(ip);
     const counted = await this.#counts.hit(key);
     if (typeof counted === 'string') return counted === 'open';
-    if (counted.hits > counted.limit) this.blocked.set(key, counted.until);
+    if (counted.hits > counted.limit) this.#block(key, counted.until);
     return true;
   }
 
@@ -170,7 +179,15 @@ class Counter {
     if (this.#asksNewapi && context.token !== null) this.#refused.set(context.token.id, context.at + this.#address.window);
     const key = this.#keyOf(context);
     const { hits, limit, until } = await this.#counts.hitSomewhere(key);
-    if (hits >= limit) this.blocked.set(key, until);
+    if (hits >= limit) this.#block(key, until);
+  }
+
+  /** In all threads. @param until monotonic milliseconds. */
+  #block(key: string, until: number): void {
+    const isNew = this.blocked.get(key) !== until;
+    this.blocked.set(key, until);
+    const { crew, clock } = this.#core;
+    if (crew !== null && isNew) crew.publish('addresses.blocked', [this.#id, key, until - clock.monotonic()]);
   }
 
   /** @returns the end of the block on the monotonic clock, or null for an address that is not blocked. */

@@ -10,7 +10,7 @@ import type { RequestInfo, TokenIdentity } from '../../types/context.d.ts';
 import type { Logger } from '../../types/logger.d.ts';
 import type { Route } from '../../types/route.d.ts';
 import type { Usage } from '../../types/usage.d.ts';
-import { describe } from '../platform/platform.ts';
+import { describe, type Crew } from '../platform/platform.ts';
 import { HeimdallError, render, renderEvent, type ErrorCode } from '../errors.ts';
 import { withoutField, type RequestBody } from '../http/http.ts';
 import { clientOf, deviceFingerprint, networkOf, type Credential } from '../identity/identity.ts';
@@ -43,6 +43,8 @@ export interface Core {
   readonly inFlight: RequestList & { configure(config: Config): void };
   /** Null without `guard.connections_per_address`. */
   readonly connections: Connections | null;
+  /** The other threads of a gate with several workers; null in a gate that has one thread. */
+  readonly crew: Crew | null;
   readonly mount: Mount;
   /** `Alt-Svc` of the answers over TLS: where HTTP/3 is, or that it is gone. Null without `server.http3`. */
   alternative: string | null;
@@ -278,6 +280,8 @@ export class Context implements RequestInfo {
   /** Milliseconds from the start to the end. */
   duration = 0;
   finished = false;
+  /** Another thread serves it, and puts it away. */
+  relayed = false;
   /** It came while an earlier request of its connection was not answered. */
   isPipelined = false;
   /** A callback of this request threw: see `contain`. */
@@ -471,7 +475,7 @@ export class Context implements RequestInfo {
     } catch (error) {
       this.#unfinished(error);
     }
-    for (const finisher of this.core.finishers) {
+    for (const finisher of this.relayed ? [] : this.core.finishers) {
       try {
         finisher(this);
       } catch (error) {

@@ -9,3 +9,4 @@ export { InFlight } from './in-flight.ts';
 export { Mount } from './mount.ts';
 export { Probes } from './probes.ts';
 export { ownRoute } from './own-route.ts';
+export { relayTo } from './relay.ts';

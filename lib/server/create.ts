@@ -35,7 +35,7 @@ export function createServer(gate: Gate): Server {
     // Before others listen for its connections.
     if (limits.http2) speakHttp2(server, core);
     served.follow(server);
-    served.warn(server);
+    if (core.crew === null || core.crew.main?.place === 0) served.warn(server);
     certificates.add(served);
     server.once('close', () => certificates.delete(served));
     watchHandshakes(server, limits.readTimeout, core.log);
@@ -57,7 +57,8 @@ export function createServer(gate: Gate): Server {
   attach(core, server, { gate, serves, path: '/', ours: true });
   // Behind all that listens for connections: they get one after its preamble.
   if (limits.proxyProtocol) expectPreambles(server, () => trust, limits.readTimeout, core.log);
-  server.once('listening', () => void openConfigured(gate).catch((error: Error) => server.emit('error', error)));
+  // A worker's admin API is that of the main thread.
+  if (core.crew?.isWorker !== true) server.once('listening', () => void openConfigured(gate).catch((error: Error) => server.emit('error', error)));
   servers.add(server);
   server.once('close', () => servers.delete(server));
   return server;

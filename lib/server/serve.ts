@@ -2,17 +2,19 @@ import { lstatSync, rmSync } from 'node:fs';
 import type { Server } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
 import type { Config, ConfigInput } from '../../types/config.d.ts';
-import { heimdall, internalsOf, type Gate } from '../gateway.ts';
+import { gateOf, internalsOf, type Gate } from '../gateway.ts';
 import { openBeside, openConfigured } from './admin.ts';
-import { fileOf } from '../config/config.ts';
+import { fileOf, loadSettings } from '../config/config.ts';
 import { guard, written } from '../platform/platform.ts';
 import { createServer } from './create.ts';
 import { startHttp3 } from './http3.ts';
+import { crewOf, Workforce, workersOf } from './workers.ts';
 import { lookEvery, WatchedFiles } from './watched-files.ts';
 
 /** A running standalone gate. */
 export interface Serving {
   readonly gate: Gate;
+  /** With several workers the server of what they hand on to the main thread; it listens nowhere. */
   readonly server: Server;
   /** Its address, for example `http://127.0.0.1:8000`. */
   readonly url: string;
@@ -29,10 +31,11 @@ export async function serve(config?: ConfigInput | Config): Promise<Serving> {
   // A closed output pipe must not end the process.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
   outliveSignals();
-  const gate = heimdall(config, { standalone: true });
+  const settings = loadSettings({ code: config });
+  const gate = gateOf(settings, { standalone: true }, crewOf(workersOf(settings)));
   running.add(gate);
-  const { server, adminUrl } = await open(gate);
-  const url = addressOf(server, gate.config);
+  const { server, adminUrl, address } = await open(gate);
+  const url = addressOf(address, gate.config);
   process.stderr.write(`Heimdall listens on ${url} and guards ${gate.config.newapi.baseUrl}\n`);
   if (gate.config.server.tls === null) process.stderr.write('TLS is off: put a TLS proxy in front, or set TLS_CERT_PATH and TLS_KEY_PATH.\n');
   const { http3 } = gate.config.server;
@@ -54,15 +57,13 @@ function pageOf({ admin: { token, auth, path } }: Config, url: string, adminUrl:
 }
 
 /** Opens a configured admin address first: without it the gate should not serve. */
-async function open(gate: Gate): Promise<{ server: Server; adminUrl: string | null }> {
+async function open(gate: Gate): Promise<{ server: Server; adminUrl: string | null; address: string | number }> {
   try {
     await openJournal(gate);
     const configured = await openConfigured(gate);
-    const server = createServer(gate);
-    await listen(server, gate.config);
+    const { server, address } = await listening(gate);
     await startHttp3(gate);
-    const address = server.address();
-    return { server, adminUrl: configured ?? (await openBeside(gate, typeof address === 'string' ? gate.config.server.port : (address as AddressInfo).port)) };
+    return { server, address, adminUrl: configured ?? (await openBeside(gate, typeof address === 'string' ? gate.config.server.port : address)) };
   } catch (error) {
     running.delete(gate);
     await gate.close({ timeout: 0 });
@@ -70,10 +71,30 @@ async function open(gate: Gate): Promise<{ server: Server; adminUrl: string | nu
   }
 }
 
+/** @returns the path of the socket, or the port. */
+async function listening(gate: Gate): Promise<{ server: Server; address: string | number }> {
+  const { crew } = internalsOf(gate).core;
+  if (crew === null) {
+    const server = createServer(gate);
+    await listen(server, gate.config);
+    const address = server.address() as AddressInfo | string;
+    return { server, address: typeof address === 'string' ? address : address.port };
+  }
+  const workforce = new Workforce(gate, crew);
+  const { server: { host, port } } = gate.config;
+  const address = await workforce.start().catch((error: NodeJS.ErrnoException) => {
+    throw error.code === undefined || error.syscall !== 'listen' ? error : new Error(reasonOf(error, host, port), { cause: error });
+  });
+  return { server: workforce.relay, address };
+}
+
 /** Where every request must be recorded, the gate does not listen without the journal. */
 async function openJournal(gate: Gate): Promise<void> {
   const { durability, onFull } = gate.config.audit;
-  if (durability === 'strict' || onFull === 'refuse') await internalsOf(gate).journal.open();
+  const { core: { crew }, journal } = internalsOf(gate);
+  if (durability === 'strict' || onFull === 'refuse') await journal.open();
+  // The main thread has the upkeep of the journal, so it comes first.
+  else if (crew !== null) await journal.open().catch(() => undefined);
 }
 
 /** Reads the configuration again when its file changes, while `server.watch` is on, until the server closes. */
@@ -129,12 +150,10 @@ function reasonOf(error: NodeJS.ErrnoException, host: string, port: number): str
   return `server.host: expected an address of this machine, got ${JSON.stringify(host)} (${error.code ?? error.message}). Example: HEIMDALL_HOST=0.0.0.0 npm start`;
 }
 
-function addressOf(server: Server, { server: { host, tls } }: Config): string {
-  const address = server.address() as AddressInfo | string;
+function addressOf(address: string | number, { server: { host, tls } }: Config): string {
   if (typeof address === 'string') return `unix:${address}`;
-  const { port } = address;
   const shown = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
-  return `${tls === null ? 'http' : 'https'}://${shown.includes(':') ? `[${shown}]` : shown}:${port}`;
+  return `${tls === null ? 'http' : 'https'}://${shown.includes(':') ? `[${shown}]` : shown}:${address}`;
 }
 
 async function stop(gate: Gate): Promise<void> {
@@ -181,6 +200,7 @@ function outliveSignals(): void {
         // What is wrong with it is in the event log. Certificates are read with it; without it they are read all the same.
         reload('SIGHUP').catch(() => {
           for (const { all } of certificates) for (const certificate of all) certificate.renew();
+          for (const link of core.crew?.links ?? []) link.tell('renew', null);
         });
       }
     });

@@ -75,12 +75,17 @@ export class NewapiNames {
 
   /** Begins, with the first commit at the latest, where `newapi.access_token` is set. */
   start(): void {
-    if (this.#core.config.newapi.accessToken !== null) this.#looks.start();
+    if (this.#isOn) this.#looks.start();
   }
 
   /** Begins with the names that earlier runs have learnt. */
   restore(): void {
-    if (this.#core.config.newapi.accessToken !== null) this.#looks.startNow();
+    if (this.#isOn) this.#looks.startNow();
+  }
+
+  /** Of several threads the main thread asks NewAPI. */
+  get #isOn(): boolean {
+    return this.#core.config.newapi.accessToken !== null && this.#core.crew?.isWorker !== true;
   }
 
   close(): void {

@@ -117,6 +117,8 @@ export const events = {
   'certificate.expiring': { category: 'configuration', type: 'info', alert: true, what: 'the last third of the validity of the certificate that is served has begun, or it has expired' },
   'certificate.renewed': { category: 'configuration', type: 'change', outcome: 'success', ends: 'certificate.expiring', what: 'the files of the certificate have changed, and new connections get the new one' },
   'certificate.refused': { category: 'configuration', type: 'error', outcome: 'failure', alert: true, what: 'a new certificate or its key cannot be used, so the one before is served on' },
+  'worker.failed': { category: 'process', type: 'error', outcome: 'failure', alert: true, what: 'a thread that serves has failed or was stuck: its requests are lost, and another one takes its place' },
+  'worker.started': { category: 'process', type: 'start', outcome: 'success', ends: 'worker.failed', what: 'another thread serves in place of one that had failed' },
   'process.signal': { category: 'process', type: 'info', what: 'a signal came that ends nothing' },
   'alert.failed': { category: 'network', type: 'error', outcome: 'failure', what: 'the webhook did not accept an alert' },
   'access_log.failed': { category: 'file', type: 'error', outcome: 'failure', what: 'the access log cannot be written' },

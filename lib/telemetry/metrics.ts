@@ -1,4 +1,4 @@
-import { collectDefaultMetrics, Registry, type Histogram, type Metric } from 'prom-client';
+import { AggregatorRegistry, collectDefaultMetrics, Registry, type Histogram, type Metric, type MetricObjectWithValues, type MetricValue } from 'prom-client';
 import type { Config, MetricsConfig } from '../../types/config.d.ts';
 import type { CheckedRoute } from '../../types/route.d.ts';
 import type { Context, Core } from '../request/request.ts';
@@ -45,6 +45,9 @@ export interface Exposed {
   values(): Sample[];
 }
 
+/** The metrics of one thread, in a form that can be sent to another one. */
+export type MetricValues = readonly MetricObjectWithValues<MetricValue<string>>[];
+
 /** Default metrics of prom-client that are left out: gauges with the suffix of a counter, and gauges whose labels appear and disappear. */
 const unwanted = ['handles', 'requests', 'resources'].flatMap((what) => [`nodejs_active_${what}`, `nodejs_active_${what}_total`]);
 const collections = ['major', 'minor', 'incremental', 'weakcb'];
@@ -84,6 +87,8 @@ export class Metrics {
   readonly #guarded = new Counts<GuardReason>(guardReasons);
   readonly #targets = new Map<string, TargetCounts>();
   readonly #config: MetricsConfig;
+  /** Of a gate with several workers, the metrics of its other threads. */
+  others: (() => Promise<readonly MetricValues[]>) | null = null;
   #watched: readonly TargetView[] | null = null;
   #defaults = false;
 
@@ -161,10 +166,29 @@ export class Metrics {
   }
 
   /** All metrics in the text format of Prometheus. */
-  exposition(): Promise<string> {
+  async exposition(): Promise<string> {
+    this.#ensureDefaults();
+    if (this.others === null) return this.#registry.metrics();
+    // First those of this thread: what is the process's counts once.
+    const own = (await this.#registry.getMetricsAsJSON()) as unknown as MetricValues;
+    const all = [own.map((metric) => (this.#isOfProcess(metric) ? { ...metric, aggregator: 'first' as const } : metric)), ...(await this.others())];
+    return AggregatorRegistry.aggregate(all as unknown as object[]).metrics();
+  }
+
+  /** All metrics of this thread that are not the process's. */
+  async values(): Promise<MetricValues> {
+    this.#ensureDefaults();
+    const values = (await this.#registry.getMetricsAsJSON()) as unknown as MetricValues;
+    return values.filter((metric) => !this.#isOfProcess(metric));
+  }
+
+  #isOfProcess({ name }: { readonly name: string }): boolean {
+    return name.startsWith(`${this.#config.prefix}process_`) || name === `${this.#config.prefix}nodejs_version_info`;
+  }
+
+  #ensureDefaults(): void {
     if (!this.#defaults && this.#config.series === null) this.#collectDefaults();
     this.#defaults = true;
-    return this.#registry.metrics();
   }
 
   #exposeRequests(inFlight: { readonly size: number }): void {
@@ -212,10 +236,10 @@ export class Metrics {
   #register(name: SeriesName, values: (name: string) => Sample[]): void {
     const { series, prefix } = this.#config;
     if (series !== null && !series.includes(name)) return;
-    const { type, help, otel } = rowOf(name);
+    const { type, help, otel, across = 'sum' } = rowOf(name);
     const before = otel ? '' : prefix;
     const named = (sample: Sample): Sample => (sample.metricName === undefined ? sample : { ...sample, metricName: before + sample.metricName });
-    const whole = { name: before + name, help, type, aggregator: 'sum' };
+    const whole = { name: before + name, help, type, aggregator: across };
     this.#registry.registerMetric({ ...whole, get: async () => ({ ...whole, values: values(name).map(named) }) } as unknown as Metric);
   }
 }

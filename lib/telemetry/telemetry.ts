@@ -2,6 +2,6 @@
 
 export { alertsOf } from './alerts.ts';
 export { eventLog, tee, type Level, type Listener } from './events.ts';
-export { Metrics, metricsOf, type Exposed, type GuardReason } from './metrics.ts';
+export { Metrics, metricsOf, type Exposed, type MetricValues, type GuardReason } from './metrics.ts';
 export { Resources } from './resources.ts';
 export { WebhookClient, type WebhookAnswer } from './webhook.ts';

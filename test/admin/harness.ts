@@ -111,7 +111,7 @@ export async function startAdmin(t: TestContext, config: ConfigInput = {}, { clo
   const core = {
     config: resolved, log: tee(log, hub.listeners(clock.now, resolved), (fields) => fields), clock, observe: false, draining: false, closed: false,
     inFlight: new InFlight(resolved, clock),
-    connections: null, mount: new Mount(), alternative: null, probes: new Probes(), guesses: new Map(), hidden: [], heads: { every: [], own: [], proxied: [] }, finishers: [],
+    connections: null, crew: null, mount: new Mount(), alternative: null, probes: new Probes(), guesses: new Map(), hidden: [], heads: { every: [], own: [], proxied: [] }, finishers: [],
   } as Core;
   hub.enter(core.finishers);
   const made = fakes(clock);

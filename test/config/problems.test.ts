@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { loadSettings, resolveConfig, warningsOf } from '../../lib/config/load.ts';
+import { loadSettings, resolveConfig } from '../../lib/config/load.ts';
 import { SCHEMA_TREE, type SchemaNode } from '../../lib/config/schema-tree.ts';
 import { ConfigError } from '../../lib/errors.ts';
 import type { ConfigInput } from '../../types/config.d.ts';
@@ -150,24 +150,5 @@ describe('unknown keys', () => {
     assert.deepEqual(problems('routes: [{ path: /a, health_check: { inteval: 1 } }]'), [
       'routes[0].health_check.inteval: unknown key. Did you mean interval?',
     ]);
-  });
-});
-
-describe('keys of later releases', () => {
-  it('warn once a key, by the name it was given, and do no more', () => {
-    const yaml =
-      'server: { workers: 4 }';
-    const keys = [
-      'server.workers',
-    ];
-    assert.deepEqual(
-      warningsOf(load(yaml)),
-      keys.map((key) => `${key}: known, takes effect in a later release; ignored`),
-    );
-    const code = { server: { workers: 1 } } as ConfigInput;
-    assert.deepEqual(
-      warningsOf(resolveConfig(code)).map((line) => line.split(':')[0]),
-      ['server.workers'],
-    );
   });
 });

@@ -22,17 +22,24 @@ export interface Standalone {
   stop(): Promise<void>;
 }
 
+/** How its process is started beside its configuration. */
+interface Start {
+  readonly execArgv?: readonly string[];
+  /** Variables, from its directory. */
+  readonly env?: (dir: string) => NodeJS.ProcessEnv;
+}
+
 /**
  * @param newapi base URL of the upstream.
  * @param yaml its configuration file.
  */
-export async function startStandalone(newapi: string, yaml: string): Promise<Standalone> {
+export async function startStandalone(newapi: string, yaml: string, { execArgv = [], env = () => ({}) }: Start = {}): Promise<Standalone> {
   const dir = mkdtempSync(join(tmpdir(), 'heimdall-standalone-'));
   const path = join(dir, 'heimdall.yaml');
   writeFileSync(path, yaml, { mode: 0o600 });
-  const child = spawn(process.execPath, [standaloneEntry], {
+  const child = spawn(process.execPath, [...execArgv, standaloneEntry], {
     cwd: dir,
-    env: { ...bare, NEWAPI_BASE_URL: newapi, HEIMDALL_PORT: '0', HEIMDALL_HOST: '127.0.0.1', HEIMDALL_CONFIG: path },
+    env: { ...bare, NEWAPI_BASE_URL: newapi, HEIMDALL_PORT: '0', HEIMDALL_HOST: '127.0.0.1', HEIMDALL_CONFIG: path, ...env(dir) },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let said = '';

@@ -1,0 +1,58 @@
+// One of the threads that serve, where `server.workers` asks for several.
+
+import type { AddressInfo } from 'node:net';
+import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
+import type { Config } from '../../types/config.d.ts';
+import type { Logger } from '../../types/logger.d.ts';
+import { adopt } from '../config/config.ts';
+import { type Follower, gateOf, internalsOf, type Prepared } from '../gateway.ts';
+import { codeOf, Crew, guard, Link, own, shared } from '../platform/platform.ts';
+import { createServer } from './create.ts';
+import type { WorkerStart } from './workers.ts';
+
+/** How often a worker gives a sign of life, milliseconds. */
+const beatEvery = 250;
+
+const { config: copy, place, workers, counts, port } = workerData as WorkerStart;
+const main = parentPort as MessagePort;
+const crew = new Crew(workers, counts);
+const said = (level: keyof Logger) => (fields: object, event: string): void => crew.main?.tell('log', [level, fields, event]);
+const log: Logger = { debug: said('debug'), info: said('info'), warn: said('warn'), error: said('error') };
+const link = new Link(place, main, (topic, value) => crew.hear(topic, value, null), log);
+crew.main = link;
+main.on('message', guard(log, 'thread', link.take));
+
+const gate = gateOf(adopt(copy), { standalone: true, log }, crew);
+const { end, followers, reload, certificates } = internalsOf(gate);
+
+/** The main thread decides whether a configuration that is ready everywhere comes into force. */
+let decision: PromiseWithResolvers<boolean> | null = null;
+let isReady: PromiseWithResolvers<void> | null = null;
+const follow: Follower = async (): Promise<Prepared> => {
+  isReady?.resolve();
+  if (decision !== null && !(await decision.promise)) throw new Error('the configuration was refused elsewhere');
+  return { enter: () => undefined };
+};
+followers.add(follow);
+
+crew.answer('reload', async (next) => {
+  const ready = (isReady = Promise.withResolvers<void>());
+  decision = Promise.withResolvers<boolean>();
+  reload('main', adopt(next as Config)).catch((error: unknown) => ready.reject(error));
+  await ready.promise;
+});
+crew.answer('reload.decided', (isTaken) => {
+  decision?.resolve(isTaken === true);
+  decision = null;
+});
+crew.answer('renew', () => {
+  for (const { all } of certificates) for (const certificate of all) certificate.renew();
+});
+crew.answer('drain', (quiet) => end(quiet as number));
+
+const server = createServer(gate);
+server.once('error', guard(log, 'listen', (error: Error) => link.tell('listening', { problem: codeOf(error) })));
+server.listen({ port, host: gate.config.server.host, reusePort: true }, () => {
+  link.tell('listening', { port: (server.address() as AddressInfo).port });
+  setInterval(guard(log, 'worker', () => Atomics.add(counts, shared.perWorker + place * own.size + own.beats, 1)), beatEvery);
+});

@@ -1,0 +1,135 @@
+import '../support/node.ts';
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { createServer, request, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { heimdall, type ConfigInput } from '../../lib/index.ts';
+import { startStandalone, type Standalone } from '../support/standalone.ts';
+
+const adminToken = 'a'.repeat(40);
+const metricsToken = 'm'.repeat(40);
+const requests = 40;
+const limit = 25;
+const held = 6;
+
+const yaml = `
+server: { workers: 2 }
+llm: { health_check: { enabled: false }, price_source: none }
+admin: { token: ${adminToken}, listen: false }
+metrics: { token: ${metricsToken} }
+rate_limit:
+  policies:
+    - { match: { model: counted }, requests: { limit: ${limit}, window: 600s } }
+    - { match: { model: held }, concurrency: ${held} }
+queue: { concurrency: ${held + 2}, initial_size: 100 }
+`;
+
+/** A chat request on a connection of its own. @returns the status; 0 where the connection broke. */
+function chat(url: string, model: string): Promise<number> {
+  const body = JSON.stringify({ model, messages: [{ role: 'user', content: 'hello' }] });
+  return new Promise((resolve) => {
+    const req = request(`${url}/v1/chat/completions`, { method: 'POST', agent: false, headers: { authorization: 'Bearer sk-workers', 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) } }, (res) => {
+      res.resume().on('end', () => resolve(res.statusCode ?? 0)).on('error', () => resolve(0));
+    });
+    req.on('error', () => resolve(0));
+    req.end(body);
+  });
+}
+
+async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
+  for (let left = 600; left > 0; left--) {
+    if (await holds()) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error(`expected ${what}`);
+}
+
+const get = async (url: string, token: string): Promise<string> => await (await fetch(url, { headers: { authorization: `Bearer ${token}`, connection: 'close' } })).text();
+
+describe('a gate with two workers', () => {
+  let upstream: Server;
+  let gate: Standalone;
+  const waiting = new Set<ServerResponse>();
+  const answer = (res: ServerResponse): void => void res.writeHead(200, { 'content-type': 'application/json' }).end('{"object":"chat.completion","choices":[]}');
+  const fault = join(import.meta.dirname, '../support/worker-fault.ts');
+
+  before(async () => {
+    upstream = createServer((req, res) => {
+      let text = '';
+      req.on('data', (chunk: Buffer) => void (text += String(chunk))).on('end', () => {
+        if (!text.includes('"held"')) return answer(res);
+        waiting.add(res);
+        res.on('close', () => waiting.delete(res));
+      });
+    });
+    await new Promise<void>((resolve) => upstream.listen(0, '127.0.0.1', resolve));
+    gate = await startStandalone(`http://127.0.0.1:${(upstream.address() as AddressInfo).port}`, yaml, { execArgv: ['--import', fault], env: (dir) => ({ WORKER_FAULT: join(dir, 'fault') }) });
+  });
+
+  after(async () => {
+    for (const res of waiting) res.destroy();
+    await gate.stop();
+    upstream.close();
+  });
+
+  it('counts limits over both, to the request', async () => {
+    const found = await Promise.all(Array.from({ length: requests }, () => chat(gate.url, 'counted')));
+    assert.equal(found.filter((status) => status === 200).length, limit);
+    assert.equal(found.filter((status) => status === 429).length, requests - limit);
+  });
+
+  it('adds up the metrics of both, whichever is asked', async () => {
+    const page = await get(`${gate.url}/metrics`, metricsToken);
+    const counts = [...page.matchAll(/^heimdall_request_duration_seconds_count\{route="\/v1\/chat\/completions".*\} (\d+)$/gm)].map(([, count]) => Number(count));
+    assert.equal(counts.reduce((sum, count) => sum + count, 0), requests);
+    assert.equal(page.match(/^heimdall_process_start_time_seconds /gm)?.length, 1);
+  });
+
+  it('answers the admin API from either with what all have', async () => {
+    await until('all records', async () => (JSON.parse(await get(`${gate.url}/heimdall/api/health`, adminToken)) as { journal: { last: number } }).journal.last >= requests);
+    for (let at = 0; at < 4; at++) assert.match(await get(`${gate.url}/heimdall/api/logs?model=counted&limit=1`, adminToken), /"model":"counted"/);
+  });
+
+  it('holds the queue over both, and lets the next go on when a slot is free', async () => {
+    const slow = Array.from({ length: held }, () => chat(gate.url, 'held'));
+    await until('all in hand', () => waiting.size === held);
+    assert.equal(await chat(gate.url, 'held'), 429);
+    const others = Array.from({ length: 30 }, () => chat(gate.url, 'other'));
+    assert.deepEqual([...new Set(await Promise.all(others))], [200]);
+    for (const res of waiting) answer(res);
+    assert.deepEqual(await Promise.all(slow), Array.from({ length: held }, () => 200));
+  });
+
+  it('replaces one that throws, and gives back what it held', async () => {
+    const slow = Array.from({ length: held }, () => chat(gate.url, 'held'));
+    await until('all in hand', () => waiting.size === held);
+    writeFileSync(join(gate.path, '../fault'), 'throw');
+    await until('another worker', () => gate.output().includes('worker.started'));
+    for (const res of waiting) answer(res);
+    const ended = await Promise.all(slow);
+    assert.ok(ended.every((status) => status === 200 || status === 0), ended.join());
+    const again = Array.from({ length: held }, () => chat(gate.url, 'held'));
+    await until('as many in hand as before', () => waiting.size === held);
+    for (const res of waiting) answer(res);
+    assert.deepEqual(await Promise.all(again), Array.from({ length: held }, () => 200));
+    const queue = (JSON.parse(await get(`${gate.url}/heimdall/api/health`, adminToken)) as { queue: { active: number; waiting: number } }).queue;
+    assert.deepEqual([queue.active, queue.waiting], [0, 0]);
+  });
+});
+
+describe('server.workers', () => {
+  const refused: Readonly<Record<string, ConfigInput>> = {
+    'with a Unix socket': { server: { workers: 2, host: '/tmp/heimdall.sock' } },
+    'with audit: false': { server: { workers: 2 }, audit: false },
+    'with raw tokens of a sink': { server: { workers: 2 }, audit: { newapi: { enabled: true, token: 'raw' } } },
+    'with policies by names of NewAPI': { server: { workers: 'auto' }, newapi: { accessToken: 'x'.repeat(32), userId: 1 }, rateLimit: { policies: [{ match: { newapiUser: 'alice' }, requests: { limit: 1 } }] } },
+    'of another form': { server: { workers: 0 } },
+  };
+  for (const [what, input] of Object.entries(refused)) {
+    it(`is refused by name ${what}`, () => {
+      assert.throws(() => heimdall(input), ({ message }: Error) => /server\.workers: expected /.test(message));
+    });
+  }
+});
