@@ -72,6 +72,15 @@ describe('parameters of the admin API', () => {
     }
   });
 
+  it('take yes or no as true or false alone', async () => {
+    const [[, url]] = mounts as [readonly [string, string]];
+    const rows = [['logs?own=maybe', 'own'], ['logs?own=', 'own'], ['logs?count=1', 'count'], ['logs?count=yes', 'count'], ['logs?grep=x&own=no', 'own'], ['logs?grep=x&count=true', 'count'], ['logs?own=false&count=true', null], ['logs?grep=x&own=false&count=false', null]] as const;
+    for (const [path, name] of rows) {
+      const answer = await request(`${url}/${path}`, { headers });
+      assert.deepEqual([answer.status, name === null || answer.text.includes(`${name}: expected`)], [name === null ? 200 : 400, true], `${path}: ${answer.text}`);
+    }
+  });
+
   it('that nobody knows are a 400 that names them, at every mount and resource', async () => {
     const rows: readonly (readonly [path: string, name: string])[] = [
       ['logs?limt=1', 'limt'], ['logs?limit=1&offset=3', 'offset'], ['logs/aggregate?limit=1', 'limit'], ['logs/frequency?page=1', 'page'], ['keys?name=a', 'name'], ['keys/team?verbose', 'verbose'], ['bans?kind=key', 'kind'],

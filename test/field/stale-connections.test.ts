@@ -1,9 +1,9 @@
 import '../support/node.ts';
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer, type AddressInfo, type Socket } from 'node:net';
-import { describe, it, type TestContext } from 'node:test';
-import { request } from '../support/client.ts';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { describe, it, test, type TestContext } from 'node:test';
+import { request, until } from '../support/client.ts';
 import { startGate } from '../support/gate.ts';
 
 /** An upstream that answers the first request of a connection and closes it at the second, without a word. */
@@ -60,4 +60,30 @@ describe('a kept connection that the upstream has closed', () => {
     assert.equal((await request(`${url}/`)).status, 502);
     assert.equal(upstream.heads.length, 3);
   });
+});
+
+/** Requests behind whose answer the gate closes the connection. */
+const last: readonly (readonly [what: string, bytes: string, status: string])[] = [
+  ['a request that asks for it', 'GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n', '200'],
+  ['HTTP/1.0', 'GET /health HTTP/1.0\r\n\r\n', '200'],
+  ['a malformed request', 'NONSENSE\r\n\r\n', '400'],
+  ['a tunnel', 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n', '400'],
+  ['a refused upgrade', 'GET /v1/realtime HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n', '401'],
+  ['a body that is too large', 'POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer sk-any\r\nContent-Type: application/json\r\nContent-Length: 999999999\r\n\r\n', '413'],
+];
+
+test('a client that keeps its half of a closed connection open and sends on is cut', async (t) => {
+  const { port } = await startGate(t, {});
+  await Promise.all(last.map(async ([what, bytes, status]) => {
+    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+    let said = '';
+    let isCut = false;
+    socket.on('data', (chunk: Buffer) => void (said += chunk.toString())).on('error', () => undefined).on('close', () => (isCut = true));
+    socket.write(bytes);
+    await until(() => {
+      if (said !== '' && !isCut) socket.write('x');
+      return isCut;
+    });
+    assert.equal(said.slice(9, 12), status, what);
+  }));
 });
