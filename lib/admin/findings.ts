@@ -103,11 +103,13 @@ export const showCaller: Method = async ({ name }, services) => {
   const caller = subjectOf(name, services);
   await records.sum();
   const { sums, hours, ...lists } = queriesAbout(caller);
-  const [sum] = await records.ask(sums);
-  const about = (await foundOf(services)).filter(({ finding }) => finding.caller.kind === caller.kind && finding.caller.id === caller.id);
+  const [[sum], found, spend, limits, hourRows, rowsOf] = await Promise.all([
+    records.ask(sums), foundOf(services), caller.kind === 'network' ? null : spendOfCaller(caller, records, core.clock.now()), callers.limitsOf(caller), records.ask(hours),
+    Promise.all(Object.entries(lists).map(async ([what, question]) => [what, await records.ask(question)] as const)),
+  ]);
+  const about = found.filter(({ finding }) => finding.caller.kind === caller.kind && finding.caller.id === caller.id);
   if (Number(sum?.['requests'] ?? 0) === 0 && about.length === 0) throw new HeimdallError('not_found', { message: 'There is no record of that caller.' });
-  const listed: Record<string, object[]> = {};
-  for (const [what, question] of Object.entries(lists)) listed[what] = (await records.ask(question)).map(({ first, last, ...row }) => ({ ...row, first: isoOf(first), last: isoOf(last) }));
+  const listed: Record<string, object[]> = Object.fromEntries(rowsOf.map(([what, rows]) => [what, rows.map(({ first, last, ...row }) => ({ ...row, first: isoOf(first), last: isoOf(last) }))]));
   const { networks = [] } = listed as { networks?: { readonly id?: unknown }[] };
   const places = core.config.anomaly.mmdb === null ? null : await logs.placesOf(networks.map(({ id }) => String(id)));
   if (places !== null) listed['networks'] = networks.map((row) => ({ ...row, ...places.get(String(row.id)) }));
@@ -115,8 +117,8 @@ export const showCaller: Method = async ({ name }, services) => {
     status: 200,
     body: {
       caller, newapi: services.nameOf(caller.kind, caller.id), requests: sum?.['requests'] ?? 0, first: isoOf(sum?.['first'] ?? null), last: isoOf(sum?.['last'] ?? null), cost: sum?.['cost'] ?? 0, ...listed,
-      limits: await callers.limitsOf(caller), spend: caller.kind === 'network' ? null : await spendOfCaller(caller, records, core.clock.now()),
-      hours: (await records.ask(hours)).map(({ hour, ...row }) => ({ hour: isoOf(hour), ...row })), findings: about.map((found) => namedFinding(found, services)),
+      limits, spend,
+      hours: hourRows.map(({ hour, ...row }) => ({ hour: isoOf(hour), ...row })), findings: about.map((found) => namedFinding(found, services)),
     },
   };
 };

@@ -20,11 +20,11 @@ const questionTimeout = 5000;
 const firstWidth = 30_000;
 const mostWidth = 400 * 86_400_000;
 /** A look may take between these, milliseconds; else the next one is wider or narrower. */
-const quick = 5;
-const slow = 15;
+const quick = 12;
+const slow = 25;
 /** How much an instance's clock may be ahead, and how far the time of a record and that in its id may differ, milliseconds. */
 const slack = 3_600_000;
-/** How long the time of the oldest record is remembered, milliseconds. */
+/** How long the time of the oldest record is remembered, milliseconds; one that an instance brings later may be older. */
 const lowFor = 60_000;
 /** How far back requests of a network are looked for, days. */
 const recentDays = 1;
@@ -86,7 +86,7 @@ class Reader implements RecordReader<string> {
   async request(id: string): Promise<AuditRecord | null> {
     const at = timeOf(id);
     if (at === null) return null;
-    const [row] = await this.#run({ sql: `SELECT ${whole} FROM heimdall_logs WHERE day = CAST(? AS date) AND request_id = ?`, values: [dayOf(at), id] });
+    const [row] = await this.#run({ sql: `SELECT ${whole} FROM heimdall_logs WHERE day = ? AND request_id = ?`, values: [dayOf(at), id] });
     return row === undefined ? null : recordOf(row);
   }
 
@@ -147,7 +147,8 @@ class Reader implements RecordReader<string> {
     const all = [
       conditions(wanted, now, postgres),
       { sql: isNewest ? 'request_id < ? AND request_id >= ?' : 'request_id > ? AND request_id < ?', values: [at, from] },
-      { sql: 'day >= CAST(? AS date) AND day <= CAST(? AS date)', values: [dayOf(first), dayOf(end)] },
+      // Without a cast, which would be one at run time and have all partitions planned.
+      { sql: 'day >= ? AND day <= ?', values: [dayOf(first), dayOf(end)] },
       ...(last === null ? [] : [{ sql: 'request_id <= ?', values: [last] }]),
       ...(without === null ? [] : [{ sql: '(route IS NULL OR route COLLATE "C" < ? OR route COLLATE "C" >= ?)', values: [`${without}/`, `${without}0`] }]),
       ...(callers === null ? [] : [{ sql: `(token_id IN (${places(callers)}) OR key_id IN (${places(callers)}))`, values: [...callers, ...callers] }]),
@@ -170,7 +171,7 @@ class Reader implements RecordReader<string> {
     if (only !== null) return { low: only, high: only + 1 };
     const [begin, end] = [from === undefined ? null : momentOf(from, now), to === undefined ? null : momentOf(to, now)];
     const oldest = await this.#oldest();
-    return { low: Math.max(oldest, begin === null ? 0 : begin - slack), high: Math.min(now + slack, end === null ? Infinity : end + slack, last === null ? Infinity : (timeOf(last) ?? 0) + 1) };
+    return { low: Math.max(oldest - slack, begin === null ? 0 : begin - slack), high: Math.min(now + slack, end === null ? Infinity : end + slack, last === null ? Infinity : (timeOf(last) ?? 0) + 1) };
   }
 
   async #oldest(): Promise<number> {
