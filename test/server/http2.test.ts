@@ -124,6 +124,16 @@ test('exchanges over HTTP/2 are those over HTTP/1.1', options, async (t) => {
     else assert.match(got.body.toString('latin1'), expected, told);
     assert.deepEqual([(got.headers as IncomingHttpHeaders)['connection'], (got.headers as IncomingHttpHeaders)['transfer-encoding']], [undefined, undefined], told);
   }
+  const tunnel = session.request({ ':method': 'CONNECT', ':authority': 'a.test:443' });
+  tunnel.write('GET / HTTP/1.1\r\n\r\n');
+  assert.equal((await read(tunnel)).status, 400);
+  const patient = session.request({ ':path': '/v1/chat/completions', ':method': 'POST', 'content-type': 'application/json', authorization: 'Bearer sk-of-somebody-who-waits', expect: '100-continue' }, { endStream: false });
+  await once(patient, 'continue');
+  patient.end('{"model":"a","messages":[]}');
+  assert.equal((await read(patient)).status, 200);
+  const trailing = session.request({ ':path': '/api/echo', ':method': 'POST' }, { endStream: false, waitForTrailers: true });
+  trailing.on('wantTrailers', () => trailing.sendTrailers({ 'x-end': 'yes' })).end('with trailers');
+  assert.match((await read(trailing)).body.toString(), /with trailers$/);
   const { headers } = await ask(session, '/api/echo');
   assert.deepEqual([headers['set-cookie'], headers['vary']], [['a=1', 'b=2'], 'X, Y']);
   assert.equal(upstream.asked[0]?.headers['x-forwarded-proto'], 'https');
