@@ -3,10 +3,10 @@ import type { Server } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import { AddressSet, handshakeOf, peerIn, rememberHandshake, remoteOf } from '../identity/identity.ts';
-import { guard } from '../platform/platform.ts';
+import { guard, Rounds } from '../platform/platform.ts';
 import type { Core } from '../request/request.ts';
 import { StreamConnection, type StreamOwner } from './stream-connection.ts';
-import { requestHead } from './stream-head.ts';
+import { requestHead, type StreamHead } from './stream-head.ts';
 
 const { NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_FLAG_END_STREAM, NGHTTP2_NO_ERROR, NGHTTP2_PROTOCOL_ERROR } = constants;
 
@@ -33,6 +33,8 @@ const control = { burst: 524_288, rate: 262_144 };
 const perStream = 512;
 /** How often sessions are looked at, milliseconds. */
 const lookEvery = 1000;
+/** Streams of all sessions that begin in one round of the event loop. */
+const turns = new Rounds(16);
 /** The last stream that a client may still have opened when it is told to open no more: any (RFC 9113 §6.8). */
 const anyStream = 2 ** 31 - 1;
 
@@ -189,6 +191,8 @@ class Session implements StreamOwner {
   }
 
   #take(stream: ServerHttp2Stream, flags: number, raw: readonly string[]): void {
+    // What went wrong is told by its end.
+    stream.on('error', () => undefined);
     const counted = guard(this.log, 'http2', () => this.#count(stream));
     if (stream.destroyed) counted();
     else stream.once('close', counted);
@@ -196,25 +200,28 @@ class Session implements StreamOwner {
     for (const text of raw) size += text.length;
     this.#useful += size + perStream;
     // Reset in the packet that opened it, or too late.
-    if (stream.destroyed || stream.closed || this.#session.destroyed) return void stream.on('error', () => undefined);
+    if (stream.destroyed || stream.closed || this.#session.destroyed) return;
     const { maxHeaderBytes } = this.#core.config.server;
     const isOver = (flags & NGHTTP2_FLAG_END_STREAM) !== 0;
     const head = requestHead(raw, !isOver);
-    if (head === null || this.#heads + size > 2 * maxHeaderBytes) {
-      stream.on('error', () => undefined);
-      return stream.close(head === null ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_ENHANCE_YOUR_CALM);
-    }
+    if (head === null || this.#heads + size > 2 * maxHeaderBytes) return stream.close(head === null ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_ENHANCE_YOUR_CALM);
     this.#open++;
     this.#heads += size;
-    if (!isOver) stream.on('data', guard(this.log, 'http2', (chunk: Buffer) => void (this.#useful += chunk.length + perStream)));
     stream.once('close', guard(this.log, 'http2', () => {
       this.#open--;
       this.#heads -= size;
       this.#idleSince = this.#core.clock.monotonic();
     }));
-    this.#connection().carry(stream, head, isOver);
+    turns.add(guard(this.log, 'http2', () => this.#carry(stream, head, isOver), () => stream.destroy()));
     const { maxRequestsPerSocket } = this.#core.config.guard;
     if (++this.#served === maxRequestsPerSocket) this.close();
+  }
+
+  /** In its turn, behind the packet that opened it, which may have reset it too: that costs no request then. */
+  #carry(stream: ServerHttp2Stream, head: StreamHead, isOver: boolean): void {
+    if (stream.destroyed || stream.closed || this.#session.destroyed) return;
+    if (!isOver) stream.on('data', guard(this.log, 'http2', (chunk: Buffer) => void (this.#useful += chunk.length + perStream)));
+    this.#connection().carry(stream, head, isOver);
   }
 
   /** Counts a stream that its client has reset before the answer was complete. */

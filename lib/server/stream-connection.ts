@@ -69,8 +69,6 @@ export class StreamConnection extends Duplex implements AnswerSink {
     const { log } = this.#owner;
     const gone = (): void => void this.destroy();
     stream.on('close', guard(log, 'http2', () => this.#closed(stream), gone));
-    // What went wrong is told by its end.
-    stream.on('error', () => undefined);
     if (isOver) stream.resume();
     else {
       // The tunnel that it asks for is refused: what goes into it is nothing that could be read.
