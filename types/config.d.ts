@@ -593,6 +593,8 @@ export interface AuditConfig {
   readonly newapi: AuditNewapiConfig;
   /** Sink: a PostgreSQL table that several gateways share. */
   readonly postgres: AuditPostgresConfig;
+  /** Sink: OpenTelemetry by OTLP/HTTP (JSON), with a trace of each request, which its upstream is told in traceparent. */
+  readonly otlp: OtlpConfig;
   /** Ingestion of records from other gateways at endpoints.log. */
   readonly ingest: AuditIngestConfig;
   /** Webhook alerts: target open, machine short of resources, Redis lost, disk full, sink lagging, certificate about to expire, findings of the watch. */
@@ -639,6 +641,28 @@ export interface AuditPostgresConfig {
   readonly url: string | null;
   /** URL of the database as admin.read_from: postgres reads it, with a role that may only read. A URL that begins with postgres:// or postgresql://; default audit.postgres.url. */
   readonly readUrl: string | null;
+}
+
+/** Sink: OpenTelemetry by OTLP/HTTP (JSON), with a trace of each request, which its upstream is told in traceparent. */
+export interface OtlpConfig {
+  /** Base URL of the receiver; /v1/traces and /v1/logs are added. An http or https URL without user, query or fragment; default none. */
+  readonly endpoint: string | null;
+  /** Headers sent with each export, as name=value with commas between. Headers as name=value, with commas between; default none. */
+  readonly headers: string | null;
+  /** PEM file of the certificate authorities that may sign the certificate of the receiver, in place of the public ones. A path; default none. */
+  readonly caPath: string | null;
+  /** Exports a server span for each request. The trace of the caller's traceparent goes on. True or false; default true. */
+  readonly traces: boolean;
+  /** Exports each record as a log. True or false; default false. */
+  readonly logs: boolean;
+  /** Share of the traces made by the gate that are sampled. A trace that the caller has begun keeps its flag. A share above 0% and at most 100%; default 100%. */
+  readonly sample: number;
+  /** Exports bodies as well, as far as records keep them. True or false; default false. */
+  readonly bodies: boolean;
+  /** Longest time for one export. A duration above 0, at most 25s; default 10s. */
+  readonly timeout: number;
+  /** Highest number of records of one export. A whole number from 1 to 1000; default 200. */
+  readonly batch: number;
 }
 
 /** Ingestion of records from other gateways at endpoints.log. */
@@ -1394,6 +1418,8 @@ export interface AuditInput {
   readonly newapi?: AuditNewapiInput | undefined;
   /** Sink: a PostgreSQL table that several gateways share. */
   readonly postgres?: AuditPostgresInput | undefined;
+  /** Sink: OpenTelemetry by OTLP/HTTP (JSON), with a trace of each request, which its upstream is told in traceparent. */
+  readonly otlp?: OtlpInput | undefined;
   /** Ingestion of records from other gateways at endpoints.log. */
   readonly ingest?: AuditIngestInput | undefined;
   /** Webhook alerts: target open, machine short of resources, Redis lost, disk full, sink lagging, certificate about to expire, findings of the watch. */
@@ -1444,6 +1470,30 @@ export interface AuditPostgresInput {
   readonly readUrl?: string | null | undefined;
   /** Path of a file that holds readUrl. */
   readonly readUrlFile?: string | null | undefined;
+}
+
+/** `OtlpConfig` as code may pass it. A missing key takes its default. */
+export interface OtlpInput {
+  /** Base URL of the receiver; /v1/traces and /v1/logs are added. An http or https URL without user, query or fragment; default none. */
+  readonly endpoint?: string | null | undefined;
+  /** Headers sent with each export, as name=value with commas between. Headers as name=value, with commas between; default none. */
+  readonly headers?: string | null | undefined;
+  /** Path of a file that holds headers. */
+  readonly headersFile?: string | null | undefined;
+  /** PEM file of the certificate authorities that may sign the certificate of the receiver, in place of the public ones. A path; default none. */
+  readonly caPath?: string | null | undefined;
+  /** Exports a server span for each request. The trace of the caller's traceparent goes on. True or false; default true. */
+  readonly traces?: boolean | undefined;
+  /** Exports each record as a log. True or false; default false. */
+  readonly logs?: boolean | undefined;
+  /** Share of the traces made by the gate that are sampled. A trace that the caller has begun keeps its flag. A share above 0% and at most 100%; default 100%. */
+  readonly sample?: number | string | undefined;
+  /** Exports bodies as well, as far as records keep them. True or false; default false. */
+  readonly bodies?: boolean | undefined;
+  /** Longest time for one export. A duration above 0, at most 25s; default 10s. */
+  readonly timeout?: number | string | undefined;
+  /** Highest number of records of one export. A whole number from 1 to 1000; default 200. */
+  readonly batch?: number | undefined;
 }
 
 /** `AuditIngestConfig` as code may pass it. A missing key takes its default. */

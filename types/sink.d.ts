@@ -4,10 +4,10 @@ import type { AuditRecord } from './record.d.ts';
  * The result of a delivery. `held`: a temporary failure; the same records are delivered again, after `wait`, or after a
  * growing delay of 1 to 10 s. `refused`: a permanent failure; several records are retried in halves, a single record is set
  * aside and counted. `off`: there is no receiver; the sink is not called again before the next start.
- * `wait`: time before the next call, in milliseconds.
+ * `wait`: time before the next call, in milliseconds. `refused` of a delivery: so many of its records were not taken, and are not sent again.
  */
 export type Delivery =
-  | { readonly kind: 'delivered'; readonly wait?: number }
+  | { readonly kind: 'delivered'; readonly wait?: number; readonly refused?: number }
   | { readonly kind: 'held'; readonly reason: string; readonly wait?: number }
   | { readonly kind: 'refused'; readonly reason: string; readonly wait?: number }
   | { readonly kind: 'off'; readonly reason: string };
@@ -34,7 +34,7 @@ export interface Checkpoint {
  * code of its error are logged, never the message. The signal aborts when the gate closes or the call exceeds 30 s.
  */
 export interface Sink {
-  /** Name of the cursor and of the metrics' label. Stable over restarts, `[a-z0-9_-]`, at most 64 characters. `newapi` and `postgres` are reserved. */
+  /** Name of the cursor and of the metrics' label. Stable over restarts, `[a-z0-9_-]`, at most 64 characters. `newapi`, `postgres`, `otlp_traces`, `otlp_logs` and `syslog` are reserved. */
   readonly name: string;
   /** Highest number of records per call, 1 to 1000. */
   readonly batch: number;

@@ -39,6 +39,7 @@ const RULES: readonly Rule[] = [
   { reads: ['auth.mode', 'auth.jwt'], check: completeJwt },
   { reads: ['auth', 'llm'], check: jwtHasTarget },
   { reads: ['secret', 'rateLimit.redisUrl', 'audit.postgres.url'], check: sharedSecret },
+  { reads: ['audit.otlp'], check: otlpHasEffect },
   { reads: ['rateLimit.store', 'rateLimit.redisUrl'], check: redisHasUrl },
   { reads: ['audit.alerts'], check: telegramNamesChat },
   { reads: ['admin', 'endpoints'], check: adminPathSeparate },
@@ -301,11 +302,30 @@ function recordsAreWritten({ middleware, audit }: ParsedConfig, sources: Sources
 function journalIsThere({ audit, anomaly }: ParsedConfig, sources: Sources): void {
   if (audit.enabled) return;
   const needs: readonly (readonly [isOn: boolean, at: Path])[] = [
-    [audit.postgres.url !== null, ['audit', 'postgres', 'url']], [audit.newapi.enabled, ['audit', 'newapi', 'enabled']], [audit.ingest.tokens.length > 0, ['audit', 'ingest', 'tokens']],
+    [audit.postgres.url !== null, ['audit', 'postgres', 'url']], [audit.otlp.endpoint !== null, ['audit', 'otlp', 'endpoint']], [audit.newapi.enabled, ['audit', 'newapi', 'enabled']], [audit.ingest.tokens.length > 0, ['audit', 'ingest', 'tokens']],
     [audit.durability === 'strict', ['audit', 'durability']], [audit.onFull === 'refuse', ['audit', 'onFull']],
   ];
   for (const [, at] of needs.filter(([isOn]) => isOn)) sources.refuse(['audit', 'enabled'], { expected: `true, since ${sources.name(at)} needs the journal`, example: true }, 'false');
   if (anomaly.mode === 'enforce') sources.warn(['anomaly', 'mode'], 'judges nothing, since it follows the journal, which is switched off');
+}
+
+/** Keys of the OTLP sink that change nothing are said, and its authorities are read. */
+function otlpHasEffect({ audit: { otlp } }: ParsedConfig, sources: Sources): void {
+  const at = ['audit', 'otlp'];
+  const { endpoint, caPath, headers, traces, logs } = otlp;
+  if (endpoint === null) {
+    for (const [key, isGiven] of Object.entries({ caPath: caPath !== null, headers: headers !== null, logs })) if (isGiven) sources.warn([...at, key], 'has no effect without audit.otlp.endpoint');
+    return;
+  }
+  if (!traces && !logs) sources.refuse([...at, 'endpoint'], { expected: 'traces or logs to be exported beside it', example: 'audit: { otlp: { endpoint: "http://127.0.0.1:4318", traces: true } }' }, 'neither');
+  checkAuthorities(at, caPath, endpoint, sources);
+}
+
+/** The certificate authorities of a receiver. */
+function checkAuthorities(at: Path, caPath: string | null, endpoint: string, sources: Sources): void {
+  if (caPath === null) return;
+  readCertificates([...at, 'caPath'], caPath, sources);
+  if (!/^(?:https|tls):/.test(endpoint)) sources.warn([...at, 'caPath'], 'has no effect, because the receiver is reached without TLS');
 }
 
 function safeOrder({ middleware }: ParsedConfig, sources: Sources): void {

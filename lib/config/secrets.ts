@@ -1,4 +1,5 @@
 import type { Config } from '../../types/config.d.ts';
+import { readHeaderList } from '../values/values.ts';
 import { isSection, type SchemaNode, SCHEMA_TREE } from './schema-tree.ts';
 
 /** Shortest secret that is searched for, in characters. Shorter texts would match ordinary words. */
@@ -8,6 +9,8 @@ export const shortestSecret = 8;
 export function secretsOf(config: Config): string[] {
   const found = new Set<string>();
   collect(config, SCHEMA_TREE, found);
+  // A receiver may quote one of its headers, or its token without the scheme.
+  for (const value of Object.values(readHeaderList(config.audit.otlp.headers ?? '') ?? {})) found.add(value).add(value.slice(value.lastIndexOf(' ') + 1));
   return [...found].filter((secret) => secret.length >= shortestSecret);
 }
 

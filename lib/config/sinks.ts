@@ -1,5 +1,14 @@
 import { key, list, section } from './fields.ts';
-import { choice, credential, flag, orNull, rate, secret, secretUrl, url } from './value-types.ts';
+import { choice, credential, duration, flag, integer, orNull, rate, secret, secretUrl, share, text, url, type ValueType } from './value-types.ts';
+import { readHeaderList } from '../values/values.ts';
+
+/** Headers of each export. The text as a whole and each value are secrets. */
+const headerList: ValueType<string> = {
+  ...text('headers as name=value, with commas between', 'Authorization=Bearer%20${OTLP_TOKEN}'),
+  read: (value) => (typeof value === 'string' && readHeaderList(value) !== null ? value : undefined),
+  unit: 'secret',
+  file: true,
+};
 
 /** The sinks that follow the journal, ingestion of foreign records, and alerts. */
 export const sinks = {
@@ -17,6 +26,17 @@ export const sinks = {
   postgres: section('AuditPostgresConfig', 'Sink: a PostgreSQL table that several gateways share', {
     url: key(orNull(secretUrl(['postgres', 'postgresql'], 'postgresql://heimdall@127.0.0.1/heimdall')), null, 'URL of the database. Also set by DATABASE_URL'),
     readUrl: key(orNull(secretUrl(['postgres', 'postgresql'], 'postgresql://heimdall_reader@127.0.0.1/heimdall')), null, 'URL of the database as admin.read_from: postgres reads it, with a role that may only read', 'audit.postgres.url'),
+  }),
+  otlp: section('OtlpConfig', 'Sink: OpenTelemetry by OTLP/HTTP (JSON), with a trace of each request, which its upstream is told in traceparent', {
+    endpoint: key(orNull(url('http://127.0.0.1:4318')), null, 'Base URL of the receiver; /v1/traces and /v1/logs are added'),
+    headers: key(orNull(headerList), null, 'Headers sent with each export, as name=value with commas between'),
+    caPath: key(orNull(text('a path', '/certs/ca.crt')), null, 'PEM file of the certificate authorities that may sign the certificate of the receiver, in place of the public ones'),
+    traces: key(flag(), true, "Exports a server span for each request. The trace of the caller's traceparent goes on"),
+    logs: key(flag(), false, 'Exports each record as a log'),
+    sample: key(share('100%'), '100%', 'Share of the traces made by the gate that are sampled. A trace that the caller has begun keeps its flag'),
+    bodies: key(flag(), false, 'Exports bodies as well, as far as records keep them'),
+    timeout: key(duration('10s', 1, 25_000), '10s', 'Longest time for one export'),
+    batch: key(integer(200, 1, 1000), 200, 'Highest number of records of one export'),
   }),
   ingest: section('AuditIngestConfig', 'Ingestion of records from other gateways at endpoints.log', {
     tokens: list(credential(), [], 'Bearer tokens that may send records. Without a token the endpoint accepts none'),

@@ -30,7 +30,7 @@ export interface JournalDeps {
 
 /** The options of this gate's worker. */
 export function workerOptions({ config, clock, hidden }: Core, { secret, sinks, accessLog, observer = null, observerShares = false, observerOptions = null }: JournalDeps, role: WorkerOptions['role'], session: string): WorkerOptions {
-  const { enabled, path, retention, maxSize, capture, fingerprint, durability, onFull } = config.audit;
+  const { enabled, path, retention, maxSize, capture, fingerprint, durability, onFull, otlp } = config.audit;
   const durable = durability === 'strict';
   return {
     role,
@@ -46,6 +46,7 @@ export function workerOptions({ config, clock, hidden }: Core, { secret, sinks, 
     keepRecords: retention.records,
     keepBodies: retention.bodies,
     capture,
+    traced: otlp.endpoint !== null && otlp.traces,
     fingerprint,
     queryAllow: config.logging.queryAllow,
     ownPaths: [config.admin.path, config.endpoints.health, config.endpoints.metrics].filter((each) => each !== false),

@@ -6,6 +6,7 @@ import { Memo } from '../platform/platform.ts';
 import type { RawRecord } from './decode.ts';
 import { keepBody, newestText, type KeptBody } from './kept-body.ts';
 import { LongTexts, type LongText } from './texts.ts';
+import { traceOf } from '../values/values.ts';
 import { HeaderCache, type HeaderFacts } from './header-cache.ts';
 import { cookiesOf, credentialsOf, headerOf, type Headers, isJson, type SecretScrubber, secretScrubber, keptBody, keptCookies, keptHeaders, keptPath, keptQuery, keptText, maxLength, withoutCredentials } from '../redaction/redaction.ts';
 import type { RecordRow } from './columns.ts';
@@ -17,6 +18,8 @@ export interface RecordBuilderOptions {
   /** Configured secrets; they are masked wherever they appear. {@link RecordBuilder.hide} adds to them. */
   readonly hidden: string[];
   readonly capture: CaptureConfig;
+  /** Spans are exported: the caller's trace is kept of every request. */
+  readonly traced?: boolean;
   /** Ids that clients send are read for the watch. */
   readonly watched?: boolean;
   /** What the content fingerprint is made of. */
@@ -160,6 +163,11 @@ export class RecordBuilder {
   }
 
   #requestHeaders(raw: RawRecord, { safe }: HeaderFacts, scrub: SecretScrubber, credentials: readonly string[]): string | null {
+    const kept = this.#keptHeaders(raw, safe, scrub, credentials);
+    return this.#options.traced ? tracedHeaders(raw.headers, kept, scrub) : kept;
+  }
+
+  #keptHeaders(raw: RawRecord, safe: string | null, scrub: SecretScrubber, credentials: readonly string[]): string | null {
     const { headers: mode } = this.#options.capture;
     const credentialed = raw.class === 'model' || raw.class === 'realtime' || raw.class === 'task';
     if (mode === 'off' || !credentialed || raw.headers.length === 0) return null;
@@ -242,4 +250,24 @@ const asBuffer = (bytes: Uint8Array): Buffer => (Buffer.isBuffer(bytes) ? bytes 
 function md5Of({ bodyTotal }: RawRecord, bytes: Buffer, streamed: StreamedBody | undefined): string | null {
   if (bytes.length === bodyTotal && bodyTotal > 0) return hash('md5', bytes);
   return streamed?.md5 != null && streamed.size === bodyTotal && bodyTotal > 0 ? streamed.md5.copy().digest('hex') : null;
+}
+
+/** The headers that are kept, with the caller's trace in front: the sink of traces finds it there. */
+function tracedHeaders(headers: Headers, kept: string | null, scrub: SecretScrubber): string | null {
+  const parent = traceparentIn(headers);
+  if (parent === null || kept?.includes('"traceparent":') === true) return kept;
+  const own = `{"traceparent":${scrub(JSON.stringify(parent))}`;
+  return kept === null || kept === '{}' ? `${own}}` : `${own},${kept.slice(1)}`;
+}
+
+/** The one `traceparent` that names a trace, without what a later version adds; null without one, and where there are several. */
+function traceparentIn(headers: Headers): string | null {
+  let found: string | null = null;
+  for (let at = 0; at + 1 < headers.length; at += 2) {
+    const name = headers[at] as string;
+    if (name.length !== 11 || name.toLowerCase() !== 'traceparent') continue;
+    if (found !== null) return null;
+    found = headers[at + 1] as string;
+  }
+  return found === null || traceOf('', found, 0).parent === null ? null : found.slice(0, 55);
 }

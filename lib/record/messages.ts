@@ -120,6 +120,8 @@ export interface WorkerOptions {
   readonly keepRecords: number;
   readonly keepBodies: number;
   readonly capture: CaptureConfig;
+  /** Spans are exported: the caller's trace is kept of every request. */
+  readonly traced: boolean;
   readonly fingerprint: AuditConfig['fingerprint'];
   readonly queryAllow: readonly string[];
   /** Paths of the gate itself, which charts leave out. */

@@ -156,8 +156,8 @@ function clean(text: string | null): string {
  * where they appear, and no header is kept.
  */
 function fewHeaders({ req }: Context): readonly string[] {
-  const { 'user-agent': agent, cookie, referer, 'content-type': type, 'content-encoding': encoding } = req.headers;
-  const found = { 'user-agent': agent, cookie, referer: referer?.split(/[?#]/, 1)[0], 'content-type': type, 'content-encoding': encoding };
+  const { 'user-agent': agent, cookie, referer, 'content-type': type, 'content-encoding': encoding, traceparent } = req.headers;
+  const found = { 'user-agent': agent, cookie, referer: referer?.split(/[?#]/, 1)[0], 'content-type': type, 'content-encoding': encoding, traceparent: traceparent as string | undefined };
   const kept = Object.entries(found).flatMap(([name, value]) => (value === undefined ? [] : [name, value.slice(0, maxHeader)]));
   for (const name of credentialHeaders) {
     const value = req.headers[name];

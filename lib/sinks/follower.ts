@@ -174,7 +174,8 @@ export class Follower {
     const delivery = await this.#callSink(records);
     switch (delivery.kind) {
       case 'delivered':
-        this.#delivered += records.length;
+        this.#delivered += records.length - (delivery.refused ?? 0);
+        if (delivery.refused !== undefined && delivery.refused > 0) this.#setAside(delivery.refused, 'the receiver took a part of them', null);
         this.#atOnce = Math.min(this.#sink.batch, this.#atOnce * 2);
         return this.#passed(seen, delivery.wait);
       case 'refused':
@@ -232,14 +233,19 @@ export class Follower {
   }
 
   #skip(record: AuditRecord, seen: number, { reason, wait }: Extract<Delivery, { kind: 'refused' }>): Promise<boolean> {
-    this.#refused++;
+    this.#setAside(1, reason, record.request_id);
+    return this.#passed(seen, wait);
+  }
+
+  /** Counts records that the sink refused for good. @param record the id of one of them. */
+  #setAside(count: number, reason: string, record: string | null): void {
+    this.#refused += count;
     const now = this.#core.clock.monotonic();
     if (now - this.#reportedAt >= refusalEventEvery) {
-      this.#core.log.error({ sink: this.name, record: record.request_id, reason, records: this.#refused - this.#refusedReported }, 'sink.refused');
+      this.#core.log.error({ sink: this.name, record, reason, records: this.#refused - this.#refusedReported }, 'sink.refused');
       this.#reportedAt = now;
       this.#refusedReported = this.#refused;
     }
-    return this.#passed(seen, wait);
   }
 
   /** Pauses when the sink asked for a wait. @returns whether it did. */

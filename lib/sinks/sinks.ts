@@ -1,5 +1,6 @@
 // Sinks that follow the journal with a cursor: NewAPI, PostgreSQL and those of the embedding program.
 
+import { readFileSync } from 'node:fs';
 import type { NewapiName } from '../../types/caller.d.ts';
 import type { AuditConfig } from '../../types/config.d.ts';
 import type { Sink } from '../../types/sink.d.ts';
@@ -7,6 +8,7 @@ import { ConfigError } from '../errors.ts';
 import type { OutboundProxy } from '../platform/platform.ts';
 import type { Core } from '../request/request.ts';
 import { newapiSink } from './newapi.ts';
+import { otlpSink, type Signal } from './otlp.ts';
 import { postgresSink } from './postgres.ts';
 
 export { NewapiNames } from './newapi-names.ts';
@@ -34,7 +36,13 @@ const makers: Readonly<Record<string, Maker>> = {
     nameOf,
     lacks: (what, sql) => log.warn({ sink: 'postgres', lacks: what, sql }, 'sink.lacks'),
   })),
+  otlp_traces: ({ otlp }, needs) => (otlp.traces ? otlpOf('traces', otlp, needs) : null),
+  otlp_logs: ({ otlp }, needs) => (otlp.logs ? otlpOf('logs', otlp, needs) : null),
 };
+
+function otlpOf(signal: Signal, { endpoint, ...otlp }: AuditConfig['otlp'], { core: { clock }, proxies = null }: SinkNeeds): Sink | null {
+  return endpoint === null ? null : otlpSink(signal, { otlp: { ...otlp, endpoint }, clock, ca: otlp.caPath === null ? null : readFileSync(otlp.caPath, 'utf8'), proxies });
+}
 
 /** Records of one call at most. */
 const maxBatch = 1000;

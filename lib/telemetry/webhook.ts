@@ -26,8 +26,9 @@ export class WebhookClient {
    * @param url a user and password in it are sent as `Authorization: Basic` (RFC 7617).
    * @param timeout milliseconds for connecting, and for the whole exchange.
    * @param proxies for connections to the outside; null without any.
+   * @param ca certificate authorities in place of the public ones, PEM.
    */
-  constructor(url: string, timeout: number, proxies: OutboundProxy | null = null) {
+  constructor(url: string, timeout: number, proxies: OutboundProxy | null = null, ca: string | null = null) {
     const { origin, pathname, search, username, password } = new URL(url);
     const user = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
     this.#path = pathname + search;
@@ -35,8 +36,8 @@ export class WebhookClient {
     this.#timeout = timeout;
     this.#origin = origin;
     const hop = proxies?.hopTo(new URL(url)) ?? null;
-    const options = { connections: 1, allowH2: false, keepAliveTimeout, connect: { timeout } };
-    this.#dispatcher = hop === null ? new Pool(origin, options) : new ProxyAgent({ ...options, uri: hop.url.origin, ...(hop.authorization !== null && { token: hop.authorization }) });
+    const options = { connections: 1, allowH2: false, keepAliveTimeout, connect: { timeout, ...(ca !== null && { ca }) } };
+    this.#dispatcher = hop === null ? new Pool(origin, options) : new ProxyAgent({ ...options, ...(ca !== null && { requestTls: { ca } }), uri: hop.url.origin, ...(hop.authorization !== null && { token: hop.authorization }) });
   }
 
   /**

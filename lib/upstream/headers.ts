@@ -2,6 +2,7 @@ import type { ServerResponse } from 'node:http';
 import type { Config } from '../../types/config.d.ts';
 import type { RouteClass } from '../../types/route.d.ts';
 import { isConversation, type Context } from '../request/request.ts';
+import { traceOf, traceparentOf, type Trace } from '../values/values.ts';
 import { keyProtocol, readQuery, withParameter, type Credential } from '../identity/identity.ts';
 
 /**
@@ -53,7 +54,7 @@ export function outgoingCredential(context: Context, receiver: Receiver): Outgoi
 }
 
 /** What happens to a header on its way; a header without a rule passes. */
-type HeaderRule = 'keep' | 'first' | 'drop' | 'credential' | 'message' | 'coding' | 'own' | 'host';
+type HeaderRule = 'keep' | 'first' | 'drop' | 'credential' | 'message' | 'coding' | 'own' | 'host' | 'trace';
 
 /** RFC 9110 §7.6.1 and RFC 9113's upgrade leftovers. */
 const hopByHop = ['connection', 'keep-alive', 'proxy-connection', 'proxy-authenticate', 'proxy-authorization', 'te', 'trailer', 'upgrade', 'http2-settings'];
@@ -109,10 +110,13 @@ const answerRules = new Map<string, HeaderRule>([
 class HeaderRules {
   readonly #known = new Map<string, HeaderRule>();
   readonly #ruleFor: (name: string) => HeaderRule;
+  /** Spans are exported, so upstreams are told the trace. */
+  readonly traced: boolean;
 
   /** @param ruleFor the rule of a name in lower case. */
-  constructor(ruleFor: (name: string) => HeaderRule) {
+  constructor(ruleFor: (name: string) => HeaderRule, traced = false) {
     this.#ruleFor = ruleFor;
+    this.traced = traced;
   }
 
   of(name: string): HeaderRule {
@@ -135,7 +139,8 @@ function callerRulesOf(config: Config): HeaderRules {
   let rules = callerRules.get(config);
   if (rules === undefined) {
     const ours = [config.clientIpHeader, config.ja4Header];
-    rules = new HeaderRules((name) => (ours.includes(name) ? 'drop' : callerRule(name)));
+    const traced = isTraced(config);
+    rules = new HeaderRules((name) => (ours.includes(name) ? 'drop' : traced && (name === 'traceparent' || name === 'tracestate') ? 'trace' : callerRule(name)), traced);
     callerRules.set(config, rules);
   }
   return rules;
@@ -166,6 +171,7 @@ export function callerHeaders(context: Context, sentHost: string | null = null):
   const credential = outgoingCredential(context, 'newapi');
   const rules = callerRulesOf(context.core.config);
   const { route } = context;
+  const trace = rules.traced ? exportedTrace(context) : null;
   const plain = context.measured || credential === 'granted';
   const sent = credential === 'caller' && route.credential ? context.credential : null;
   let typed = false;
@@ -177,6 +183,7 @@ export function callerHeaders(context: Context, sentHost: string | null = null):
     const rule = rules.of(name);
     if ((context.withheld && otherCarriers.has(name.toLowerCase())) || (context.user !== null && hostsOwn.has(name.toLowerCase()))) continue;
     if (rule === 'drop' || rule === 'message' || (rule === 'credential' && credential !== 'caller') || (rule === 'coding' && plain)) continue;
+    if (rule === 'trace' && trace !== null && isReplaced(name, trace)) continue;
     if (oneHop?.has(name.toLowerCase())) continue;
     if ((isContentType(name) && typed) || context.withheldHeaders?.has(at)) continue;
     let value = rule === 'host' && sentHost !== null ? sentHost : (rawHeaders[at + 1] as string);
@@ -200,11 +207,23 @@ export function callerHeaders(context: Context, sentHost: string | null = null):
   if (sent !== null && (moves(context, sent) || isListKey(context, sent))) flat.push('Authorization', `Bearer ${sent.value}`);
   if (credential === 'granted') flat.push('Authorization', `Bearer ${context.upstreamCredential}`);
   const { ip, host, proto, id } = context;
+  if (trace !== null) flat.push('traceparent', traceparentOf(trace));
   if (plain) flat.push('Accept-Encoding', 'identity');
   const port = /:(\d+)$/.exec(host)?.[1] ?? (proto === 'https' ? '443' : '80');
   flat.push('X-Forwarded-For', ip, 'X-Real-IP', ip, 'X-Forwarded-Proto', proto, 'X-Forwarded-Host', host, 'X-Forwarded-Port', port, 'X-Request-Id', id);
   return flat;
 }
+
+const isTraced = ({ audit: { otlp } }: Config): boolean => otlp.endpoint !== null && otlp.traces;
+
+/** The trace that the upstream is told; null where the caller's, which it does not sample, passes unchanged. */
+function exportedTrace({ id, headers, core }: Context): Trace | null {
+  const trace = traceOf(id, headers['traceparent'], core.config.audit.otlp.sample);
+  return trace.parent === null || trace.sampled ? trace : null;
+}
+
+/** `traceparent` is ours; `tracestate` stays with the trace that it came with (W3C Trace Context §3.3). */
+const isReplaced = (name: string, { parent }: Trace): boolean => name.length === 11 || parent === null;
 
 /** SECURITY: of several lines only the first is sent, by which the body was read. */
 const isContentType = (name: string): boolean => name.length === 12 && name.toLowerCase() === 'content-type';
@@ -244,6 +263,8 @@ export function ownHeaders(context: Context, host: string, credential: readonly 
     } else if (rule === 'keep' || (rule === 'coding' && !plain)) flat.push(name, rawHeaders[at + 1] as string);
   }
   if (!typed && context.contentType !== null) flat.push('Content-Type', context.contentType);
+  const trace = isTraced(context.core.config) ? exportedTrace(context) : null;
+  if (trace !== null) flat.push('traceparent', traceparentOf(trace));
   if (plain) flat.push('Accept-Encoding', 'identity');
   return flat;
 }

@@ -22,7 +22,7 @@ function contextOf(rawHeaders: readonly string[], asked: Asked = {}): Context {
   }
   const { upstreamCredential = null, host = 'gate.test', proto = 'http', upgrade = false, withheld = false, clientIpHeader = null } = asked;
   const req = { rawHeaders, headers, ...(upgrade ? { heimdallUpgrade: {} } : {}) };
-  const config = { auth: { mode: 'keys' }, clientIpHeader, ja4Header: null };
+  const config = { auth: { mode: 'keys' }, clientIpHeader, ja4Header: null, audit: { otlp: { endpoint: null } } };
   const route = { class: 'task', credential: false };
   return { req, user: null, ip: '203.0.113.9', id: 'the-id', host, proto, key: upstreamCredential && 'team', upstreamCredential, withheld, credential: null, contentType: null, route, core: { config } } as unknown as Context;
 }
