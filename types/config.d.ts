@@ -119,9 +119,9 @@ export interface ServerConfig {
   readonly bufferBodyBytes: number;
   /** Largest accepted body. A size of at least 1KB; default 128MB. */
   readonly maxBodyBytes: number;
-  /** Highest total size of buffered bodies. A key or an address may hold an eighth of it. A size of at least 1KB; default 512MB. */
+  /** Highest total size of buffered bodies. A key or an address may hold an eighth of it. Of several workers each has its share, but room enough that a caller may send a body of buffer_body_bytes. A size of at least 1KB; default 512MB. */
   readonly maxInflightBytes: number;
-  /** Highest number of open connections. A whole number of at least 1; default none. */
+  /** Highest number of open connections. Of several workers each has its share. A whole number of at least 1; default none. */
   readonly maxConnections: number | null;
   /** Load shedding while the machine is short of a resource. Also as the top-level health_check when it names one of the thresholds. */
   readonly healthCheck: ServerHealthConfig | null;
@@ -930,9 +930,9 @@ export interface ServerInput {
   readonly bufferBodyBytes?: number | string | null | undefined;
   /** Largest accepted body. A size of at least 1KB; default 128MB. */
   readonly maxBodyBytes?: number | string | undefined;
-  /** Highest total size of buffered bodies. A key or an address may hold an eighth of it. A size of at least 1KB; default 512MB. */
+  /** Highest total size of buffered bodies. A key or an address may hold an eighth of it. Of several workers each has its share, but room enough that a caller may send a body of buffer_body_bytes. A size of at least 1KB; default 512MB. */
   readonly maxInflightBytes?: number | string | undefined;
-  /** Highest number of open connections. A whole number of at least 1; default none. */
+  /** Highest number of open connections. Of several workers each has its share. A whole number of at least 1; default none. */
   readonly maxConnections?: number | null | undefined;
   /** Load shedding while the machine is short of a resource. Also as the top-level health_check when it names one of the thresholds. */
   readonly healthCheck?: ServerHealthInput | null | undefined;

@@ -22,6 +22,17 @@ export function isOwn(target: Credentialed): boolean {
   return target.provider !== 'newapi' || target.apiKey !== null;
 }
 
+/**
+ * The configuration of one of several workers: what is bounded for the whole process, and counted by each worker alone, is bounded
+ * by its share. Of bodies that is no less than lets one caller send the largest that is buffered.
+ */
+export function shareOfWorker(config: Config, workers: number): Config {
+  const { maxConnections, maxInflightBytes, bufferBodyBytes } = config.server;
+  const connections = maxConnections === null ? null : Math.ceil(maxConnections / workers);
+  const bytes = Math.max(Math.ceil(maxInflightBytes / workers), Math.min(maxInflightBytes, bufferBodyBytes * INFLIGHT_SHARES));
+  return { ...config, server: { ...config.server, maxConnections: connections, maxInflightBytes: bytes } };
+}
+
 /** Computes the values that depend on several keys, and removes names without effect. */
 export function derive(parsed: ParsedConfig) {
   const { server, auth } = parsed;

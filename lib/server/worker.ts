@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import type { Config } from '../../types/config.d.ts';
 import type { Logger } from '../../types/logger.d.ts';
-import { adopt } from '../config/config.ts';
+import { adopt, shareOfWorker } from '../config/config.ts';
 import { type Follower, gateOf, internalsOf, type Prepared } from '../gateway.ts';
 import { codeOf, Crew, guard, Link, own, shared } from '../platform/platform.ts';
 import { createServer } from './create.ts';
@@ -22,7 +22,8 @@ const link = new Link(place, main, (topic, value) => crew.hear(topic, value, nul
 crew.main = link;
 main.on('message', guard(log, 'thread', link.take));
 
-const gate = gateOf(adopt(copy), { standalone: true, log }, crew);
+const shareOf = (config: Config): Config => adopt(shareOfWorker(config, workers));
+const gate = gateOf(shareOf(copy), { standalone: true, log }, crew);
 const { end, followers, reload, certificates } = internalsOf(gate);
 
 /** The main thread decides whether a configuration that is ready everywhere comes into force. */
@@ -38,7 +39,7 @@ followers.add(follow);
 crew.answer('reload', async (next) => {
   const ready = (isReady = Promise.withResolvers<void>());
   decision = Promise.withResolvers<boolean>();
-  reload('main', adopt(next as Config)).catch((error: unknown) => ready.reject(error));
+  reload('main', shareOf(next as Config)).catch((error: unknown) => ready.reject(error));
   await ready.promise;
 });
 crew.answer('reload.decided', (isTaken) => {

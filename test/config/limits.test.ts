@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { it, type TestContext } from 'node:test';
+import { shareOfWorker } from '../../lib/config/derive.ts';
 import { loadConfig, warningsOf } from '../../lib/config/load.ts';
 import { temporary } from '../support/gate.ts';
 
@@ -26,4 +27,17 @@ it('limits that no part checks are warned about', (t) => {
 it('a policy that does nothing is warned about', (t) => {
   const policies = 'rate_limit: { policies: [{ match: { model: a }, cidrs: [10.0.0.0/8] }, { match: { model: b } }, { match: { model: c }, budget: {} }] }';
   assert.deepEqual(warnings(t, policies), [1, 2].map((at) => `rate_limit.policies[${at}]: has neither a limit nor cidrs, so it has no effect`));
+});
+
+it('each of several workers has its share of what one process may hold, and a caller still sends the largest buffered body', (t) => {
+  const path = join(temporary(t), 'heimdall.yaml');
+  const shares = (server: string, workers: number): readonly (number | null)[] => {
+    writeFileSync(path, `server: { ${server} }`, { mode: 0o600 });
+    const { maxConnections, maxInflightBytes } = shareOfWorker(loadConfig(path, {}), workers).server;
+    return [maxConnections, maxInflightBytes];
+  };
+  const mb = 1024 ** 2;
+  assert.deepEqual(shares('max_connections: 1001, max_inflight_bytes: 1GB', 2), [501, 512 * mb]);
+  assert.deepEqual(shares('max_inflight_bytes: 512MB', 16), [null, 256 * mb]);
+  assert.deepEqual(shares('max_inflight_bytes: 128MB', 2), [null, 128 * mb]);
 });
