@@ -76,8 +76,8 @@ export const thresholds = {
   noveltySpend: [[0, 0], [1, 4], [3, 14], [10, 26], [30, 34]],
   noveltyShare: [[0, 0], [1, 10], [3, 28], [10, 36], [100, 42]],
   shareHalfLife: 14 * day,
-  /** Owners reach 90 points when they try a new program and a new model on a journey: that is a flag, and an action begins beyond. */
-  stolen: [[0, 0], [60, 50], [80, 70], [86, 73], [94, 79], [104, 90], [116, 98], [130, 100]],
+  /** Owners reach 90 points when they try a new program and a new model on a journey, and more on a line that is renumbered: that is a flag, and an action begins beyond 100. */
+  stolen: [[0, 0], [60, 50], [80, 70], [86, 73], [100, 79], [108, 90], [116, 98], [130, 100]],
   /** Keys that see new networks often (renumbered lines, travellers) get fewer points for another one: points are divided by 1 and so many times the new networks a day. */
   networkHabit: 2,
   /** How long what a new persona does is held against its first sight. */
