@@ -103,7 +103,7 @@ export function lasting(core: Core, hub: Hub, passed: Passed, proxies: OutboundP
   metrics.expose([{ name: 'watch_refused_messages_total', values: () => [{ labels: {}, value: exchange?.refused ?? 0 }] }]);
   const limits = new Limits(core, { redis, identify, costs: { tokens: estimateTokens, price: (model, usage) => now().upstream.worth(model, usage) }, hasUsers: host.identify !== undefined, names: config.newapi.accessToken === null ? null : names });
   const certificates = new Set<Certificates>();
-  const records = readerOf(core, recorded.journal);
+  const records = readerOf(core, recorded);
   metrics.expose(limits.series());
   if (core.crew !== null) shareMetrics(core.crew, metrics);
   const jobs = new Jobs();
@@ -193,10 +193,10 @@ export function wire(core: Core, lasts: Lasting, before: Wired | null, reload: A
 }
 
 /** Reads records for the admin API, by `admin.read_from`. */
-function readerOf({ config: { admin, audit: { postgres } } }: Core, journal: WorkerJournal): { readonly reader: RecordReader; readonly close: Closer } {
+function readerOf({ config: { admin, audit: { postgres } } }: Core, { journal, sinks }: Pick<Recording, 'journal' | 'sinks'>): { readonly reader: RecordReader; readonly close: Closer } {
   const url = postgres.readUrl ?? postgres.url;
   if (admin.readFrom === 'postgres' && url !== null) {
-    const reader = postgresReader(url);
+    const reader = postgresReader(url, () => sinks().every(({ name, delivered }) => name !== 'postgres' || delivered === 0));
     return { reader, close: () => reader.close() };
   }
   return { reader: journalReader({ query: (sql, values) => journal.query(sql, values), request: (id) => journal.request(id), grep: (asked) => journal.grep(asked), sum: () => journal.sum() }), close: () => undefined };

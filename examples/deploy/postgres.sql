@@ -189,6 +189,7 @@ BEGIN
   DELETE FROM heimdall_caller_hours WHERE time < oldest;
   DELETE FROM heimdall_caller_values WHERE last < oldest;
   DELETE FROM heimdall_callers WHERE last < oldest;
+  DELETE FROM heimdall_findings WHERE last < oldest * 1000;
   RETURN dropped;
 END $heimdall$;
 CREATE OR REPLACE FUNCTION heimdall_migrate() RETURNS bigint LANGUAGE plpgsql AS $heimdall$

@@ -54,7 +54,7 @@ async function seriesBody(services: AdminServices, step: keyof typeof seconds, f
   };
 }
 
-const meanOf = (row: SqlRow, name: string, by: string): number | null => (Number(row[by]) === 0 ? null : Math.round((Number(row[name]) / Number(row[by])) * 1000) / 1000);
+const meanOf = (row: SqlRow, name: string, by: string): number | null => (Number(row[by] ?? 0) === 0 ? null : Math.round((Number(row[name]) / Number(row[by])) * 1000) / 1000);
 
 /** `GET overview`: whether anything is wrong, and the last hour beside the same hour a week before. */
 export const showOverview: Method = async (call, services) => {

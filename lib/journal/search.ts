@@ -40,6 +40,7 @@ export const sqlite: Dialect = {
   recent: { sql: `id > (SELECT max(id) FROM heimdall_logs) - ${reach}`, values: [] },
 };
 
+const either = (one: Condition, other: Condition): Condition => ({ sql: `(${one.sql} OR ${other.sql})`, values: [...one.values, ...other.values] });
 const equals = (column: string) => (text: string): Condition => ({ sql: `${column} = ?`, values: [text] });
 const hex = (column: string) => (text: string, _now: number, { begins }: Dialect): Condition | null => (/^[0-9a-f]{4,64}$/i.test(text) ? begins(column, text.toLowerCase()) : null);
 const time = (comparison: string) => (text: string, now: number): Condition | null => {
@@ -50,14 +51,14 @@ const time = (comparison: string) => (text: string, now: number): Condition | nu
 /** The filters of a search. */
 export const filters = {
   key: { what: 'name of a gateway key, subject of a JWT, or identity of a token', example: 'team-a', read: (text) => ({ sql: '(key_id = ? OR token_id = ?)', values: [text, text] }) },
-  user: { what: "NewAPI's number of the user", example: '17', read: (text) => (/^\d+$/.test(text) ? { sql: 'user_id = ?', values: [Number(text)] } : null) },
+  user: { what: "NewAPI's number of the user", example: '17', read: (text) => (/^\d{1,15}$/.test(text) ? { sql: 'user_id = ?', values: [Number(text)] } : null) },
   address: { what: 'client address', example: '203.0.113.7', read: address },
   device: { what: 'device fingerprint, or how it begins', example: '3f2a9c', read: hex('device_fingerprint') },
   session: { what: 'session, or how it begins', example: '9c1d22', read: hex('session') },
   device_id: { what: 'device that the client names, or how it begins', example: '3f2a9c', read: hex('device_id') },
   session_id: { what: 'session that the client names, or how it begins', example: '9c1d22', read: hex('session_id') },
   home_id: { what: 'home that the client names, or how it begins', example: '77ab01', read: hex('home_id') },
-  client: { what: 'client with or without its version', example: 'openai-python', read: (text) => (text.includes('/') ? equals('client')(text) : { sql: '(client = ? OR client LIKE ?)', values: [text, `${text.replace(/[%_]/g, '')}/%`] }) },
+  client: { what: 'client with or without its version', example: 'openai-python', read: (text, _now, { begins }) => (text.includes('/') ? equals('client')(text) : either(equals('client')(text), begins('client', `${text}/`))) },
   content: { what: 'content fingerprint, or how it begins', example: 'd41d8c', read: hex('content_fingerprint') },
   status: { what: 'HTTP status, or its class', example: '429, or 5xx', read: status },
   outcome: { what: 'served, refused, refused:CODE, upstream_error, aborted or interrupted', example: 'refused', read: outcome },
@@ -191,7 +192,7 @@ export const groupsOf = ({ wanted, by, sort, least, limit, offset, now, between 
       count(DISTINCT coalesce(key_id, token_id)) AS keys, count(DISTINCT nullif(real_ip, '')) AS addresses, count(DISTINCT nullif(device_fingerprint, '')) AS devices,
       ${failures} AS errors, coalesce(sum(prompt_tokens), 0) + coalesce(sum(completion_tokens), 0) AS tokens, coalesce(sum(cost), 0) AS cost,
       count(*) * 60.0 / CASE WHEN max(timestamp) - min(timestamp) > 60 THEN max(timestamp) - min(timestamp) ELSE 60 END AS per_minute
-      FROM heimdall_logs WHERE ${sql} AND ${column} IS NOT NULL${isText ? ` AND ${column} <> ''` : ''} GROUP BY 1) AS found WHERE ${sort} >= ? ORDER BY ${sort} DESC, value LIMIT ? OFFSET ?`,
+      FROM heimdall_logs WHERE ${sql} AND ${column} IS NOT NULL${isText ? ` AND ${column} <> ''` : ''} GROUP BY 1) AS found WHERE ${sort} >= CAST(? AS DOUBLE PRECISION) ORDER BY ${sort} DESC, value LIMIT ? OFFSET ?`,
     values: [...values, least, limit, offset],
   };
 };

@@ -19,5 +19,13 @@ export function reasonOf(error: unknown): string {
   const code = codeOf(error);
   const { message } = error as Error;
   if (error instanceof Missing) return message;
-  return safeMessages.test(code) && code.length === 5 ? `PostgreSQL: ${message} (${code})` : `PostgreSQL cannot be reached (${code})`;
+  // The system's codes, as EPIPE, are letters alone.
+  if (!/^(?=.*\d)[0-9A-Z]{5}$/.test(code)) return `PostgreSQL cannot be reached (${code})`;
+  return safeMessages.test(code) ? `PostgreSQL: ${message} (${code})` : `PostgreSQL refused it (${code})`;
 }
+
+/** A text as PostgreSQL can hold it: with neither NUL nor lone surrogates. */
+export const textFor = (text: string): string => (text.includes('\0') ? text.replaceAll('\0', '\u2400') : text).toWellFormed();
+
+/** JSON whose texts PostgreSQL can hold. */
+export const jsonFor = (value: unknown): string => JSON.stringify(value, (_name, each: unknown) => (typeof each === 'string' ? textFor(each) : each));

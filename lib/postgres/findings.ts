@@ -1,6 +1,6 @@
 import type { Pool } from 'pg';
 import type { Finding } from '../../types/finding.d.ts';
-import { loadPg } from './connection.ts';
+import { jsonFor, loadPg } from './connection.ts';
 
 /** How long one write may take, milliseconds. */
 const timeout = 10_000;
@@ -29,7 +29,7 @@ export class FindingsTable {
     }
     if (changed.length === 0 && gone.size === 0) return;
     const pool = await (this.#pool ??= this.#opened());
-    await pool.query('SELECT heimdall_find($1::json, $2::text[])', [JSON.stringify(changed), [...gone]]);
+    await pool.query('SELECT heimdall_find($1::json, $2::text[])', [jsonFor(changed), [...gone]]);
     for (const id of gone) this.#written.delete(id);
     for (const { id, finding } of changed) this.#written.set(id, JSON.stringify(finding));
   }

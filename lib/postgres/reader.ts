@@ -7,7 +7,7 @@ import { HeimdallError } from '../errors.ts';
 import { callerColumns, conditions, isOfCaller, joined, momentOf } from '../journal/journal.ts';
 import { codeOf } from '../platform/platform.ts';
 import { recordOf } from '../record/record.ts';
-import { loadPg, reasonOf } from './connection.ts';
+import { loadPg, reasonOf, textFor } from './connection.ts';
 import { recordColumns } from './schema.ts';
 
 /** Connections at most, and how long one that is idle is kept, milliseconds. */
@@ -44,26 +44,36 @@ const postgres: Dialect = {
   recent: { sql: `day >= (now() AT TIME ZONE 'UTC')::date - ${recentDays}`, values: [] },
 };
 
-/** What an operator has to do before records can be read. */
-class Unprepared extends Error {}
+/** The tables are not there, or are others. */
+class Unprepared extends Error {
+  readonly isAbsent: boolean;
+
+  constructor(isAbsent: boolean) {
+    super();
+    this.isAbsent = isAbsent;
+  }
+}
 
 /**
  * Reads the records of all instances from the tables of `postgres.sql`, which its role has to be allowed to read. Positions are the
  * ids of requests, whose beginning is their time.
  * @param url `postgresql://user:password@host/database`.
+ * @param isFresh whether the sink may not have made the tables yet: until then nothing is in them.
  */
-export function postgresReader(url: string): RecordReader<string> & { readonly close: () => Promise<void> } {
-  return new Reader(url);
+export function postgresReader(url: string, isFresh: () => boolean = () => false): RecordReader<string> & { readonly close: () => Promise<void> } {
+  return new Reader(url, isFresh);
 }
 
 class Reader implements RecordReader<string> {
   readonly instances = 'all';
   readonly #url: string;
+  readonly #isFresh: () => boolean;
   #pool: Promise<Pool> | null = null;
   #low: { readonly time: number; readonly at: number } | null = null;
 
-  constructor(url: string) {
+  constructor(url: string, isFresh: () => boolean) {
     this.#url = url;
+    this.#isFresh = isFresh;
   }
 
   position(text: string): string | null {
@@ -110,7 +120,9 @@ class Reader implements RecordReader<string> {
   /** A page of records, looked for in stretches of time. */
   async search(asked: JournalSearch<string>): Promise<SearchFound<string>> {
     const until = performance.now() + asked.time;
-    const { low, high } = await this.#reach(asked);
+    const reach = await this.#reach(asked);
+    if (reach === null) return { records: [], next: null, stopped: false };
+    const { low, high } = reach;
     const isNewest = asked.order === 'newest';
     const records: AuditRecord[] = [];
     let at = asked.cursor ?? startOf(isNewest ? high : low);
@@ -165,21 +177,23 @@ class Reader implements RecordReader<string> {
     }
   }
 
-  /** The times between which records are looked for. */
-  async #reach({ wanted: { from, to, request_id: id }, now, last = null }: JournalSearch<string>): Promise<{ readonly low: number; readonly high: number }> {
+  /** The times between which records are looked for; null where there are no records. */
+  async #reach({ wanted: { from, to, request_id: id }, now, last = null }: JournalSearch<string>): Promise<{ readonly low: number; readonly high: number } | null> {
     const only = id === undefined ? null : timeOf(id);
     if (only !== null) return { low: only, high: only + 1 };
     const [begin, end] = [from === undefined ? null : momentOf(from, now), to === undefined ? null : momentOf(to, now)];
     const oldest = await this.#oldest();
+    if (oldest === null) return null;
     return { low: Math.max(oldest - slack, begin === null ? 0 : begin - slack), high: Math.min(now + slack, end === null ? Infinity : end + slack, last === null ? Infinity : (timeOf(last) ?? 0) + 1) };
   }
 
-  async #oldest(): Promise<number> {
+  async #oldest(): Promise<number | null> {
     const now = performance.now();
     if (this.#low !== null && now - this.#low.at < lowFor) return this.#low.time;
     const [row] = await this.#run({ sql: 'SELECT request_id FROM heimdall_logs ORDER BY day, request_id LIMIT 1', values: [] });
-    const time = row === undefined ? 0 : (timeOf(String(row['request_id'])) ?? 0);
-    if (row !== undefined) this.#low = { time, at: now };
+    if (row === undefined) return null;
+    const time = timeOf(String(row['request_id'])) ?? 0;
+    this.#low = { time, at: now };
     return time;
   }
 
@@ -188,8 +202,10 @@ class Reader implements RecordReader<string> {
     try {
       let place = 0;
       const pool = await (this.#pool ??= this.#opened());
-      return (await pool.query<Record<string, SqlRow[string]>>(sql.replaceAll('?', () => `$${++place}`), [...values])).rows;
+      const given = values.map((value) => (typeof value === 'string' ? textFor(value) : value));
+      return (await pool.query<Record<string, SqlRow[string]>>(sql.replaceAll('?', () => `$${++place}`), given)).rows;
     } catch (error) {
+      if (error instanceof Unprepared && error.isAbsent && this.#isFresh()) return [];
       const unprepared = error instanceof Unprepared || codeOf(error) === '42P01';
       const why = unprepared ? 'the tables of postgres.sql are not there, which the sink makes with its first record where its role may, or heimdall_logs has no partitions: psql -f postgres.sql, then SELECT heimdall_migrate()' : codeOf(error) === '57014' ? `it took longer than ${questionTimeout / 1000} s; narrow it with from, to or another filter` : reasonOf(error);
       throw new HeimdallError('records_unavailable', { message: `The records cannot be read from PostgreSQL: ${why}.`, cause: error });
@@ -197,16 +213,17 @@ class Reader implements RecordReader<string> {
   }
 
   async #opened(): Promise<Pool> {
+    let pool: Pool | null = null;
     try {
       const pg = await loadPg();
-      const pool = new pg.Pool({ ...settings, connectionString: this.#url, types: { getTypeParser: (type: number, format?: 'text' | 'binary') => (numeric.has(type) ? Number : pg.types.getTypeParser(type, format as 'text')) as never } });
+      pool = new pg.Pool({ ...settings, connectionString: this.#url, types: { getTypeParser: (type: number, format?: 'text' | 'binary') => (numeric.has(type) ? Number : pg.types.getTypeParser(type, format as 'text')) as never } });
       pool.on('error', () => undefined);
       const { rows: [table] } = await pool.query<{ kind: string | null; sums: boolean }>("SELECT (SELECT relkind::text FROM pg_class WHERE oid = to_regclass('heimdall_logs')) AS kind, to_regclass('heimdall_minutes') IS NOT NULL AS sums");
       if (table?.kind === 'p' && table.sums) return pool;
-      await pool.end();
-      throw new Unprepared();
+      throw new Unprepared((table?.kind ?? null) === null);
     } catch (error) {
       this.#pool = null;
+      await pool?.end();
       throw error;
     }
   }
@@ -242,4 +259,5 @@ function startOf(time: number): string {
   return `${hex.slice(0, 8)}-${hex.slice(8)}`;
 }
 
-const dayOf = (time: number): string => new Date(Math.min(time, 253_402_300_799_999)).toISOString().slice(0, 10);
+/** The day of a time, of the first and the last one that are written with a year of four digits. */
+const dayOf = (time: number): string => new Date(Math.max(0, Math.min(time, 253_402_300_799_999))).toISOString().slice(0, 10);

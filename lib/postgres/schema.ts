@@ -148,6 +148,7 @@ BEGIN
   DELETE FROM heimdall_caller_hours WHERE time < oldest;
   DELETE FROM heimdall_caller_values WHERE last < oldest;
   DELETE FROM heimdall_callers WHERE last < oldest;
+  DELETE FROM heimdall_findings WHERE last < oldest * 1000;
   RETURN dropped;
 END $heimdall$`;
 

@@ -4,7 +4,7 @@ import type { Client } from 'pg';
 import type { AuditRecord } from '../../types/record.d.ts';
 import type { Checkpoint, Delivery, LearntOf, Sink } from '../../types/sink.d.ts';
 import { codeOf } from '../platform/platform.ts';
-import { checkpointsSql, layout, loadPg, reasonOf, recordColumns, schemaSql, writtenColumns } from '../postgres/postgres.ts';
+import { checkpointsSql, jsonFor, layout, loadPg, reasonOf, recordColumns, schemaSql, textFor, writtenColumns } from '../postgres/postgres.ts';
 
 /** Records of one statement. */
 const batch = 100;
@@ -67,7 +67,7 @@ class Postgres implements Sink {
 
   async learn(facts: readonly LearntOf[], signal: AbortSignal): Promise<void> {
     try {
-      await this.#run(({ learn }) => (learn === null ? null : { text: learn, values: [JSON.stringify(facts)] }), signal);
+      await this.#run(({ learn }) => (learn === null ? null : { text: learn, values: [jsonFor(facts)] }), signal);
     } catch (error) {
       if (codeOf(error) !== notAllowed) throw error;
       this.#tell('names and charges that are learnt later', 'GRANT SELECT (request_id, username, token_name, charged), UPDATE (username, token_name, charged) ON heimdall_logs TO the role;');
@@ -198,7 +198,6 @@ interface Seen {
   readonly anchors: boolean;
 }
 
-
 async function lookedAt(client: Client): Promise<Seen> {
   const { rows: [table] } = await client.query<{ kind: string | null; columns: string[] | null; version: string | null; once: boolean; anchors: boolean }>(`SELECT (SELECT relkind::text FROM pg_class WHERE oid = to_regclass('heimdall_logs')) AS kind,
     (SELECT array_agg(attname::text) FROM pg_attribute WHERE attrelid = to_regclass('heimdall_logs') AND attnum > 0 AND NOT attisdropped) AS columns,
@@ -246,9 +245,8 @@ async function plain(client: Client, seen: Seen, lacks: PostgresNeeds['lacks']):
   };
 }
 
-/** A text in PostgreSQL holds neither NUL nor lone surrogates. */
 function valueOf(value: unknown): unknown {
-  if (typeof value === 'string') return value.includes('\0') ? value.replaceAll('\0', '\u2400').toWellFormed() : value.toWellFormed();
+  if (typeof value === 'string') return textFor(value);
   if (typeof value === 'boolean') return Number(value);
   return Array.isArray(value) ? (value.length === 0 ? null : value.join(',')) : value;
 }
@@ -256,6 +254,5 @@ function valueOf(value: unknown): unknown {
 /** Classes 22 and 23, and P0001 of a trigger, are faults of the data: another attempt would fail too. */
 function failureOf(error: unknown): Delivery {
   const code = codeOf(error);
-  if (/^(?:2[23][0-9A-Z]{3}|P0001)$/.test(code)) return { kind: 'refused', reason: `PostgreSQL refused it (${code})` };
-  return { kind: 'held', reason: reasonOf(error) };
+  return { kind: /^(?:2[23][0-9A-Z]{3}|P0001)$/.test(code) ? 'refused' : 'held', reason: reasonOf(error) };
 }

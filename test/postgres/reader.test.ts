@@ -38,7 +38,7 @@ let shared: RecordReader & { close(): Promise<void> };
 const rowOf = (_: unknown, nth: number) => ({
   request_id: uuidOf((noon + nth * 2200) * 1000 + (nth % 1000), nth), timestamp: noon + nth * 2200, response_status: [200, 200, 429, 503, 0][nth % 5] as number, outcome: ['served', 'served', 'refused:rate_limited', 'upstream_error', 'aborted'][nth % 5] as string,
   key_id: nth % 4 === 0 ? `team-${nth % 3}` : null, token_id: nth % 7 === 0 ? null : `${'0'.repeat(15)}${nth % 6}`, user_id: nth % 3 === 0 ? nth % 9 : null, real_ip: `10.${nth % 3}.0.${nth % 11}`, device_fingerprint: `${'ab'.repeat(31)}${nth % 4}0`,
-  session: `5e55${nth % 9}`.padEnd(16, '0'), device_id: nth % 2 === 0 ? `dede${nth % 5}`.padEnd(32, '0') : null, session_id: nth % 3 === 0 ? `1d1d${nth % 4}`.padEnd(32, '0') : null, home_id: null, client: `openai-python/${nth % 2}`, model: nth % 8 === 0 ? null : `gpt-${nth % 3}-mini`,
+  session: `5e55${nth % 9}`.padEnd(16, '0'), device_id: nth % 2 === 0 ? `dede${nth % 5}`.padEnd(32, '0') : null, session_id: nth % 3 === 0 ? `1d1d${nth % 4}`.padEnd(32, '0') : null, home_id: null, client: nth % 10 === 9 ? 'my_client/1' : `openai-python/${nth % 2}`, model: nth % 8 === 0 ? null : `gpt-${nth % 3}-mini`,
   route: nth % 10 === 0 ? '/heimdall/api/logs' : '/v1/chat/completions', target: nth % 2 === 0 ? 'newapi' : 'backup', source: nth % 13 === 0 ? 'edge' : 'gate', cost: nth / 1000, prompt_tokens: nth, completion_tokens: nth % 17, tokens_reserved: 5, tokens_settled: 3, tokens_released: 2,
   content_fingerprint: `c0ffee${nth % 6}`.padEnd(32, '0'), upstream_request_id: `up-${nth}`, overhead: nth % 3 === 0 ? null : 0.5, first_byte: 10.5, response_body: nth % 50 === 0 ? `it said "needle" ${nth}` : null, would_refuse: nth % 6 === 0 ? 'a,b' : null, stream: nth % 2,
 });
@@ -88,9 +88,9 @@ const answered = async (reader: RecordReader, question: Question): Promise<objec
 describe('records of all instances in PostgreSQL', { skip: withoutPostgres }, () => {
   const { username: _user, token_name: _token, ...others } = filters;
   const examples: Record<string, string[]> = {
-    key: ['team-1', `${'0'.repeat(15)}3`], user: ['3'], address: ['10.1.0.4', '10.2.0.0/16'], device: [`${'ab'.repeat(31)}30`, 'abab'], session: ['5e552'], device_id: ['dede2'], session_id: ['1d1d'], home_id: ['abcd'], client: ['openai-python', 'openai-python/1'],
-    content: ['c0ffee4'], status: ['503', '4xx', '0'], outcome: ['refused', 'served'], model: ['gpt-1-mini', 'gpt-*', 'none'], route: ['/v1/chat/completions'], target: ['backup'], source: ['edge'], request_id: [rowOf(0, 77).request_id, 'nothing'], upstream_request_id: ['up-9'],
-    from: ['24h', '2026-11-24'], to: ['2026-11-23T12:00:00Z'],
+    key: ['team-1', `${'0'.repeat(15)}3`], user: ['3'], address: ['10.1.0.4', '10.2.0.0/16'], device: [`${'ab'.repeat(31)}30`, 'abab'], session: ['5e552'], device_id: ['dede2'], session_id: ['1d1d'], home_id: ['abcd'], client: ['openai-python', 'openai-python/1', 'my_client', 'my%', 'My_client'],
+    content: ['c0ffee4'], status: ['503', '4xx', '0'], outcome: ['refused', 'served'], model: ['gpt-1-mini', 'gpt-*', 'none', 'a\0*', '\ud800'], route: ['/v1/chat/completions'], target: ['backup'], source: ['edge'], request_id: [rowOf(0, 77).request_id, 'nothing'], upstream_request_id: ['up-9'],
+    from: ['24h', '2026-11-24'], to: ['2026-11-23T12:00:00Z', '900000d'],
   };
 
   it('are found by every filter as in a journal, page by page in both directions', async () => {
@@ -102,6 +102,7 @@ describe('records of all instances in PostgreSQL', { skip: withoutPostgres }, ()
       assert.deepEqual(await walked(shared, { wanted, order: 'oldest', last: await shared.latest() }), newest.toReversed(), JSON.stringify(wanted));
       assert.deepEqual(await answered(shared, countOf(wanted, now)), [{ records: newest.length }], JSON.stringify(wanted));
     }
+    assert.equal((await walked(shared, { wanted: { client: 'my_client' } })).length, size / 10);
     for (const asked of [{ without: '/heimdall' }, { callers: ['team-1', `${'0'.repeat(15)}2`] }, { grep: 'said "needle"', limit: 3 }]) assert.deepEqual(await walked(shared, { wanted: {}, ...asked }), await walked(journal, { wanted: {}, ...asked }), JSON.stringify(asked));
   });
 
@@ -117,7 +118,7 @@ describe('records of all instances in PostgreSQL', { skip: withoutPostgres }, ()
   it('are grouped and summed as in a journal', async () => {
     const questions: Question[] = [
       ...Object.keys(groups).map((by) => groupsOf({ wanted: {}, by: by as keyof typeof groups, sort: 'requests', least: 0, limit: 50, offset: 0, now })),
-      ...measures.map((sort) => groupsOf({ wanted: { from: '3d' }, by: 'address', sort, least: 1, limit: 5, offset: 2, now })),
+      ...measures.map((sort) => groupsOf({ wanted: { from: '3d' }, by: 'address', sort, least: 1.5, limit: 5, offset: 2, now })),
       frequencyOf({}, null, 3600, 100, now), frequencyOf({ status: '5xx' }, 'model', 86_400, 100, now), balanceOf({ target: 'backup' }, now),
       callersOf(5, null), callersOf(5, { last: noon + 60 * 2200, kind: 'token', id: 'x' }), seriesOf('minute', noon, noon + 86_400), seriesOf('hour', noon, noon + 86_400 * 9), seriesOf('day', noon - 43_200, noon + 86_400 * 9),
       totalsOf(noon, noon + 86_400), spendOf(noon, noon + 7200), spendSince({ kind: 'key', id: 'team-0' }, noon + 86_400),
@@ -145,6 +146,9 @@ describe('records of all instances in PostgreSQL', { skip: withoutPostgres }, ()
       const answer = await request(`${at}/heimdall/api/${what}`, { headers: bearer(token), ...(body !== undefined && { body }) });
       return { status: answer.status, body: answer.json() };
     };
+    // The first records make the tables.
+    for (const [what, empty] of [['logs?own=false&count=true', { logs: [], next: null, count: 0 }], ['callers', { callers: [], next: null }]] as const) assert.deepEqual(await api<object>(one, what), { status: 200, body: empty });
+    assert.equal((await api(one, 'overview')).status, 200);
     for (const gate of [one, other]) await request(`${gate.url}/v1/chat/completions`, { body: chat, headers: bearer(DEMO_KEY) });
     const routes = 'logs?route=/v1/chat/completions&own=false';
     type Logs = { logs: { request_id: string; token_id: string }[]; next: string | null };
@@ -152,7 +156,7 @@ describe('records of all instances in PostgreSQL', { skip: withoutPostgres }, ()
     const { body: { logs } } = await api<Logs>(one, `${routes}&limit=1`);
     const { body: page } = await api<Logs>(one, `${routes}&order=oldest&limit=1`);
     assert.deepEqual((await api<Logs>(one, `${routes}&order=oldest&limit=1&cursor=${page.next}`)).body.logs.map(({ request_id: id }) => id), logs.map(({ request_id: id }) => id));
-    assert.equal((await api(one, 'logs?cursor=12_')).status, 400);
+    for (const wrong of ['cursor=12_', `user=${'9'.repeat(30)}`]) assert.equal((await api(one, `logs?${wrong}`)).status, 400, wrong);
     for (const { request_id: id } of [...logs, ...page.logs]) assert.equal((await api(one, `logs/${id}`)).status, 200);
     const caller = logs[0]?.token_id ?? '';
     assert.deepEqual((await api<{ callers: { id: string; requests: number }[] }>(one, 'callers')).body.callers.map(({ id, requests }) => [id, requests]), [[caller, 2]]);
@@ -167,7 +171,7 @@ describe('records of all instances in PostgreSQL', { skip: withoutPostgres }, ()
     await until(async () => (found = (await api<{ findings: Found[] }>(one, 'findings')).body.findings).length === 1, 20_000);
     assert.deepEqual(found.map(({ rule, instance }) => [rule, instance]), [['leaked_key', hostname()]]);
     const [{ id }] = found as [Found];
-    assert.deepEqual([(await api(one, `findings/${id}`)).status, (await api(one, `findings/${id}/undo`, {})).status, (await api<Found>(other, `findings/${id}/undo`, {})).body.instance], [200, 409, null]);
+    assert.deepEqual([(await api(one, `findings/${id}`)).status, (await api(one, `findings/${id}/undo`, {})).status, (await api<Found>(other, `findings/${id}/undo`, { reason: 'not a\0 leak' })).body.instance], [200, 409, null]);
     await until(async () => (await api<{ state: string }>(one, `findings/${id}`)).body.state === 'undone', 20_000);
 
     const file = join(temporary(t), 'heimdall.yaml');
@@ -189,10 +193,15 @@ describe('records of all instances in PostgreSQL', { skip: withoutPostgres }, ()
     assert.deepEqual(parts.map(({ name }) => name).slice(0, 2), ['heimdall_logs_20261122', 'heimdall_logs_20261123']);
     await server.query('CREATE DATABASE other');
     for (const statement of schemaSql) await server.query(statement, [], 'other');
+    const empty = postgresReader(server.url.replace(/\/postgres$/, '/other'));
+    assert.deepEqual(await empty.search({ ...plain, cursor: null, last: null, wanted: {}, now, time: 0 }), { records: [], next: null, stopped: false });
+    await empty.close();
     await server.query("SELECT heimdall_write('[{\"request_id\":\"x\",\"timestamp\":1},{\"request_id\":\"ffffffff-ffff-7000-8000-000000000000\",\"timestamp\":86400}]', '{}')", [], 'other');
     assert.deepEqual(await server.query<object>('SELECT day::text, request_id FROM heimdall_logs ORDER BY 1', [], 'other'), [{ day: '1970-01-01', request_id: 'x' }, { day: '1970-01-02', request_id: 'ffffffff-ffff-7000-8000-000000000000' }]);
+    await server.query("SELECT heimdall_find('[{\"id\":\"old\",\"instance\":\"a\",\"finding\":{},\"last\":86399000},{\"id\":\"new\",\"instance\":\"a\",\"finding\":{},\"last\":86400000}]'::json, '{}')", [], 'other');
     assert.deepEqual(await server.query<object>("SELECT heimdall_drop('1970-01-02') AS dropped", [], 'other'), [{ dropped: '1' }]);
     assert.equal((await server.query('SELECT FROM heimdall_logs', [], 'other')).length, 1);
+    assert.deepEqual(await server.query<object>('SELECT id FROM heimdall_findings', [], 'other'), [{ id: 'new' }]);
   });
 
   it('cannot be changed by who reads them, nor read from tables that are not there', async () => {
@@ -200,6 +209,9 @@ describe('records of all instances in PostgreSQL', { skip: withoutPostgres }, ()
     const nowhere = postgresReader(server.url.replace(/\/postgres$/, '/template1'));
     await assert.rejects(nowhere.latest(), /psql -f postgres\.sql/);
     await nowhere.close();
+    const fresh = postgresReader(server.url.replace(/\/postgres$/, '/template1'), () => true);
+    assert.deepEqual([await fresh.findings(), await fresh.request(rowOf(0, 3).request_id)], [[], null]);
+    await fresh.close();
     const away = postgresReader('postgresql://me:a-secret-one@127.0.0.1:1/none');
     await assert.rejects(away.latest(), { code: 'records_unavailable', message: 'The records cannot be read from PostgreSQL: PostgreSQL cannot be reached (ECONNREFUSED).' });
     await away.close();
