@@ -595,6 +595,8 @@ export interface AuditConfig {
   readonly postgres: AuditPostgresConfig;
   /** Sink: OpenTelemetry by OTLP/HTTP (JSON), with a trace of each request, which its upstream is told in traceparent. */
   readonly otlp: OtlpConfig;
+  /** Sink: syslog (RFC 5424), each record as JSON in a message. */
+  readonly syslog: SyslogConfig;
   /** Ingestion of records from other gateways at endpoints.log. */
   readonly ingest: AuditIngestConfig;
   /** Webhook alerts: target open, machine short of resources, Redis lost, disk full, sink lagging, certificate about to expire, findings of the watch. */
@@ -662,6 +664,22 @@ export interface OtlpConfig {
   /** Longest time for one export. A duration above 0, at most 25s; default 10s. */
   readonly timeout: number;
   /** Highest number of records of one export. A whole number from 1 to 1000; default 200. */
+  readonly batch: number;
+}
+
+/** Sink: syslog (RFC 5424), each record as JSON in a message. */
+export interface SyslogConfig {
+  /** Receiver: tcp or tls, host and port. Without a port 601, with tls 6514. A URL of tcp:// or tls:// with a host, and a port or none; default none. */
+  readonly url: string | null;
+  /** PEM file of the certificate authorities that may sign the certificate of the receiver, in place of the public ones. A path; default none. */
+  readonly caPath: string | null;
+  /** Facility of the messages. One of local0, local1, local2, local3, local4, local5, local6, local7, user, daemon, auth, authpriv; default local0. */
+  readonly facility: 'local0' | 'local1' | 'local2' | 'local3' | 'local4' | 'local5' | 'local6' | 'local7' | 'user' | 'daemon' | 'auth' | 'authpriv';
+  /** Sends headers and bodies as well, as far as records keep them. Receivers may cut long messages. True or false; default false. */
+  readonly bodies: boolean;
+  /** Longest time for one batch. A duration above 0, at most 25s; default 10s. */
+  readonly timeout: number;
+  /** Highest number of records sent at a time. A whole number from 1 to 1000; default 200. */
   readonly batch: number;
 }
 
@@ -1420,6 +1438,8 @@ export interface AuditInput {
   readonly postgres?: AuditPostgresInput | undefined;
   /** Sink: OpenTelemetry by OTLP/HTTP (JSON), with a trace of each request, which its upstream is told in traceparent. */
   readonly otlp?: OtlpInput | undefined;
+  /** Sink: syslog (RFC 5424), each record as JSON in a message. */
+  readonly syslog?: SyslogInput | undefined;
   /** Ingestion of records from other gateways at endpoints.log. */
   readonly ingest?: AuditIngestInput | undefined;
   /** Webhook alerts: target open, machine short of resources, Redis lost, disk full, sink lagging, certificate about to expire, findings of the watch. */
@@ -1493,6 +1513,22 @@ export interface OtlpInput {
   /** Longest time for one export. A duration above 0, at most 25s; default 10s. */
   readonly timeout?: number | string | undefined;
   /** Highest number of records of one export. A whole number from 1 to 1000; default 200. */
+  readonly batch?: number | undefined;
+}
+
+/** `SyslogConfig` as code may pass it. A missing key takes its default. */
+export interface SyslogInput {
+  /** Receiver: tcp or tls, host and port. Without a port 601, with tls 6514. A URL of tcp:// or tls:// with a host, and a port or none; default none. */
+  readonly url?: string | null | undefined;
+  /** PEM file of the certificate authorities that may sign the certificate of the receiver, in place of the public ones. A path; default none. */
+  readonly caPath?: string | null | undefined;
+  /** Facility of the messages. One of local0, local1, local2, local3, local4, local5, local6, local7, user, daemon, auth, authpriv; default local0. */
+  readonly facility?: 'local0' | 'local1' | 'local2' | 'local3' | 'local4' | 'local5' | 'local6' | 'local7' | 'user' | 'daemon' | 'auth' | 'authpriv' | undefined;
+  /** Sends headers and bodies as well, as far as records keep them. Receivers may cut long messages. True or false; default false. */
+  readonly bodies?: boolean | undefined;
+  /** Longest time for one batch. A duration above 0, at most 25s; default 10s. */
+  readonly timeout?: number | string | undefined;
+  /** Highest number of records sent at a time. A whole number from 1 to 1000; default 200. */
   readonly batch?: number | undefined;
 }
 

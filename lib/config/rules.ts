@@ -40,6 +40,7 @@ const RULES: readonly Rule[] = [
   { reads: ['auth', 'llm'], check: jwtHasTarget },
   { reads: ['secret', 'rateLimit.redisUrl', 'audit.postgres.url'], check: sharedSecret },
   { reads: ['audit.otlp'], check: otlpHasEffect },
+  { reads: ['audit.syslog'], check: syslogHasEffect },
   { reads: ['rateLimit.store', 'rateLimit.redisUrl'], check: redisHasUrl },
   { reads: ['audit.alerts'], check: telegramNamesChat },
   { reads: ['admin', 'endpoints'], check: adminPathSeparate },
@@ -302,7 +303,7 @@ function recordsAreWritten({ middleware, audit }: ParsedConfig, sources: Sources
 function journalIsThere({ audit, anomaly }: ParsedConfig, sources: Sources): void {
   if (audit.enabled) return;
   const needs: readonly (readonly [isOn: boolean, at: Path])[] = [
-    [audit.postgres.url !== null, ['audit', 'postgres', 'url']], [audit.otlp.endpoint !== null, ['audit', 'otlp', 'endpoint']], [audit.newapi.enabled, ['audit', 'newapi', 'enabled']], [audit.ingest.tokens.length > 0, ['audit', 'ingest', 'tokens']],
+    [audit.postgres.url !== null, ['audit', 'postgres', 'url']], [audit.otlp.endpoint !== null, ['audit', 'otlp', 'endpoint']], [audit.syslog.url !== null, ['audit', 'syslog', 'url']], [audit.newapi.enabled, ['audit', 'newapi', 'enabled']], [audit.ingest.tokens.length > 0, ['audit', 'ingest', 'tokens']],
     [audit.durability === 'strict', ['audit', 'durability']], [audit.onFull === 'refuse', ['audit', 'onFull']],
   ];
   for (const [, at] of needs.filter(([isOn]) => isOn)) sources.refuse(['audit', 'enabled'], { expected: `true, since ${sources.name(at)} needs the journal`, example: true }, 'false');
@@ -319,6 +320,12 @@ function otlpHasEffect({ audit: { otlp } }: ParsedConfig, sources: Sources): voi
   }
   if (!traces && !logs) sources.refuse([...at, 'endpoint'], { expected: 'traces or logs to be exported beside it', example: 'audit: { otlp: { endpoint: "http://127.0.0.1:4318", traces: true } }' }, 'neither');
   checkAuthorities(at, caPath, endpoint, sources);
+}
+
+function syslogHasEffect({ audit: { syslog: { url, caPath } } }: ParsedConfig, sources: Sources): void {
+  const at = ['audit', 'syslog'];
+  if (url !== null) checkAuthorities(at, caPath, url, sources);
+  else if (caPath !== null) sources.warn([...at, 'caPath'], 'has no effect without audit.syslog.url');
 }
 
 /** The certificate authorities of a receiver. */

@@ -10,6 +10,12 @@ const headerList: ValueType<string> = {
   file: true,
 };
 
+/** SECURITY: syslog has no password; one in the URL would go nowhere. */
+const syslogUrl: ValueType<string> = {
+  ...text('a URL of tcp:// or tls:// with a host, and a port or none', 'tls://logs.example.com:6514', /^(?:tcp|tls):\/\/[^/?#@\s]+\/?$/),
+  read: (value) => (typeof value === 'string' && /^(?:tcp|tls):\/\/[^/?#@\s]+\/?$/.test(value) && URL.parse(value) !== null ? value : undefined),
+};
+
 /** The sinks that follow the journal, ingestion of foreign records, and alerts. */
 export const sinks = {
   newapi: section('AuditNewapiConfig', "Sink: the log receiver of NewAPI, in NebulaGate and other builds that have it", {
@@ -37,6 +43,14 @@ export const sinks = {
     bodies: key(flag(), false, 'Exports bodies as well, as far as records keep them'),
     timeout: key(duration('10s', 1, 25_000), '10s', 'Longest time for one export'),
     batch: key(integer(200, 1, 1000), 200, 'Highest number of records of one export'),
+  }),
+  syslog: section('SyslogConfig', 'Sink: syslog (RFC 5424), each record as JSON in a message', {
+    url: key(orNull(syslogUrl), null, 'Receiver: tcp or tls, host and port. Without a port 601, with tls 6514'),
+    caPath: key(orNull(text('a path', '/certs/ca.crt')), null, 'PEM file of the certificate authorities that may sign the certificate of the receiver, in place of the public ones'),
+    facility: key(choice(['local0', 'local1', 'local2', 'local3', 'local4', 'local5', 'local6', 'local7', 'user', 'daemon', 'auth', 'authpriv']), 'local0', 'Facility of the messages'),
+    bodies: key(flag(), false, 'Sends headers and bodies as well, as far as records keep them. Receivers may cut long messages'),
+    timeout: key(duration('10s', 1, 25_000), '10s', 'Longest time for one batch'),
+    batch: key(integer(200, 1, 1000), 200, 'Highest number of records sent at a time'),
   }),
   ingest: section('AuditIngestConfig', 'Ingestion of records from other gateways at endpoints.log', {
     tokens: list(credential(), [], 'Bearer tokens that may send records. Without a token the endpoint accepts none'),

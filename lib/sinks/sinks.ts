@@ -10,6 +10,7 @@ import type { Core } from '../request/request.ts';
 import { newapiSink } from './newapi.ts';
 import { otlpSink, type Signal } from './otlp.ts';
 import { postgresSink } from './postgres.ts';
+import { syslogSink } from './syslog.ts';
 
 export { NewapiNames } from './newapi-names.ts';
 export { Followers, sinkSeries } from './followers.ts';
@@ -38,11 +39,14 @@ const makers: Readonly<Record<string, Maker>> = {
   })),
   otlp_traces: ({ otlp }, needs) => (otlp.traces ? otlpOf('traces', otlp, needs) : null),
   otlp_logs: ({ otlp }, needs) => (otlp.logs ? otlpOf('logs', otlp, needs) : null),
+  syslog: ({ syslog: { url, ...syslog } }) => (url === null ? null : syslogSink({ syslog: { ...syslog, url }, ca: authoritiesOf(syslog.caPath) })),
 };
 
 function otlpOf(signal: Signal, { endpoint, ...otlp }: AuditConfig['otlp'], { core: { clock }, proxies = null }: SinkNeeds): Sink | null {
-  return endpoint === null ? null : otlpSink(signal, { otlp: { ...otlp, endpoint }, clock, ca: otlp.caPath === null ? null : readFileSync(otlp.caPath, 'utf8'), proxies });
+  return endpoint === null ? null : otlpSink(signal, { otlp: { ...otlp, endpoint }, clock, ca: authoritiesOf(otlp.caPath), proxies });
 }
+
+const authoritiesOf = (path: string | null): string | null => (path === null ? null : readFileSync(path, 'utf8'));
 
 /** Records of one call at most. */
 const maxBatch = 1000;

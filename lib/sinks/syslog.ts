@@ -1,0 +1,135 @@
+import { once } from 'node:events';
+import { connect, isIP, type Socket } from 'node:net';
+import { hostname } from 'node:os';
+import { connect as connectTls } from 'node:tls';
+import type { SyslogConfig } from '../../types/config.d.ts';
+import type { AuditRecord } from '../../types/record.d.ts';
+import type { Sink } from '../../types/sink.d.ts';
+import { codeOf } from '../platform/platform.ts';
+import { severities, severityOf, timesOf, toldColumns } from './span.ts';
+import { versionOf } from './version.ts';
+
+/** The options of the syslog sink. */
+export interface SyslogSinkOptions {
+  readonly syslog: Omit<SyslogConfig, 'url'> & { readonly url: string };
+  /** The certificate authorities that may sign the receiver's certificate, in place of the public ones. */
+  readonly ca?: string | null;
+}
+
+/** Codes of facilities (RFC 5424 §6.2.1). */
+const facilities: Readonly<Record<SyslogConfig['facility'], number>> = {
+  user: 1, daemon: 3, auth: 4, authpriv: 10, local0: 16, local1: 17, local2: 18, local3: 19, local4: 20, local5: 21, local6: 22, local7: 23,
+};
+/** Ports where the URL names none: RFC 5425 §4.1 and RFC 6587. */
+const ports = { 'tls:': 6514, 'tcp:': 601 } as const;
+/** How long the end of a connection is waited for, milliseconds. */
+const endTimeout = 500;
+
+/** Columns that are left out without `bodies`: with them a message would be longer than receivers take. */
+const long: ReadonlySet<string> = new Set(['request_headers']);
+
+/**
+ * Sends each record as a message of RFC 5424 over TCP or TLS, counted in octets (RFC 6587 §3.4.1, RFC 5425 §4.3). A receiver confirms
+ * nothing: what was sent last is sent again when its connection has broken since.
+ */
+export function syslogSink({ syslog, ca = null }: SyslogSinkOptions): Sink {
+  const url = new URL(syslog.url);
+  const line = new Line(url, ca);
+  const own = hostname().replace(/[^\x21-\x7e]/g, '').slice(0, 255) || '-';
+  return {
+    name: 'syslog',
+    batch: syslog.batch,
+    async deliver(records, aborted) {
+      const version = await versionOf();
+      const bytes = Buffer.concat(records.map((record) => frameOf(record, { syslog, own, version })));
+      try {
+        await line.send(bytes, AbortSignal.any([aborted, AbortSignal.timeout(syslog.timeout)]));
+        return { kind: 'delivered' };
+      } catch (error) {
+        return { kind: 'held', reason: `the receiver cannot be reached (${codeOf(error)})` };
+      }
+    },
+    close: () => line.end(),
+  };
+}
+
+/** One message with its length in front. */
+function frameOf(record: AuditRecord, { syslog: { facility, bodies }, own, version }: { readonly syslog: SyslogSinkOptions['syslog']; readonly own: string; readonly version: string }): Buffer {
+  const { start } = timesOf(record);
+  const at = new Date(Number(start.slice(0, -6))).toISOString();
+  const priority = facilities[facility] * 8 + severities[severityOf(record)].syslog;
+  const told: Record<string, unknown> = { request_method: record.request_method, response_status: record.response_status };
+  for (const column of toldColumns(record, bodies)) if (record[column] !== null && (bodies || !long.has(column))) told[column] = record[column];
+  const message = Buffer.from(`<${priority}>1 ${at} ${own} heimdall ${process.pid} request [origin software="express-heimdall" swVersion="${version}"] ${JSON.stringify(told)}`);
+  return Buffer.concat([Buffer.from(`${message.length} `), message]);
+}
+
+/** One connection, opened with the first message. An idle one does not keep the process alive. */
+class Line {
+  readonly #url: URL;
+  readonly #ca: string | null;
+  #socket: Socket | null = null;
+  /** What was written last. */
+  #last: Buffer | null = null;
+
+  constructor(url: URL, ca: string | null) {
+    this.#url = url;
+    this.#ca = ca;
+  }
+
+  /** Resolves once the bytes are with the system. */
+  async send(bytes: Buffer, signal: AbortSignal): Promise<void> {
+    const isNew = this.#socket === null || this.#socket.destroyed || this.#socket.readableEnded;
+    if (isNew) this.#socket?.destroy();
+    const socket = isNew ? this.#opened() : (this.#socket as Socket);
+    const over = new AbortController();
+    socket.ref();
+    signal.addEventListener('abort', () => socket.destroy(), { once: true, signal: over.signal });
+    try {
+      if (isNew) await once(socket, this.#isSecure ? 'secureConnect' : 'connect', { signal });
+      await written(socket, isNew && this.#last !== null ? Buffer.concat([this.#last, bytes]) : bytes, signal);
+      this.#last = bytes;
+    } catch (error) {
+      socket.destroy();
+      throw error;
+    } finally {
+      over.abort();
+      socket.unref();
+    }
+  }
+
+  /** Ends the connection in the regular way, and destroys it when that takes too long. */
+  async end(): Promise<void> {
+    const socket = this.#socket;
+    this.#socket = null;
+    if (socket === null || socket.destroyed) return;
+    const closed = once(socket, 'close', { signal: AbortSignal.timeout(endTimeout) }).catch(() => undefined);
+    socket.end();
+    await closed;
+    socket.destroy();
+  }
+
+  get #isSecure(): boolean {
+    return this.#url.protocol === 'tls:';
+  }
+
+  #opened(): Socket {
+    const { protocol, hostname: name, port } = this.#url;
+    const host = name.replace(/^\[|\]$/g, '');
+    const to = { host, port: port === '' ? ports[protocol as keyof typeof ports] : Number(port) };
+    const socket = this.#isSecure ? connectTls({ ...to, ...(isIP(host) === 0 && { servername: host }), ...(this.#ca !== null && { ca: this.#ca }) }) : connect(to);
+    this.#socket = socket;
+    socket.setKeepAlive(true, 30_000);
+    socket.on('error', () => socket.destroy());
+    // Nothing is expected from there, and its end is seen only by reading.
+    socket.resume();
+    return socket;
+  }
+}
+
+/** Writes, and waits until the system has taken all of it. */
+async function written(socket: Socket, bytes: Buffer, signal: AbortSignal): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  socket.write(bytes, (error) => (error ? reject(signal.aborted ? (signal.reason as Error) : error) : resolve()));
+  await promise;
+}
