@@ -136,10 +136,10 @@ export class Link {
   }
 }
 
-/** The numbers that all threads of a gate see, 32 bits each: slots in use, whether requests wait, and others; see {@link Crew.counts}. */
-export const shared = { active: 0, waiting: 1, capacity: 2, bytes: 3, sockets: 4, perWorker: 8 } as const;
+/** The numbers that all threads of a gate see, 32 bits each: slots in use, requests that wait, slots there are, kilobytes of bodies in hand; see {@link Crew.counts}. */
+export const shared = { active: 0, waiting: 1, capacity: 2, kilobytes: 3, perWorker: 4 } as const;
 /** Numbers of each worker, from `perWorker` on: slots and kilobytes that it holds, and its signs of life. */
-export const own = { active: 0, bytes: 1, beats: 2, size: 4 } as const;
+export const own = { active: 0, kilobytes: 1, beats: 2, size: 4 } as const;
 
 /** The threads of a gate with several workers, as one of them knows the others. Null in a gate that has one thread. */
 export class Crew {

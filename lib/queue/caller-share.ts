@@ -1,5 +1,6 @@
 import { INFLIGHT_SHARES } from '../config/config.ts';
 import type { Context, Core } from '../request/request.ts';
+import { own, shared } from '../platform/platform.ts';
 import { HeimdallError } from '../errors.ts';
 import { gauge, type Series } from './queue-stats.ts';
 
@@ -72,10 +73,12 @@ export class CallerShares {
 
 /** The longest `Retry-After` of a refusal for bytes, seconds. */
 const longestDelay = 60;
+const kilobyte = 1024;
 
 /**
  * Bytes of the bodies in hand: `server.max_inflight_bytes` for all callers, an eighth of it for each. A declared length counts
- * before the first byte is read, a chunked body as it comes; of a body that streams, what the gate would buffer.
+ * before the first byte is read, a chunked body as it comes; of a body that streams, what the gate would buffer. The threads of a
+ * gate with several workers have one limit for all callers; that of a caller is each thread's.
  */
 export class BodyBudget {
   readonly #core: Core;
@@ -86,6 +89,11 @@ export class BodyBudget {
   #each: number;
   #held = 0;
   #refused = 0;
+  /** What all threads of the gate see, and the place of this worker's kilobytes there; null where there is none. */
+  readonly #counts: Int32Array | null;
+  readonly #place: number | null;
+  /** Kilobytes of this thread that the others see. */
+  #told = 0;
 
   /** @param hold milliseconds a request is expected to keep its body. */
   constructor(core: Core, shares: CallerShares, hold: () => number) {
@@ -94,6 +102,9 @@ export class BodyBudget {
     this.#hold = hold;
     this.#limit = core.config.server.maxInflightBytes;
     this.#each = Math.floor(this.#limit / INFLIGHT_SHARES);
+    const { crew } = core;
+    this.#counts = crew?.counts ?? null;
+    this.#place = crew?.main ? shared.perWorker + crew.main.place * own.size + own.kilobytes : null;
   }
 
   /** Takes the limit of another configuration. */
@@ -102,7 +113,7 @@ export class BodyBudget {
     this.#each = Math.floor(this.#limit / INFLIGHT_SHARES);
   }
 
-  /** Bytes of all bodies in hand. */
+  /** Bytes of the bodies in hand of this thread. */
   get held(): number {
     return this.#held;
   }
@@ -121,13 +132,15 @@ export class BodyBudget {
     if (body > this.#each || share.bytes + bytes > this.#each) {
       if (!context.wouldRefuse.includes('inflight_bytes') && context.refuse('inflight_bytes', body > this.#each ? this.#tooLarge() : this.#tooMany(share))) return false;
     }
-    if (this.#held + bytes > this.#limit) {
+    const elsewhere = this.#counts === null ? 0 : (Atomics.load(this.#counts, shared.kilobytes) - this.#told) * kilobyte;
+    if (elsewhere + this.#held + bytes > this.#limit) {
       context.fail(body > this.#limit ? this.#tooLarge() : new HeimdallError('overloaded', { retryAfter: this.#retryAfter() }));
       return false;
     }
     this.#held += bytes;
     share.bytes += bytes;
     context.heldBytes = body;
+    if (this.#counts !== null) this.#tell(this.#counts);
     return true;
   }
 
@@ -138,6 +151,15 @@ export class BodyBudget {
     this.#held -= heldBytes;
     this.#shares.of(context.fairnessKey).bytes -= heldBytes;
     context.heldBytes = 0;
+    if (this.#counts !== null) this.#tell(this.#counts);
+  }
+
+  #tell(counts: Int32Array): void {
+    const kilobytes = Math.ceil(this.#held / kilobyte);
+    if (kilobytes === this.#told) return;
+    Atomics.add(counts, shared.kilobytes, kilobytes - this.#told);
+    if (this.#place !== null) Atomics.store(counts, this.#place, kilobytes);
+    this.#told = kilobytes;
   }
 
   series(): Series {

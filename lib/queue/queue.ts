@@ -581,7 +581,10 @@ class QueueOwner {
     const { requests } = this.#partOf(from);
     const request = requests.get(id);
     requests.delete(id);
-    if (request !== undefined) this.#queue.release(request);
+    if (request === undefined) return;
+    this.#queue.release(request);
+    // The worker keeps its question until it is answered, also that of a client that left while it waited.
+    request.goOn();
   }
 
   #count(part: WorkerPart, key: string, by: number): void {
@@ -603,7 +606,9 @@ class QueueOwner {
     const part = this.#partOf(link);
     this.#parts.delete(link);
     const { counts } = this.#crew;
-    Atomics.sub(counts, shared.active, Atomics.exchange(counts, shared.perWorker + link.place * own.size + own.active, 0));
+    const place = shared.perWorker + link.place * own.size;
+    Atomics.sub(counts, shared.active, Atomics.exchange(counts, place + own.active, 0));
+    Atomics.sub(counts, shared.kilobytes, Atomics.exchange(counts, place + own.kilobytes, 0));
     for (const request of part.requests.values()) this.#queue.release(request);
     this.#forget(part.running);
     this.#queue.freed(null);

@@ -64,7 +64,7 @@ export function desk(config: ConfigInput['queue'] = {}, { clock = fakeClock(), .
       return !whole.observe;
     };
     const context = Object.assign(loose, {
-      id: `request-${++ids}`, time: clock.now(), fairnessKey, ip: '192.0.2.1', key: null, token: token === undefined ? null : { id: token, mask: '' }, heldBytes: 0, wouldRefuse: rules, finished: false, fail, refuse,
+      id: `request-${++ids}`, time: clock.now(), fairnessKey, ip: '192.0.2.1', key: null, token: token === undefined ? null : { id: token, mask: '' }, route: { credential: true }, heldBytes: 0, wouldRefuse: rules, finished: false, fail, refuse,
     }) as unknown as Context;
     const asked: Asked = {
       id: context.id, fairnessKey, state: 'waiting', error: null, context, rules,
