@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { parse, stringify } from 'yaml';
 import { loadConfig, loadSettings, printable, resolveConfig, warningsOf } from '../../lib/config/load.ts';
+import { authority, noOpenssl } from '../support/authority.ts';
 import { directory, file, load, refusals } from './tools.ts';
 
 describe('a configuration', () => {
@@ -94,21 +95,22 @@ describe('a configuration', () => {
 });
 
 describe('environment', () => {
-  it('sets what the seeds name and ignores what is empty', () => {
-    const certificate = file('c', 'c.pem');
+  it('sets what the seeds name and ignores what is empty', { skip: noOpenssl }, (t) => {
+    const { certPath, keyPath } = authority(t).issue('DNS:localhost');
     const config = loadConfig(undefined, {
-      TLS_CERT_PATH: certificate,
-      TLS_KEY_PATH: certificate,
+      TLS_CERT_PATH: certPath,
+      TLS_KEY_PATH: keyPath,
       HEIMDALL_SECRET: '0123456789abcdef',
       HEIMDALL_CONFIG: '',
       HEIMDALL_ADMIN_TOKEN: 'x'.repeat(32),
       REDIS_URL: 'redis://127.0.0.1:6379',
     });
-    assert.deepEqual(config.server.tls, { certPath: certificate, keyPath: certificate, minVersion: '1.2', serverName: null, others: [] });
+    assert.deepEqual(config.server.tls, { certPath, keyPath, minVersion: '1.2', serverName: null, others: [] });
     assert.equal(config.secret, '0123456789abcdef');
     assert.equal(config.admin.token, 'x'.repeat(32));
     assert.deepEqual([config.rateLimit.redisUrl, config.rateLimit.store], ['redis://127.0.0.1:6379', 'redis']);
-    assert.deepEqual(warningsOf(config).map((line) => line.split(':')[0]), ['TLS_CERT_PATH', 'TLS_KEY_PATH'], 'which is no certificate');
+    const neither = file('c', 'c.pem');
+    assert.deepEqual(refusals(() => loadConfig(undefined, { TLS_CERT_PATH: neither, TLS_KEY_PATH: neither })).map((line) => line.split(':')[0]), ['TLS_CERT_PATH', 'TLS_KEY_PATH'], 'which is no certificate');
     assert.equal(loadConfig(undefined, { TLS_CERT_PATH: '', TLS_KEY_PATH: '' }).server.tls, null);
   });
 
