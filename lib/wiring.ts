@@ -114,7 +114,7 @@ export function lasting(core: Core, hub: Hub, passed: Passed, proxies: OutboundP
   return { hub, host, proxies, metrics, callers, queue, bodies, resources, recorded, names, records: records.reader, findings, watch, limits, certificates, jobs, affinity: new Affinity(), retryBudget: new RetryBudget(), honeyUsed: honeyReports(core, findings), closers };
 }
 
-/** The page of metrics of all threads: whoever is asked for it asks all others. */
+/** The page of metrics of all threads: the main thread, which makes it, asks the workers. */
 function shareMetrics(crew: Crew, metrics: Metrics): void {
   if (crew.isWorker) crew.answer('metrics', () => metrics.values());
   else metrics.others = () => Promise.all([...crew.links].map((link) => Promise.race([link.ask('metrics', null), patience(scrapeTimeout)]).catch(() => null))).then((found) => found.filter((each) => each !== null) as MetricValues[]);

@@ -102,10 +102,7 @@ function stream(context: Context, begun: Buffer | null, limit: number, deps: Dep
   if (begun !== null) cap.write(begun);
   context.bodyStream = cap;
   context.bodyAmbiguous = true;
-  const body = new CompactBody(context.req, (error) => {
-    context.exchange?.abort();
-    context.fail(error);
-  });
+  const body = new CompactBody(context.req, (error) => context.cutOff(error));
   body.on('error', () => undefined).pipe(cap);
   checkModel(context, deps, next);
 }
