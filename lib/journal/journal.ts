@@ -278,6 +278,8 @@ export class WorkerJournal implements Journal {
 
   async #close(): Promise<void> {
     this.#staysAtExit?.();
+    // A worker with nothing to do was silent before, with right.
+    this.#heardAt = performance.now();
     await this.#unlessSilent(this.flush());
     this.#ended = true;
     for (const timer of [this.#posting, this.#retaining, this.#restarting]) if (timer !== null) this.#core.clock.clearTimeout(timer);
@@ -285,6 +287,8 @@ export class WorkerJournal implements Journal {
     const now = this.#core.clock.now();
     const begun = performance.now();
     await this.#reader?.end(now, () => performance.now() - begun > silence.started);
+    // Nor did it have anything to say while the reader ended.
+    this.#heardAt += performance.now() - begun;
     await this.#writer?.end(now, () => this.#isSilent);
     const lost = this.#outbox.drop();
     if (lost > 0) this.#status.lost(this.#status.state.kind === 'full' ? 'full' : 'queue', lost);
@@ -305,8 +309,7 @@ export class WorkerJournal implements Journal {
   async #unlessSilent(work: Promise<void>): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setInterval(guard(this.#core.log, 'journal', () => this.#isSilent && resolve()), listenEvery).unref();
-    await Promise.race([work, promise]);
-    clearInterval(timer);
+    await Promise.race([work, promise]).finally(() => clearInterval(timer));
   }
 
   /** A process that ends without closing the gate loses no record: what waits is posted, and the worker gets the time to write it. */
