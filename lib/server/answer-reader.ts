@@ -109,9 +109,12 @@ export class AnswerReader {
       add(fields, name, value);
     }
     if (status < 200) return this.#sink.interim(status, fields);
-    const isBare = this.#isHead || status === 204 || status === 304 || (framing === 'counted' && this.#left === 0);
+    // Node's HTTP/2 sends no body with these three.
+    if (status === 205) delete fields['content-length'];
+    const isBare = this.#isHead || status === 204 || status === 205 || status === 304 || (framing === 'counted' && this.#left === 0);
     this.#place = isBare ? 'end' : framing;
-    this.#sink.head(status, fields, isBare);
+    // A status of no class, which it does not send at all, means a fault of the server (RFC 9110 §15).
+    this.#sink.head(status > 599 ? 502 : status, fields, isBare);
   }
 
   /** Reads one byte of a line that frames a chunk. @returns the place behind it. */

@@ -17,6 +17,8 @@ const streamWindow = 262_144;
 const sessionWindow = 1_048_576;
 /** Fields of a head: the check of request heads counts them too, and tells the client. */
 const mostFields = 1010;
+/** Bytes of heads that a session may have in hand at least, so that many small ones fit also where a single one must be small. */
+const leastHeads = 4096 * mostStreams;
 /** Memory of a session within Node, MB. */
 const sessionMemory = 10;
 /** Connections in memory that a session keeps for its next streams. */
@@ -204,7 +206,7 @@ class Session implements StreamOwner {
     const { maxHeaderBytes } = this.#core.config.server;
     const isOver = (flags & NGHTTP2_FLAG_END_STREAM) !== 0;
     const head = requestHead(raw, !isOver);
-    if (head === null || this.#heads + size > 2 * maxHeaderBytes) return stream.close(head === null ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_ENHANCE_YOUR_CALM);
+    if (head === null || this.#heads + size > Math.max(leastHeads, 2 * maxHeaderBytes)) return stream.close(head === null ? NGHTTP2_PROTOCOL_ERROR : NGHTTP2_ENHANCE_YOUR_CALM);
     this.#open++;
     this.#heads += size;
     stream.once('close', guard(this.log, 'http2', () => {

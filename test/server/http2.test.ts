@@ -53,6 +53,8 @@ function answer(req: IncomingMessage, res: ServerResponse): void {
     req.pipe(res);
   } else if (path === 'big') res.end(big);
   else if (path === 'none') res.writeHead(204).end();
+  else if (path === 'reset') req.socket.end('HTTP/1.1 205 Reset\r\nContent-Length: 2\r\n\r\nok');
+  else if (path === 'odd') req.socket.end('HTTP/1.1 600 Odd\r\nContent-Length: 2\r\n\r\nok');
   else if (path === 'same') res.writeHead(304, { etag: '"x"' }).end();
   else if (path === 'cut') res.writeHead(200, { 'content-length': '100' }).write('half', () => setImmediate(() => res.destroy()));
   else if (path === 'live') res.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: 1\n\n');
@@ -111,6 +113,8 @@ test('exchanges over HTTP/2 are those over HTTP/1.1', options, async (t) => {
     ['/api/big', {}, undefined, 200, big],
     ['/api/none', {}, undefined, 204, /^$/],
     ['/api/same', {}, undefined, 304, /^$/],
+    ['/api/reset', {}, undefined, 205, /^$/],
+    ['/api/odd', {}, undefined, 502, /^ok$/],
     ['/v1/chat/completions', { ':method': 'POST', 'content-type': 'application/json' }, '{"model":', 401, /error/],
     ['/api/a/../b', {}, undefined, 200, /^fine$/],
     ['/api/a', { ':authority': 'a.test', host: 'other.test' }, undefined, 400, /exactly one valid Host/],
@@ -171,6 +175,12 @@ test('a client that leaves ends its exchange alone, and an answer that breaks of
   await until(() => upstream.left.length === streams.length);
   await assert.rejects(ask(session, '/api/cut'));
   assert.equal((await ask(session, '/api/a')).status, 200);
+});
+
+test('many heads in hand fit where a single one must be small', options, async (t) => {
+  const { session } = await scene(t, { server: { maxHeaderBytes: 4096 } });
+  const answers = await Promise.all(Array.from({ length: 40 }, () => ask(session, '/api/later', { 'x-own': 'y'.repeat(1000) }).catch(() => null)));
+  assert.deepEqual([...new Set(answers.map((got) => got?.status))], [200]);
 });
 
 test('ALPN chooses, and http2: false leaves HTTP/1.1', options, async (t) => {
