@@ -144,6 +144,9 @@ export interface Prepared {
 /** Takes part in a reload. Throws or rejects where it cannot have the configuration; until it is entered, nothing changes. */
 export type Follower = (next: Config) => Promise<Prepared> | Prepared;
 
+/** Whether a configuration that is ready comes into force. */
+type Decide = () => Promise<boolean>;
+
 /** The gate under one configuration. */
 interface Generation {
   readonly core: Core;
@@ -189,13 +192,13 @@ class Live {
 
   /**
    * Puts a configuration in force, after the reloads before it. A wrong one changes nothing.
-   * @param read reads it. @param by what asks for it, for the event log.
+   * @param read reads it. @param by what asks for it, for the event log. @param decide called when it is ready: whether it comes into force.
    * @throws ConfigError that names every problem.
    */
-  reload(read: () => Config, by: string): Promise<Reloaded> {
+  reload(read: () => Config, by: string, decide: Decide | null = null): Promise<Reloaded> {
     const reloading = this.#reloading.then(async () => {
       try {
-        return await this.#reload(read(), by);
+        return await this.#reload(read(), by, decide);
       } catch (error) {
         const problems = error instanceof ConfigError ? error.problems.map(({ path, message }) => `${path}: ${message}`) : [error instanceof Error ? error.message : String(error)];
         this.core.log.error({ by, problems, effect: 'nothing has changed' }, 'config.refused');
@@ -214,7 +217,7 @@ class Live {
     }, by);
   }
 
-  async #reload(wanted: Config, by: string): Promise<Reloaded> {
+  async #reload(wanted: Config, by: string, decide: Decide | null): Promise<Reloaded> {
     const { core, now: before } = this;
     const isWorker = core.crew?.isWorker === true;
     const { config, changed, restart } = succeed(core.config, wanted);
@@ -223,10 +226,11 @@ class Live {
     const asked = await Promise.allSettled([...this.followers].map(async (follower) => await follower(config)));
     const prepared = asked.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
     const refused = asked.find((each) => each.status === 'rejected');
-    if (refused !== undefined || core.draining) {
+    const isTaken = refused === undefined && (decide === null || (await decide()));
+    if (!isTaken || core.draining) {
       for (const { leave } of prepared) leave?.();
       await this.#end(next, before);
-      throw refused === undefined ? ending() : refused.reason;
+      throw refused !== undefined ? refused.reason : isTaken ? ending() : new Error('the configuration was refused elsewhere');
     }
     this.#enter(next);
     reconfigure(core, this.lasts);
@@ -397,7 +401,7 @@ function lifecycle(core: Core, live: Live, read: (from?: ConfigInput | Config) =
   const admin: Internals['admin'] = { alone: (host) => live.now.wired.admin.alone(host) };
   const hasTarget = (): Promise<boolean> => live.now.wired.deps.ready();
   const end = (quiet: number): Promise<void> => (over ??= close(core.config.server.shutdownTimeout, quiet));
-  internals.set(gate as unknown as Gate, { core, end, servers, admin, serves, hasTarget, secret: live.lasts.callers.secret, journal: recorded.journal, certificates, followers: live.followers, readings: live.readings, reload: (by, config) => (config === undefined ? live.readAgain(by) : live.reload(() => config, by)) });
+  internals.set(gate as unknown as Gate, { core, end, servers, admin, serves, hasTarget, secret: live.lasts.callers.secret, journal: recorded.journal, certificates, followers: live.followers, readings: live.readings, reload: (by, config, decide) => (config === undefined ? live.readAgain(by) : live.reload(() => config, by, decide)) });
   return gate as unknown as Gate;
 }
 
@@ -443,8 +447,8 @@ interface Internals {
   readonly followers: Set<Follower>;
   /** Called before the configuration is read again. */
   readonly readings: Set<() => void>;
-  /** Reads the configuration again. @param by what asks for it, for the event log. @param config one that was read elsewhere. */
-  readonly reload: (by: string, config?: Config) => Promise<Reloaded>;
+  /** Reads the configuration again. @param by what asks for it, for the event log. @param config one that was read elsewhere. @param decide called when it is ready: whether it comes into force. */
+  readonly reload: (by: string, config?: Config, decide?: Decide) => Promise<Reloaded>;
 }
 
 const internals = new WeakMap<Gate, Internals>();

@@ -5,7 +5,7 @@ import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import type { Config } from '../../types/config.d.ts';
 import type { Logger } from '../../types/logger.d.ts';
 import { adopt, shareOfWorker } from '../config/config.ts';
-import { type Follower, gateOf, internalsOf, type Prepared } from '../gateway.ts';
+import { gateOf, internalsOf } from '../gateway.ts';
 import { codeOf, Crew, guard, Link, own, shared } from '../platform/platform.ts';
 import { createServer } from './create.ts';
 import type { WorkerStart } from './workers.ts';
@@ -24,23 +24,20 @@ main.on('message', guard(log, 'thread', link.take));
 
 const shareOf = (config: Config): Config => adopt(shareOfWorker(config, workers));
 const gate = gateOf(shareOf(copy), { standalone: true, log }, crew);
-const { end, followers, reload, certificates } = internalsOf(gate);
+const { end, reload, certificates } = internalsOf(gate);
 
 /** The main thread decides whether a configuration that is ready everywhere comes into force. */
 let decision: PromiseWithResolvers<boolean> | null = null;
-let isReady: PromiseWithResolvers<void> | null = null;
-const follow: Follower = async (): Promise<Prepared> => {
-  isReady?.resolve();
-  if (decision !== null && !(await decision.promise)) throw new Error('the configuration was refused elsewhere');
-  return { enter: () => undefined };
-};
-followers.add(follow);
 
-crew.answer('reload', async (next) => {
-  const ready = (isReady = Promise.withResolvers<void>());
-  decision = Promise.withResolvers<boolean>();
-  reload('main', shareOf(next as Config)).catch((error: unknown) => ready.reject(error));
-  await ready.promise;
+crew.answer('reload', (next) => {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const { promise: decided } = (decision = Promise.withResolvers<boolean>());
+  const decide = (): Promise<boolean> => {
+    resolve();
+    return decided;
+  };
+  reload('main', shareOf(next as Config), decide).catch(reject);
+  return promise;
 });
 crew.answer('reload.decided', (isTaken) => {
   decision?.resolve(isTaken === true);

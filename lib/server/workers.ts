@@ -188,16 +188,23 @@ export class Workforce {
   async #prepare(next: Config): Promise<Prepared> {
     const links = [...this.#crew.links];
     const config = { ...next, secret: internalsOf(this.#gate).secret() };
-    const decided = (isTaken: boolean) => (): void => {
-      for (const link of links) link.tell('reload.decided', isTaken);
+    const refuse = (): void => {
+      for (const link of links) link.tell('reload.decided', false);
+    };
+    const enter = (): void => {
+      for (const link of this.#crew.links) {
+        // One that has begun since then begins with the configuration before.
+        if (!links.includes(link)) inBackground(internalsOf(this.#gate).core.log, 'worker', link.ask('reload', config));
+        link.tell('reload.decided', true);
+      }
     };
     const asked = await Promise.allSettled(links.map((link) => link.ask('reload', config)));
     const refused = asked.find((each, at) => each.status === 'rejected' && this.#crew.links.has(links[at] as Link));
     if (refused?.status === 'rejected') {
-      decided(false)();
+      refuse();
       throw refused.reason;
     }
-    return { enter: decided(true), leave: decided(false) };
+    return { enter, leave: refuse };
   }
 
   async #drain(timeout: number, quiet: number): Promise<void> {
@@ -207,9 +214,9 @@ export class Workforce {
     const late = new Promise<void>((resolve) => void setTimeout(resolve, timeout + endTimeout).unref());
     await Promise.race([late, Promise.allSettled([...this.#crew.links].map((link) => link.ask('drain', quiet)))]);
     if (this.#looking !== null) clearInterval(this.#looking);
-    const running = this.#places.flatMap(({ worker }) => (worker === null ? [] : [worker]));
-    inBackground(log, 'workers', Promise.all(running.map((worker) => worker.terminate())));
-    await Promise.race([late, Promise.all(running.map((worker) => worker.terminate()))]);
+    const ended = Promise.all(this.#places.map(({ worker }) => worker?.terminate()));
+    inBackground(log, 'workers', ended);
+    await Promise.race([late, ended]);
   }
 }
 

@@ -1,6 +1,6 @@
 import '../support/node.ts';
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { createServer, request, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
@@ -116,6 +116,22 @@ describe('a gate with two workers', () => {
     assert.deepEqual(await Promise.all(again), Array.from({ length: held }, () => 200));
     const queue = (JSON.parse(await get(`${gate.url}/heimdall/api/health`, adminToken)) as { queue: { active: number; waiting: number } }).queue;
     assert.deepEqual([queue.active, queue.waiting], [0, 0]);
+  });
+
+  it('reloads also one that begins meanwhile', async () => {
+    const file = join(gate.path, '../fault');
+    const started = (): number => gate.output().split('"worker.started"').length;
+    const before = started();
+    writeFileSync(file, 'nap');
+    await until('one that sleeps', () => !existsSync(file));
+    writeFileSync(gate.path, yaml.replace('policies:', 'policies:\n    - { match: { model: late }, requests: { limit: 1, window: 600s } }'));
+    process.kill(gate.pid, 'SIGHUP');
+    writeFileSync(file, 'throw');
+    await until('another worker', () => started() > before);
+    await until('the reload', () => gate.output().includes('"config.reloaded"'));
+    const found: number[] = [];
+    for (let at = 0; at < 12; at++) found.push(await chat(gate.url, 'late'));
+    assert.equal(found.filter((status) => status === 200).length, 1, found.join());
   });
 });
 
