@@ -431,8 +431,8 @@ function recording(core: Core, metrics: Metrics, deps: RecordingDeps): Recording
   const raw = audit.newapi.enabled && audit.newapi.token === 'raw' ? new RawTokens() : null;
   // What follows the journal follows it in the main thread alone.
   const isWorker = core.crew?.isWorker === true;
-  const sinks = isWorker ? [] : sinksOf({ core, rawToken: raw && ((tokenId) => raw.of(tokenId)), proxies: deps.proxies, nameOf: deps.nameOf }, deps.sinks);
-  const journal = new WorkerJournal(core, {
+  const sinks = isWorker ? [] : sinksOf({ core, rawToken: raw && ((tokenId) => raw.of(tokenId)), proxies: deps.proxies, nameOf: deps.nameOf, pack: (first, last, packing) => journal.pack(first, last, packing) }, deps.sinks);
+  const journal: WorkerJournal = new WorkerJournal(core, {
     ...deps, sinks: sinks.map(({ name }) => name),
     observer: core.config.anomaly.mode === 'off' || !audit.enabled || isWorker ? null : observerModule(extname(import.meta.url)),
     observerShares: core.config.rateLimit.redisUrl !== null,

@@ -89,6 +89,19 @@ export interface SearchFound<P extends Position = number> {
   readonly stopped: boolean;
 }
 
+/** How a sink wants records made into the body of a call: by `pack(records, options)` of a module, by its URL. */
+export interface Packing {
+  readonly module: string;
+  readonly options: unknown;
+}
+
+/** Records in the form in which a sink sends them. */
+export interface PackedRecords {
+  /** Records in it. */
+  readonly count: number;
+  readonly body: string;
+}
+
 /** A fact about a request that was learnt after its record was written. */
 export interface LearntFact {
   readonly requestId: string;
@@ -107,6 +120,8 @@ export interface Journal {
   append(records: readonly NewRecord[]): Promise<void>;
   /** Records after a position, in the order of the journal. @param limit at most 1000. */
   read(after: number, limit: number): Promise<readonly AuditRecord[]>;
+  /** The body that a module makes of the records between two positions, both included, made where they are read. */
+  pack(first: number, last: number, packing: Packing): Promise<PackedRecords>;
   /** Runs one SELECT, read-only. SECURITY: `sql` never contains text from a caller; use `values`. */
   query(sql: string, values?: readonly SqlValue[]): Promise<readonly SqlRow[]>;
   /** One record with its content; its request is put together again as far as it is kept. Null for an unknown id. */

@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import { resolve } from 'node:path';
 import type { Timer } from '../../types/clock.d.ts';
-import type { DropReason, Forgetting, Journal, JournalSearch, JournalState, JournalStats, LearntFact, SearchFound, SqlRow, SqlValue } from '../../types/journal.d.ts';
+import type { DropReason, Forgetting, Journal, JournalSearch, JournalState, JournalStats, LearntFact, SearchFound, SqlRow, SqlValue, PackedRecords, Packing } from '../../types/journal.d.ts';
 import type { AuditRecord, NewRecord } from '../../types/record.d.ts';
 import type { Checkpoint } from '../../types/sink.d.ts';
 import type { Context, Core } from '../request/request.ts';
@@ -156,6 +156,10 @@ export class WorkerJournal implements Journal {
 
   read(after: number, limit: number): Promise<readonly AuditRecord[]> {
     return this.#callReader((thread) => thread.call('read', { after, limit: Math.min(limit, 1000) }));
+  }
+
+  pack(first: number, last: number, packing: Packing): Promise<PackedRecords> {
+    return this.#callReader((thread) => thread.call('pack', { first, last, packing }));
   }
 
   query(sql: string, values: readonly SqlValue[] = []): Promise<readonly SqlRow[]> {

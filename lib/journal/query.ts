@@ -1,5 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite';
-import type { SqlRow } from '../../types/journal.d.ts';
+import type { PackedRecords, SqlRow } from '../../types/journal.d.ts';
 import type { AuditRecord } from '../../types/record.d.ts';
 import { briefBody, type CallName, type FromWorker, type Lookup, recordColumns, recordOf, wholeBody, type WorkerCalls } from '../record/record.ts';
 import { search } from './grep.ts';
@@ -41,9 +41,20 @@ function withBody({ request_texts: places, ...row }: SqlRow, body: typeof wholeB
   return recordOf({ ...row, request_body: body(row['request_body'], places, lookup) });
 }
 
+/** Loads the module that knows the form, then reads and packs at once. */
+async function packed(db: () => DatabaseSync, { first, last, packing: { module, options } }: WorkerCalls['pack']['request']): Promise<PackedRecords> {
+  const { pack } = (await import(module)) as { pack(records: readonly AuditRecord[], options: unknown): PackedRecords };
+  const records = reading.read(db(), { after: first - 1, limit: last - first + 1 });
+  return pack(records.filter(({ id }) => id <= last), options);
+}
+
 /** Answers the calls that only read; an error is sent back to the caller. */
 export function answerer(db: () => DatabaseSync): (call: Call, send: (message: FromWorker) => void) => void {
   return ({ call, name, request }, send) => {
+    if (name === 'pack') {
+      packed(db, request as WorkerCalls['pack']['request']).then((value) => send({ kind: 'result', call, value }), (error: unknown) => send({ kind: 'error', call, message: String(error) }));
+      return;
+    }
     try {
       const read = Object.hasOwn(reading, name) ? (reading[name as Reading] as (db: DatabaseSync, request: unknown) => unknown) : undefined;
       if (read === undefined) throw new Error(`the journal has no call ${name}`);

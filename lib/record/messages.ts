@@ -1,5 +1,5 @@
 import type { AuditConfig, CaptureConfig, LoggingConfig } from '../../types/config.d.ts';
-import type { DropReason, Forgetting, JournalSearch, LearntFact, SearchFound, SqlRow, SqlValue } from '../../types/journal.d.ts';
+import type { DropReason, Forgetting, JournalSearch, LearntFact, SearchFound, SqlRow, SqlValue, PackedRecords, Packing } from '../../types/journal.d.ts';
 import type { AuditRecord, NewRecord } from '../../types/record.d.ts';
 import type { Route, RouteClass } from '../../types/route.d.ts';
 import type { Checkpoint } from '../../types/sink.d.ts';
@@ -155,6 +155,7 @@ export interface Times {
 /** The calls a worker answers, with their arguments and results. */
 export interface WorkerCalls {
   read: { request: { readonly after: number; readonly limit: number }; result: readonly AuditRecord[] };
+  pack: { request: { readonly first: number; readonly last: number; readonly packing: Packing }; result: PackedRecords };
   query: { request: { readonly sql: string; readonly values: readonly SqlValue[] }; result: readonly SqlRow[] };
   request: { request: { readonly id: string }; result: AuditRecord | null };
   grep: { request: JournalSearch; result: SearchFound };

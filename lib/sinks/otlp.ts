@@ -1,13 +1,15 @@
-import { hostname } from 'node:os';
+import { extname } from 'node:path';
 import type { Clock } from '../../types/clock.d.ts';
 import type { OtlpConfig } from '../../types/config.d.ts';
+import type { PackedRecords, Packing } from '../../types/journal.d.ts';
 import type { AuditRecord } from '../../types/record.d.ts';
-import type { Delivery, Sink } from '../../types/sink.d.ts';
+import type { Delivery } from '../../types/sink.d.ts';
 import { codeOf, type OutboundProxy } from '../platform/platform.ts';
 import { WebhookClient, type WebhookAnswer } from '../telemetry/telemetry.ts';
+import type { FollowingSink } from './follower.ts';
 import { readHeaderList } from '../values/values.ts';
 import { retryAfterOf } from './retry-after.ts';
-import { logOf, spanOf, traceOfRecord } from './span.ts';
+import { hasSpan, pack as packHere, packingOf, type Signal } from './packer.ts';
 import { versionOf } from './version.ts';
 
 /** The options of an OTLP sink. */
@@ -16,47 +18,35 @@ export interface OtlpSinkOptions {
   readonly clock: Clock;
   /** The certificate authorities that may sign the server's certificate, in place of the public ones. */
   readonly ca?: string | null;
+  /** Makes the body of records, first to last id, where they are read. Without it it is made here, of whole records. */
+  readonly pack?: ((first: number, last: number, packing: Packing) => Promise<PackedRecords>) | null;
   /** Proxies for connections to the outside. */
   readonly proxies?: OutboundProxy | null;
 }
-
-/** What is exported, each with a cursor of its own: a receiver without one of them does not hold the other. */
-export type Signal = 'traces' | 'logs';
 
 /**
  * Exports records by OTLP/HTTP in JSON (opentelemetry.io/docs/specs/otlp): a server span for each request, or a log for each record.
  * 400 and 413 split the batch until the record is found that is not taken, and set it aside; any other failure holds the records.
  */
-export function otlpSink(signal: Signal, { otlp, clock, ca = null, proxies = null }: OtlpSinkOptions): Sink {
+export function otlpSink(signal: Signal, { otlp, clock, ca = null, proxies = null, pack = null }: OtlpSinkOptions): FollowingSink {
   const client = new WebhookClient(`${otlp.endpoint}/v1/${signal}`, otlp.timeout, proxies, ca);
   const headers = (otlp.headers === null ? null : readHeaderList(otlp.headers)) ?? {};
-  const bodyOf = signal === 'traces' ? spansBody : logsBody;
   return {
     name: `otlp_${signal}`,
     batch: otlp.batch,
-    ...(signal === 'traces' ? { wants: (record: AuditRecord) => record.source === 'gate' && traceOfRecord(record, otlp.sample).sampled } : {}),
+    isLight: pack !== null,
+    ...(signal === 'traces' && pack === null ? { wants: (record: AuditRecord) => hasSpan(record, otlp.sample) } : {}),
     async deliver(records, aborted) {
-      const body = JSON.stringify(bodyOf(records, otlp, await versionOf()));
+      const options = { signal, bodies: otlp.bodies, sample: otlp.sample, traces: otlp.traces, version: await versionOf() };
+      const [first, last] = [records[0], records.at(-1)];
+      if (first === undefined || last === undefined) return { kind: 'delivered' };
+      const { body, count } = pack === null ? packHere(records, options) : await pack(first.id, last.id, packingOf(extname(import.meta.url), options));
+      if (count === 0) return { kind: 'delivered' };
       const posted = await client.post(body, headers, aborted).catch((error: unknown) => codeOf(error));
-      return typeof posted === 'string' ? { kind: 'held', reason: `the receiver cannot be reached (${posted})` } : deliveryOf(posted, clock.now(), records.length);
+      return typeof posted === 'string' ? { kind: 'held', reason: `the receiver cannot be reached (${posted})` } : deliveryOf(posted, clock.now(), count);
     },
     close: () => client.close(),
   };
-}
-
-const resourceOf = (version: string): object => ({
-  attributes: Object.entries({ 'service.name': 'heimdall', 'service.version': version, 'service.instance.id': hostname(), 'host.name': hostname() }).map(([key, value]) => ({ key, value: { stringValue: value } })),
-});
-const scopeOf = (version: string): object => ({ name: 'express-heimdall', version });
-
-function spansBody(records: readonly AuditRecord[], { bodies, sample }: OtlpSinkOptions['otlp'], version: string): object {
-  const spans = records.map((record) => spanOf(record, traceOfRecord(record, sample), bodies));
-  return { resourceSpans: [{ resource: resourceOf(version), scopeSpans: [{ scope: scopeOf(version), spans }] }] };
-}
-
-function logsBody(records: readonly AuditRecord[], { bodies, sample, traces }: OtlpSinkOptions['otlp'], version: string): object {
-  const logRecords = records.map((record) => logOf(record, traces && record.source === 'gate' ? traceOfRecord(record, sample) : null, bodies));
-  return { resourceLogs: [{ resource: resourceOf(version), scopeLogs: [{ scope: scopeOf(version), logRecords }] }] };
 }
 
 function deliveryOf({ status, retryAfter, text }: WebhookAnswer, now: number, records: number): Delivery {

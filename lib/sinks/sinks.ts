@@ -8,7 +8,8 @@ import { ConfigError } from '../errors.ts';
 import type { OutboundProxy } from '../platform/platform.ts';
 import type { Core } from '../request/request.ts';
 import { newapiSink } from './newapi.ts';
-import { otlpSink, type Signal } from './otlp.ts';
+import { otlpSink, type OtlpSinkOptions } from './otlp.ts';
+import type { Signal } from './packer.ts';
 import { postgresSink } from './postgres.ts';
 import { syslogSink } from './syslog.ts';
 
@@ -22,6 +23,8 @@ export interface SinkNeeds {
   readonly rawToken: ((tokenId: string) => string | null) | null;
   /** What NewAPI calls a caller. */
   readonly nameOf?: (kind: string, id: string | null) => NewapiName | null;
+  /** Makes bodies where records are read. */
+  readonly pack?: OtlpSinkOptions['pack'];
   /** Proxies for connections to the outside. */
   readonly proxies?: OutboundProxy | null;
 }
@@ -42,8 +45,8 @@ const makers: Readonly<Record<string, Maker>> = {
   syslog: ({ syslog: { url, ...syslog } }) => (url === null ? null : syslogSink({ syslog: { ...syslog, url }, ca: authoritiesOf(syslog.caPath) })),
 };
 
-function otlpOf(signal: Signal, { endpoint, ...otlp }: AuditConfig['otlp'], { core: { clock }, proxies = null }: SinkNeeds): Sink | null {
-  return endpoint === null ? null : otlpSink(signal, { otlp: { ...otlp, endpoint }, clock, ca: authoritiesOf(otlp.caPath), proxies });
+function otlpOf(signal: Signal, { endpoint, ...otlp }: AuditConfig['otlp'], { core: { clock }, proxies = null, pack = null }: SinkNeeds): Sink | null {
+  return endpoint === null ? null : otlpSink(signal, { otlp: { ...otlp, endpoint }, clock, ca: authoritiesOf(otlp.caPath), proxies, pack });
 }
 
 const authoritiesOf = (path: string | null): string | null => (path === null ? null : readFileSync(path, 'utf8'));

@@ -62,6 +62,7 @@ export function fakeJournal(): FakeJournal {
     },
     open: async () => undefined,
     append: unused,
+    pack: unused,
     query: unused,
     request: unused,
     grep: unused,
