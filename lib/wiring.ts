@@ -24,7 +24,7 @@ import { type Metrics, metricsOf, type MetricValues, Resources } from './telemet
 import type { Deps } from './middlewares/middlewares.ts';
 import { admission } from './queue/queue.ts';
 import { accessLog } from './access-log/access-log.ts';
-import { type Filling, ingestion, type Ingestion, recordColumns, recorder, recordOf } from './record/record.ts';
+import { type Filling, ingestion, type Ingestion, recorder } from './record/record.ts';
 import { erasedOf, type JournalDeps, journalReader, journalSeries, namesOf as subjectNames, WorkerJournal } from './journal/journal.ts';
 import { FindingsTable, postgresReader } from './postgres/postgres.ts';
 import { Followers, NewapiNames, RawTokens, sinkSeries, sinksOf } from './sinks/sinks.ts';
@@ -164,7 +164,7 @@ export function wire(core: Core, lasts: Lasting, before: Wired | null, reload: A
     core, hub, registry, queue, identify, resources, reload, findings, watch, work: { work: (work, told) => recorded.journal.work(work, told), forget: (what) => forgetEverywhere(what, [secret(), ...config.previousSecrets], recorded.journal, registry) }, jobs,
     routes: upstream.routeHealth, sinks: recorded.sinks, journal: () => recorded.journal.stats(),
     targets: () => targetStatuses(upstream.targets, clock.monotonic()),
-    logs: { columns: recordColumns, recordOf, placesOf: async (addresses) => new Map(((await recorded.journal.askObserver({ addresses } satisfies PlacesOf)) ?? []) as [string, Place][]), query: (sql, values) => recorded.journal.query(sql, values) },
+    logs: { placesOf: async (addresses) => new Map(((await recorded.journal.askObserver({ addresses } satisfies PlacesOf)) ?? []) as [string, Place][]), query: (sql, values) => recorded.journal.query(sql, values) },
     records: lasts.records,
   };
   const admin = adminOf(services, before?.admin ?? null);

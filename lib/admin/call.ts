@@ -4,7 +4,6 @@ import type { Place } from '../../types/finding.d.ts';
 import type { JournalStats, SqlRow, SqlValue } from '../../types/journal.d.ts';
 import type { QueueControl } from '../../types/queue.d.ts';
 import type { RecordReader } from '../../types/reader.d.ts';
-import type { AuditRecord } from '../../types/record.d.ts';
 import type { LimitView, Registry } from '../../types/registry.d.ts';
 import type { CheckedRoute } from '../../types/route.d.ts';
 import type { SinkView } from '../../types/sink.d.ts';
@@ -70,10 +69,6 @@ export interface AdminServices {
 
 /** Read access to the journal of this gate. */
 export interface LogReader {
-  /** The columns of a record, for a SELECT. */
-  readonly columns: string;
-  /** Converts a row of those columns to a record. */
-  readonly recordOf: (row: SqlRow) => AuditRecord;
   /** What `anomaly.mmdb` says of addresses; those it does not know are absent. */
   readonly placesOf: (addresses: readonly string[]) => Promise<ReadonlyMap<string, Place>>;
   /** SECURITY: the SQL text contains nothing that a caller wrote. */

@@ -63,7 +63,7 @@ export const requestsOfCaller = (kind: string, id: string, limit: number): Query
 });
 
 /** The sums of a caller's last hours. */
-export const callerHours = ({ kind, id }: Subject): Question => ({ sums }) =>
+const callerHours = ({ kind, id }: Subject): Question => ({ sums }) =>
   ({ sql: `SELECT time AS hour, requests, errors, cost FROM ${sums}heimdall_caller_hours WHERE kind = ? AND id = ? ORDER BY time DESC LIMIT ${mostHours}`, values: [kind, id] });
 
 /** The questions about one caller or network: sums, requests of each hour, and the latest values of some columns with their number and times. */
