@@ -103,7 +103,7 @@ export function gateOf(input: ConfigInput | Config | undefined, options: GateOpt
   const read = (from?: ConfigInput | Config): Config => (environment ? loadSettings({ code: from }) : resolveConfig(from));
   const config = read(input);
   const time = options.clock === undefined ? systemClock : withMonotonic(options.clock);
-  const hub = new Hub(time.now());
+  const hub = new Hub(time.now(), crew);
   const listeners: Listener[] = hub.listeners(time.now, config);
   const hidden = secretsOf(config);
   const scrub = secretScrubber(hidden);

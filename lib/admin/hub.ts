@@ -4,9 +4,9 @@ import type { Context, Core, Exchange, Finisher } from '../request/request.ts';
 import { networkOf } from '../identity/identity.ts';
 import { HeimdallError } from '../errors.ts';
 import { printableJson } from '../redaction/redaction.ts';
-import { Repeated } from '../platform/platform.ts';
+import { type Crew, Repeated } from '../platform/platform.ts';
 import type { Level, Listener } from '../telemetry/telemetry.ts';
-import type { LiveView } from './live-view.ts';
+import type { Finished, LiveView } from './live-view.ts';
 
 /** Most events kept for readers that reconnect. */
 const remembered = 500;
@@ -24,6 +24,8 @@ const keepAlive = 15_000;
 /** Reconnection time that clients are told, milliseconds. */
 const comeBackAfter = 3000;
 const maxName = 256;
+/** What threads say: whether there are readers, and of each request that has ended then. */
+const topics = { watched: 'live.watched', finished: 'live.finished' } as const;
 
 /** Distributes the event log and finished requests to the readers of the event stream, and keeps the latest events. */
 export class Hub {
@@ -36,8 +38,20 @@ export class Hub {
   /** The finishers of the configuration in force. */
   #finishers: Finisher[] = [];
 
-  constructor(now: number) {
+  readonly #crew: Crew | null;
+  /** There are readers, here or in the main thread. */
+  #isWatched = false;
+  readonly #finisher: Finisher;
+
+  /** @param crew the threads of a gate with several workers: its readers are in the main thread, its requests in all. */
+  constructor(now: number, crew: Crew | null = null) {
     this.#run = now.toString(36);
+    this.#crew = crew;
+    const main = crew?.main ?? null;
+    this.#finisher = main === null ? (context) => this.#show(context) : (context) => main.tell(topics.finished, plainOf(context));
+    if (main !== null) crew?.subscribe(topics.watched, (isWatched) => this.#watch(isWatched === true));
+    else crew?.answer(topics.finished, (finished) => this.#show(finished as Finished));
+    crew?.onJoined((link) => link.tell('news', [topics.watched, this.#isWatched]));
   }
 
   /** Listeners for the event log; none where the admin API has no readers. Events of level `debug` only where they are logged. */
@@ -52,17 +66,24 @@ export class Hub {
   /** Another configuration is in force. Requests in hand under the one before are told of too. */
   enter(finishers: Finisher[]): void {
     this.#finishers = finishers;
-    if (this.#readers.size > 0) finishers.push(this.#request);
+    if (this.#isWatched) finishers.push(this.#finisher);
   }
 
-  /** A finisher, in the list of the configuration in force only while there are readers. */
-  readonly #request = (context: Context): void => {
-    const now = context.core.clock.monotonic();
+  /** The finisher is in the list of the configuration in force only while there are readers. */
+  #watch(isWatched: boolean): void {
+    if (this.#isWatched === isWatched) return;
+    this.#isWatched = isWatched;
+    if (isWatched) this.#finishers.push(this.#finisher);
+    else this.#finishers.splice(this.#finishers.indexOf(this.#finisher), 1);
+    if (this.#crew?.isWorker === false) this.#crew.publish(topics.watched, isWatched);
+  }
+
+  #show(finished: Finished): void {
     let text: string | null = null;
     for (const reader of this.#readers) {
-      if (reader.view.takes(context, now)) reader.write((text ??= `event: request\ndata: ${printableJson(summaryOf(context))}\n\n`));
+      if (reader.takes(finished)) reader.write((text ??= `event: request\ndata: ${printableJson(summaryOf(finished))}\n\n`));
     }
-  };
+  }
 
   /**
    * Answers with the event stream. With `Last-Event-ID` it begins after that event, or with the oldest kept event.
@@ -82,8 +103,8 @@ export class Hub {
     // Middleware of a host that has replaced `write`, such as compression(), would collect the stream.
     if (Object.hasOwn(context.res, 'write')) context.extraHead = ['Cache-Control', 'no-store, no-transform'];
     context.begin(200, ['Content-Type', 'text/event-stream', 'X-Accel-Buffering', 'no']);
-    if (this.#readers.size === 0) this.#finishers.push(this.#request);
     this.#readers.add(reader);
+    this.#watch(true);
     if (view.rows !== null && this.#rates === null) (this.#rates = new Repeated(core, 'rates', rateEvery, () => this.#tellRates(core, waiting()))).start();
     reader.write(`retry: ${comeBackAfter}\n: connected\n\n${this.#since(req.headers['last-event-id'])}`);
   }
@@ -94,7 +115,7 @@ export class Hub {
 
   #leave(reader: Reader): void {
     if (!this.#readers.delete(reader)) return;
-    if (this.#readers.size === 0) this.#finishers.splice(this.#finishers.indexOf(this.#request), 1);
+    if (this.#readers.size === 0) this.#watch(false);
     if ([...this.#readers].some(({ view }) => view.rows !== null)) return;
     this.#rates?.stop();
     this.#rates = null;
@@ -146,6 +167,10 @@ class Reader implements Exchange {
     return this.#context.ip;
   }
 
+  takes(finished: Finished): boolean {
+    return this.view.takes(finished, this.#context.core.clock.monotonic());
+  }
+
   write(text: string): void {
     const { res, core } = this.#context;
     this.#wroteAt = core.clock.monotonic();
@@ -181,8 +206,19 @@ function dataOf(now: number, level: Level, fields: object, event: string): strin
   return text.length <= longestEvent ? text : JSON.stringify({ time, level, event, truncated: true });
 }
 
-function summaryOf(context: Context): object {
-  const { id, time, ip, key, token, route, req, model, stream, target, status, outcome, errorCode, duration, usage, cost } = context;
+/** What of a request can go to another thread. */
+function plainOf({ id, time, ip, key, token, route: { template }, req: { method }, model, stream, target, status, outcome, errorCode, duration, usage, cost }: Context): Finished {
+  return {
+    id, time, ip, key, model, stream, target, status, outcome, errorCode, duration, cost,
+    token: token && { id: token.id, mask: token.mask },
+    route: { template },
+    req: { method },
+    usage: usage && { prompt: usage.prompt, completion: usage.completion },
+  };
+}
+
+function summaryOf(finished: Finished): object {
+  const { id, time, ip, key, token, route, req, model, stream, target, status, outcome, errorCode, duration, usage, cost } = finished;
   return {
     id,
     time: new Date(time).toISOString(),

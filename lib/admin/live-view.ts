@@ -1,9 +1,19 @@
+import type { TokenIdentity } from '../../types/context.d.ts';
+import type { Usage } from '../../types/usage.d.ts';
 import type { Context } from '../request/request.ts';
 
 const second = 1000;
 
+/** A request that has ended, of this thread or of another one. */
+export type Finished = Pick<Context, 'id' | 'time' | 'ip' | 'key' | 'model' | 'stream' | 'target' | 'status' | 'outcome' | 'errorCode' | 'duration' | 'cost'> & {
+  readonly token: Pick<TokenIdentity, 'id' | 'mask'> | null;
+  readonly route: Pick<Context['route'], 'template'>;
+  readonly req: { readonly method?: string | undefined };
+  readonly usage: Pick<Usage, 'prompt' | 'completion'> | null;
+};
+
 /** Whether a filter lets a request pass that has ended. */
-export type Test = (context: Context) => boolean;
+export type Test = (finished: Finished) => boolean;
 
 /** Which requests a reader of the event stream is shown. */
 export class LiveView {
@@ -24,8 +34,8 @@ export class LiveView {
   }
 
   /** Whether a request that has just ended is shown. With fewer requests than rows all are, with more they are spread evenly. @param now monotonic milliseconds. */
-  takes(context: Context, now: number): boolean {
-    for (let at = 0; at < this.#tests.length; at++) if (!(this.#tests[at] as Test)(context)) return false;
+  takes(finished: Finished, now: number): boolean {
+    for (let at = 0; at < this.#tests.length; at++) if (!(this.#tests[at] as Test)(finished)) return false;
     this.#requests++;
     if (this.rows === null) return true;
     if (this.#shown >= this.rows || (this.#isBusy && now < this.#next)) return false;

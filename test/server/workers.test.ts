@@ -92,6 +92,25 @@ describe('a gate with two workers', () => {
     for (let at = 0; at < 4; at++) assert.match(await get(`${gate.url}/heimdall/api/logs?model=counted&limit=1`, adminToken), /"model":"counted"/);
   });
 
+  it('shows a reader of the live view the requests of both', async () => {
+    let shown = '';
+    const req = request(`${gate.url}/heimdall/api/events`, { agent: false, headers: { authorization: `Bearer ${adminToken}` } }, (res) => {
+      res.on('data', (chunk: Buffer) => void (shown += String(chunk))).on('error', () => undefined);
+    });
+    req.on('error', () => undefined).end();
+    await until('the stream', () => shown.includes('connected'));
+    const seen = (): number => shown.split('"model":"seen"').length - 1;
+    // The workers hear of the reader a moment after it has come.
+    await until('a request', async () => {
+      await chat(gate.url, 'seen');
+      return seen() > 0;
+    });
+    const before = seen();
+    for (let at = 0; at < 8; at++) await chat(gate.url, 'seen');
+    await until('all of them', () => seen() >= before + 8);
+    req.destroy();
+  });
+
   it('holds the queue over both, and lets the next go on when a slot is free', async () => {
     const slow = Array.from({ length: held }, () => chat(gate.url, 'held'));
     await until('all in hand', () => waiting.size === held);
