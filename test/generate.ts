@@ -2,8 +2,6 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { z } from 'zod';
 import { VARIABLES } from '../lib/config/environment.ts';
 import type { Meta } from '../lib/config/fields.ts';
-import { isPlannedValue, PLANNED_KEYS } from '../lib/config/planned-keys.ts';
-import type { PlannedKey, PlannedSection } from '../lib/config/planned-keys.ts';
 import { writePath } from '../lib/config/paths.ts';
 import { schema } from '../lib/config/schema.ts';
 import { ALIASES, toSnake } from '../lib/config/schema-tree.ts';
@@ -26,12 +24,11 @@ interface Node extends Partial<Meta> {
 type Json = Readonly<Record<string, unknown>>;
 
 const ROOT = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as Node;
-const PLANNED_TEXT = 'known; takes effect in a later release';
 const GENERATED = 'Generated from lib/config/schema.ts by test/generate.ts: change the schema, not this file.';
 
 /** The JSON Schema (draft 2020-12) of a configuration file, for editors. */
 export function schemaJson(): string {
-  const { properties, ...root } = sectionJson(ROOT, PLANNED_KEYS);
+  const { properties, ...root } = sectionJson(ROOT);
   const places = ALIASES.reduceRight((all, { from, to }) => withPlace(all, from.map(String), jsonAt(all, to)), properties as Json);
   const metrics = places['metrics'] as Json;
   const server = places['server'] as Json;
@@ -49,7 +46,7 @@ function orList(section: Json): Json {
   return { description, anyOf: [rest, { type: 'array', items: { type: 'object', properties: entry, required: (others as { items: Json }).items['required'], additionalProperties: false } }] };
 }
 
-/** The properties with one added at `at`. Planned keys that stand there already are kept. */
+/** The properties with one added at a path. Keys that stand there already are kept. */
 function withPlace(properties: Json, [step = '', ...rest]: readonly string[], added: Json): Json {
   const snake = toSnake(step);
   const there = properties[snake] as Json | undefined;
@@ -66,14 +63,13 @@ function jsonAt(properties: Json, at: readonly (string | number)[]): Json {
   );
 }
 
-function sectionJson(node: Node, planned: PlannedSection): Json {
+function sectionJson(node: Node): Json {
   const properties: Record<string, Json> = {};
   for (const [name, each] of Object.entries(node.properties ?? {})) {
     const snake = toSnake(name);
-    properties[snake] = placeJson(inner(each), each.default, planned[snake]);
+    properties[snake] = placeJson(inner(each), each.default);
     if (inner(each).file) properties[`${snake}_file`] = { type: 'string', description: `Path of a file that holds ${snake}.` };
   }
-  for (const [snake, each] of Object.entries(planned)) properties[snake] ??= plannedJson(each);
   const required = (node.required ?? []).map(toSnake);
   return {
     type: 'object',
@@ -84,17 +80,17 @@ function sectionJson(node: Node, planned: PlannedSection): Json {
   };
 }
 
-function placeJson(node: Node, fallback: unknown, planned: PlannedKey | undefined): Json {
+function placeJson(node: Node, fallback: unknown): Json {
   const { description } = node;
   const preset = fallback === null || fallback === undefined ? {} : { default: fallback };
   // In YAML a section header without keys (`server:`) is null.
-  if (node.properties) return { ...sectionJson(node, (planned ?? {}) as PlannedSection), type: ['object', 'null'] };
-  if (node.items) return { type: ['array', 'null'], description, items: itemJson(node.items, planned), ...preset };
+  if (node.properties) return { ...sectionJson(node), type: ['object', 'null'] };
+  if (node.items) return { type: ['array', 'null'], description, items: itemJson(node.items), ...preset };
   if (node.additionalProperties)
     return {
       type: ['object', 'null'],
       description,
-      additionalProperties: itemJson(node.additionalProperties, undefined),
+      additionalProperties: itemJson(node.additionalProperties),
       ...preset,
     };
   return {
@@ -105,9 +101,8 @@ function placeJson(node: Node, fallback: unknown, planned: PlannedKey | undefine
   };
 }
 
-function itemJson(node: Node, planned: PlannedKey | undefined): Json {
-  const inside = planned !== undefined && isList(planned) ? planned[0] : {};
-  return node.properties ? sectionJson(node, inside as PlannedSection) : placeJson(node, null, undefined);
+function itemJson(node: Node): Json {
+  return node.properties ? sectionJson(node) : placeJson(node, null);
 }
 
 /** Allows a text with a variable where the type does not allow every text. */
@@ -115,14 +110,6 @@ function orVariable(json: Json): Json {
   const forms = (json['anyOf'] ?? [json]) as readonly Json[];
   const anyText = forms.some((form) => form['type'] === 'string' && form['pattern'] === undefined);
   return anyText ? json : { anyOf: [...forms, { $ref: '#/$defs/variable' }] };
-}
-
-function plannedJson(planned: PlannedKey): Json {
-  if (planned === true) return { description: PLANNED_TEXT };
-  if (isPlannedValue(planned)) return { description: PLANNED_TEXT, ...orVariable(planned.json), examples: [planned.example] };
-  if (isList(planned)) return { description: PLANNED_TEXT, type: 'array', items: plannedJson(planned[0]) };
-  const properties = Object.fromEntries(Object.entries(planned).map(([name, each]) => [name, plannedJson(each)]));
-  return { description: PLANNED_TEXT, type: ['object', 'null'], properties, additionalProperties: false };
 }
 
 /** `types/config.d.ts`: the type of the configuration, and the type that code may pass. */
@@ -293,10 +280,6 @@ function inner(node: Node): Node {
 
 function isNullable(node: Node): boolean {
   return node.anyOf !== undefined && node.summary === undefined;
-}
-
-function isList(planned: PlannedKey): planned is readonly [PlannedKey] {
-  return Array.isArray(planned);
 }
 
 /** Fills the tables of a document between their markers, such as `config:start` and `config:end`. */

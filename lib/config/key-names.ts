@@ -13,12 +13,9 @@ export class SecretFile {
   }
 }
 
-/** The warning for a planned key. */
-export const PLANNED_NOTE = 'known, takes effect in a later release; ignored';
-
 /**
- * Normalizes the keys of a tree. Keys become camelCase; the keys of a map stay as written. Planned keys are removed with a
- * warning. Unknown keys and wrong forms are reported. `x_file` becomes a `SecretFile` at `x`. Values are not checked.
+ * Normalizes the keys of a tree. Keys become camelCase; the keys of a map stay as written. Unknown keys and wrong forms are
+ * reported. `x_file` becomes a `SecretFile` at `x`. Values are not checked.
  */
 export function normalizeKeys(raw: Tree, style: Style, report: Report): Tree {
   return readSection(raw, SCHEMA_TREE.keys, { at: [], path: '' }, { style, report });
@@ -85,10 +82,7 @@ function readSection(section: Tree, keys: readonly KeyEntry[], place: Place, con
 
 function readKey(result: Record<string, unknown>, section: Tree, entry: KeyEntry, place: Place, context: ReadContext): void {
   const value = section[entry[context.style]];
-  if (entry.shape.planned) {
-    context.report.warn(place.path, PLANNED_NOTE);
-    checkPlanned(value, entry.shape, place, context);
-  } else if (entry.fileOf) {
+  if (entry.fileOf) {
     readSecretPath(result, section, entry.fileOf, value, place, context);
   } else if (!(value === null && result[entry.camel] instanceof SecretFile)) {
     const read = readPlace(value, entry.shape, place, context);
@@ -101,25 +95,6 @@ function readSecretPath(result: Record<string, unknown>, section: Tree, secret: 
   if (path === null) return;
   if ((section[name] ?? null) === null) result[secret.camel] = new SecretFile(path);
   else context.report.problem(place.at, place.path, expectation(`either this or ${name}`, 'both'));
-}
-
-/** What a planned key holds has no effect, but an unknown name below it, and a value that it will not take, is an error already. */
-function checkPlanned(value: unknown, shape: SchemaNode, place: Place, context: ReadContext): void {
-  const isExpanded = typeof value === 'string' && value.includes('${');
-  if (shape.kind === 'value' && shape.type !== undefined && value !== null && !isExpanded && shape.type.read(value) === undefined) {
-    context.report.problem(place.at, place.path, expectation(shape.type.expected, show(value), shape.type.example));
-  }
-  if (shape.kind === 'list' && Array.isArray(value)) {
-    value.forEach((item, index) => checkPlanned(item, shape.item, below(place, index, `[${index}]`), context));
-  }
-  if (shape.kind !== 'section' || value === null) return;
-  if (!isSection(value)) return reportWrongForm(value, 'a section of keys', shape, place, context);
-  for (const [name, inner] of Object.entries(value)) {
-    const entry = shape.keys.find((each) => each[context.style] === name);
-    const at = below(place, name, dotted(place, name));
-    if (entry) checkPlanned(inner, entry.shape, at, context);
-    else reportUnknownKey(name, shape.keys, at, context);
-  }
 }
 
 function reportUnknownKey(name: string, keys: readonly KeyEntry[], place: Place, context: ReadContext): void {

@@ -106,7 +106,7 @@ export function checkText(text: string): CheckedText {
   }
 }
 
-/** The warnings of a configuration: planned keys, harmful orders of parts, secrets in files. */
+/** The warnings of a configuration: harmful orders of parts, secrets in files. */
 export function warningsOf(config: Config): readonly string[] {
   return loaded.get(config)?.warnings ?? [];
 }

@@ -1,21 +1,18 @@
 import type { Meta } from './fields.ts';
 import { SERVER_HEALTH } from './health.ts';
-import { isPlannedValue, type PlannedKey, PLANNED_KEYS, type PlannedSection } from './planned-keys.ts';
 import type { Path } from '../values/values.ts';
 import { schema } from './schema.ts';
-import type { ValueType } from './value-types.ts';
 
-/** A node of the configuration tree: the keys of the schema and the planned keys. */
+/** A node of the configuration tree. */
 export type SchemaNode =
   | Section
-  | { readonly kind: 'list'; readonly planned: boolean; readonly item: SchemaNode; readonly example: unknown }
-  | { readonly kind: 'map'; readonly planned: boolean; readonly item: SchemaNode }
-  | { readonly kind: 'value'; readonly planned: boolean; readonly meta: Meta | undefined; readonly type?: ValueType<unknown> };
+  | { readonly kind: 'list'; readonly item: SchemaNode; readonly example: unknown }
+  | { readonly kind: 'map'; readonly item: SchemaNode }
+  | { readonly kind: 'value'; readonly meta: Meta | undefined };
 
 /** A section and its keys. */
 export interface Section {
   readonly kind: 'section';
-  readonly planned: boolean;
   readonly keys: readonly KeyEntry[];
 }
 
@@ -83,19 +80,18 @@ function nodeOf(node: Node): SchemaNode {
   const { innerType, element, valueType, shape } = node.def;
   if (shape) return sectionOf(shape);
   if (element) return listOf(nodeOf(element));
-  if (valueType) return { kind: 'map', planned: false, item: nodeOf(valueType) };
+  if (valueType) return { kind: 'map', item: nodeOf(valueType) };
   if (innerType) return nodeOf(innerType);
-  return { kind: 'value', planned: false, meta: node.meta() as Meta };
+  return { kind: 'value', meta: node.meta() as Meta };
 }
 
 function sectionOf(shape: Readonly<Record<string, Node>>): Section {
-  return { kind: 'section', planned: false, keys: Object.entries(shape).flatMap(([name, each]) => keyEntriesOf(name, nodeOf(each))) };
+  return { kind: 'section', keys: Object.entries(shape).flatMap(([name, each]) => keyEntriesOf(name, nodeOf(each))) };
 }
 
-/** Adds aliases and planned keys. The last aliases come first, because a value that is moved twice needs the path between. */
+/** Adds aliases. The last come first, because a value that is moved twice needs the path between. */
 function extended(root: Section): Section {
-  const wider = ALIASES.reduceRight((section, { from, to }) => withKey(section, from, nodeAtPath(section, to)), root);
-  return { ...wider, keys: overlayKeys(wider.keys, PLANNED_KEYS) };
+  return ALIASES.reduceRight((section, { from, to }) => withKey(section, from, nodeAtPath(section, to)), root);
 }
 
 function withKey(section: Section, [step, ...rest]: Path, added: SchemaNode): Section {
@@ -126,40 +122,12 @@ function merged(keys: readonly KeyEntry[], added: readonly KeyEntry[]): KeyEntry
 
 function listOf(item: SchemaNode): SchemaNode {
   const example = item.kind === 'value' ? [item.meta?.example] : undefined;
-  return { kind: 'list', planned: false, item, example };
+  return { kind: 'list', item, example };
 }
 
 function keyEntriesOf(camel: string, shape: SchemaNode): KeyEntry[] {
   const entry = { camel, snake: toSnake(camel), shape };
   if (shape.kind !== 'value' || !shape.meta?.file) return [entry];
-  const path: SchemaNode = { kind: 'value', planned: false, meta: undefined };
+  const path: SchemaNode = { kind: 'value', meta: undefined };
   return [entry, { camel: `${camel}File`, snake: `${entry.snake}_file`, shape: path, fileOf: entry }];
-}
-
-function overlay(shape: SchemaNode, planned: PlannedKey | undefined): SchemaNode {
-  if (planned === undefined || planned === true || isPlannedValue(planned)) return shape;
-  if (isList(planned)) return shape.kind === 'list' ? { ...shape, item: overlay(shape.item, planned[0]) } : shape;
-  return shape.kind === 'section' ? { ...shape, keys: overlayKeys(shape.keys, planned) } : shape;
-}
-
-function overlayKeys(keys: readonly KeyEntry[], planned: PlannedSection): KeyEntry[] {
-  const known = new Set(keys.map(({ snake }) => snake));
-  const overlaid = keys.map((entry) => ({ ...entry, shape: overlay(entry.shape, planned[entry.snake]) }));
-  return [...overlaid, ...plannedEntries(planned).filter(({ snake }) => !known.has(snake))];
-}
-
-function plannedNode(planned: PlannedKey): SchemaNode {
-  if (planned === true) return { kind: 'value', planned: true, meta: undefined };
-  if (isPlannedValue(planned)) return { kind: 'value', planned: true, meta: undefined, type: planned };
-  if (isList(planned)) return { kind: 'list', planned: true, item: plannedNode(planned[0]), example: undefined };
-  return { kind: 'section', planned: true, keys: plannedEntries(planned) };
-}
-
-function plannedEntries(planned: PlannedSection): KeyEntry[] {
-  return Object.entries(planned).map(([snake, inner]) => ({ snake, camel: toCamel(snake), shape: plannedNode(inner) }));
-}
-
-/** A type guard, because `Array.isArray` does not narrow read-only lists. */
-function isList(planned: PlannedKey): planned is readonly [PlannedKey] {
-  return Array.isArray(planned);
 }

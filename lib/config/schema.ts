@@ -206,7 +206,7 @@ const metrics = section('MetricsConfig', 'Prometheus metrics. A list of names in
 
 /**
  * The schema of the configuration: every key that takes effect, with its type, default, bounds and description.
- * `llm.ts` holds the sections about targets, `planned-keys.ts` the keys of later releases, `rules.ts` the checks over several keys.
+ * `llm.ts` holds the sections about targets, `rules.ts` the checks over several keys.
  */
 export const schema = section('Config', 'Configuration of the gateway', {
   mode: key(choice(['enforce', 'observe']), 'enforce', 'enforce applies every decision. observe decides and records, but refuses no request by a rule'),

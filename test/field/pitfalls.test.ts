@@ -214,7 +214,7 @@ test('files that cannot be written', async () => {
   }
 });
 
-test('values of keys that take effect in a later release', () => {
+test('values of server.workers and server.http3', () => {
   const rows: readonly (readonly [yaml: string, said: RegExp | null])[] = [
     ['server: {workers: banana}', /^server\.workers: expected auto or a whole number from 1 to 1024, got "banana"\. Example: 4$/m], ['server: {workers: 0}', /workers/], ['server: {http3: {port: 70000}}', /server\.http3\.port: expected a whole number from 1 to 65535, got 70000/],
     ['server: {http3: {enabled: perhaps}}', /http3\.enabled: expected true or false/], ['server: {http3: {idle_timeout: soon}}', /idle_timeout: expected a duration/], ['server: {http3: {max_0rtt_size: 16XB}}', /max_0rtt_size: expected a size/],
