@@ -2,11 +2,12 @@ import type { SqlRow } from '../../types/journal.d.ts';
 import type { Question } from '../../types/reader.d.ts';
 import { momentOf, seriesOf, spendOf, totalsOf } from '../journal/journal.ts';
 import { invalid } from '../registry/registry.ts';
+import { packageVersion } from '../platform/platform.ts';
 import { type AdminServices, type Method, parametersOf, word } from './call.ts';
 import { namedFinding } from './findings.ts';
 import { iso } from './fields.ts';
 import { foundOf } from './found.ts';
-import { conditionOf, problemsOf, queueJson, targetJson, version } from './status.ts';
+import { conditionOf, problemsOf, queueJson, targetJson } from './status.ts';
 
 const seconds = { minute: 60, hour: 3600, day: 86_400 } as const;
 /** Values of a series at most: a range is refused that has more. */
@@ -66,7 +67,7 @@ export const showOverview: Method = async (call, services) => {
   return {
     status: 200,
     body: {
-      time: iso(now), status: conditionOf(services, views), version: await version(), mode: core.config.mode, access: call.caller.access, instance_only: core.config.rateLimit.redisUrl === null, read_from: core.config.admin.readFrom,
+      time: iso(now), status: conditionOf(services, views), version: await packageVersion(), mode: core.config.mode, access: call.caller.access, instance_only: core.config.rateLimit.redisUrl === null, read_from: core.config.admin.readFrom,
       problems: problemsOf(services, views), ...(await figures(services, Math.floor(now / 1000))),
       findings: { open: open.length, latest: open.slice(0, 5).map((found) => namedFinding(found, services)) },
       targets: views.map(targetJson), queue: queueJson(queue.view()), in_hand: core.inFlight.size,

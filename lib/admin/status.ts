@@ -5,6 +5,7 @@ import type { SinkView } from '../../types/sink.d.ts';
 import type { TargetStatus } from '../../types/target.d.ts';
 import { checkText, integer, printable, required, text } from '../config/config.ts';
 import { ConfigError, HeimdallError } from '../errors.ts';
+import { packageVersion } from '../platform/platform.ts';
 import { changed, fieldsOf, type AdminServices, type Method } from './call.ts';
 import { iso, strictly } from './fields.ts';
 
@@ -64,7 +65,7 @@ export const showHealth: Method = async (_call, services) => {
   const body = {
     status: conditionOf(services, views),
     service: 'Heimdall Security Gateway',
-    version: await version(),
+    version: await packageVersion(),
     time: iso(core.clock.now()),
     uptime,
     mode: core.config.mode,
@@ -139,9 +140,3 @@ function sinkJson({ state, ...rest }: SinkView): object {
 export const queueJson = ({ serviceTime, ...rest }: QueueView): object => ({ ...rest, service_time: serviceTime });
 
 const capacity = z.strictObject({ concurrency: required(strictly(integer(200, 1, mostAtOnce), 'number'), 'Model requests at a time') });
-
-/** The version of this package. */
-export async function version(): Promise<string> {
-  const { default: manifest } = await import('../../package.json', { with: { type: 'json' } }) as { default: { version: string } };
-  return manifest.version;
-}

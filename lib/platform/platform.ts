@@ -12,4 +12,5 @@ export { Memo, InternedTexts, Variants, ownText } from './memo.ts';
 export { OutboundProxy, openTunnel, type ProxyHop, type ProxyVariables } from './outbound-proxy.ts';
 export { type RelayedPeer, RelaySocket } from './relay-socket.ts';
 export { Rounds } from './rounds.ts';
+export { packageVersion } from './version.ts';
 export { redisOf, scriptOf, type Redis } from './redis.ts';

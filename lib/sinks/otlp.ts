@@ -4,13 +4,12 @@ import type { OtlpConfig } from '../../types/config.d.ts';
 import type { PackedRecords, Packing } from '../../types/journal.d.ts';
 import type { AuditRecord } from '../../types/record.d.ts';
 import type { Delivery } from '../../types/sink.d.ts';
-import { codeOf, type OutboundProxy } from '../platform/platform.ts';
+import { codeOf, type OutboundProxy, packageVersion } from '../platform/platform.ts';
 import { WebhookClient, type WebhookAnswer } from '../telemetry/telemetry.ts';
 import type { FollowingSink } from './follower.ts';
 import { readHeaderList } from '../values/values.ts';
 import { retryAfterOf } from './retry-after.ts';
 import { hasSpan, pack as packHere, packingOf, type Signal } from './packer.ts';
-import { versionOf } from './version.ts';
 
 /** The options of an OTLP sink. */
 export interface OtlpSinkOptions {
@@ -37,7 +36,7 @@ export function otlpSink(signal: Signal, { otlp, clock, ca = null, proxies = nul
     isLight: pack !== null,
     ...(signal === 'traces' && pack === null ? { wants: (record: AuditRecord) => hasSpan(record, otlp.sample) } : {}),
     async deliver(records, aborted) {
-      const options = { signal, bodies: otlp.bodies, sample: otlp.sample, traces: otlp.traces, version: await versionOf() };
+      const options = { signal, bodies: otlp.bodies, sample: otlp.sample, traces: otlp.traces, version: await packageVersion() };
       const [first, last] = [records[0], records.at(-1)];
       if (first === undefined || last === undefined) return { kind: 'delivered' };
       const { body, count } = pack === null ? packHere(records, options) : await pack(first.id, last.id, packingOf(extname(import.meta.url), options));

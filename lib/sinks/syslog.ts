@@ -5,9 +5,8 @@ import { connect as connectTls } from 'node:tls';
 import type { SyslogConfig } from '../../types/config.d.ts';
 import type { AuditRecord } from '../../types/record.d.ts';
 import type { Sink } from '../../types/sink.d.ts';
-import { codeOf } from '../platform/platform.ts';
+import { codeOf, packageVersion } from '../platform/platform.ts';
 import { severities, severityOf, timesOf, toldColumns } from './span.ts';
-import { versionOf } from './version.ts';
 
 /** The options of the syslog sink. */
 export interface SyslogSinkOptions {
@@ -40,7 +39,7 @@ export function syslogSink({ syslog, ca = null }: SyslogSinkOptions): Sink {
     name: 'syslog',
     batch: syslog.batch,
     async deliver(records, aborted) {
-      const version = await versionOf();
+      const version = await packageVersion();
       const bytes = Buffer.concat(records.map((record) => frameOf(record, { syslog, own, version })));
       try {
         await line.send(bytes, AbortSignal.any([aborted, AbortSignal.timeout(syslog.timeout)]));
