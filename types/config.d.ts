@@ -119,7 +119,7 @@ export interface ServerConfig {
   readonly bufferBodyBytes: number;
   /** Largest accepted body. A size of at least 1KB; default 128MB. */
   readonly maxBodyBytes: number;
-  /** Highest total size of buffered bodies. A key or an address may hold an eighth of it. Of several workers each has its share, but room enough that a caller may send a body of buffer_body_bytes. A size of at least 1KB; default 512MB. */
+  /** Highest total size of buffered bodies. A key or an address may hold an eighth of it. A size of at least 1KB; default 512MB. */
   readonly maxInflightBytes: number;
   /** Highest number of open connections. Of several workers each has its share. A whole number of at least 1; default none. */
   readonly maxConnections: number | null;
@@ -948,7 +948,7 @@ export interface ServerInput {
   readonly bufferBodyBytes?: number | string | null | undefined;
   /** Largest accepted body. A size of at least 1KB; default 128MB. */
   readonly maxBodyBytes?: number | string | undefined;
-  /** Highest total size of buffered bodies. A key or an address may hold an eighth of it. Of several workers each has its share, but room enough that a caller may send a body of buffer_body_bytes. A size of at least 1KB; default 512MB. */
+  /** Highest total size of buffered bodies. A key or an address may hold an eighth of it. A size of at least 1KB; default 512MB. */
   readonly maxInflightBytes?: number | string | undefined;
   /** Highest number of open connections. Of several workers each has its share. A whole number of at least 1; default none. */
   readonly maxConnections?: number | null | undefined;

@@ -22,15 +22,10 @@ export function isOwn(target: Credentialed): boolean {
   return target.provider !== 'newapi' || target.apiKey !== null;
 }
 
-/**
- * The configuration of one of several workers: what is bounded for the whole process, and counted by each worker alone, is bounded
- * by its share. Of bodies that is no less than lets one caller send the largest that is buffered.
- */
+/** The configuration of one of several workers: connections are counted by each listener alone, so each has its share of them. */
 export function shareOfWorker(config: Config, workers: number): Config {
-  const { maxConnections, maxInflightBytes, bufferBodyBytes } = config.server;
-  const connections = maxConnections === null ? null : Math.ceil(maxConnections / workers);
-  const bytes = Math.max(Math.ceil(maxInflightBytes / workers), Math.min(maxInflightBytes, bufferBodyBytes * INFLIGHT_SHARES));
-  return { ...config, server: { ...config.server, maxConnections: connections, maxInflightBytes: bytes } };
+  const { maxConnections } = config.server;
+  return { ...config, server: { ...config.server, maxConnections: maxConnections === null ? null : Math.ceil(maxConnections / workers) } };
 }
 
 /** Computes the values that depend on several keys, and removes names without effect. */

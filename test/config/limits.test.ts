@@ -29,15 +29,12 @@ it('a policy that does nothing is warned about', (t) => {
   assert.deepEqual(warnings(t, policies), [1, 2].map((at) => `rate_limit.policies[${at}]: has neither a limit nor cidrs, so it has no effect`));
 });
 
-it('each of several workers has its share of what one process may hold, and a caller still sends the largest buffered body', (t) => {
+it('each of several workers has its share of the connections', (t) => {
   const path = join(temporary(t), 'heimdall.yaml');
-  const shares = (server: string, workers: number): readonly (number | null)[] => {
+  const shareOf = (server: string): number | null => {
     writeFileSync(path, `server: { ${server} }`, { mode: 0o600 });
-    const { maxConnections, maxInflightBytes } = shareOfWorker(loadConfig(path, {}), workers).server;
-    return [maxConnections, maxInflightBytes];
+    return shareOfWorker(loadConfig(path, {}), 2).server.maxConnections;
   };
-  const mb = 1024 ** 2;
-  assert.deepEqual(shares('max_connections: 1001, max_inflight_bytes: 1GB', 2), [501, 512 * mb]);
-  assert.deepEqual(shares('max_inflight_bytes: 512MB', 16), [null, 256 * mb]);
-  assert.deepEqual(shares('max_inflight_bytes: 128MB', 2), [null, 128 * mb]);
+  assert.equal(shareOf('max_connections: 1001'), 501);
+  assert.equal(shareOf('port: 8080'), null);
 });
