@@ -121,10 +121,10 @@ export class Hub {
     this.#rates = null;
   }
 
-  #tellRates({ clock, inFlight }: Core, waiting: number): void {
-    const time = new Date(clock.now()).toISOString();
+  #tellRates(core: Core, waiting: number): void {
+    const time = new Date(core.clock.now()).toISOString();
     for (const reader of this.#readers) {
-      if (reader.view.rows !== null) reader.write(`event: rate\ndata: ${JSON.stringify({ time, ...reader.view.turn(), in_hand: inFlight.size, waiting })}\n\n`);
+      if (reader.view.rows !== null) reader.write(`event: rate\ndata: ${JSON.stringify({ time, ...reader.view.turn(), in_hand: inHandOf(core), waiting })}\n\n`);
     }
   }
 
@@ -205,6 +205,9 @@ function dataOf(now: number, level: Level, fields: object, event: string): strin
   const text = printableJson({ time, level, event, ...Object.fromEntries(named) });
   return text.length <= longestEvent ? text : JSON.stringify({ time, level, event, truncated: true });
 }
+
+/** The requests in hand, those of all workers among them. */
+export const inHandOf = ({ inFlight, crew }: Core): number => inFlight.size + (crew?.inHand ?? 0);
 
 /** What of a request can go to another thread. */
 function plainOf({ id, time, ip, key, token, route: { template }, req: { method }, model, stream, target, status, outcome, errorCode, duration, usage, cost }: Context): Finished {

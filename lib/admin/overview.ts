@@ -8,6 +8,7 @@ import { namedFinding } from './findings.ts';
 import { iso } from './fields.ts';
 import { foundOf } from './found.ts';
 import { conditionOf, problemsOf, queueJson, targetJson } from './status.ts';
+import { inHandOf } from './hub.ts';
 
 const seconds = { minute: 60, hour: 3600, day: 86_400 } as const;
 /** Values of a series at most: a range is refused that has more. */
@@ -70,7 +71,7 @@ export const showOverview: Method = async (call, services) => {
       time: iso(now), status: conditionOf(services, views), version: await packageVersion(), mode: core.config.mode, access: call.caller.access, instance_only: core.config.rateLimit.redisUrl === null, read_from: core.config.admin.readFrom,
       problems: problemsOf(services, views), ...(await figures(services, Math.floor(now / 1000))),
       findings: { open: open.length, latest: open.slice(0, 5).map((found) => namedFinding(found, services)) },
-      targets: views.map(targetJson), queue: queueJson(queue.view()), in_hand: core.inFlight.size,
+      targets: views.map(targetJson), queue: queueJson(queue.view()), in_hand: inHandOf(core),
     },
   };
 };

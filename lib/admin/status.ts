@@ -8,6 +8,7 @@ import { ConfigError, HeimdallError } from '../errors.ts';
 import { packageVersion } from '../platform/platform.ts';
 import { changed, fieldsOf, type AdminServices, type Method } from './call.ts';
 import { iso, strictly } from './fields.ts';
+import { inHandOf } from './hub.ts';
 
 /** Largest accepted concurrency. */
 const mostAtOnce = 1_000_000;
@@ -70,7 +71,7 @@ export const showHealth: Method = async (_call, services) => {
     uptime,
     mode: core.config.mode,
     draining: core.draining,
-    requests_in_hand: core.inFlight.size,
+    requests_in_hand: inHandOf(core),
     event_readers: hub.readers,
     targets: views.map(targetJson),
     queue: queueJson(queue.view()),

@@ -138,8 +138,8 @@ export class Link {
 
 /** The numbers that all threads of a gate see, 32 bits each: slots in use, requests that wait, slots there are, kilobytes of bodies in hand; see {@link Crew.counts}. */
 export const shared = { active: 0, waiting: 1, capacity: 2, kilobytes: 3, perWorker: 4 } as const;
-/** Numbers of each worker, from `perWorker` on: slots and kilobytes that it holds, and its signs of life. */
-export const own = { active: 0, kilobytes: 1, beats: 2, size: 4 } as const;
+/** Numbers of each worker, from `perWorker` on: slots and kilobytes that it holds, its signs of life, and its requests in hand at the last of them. */
+export const own = { active: 0, kilobytes: 1, beats: 2, inHand: 3, size: 4 } as const;
 
 /** The threads of a gate with several workers, as one of them knows the others. Null in a gate that has one thread. */
 export class Crew {
@@ -167,6 +167,13 @@ export class Crew {
   /** Whether this is a worker: what is exact over all is kept by the main thread. */
   get isWorker(): boolean {
     return this.main !== null;
+  }
+
+  /** Requests that the workers have in hand, but for those that the main thread serves for them; a quarter of a second old at most. */
+  get inHand(): number {
+    let sum = 0;
+    for (const { place } of this.links) sum += Atomics.load(this.counts, shared.perWorker + place * own.size + own.inHand);
+    return sum;
   }
 
   /** Answers what is said under a topic. */
@@ -210,6 +217,7 @@ export class Crew {
 
   /** A worker begins. */
   join(link: Link): void {
+    Atomics.store(this.counts, shared.perWorker + link.place * own.size + own.inHand, 0);
     this.links.add(link);
     for (const listener of this.#joined) listener(link);
   }

@@ -24,7 +24,7 @@ main.on('message', guard(log, 'thread', link.take));
 
 const shareOf = (config: Config): Config => adopt(shareOfWorker(config, workers));
 const gate = gateOf(shareOf(copy), { standalone: true, log }, crew);
-const { end, reload, certificates } = internalsOf(gate);
+const { core, end, reload, certificates } = internalsOf(gate);
 
 /** The main thread decides whether a configuration that is ready everywhere comes into force. */
 let decision: PromiseWithResolvers<boolean> | null = null;
@@ -52,5 +52,9 @@ const server = createServer(gate);
 server.once('error', guard(log, 'listen', (error: Error) => link.tell('listening', { problem: codeOf(error) })));
 server.listen({ port, host: gate.config.server.host, reusePort: true }, () => {
   link.tell('listening', { port: (server.address() as AddressInfo).port });
-  setInterval(guard(log, 'worker', () => Atomics.add(counts, shared.perWorker + place * own.size + own.beats, 1)), beatEvery);
+  const mine = shared.perWorker + place * own.size;
+  setInterval(guard(log, 'worker', () => {
+    Atomics.add(counts, mine + own.beats, 1);
+    Atomics.store(counts, mine + own.inHand, [...core.inFlight].filter(({ relayed }) => !relayed).length);
+  }), beatEvery);
 });

@@ -115,6 +115,7 @@ describe('a gate with two workers', () => {
     const slow = Array.from({ length: held }, () => chat(gate.url, 'held'));
     await until('all in hand', () => waiting.size === held);
     assert.equal(await chat(gate.url, 'held'), 429);
+    await until('those in hand to be told', async () => (JSON.parse(await get(`${gate.url}/heimdall/api/health`, adminToken)) as { requests_in_hand: number }).requests_in_hand === held + 1);
     const others = Array.from({ length: 30 }, () => chat(gate.url, 'other'));
     assert.deepEqual([...new Set(await Promise.all(others))], [200]);
     for (const res of waiting) answer(res);
