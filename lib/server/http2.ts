@@ -216,7 +216,8 @@ class Session implements StreamOwner {
     }));
     turns.add(guard(this.log, 'http2', () => this.#carry(stream, head, isOver), () => stream.destroy()));
     const { maxRequestsPerSocket } = this.#core.config.guard;
-    if (++this.#served === maxRequestsPerSocket) this.close();
+    this.#served++;
+    if (maxRequestsPerSocket !== null && this.#served >= maxRequestsPerSocket) this.close();
   }
 
   /** In its turn, behind the packet that opened it, which may have reset it too: that costs no request then. */
