@@ -36,7 +36,7 @@ function contextOf({ method = 'POST', path = '/v1/chat/completions', query = '',
   const bytes = body === undefined ? null : Buffer.from(body);
   const at = body?.indexOf(':"') ?? -1;
   const modelSpan = at === -1 ? null : [at + 1, (body as string).indexOf('"', at + 2) + 1];
-  const core = { config: { auth: { mode: 'keys' }, clientIpHeader: null, ja4Header: null } };
+  const core = { config: { auth: { mode: 'keys' }, clientIpHeader: null, ja4Header: null, audit: { otlp: { endpoint: null } } } };
   const fixed = { core, withheld: false, ip: '203.0.113.9', host: 'gate.test', proto: 'http', id: 'id', bodyStream: null, verified: true, key: null, upstreamCredential: null, model: null, decodedBody: null };
   return { ...fixed, req: { method, url: url ?? path + query, headers, rawHeaders }, path, wirePath: encodePath(path), withheldHeaders: null, withheldQuery: null, credential: null, contentType: null, query, body: bytes === null ? null : RequestBody.of(bytes), modelSpan, route: routeOf(method, path), ...rest } as unknown as Context;
 }

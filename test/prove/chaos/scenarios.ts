@@ -61,7 +61,7 @@ function retryAfter(...codes: readonly number[]): readonly (() => Case)[] {
     () => rest(code, 'retry-after-ms', '150', 150),
     () => rest(code, 'Retry-After', '1', 1000),
     // To the second.
-    () => rest(code, 'Retry-After', new Date(Date.now() + 2000).toUTCString(), 1000),
+    () => rest(code, 'Retry-After', new Date(Date.now() + 3000).toUTCString(), 1000),
     () => rest(code, 'Retry-After', '7'),
     () => rest(code, 'Retry-After', new Date(Date.now() + 9000).toUTCString()),
     () => rest(code, 'retry-after-ms', '6000'),
