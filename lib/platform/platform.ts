@@ -8,6 +8,7 @@ export { codeOf, describe } from './describe.ts';
 export { makeDirectory } from './directory.ts';
 export { atExit } from './exit.ts';
 export { guard, guardedClock, inBackground, Repeated, type GuardDeps } from './guard.ts';
+export { MemorySocket } from './memory-socket.ts';
 export { Memo, InternedTexts, Variants, ownText } from './memo.ts';
 export { OutboundProxy, openTunnel, type ProxyHop, type ProxyVariables } from './outbound-proxy.ts';
 export { type RelayedPeer, RelaySocket } from './relay-socket.ts';

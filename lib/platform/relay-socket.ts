@@ -1,7 +1,7 @@
-import { Duplex } from 'node:stream';
 import type { MessagePort } from 'node:worker_threads';
 import type { Logger } from '../../types/logger.d.ts';
 import { guard } from './guard.ts';
+import { MemorySocket } from './memory-socket.ts';
 
 /** What the thread that serves a relayed connection is told of the client. */
 export interface RelayedPeer {
@@ -12,7 +12,7 @@ export interface RelayedPeer {
 type Said = Uint8Array | 'taken' | 'end';
 
 /** One end of a byte stream between two threads, in place of a socket. A write is over when the other end has room again. */
-export class RelaySocket extends Duplex {
+export class RelaySocket extends MemorySocket {
   readonly remoteAddress: string | undefined;
   readonly encrypted: boolean;
   bytesRead = 0;
@@ -30,26 +30,6 @@ export class RelaySocket extends Duplex {
     this.encrypted = encrypted;
     port.on('message', guard(log, 'relay', (said: Said) => this.#take(said)));
     port.once('close', guard(log, 'relay', () => this.#over()));
-  }
-
-  setTimeout(): this {
-    return this;
-  }
-
-  setNoDelay(): this {
-    return this;
-  }
-
-  setKeepAlive(): this {
-    return this;
-  }
-
-  ref(): this {
-    return this;
-  }
-
-  unref(): this {
-    return this;
   }
 
   override _read(): void {

@@ -1,9 +1,8 @@
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import type { OutgoingHttpHeaders } from 'node:http';
-import { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import type { Logger } from '../../types/logger.d.ts';
-import { guard } from '../platform/platform.ts';
+import { guard, MemorySocket } from '../platform/platform.ts';
 import { AnswerReader, type AnswerSink } from './answer-reader.ts';
 import { type StreamHead, trailerLines } from './stream-head.ts';
 
@@ -23,7 +22,7 @@ export interface StreamOwner {
  * each request passes the same parser, limits and time limits as any other. Its end and that of its stream are one, in both
  * directions, and neither side is read faster than the other takes it.
  */
-export class StreamConnection extends Duplex implements AnswerSink {
+export class StreamConnection extends MemorySocket implements AnswerSink {
   readonly encrypted = true;
   readonly remoteAddress: string | undefined;
   readonly remotePort: number | undefined;
@@ -123,20 +122,7 @@ export class StreamConnection extends Duplex implements AnswerSink {
     done(error);
   }
 
-  // What Node's HTTP server asks of a socket.
-
-  setTimeout(): this {
-    return this;
-  }
-
-  setNoDelay(): this {
-    return this;
-  }
-
-  setKeepAlive(): this {
-    return this;
-  }
-
+  /** As of a socket. */
   destroySoon(): void {
     if (this.writable) this.end();
     if (this.writableFinished) this.destroy();
