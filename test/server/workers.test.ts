@@ -2,7 +2,7 @@ import '../support/node.ts';
 import assert from 'node:assert/strict';
 import { existsSync, writeFileSync } from 'node:fs';
 import { createServer, request, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { connect, type AddressInfo, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { heimdall, type ConfigInput } from '../../lib/index.ts';
@@ -168,4 +168,20 @@ describe('server.workers', () => {
       assert.throws(() => heimdall(input), ({ message }: Error) => /server\.workers: expected /.test(message));
     });
   }
+
+  it('hold max_connections together', async (t) => {
+    const most = 4;
+    const gate = await startStandalone('http://127.0.0.1:1', `server: { workers: 2, max_connections: ${most} }\nllm: { health_check: { enabled: false }, price_source: none }\n`);
+    const { hostname, port } = new URL(gate.url);
+    const open = new Set<Socket>();
+    let ended = 0;
+    t.after(async () => {
+      for (const socket of open) socket.destroy();
+      await gate.stop();
+    });
+    // Those beyond are closed unread; one of the two may get few.
+    const all = 40;
+    for (let nth = 0; nth < all; nth++) open.add(connect(Number(port), hostname).on('error', () => undefined).once('close', () => void ended++).resume());
+    await until('the others to be closed', () => ended >= all - most);
+  });
 });
