@@ -209,11 +209,13 @@ export async function readBody(req: ParsedRequest, res: ServerResponse, log: Log
   if (Number(req.headers['content-length'] ?? 0) > limit) throw tooLarge(limit);
   if (req.headers.expect !== undefined) res.writeContinue();
   const body = new RequestBody(0);
+  const brake = new ChunkBrake(req.socket);
   try {
     // SECURITY: a body that is too long is not read to its end; the answer closes the connection.
     for await (const chunk of req.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
       body.push(chunk);
       if (body.size > limit) throw tooLarge(limit);
+      if (!brake.count(chunk.length)) throw inCrumbs();
     }
   } catch (error) {
     // Any other error means that the client has closed the connection.
@@ -391,10 +393,10 @@ export const inCrumbs = (): HeimdallError => new HeimdallError('body_too_large',
 /** Chunks read of one connection before all others have their turn. */
 const chunksInTurn = 500;
 /** A body of more chunks than these is refused where they hold fewer bytes than {@link crumb} on average. */
-const mostCrumbs = 100_000;
+const mostCrumbs = 65_536;
 const crumb = 16;
-/** Connections that wait for their next turn. */
-const turns = new Rounds(2);
+/** Connections that wait for their next turn: what Node has read of one, up to 64 KB, is parsed to its end, 11 000 chunks in 30 ms. */
+const turns = new Rounds(1);
 
 /**
  * Lets other connections have their turn while one sends its body in very many chunks: Node reads up to 2 MB of a connection at

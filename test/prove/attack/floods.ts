@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -316,13 +317,14 @@ async function weather(flood: Flood): Promise<{ readonly expected: string; reado
     // The upstream of all callers runs on this thread, beside the flood.
     const own = monitorEventLoopDelay({ resolution: 5 });
     own.enable();
+    const scheduled = schedule(scene.gate.pid);
     const before = scene.memory();
     let most = before;
     const watch = setInterval(() => void (most = Math.max(most, scene.memory())), 25);
     const ends = performance.now() + longest;
     const wrong = await flood.run(scene, () => !scene.alive() || most > tooMuch || performance.now() > ends);
     own.disable();
-    const most95 = bound(quiet) + 4 * (own.percentile(95) / 1e6);
+    const most95 = bound(quiet, stretch(scheduled, schedule(scene.gate.pid))) + 4 * (own.percentile(95) / 1e6);
     let calls = await ask();
     for (let tries = 0; tries < 60 && calls.length === 0; tries++) {
       await pause(100);
@@ -339,8 +341,29 @@ async function weather(flood: Flood): Promise<{ readonly expected: string; reado
 }
 
 const p95 = (calls: readonly Call[]): number => (calls.length === 0 ? Infinity : quantile(calls.map(({ ms }) => ms), 0.95));
-/** A busy machine is slow by itself, so what is asked for is by what it was before. */
-const bound = (quiet: number): number => Math.max(400, quiet * 15);
+/** A busy machine is slow by itself, so what is asked for is by what it was before, and by how long the gate waited for a core. */
+const bound = (quiet: number, stretched: number): number => Math.max(400 * stretched, quiet * 15);
+
+interface Schedule {
+  readonly ran: number;
+  readonly waited: number;
+}
+
+/** How long the main thread of a process has run, and waited for a core while it could have run, nanoseconds; null where the system does not tell. */
+function schedule(pid: number): Schedule | null {
+  try {
+    const [ran = 0, waited = 0] = readFileSync(`/proc/${pid}/task/${pid}/schedstat`, 'utf8').split(' ').map(Number);
+    return { ran, waited };
+  } catch {
+    return null;
+  }
+}
+
+/** How many times as long as on a machine of its own it took what it did meanwhile. */
+function stretch(from: Schedule | null, to: Schedule | null): number {
+  if (from === null || to === null || to.ran === from.ran) return 1;
+  return 1 + (to.waited - from.waited) / (to.ran - from.ran);
+}
 
 /** @param allowed milliseconds at the 95th percentile. */
 function judged(calls: readonly Call[], allowed: number): (string | null)[] {
