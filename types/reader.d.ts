@@ -14,6 +14,10 @@ export interface Dialect {
   begins(column: string, start: string): Query;
   /** A condition for records of which a fact is known. */
   learnt(name: 'username' | 'token_name', value: string): Query;
+  /** The condition for records that pass another one, by an index that has what it asks for. */
+  among(condition: string): string;
+  /** The order of records, the latest first. */
+  readonly newest: string;
   /** What stands before the names of the tables of sums. */
   readonly sums: string;
   /** A condition that bounds a question which would read all records. */
@@ -37,7 +41,8 @@ export interface FoundElsewhere {
 
 /**
  * Reads records and their sums: from the journal of one gate, or from the PostgreSQL that all instances write. Filters, groups and
- * answers are the same; lists go on behind a position, and nothing is counted for them.
+ * answers are the same; lists go on behind a position, and nothing is counted for them. What cannot be read at the moment is a
+ * HeimdallError with the code `records_unavailable`.
  */
 export interface RecordReader<P extends Position = Position> {
   /** Whose records these are: those of this gate's journal, or those of all instances. */
@@ -57,8 +62,10 @@ export interface RecordReader<P extends Position = Position> {
   bounded(wanted: Readonly<Record<string, string>>, now: number): Promise<Between | null>;
   /** The latest model requests of a caller, without what says something of devices, addresses and bodies. */
   requestsOf(caller: { readonly kind: string; readonly id: string }, limit: number): Promise<readonly SqlRow[]>;
-  /** What other instances have found as well, the newest first; nothing in a journal. */
-  findings(): Promise<readonly FoundElsewhere[]>;
+  /** What other instances have found as well, about one caller or about all, the newest first; nothing in a journal. */
+  findings(about?: { readonly kind: string; readonly id: string }): Promise<readonly FoundElsewhere[]>;
+  /** A finding of another instance by its id; null in a journal. */
+  finding(id: string): Promise<FoundElsewhere | null>;
   /** Brings the sums up to what is written. */
   sum(): Promise<void>;
 }

@@ -7,10 +7,10 @@ import { choice, key, list, orNull, required, text } from '../config/config.ts';
 import { HeimdallError } from '../errors.ts';
 import { calendarOf } from '../platform/platform.ts';
 import { invalid } from '../registry/registry.ts';
-import { callersOf, queriesAbout, readCallerCursor } from '../journal/journal.ts';
+import { callersOf, listedColumns, queryAbout, readCallerCursor } from '../journal/journal.ts';
 import { changed, fieldsOf, holdsOf, integer, parametersOf, type AdminServices, type Call, type Method, word } from './call.ts';
 import { iso, moment, strictly } from './fields.ts';
-import { elsewhere, type Found, foundOf } from './found.ts';
+import { findingOf, type Found, foundOf, onlyOwn, recordsJson } from './found.ts';
 import { spendOfCaller } from './me.ts';
 
 const mostFindings = 500;
@@ -27,17 +27,17 @@ export const listFindings: Method = async (call, services) => {
   const caller = asked.get('caller');
   const limit = integer(asked, 'limit', 100, 1, mostFindings);
   const cursor = integer(asked, 'cursor', 0, 0, Number.MAX_SAFE_INTEGER);
-  const all = (await foundOf(services)).filter(({ finding }) => (state === undefined || finding.state === state) && (rule === undefined || finding.rule === rule) && (caller === undefined || finding.caller.id === caller));
+  const read = await foundOf(services);
+  const all = read.found.filter(({ finding }) => (state === undefined || finding.state === state) && (rule === undefined || finding.rule === rule) && (caller === undefined || finding.caller.id === caller));
   const page = all.slice(cursor, cursor + limit);
-  return { status: 200, body: { findings: page.map((found) => namedFinding(found, services)), next: cursor + limit < all.length ? cursor + limit : null, holds: holdsOf(services) } };
+  return { status: 200, body: { findings: page.map((found) => namedFinding(found, services)), next: cursor + limit < all.length ? cursor + limit : null, holds: holdsOf(services), records: recordsJson(read) } };
 };
 
-export const showFinding: Method = async ({ name }, services) => ({ status: 200, body: namedFinding(await elsewhere(name, services) ?? { finding: services.findings.get(name), instance: null }, services) });
+export const showFinding: Method = async ({ name }, services) => ({ status: 200, body: namedFinding(await findingOf(name, services), services) });
 
 /** Makes a method that changes one finding. */
 const change = (action: string, edit: (call: Call, services: AdminServices, id: string) => Promise<Finding>): Method => async (call, services) => {
-  const other = await elsewhere(call.name, services);
-  if (other !== null) throw new HeimdallError('conflict', { message: `The instance ${other.instance} has found this, and what is done about it holds there: act on that instance, or let all share rate_limit.redis_url.` });
+  await onlyOwn(call.name, services);
   const before = services.findings.get(call.name);
   const after = await edit(call, services, call.name);
   changed(call, `finding.${action}`, call.name, stateOf(before), stateOf(after));
@@ -102,14 +102,13 @@ export const showCaller: Method = async ({ name }, services) => {
   const { core, logs, records, callers } = services;
   const caller = subjectOf(name, services);
   await records.sum();
-  const { sums, hours, ...lists } = queriesAbout(caller);
-  const [[sum], found, spend, limits, hourRows, rowsOf] = await Promise.all([
-    records.ask(sums), foundOf(services), caller.kind === 'network' ? null : spendOfCaller(caller, records, core.clock.now()), callers.limitsOf(caller), records.ask(hours),
-    Promise.all(Object.entries(lists).map(async ([what, question]) => [what, await records.ask(question)] as const)),
+  const [known, { found: about }, spend, limits] = await Promise.all([
+    records.ask(queryAbout(caller)), foundOf(services, caller), caller.kind === 'network' ? null : spendOfCaller(caller, records, core.clock.now()), callers.limitsOf(caller),
   ]);
-  const about = found.filter(({ finding }) => finding.caller.kind === caller.kind && finding.caller.id === caller.id);
+  const { sums: [sum] = [], hours = [], ...lists } = Object.groupBy(known, ({ what }) => String(what));
   if (Number(sum?.['requests'] ?? 0) === 0 && about.length === 0) throw new HeimdallError('not_found', { message: 'There is no record of that caller.' });
-  const listed: Record<string, object[]> = Object.fromEntries(rowsOf.map(([what, rows]) => [what, rows.map(({ first, last, ...row }) => ({ ...row, first: isoOf(first), last: isoOf(last) }))]));
+  const listOf = (what: keyof typeof listedColumns): object[] => (lists[what] ?? []).map(({ id, requests, first, last }) => ({ id, requests, first: isoOf(first), last: isoOf(last) }));
+  const listed: Record<string, object[]> = Object.fromEntries(Object.keys(listedColumns).map((what) => [what, listOf(what as keyof typeof listedColumns)]));
   const { networks = [] } = listed as { networks?: { readonly id?: unknown }[] };
   const places = core.config.anomaly.mmdb === null ? null : await logs.placesOf(networks.map(({ id }) => String(id)));
   if (places !== null) listed['networks'] = networks.map((row) => ({ ...row, ...places.get(String(row.id)) }));
@@ -118,7 +117,7 @@ export const showCaller: Method = async ({ name }, services) => {
     body: {
       caller, newapi: services.nameOf(caller.kind, caller.id), requests: sum?.['requests'] ?? 0, first: isoOf(sum?.['first'] ?? null), last: isoOf(sum?.['last'] ?? null), cost: sum?.['cost'] ?? 0, ...listed,
       limits, spend,
-      hours: hourRows.map(({ hour, ...row }) => ({ hour: isoOf(hour), ...row })), findings: about.map((found) => namedFinding(found, services)),
+      hours: hours.map(({ first, requests, errors, cost }) => ({ hour: isoOf(first), requests, errors, cost })), findings: about.map((found) => namedFinding(found, services)),
     },
   };
 };

@@ -8,7 +8,7 @@ import { BearerGuard } from '../keys/keys.ts';
 import type { Context } from '../request/request.ts';
 import type { AdminServices, Reply } from './call.ts';
 import { iso } from './fields.ts';
-import { foundOf } from './found.ts';
+import { foundOf, readable } from './found.ts';
 
 /** Requests that are shown. */
 const mostRequests = 100;
@@ -43,21 +43,21 @@ export class Me {
       if (refusal.status === 401) context.extraHead?.push('WWW-Authenticate', 'Bearer');
       throw refusal;
     }
-    await records.sum();
-    const now = core.clock.now();
-    const [spend, requests, limits, found] = await Promise.all([spendOfCaller(subject, records, now), records.requestsOf(subject, mostRequests), callers.limits(context), foundOf(this.#services)]);
+    const reading = records.sum().then(() => Promise.all([spendOfCaller(subject, records, core.clock.now()), records.requestsOf(subject, mostRequests)]));
+    const [{ value, problem }, limits, { found }] = await Promise.all([readable(reading), callers.limits(context), foundOf(this.#services, subject)]);
+    const [spend, requests] = value ?? [{ day: null, month: null }, []];
     const language = languageOf(context.headers['accept-language']);
     return {
       status: 200,
       body: {
         caller: { kind: subject.kind, id: subject.id, mask: context.token?.mask ?? null },
+        // Without the reason, which is the operator's.
+        records: { available: problem === null },
         spend, limits, requests: requests.map(({ timestamp, stream, ...row }) => ({ ...row, timestamp, time: iso(Number(timestamp) * 1000), stream: stream === 1 })),
-        findings: found.filter(({ finding: { caller } }) => isOf(subject, caller)).map(({ finding: { rule, reason, state, action, since: at } }) => ({
+        findings: found.map(({ finding: { rule, reason, state, action, since: at } }) => ({
           sentence: rule === 'stolen_key' || rule === 'leaked_key' ? askOperator[language] : sentencesOf(rule, reason)[language], state, action, since: iso(at),
         })),
       },
     };
   }
 }
-
-const isOf = ({ kind, id }: Subject, other: Subject): boolean => other.kind === kind && other.id === id;

@@ -1,6 +1,7 @@
 import type { Action } from '../../types/detector.d.ts';
 import type { Finding } from '../../types/finding.d.ts';
-import type { SqlRow, SqlValue } from '../../types/journal.d.ts';
+import type { SqlRow } from '../../types/journal.d.ts';
+import type { Question } from '../../types/reader.d.ts';
 import { sentencesOf } from '../anomaly/anomaly.ts';
 import { HeimdallError } from '../errors.ts';
 import { readBody } from '../http/http.ts';
@@ -10,6 +11,7 @@ import { describe } from '../platform/platform.ts';
 import { printableJson } from '../redaction/redaction.ts';
 import { type Context, ownRoute, underway } from '../request/request.ts';
 import type { AdminServices } from './call.ts';
+import { findingOf, type Found, foundOf, onlyOwn } from './found.ts';
 
 /** Paths of the original. */
 const root = '/api/anomaly';
@@ -33,7 +35,11 @@ const asked: Readonly<Record<string, Action>> = { none: 'none', alert: 'flag', r
 /** What a request may not ask for: answered as `success: false`. */
 class Refused extends Error {}
 
-type Data = object | null;
+/** What an answer holds, and what of it is missing. */
+interface Told {
+  readonly data: object;
+  readonly message?: string;
+}
 
 /** Answers `/api/anomaly/*` as the original did: its paths, parameters, words and envelopes, over the findings of the watch. */
 export class OriginalApi {
@@ -67,15 +73,20 @@ export class OriginalApi {
     }
     try {
       await this.#services.registry.ready();
-      send(context, 200, { success: true, message: '', data: await this.#ask(context) });
+      const { data, message = '' } = await this.#ask(context);
+      send(context, 200, { success: true, message, data });
     } catch (error) {
       if (error instanceof Refused || (error instanceof HeimdallError && error.status < 500)) return send(context, 200, { success: false, message: error.message });
+      if (error instanceof HeimdallError) {
+        context.errorCode = error.code;
+        return send(context, error.status, { success: false, message: error.message });
+      }
       this.#services.core.log.error({ requestId: context.id, error: describe(error) }, 'request.panic');
       send(context, 500, { success: false, message: 'The gateway failed.' });
     }
   }
 
-  async #ask(context: Context): Promise<Data> {
+  async #ask(context: Context): Promise<Told> {
     const { method = 'GET' } = context.req;
     const query = new URLSearchParams(context.query);
     const [what, id = '', part] = segmentsOf(context.path);
@@ -84,11 +95,11 @@ export class OriginalApi {
       case 'GET detections':
         return this.#list(query);
       case 'GET detections/:id':
-        return detectionOf(this.#services.findings.get(id));
+        return told(await findingOf(id, this.#services));
       case 'PUT detections/:id/status':
-        return detectionOf(await this.#setStatus(context, id, await this.#word(context, 'status')));
+        return told(await this.#setStatus(context, id, await this.#word(context, 'status')));
       case 'PUT detections/:id/action':
-        return detectionOf(await this.#setAction(context, id, await this.#word(context, 'action')));
+        return told(await this.#setAction(context, id, await this.#word(context, 'action')));
       case 'GET statistics':
         return this.#statistics(query);
       case 'GET device-aggregation':
@@ -97,60 +108,69 @@ export class OriginalApi {
         return this.#aggregation('real_ip', named(query, 'ip'), query);
       case 'POST trigger/:id':
         if (!/^\d{1,18}$/.test(id)) throw new Refused('user_id: expected a number');
-        return { triggered: true };
+        return { data: { triggered: true } };
       default:
         throw new Refused('There is nothing at this path.');
     }
   }
 
-  #list(query: URLSearchParams): Data {
+  async #list(query: URLSearchParams): Promise<Told> {
     const { page, size } = pageOf(query);
     const status = query.get('status') ?? '';
     if (status !== '' && !(Object.values(statuses) as string[]).includes(status)) throw new Refused('status: expected detected, reviewing, resolved or false_positive');
     const least = numberOf(query, 'min_risk_score') ?? 0;
-    const all = this.#services.findings.list().filter((finding) => finding.score >= least && (status === '' || statuses[finding.state] === status));
-    return { detections: all.slice((page - 1) * size, page * size).map(detectionOf), total: all.length, page, page_size: size };
+    const { found, problem } = await foundOf(this.#services);
+    const all = found.filter(({ finding: { score, state } }) => score >= least && (status === '' || statuses[state] === status));
+    return { data: { detections: all.slice((page - 1) * size, page * size).map(detectionOf), total: all.length, page, page_size: size }, message: problem ?? '' };
   }
 
-  #statistics(query: URLSearchParams): Data {
+  async #statistics(query: URLSearchParams): Promise<Told> {
     const [from, to] = [numberOf(query, 'start_time') ?? 0, numberOf(query, 'end_time') ?? Number.MAX_SAFE_INTEGER];
-    const within = this.#services.findings.list().filter(({ since }) => since / 1000 >= from && since / 1000 <= to);
-    const sum = within.reduce((total, { score }) => total + score, 0);
-    return { total_anomalies: within.length, high_risk_count: within.filter(({ score }) => score >= highRisk).length, avg_risk_score: within.length === 0 ? 0 : sum / within.length };
+    const { found, problem } = await foundOf(this.#services);
+    const scores = found.flatMap(({ finding: { since, score } }) => (since / 1000 >= from && since / 1000 <= to ? [score] : []));
+    const sum = scores.reduce((total, score) => total + score, 0);
+    return { data: { total_anomalies: scores.length, high_risk_count: scores.filter((score) => score >= highRisk).length, avg_risk_score: scores.length === 0 ? 0 : sum / scores.length }, message: problem ?? '' };
   }
 
   /** SECURITY: the column is one of two names, the value a parameter. */
-  async #aggregation(column: 'device_fingerprint' | 'real_ip', value: string, query: URLSearchParams): Promise<Data> {
+  async #aggregation(column: 'device_fingerprint' | 'real_ip', value: string, query: URLSearchParams): Promise<Told> {
     const { page, size } = pageOf(query);
-    const { logs, findings } = this.#services;
-    const [total] = await logs.query(`SELECT count(*) AS count FROM heimdall_logs WHERE ${column} = ?`, [value]);
-    const rows = await logs.query(`SELECT ${logColumns.join(', ')} FROM heimdall_logs WHERE ${column} = ? ORDER BY id DESC LIMIT ? OFFSET ?`, [value, size, (page - 1) * size]);
-    const callers = await logs.query(`SELECT DISTINCT key_id, token_id, real_ip FROM (SELECT key_id, token_id, real_ip FROM heimdall_logs WHERE ${column} = ? ORDER BY id DESC LIMIT ${mostLooked})`, [value]);
-    const about = findings.list().filter((finding) => isAbout(finding, callers));
-    return { logs: rows.map(logOf), logs_total: total?.['count'] ?? 0, anomalies: about.slice((page - 1) * size, page * size).map(detectionOf), anomaly_total: about.length, page, page_size: size };
+    const { records } = this.#services;
+    const from = `FROM heimdall_logs WHERE ${column} = ?`;
+    const questions: readonly Question[] = [
+      () => ({ sql: `SELECT count(*) AS count ${from}`, values: [value] }),
+      ({ newest }) => ({ sql: `SELECT ${logColumns.join(', ')} ${from} ORDER BY ${newest} LIMIT ? OFFSET ?`, values: [value, size, (page - 1) * size] }),
+      ({ newest }) => ({ sql: `SELECT DISTINCT key_id, token_id, real_ip FROM (SELECT key_id, token_id, real_ip ${from} ORDER BY ${newest} LIMIT ${mostLooked}) AS latest`, values: [value] }),
+    ];
+    const [[total] = [], rows = [], callers = []] = await Promise.all(questions.map((question) => records.ask(question)));
+    const { found, problem } = await foundOf(this.#services);
+    const about = found.filter(({ finding }) => isAbout(finding, callers));
+    return { data: { logs: rows.map(logOf), logs_total: total?.['count'] ?? 0, anomalies: about.slice((page - 1) * size, page * size).map(detectionOf), anomaly_total: about.length, page, page_size: size }, message: problem ?? '' };
   }
 
-  async #setStatus(context: Context, id: string, word: string): Promise<Finding> {
+  async #setStatus(context: Context, id: string, word: string): Promise<Found> {
     const { findings } = this.#services;
     const changes: Readonly<Record<string, () => Promise<Finding>>> = {
       detected: () => findings.reopen(id), reviewing: () => findings.acknowledge(id, ''), resolved: () => findings.undo(id, ''), false_positive: () => findings.falsePositive(id, ''),
     };
     const change = Object.hasOwn(changes, word) ? changes[word] : undefined;
     if (change === undefined) throw new Refused('status: expected detected, reviewing, resolved or false_positive');
+    await onlyOwn(id, this.#services);
     return this.#changed(context, id, await change());
   }
 
-  async #setAction(context: Context, id: string, word: string): Promise<Finding> {
+  async #setAction(context: Context, id: string, word: string): Promise<Found> {
     const action = Object.hasOwn(asked, word) ? asked[word] : undefined;
     if (action === undefined) throw new Refused('action: expected none, alert, rate_limit or block');
+    await onlyOwn(id, this.#services);
     return this.#changed(context, id, await this.#services.findings.act(id, action, null, ''));
   }
 
-  #changed(context: Context, id: string, after: Finding): Finding {
+  #changed(context: Context, id: string, after: Finding): Found {
     const { core, identify } = this.#services;
     const token = identify((context.req.headers.authorization ?? '').replace(/^bearer /i, '')).id;
     core.log.info({ requestId: context.id, ip: context.ip, token, action: 'finding.change', subject: id, before: null, after: { state: after.state, action: after.action } }, 'admin.change');
-    return after;
+    return { finding: after, instance: null };
   }
 
   /** A word of the body. */
@@ -202,7 +222,10 @@ function named(query: URLSearchParams, name: string): string {
 /** Columns of a record as the original lists it. */
 const logColumns = ['id', 'request_id', 'timestamp', 'user_id', 'token_key', 'request_method', 'request_path', 'response_status', 'response_time', 'real_ip', 'forwarded_for', 'user_agent', 'content_fingerprint', 'device_fingerprint', 'created_at'] as const;
 
-const logOf = (row: SqlRow): Record<string, SqlValue> => ({ ...row, user_id: row['user_id'] ?? 0 });
+const logOf = ({ created_at: created, ...row }: SqlRow): Record<string, unknown> => ({ ...row, user_id: row['user_id'] ?? 0, created_at: timeText(created) });
+
+/** A time as the journal writes it; PostgreSQL gives a date. */
+const timeText = (time: unknown): unknown => (time instanceof Date ? time.toISOString().replace('T', ' ').replace('Z', '+00:00') : time);
 
 /** Whether a finding is about one of the callers, or about their network. */
 function isAbout({ caller: { kind, id } }: Finding, callers: readonly SqlRow[]): boolean {
@@ -212,8 +235,10 @@ function isAbout({ caller: { kind, id } }: Finding, callers: readonly SqlRow[]):
   return callers.some(({ real_ip: ip }) => typeof ip === 'string' && ip !== '' && network.has(ip));
 }
 
+const told = (found: Found): Told => ({ data: detectionOf(found) });
+
 /** A finding as a detection of the original. Times are Unix seconds. */
-function detectionOf({ id, rule, caller, score, since, last, state, action, evidence, reason, baseline, restsUntil }: Finding): object {
+function detectionOf({ finding: { id, rule, caller, score, since, last, state, action, evidence, reason, baseline, restsUntil } }: Found): object {
   const seconds = (time: number): number => Math.floor(time / 1000);
   const span = seconds(last) - seconds(since);
   return {

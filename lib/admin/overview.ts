@@ -6,7 +6,7 @@ import { packageVersion } from '../platform/platform.ts';
 import { type AdminServices, type Method, parametersOf, word } from './call.ts';
 import { namedFinding } from './findings.ts';
 import { iso } from './fields.ts';
-import { foundOf } from './found.ts';
+import { foundOf, readable, recordsJson } from './found.ts';
 import { conditionOf, problemsOf, queueJson, targetJson } from './status.ts';
 import { inHandOf } from './hub.ts';
 
@@ -60,23 +60,28 @@ const meanOf = (row: SqlRow, name: string, by: string): number | null => (Number
 
 /** `GET overview`: whether anything is wrong, and the last hour beside the same hour a week before. */
 export const showOverview: Method = async (call, services) => {
-  const { core, targets, queue, records } = services;
-  await records.sum();
+  const { core, targets, queue } = services;
   const now = core.clock.now();
-  const open = (await foundOf(services)).filter(({ finding: { state } }) => state === 'open');
+  const [figures, { found }] = await Promise.all([readable(figuresOf(services, Math.floor(now / 1000))), foundOf(services)]);
+  const open = found.filter(({ finding: { state } }) => state === 'open');
   const views = targets();
   return {
     status: 200,
     body: {
       time: iso(now), status: conditionOf(services, views), version: await packageVersion(), mode: core.config.mode, access: call.caller.access, instance_only: core.config.rateLimit.redisUrl === null, read_from: core.config.admin.readFrom,
-      problems: problemsOf(services, views), ...(await figures(services, Math.floor(now / 1000))),
+      records: recordsJson(figures), problems: [...problemsOf(services, views), ...(figures.problem === null ? [] : [{ code: 'records', subject: null, detail: figures.problem }])],
+      ...(figures.value ?? noFigures),
       findings: { open: open.length, latest: open.slice(0, 5).map((found) => namedFinding(found, services)) },
       targets: views.map(targetJson), queue: queueJson(queue.view()), in_hand: inHandOf(core),
     },
   };
 };
 
-async function figures(services: AdminServices, now: number): Promise<object> {
+const unknown = { hour: null, last_week: null } as const;
+const noFigures = { requests: unknown, errors: unknown, refused: unknown, overhead: unknown, spend: { today: null, last_week: null, month: null }, series: null } as const;
+
+async function figuresOf(services: AdminServices, now: number): Promise<object> {
+  await services.records.sum();
   const minute = Math.floor(now / 60) * 60 + 60;
   const hour = Math.floor(now / 3600) * 3600 + 3600;
   const day = new Date(now * 1000);

@@ -70,6 +70,10 @@ export class Findings {
     return [...this.#registry.findings().values()].map((finding) => asOf(finding, now)).sort((one, other) => other.last - one.last || (one.id < other.id ? 1 : -1));
   }
 
+  has(id: string): boolean {
+    return this.#registry.findings().has(id);
+  }
+
   get(id: string): Finding {
     const finding = this.#registry.findings().get(id);
     if (finding === undefined) throw new HeimdallError('not_found', { message: 'There is no finding of that id.' });

@@ -1,7 +1,9 @@
 import type { Subject } from '../../types/detector.d.ts';
 import type { Dialect, Query, Question } from '../../types/reader.d.ts';
 import { joined, sqlite } from './search.ts';
-import { listedColumns } from './sums.ts';
+import { failed, listedColumns } from './sums.ts';
+
+export { listedColumns };
 
 /** Different values of one column that are listed. */
 const mostListed = 50;
@@ -62,35 +64,41 @@ export const requestsOfCaller = (kind: string, id: string, limit: number): Query
   values: [id, limit],
 });
 
-/** The sums of a caller's last hours. */
-const callerHours = ({ kind, id }: Subject): Question => ({ sums }) =>
-  ({ sql: `SELECT time AS hour, requests, errors, cost FROM ${sums}heimdall_caller_hours WHERE kind = ? AND id = ? ORDER BY time DESC LIMIT ${mostHours}`, values: [kind, id] });
+/** One row of what is known about a caller or network: its sums, one of its hours, or one value of a column; `id` is null but for values. */
+const rowOf = (what: string, id: string, of: { readonly requests: string; readonly errors: string; readonly first: string; readonly last: string; readonly cost: string }, rest: string): string =>
+  `SELECT * FROM (SELECT '${what}' AS what, ${id} AS id, ${of.requests} AS requests, ${of.errors} AS errors, ${of.first} AS first, ${of.last} AS last, ${of.cost} AS cost ${rest}) AS ${what}`;
+const noId = 'CAST(NULL AS TEXT)';
 
-/** The questions about one caller or network: sums, requests of each hour, and the latest values of some columns with their number and times. */
-export function queriesAbout(subject: Subject): Record<keyof typeof listedColumns | 'sums' | 'hours', Question> {
+/**
+ * What is known about one caller or network, in one question: rows with `what`. `sums`: of all its requests; `hours`: of each of its last
+ * hours, `first` is when it began; and by the names of {@link listedColumns} the latest values of those columns.
+ */
+export function queryAbout(subject: Subject): Question {
   const { kind, id } = subject;
-  if (kind !== 'key' && kind !== 'token') return queriesOfRecords(subject);
-  const lists = Object.keys(listedColumns).map((what) => [what, (({ sums }) => ({
-    sql: `SELECT value AS id, requests, first, last FROM ${sums}heimdall_caller_values WHERE kind = ? AND id = ? AND what = ? ORDER BY last DESC LIMIT ${mostListed}`,
-    values: [kind, id, what],
-  })) satisfies Question]);
-  return {
-    ...(Object.fromEntries(lists) as Record<keyof typeof listedColumns, Question>),
-    sums: ({ sums }) => ({ sql: `SELECT requests, first, last, cost FROM ${sums}heimdall_callers WHERE kind = ? AND id = ?`, values: [kind, id] }),
-    hours: callerHours(subject),
+  if (kind !== 'key' && kind !== 'token') return queryOfRecords(subject);
+  return ({ sums }) => {
+    const own = { requests: 'requests', errors: 'errors', first: 'first', last: 'last', cost: 'cost' };
+    const parts = [
+      rowOf('sums', noId, own, `FROM ${sums}heimdall_callers WHERE kind = ? AND id = ?`),
+      rowOf('hours', noId, { ...own, first: 'time', last: 'time' }, `FROM ${sums}heimdall_caller_hours WHERE kind = ? AND id = ? ORDER BY time DESC LIMIT ${mostHours}`),
+      ...Object.keys(listedColumns).map((what) => rowOf(what, 'value', { ...own, errors: '0', cost: '0' }, `FROM ${sums}heimdall_caller_values WHERE kind = ? AND id = ? AND what = '${what}' ORDER BY last DESC LIMIT ${mostListed}`)),
+    ];
+    return { sql: parts.join(' UNION ALL '), values: parts.flatMap(() => [kind, id]) };
   };
 }
 
-function queriesOfRecords(subject: Subject): Record<keyof typeof listedColumns | 'sums' | 'hours', Question> {
-  const of = (select: string, end: string): Question => (dialect) => {
+/** Of records, which are found once for all parts of the answer. */
+function queryOfRecords(subject: Subject): Question {
+  const of = { requests: 'count(*)', errors: `coalesce(sum(CASE WHEN ${failed} THEN 1 ELSE 0 END), 0)`, first: 'min(timestamp)', last: 'max(timestamp)', cost: 'coalesce(sum(cost), 0)' };
+  const parts = [
+    rowOf('sums', noId, of, 'FROM found'),
+    rowOf('hours', noId, { ...of, first: 'timestamp / 3600 * 3600', last: 'timestamp / 3600 * 3600' }, `FROM found GROUP BY 5 ORDER BY 5 DESC LIMIT ${mostHours}`),
+    ...Object.entries(listedColumns).map(([what, column]) => rowOf(what, column, of, `FROM found WHERE ${column} <> '' GROUP BY 2 ORDER BY 6 DESC LIMIT ${mostListed}`)),
+  ];
+  return (dialect) => {
     const { sql, values } = whereOf(subject, dialect);
-    return { sql: `SELECT ${select} FROM heimdall_logs WHERE ${sql}${end}`, values };
-  };
-  const lists = Object.entries(listedColumns).map(([what, column]) => [what, of(`${column} AS id, count(*) AS requests, min(timestamp) AS first, max(timestamp) AS last`, ` AND ${column} <> '' GROUP BY 1 ORDER BY last DESC LIMIT ${mostListed}`)]);
-  return {
-    ...(Object.fromEntries(lists) as Record<keyof typeof listedColumns, Question>),
-    sums: of('count(*) AS requests, min(timestamp) AS first, max(timestamp) AS last, sum(coalesce(cost, 0)) AS cost', ''),
-    hours: of('timestamp / 3600 * 3600 AS hour, count(*) AS requests', ` GROUP BY 1 ORDER BY 1 DESC LIMIT ${mostHours}`),
+    // The inner SELECT reads the index that has the columns of the condition.
+    return { sql: `WITH found AS MATERIALIZED (SELECT timestamp, cost, outcome, response_status, ${Object.values(listedColumns).join(', ')} FROM heimdall_logs WHERE ${dialect.among(sql)}) ${parts.join(' UNION ALL ')}`, values };
   };
 }
 

@@ -20,7 +20,7 @@ export { forgetSums } from './sums.ts';
 export type { JobWork, RunningJob } from './job.ts';
 export { signerOf, verifierOf } from './hash-chain.ts';
 export { migrate, schemaVersion, versionOf } from './schema.ts';
-export { callerColumns, callersOf, isOfCaller, queriesAbout, readCallerCursor, seriesOf, spendOf, spendSince, totalsOf } from './callers.ts';
+export { callerColumns, callersOf, isOfCaller, listedColumns, queryAbout, readCallerCursor, seriesOf, spendOf, spendSince, totalsOf } from './callers.ts';
 export { journalReader } from './reader.ts';
 export { SearchError, balanceOf, conditions, countOf, filters, frequencyOf, groups, groupsOf, joined, measures, momentOf, pageOf, readWanted, type Wanted } from './search.ts';
 export { journalSeries } from './series.ts';

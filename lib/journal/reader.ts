@@ -1,5 +1,6 @@
-import type { Journal, SearchFound, SqlRow } from '../../types/journal.d.ts';
+import type { Journal, SearchFound, SqlRow, SqlValue } from '../../types/journal.d.ts';
 import type { Between, Question, RecordReader } from '../../types/reader.d.ts';
+import { HeimdallError } from '../errors.ts';
 import { requestsOfCaller } from './callers.ts';
 import { lastOf, momentOf, reach, sqlite, type Wanted } from './search.ts';
 
@@ -10,7 +11,8 @@ export interface ReadJournal extends Pick<Journal, 'query' | 'request'> {
 }
 
 /** Reads the records of one journal. */
-export function journalReader({ query, request, grep, sum }: ReadJournal): RecordReader<number> {
+export function journalReader(journal: ReadJournal): RecordReader<number> {
+  const query = (sql: string, values?: readonly SqlValue[]): Promise<readonly SqlRow[]> => reading(journal.query(sql, values));
   const ask = async (question: Question): Promise<readonly SqlRow[]> => {
     const { sql, values } = question(sqlite);
     return query(sql, values);
@@ -32,12 +34,23 @@ export function journalReader({ query, request, grep, sum }: ReadJournal): Recor
     position: (text) => (/^\d{1,16}$/.test(text) ? Number(text) : null),
     positionOf: ({ id }) => id,
     latest: async () => Number((await ask(lastOf))[0]?.['last'] ?? 0),
-    search: grep, request, ask, sum,
+    search: (asked) => reading(journal.grep(asked)), request: (id) => reading(journal.request(id)), ask, sum: () => reading(journal.sum()),
     bounded,
     findings: async () => [],
+    finding: async () => null,
     async requestsOf({ kind, id }, limit) {
       const { sql, values } = requestsOfCaller(kind, id, limit);
       return query(sql, values);
     },
   };
+}
+
+/** A journal that is damaged, or starts again, says so to the reader. */
+async function reading<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof HeimdallError) throw error;
+    throw new HeimdallError('records_unavailable', { message: `The records cannot be read from the journal: ${error instanceof Error ? error.message : String(error)}.`, cause: error });
+  }
 }

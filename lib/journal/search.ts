@@ -36,6 +36,8 @@ export const sqlite: Dialect = {
   begins: (column, start) => ({ sql: `${column} >= ? AND ${column} < ?`, values: [start, `${start}\u{10ffff}`] }),
   // Also all other records of the same token: a name is learnt of some of its requests.
   learnt: (name, value) => ({ sql: `(id IN (${knownFacts(name)}) OR token_id IN (SELECT token_id FROM heimdall_logs WHERE id IN (${knownFacts(name)})))`, values: [JSON.stringify(value), JSON.stringify(value)] }),
+  among: (condition) => `id IN (SELECT id FROM heimdall_logs WHERE ${condition})`,
+  newest: 'id DESC',
   sums: 'sums.',
   recent: { sql: `id > (SELECT max(id) FROM heimdall_logs) - ${reach}`, values: [] },
 };

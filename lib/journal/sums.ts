@@ -99,7 +99,7 @@ export function readSums(db: DatabaseSync, path: string): void {
 }
 
 // What a caller sees as a failure of the service: an answer of NewAPI's own above 499 too, and no refusal of the gate.
-const failed = "(outcome = 'upstream_error' OR outcome = 'interrupted' OR (response_status >= 500 AND outcome = 'served'))";
+export const failed = "(outcome = 'upstream_error' OR outcome = 'interrupted' OR (response_status >= 500 AND outcome = 'served'))";
 const refused = "(outcome >= 'refused' AND outcome < 'refusee')";
 const value: Readonly<Record<(typeof measures)[number], string>> = {
   requests: 'count(*)', errors: `total(${failed})`, refused: `total(${refused})`, prompt: 'total(prompt_tokens)', completion: 'total(completion_tokens)', cost: 'total(cost)',

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Pool, PoolConfig } from 'pg';
 import type { Finding } from '../../types/finding.d.ts';
 import type { JournalSearch, SearchFound, SqlRow } from '../../types/journal.d.ts';
@@ -7,7 +8,7 @@ import { HeimdallError } from '../errors.ts';
 import { callerColumns, conditions, isOfCaller, joined, momentOf } from '../journal/journal.ts';
 import { codeOf } from '../platform/platform.ts';
 import { recordOf } from '../record/record.ts';
-import { loadPg, reasonOf, textFor } from './connection.ts';
+import { loadPg, Missing, reasonOf, textFor } from './connection.ts';
 import { recordColumns } from './schema.ts';
 
 /** Connections at most, and how long one that is idle is kept, milliseconds. */
@@ -30,6 +31,8 @@ const lowFor = 60_000;
 const recentDays = 1;
 /** Findings that are read. */
 const mostFindings = 5000;
+/** How long questions wait for a PostgreSQL that has not answered the last one, milliseconds. */
+const patience = 250;
 
 const content: ReadonlySet<string> = new Set(['request_headers', 'request_body', 'response_body', 'cookies']);
 const learnt = "json_strip_nulls(json_build_object('username', username, 'token_name', token_name, 'charged', charged))::text AS learnt";
@@ -40,6 +43,8 @@ const whole = `id, ${recordColumns.map(({ name }) => name).join(', ')}, ${learnt
 const postgres: Dialect = {
   begins: (column, start) => ({ sql: `${column} COLLATE "C" >= ? AND ${column} COLLATE "C" < ?`, values: [start, `${start}\u{10ffff}`] }),
   learnt: (name, value) => ({ sql: `${name} = ?`, values: [value] }),
+  among: (condition) => condition,
+  newest: 'day DESC, request_id DESC',
   sums: '',
   recent: { sql: `day >= (now() AT TIME ZONE 'UTC')::date - ${recentDays}`, values: [] },
 };
@@ -69,6 +74,10 @@ class Reader implements RecordReader<string> {
   readonly #url: string;
   readonly #isFresh: () => boolean;
   #pool: Promise<Pool> | null = null;
+  /** Why PostgreSQL could not be reached; null while it answers. */
+  #away: unknown = null;
+  /** The attempt to reach it again, which all questions wait for. */
+  #attempt: Promise<boolean> | null = null;
   #low: { readonly time: number; readonly at: number } | null = null;
 
   constructor(url: string, isFresh: () => boolean) {
@@ -85,7 +94,7 @@ class Reader implements RecordReader<string> {
   }
 
   async latest(): Promise<string> {
-    const [row] = await this.#run({ sql: 'SELECT request_id FROM heimdall_logs ORDER BY day DESC, request_id DESC LIMIT 1', values: [] });
+    const [row] = await this.#run({ sql: `SELECT request_id FROM heimdall_logs ORDER BY ${postgres.newest} LIMIT 1`, values: [] });
     return String(row?.['request_id'] ?? startOf(0));
   }
 
@@ -101,7 +110,7 @@ class Reader implements RecordReader<string> {
   }
 
   requestsOf({ kind, id }: { readonly kind: string; readonly id: string }, limit: number): Promise<readonly SqlRow[]> {
-    return this.#run({ sql: `SELECT ${callerColumns} FROM heimdall_logs WHERE ${isOfCaller(kind)} ORDER BY day DESC, request_id DESC LIMIT ?`, values: [id, limit] });
+    return this.#run({ sql: `SELECT ${callerColumns} FROM heimdall_logs WHERE ${isOfCaller(kind)} ORDER BY ${postgres.newest} LIMIT ?`, values: [id, limit] });
   }
 
   /** PostgreSQL stops by itself, and says so. */
@@ -109,9 +118,15 @@ class Reader implements RecordReader<string> {
     return null;
   }
 
-  async findings(): Promise<readonly FoundElsewhere[]> {
-    const rows = await this.#run({ sql: 'SELECT instance, finding::text AS finding FROM heimdall_findings ORDER BY last DESC LIMIT ?', values: [mostFindings] });
-    return rows.map(({ instance, finding }) => ({ instance: String(instance), finding: JSON.parse(String(finding)) as Finding }));
+  async findings(about?: { readonly kind: string; readonly id: string }): Promise<readonly FoundElsewhere[]> {
+    const whose = about === undefined ? '' : "WHERE finding #>> '{caller,kind}' = ? AND finding #>> '{caller,id}' = ? ";
+    const rows = await this.#run({ sql: `SELECT ${found} FROM heimdall_findings ${whose}ORDER BY last DESC LIMIT ?`, values: [...(about === undefined ? [] : [about.kind, about.id]), mostFindings] });
+    return rows.map(foundOf);
+  }
+
+  async finding(id: string): Promise<FoundElsewhere | null> {
+    const [row] = await this.#run({ sql: `SELECT ${found} FROM heimdall_findings WHERE id = ?`, values: [id] });
+    return row === undefined ? null : foundOf(row);
   }
 
   /** The sink keeps the sums. */
@@ -126,7 +141,8 @@ class Reader implements RecordReader<string> {
     const isNewest = asked.order === 'newest';
     const records: AuditRecord[] = [];
     let at = asked.cursor ?? startOf(isNewest ? high : low);
-    for (let width = firstWidth; ; ) {
+    // The oldest record is behind the slack before it.
+    for (let width = isNewest || asked.cursor !== null ? firstWidth : slack + firstWidth; ; ) {
       const begun = performance.now();
       const time = Math.min(high, Math.max(low, timeOf(at) ?? low));
       const edge = isNewest ? Math.max(low, Math.min(time, asked.now) - width) : Math.min(high, time + width);
@@ -200,16 +216,34 @@ class Reader implements RecordReader<string> {
   /** @throws HeimdallError that says why the records cannot be read. */
   async #run({ sql, values }: Query): Promise<readonly SqlRow[]> {
     try {
+      if (this.#away !== null && !(await this.#isBack())) throw this.#away;
       let place = 0;
       const pool = await (this.#pool ??= this.#opened());
       const given = values.map((value) => (typeof value === 'string' ? textFor(value) : value));
       return (await pool.query<Record<string, SqlRow[string]>>(sql.replaceAll('?', () => `$${++place}`), given)).rows;
     } catch (error) {
       if (error instanceof Unprepared && error.isAbsent && this.#isFresh()) return [];
+      if (isAway(error)) this.#away = error;
       const unprepared = error instanceof Unprepared || codeOf(error) === '42P01';
       const why = unprepared ? 'the tables of postgres.sql are not there, which the sink makes with its first record where its role may, or heimdall_logs has no partitions: psql -f postgres.sql, then SELECT heimdall_migrate()' : codeOf(error) === '57014' ? `it took longer than ${questionTimeout / 1000} s; narrow it with from, to or another filter` : reasonOf(error);
       throw new HeimdallError('records_unavailable', { message: `The records cannot be read from PostgreSQL: ${why}.`, cause: error });
     }
+  }
+
+  /** Whether PostgreSQL answers again. One attempt is made at a time, and a page that can do without does not wait for its end. */
+  #isBack(): Promise<boolean> {
+    this.#attempt ??= this.#answers().finally(() => (this.#attempt = null));
+    return Promise.race([this.#attempt, delay(patience, false, { ref: false })]);
+  }
+
+  async #answers(): Promise<boolean> {
+    try {
+      await (await (this.#pool ??= this.#opened())).query('SELECT');
+    } catch (error) {
+      if (isAway(error)) return false;
+    }
+    this.#away = null;
+    return true;
   }
 
   async #opened(): Promise<Pool> {
@@ -227,6 +261,16 @@ class Reader implements RecordReader<string> {
       throw error;
     }
   }
+}
+
+const found = 'instance, finding::text AS finding';
+const foundOf = ({ instance, finding }: SqlRow): FoundElsewhere => ({ instance: String(instance), finding: JSON.parse(String(finding)) as Finding });
+
+/** Whether an error says that PostgreSQL was not reached, or does not answer: it is no answer to a question, or one of a server that ends or has no room. */
+function isAway(error: unknown): boolean {
+  if (error instanceof Unprepared || error instanceof Missing) return false;
+  const code = codeOf(error);
+  return !/^(?=.*\d)[0-9A-Z]{5}$/.test(code) || /^(?:08|53|57P)/.test(code);
 }
 
 /** The role may only read, and so do its connections. No plan is worth to be compiled for a page. */

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { main } from '../../lib/cli/cli.ts';
 import type { ConfigInput } from '../../lib/index.ts';
 import { journalReader, type Wanted } from '../../lib/journal/journal.ts';
-import { callersOf, queriesAbout, seriesOf, spendOf, spendSince, totalsOf } from '../../lib/journal/callers.ts';
+import { callersOf, queryAbout, seriesOf, spendOf, spendSince, totalsOf } from '../../lib/journal/callers.ts';
 import { search } from '../../lib/journal/grep.ts';
 import { readRequest } from '../../lib/journal/query.ts';
 import { balanceOf, countOf, filters, frequencyOf, groups, groupsOf, measures } from '../../lib/journal/search.ts';
@@ -122,7 +122,7 @@ describe('records of all instances in PostgreSQL', { skip: withoutPostgres }, ()
       frequencyOf({}, null, 3600, 100, now), frequencyOf({ status: '5xx' }, 'model', 86_400, 100, now), balanceOf({ target: 'backup' }, now),
       callersOf(5, null), callersOf(5, { last: noon + 60 * 2200, kind: 'token', id: 'x' }), seriesOf('minute', noon, noon + 86_400), seriesOf('hour', noon, noon + 86_400 * 9), seriesOf('day', noon - 43_200, noon + 86_400 * 9),
       totalsOf(noon, noon + 86_400), spendOf(noon, noon + 7200), spendSince({ kind: 'key', id: 'team-0' }, noon + 86_400),
-      ...Object.values(queriesAbout({ kind: 'key', id: 'team-1' })), ...Object.values(queriesAbout({ kind: 'token', id: `${'0'.repeat(15)}1` })),
+      queryAbout({ kind: 'key', id: 'team-1' }), queryAbout({ kind: 'token', id: `${'0'.repeat(15)}1` }),
     ];
     for (const question of questions) {
       const [expected, found] = [await answered(journal, question), await answered(shared, question)];
@@ -130,7 +130,7 @@ describe('records of all instances in PostgreSQL', { skip: withoutPostgres }, ()
       const isBalance = expected.length === 1 && 'tokens_reserved' in (expected[0] as object);
       // Rows that no order tells apart may come in any.
       const inOrder = (rows: object[]): unknown[] => rows.map((row) => (isBalance ? bare(row as Record<string, unknown>) : row)).sort((one, other) => (JSON.stringify(one) < JSON.stringify(other) ? -1 : 1));
-      assert.deepEqual(inOrder(found), inOrder(expected), question({ begins: () => ({ sql: '', values: [] }), learnt: () => ({ sql: '', values: [] }), sums: '', recent: { sql: '', values: [] } }).sql);
+      assert.deepEqual(inOrder(found), inOrder(expected), question({ begins: () => ({ sql: '', values: [] }), learnt: () => ({ sql: '', values: [] }), among: () => '', newest: '', sums: '', recent: { sql: '', values: [] } }).sql);
     }
     for (const caller of [{ kind: 'key', id: 'team-1' }, { kind: 'token', id: `${'0'.repeat(15)}1` }]) assert.deepEqual(await shared.requestsOf(caller, 5), (await journal.requestsOf(caller, 5)).map((row) => ({ ...row })));
   });
@@ -186,6 +186,45 @@ describe('records of all instances in PostgreSQL', { skip: withoutPostgres }, ()
     assert.match((await command('logs', '--by', 'key'))[1], new RegExp(`${caller} +3 `));
     const [code, refusal] = await command('logs', '--follow');
     assert.deepEqual([code, /expected the journal of an instance, got PostgreSQL/.test(refusal)], [2, true], refusal);
+  });
+
+  it('are missed while PostgreSQL is away, and the instance shows what it has by itself', async (t) => {
+    await server.query('CREATE DATABASE away');
+    const token = 'the-token-of-the-admin-in-32-characters-or-more';
+    const newapi = closing(t, await startNewapi());
+    const { url } = await startGate(t, { secret: 'the-secret-that-all-of-them-have', newapi: { baseUrl: newapi.url }, admin: { token, readFrom: 'postgres' }, anomaly: { api: true }, rateLimit: { key: { requests: { limit: 9, window: 60_000 } } }, audit: { path: join(temporary(t), 'heimdall.db'), postgres: { url: server.url.replace(/\/postgres$/, '/away') } } });
+    const ask = async (path: string, credential = token, body?: object) => request(url + path, { headers: bearer(credential), ...(body !== undefined && { body }) });
+    type Told = { records: { available: boolean; problem?: string }; findings: { id: string }[]; requests: unknown; spend: object; limits: { remaining: number }[]; targets: unknown[]; problems: { code: string }[]; data: { total: number; logs_total: number }; message: string };
+    await ask('/v1/chat/completions', DEMO_KEY, chat);
+    assert.equal((await ask('/heimdall/api/leaked', token, { keys: [DEMO_KEY] })).status, 200);
+    await until(async () => (await ask('/heimdall/api/me', DEMO_KEY)).json<{ requests: unknown[] }>().requests.length === 1, 20_000);
+    await server.query("SELECT heimdall_find('[{\"id\":\"theirs\",\"instance\":\"another\",\"last\":1,\"finding\":{\"id\":\"theirs\",\"rule\":\"shared_key\",\"caller\":{\"kind\":\"key\",\"id\":\"team-z\"},\"score\":50,\"since\":1,\"last\":1,\"state\":\"open\",\"action\":\"flag\",\"evidence\":{\"records\":[],\"requests\":1},\"reason\":\"devices\",\"baseline\":{},\"restsUntil\":null,\"note\":\"\",\"expires\":null,\"would\":null}}]'::json, '{}')", [], 'away');
+    // The original's API shows what other instances have found too, and says who can act on it.
+    assert.equal((await ask('/api/anomaly/detections')).json<Told>().data.total, 2);
+    assert.equal((await ask('/api/anomaly/detections/theirs')).json<{ data: { id: string } }>().data.id, 'theirs');
+    const refused = await request(`${url}/api/anomaly/detections/theirs/status`, { method: 'PUT', headers: bearer(token), body: { status: 'resolved' } });
+    assert.deepEqual([refused.status, /another/.test(refused.json<Told>().message)], [200, true]);
+    assert.ok((await ask('/api/anomaly/ip-aggregation?ip=127.0.0.1')).json<Told>().data.logs_total > 0);
+
+    await server.stop();
+    try {
+      const overview = await ask('/heimdall/api/overview');
+      const shown = overview.json<Told>();
+      assert.deepEqual([overview.status, shown.records.available, /PostgreSQL/.test(shown.records.problem ?? ''), shown.targets.length, shown.problems.some(({ code }) => code === 'records'), shown.requests], [200, false, true, 1, true, { hour: null, last_week: null }]);
+      const findings = (await ask('/heimdall/api/findings')).json<Told>();
+      assert.deepEqual([findings.findings.length, findings.records.available], [1, false]);
+      assert.equal((await ask(`/heimdall/api/findings/${findings.findings[0]?.id}`)).status, 200);
+      const mine = await ask('/heimdall/api/me', DEMO_KEY);
+      const { records, findings: about, spend, requests, limits } = mine.json<Told>();
+      assert.deepEqual([mine.status, records, about.length, spend, requests, limits[0]?.remaining], [200, { available: false }, 1, { day: null, month: null }, [], 8]);
+      const { data, message } = (await ask('/api/anomaly/detections')).json<Told>();
+      assert.deepEqual([data.total, /PostgreSQL/.test(message)], [1, true]);
+      for (const path of ['/heimdall/api/logs', '/heimdall/api/findings/theirs', '/api/anomaly/ip-aggregation?ip=127.0.0.1']) assert.equal((await ask(path)).status, 503, path);
+    } finally {
+      await server.start();
+    }
+    assert.equal((await ask('/heimdall/api/overview')).json<Told>().records.available, true);
+    assert.equal((await ask('/heimdall/api/findings')).json<Told>().findings.length, 2);
   });
 
   it('are in partitions of a day, which a function removes', async () => {

@@ -12,7 +12,8 @@ const keptAs = 'heimdall.me';
 
 interface Me {
   readonly caller: string | { readonly id: string } | null;
-  readonly spend: { readonly day: number; readonly month: number };
+  readonly records: { readonly available: boolean };
+  readonly spend: { readonly day: number | null; readonly month: number | null };
   readonly limits: readonly Limit[];
   readonly requests: readonly MyRequest[];
   readonly findings: readonly { readonly sentence: string | { readonly en: string; readonly 'zh-CN': string }; readonly state: string; readonly action: string; readonly since: string }[];
@@ -85,11 +86,12 @@ function Enter({ error, load }: { readonly error: Failure | null; readonly load:
   );
 }
 
-function Own({ of: { spend, limits, requests, findings } }: { readonly of: Me }): JSX.Element {
+function Own({ of: { records, spend, limits, requests, findings } }: { readonly of: Me }): JSX.Element {
   const texts = t().me;
   const columns = t().requests;
   return (
     <>
+      {records.available ? null : <p class="problem" role="status">{texts.noRecords}</p>}
       <ul class="figures"><li class="figure"><span>{texts.spend}, {texts.today}</span><b class="num">{money(spend.day)}</b></li><li class="figure"><span>{texts.spend}, {texts.month}</span><b class="num">{money(spend.month)}</b></li></ul>
       <Part title={texts.limits}><Table caption={texts.limits} rows={limits} keyOf={({ rule }) => rule} empty={texts.noLimits} columns={[
         { title: texts.rule, cell: ({ rule }) => <Txt of={rule} /> }, { title: texts.limit, number: true, cell: (limit) => limitText(limit) },

@@ -35,8 +35,15 @@ export interface Finding {
   readonly instance?: string | null;
 }
 
+/** Whether the records can be read, which lists and charts are made of; without them there is what the instance has by itself. */
+export interface Readable {
+  readonly available: boolean;
+  readonly problem: string | null;
+}
+
 /** A page of findings. */
 export interface Findings {
+  readonly records: Readable;
   readonly findings: readonly Finding[];
   readonly next: number | string | null;
   readonly holds: 'all' | 'this';
@@ -90,10 +97,10 @@ export interface Series {
   readonly first_byte: readonly (number | null)[];
 }
 
-/** The last hour, beside the same hour of last week. */
+/** The last hour, beside the same hour of last week; null where it is unknown. */
 export interface Compared {
-  readonly hour: number;
-  readonly last_week: number;
+  readonly hour: number | null;
+  readonly last_week: number | null;
 }
 
 /** What the overview shows. */
@@ -104,17 +111,18 @@ export interface Overview {
   readonly mode: 'enforce' | 'observe';
   /** Whose numbers these are: with `postgres` those of all instances. */
   readonly read_from: 'journal' | 'postgres';
+  readonly records: Readable;
   readonly problems: readonly { readonly code: string; readonly subject: string | null; readonly detail: string | null }[];
   readonly requests: Compared;
   readonly errors: Compared;
   readonly refused: Compared;
-  readonly overhead: { readonly hour: number | null; readonly last_week: number | null };
-  readonly spend: { readonly today: number; readonly last_week: number; readonly month: number };
+  readonly overhead: Compared;
+  readonly spend: { readonly today: number | null; readonly last_week: number | null; readonly month: number | null };
   readonly findings: { readonly open: number; readonly latest: readonly Finding[] };
   readonly targets: readonly Target[];
   readonly queue: Queue;
   readonly in_hand: number;
-  readonly series: Series;
+  readonly series: Series | null;
 }
 
 /** A caller in the list. */

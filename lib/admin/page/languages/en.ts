@@ -4,7 +4,7 @@ import type { RuleName } from '../../../../types/detector.d.ts';
 const en = {
   loading: 'Loading …', again: 'Try again', unreachable: 'The gate does not answer. The page goes on by itself once it does.', tryAgainIn: (time: string): string => `Try again in ${time}.`,
   readOnly: 'Read only: this login changes nothing.', close: 'Close', cancel: 'Cancel', copy: 'Copy', copied: 'Copied.', notCopied: 'This browser lets the page copy only over HTTPS or on localhost. Select the text instead.',
-  more: 'Show more', searchOn: 'Search on', stopped: 'The search ran out of time before it had read everything.', yes: 'yes', no: 'no',
+  more: 'Show more', searchOn: 'Search on', stopped: 'The search ran out of time before it had read everything.', yes: 'yes', no: 'no', noRecords: 'The records cannot be read at the moment. This page shows what this instance has by itself.',
   skip: 'Skip to the content', navigation: 'Panels', preferences: 'Language, time', language: 'Language', timeZone: 'Time zone', thisBrowser: (zone: string): string => `This browser (${zone})`,
   logIn: 'Log in', logOut: 'Log out', adminToken: 'Admin token', accessToken: 'Access token', newapiUser: 'User id in NewAPI',
   loginToken: 'The token stands in the configuration as admin.token, or admin.read_token to look only.', loginNewapi: 'Log in to NewAPI in this browser as an administrator, or give an access token of one.', wrongToken: 'This is not the token.',
@@ -15,7 +15,7 @@ const en = {
   overview: {
     title: 'Overview', status: { healthy: 'healthy', degraded: 'degraded', unavailable: 'unavailable', draining: 'shutting down' }, nothingWrong: 'Nothing is wrong.',
     toLookAt: (problems: number, findings: number): string => [problems > 0 ? `${problems} ${problems === 1 ? 'problem' : 'problems'}` : '', findings > 0 ? `${findings} open ${findings === 1 ? 'finding' : 'findings'}` : ''].filter(Boolean).join(' and ') || 'Something needs a look.',
-    problem: { target_down: 'Target down', breaker_open: 'Breaker open', journal: 'Journal', sink: 'Sink', redis: 'Redis', resource: 'Resource short', registry: 'Keys and bans unreadable', certificate: 'Certificate', draining: 'Shutting down' },
+    problem: { target_down: 'Target down', breaker_open: 'Breaker open', journal: 'Journal', sink: 'Sink', redis: 'Redis', resource: 'Resource short', registry: 'Keys and bans unreadable', records: 'Records unreadable', certificate: 'Certificate', draining: 'Shutting down' },
     observes: 'The gate observes only: it refuses nothing, and records what it would have refused.', thisInstance: 'Numbers of this instance alone.', allInstances: 'Numbers of all instances, from PostgreSQL. Targets, queue and live rows are those of this one.',
     requests: 'Requests', errors: 'Errors', refused: 'Refused', overhead: 'Latency added', spend: 'Spend today', open: 'Open findings', inHand: 'In hand now', waiting: (waiting: string): string => `${waiting} waiting`, thisMonth: (sum: string): string => `${sum} this month`,
     onLastWeek: (change: string): string => `${change} on last week`, asLastWeek: 'as last week', noneLastWeek: 'none last week', latest: 'Latest findings', nothingFound: 'The watch has found nothing.',
@@ -117,6 +117,7 @@ const en = {
 
   me: {
     title: 'Your key', enter: 'Your API key', hint: 'It is sent to this server alone, and forgotten with this tab.', show: 'Show', forget: 'Forget the key', wrong: 'This key is not known here.', spend: 'Spend', today: 'Today', month: 'This month', limits: 'Limits', noLimits: 'There are no limits.', rule: 'Limit', limit: 'Allowed', remaining: 'Left',
+    noRecords: 'Spend and requests cannot be shown at the moment. Try again later.',
     findings: 'What was noticed', noFindings: 'Nothing was noticed.', since: 'since', requests: 'Latest requests', noRequests: 'No requests yet.', actions: { none: '', flag: '', slow: 'Requests are slowed down.', limit: 'Requests are limited.', freeze: 'The key is frozen.' },
   },
 };

@@ -4,7 +4,7 @@ import type { Texts } from './en.ts';
 const zh: Texts = {
   loading: '加载中…', again: '重试', unreachable: '网关没有响应。恢复后页面会自动继续。', tryAgainIn: (time) => `请在 ${time}后重试。`,
   readOnly: '只读：此登录不能更改任何内容。', close: '关闭', cancel: '取消', copy: '复制', copied: '已复制。', notCopied: '浏览器仅允许在 HTTPS 或 localhost 下复制，请手动选择文本。',
-  more: '显示更多', searchOn: '继续搜索', stopped: '搜索超时，尚未读完全部记录。', yes: '是', no: '否',
+  more: '显示更多', searchOn: '继续搜索', stopped: '搜索超时，尚未读完全部记录。', yes: '是', no: '否', noRecords: '记录暂时无法读取，此页仅显示本实例自身的数据。',
   skip: '跳到内容', navigation: '面板', preferences: '语言和时间', language: '语言', timeZone: '时区', thisBrowser: (zone) => `此浏览器（${zone}）`,
   logIn: '登录', logOut: '退出登录', adminToken: '管理令牌', accessToken: '访问令牌', newapiUser: 'NewAPI 用户 ID',
   loginToken: '令牌即配置中的 admin.token；只读查看可用 admin.read_token。', loginNewapi: '请在此浏览器中以管理员身份登录 NewAPI，或输入管理员的访问令牌。', wrongToken: '令牌不正确。',
@@ -15,7 +15,7 @@ const zh: Texts = {
   overview: {
     title: '概览', status: { healthy: '正常', degraded: '降级', unavailable: '不可用', draining: '正在关闭' }, nothingWrong: '一切正常。',
     toLookAt: (problems, findings) => [problems > 0 ? `${problems} 个问题` : '', findings > 0 ? `${findings} 个未处理的发现` : ''].filter(Boolean).join('，') || '有情况需要查看。',
-    problem: { target_down: '目标不可用', breaker_open: '熔断器已断开', journal: '日志', sink: '接收端', redis: 'Redis', resource: '资源不足', registry: '密钥与封禁无法读取', certificate: '证书', draining: '正在关闭' },
+    problem: { target_down: '目标不可用', breaker_open: '熔断器已断开', journal: '日志', sink: '接收端', redis: 'Redis', resource: '资源不足', registry: '密钥与封禁无法读取', records: '记录无法读取', certificate: '证书', draining: '正在关闭' },
     observes: '网关处于观察模式：不拒绝任何请求，只记录本应拒绝的请求。', thisInstance: '仅为此实例的数据。', allInstances: '所有实例的数据，来自 PostgreSQL。目标、队列和实时记录仅为此实例的。',
     requests: '请求', errors: '错误', refused: '已拒绝', overhead: '增加的延迟', spend: '今日花费', open: '未处理的发现', inHand: '正在处理', waiting: (waiting) => `${waiting} 个等待中`, thisMonth: (sum) => `本月 ${sum}`,
     onLastWeek: (change) => `较上周 ${change}`, asLastWeek: '与上周相同', noneLastWeek: '上周没有', latest: '最新发现', nothingFound: '没有发现异常。',
@@ -117,6 +117,7 @@ const zh: Texts = {
 
   me: {
     title: '您的密钥', enter: '您的 API 密钥', hint: '只发送给此服务器，关闭标签页后即忘记。', show: '显示', forget: '忘记密钥', wrong: '此处不认识这个密钥。', spend: '花费', today: '今日', month: '本月', limits: '限额', noLimits: '没有限额。', rule: '限额', limit: '允许', remaining: '剩余',
+    noRecords: '花费和请求暂时无法显示，请稍后再试。',
     findings: '注意到的情况', noFindings: '没有注意到异常。', since: '自', requests: '最近的请求', noRequests: '还没有请求。', actions: { none: '', flag: '', slow: '请求已被减速。', limit: '请求已被限制。', freeze: '密钥已被冻结。' },
   },
 };

@@ -6,7 +6,7 @@ import { More, useMore } from '../more.tsx';
 import { place, refine } from '../route.ts';
 import type { Finding, Findings } from '../shapes.ts';
 import { t } from '../text.ts';
-import { Choice, Panel, Shown } from '../ui.tsx';
+import { Choice, Panel, Shown, Txt } from '../ui.tsx';
 
 const pageSize = 50;
 const changes = /^finding\b/;
@@ -24,8 +24,9 @@ export default function FindingsPanel(): JSX.Element {
         <Choice label={texts.rule} value={rule} onChange={(value) => refine({ rule: value })} choices={[['', texts.everyRule], ...Object.keys(texts.rules).map((each) => [each, ruleText(each)] as const)]} />
       </>
     )}>
-      <Shown asked={asked}>{({ holds }) => (
+      <Shown asked={asked}>{({ holds, records }) => (
         <>
+          {records.available ? null : <p class="problem" role="status">{t().noRecords} <Txt of={records.problem} /></p>}
           {holds === 'this' ? <p class="quiet">{texts.hereAlone}</p> : null}
           <FindingTable caption={texts.title} findings={more.rows} changed={asked.again} empty={texts.none} />
           <More of={more} />

@@ -25,7 +25,7 @@ export default function OverviewPanel(): JSX.Element {
         <>
           <Verdict of={value} />
           <Figures of={value} />
-          <Course hour={value.series} />
+          {value.series === null ? null : <Course hour={value.series} />}
           <Part title={texts.latest} note={<Num to={hrefOf('findings', { state: 'open' })} line={command('findings list', [], { state: 'open' })}>{count(value.findings.open)}</Num>}>
             <FindingTable caption={texts.latest} findings={value.findings.latest} changed={asked.again} empty={texts.nothingFound} />
           </Part>
@@ -40,7 +40,7 @@ export default function OverviewPanel(): JSX.Element {
 }
 
 /** Whether anything is wrong, and what. */
-function Verdict({ of: { status, problems, mode, findings, read_from: source } }: { readonly of: Overview }): JSX.Element {
+function Verdict({ of: { status, problems, mode, findings, records, read_from: source } }: { readonly of: Overview }): JSX.Element {
   const texts = t().overview;
   const well = status === 'healthy' && problems.length === 0 && findings.open === 0;
   return (
@@ -52,7 +52,7 @@ function Verdict({ of: { status, problems, mode, findings, read_from: source } }
         ))}</ul>
       )}
       {mode === 'observe' ? <p>{texts.observes}</p> : null}
-      <p class="quiet">{source === 'postgres' ? texts.allInstances : texts.thisInstance}</p>
+      <p class="quiet">{records.available ? (source === 'postgres' ? texts.allInstances : texts.thisInstance) : t().noRecords}</p>
     </div>
   );
 }
@@ -67,8 +67,8 @@ function Figures({ of }: { readonly of: Overview }): JSX.Element {
       <Figure label={texts.requests} value={short(of.requests.hour)} than={of.requests} to={hrefOf('requests', hour)} line={logs({ ...hour, by: 'outcome' })} />
       <Figure label={texts.errors} value={short(of.errors.hour)} than={of.errors} to={hrefOf('requests', { ...hour, outcome: 'upstream_error' })} line={logs({ ...hour, outcome: 'upstream_error' })} less />
       <Figure label={texts.refused} value={short(of.refused.hour)} than={of.refused} to={hrefOf('requests', { ...hour, outcome: 'refused' })} line={logs({ ...hour, outcome: 'refused' })} less />
-      <Figure label={texts.overhead} value={took(of.overhead.hour)} than={of.overhead.hour === null || of.overhead.last_week === null ? null : { hour: of.overhead.hour, last_week: of.overhead.last_week }} to={hrefOf('requests', hour)} line={curl(addressOf('overview'))} less />
-      <Figure label={texts.spend} value={money(of.spend.today)} than={{ hour: of.spend.today, last_week: of.spend.last_week }} to={hrefOf('callers')} line={logs({ from: today, by: 'key', sort: 'cost' })} note={texts.thisMonth(money(of.spend.month))} />
+      <Figure label={texts.overhead} value={took(of.overhead.hour)} than={of.overhead} to={hrefOf('requests', hour)} line={curl(addressOf('overview'))} less />
+      <Figure label={texts.spend} value={money(of.spend.today)} than={{ hour: of.spend.today, last_week: of.spend.last_week }} to={hrefOf('callers')} line={logs({ from: today, by: 'key', sort: 'cost' })} note={of.spend.month === null ? undefined : texts.thisMonth(money(of.spend.month))} />
       <Figure label={texts.open} value={count(of.findings.open)} than={null} to={hrefOf('findings', { state: 'open' })} line={command('findings list', [], { state: 'open' })} />
       <Figure label={texts.inHand} value={count(of.in_hand)} than={null} to={hrefOf('targets')} line={curl(addressOf('overview'))} note={texts.waiting(count(of.queue.waiting))} />
     </ul>
@@ -76,17 +76,18 @@ function Figures({ of }: { readonly of: Overview }): JSX.Element {
 }
 
 /** A number with its change since last week. @param less fewer are better. */
-function Figure({ label, value, than, to, line, note, less }: { readonly label: string; readonly value: string; readonly than: Compared | null; readonly to: string; readonly line: string; readonly note?: string; readonly less?: boolean }): JSX.Element {
+function Figure({ label, value, than, to, line, note, less }: { readonly label: string; readonly value: string; readonly than: Compared | null; readonly to: string; readonly line: string; readonly note?: string | undefined; readonly less?: boolean }): JSX.Element {
+  const change = than === null || than.hour === null || than.last_week === null ? null : <Change hour={than.hour} before={than.last_week} less={less === true} />;
   return (
     <li class="figure">
       <span>{label}</span>
       <Num to={to} line={line}>{value}</Num>
-      <small>{than === null ? null : <Change of={than} less={less === true} />}{note === undefined ? null : <>{than === null ? '' : ' · '}{note}</>}</small>
+      <small>{change}{note === undefined ? null : <>{change === null ? '' : ' · '}{note}</>}</small>
     </li>
   );
 }
 
-function Change({ of: { hour, last_week: before }, less }: { readonly of: Compared; readonly less: boolean }): JSX.Element {
+function Change({ hour, before, less }: { readonly hour: number; readonly before: number; readonly less: boolean }): JSX.Element {
   const texts = t().overview;
   if (before === 0) return <span class="quiet">{hour === 0 ? texts.asLastWeek : texts.noneLastWeek}</span>;
   const by = (hour - before) / before;
