@@ -83,7 +83,9 @@ test('the demo serves, says where, and its curl line works when pasted', { skip:
   assert.match(paste(/api\/logs/), /rate_limit_requests/);
   const page = /page +(http\S+)/.exec(demo.said())?.[1] ?? '';
   assert.ok(builtPage.test((await request(page)).text), page);
-  assert.equal(await demo.stop(), 0);
+  assert.match(demo.said(), /finding\.raised[^]*Try it:/);
+  demo.child.kill('SIGHUP');
+  assert.deepEqual(await once(demo.child, 'exit'), [0, null]);
 });
 
 test('the demo that is ended while it starts leaves no file behind', async (t) => {
@@ -109,8 +111,10 @@ test('SIGTERM lets the stream in hand finish and ends with 0', async (t) => {
 
 test('with NewAPI down the standalone says so, serves health, and answers in the route\'s shape', async (t) => {
   const gone = await nowhere(t);
-  const gate = run(t, 'standalone/server.ts', [], { NEWAPI_BASE_URL: gone });
+  const gate = run(t, 'standalone/server.ts', ['--json'], { NEWAPI_BASE_URL: gone });
   const url = await gate.url('listens on');
+  const [line = ''] = await until(() => /^\{"url":.*\}$/m.exec(gate.said()) ?? undefined);
+  assert.deepEqual(JSON.parse(line), { url, page: null, admin_url: null, newapi: gone, pid: gate.child.pid });
   await until(() => gate.said().includes(`Nothing answers at ${gone}`));
   assert.equal((await request(`${url}/health`)).json<{ status: string }>().status, 'healthy');
   assert.equal((await request(`${url}/health/ready`)).status, 503);

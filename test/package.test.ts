@@ -80,8 +80,10 @@ describe('the packed package', { concurrency: true }, () => {
   });
 
   it('has a command that runs', async () => {
-    const { stdout } = await run(join(dir, 'node_modules/.bin/heimdall'), ['version'], { cwd: dir, env: once });
-    assert.equal(stdout.trim(), manifest.version);
+    for (const name of ['heimdall', 'express-heimdall']) {
+      const { stdout } = await run(join(dir, 'node_modules/.bin', name), ['version'], { cwd: dir, env: once });
+      assert.equal(stdout.trim(), manifest.version, name);
+    }
   });
 
   it('is clean under publint and attw', async () => {

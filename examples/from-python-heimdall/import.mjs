@@ -18,13 +18,24 @@ const there = new Set(db.prepare('PRAGMA table_info(heimdall_logs)').all().map((
 const columns = wanted.filter((name) => there.has(name));
 /** The gate takes records of the last 30 days, as long as it keeps them; a minute is left for the way. */
 const since = Math.floor(Date.now() / 1000) - 30 * 86_400 + 60;
+const { total } = db.prepare('SELECT count(*) AS total FROM heimdall_logs WHERE timestamp >= ?').get(since);
 let sent = 0;
+let shown = -1;
 for (const row of db.prepare(`SELECT ${columns.join(', ')} FROM heimdall_logs WHERE timestamp >= ? ORDER BY id`).iterate(since)) {
   await send(JSON.stringify(row));
   sent += 1;
+  show(Math.floor((100 * sent) / total));
 }
+if (shown >= 0) process.stderr.write(`\r${' '.repeat(38)}\r`);
 const { older } = db.prepare('SELECT count(*) AS older FROM heimdall_logs WHERE timestamp < ?').get(since);
 console.log(`${sent} records sent to ${gate}${older > 0 ? `, ${older} older ones left out` : ''}`);
+
+/** Draws how much is sent, where a terminal shows it. */
+function show(percent) {
+  if (!process.stderr.isTTY || percent === shown) return;
+  shown = percent;
+  process.stderr.write(`\r[${'='.repeat(Math.floor(percent * 0.3)).padEnd(30)}] ${percent}%`);
+}
 
 /** Waits where the gate asks for patience (audit.ingest.max_rate). */
 async function send(body) {

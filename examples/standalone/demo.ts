@@ -13,7 +13,10 @@ import { startProvider, type Provider } from '../../test/support/provider.ts';
 const sharedTurns = 10;
 /** Time between two rounds of the callers, in milliseconds: their lines shall not push those to paste off the screen soon. */
 const interval = 10_000;
-const signals = ['SIGINT', 'SIGTERM'] as const;
+/** How long the text waits for the finding, and how often it looks, in milliseconds. */
+const findingWait = 5000;
+const findingLook = 100;
+const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /** Brings up two stand-in upstreams behind the gate, with a few callers, so that everything can be tried without an account. */
 export async function demonstrate(settings: Settings = {}): Promise<void> {
@@ -40,15 +43,30 @@ export async function demonstrate(settings: Settings = {}): Promise<void> {
     throw error;
   });
   for (const signal of signals) process.off(signal, leave);
-  // First, so that the lines to paste stand below those of the access log.
+  // A gate reads its configuration again when its terminal is closed; the demo ends with it.
+  process.once('SIGHUP', () => process.kill(process.pid, 'SIGTERM'));
+  // First, so that the lines to paste stand below those of the access log, and the page opens with the finding.
   for (let turn = 0; turn < sharedTurns; turn++) await sharers(serving.url);
+  await found(pageOf(serving), token);
   explain(serving, upstream, backup, token);
   void callers(serving.url, upstream.key);
 }
 
+const pageOf = ({ page, url }: Serving): string => page ?? `${url}/heimdall/`;
+
+/** Waits until the watch has found the shared key. */
+async function found(page: string, token: string): Promise<void> {
+  for (const until = performance.now() + findingWait; performance.now() < until; await pause(findingLook)) {
+    const answer = await fetch(`${page}api/findings?rule=shared_key`, { headers: { Authorization: `Bearer ${token}` } }).catch(() => null);
+    const { findings = [] } = (await answer?.json().catch(() => null) ?? {}) as { findings?: readonly unknown[] };
+    if (findings.length > 0) return;
+  }
+}
+
 /** Prints what runs where, and what to paste. */
-function explain({ url, adminUrl }: Serving, upstream: Demo, backup: Provider, token: string): void {
-  const page = (adminUrl ?? `${url}/heimdall/api`).replace(/api$/, '');
+function explain(serving: Serving, upstream: Demo, backup: Provider, token: string): void {
+  const { url } = serving;
+  const page = pageOf(serving);
   const ask = (model: string, text: string): string =>
     `curl ${url}/v1/chat/completions -H 'Authorization: Bearer ${upstream.key}' -H 'Content-Type: application/json' -d '${JSON.stringify({ model, messages: [{ role: 'user', content: text }] })}'`;
   process.stdout.write(`

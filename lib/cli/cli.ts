@@ -3,6 +3,7 @@
 import { styleText } from 'node:util';
 import { maskCredentials, printableLines } from '../redaction/redaction.ts';
 import { commandOf, familyOf, parse, UnknownOption } from './parser.ts';
+import { ProgressBar } from './progress.ts';
 import { printJson, UsageError, type Action, type Command, type Group, type Output, type Style } from './command.ts';
 
 const row = (name: string, args: readonly string[], summary: string, group: Group, load: () => Promise<Action>): Command => ({ name, args, summary, group, load });
@@ -61,6 +62,8 @@ export interface Terminal {
   out(text: string): void;
   err(text: string): void;
   readonly colors?: { readonly out: boolean; readonly err: boolean };
+  /** Whether someone watches `err`, so that a bar can be drawn there. */
+  readonly isWatched?: boolean;
   /** Ends the process; see {@link Output}. */
   leave?(code: number): void;
 }
@@ -85,17 +88,25 @@ export async function runCommand(args: readonly string[]): Promise<void> {
   const colors = { out: stdout.isTTY && stdout.hasColors(), err: stderr.isTTY && stderr.hasColors() };
   // What was written last may still be on its way.
   const leave = (status: number): void => void setTimeout(() => process.exit(status), 100).unref();
-  const code = await main(args, { out: (text) => void stdout.write(text), err: (text) => void stderr.write(text), colors, leave });
+  const code = await main(args, { out: (text) => void stdout.write(text), err: (text) => void stderr.write(text), colors, isWatched: stderr.isTTY, leave });
   if (code !== null) process.exitCode = code;
 }
 
 /** SECURITY: results may quote what callers sent, and errors what an operator typed. */
 function outputOn(terminal: Terminal): Output {
   const styled = (text: string, style: Style | undefined, has: boolean | undefined): string => (style === undefined || has !== true ? text : styleText(style, text, { validateStream: false }));
+  const bar = new ProgressBar(terminal.isWatched === true ? (text) => terminal.err(text) : null);
   return {
     ...(terminal.leave !== undefined && { leave: terminal.leave }),
-    out: (text, style) => terminal.out(styled(printableLines(text), style, terminal.colors?.out)),
-    err: (text, style) => terminal.err(styled(printableLines(maskCredentials(text)), style, terminal.colors?.err)),
+    out: (text, style) => {
+      bar.clear();
+      terminal.out(styled(printableLines(text), style, terminal.colors?.out));
+    },
+    err: (text, style) => {
+      bar.clear();
+      terminal.err(styled(printableLines(maskCredentials(text)), style, terminal.colors?.err));
+    },
+    progress: (done, total) => bar.show(done, total),
   };
 }
 

@@ -17,6 +17,8 @@ export type Style = 'bold' | 'green' | 'yellow' | 'red';
 export interface Output {
   out(text: string, style?: Style): void;
   err(text: string, style?: Style): void;
+  /** Shows how much of a long work is done, by a bar where standard error is a terminal, and by nothing elsewhere. */
+  progress(done: number, total: number): void;
   /** Ends the process with the command, whatever it has left undone. Absent where the process is not the command's. */
   leave?(code: number): void;
 }

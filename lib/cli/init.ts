@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { lstatSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline/promises';
-import { textOf, type Action } from './command.ts';
+import { json, printJson, textOf, type Action } from './command.ts';
 
 const usual = 'http://localhost:3000';
 
@@ -10,6 +10,7 @@ export const init: Action = {
   options: {
     newapi: { type: 'string', value: 'URL', summary: `base URL of NewAPI (default: ${usual}; asked for at a terminal)` },
     force: { type: 'boolean', summary: 'overwrite files that are there' },
+    json,
   },
   examples: ['heimdall init --newapi http://newapi:3000'],
   run: async (invocation) => {
@@ -25,9 +26,10 @@ export const init: Action = {
       rmSync(`${name}.tmp`, { force: true });
       writeFileSync(`${name}.tmp`, text, { mode, flag: 'wx' });
       renameSync(`${name}.tmp`, name);
-      output.out(`wrote ${name}\n`, 'green');
+      if (!values['json']) output.out(`wrote ${name}\n`, 'green');
     }
-    output.out('Next: npx express-heimdall check, then npx express-heimdall start. The tokens of the admin API and of the metrics are in .env.\n');
+    if (values['json']) printJson(invocation, { files: files.map(([name]) => name) });
+    else output.out('Next: npx express-heimdall check, then npx express-heimdall start. The tokens of the admin API and of the metrics are in .env.\n');
     return 0;
   },
 };

@@ -1,6 +1,8 @@
-import { chmodSync, copyFileSync, existsSync, readFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { once } from 'node:events';
+import { chmodSync, copyFileSync, existsSync, readFileSync, statSync } from 'node:fs';
+import { dirname, extname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
+import { Worker } from 'node:worker_threads';
 import type { Config } from '../../types/config.d.ts';
 import type { Forgetting } from '../../types/journal.d.ts';
 import type { Checkpoint } from '../../types/sink.d.ts';
@@ -12,11 +14,13 @@ import { parseAddress, secretFileOf } from '../identity/identity.ts';
 import { erasedAmong, forget as erase, forgetSums, headFileOf, migrate, namesOf, readHead, restoreJournal, schemaVersion, signerOf, verifierOf, type Verdict, verifyJournal, versionOf } from '../journal/journal.ts';
 import { statePath } from '../registry/registry.ts';
 import { openRegistry } from './registry.ts';
-import { journalPath, printJson, textOf, UsageError, type Invocation } from './command.ts';
+import { journalPath, printJson, textOf, UsageError, type Invocation, type Output } from './command.ts';
 import { systemClock } from '../platform/platform.ts';
 
 /** How long a command waits for the journal's write lock, in milliseconds. */
 const lockTimeout = 10_000;
+/** How often the size of a copy is looked at, in milliseconds. */
+const drawEvery = 200;
 
 /** Checks the integrity of a journal. @returns the exit code: 0 whole, 1 broken, 3 when it cannot be told. */
 export async function verify(invocation: Invocation): Promise<number> {
@@ -26,7 +30,7 @@ export async function verify(invocation: Invocation): Promise<number> {
   const checkpoints = checkpointsOf(invocation);
   const db = open(file, true);
   try {
-    const verdict = verifyJournal(db, verifierOf(secrets), { head, checkpoints });
+    const verdict = verifyJournal(db, verifierOf(secrets), { head, checkpoints, told: (done, total) => invocation.output.progress(done, total) });
     const code = verdict.broken !== null ? 1 : verdict.uncertain !== null ? 3 : 0;
     if (invocation.values['json']) printJson(invocation, { file, whole: code === 0, ...verdict });
     else invocation.output.out(reportOf(file, verdict), code === 0 ? 'green' : 'red');
@@ -104,7 +108,7 @@ export async function backup(invocation: Invocation): Promise<number> {
   // The head file is copied first: the copy of the journal contains at least the state it describes.
   if (existsSync(headFileOf(file))) copyFileSync(headFileOf(file), headFileOf(to));
   for (const [from, copy] of copies) {
-    copyDatabase(from, copy);
+    await copyDatabase(from, copy, invocation.output);
     if (!invocation.values['json']) invocation.output.out(`${copy} is a copy of ${from}.\n`);
   }
   if (invocation.values['json']) printJson(invocation, { copies: copies.map(([original, copy]) => ({ of: original, file: copy })) });
@@ -118,7 +122,7 @@ export async function restore(invocation: Invocation): Promise<number> {
   const backupFile = invocation.names[0] as string;
   if (!existsSync(backupFile)) throw new Error(`FILE: ${expectation('a backup', `${show(backupFile)} (no such file)`, 'heimdall restore heimdall-2026-01-31.db')}`);
   open(backupFile, true).close();
-  const { lastId, replaced } = restoreJournal(backupFile, file, secrets, systemClock.now());
+  const { lastId, replaced } = restoreJournal(backupFile, file, secrets, systemClock.now(), (done, total) => invocation.output.progress(done, total));
   if (invocation.values['json']) printJson(invocation, { file, backup: backupFile, last_id: lastId, replaced });
   else invocation.output.out(`${file} is a copy of ${backupFile}, up to record ${lastId}.\n${replaced === null ? '' : `The journal before it is ${replaced}.\n`}`);
   invocation.output.err(`Keys and bans are not changed. To restore them too, copy ${backupFile.replace(/\.db$/, '')}.state.db to ${statePath(file)} while the gate is stopped.\n`);
@@ -126,14 +130,17 @@ export async function restore(invocation: Invocation): Promise<number> {
 }
 
 /** Copies the committed state of a database that other processes may write to. */
-function copyDatabase(from: string, to: string): void {
+async function copyDatabase(from: string, to: string, { progress }: Output): Promise<void> {
   const before = process.umask(0o077);
-  const db = new DatabaseSync(from, { readOnly: true, timeout: lockTimeout });
+  const total = statSync(from).size;
+  const watch = setInterval(() => progress(Math.min(total - 1, statSync(to, { throwIfNoEntry: false })?.size ?? 0), total), drawEvery);
   try {
-    db.prepare('VACUUM INTO ?').run(to);
+    const worker = new Worker(new URL(`./copy-worker${extname(import.meta.url)}`, import.meta.url), { workerData: { from, to, timeout: lockTimeout } });
+    await once(worker, 'exit');
     chmodSync(to, 0o600);
   } finally {
-    db.close();
+    clearInterval(watch);
+    progress(total, total);
     process.umask(before);
   }
 }

@@ -234,7 +234,7 @@ function groupCell(name: string, value: Cell): Cell {
   return name === 'cost' || name === 'per_minute' ? Math.round(Number(value) * 1e6) / 1e6 : value;
 }
 
-/** Exports all matching records with their content, oldest first. Prints the progress on standard error when it is a terminal. */
+/** Exports all matching records with their content, oldest first. */
 function exportTo(db: DatabaseSync, invocation: Invocation, wanted: Wanted, file: string): number {
   const format = textOf(invocation, 'format') === undefined ? (file.endsWith('.csv') ? 'csv' : 'jsonl') : formatOf(invocation, 'jsonl');
   if (format !== 'csv' && format !== 'jsonl') throw new UsageError(`--format: ${expectation('csv or jsonl for an export', show(format))}`);
@@ -243,21 +243,13 @@ function exportTo(db: DatabaseSync, invocation: Invocation, wanted: Wanted, file
   const handle = openSync(file, 'w', 0o600);
   let done = 0;
   try {
-    done = exportRecords(db, { wanted, format, grep: textOf(invocation, 'grep'), now: systemClock.now() }, (text) => void writeSync(handle, text), (read, total) => progress(invocation.output, read, total));
+    done = exportRecords(db, { wanted, format, grep: textOf(invocation, 'grep'), now: systemClock.now() }, (text) => void writeSync(handle, text), (read, total) => invocation.output.progress(read, total));
   } finally {
     closeSync(handle);
   }
-  if (process.stderr.isTTY) invocation.output.err('\n');
   if (invocation.values['json']) printJson(invocation, { file, records: done });
   else invocation.output.err(`${done} records in ${printable(file)}\n`);
   return 0;
-}
-
-function progress(output: Output, done: number, total: number): void {
-  if (!process.stderr.isTTY) return;
-  const share = total === 0 ? 1 : Math.min(1, done / total);
-  const width = 30;
-  output.err(`\r[${'='.repeat(Math.round(share * width)).padEnd(width)}] ${Math.round(share * 100)}% ${done}/${total}`);
 }
 
 /** Checks that requests and reserved tokens balance. @returns the exit code: 1 when they do not. */

@@ -8,6 +8,7 @@ export const start: Action = {
   options: {
     host: { type: 'string', value: 'ADDRESS', summary: 'address to listen on (default: server.host)' },
     port: { type: 'string', short: 'p', value: 'PORT', summary: 'port to listen on, 0 for a free one (default: server.port)' },
+    json: { type: 'boolean', summary: 'print a line of JSON when it listens: url, page, admin_url, newapi, pid; as all lines on standard output, one document a line' },
     demo: { type: 'boolean', summary: 'try it with stand-in upstreams and callers; needs a checkout' },
   },
   run: async (invocation) => {
@@ -18,7 +19,8 @@ export const start: Action = {
     }
     const { loadSettings } = await import('../config/config.ts');
     const { serve } = await import('../server/server.ts');
-    await serve(loadSettings(settings));
+    const { url, page, adminUrl, gate } = await serve(loadSettings(settings));
+    if (invocation.values['json']) invocation.output.out(`${JSON.stringify({ url, page, admin_url: adminUrl, newapi: gate.config.newapi.baseUrl, pid: process.pid })}\n`);
     return null;
   },
 };

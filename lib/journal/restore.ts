@@ -18,14 +18,15 @@ export interface Restored {
  * Makes a backup the journal. The restore becomes a signed entry of the history, from which on `verify` calls the journal whole. The
  * journal before is kept beside it, with its head file.
  * @param secrets the install secret, then those before it. @param now Unix milliseconds.
+ * @param told is called with how many records of the backup are checked, of how many.
  * @throws Error when the backup is not whole, or another process has the journal open.
  */
-export function restoreJournal(backup: string, path: string, secrets: readonly string[], now: number): Restored {
+export function restoreJournal(backup: string, path: string, secrets: readonly string[], now: number, told?: (done: number, total: number) => void): Restored {
   const fresh = `${path}.restoring`;
   const release = closeToOthers(path);
   try {
     for (const suffix of suffixes) rmSync(fresh + suffix, { force: true });
-    copyWhole(backup, fresh, secrets);
+    copyWhole(backup, fresh, secrets, told);
     const { lastId, checkpoint } = markRestored(fresh, secrets[0] as string, now);
     const replaced = existsSync(path) ? `${path}.${new Date(now).toISOString().replace(/[:.]/g, '-')}` : null;
     if (replaced !== null) for (const suffix of suffixes) moveIfThere(path + suffix, replaced + suffix);
@@ -46,11 +47,11 @@ function moveIfThere(from: string, to: string): void {
 }
 
 /** Differences that the gate found at earlier starts do not prevent a restore: the operator accepts them by it. */
-function copyWhole(backup: string, fresh: string, secrets: readonly string[]): void {
+function copyWhole(backup: string, fresh: string, secrets: readonly string[], told: ((done: number, total: number) => void) | undefined): void {
   const head = readHead(headFileOf(backup));
   const db = new DatabaseSync(backup, { readOnly: true });
   try {
-    const { broken } = verifyJournal(db, verifierOf(secrets), { head: head.kind === 'missing' ? null : head, acceptsFindings: true });
+    const { broken } = verifyJournal(db, verifierOf(secrets), { head: head.kind === 'missing' ? null : head, acceptsFindings: true, ...(told !== undefined && { told }) });
     if (broken !== null) throw new Error(`the backup is not whole: ${broken.what}`);
     db.prepare('VACUUM INTO ?').run(fresh);
   } finally {

@@ -20,6 +20,8 @@ export interface Serving {
   readonly url: string;
   /** The admin API's own URL, for example `http://127.0.0.1:8001/heimdall/api`; null when it has none. */
   readonly adminUrl: string | null;
+  /** Where the page opens in a browser; null without the admin API. */
+  readonly page: string | null;
 }
 
 /**
@@ -47,7 +49,7 @@ export async function serve(config?: ConfigInput | Config): Promise<Serving> {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop(gate));
   watchFile(gate, server);
   void reportUpstream(gate);
-  return { gate, server, url, adminUrl };
+  return { gate, server, url, adminUrl, page };
 }
 
 /** Where the page opens in a browser; null without the admin API. */

@@ -34,7 +34,7 @@ test('init writes a file that loads and fresh tokens, and overwrites only when t
   assert.equal(again.code, 1);
   assert.match(again.err, /heimdall\.yaml, \.env: expected no such file/);
   assert.equal(readFileSync(join(at, '.env'), 'utf8'), env);
-  assert.equal((await run('init', '--force')).code, 0);
+  assert.deepEqual(JSON.parse((await run('init', '--force', '--json')).out), { files: ['heimdall.yaml', '.env'] });
   assert.notEqual(readFileSync(join(at, '.env'), 'utf8'), env);
   assert.equal(loadConfig().newapi.baseUrl, 'http://localhost:3000');
   const wrong = await run('init', '--force', '--newapi', 'newapi');

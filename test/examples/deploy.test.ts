@@ -52,6 +52,7 @@ describe('the image', () => {
     for (const name of copied) assert.ok(existsSync(new URL(name, root)), name);
     assert.ok(run.indexOf('\nUSER node\n') > run.indexOf('install -d -o node -g node -m 0700 /data'));
     assert.match(run, /^VOLUME \/data$/m);
+    assert.match(build, /^RUN npm run build$/m, 'the page is built, too');
     assert.ok(run.includes(`ENTRYPOINT ["node", "/app/${manifest.bin.heimdall}"]`));
     for (const part of ['package.json', 'node_modules', 'types', 'dist']) assert.match(run, new RegExp(`^COPY --from=build /app/${part} /app/`, 'm'));
   });

@@ -49,7 +49,7 @@ test('a start takes a port and an address, and refuses what is none by the name 
   const good: readonly (readonly [Record<string, string>, object])[] = [
     [{}, {}], [{ port: '0' }, { port: 0 }], [{ port: '65535' }, { port: 65_535 }], [{ host: '::1' }, { host: '::1' }], [{ port: '8080', host: '127.0.0.1' }, { port: 8080, host: '127.0.0.1' }],
   ];
-  for (const [values, server] of good) assert.deepEqual(settingsOf({ values, names: [], output: { out: () => undefined, err: () => undefined } }).code, { server });
+  for (const [values, server] of good) assert.deepEqual(settingsOf({ values, names: [], output: { out: () => undefined, err: () => undefined, progress: () => undefined } }).code, { server });
   for (const port of ['65536', '-1', '1.5', 'http', '', '80a', '0x50', ' 80']) {
     const { code, text } = await run(['start', `--port=${port}`]);
     assert.equal(code, 2, text);

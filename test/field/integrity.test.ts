@@ -336,6 +336,25 @@ describe('a restore', () => {
 });
 
 /** Lets a gate add a record. @returns the last checkpoint. */
+it('verify, restore and exports draw how far they are where a terminal shows it, and nothing elsewhere', async (t) => {
+  const { path, heimdall } = copy(t);
+  const config = join(path, '../heimdall.yaml');
+  const backup = join(path, '../backup.db');
+  const drawn = async (isWatched: boolean, ...args: readonly string[]): Promise<{ out: string; err: string }> => {
+    const said = { out: '', err: '' };
+    assert.equal(await main([...args, '--config', config], { out: (part) => void (said.out += part), err: (part) => void (said.err += part), isWatched }), 0);
+    return said;
+  };
+  assert.equal((await heimdall('backup', backup)).code, 0);
+  for (const args of [['verify'], ['verify', '--json'], ['restore', backup], ['logs', '--export', join(path, '../all.csv')]]) {
+    const { out, err } = await drawn(true, ...args);
+    assert.match(err, /^(?:\r\[=* *\] \d+%)+\r +\r/, args.join(' '));
+    const piped = await drawn(false, ...args);
+    assert.doesNotMatch(piped.err, /[\r%]/, args.join(' '));
+    if (args[0] === 'verify') assert.equal(piped.out, out);
+  }
+});
+
 async function grown(t: TestLike, path: string): Promise<object> {
   const { gate, url } = await startGate(t, { secret, audit: { path } });
   await request(`${url}/v1/models`);
