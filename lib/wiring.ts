@@ -109,7 +109,7 @@ export function lasting(core: Core, hub: Hub, passed: Passed, proxies: OutboundP
   const jobs = new Jobs();
   const closers: Closer[] = [
     () => jobs.close(), () => records.close(), () => copied.close(), () => lines.close(), () => recorded.close(), () => names.close(), () => redis?.close(), () => exchange?.stop(), () => limits.close(), () => queue.close(),
-    () => registry.close(), () => resources.close(),
+    () => registry.close(), () => resources.close(), () => findings.close(),
   ];
   return { hub, host, proxies, metrics, callers, queue, bodies, resources, recorded, names, records: records.reader, findings, watch, limits, certificates, jobs, affinity: new Affinity(), retryBudget: new RetryBudget(), honeyUsed: honeyReports(core, findings), closers };
 }
@@ -249,7 +249,7 @@ function watching(core: Core, journal: WorkerJournal, findings: Findings, redis:
   let state = { record: 0, callers: 0 };
   journal.onObserved((value) => {
     const told = value as FromObserver;
-    if (told.kind === 'sighting') findings.report(told.sighting).catch((error: unknown) => log.error({ error: describe(error), rule: told.sighting.rule }, 'finding.lost'));
+    if (told.kind === 'sighting') findings.reportSoon(told.sighting);
     else if (told.kind === 'news') exchange?.send(told.signals);
     else if (told.kind === 'mmdb') {
       if (told.problem === null) log.info({ file: config.anomaly.mmdb, state: 'in use again' }, 'watch.mmdb');

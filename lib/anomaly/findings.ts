@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Action, RuleName, Subject } from '../../types/detector.d.ts';
 import type { Finding, FindingState, Sighting } from '../../types/finding.d.ts';
 import type { Core } from '../request/request.ts';
 import { toSnake } from '../config/config.ts';
 import { HeimdallError } from '../errors.ts';
-import { type Calendar, calendarOf } from '../platform/platform.ts';
+import { type Calendar, calendarOf, describe, inBackground } from '../platform/platform.ts';
 import { invalid, type KeyRegistry } from '../registry/registry.ts';
 import { actionOf, milder } from './thresholds.ts';
 
@@ -21,7 +22,7 @@ const rest = 30 * day;
 /** A finding without new evidence is over after this time, and forgotten after the next. */
 const overAfter = 7 * day;
 const forgottenAfter = 90 * day;
-/** Findings kept; the oldest that are over are dropped first. */
+/** Findings kept, and a tenth more; the oldest that are over are dropped first. */
 const most = 5000;
 const mostRecords = 20;
 /** A confirmed finding lowers the scores at which the next of the subject acts, a false positive raises them. */
@@ -46,6 +47,16 @@ interface Raised {
   readonly before: Action;
 }
 
+/** Sightings that wait to be reported; the oldest are dropped beyond. */
+const mostWaiting = 10_000;
+/** Sightings of one step. */
+const atOnce = 500;
+/** Between two steps, milliseconds. */
+const mostPause = 1000;
+
+const nameOf = ({ kind, id }: Subject): string => `${kind} ${id}`;
+const subjectOf = ({ caller }: Finding): string => nameOf(caller);
+
 type Edit = readonly (readonly [id: string, finding: Finding | null])[];
 
 /** The findings of all instances. Each change is one atomic step of the registry, so that an exemption and an action cannot cross. */
@@ -54,6 +65,8 @@ export class Findings {
   /** Actions end by it: a clock that jumps ends none early, and none late. */
   readonly #calendar: Calendar;
   readonly #registry: KeyRegistry;
+  #waiting: Sighting[] = [];
+  #isReporting = false;
   /** The highest action of each rule. */
   readonly #allowed: ReadonlyMap<string, Action>;
 
@@ -80,20 +93,64 @@ export class Findings {
     return asOf(finding, this.#calendar.now());
   }
 
-  /** Raises a finding about each subject, or adds to the one that is open, all in one step. */
-  async report(...sightings: readonly Sighting[]): Promise<void> {
-    const now = this.#calendar.now();
-    let raised: Raised[] = [];
-    await this.#registry.changeFindings((all) => {
-      raised = [];
-      const bySubject = Map.groupBy(all.values(), ({ caller }) => `${caller.kind} ${caller.id}`);
-      for (const sighting of sightings) {
-        const one = this.#raised(bySubject.get(`${sighting.subject.kind} ${sighting.subject.id}`) ?? [], sighting, now);
-        if (one !== null) raised.push(one);
+  /**
+   * Reports soon, together with what else is seen until then. A wave of sightings takes a tenth of the main thread's time at most. What
+   * cannot be stored is told in the event log, and seen again with the subject's next request.
+   */
+  reportSoon(sighting: Sighting): void {
+    this.#waiting.push(sighting);
+    if (this.#waiting.length > mostWaiting) this.#waiting.shift();
+    if (this.#isReporting) return;
+    this.#isReporting = true;
+    inBackground(this.#core.log, 'findings', this.#reportWaiting());
+  }
+
+  async #reportWaiting(): Promise<void> {
+    try {
+      while (this.#waiting.length > 0) {
+        const began = performance.now();
+        await this.#reportSome();
+        await pause(Math.min(mostPause, 9 * (performance.now() - began)), undefined, { ref: false });
       }
-      return raised.length === 0 ? [] : [...raised.map(({ finding }) => [finding.id, finding] as const), ...this.#old(all, now)];
-    });
-    for (const each of raised) this.#tell(each);
+    } finally {
+      this.#isReporting = false;
+    }
+  }
+
+  async #reportSome(): Promise<void> {
+    const some = this.#waiting.splice(0, atOnce);
+    const lost = (error: unknown): void => this.#core.log.error({ error: describe(error), rules: [...new Set(some.map(({ rule }) => rule))], sightings: some.length }, 'finding.lost');
+    await this.#report(some, false).catch(lost);
+  }
+
+  /** Reports what waits. */
+  async close(): Promise<void> {
+    while (this.#waiting.length > 0) await this.#reportSome();
+  }
+
+  /** Raises a finding about each subject, or adds to the one that is open, all in one step. */
+  report(...sightings: readonly Sighting[]): Promise<void> {
+    return this.#report(sightings, true);
+  }
+
+  /** @param isDurable false: the watch sees the same again after a loss of power. */
+  async #report(sightings: readonly Sighting[], isDurable: boolean): Promise<void> {
+    const now = this.#calendar.now();
+    let raised = new Map<string, Raised>();
+    await this.#registry.changeFindings((all) => {
+      raised = new Map();
+      const bySubject = Map.groupBy(all.values(), subjectOf);
+      for (const sighting of sightings) {
+        const about = bySubject.get(nameOf(sighting.subject)) ?? [];
+        const one = this.#raised(about, sighting, now);
+        if (one === null) continue;
+        const first = raised.get(one.finding.id) ?? one;
+        raised.set(one.finding.id, { finding: one.finding, isNew: first.isNew, before: first.before });
+        bySubject.set(nameOf(sighting.subject), [...about.filter(({ id }) => id !== one.finding.id), one.finding]);
+      }
+      return raised.size === 0 ? [] : [...[...raised.values()].map(({ finding }) => [finding.id, finding] as const), ...this.#old(all, now)];
+    }, isDurable);
+    for (const each of raised.values()) this.#tell(each);
   }
 
   /** Freezes the callers whose keys are known to others, on every instance and in every `anomaly.mode`. */
@@ -143,7 +200,8 @@ export class Findings {
     const ageOf = ({ state }: Finding): number => (state === 'open' || state === 'over' ? unjudged : forgottenAfter);
     const old = [...all.values()].filter((finding) => now - finding.last > ageOf(finding) && (finding.restsUntil ?? 0) < now && !holds(finding));
     const surplus = all.size - old.length - most;
-    const more = surplus <= 0 ? [] : [...all.values()].filter(({ state, action, restsUntil }) => (!isLive(state) || action === 'none') && restsUntil === null).slice(0, surplus);
+    // Each removal is taken out of the file at once: a step drops many, or none.
+    const more = surplus <= most / 10 ? [] : [...all.values()].filter(({ state, action, restsUntil }) => (!isLive(state) || action === 'none') && restsUntil === null).slice(0, surplus);
     return [...old, ...more].map(({ id }) => [id, null] as const);
   }
 

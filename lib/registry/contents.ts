@@ -70,10 +70,11 @@ export interface Store {
   read(): Promise<Contents | null>;
   /**
    * Writes the changes that `edit` returns for the present contents, in one transaction.
+   * @param isDurable false for a change that may be lost with the power, default true: a file does not wait for the disk then.
    * @returns the contents after the change.
    * @throws what `edit` throws, or when the store cannot be written.
    */
-  change(edit: (contents: Contents) => Change): Promise<Contents>;
+  change(edit: (contents: Contents) => Change, isDurable?: boolean): Promise<Contents>;
   /** Keeps the names of tokens that were accepted, and drops old ones. They are no part of the contents. */
   remember(names: readonly SeenName[], times: SeenTimes): Promise<void>;
   /** The values of those of the names that are known. */
@@ -96,6 +97,24 @@ export function parseContents(keyRows: Rows, banRows: Rows, findingRows: Rows): 
   return { keys, bans, findings, damaged: keyRows.length + banRows.length + findingRows.length - keys.size - bans.size - findings.size };
 }
 
+/**
+ * The contents after a change. What did not change keeps its map, and its entries: to read five thousand keys and findings again
+ * after every change would take the main thread for a tenth of a second.
+ */
+export function changedContents({ keys, bans, findings, damaged }: Contents, change: Change): Contents {
+  return { keys: edited(keys, change.keys, isKey, ({ created }) => created), bans: edited(bans, change.bans, isBan, ({ created }) => created), findings: edited(findings, change.findings, isFinding, ({ since }) => since), damaged };
+}
+
+/** The entries are read as they are written. */
+function edited<T extends object>(before: ReadonlyMap<string, T>, edits: readonly (readonly [name: string, value: T | null])[] = [], fits: (value: Partial<T>) => boolean, timeOf: (value: T) => number): ReadonlyMap<string, T> {
+  if (edits.length === 0) return before;
+  const after = new Map(before);
+  for (const [name, value] of edits) if (value === null) after.delete(name);
+  const written = entries(edits.flatMap(([name, value]) => (value === null ? [] : [[name, JSON.stringify(value)] as const])), fits, timeOf);
+  for (const [name, value] of written) after.set(name, value);
+  return inOrder(after, timeOf);
+}
+
 /** The oldest entry first, since Redis keeps no order. */
 function entries<T extends object>(rows: Rows, fits: (value: Partial<T>) => boolean, timeOf: (value: T) => number): Map<string, T> {
   const found: [string, T][] = [];
@@ -103,7 +122,20 @@ function entries<T extends object>(rows: Rows, fits: (value: Partial<T>) => bool
     const value = parse(text) as Partial<T> | null;
     if (typeof value === 'object' && value !== null && fits(value)) found.push([name, value as T]);
   }
-  return new Map(found.sort(([a, one], [b, other]) => timeOf(one) - timeOf(other) || (a < b ? -1 : 1)));
+  return new Map(found.sort(byTime(timeOf)));
+}
+
+const byTime = <T>(timeOf: (value: T) => number) => ([a, one]: readonly [string, T], [b, other]: readonly [string, T]): number => timeOf(one) - timeOf(other) || (a < b ? -1 : 1);
+
+/** Entries of which a few are new, at the end. */
+function inOrder<T>(all: Map<string, T>, timeOf: (value: T) => number): Map<string, T> {
+  const compare = byTime(timeOf);
+  let last: [string, T] | null = null;
+  for (const entry of all) {
+    if (last !== null && compare(last, entry) > 0) return new Map([...all].sort(compare));
+    last = entry;
+  }
+  return all;
 }
 
 function parse(text: string): unknown {

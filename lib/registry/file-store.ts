@@ -2,7 +2,7 @@ import { closeSync, existsSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { chownToDirectoryOwner, makeDirectory } from '../platform/platform.ts';
-import { parseContents, emptyContents, mostSeen, type Change, type Contents, type Rows, type SeenName, type SeenTimes, type Store } from './contents.ts';
+import { parseContents, changedContents, emptyContents, mostSeen, type Change, type Contents, type Rows, type SeenName, type SeenTimes, type Store } from './contents.ts';
 
 /** The tables, a step a version. */
 const layouts: readonly string[] = [
@@ -43,8 +43,8 @@ export class FileStore implements Store {
     return this.#open.readChanged();
   }
 
-  async change(edit: (contents: Contents) => Change): Promise<Contents> {
-    return this.#made().change(edit);
+  async change(edit: (contents: Contents) => Change, isDurable = true): Promise<Contents> {
+    return this.#made().change(edit, isDurable);
   }
 
   async remember(names: readonly SeenName[], times: SeenTimes): Promise<void> {
@@ -89,7 +89,8 @@ class Database {
   readonly file: number;
   readonly #db: DatabaseSync;
   readonly #version: StatementSync;
-  #seen: number | null = null;
+  /** The contents as they were read or written last, and the version that is theirs while no other connection commits. */
+  #known: { readonly version: number; readonly contents: Contents } | null = null;
 
   /** @param file inode of the opened file. */
   constructor(path: string, file: number, lockTimeout: number) {
@@ -108,19 +109,26 @@ class Database {
   /** The contents, or null when no other connection has committed since the last reading. */
   readChanged(): Contents | null {
     const version = this.#changes();
-    return version === this.#seen ? null : this.#look(version);
+    if (version === this.#known?.version) return null;
+    // The version is read first: a commit in between is read twice, never missed.
+    this.#known = { version, contents: this.#contents() };
+    return this.#known.contents;
   }
 
-  change(edit: (contents: Contents) => Change): Contents {
-    let change: Change = {};
-    this.#write(() => {
-      change = edit(this.#contents());
-      this.#put('keys', change.keys ?? []);
-      this.#put('bans', change.bans ?? []);
-      this.#put('heimdall_findings', change.findings ?? []);
+  change(edit: (contents: Contents) => Change, isDurable: boolean): Contents {
+    const { version, before, change } = this.#write(isDurable, () => {
+      const now = this.#changes();
+      const contents = this.#known?.version === now ? this.#known.contents : this.#contents();
+      const edits = edit(contents);
+      this.#put('keys', edits.keys ?? []);
+      this.#put('bans', edits.bans ?? []);
+      this.#put('heimdall_findings', edits.findings ?? []);
+      return { version: now, before: contents, change: edits };
     });
+    // A damaged entry may be written over, which only a reading sees.
+    this.#known = { version, contents: before.damaged > 0 ? this.#contents() : changedContents(before, change) };
     if (change.findings?.some(([, finding]) => finding === null) === true) this.#checkpoint();
-    return this.#look(this.#changes());
+    return this.#known.contents;
   }
 
   /** An entry that is a day old is renewed; without a new or old one nothing is written. */
@@ -129,7 +137,7 @@ class Database {
     const values = new Map(known.map(({ name, value }) => [String(name), String(value)]));
     const fresh = names.filter(([name, value]) => values.get(name) !== value);
     if (fresh.length === 0) return;
-    this.#write(() => {
+    this.#write(false, () => {
       const put = this.#db.prepare('INSERT OR REPLACE INTO heimdall_tokens (name, value, last) VALUES (?, ?, ?)');
       for (const [name, value] of fresh) put.run(name, value, now);
       this.#db.prepare('DELETE FROM heimdall_tokens WHERE last < ?').run(oldest);
@@ -145,7 +153,7 @@ class Database {
   forgetToken(id: string): void {
     const names = this.recall([id]).get(id)?.split(' ') ?? [];
     if (names.length === 0) return;
-    this.#write(() => void this.#db.prepare('DELETE FROM heimdall_tokens WHERE name IN (SELECT value FROM json_each(?))').run(JSON.stringify([id, ...names])));
+    this.#write(true, () => void this.#db.prepare('DELETE FROM heimdall_tokens WHERE name IN (SELECT value FROM json_each(?))').run(JSON.stringify([id, ...names])));
     this.#checkpoint();
   }
 
@@ -154,13 +162,15 @@ class Database {
     this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
   }
 
-  #write(work: () => void): void {
-    this.#db.exec('PRAGMA journal_mode = WAL');
+  /** @param isDurable the commit waits for the disk, so that it outlives a loss of power. Either way it outlives the process. */
+  #write<T>(isDurable: boolean, work: () => T): T {
+    this.#db.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = ${isDurable ? 'FULL' : 'NORMAL'}`);
     this.#db.exec('BEGIN IMMEDIATE');
     try {
       this.#prepare();
-      work();
+      const result = work();
       this.#db.exec('COMMIT');
+      return result;
     } catch (error) {
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
       throw error;
@@ -169,13 +179,6 @@ class Database {
 
   #changes(): number {
     return (this.#version.get() as { data_version: number }).data_version;
-  }
-
-  /** The version is read first: a commit in between is read twice, never missed. */
-  #look(version: number): Contents {
-    const contents = this.#contents();
-    this.#seen = version;
-    return contents;
   }
 
   #prepare(): void {

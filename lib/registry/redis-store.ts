@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from '../../types/logger.d.ts';
 import { scriptOf, type Redis } from '../platform/platform.ts';
-import { parseContents, emptyContents, mostSeen, type Change, type Contents, type Rows, type SeenName, type SeenTimes, type Store } from './contents.ts';
+import { changedContents, parseContents, emptyContents, mostSeen, type Change, type Contents, type Rows, type SeenName, type SeenTimes, type Store } from './contents.ts';
 
 const places = ['heimdall:{registry}:version', 'heimdall:{registry}:keys', 'heimdall:{registry}:bans', 'heimdall:{registry}:findings'] as const;
 
@@ -86,9 +86,17 @@ export class RedisStore implements Store {
 
   async change(edit: (contents: Contents) => Change): Promise<Contents> {
     for (let round = 0; round < mostRounds; round++) {
-      const from = await this.#load();
-      if (this.#isOlder(from.version)) await this.#restore();
-      else if (await this.#commit(from.version, numberOf(from.version) + 1, edit(from.contents))) return (this.#known = await this.#load()).contents;
+      const from = this.#known ?? (await this.#load());
+      const change = edit(from.contents);
+      const version = await this.#commit(from.version, numberOf(from.version) + 1, change);
+      if (version !== null) {
+        this.#known = from.contents.damaged > 0 ? await this.#load() : { version, contents: changedContents(from.contents, change) };
+        return this.#known.contents;
+      }
+      // Another instance has changed it since, or it has lost its data.
+      const there = await this.#load();
+      if (this.#isOlder(there.version)) await this.#restore();
+      else this.#known = there;
     }
     throw new Error('Expected a moment without other writers, found none');
   }
@@ -118,7 +126,7 @@ export class RedisStore implements Store {
     // Another instance has restored it meanwhile.
     if (!this.#isOlder(there.version)) return (this.#known = there).contents;
     const change = { keys: [...without(there.contents.keys, keys), ...keys], bans: [...without(there.contents.bans, bans), ...bans], findings: [...without(there.contents.findings, findings), ...findings] };
-    if (await this.#commit(there.version, numberOf(version), change)) this.#log.warn({ keys: keys.size, bans: bans.size }, 'registry.restored');
+    if ((await this.#commit(there.version, numberOf(version), change)) !== null) this.#log.warn({ keys: keys.size, bans: bans.size }, 'registry.restored');
     return (this.#known = await this.#load()).contents;
   }
 
@@ -131,13 +139,14 @@ export class RedisStore implements Store {
     return version === null ? { version: '', contents: emptyContents } : { version, contents: parseContents(pairs(keys), pairs(bans), pairs(findings)) };
   }
 
-  /** @param from the version that the change is based on. @param number of the new version. */
-  async #commit(from: string, number: number, { keys = [], bans = [], findings = [] }: Change): Promise<boolean> {
-    const args = [from, `${number} ${randomUUID()}`];
+  /** @param from the version that the change is based on. @param number of the new version. @returns the new version; null when there is another than `from`. */
+  async #commit(from: string, number: number, { keys = [], bans = [], findings = [] }: Change): Promise<string | null> {
+    const version = `${number} ${randomUUID()}`;
+    const args = [from, version];
     for (const [name, key] of keys) args.push('2', name, key === null ? '' : JSON.stringify(key));
     for (const [id, ban] of bans) args.push('3', id, ban === null ? '' : JSON.stringify(ban));
     for (const [id, finding] of findings) args.push('4', id, finding === null ? '' : JSON.stringify(finding));
-    return (await this.#redis.run(commit, places, args)) === 1;
+    return (await this.#redis.run(commit, places, args)) === 1 ? version : null;
   }
 
   /** The connection is shared; its creator closes it. */

@@ -163,9 +163,10 @@ export class KeyRegistry implements Registry {
   /**
    * Changes findings in one atomic step for all instances.
    * @param edit returns the entries to write for the present findings; null removes one. It may be called again.
+   * @param isDurable false for a change that may be lost with the power.
    */
-  async changeFindings(edit: (findings: ReadonlyMap<string, Finding>) => readonly (readonly [id: string, finding: Finding | null])[]): Promise<void> {
-    await this.#replica.change(({ findings }) => ({ findings: edit(findings) }));
+  async changeFindings(edit: (findings: ReadonlyMap<string, Finding>) => readonly (readonly [id: string, finding: Finding | null])[], isDurable = true): Promise<void> {
+    await this.#replica.change(({ findings }) => ({ findings: edit(findings) }), isDurable);
   }
 
   /** The name of the honey key that a token is; null for any other. */
@@ -321,11 +322,13 @@ export class KeyRegistry implements Registry {
 
   #changed(before: Contents, after: Contents, first: boolean): void {
     const { log, config } = this.#core;
-    this.#register(after);
+    const areSame = !first && before.keys === after.keys && before.bans === after.bans;
+    if (first || before.keys !== after.keys) this.#register(after);
+    if (areSame) this.#restraints = new Restraints(after.findings.values(), this.#calendar.now());
+    else this.#findNextExpiry();
     if (!first) logChanges(log, before, after);
     else if (after.keys.size + after.bans.size > 0) log.info({ keys: after.keys.size, bans: after.bans.size }, 'registry.loaded');
     if (first && config.auth.mode === 'keys' && this.#index.size === 0) log.warn({ effect: 'every credentialed request is answered 401', fix: 'heimdall keys create NAME, or auth.keys' }, 'auth.no_keys');
-    this.#findNextExpiry();
     for (const listener of this.#listeners) listener();
   }
 

@@ -46,9 +46,9 @@ export class Replica {
     return (this.#first ??= this.#start());
   }
 
-  /** Changes the store. @throws HeimdallError what `edit` throws, or `registry_unavailable`. */
-  async change(edit: (contents: Contents) => Change): Promise<Contents> {
-    const contents = await this.#inTurn(() => this.#store.change(edit)).catch((error: unknown) => {
+  /** Changes the store. @param isDurable false for a change that may be lost with the power. @throws HeimdallError what `edit` throws, or `registry_unavailable`. */
+  async change(edit: (contents: Contents) => Change, isDurable = true): Promise<Contents> {
+    const contents = await this.#inTurn(() => this.#store.change(edit, isDurable)).catch((error: unknown) => {
       if (error instanceof HeimdallError) throw error;
       throw new HeimdallError('registry_unavailable', { cause: error });
     });

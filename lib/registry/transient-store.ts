@@ -1,4 +1,4 @@
-import { emptyContents, type Change, type Contents, type Store } from './contents.ts';
+import { changedContents, emptyContents, type Change, type Contents, type Store } from './contents.ts';
 
 /** Keys, bans and findings of a gate that writes no file: they last as long as the process. */
 export class TransientStore implements Store {
@@ -13,9 +13,7 @@ export class TransientStore implements Store {
   }
 
   async change(edit: (contents: Contents) => Change): Promise<Contents> {
-    const { keys, bans, findings, damaged } = this.#contents;
-    const change = edit(this.#contents);
-    this.#contents = { keys: changed(keys, change.keys), bans: changed(bans, change.bans), findings: changed(findings, change.findings), damaged };
+    this.#contents = changedContents(this.#contents, edit(this.#contents));
     return this.#contents;
   }
 
@@ -28,14 +26,4 @@ export class TransientStore implements Store {
   async forgetToken(): Promise<void> {}
 
   close(): void {}
-}
-
-function changed<T>(before: ReadonlyMap<string, T>, edits: readonly (readonly [name: string, value: T | null])[] = []): ReadonlyMap<string, T> {
-  if (edits.length === 0) return before;
-  const after = new Map(before);
-  for (const [name, value] of edits) {
-    if (value === null) after.delete(name);
-    else after.set(name, value);
-  }
-  return after;
 }

@@ -21,20 +21,24 @@ function book(anomaly: ConfigInput['anomaly'] = { mode: 'enforce' }) {
   const clock = fakeClock();
   const log = recorder();
   let all = new Map<string, Finding>();
+  const steps: number[] = [];
   const registry = {
     findings: () => all,
     changeFindings: async (edit: Parameters<KeyRegistry['changeFindings']>[0]) => {
       const next = new Map(all);
-      for (const [id, finding] of edit(all)) if (finding === null) next.delete(id); else next.set(id, finding);
+      const edits = edit(all);
+      steps.push(edits.length);
+      for (const [id, finding] of edits) if (finding === null) next.delete(id); else next.set(id, finding);
       all = next;
     },
   } as unknown as KeyRegistry;
   const findings = new Findings({ config: resolveConfig({ anomaly: anomaly ?? {} }), clock, log } as unknown as Core, registry);
-  const see = (more: Partial<Sighting> = {}): Promise<void> => {
+  const sighting = (more: Partial<Sighting> = {}): Sighting => {
     const rule = more.rule ?? 'shared_key';
-    return findings.report({ rule, subject: subjectOf(rule), score: 100, reason: 'devices_in_turn', most: 'freeze', baseline: {}, evidence: { records: ['r'], requests: 1, devices: 2, networks: 1, sessions: 2 }, since: clock.now(), last: clock.now(), ...more });
+    return { rule, subject: subjectOf(rule), score: 100, reason: 'devices_in_turn', most: 'freeze', baseline: {}, evidence: { records: ['r'], requests: 1, devices: 2, networks: 1, sessions: 2 }, since: clock.now(), last: clock.now(), ...more };
   };
-  return { clock, log, findings, see, only: () => findings.list()[0] as Finding };
+  const see = (more: Partial<Sighting> = {}): Promise<void> => findings.report(sighting(more));
+  return { clock, log, findings, see, sighting, steps, only: () => findings.list()[0] as Finding };
 }
 
 const camel = (rule: string): string => rule.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
@@ -156,5 +160,33 @@ describe('a finding', () => {
     const { log, see } = book();
     for (const score of [71, 72, 85, 86]) await see({ score });
     assert.deepEqual(log.events.map(({ event }) => event), ['finding.raised', 'finding.action']);
+  });
+});
+
+describe('a wave of sightings', () => {
+  it('is stored in a few steps, each subject once', async () => {
+    const { findings, sighting, steps } = book();
+    for (let n = 0; n < 1000; n++) findings.reportSoon(sighting({ subject: { kind: 'key', id: `key-${n % 300}` }, evidence: { records: [`r${n}`], requests: 1, devices: 2, networks: 1, sessions: 2 } }));
+    await findings.close();
+    assert.equal(findings.list().length, 300);
+    assert.ok(findings.list().every(({ evidence }) => evidence.records.length === (Number(evidence.records[0]?.slice(1)) % 300 < 100 ? 4 : 3)));
+    assert.ok(steps.length <= 4, `${steps.length} steps`);
+  });
+
+  it('is told of each finding once, with the action it came to', async () => {
+    const { findings, sighting, log } = book();
+    findings.reportSoon(sighting({ subject: { kind: 'key', id: 'other' } }));
+    for (const score of [40, 70, 100]) findings.reportSoon(sighting({ score }));
+    await findings.close();
+    assert.deepEqual(log.named('finding.raised').map((fields) => [fields['caller'], fields['score']]), [['other', 100], ['team', 100]]);
+  });
+
+  it('that cannot be stored is told in the event log', async () => {
+    const log = recorder();
+    const registry = { findings: () => new Map(), changeFindings: () => Promise.reject(new Error('disk full')) } as unknown as KeyRegistry;
+    const findings = new Findings({ config: resolveConfig({}), clock: fakeClock(), log } as unknown as Core, registry);
+    for (let n = 0; n < 3; n++) findings.reportSoon(book().sighting());
+    await findings.close();
+    assert.equal(log.named('finding.lost').reduce((sum, { sightings }) => sum + Number(sightings), 0), 3);
   });
 });

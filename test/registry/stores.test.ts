@@ -65,12 +65,42 @@ function contract(start: (t: TestContext) => Promise<() => Store>): void {
   });
 }
 
+/** What a store knows of its contents without a reading. */
+function memory(start: (t: TestContext) => Promise<() => Store>): void {
+  it('knows after any change what a reading finds, in the same order', async (t) => {
+    const open = await start(t);
+    const [here, there] = [closing(t, open()), closing(t, open())];
+    const names = ['a', 'b', 'c', 'd', 'e'];
+    for (let step = 0; step < 40; step++) {
+      const store = step % 7 === 0 ? there : here;
+      const name = names[(step * 3) % 5] as string;
+      const key = step % 4 === 3 ? null : stored(name, { created: (step * 11) % 17, expires: undefined as unknown as null });
+      const after = await store.change(() => ({ keys: [[name, key]], ...(step % 3 === 0 ? { bans: [[name, step % 2 === 0 ? { ...ban, id: name, created: (step * 5) % 13 } : null]] } : {}) }));
+      const reader = open();
+      const read = (await reader.read()) as Contents;
+      await reader.close();
+      assert.deepEqual([[...after.keys], [...after.bans]], [[...read.keys], [...read.bans]], `step ${step}`);
+    }
+  });
+
+  it('keeps what a change leaves alone, so that its readers see at once what is the same', async (t) => {
+    const store = closing(t, (await start(t))());
+    const before = await store.change(() => ({ keys: [['a', stored('a')], ['b', stored('b')]] }));
+    const after = await store.change(() => ({ bans: [['b1', ban]], keys: [['b', stored('b', { disabled: true })]] }));
+    assert.equal(after.keys.get('a'), before.keys.get('a'));
+    assert.equal(after.findings, before.findings);
+    assert.equal((await store.change(() => ({ bans: [['b1', null]] }))).keys, after.keys);
+  });
+}
+
 describe('a file of keys and bans', () => {
   const file = (t: TestContext) => join(temporary(t), 'state', 'heimdall.state.db');
-  contract(async (t) => {
-    const path = file(t);
-    return () => new FileStore(path, 1000);
-  });
+  for (const holds of [contract, memory]) {
+    holds(async (t) => {
+      const path = file(t);
+      return () => new FileStore(path, 1000);
+    });
+  }
 
   it('is made when something is written, for its owner alone', async (t) => {
     const path = file(t);
@@ -164,10 +194,12 @@ describe('a file of keys and bans', () => {
 });
 
 describe('a Redis of keys and bans', { skip: withoutRedis }, () => {
-  contract(async (t) => {
-    const { url } = closing(t, await startRedis());
-    return () => new RedisStore(connection(t, url), recorder());
-  });
+  for (const holds of [contract, memory]) {
+    holds(async (t) => {
+      const { url } = closing(t, await startRedis());
+      return () => new RedisStore(connection(t, url), recorder());
+    });
+  }
 
   it('that lost its memory gets it back, once', async (t) => {
     const redis = closing(t, await startRedis());
