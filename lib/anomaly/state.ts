@@ -18,6 +18,8 @@ export interface Persona {
   network: number;
   /** A home that was seen in the same network at another time: probably of the same person. 0: none. */
   met: number;
+  /** The first day on which it was in the network of another device or home. -1: none. */
+  metOn: number;
   first: number;
   last: number;
   /** Number of the caller's request that was the persona's last. */
@@ -28,6 +30,8 @@ export interface Persona {
   lastDay: number;
   /** Weighted returns after another persona. */
   returns: Fading | null;
+  /** Those after a device that is not of the same person or household. */
+  strangeReturns: Fading | null;
   /** Returns in another network, where nothing else tells personas apart. */
   networkReturns: Fading | null;
   /** Points of its first sight, and of a model that it brought while on probation: how unlike the key's past it is. */
@@ -66,6 +70,8 @@ interface DaysApart {
 
 /** The personas that are remembered of a caller; the one that has been silent for longest is forgotten first. */
 const mostPersonas = 24;
+/** More jobs than these among them make room for others. */
+const mostJobs = 8;
 
 /** What is remembered of a caller's requests, with the most values of each: the latest few. The places are bits of {@link Seen}. */
 const kinds = ['network', 'client', 'platform', 'model', 'country'] as const;
@@ -212,9 +218,9 @@ export class CallerState {
     const persona = this.#personaOf(signal, near, now, today);
     if (isNew.network && this.#days > 1) this.#newNetworks++;
     if (hasPast) judgeNovelty(persona, isNew, signal, this.#newNetworks / this.#days);
-    this.#countReturns(persona, now);
+    this.#countReturns(persona, now, today);
     this.#countDaysApart(persona, now, today);
-    this.#takeHome(signal, now, today);
+    this.#takeHome(signal, persona, now, today);
     this.#takeCountry(signal, now);
     this.#takeCounts(signal, near, now);
     persona.last = now;
@@ -260,7 +266,7 @@ export class CallerState {
       if (this.#personas.length === mostPersonas) this.#forgetOldest();
       persona = {
         id, family: shortHash(signal.client ?? ''), device: signal.device !== null, automated: signal.automated,
-        home, endUser: signal.endUser, near4: 0, near6: 0, network: 0, met: 0, first: now, last: 0, turn: 0, count: 0, days: 1, lastDay: today, returns: null, networkReturns: null, novelty: 0, cameFromElsewhere: false, broughtModel: false, spent: 0, spentLong: 0, spentAt: 0,
+        home, endUser: signal.endUser, near4: 0, near6: 0, network: 0, met: 0, metOn: -1, first: now, last: 0, turn: 0, count: 0, days: 1, lastDay: today, returns: null, strangeReturns: null, networkReturns: null, novelty: 0, cameFromElsewhere: false, broughtModel: false, spent: 0, spentLong: 0, spentAt: 0,
       };
       this.#personas = this.#personas.concat(persona);
     }
@@ -272,30 +278,64 @@ export class CallerState {
     persona.automated &&= signal.automated;
     if (signal.network.includes(':')) persona.near6 = near;
     else persona.near4 = near;
-    persona.network = shortHash(signal.network);
+    const network = shortHash(signal.network);
+    if (persona.count === 0 || persona.network !== network) this.#noteMeeting(persona, network, today);
+    persona.network = network;
     persona.spent = spentOf(persona, now) + signal.cost;
     persona.spentLong = spentLongOf(persona, now) + signal.cost;
     persona.spentAt = Math.max(persona.spentAt, now);
     return persona;
   }
 
+  /** Notes that devices or homes were in one network. */
+  #noteMeeting(persona: Persona, network: number, today: number): void {
+    if (!isOfPerson(persona)) return;
+    for (const other of this.#personas) {
+      if (other === persona || other.network !== network || !isOfPerson(other)) continue;
+      if (persona.metOn < 0) persona.metOn = today;
+      if (other.metOn < 0) other.metOn = today;
+    }
+  }
+
+  /** Two devices or homes are known as those of one person or household. */
+  #areOfOne(one: Persona, other: Persona, today: number): boolean {
+    if (!isOfPerson(one) || !isOfPerson(other)) return false;
+    if (one.home !== 0 && one.home === other.home) return true;
+    const { household } = thresholds;
+    if (Math.min(one.days, other.days) < household.days || Math.min(one.metOn, other.metOn) < 0 || Math.max(one.metOn, other.metOn) >= today) return false;
+    let devices = 0;
+    for (const each of this.#personas) if (each.device && !each.automated) devices++;
+    return devices <= household.devices && this.#homes.length <= household.homes;
+  }
+
+  /** Jobs go first while they are many: a fresh container never comes back, and would take the place of its owner's machine. */
   #forgetOldest(): void {
-    let oldest = 0;
-    for (let at = 1; at < this.#personas.length; at++) if ((this.#personas[at] as Persona).last < (this.#personas[oldest] as Persona).last) oldest = at;
+    let jobs = 0;
+    for (const { automated } of this.#personas) if (automated) jobs++;
+    const jobsOnly = jobs > mostJobs;
+    let oldest = -1;
+    for (const [at, { automated, last }] of this.#personas.entries()) {
+      if (jobsOnly && !automated) continue;
+      if (oldest < 0 || last < (this.#personas[oldest] as Persona).last) oldest = at;
+    }
     this.#personas = this.#personas.toSpliced(oldest, 1);
   }
 
   /** A return: this persona was here, another one of the same client family came after it, and it is back within one sitting. */
-  #countReturns(persona: Persona, now: number): void {
+  #countReturns(persona: Persona, now: number, today: number): void {
     if (persona.turn === 0 || now - persona.last > thresholds.returnWithin) return;
     let weight = 0;
+    let strange = 0;
     let inNetwork = false;
     for (const other of this.#personas) {
       if (other === persona || other.turn <= persona.turn || other.family !== persona.family) continue;
-      weight = Math.max(weight, weightOf(persona, other));
+      const each = weightOf(persona, other);
+      weight = Math.max(weight, each);
+      if (each > strange && !this.#areOfOne(persona, other, today)) strange = each;
       if (!persona.device && !other.device && areApart(persona, other) && now - persona.last <= thresholds.networkReturnWithin) inNetwork = true;
     }
     if (weight > 0) (persona.returns ??= new Fading()).add(now, weight, thresholds.returnsHalfLife);
+    if (strange > 0) (persona.strangeReturns ??= new Fading()).add(now, strange, thresholds.returnsHalfLife);
     if (inNetwork) (persona.networkReturns ??= new Fading()).add(now, persona.days >= thresholds.establishedDays ? thresholds.weights.automated : 1, thresholds.returnsHalfLife);
   }
 
@@ -333,7 +373,7 @@ export class CallerState {
     if (inTurn && ++apart.returns === 2) apart.days.add(now, 1, thresholds.daysApartHalfLife);
   }
 
-  #takeHome(signal: Signal, now: number, today: number): void {
+  #takeHome(signal: Signal, persona: Persona, now: number, today: number): void {
     if (signal.home === null || signal.endUser) return;
     const id = shortHash(signal.home);
     let home = this.#homeOf(id);
@@ -348,9 +388,10 @@ export class CallerState {
     if (id === this.#home) return;
     if (id === this.#homeBefore || this.#homes.length > 2) {
       const before = this.#homeOf(this.#home);
-      const both = home.days >= thresholds.establishedDays && (before?.days ?? 0) >= thresholds.establishedDays;
+      const areKnown = (home.days >= thresholds.establishedDays && (before?.days ?? 0) >= thresholds.establishedDays)
+        || this.#personas.some((other) => other !== persona && other.home === this.#home && this.#areOfOne(persona, other, today));
       const isReturn = home.first !== today || home.days > 1 || id === this.#homeBefore;
-      if (isReturn) (this.homeReturns ??= new Fading()).add(now, both ? thresholds.weights.established : 1, thresholds.homesHalfLife);
+      if (isReturn) (this.homeReturns ??= new Fading()).add(now, areKnown ? thresholds.weights.established : 1, thresholds.homesHalfLife);
     }
     this.#homeBefore = this.#home;
     this.#home = id;
@@ -399,6 +440,9 @@ function judgeNovelty(persona: Persona, isNew: Latest['isNew'], signal: Signal, 
   persona.broughtModel = true;
   persona.novelty += elsewhere * points.model;
 }
+
+/** It names a device or an account, and a person works there. */
+const isOfPerson = ({ device, home, endUser, automated }: Persona): boolean => !automated && (device || (home !== 0 && !endUser));
 
 /** Two personas are in networks apart: addresses of IPv4 and IPv6 cannot be compared. */
 function areApart(one: Persona, other: Persona): boolean {

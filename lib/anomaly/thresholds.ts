@@ -25,6 +25,11 @@ export const thresholds = {
   networkReturnWithin: 2 * minute,
   /** Devices seen on so many days belong to the key; they need more evidence, since owners of two machines sometimes use both at once. */
   establishedDays: 4,
+  /**
+   * Two devices or account names that were in one network on an earlier day, each active on so many days, are those of one person or one
+   * household, as long as a key has no more of them.
+   */
+  household: { days: 2, devices: 3, homes: 2 },
   weights: {
     /** Two devices that name the same home: probably one person. */
     sameHome: 0.25,
@@ -38,6 +43,8 @@ export const thresholds = {
   },
   /** Five returns of the second device take some ten of its requests when two people work at random; one person who looks at the other machine causes one or two. */
   returns: [[0, 0], [2, 35], [4, 62], [5, 72], [8, 84], [12, 92], [20, 100]],
+  /** Likewise of devices that share an account name or have long been used in one place: who sits between two machines is flagged, and never slowed. */
+  returnsOfOwn: [[0, 0], [4, 50], [9, 72], [20, 79]],
   /** Devices in use within ten minutes: a person has a laptop, a desktop and a job. */
   together: [[3, 0], [4, 60], [5, 74], [8, 88], [12, 97], [20, 100]],
   togetherWithin: 10 * minute,
@@ -76,8 +83,8 @@ export const thresholds = {
   noveltySpend: [[0, 0], [1, 4], [3, 14], [10, 26], [30, 34]],
   noveltyShare: [[0, 0], [1, 10], [3, 28], [10, 36], [100, 42]],
   shareHalfLife: 14 * day,
-  /** Owners reach 90 points when they try a new program and a new model on a journey, and more on a line that is renumbered: that is a flag, and an action begins beyond 100. */
-  stolen: [[0, 0], [60, 50], [80, 70], [86, 73], [100, 79], [108, 90], [116, 98], [130, 100]],
+  /** Owners reach 90 points when they try a new program and a new model on a journey, and more on a line that is renumbered: that is a flag, and an action begins beyond 106. */
+  stolen: [[0, 0], [60, 50], [80, 70], [86, 73], [106, 79], [112, 90], [120, 98], [132, 100]],
   /** Keys that see new networks often (renumbered lines, travellers) get fewer points for another one: points are divided by 1 and so many times the new networks a day. */
   networkHabit: 2,
   /** How long what a new persona does is held against its first sight. */

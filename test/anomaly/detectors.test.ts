@@ -12,7 +12,7 @@ const all = [...caller, ...network, ...content] as unknown as readonly Detector<
 
 /** The numbers that each detector takes as evidence. */
 const fields: Readonly<Record<string, readonly string[]>> = {
-  shared_key: ['returns', 'together', 'devices', 'networks', 'sessions', 'homes', 'daysApart', 'stranger', 'networksInTurn'],
+  shared_key: ['returns', 'strangeReturns', 'together', 'devices', 'networks', 'sessions', 'homes', 'daysApart', 'stranger', 'networksInTurn'],
   stolen_key: ['novelty', 'spend', 'share'],
   spend_velocity: ['burst', 'sustained'],
   request_rate: ['burst', 'sustained'],
@@ -88,6 +88,30 @@ describe('what a gate sees of one key over days', () => {
   ];
   const half = 43_200_000;
   for (const [what, requests, rules] of cases) it(`${what}: ${rules.join(', ') || 'nothing'}`, () => assert.deepEqual(rulesOf(requests, half), rules));
+
+  /** Two devices in turn, sixty times, after days on which each was used by itself. @returns the highest score. */
+  const scoreAfter = (days: number, network: (device: number) => number, more: (device: number) => Partial<Signal> = () => ({}), jobs = 0): number => {
+    const watch = new Watch(1);
+    const day = 86_400_000;
+    const one = (device: number, time: number): number => Math.max(0, ...watch.observe({ ...base, near: `10.${network(device)}.0.0/16`, network: `10.${network(device)}.1.0/24`, device: `d${device}`, ...more(device), time }).filter(({ rule }) => rule === 'shared_key').map(({ score }) => score));
+    for (let past = 0; past < days; past++) {
+      for (const device of [0, 1]) one(device, base.time + past * day + device * 7_200_000);
+      for (let job = 0; job < jobs; job++) watch.observe({ ...base, device: `job ${past} ${job}`, automated: true, time: base.time + past * day + 40_000_000 + job });
+    }
+    return Math.max(...times(60, (at) => one(at % 2, base.time + days * day + at * 5000)));
+  };
+  const strangers: readonly (readonly [what: string, score: number])[] = [
+    ['a key that two people share from its first day', scoreAfter(0, () => 1)],
+    ['a second person in another network', scoreAfter(2, (device) => device)],
+  ];
+  for (const [what, score] of strangers) it(`may freeze ${what}`, () => assert.ok(score >= 96, String(score)));
+  const owned: readonly (readonly [what: string, score: number])[] = [
+    ['two machines that were in one network the days before', scoreAfter(2, () => 1)],
+    ['two machines with two account names there', scoreAfter(2, () => 1, (device) => ({ home: `h${device}` }))],
+    ['two machines of one account name', scoreAfter(0, (device) => device, () => ({ home: 'h' }))],
+    ['two machines beside thirty jobs a day', scoreAfter(2, () => 1, () => ({}), 30)],
+  ];
+  for (const [what, score] of owned) it(`never slows ${what}`, () => assert.ok(score >= 50 && score < 80, String(score)));
 
   it('judges a key by one day long ago, where that had many requests', () => {
     const stranger = { ...at('b', 2), client: 'curl', platform: 'windows x64', device: 'x', model: 'other', tokens: 10, size: 100 };

@@ -7,6 +7,8 @@ import { highest, scoreOn, thresholds } from '../thresholds.ts';
 interface SharedKeyEvidence extends Record<string, number> {
   /** Weighted returns of all devices but the busiest: A-B-A-B counts, A-B-B does not. */
   readonly returns: number;
+  /** Those after devices that are not of the same person or household. */
+  readonly strangeReturns: number;
   readonly together: number;
   readonly devices: number;
   readonly networks: number;
@@ -26,6 +28,8 @@ export const sharedKey: Detector<CallerState, SharedKeyEvidence> = {
     const { returnsHalfLife, togetherWithin, automatedShare, networksInTurnAtLeast, daysApartHalfLife } = thresholds;
     let sum = 0;
     let most = 0;
+    let strange = 0;
+    let strangeMost = 0;
     let together = 0;
     let inTurn = 0;
     let inTurnMost = 0;
@@ -34,6 +38,9 @@ export const sharedKey: Detector<CallerState, SharedKeyEvidence> = {
       const returns = persona.returns?.read(now, returnsHalfLife) ?? 0;
       sum += returns;
       most = Math.max(most, returns);
+      const strangeReturns = persona.strangeReturns?.read(now, returnsHalfLife) ?? 0;
+      strange += strangeReturns;
+      strangeMost = Math.max(strangeMost, strangeReturns);
       if (persona.device && now - persona.last <= togetherWithin) together += persona.automated ? automatedShare : 1;
       const turns = persona.networkReturns?.read(now, returnsHalfLife) ?? 0;
       inTurn += turns;
@@ -42,6 +49,7 @@ export const sharedKey: Detector<CallerState, SharedKeyEvidence> = {
     }
     return {
       returns: sum - most,
+      strangeReturns: strange - strangeMost,
       together,
       devices: state.devicesADay(now) + automatedShare * state.automatedADay(now),
       networks: state.networksADay(now),
@@ -52,9 +60,9 @@ export const sharedKey: Detector<CallerState, SharedKeyEvidence> = {
       networksInTurn: networks >= networksInTurnAtLeast ? inTurn - inTurnMost : 0,
     };
   },
-  score: ({ returns, together, devices, networks, sessions, homes, daysApart, stranger, networksInTurn }) =>
+  score: ({ returns, strangeReturns, together, devices, networks, sessions, homes, daysApart, stranger, networksInTurn }) =>
     highest({
-      devices_in_turn: scoreOn(thresholds.returns, returns),
+      devices_in_turn: Math.max(scoreOn(thresholds.returns, strangeReturns), scoreOn(thresholds.returnsOfOwn, returns)),
       devices_at_once: scoreOn(thresholds.together, together),
       devices_a_day: scoreOn(thresholds.devicesADay, devices),
       networks_a_day: scoreOn(thresholds.networksADay, networks),
