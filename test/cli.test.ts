@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
-import { execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { request, until } from './support/client.ts';
+import { request } from './support/client.ts';
+import { freePort } from './support/ports.ts';
+import { startProgram } from './support/program.ts';
 import { bare } from './support/programs.ts';
 import { scratch } from './support/scratch.ts';
 import manifest from '../package.json' with { type: 'json' };
@@ -78,22 +78,17 @@ describe('heimdall', () => {
 });
 
 it('goes on serving when nobody reads its output any more', async (t) => {
-  const free = createServer().listen(0, '127.0.0.1');
-  await once(free, 'listening');
-  const { port } = free.address() as AddressInfo;
-  free.close();
+  const port = await freePort();
   const env = { ...bare, HEIMDALL_HOST: '127.0.0.1', HEIMDALL_PORT: String(port), NEWAPI_BASE_URL: 'http://127.0.0.1:9' };
-  const gate = spawn(process.execPath, [cli, 'start'], { cwd: scratch(), env, stdio: ['ignore', 'pipe', 'pipe'] });
-  t.after(() => gate.kill('SIGKILL'));
-  gate.stdout.destroy();
-  gate.stderr.destroy();
+  const { child, ended, does } = startProgram(t, process.execPath, [cli, 'start'], { cwd: scratch(), env });
+  child.stdout?.destroy();
+  child.stderr?.destroy();
   const health = (): Promise<number> => request(`http://127.0.0.1:${port}/health`).then(({ status }) => status, () => 0);
-  await until(async () => (await health()) === 200, 30_000, 'the gate answers');
+  await does(async () => (await health()) === 200, 'the gate answers');
   // Refused requests write events and access lines, each to a closed pipe.
   for (let n = 0; n < 3; n++) await request(`http://127.0.0.1:${port}/v1/chat/completions`, { method: 'POST', headers: { Authorization: 'Bearer sk-x' }, body: { model: 'm', messages: [] } });
   assert.equal(await health(), 200);
-  assert.equal(gate.exitCode, null);
-  gate.kill('SIGTERM');
-  const [code] = (await once(gate, 'exit')) as [number | null];
-  assert.equal(code, 0);
+  assert.equal(child.exitCode, null);
+  child.kill('SIGTERM');
+  assert.equal(await ended, 0);
 });

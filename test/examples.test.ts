@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { hash } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
@@ -13,6 +13,7 @@ import { warningsOf } from '../lib/config/load.ts';
 import { closing, openStream, request, until } from './support/client.ts';
 import { temporary } from './support/gate.ts';
 import { DEMO_KEY, startNewapi } from './support/newapi.ts';
+import { startProgram, type Program } from './support/program.ts';
 import { nowhere, startUpstream } from './support/upstream.ts';
 import { bare } from './support/programs.ts';
 import { dial } from './support/websocket.ts';
@@ -24,41 +25,22 @@ const chat = { model: 'gpt-4o-mini', messages: [{ role: 'user', content: 'one tw
 const builtPage = /<!doctype html>|page_not_built/i;
 const noCurl = spawnSync('curl', ['--version']).status === 0 ? false : 'curl is not installed';
 
-interface Running {
-  readonly child: ChildProcess;
-  /** What it has said so far, on both outputs. */
-  said(): string;
+interface Running extends Program {
   /** The first URL that follows this text. */
   url(after: string): Promise<string>;
   /** Tells it to stop; its exit code. */
-  stop(): Promise<number | null>;
+  stop(): Promise<number | string>;
 }
 
 /** Runs an example, or a program at a whole path, in a directory of its own on a free port. */
 function run(t: TestContext, script: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Running {
-  const child = spawn(process.execPath, [resolve(examples, script), ...args], {
-    cwd: temporary(t),
-    env: { ...bare, HEIMDALL_PORT: '0', HEIMDALL_HOST: '127.0.0.1', ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  const exited = once(child, 'exit') as Promise<[number | null]>;
-  t.after(async () => {
-    child.kill('SIGKILL');
-    await exited;
-  });
-  let text = '';
-  for (const output of [child.stdout, child.stderr]) {
-    output?.on('data', (chunk: Buffer) => {
-      text += chunk.toString();
-    });
-  }
+  const program = startProgram(t, process.execPath, [resolve(examples, script), ...args], { cwd: temporary(t), env: { ...bare, HEIMDALL_PORT: '0', HEIMDALL_HOST: '127.0.0.1', ...env } });
   return {
-    child,
-    said: () => text,
-    url: (after) => until(() => new RegExp(`${after}\\s+(http://[\\d.:]+)`).exec(text)?.[1], 30_000, `a URL after "${after}", got ${text}`),
+    ...program,
+    url: (after) => program.does(() => new RegExp(`${after}\\s+(http://[\\d.:]+)`).exec(program.said())?.[1], `a URL after "${after}"`),
     async stop() {
-      child.kill('SIGTERM');
-      return (await exited)[0];
+      program.child.kill('SIGTERM');
+      return program.ended;
     },
   };
 }
@@ -66,20 +48,20 @@ function run(t: TestContext, script: string, args: readonly string[], env: NodeJ
 test('the demo serves, says where, and its curl line works when pasted', { skip: noCurl }, async (t) => {
   const demo = run(t, 'standalone/server.ts', ['--demo']);
   const url = await demo.url('gate');
-  const line = await until(() => /^ {2}(curl .+)$/m.exec(demo.said())?.[1]);
-  const pasted = spawnSync('sh', ['-c', line], { encoding: 'utf8', timeout: 8000 });
+  const line = await demo.does(() => /^ {2}(curl .+)$/m.exec(demo.said())?.[1], 'a line to paste');
+  const pasted = spawnSync('sh', ['-c', line], { encoding: 'utf8' });
   assert.equal(pasted.status, 0, pasted.stderr);
   const answer = JSON.parse(pasted.stdout) as { choices: { message: { content: string } }[] };
   assert.equal(answer.choices[0]?.message.content, 'Hello, Heimdall');
   assert.match((await request(url)).text, /Demo upstream/);
   assert.equal((await request(`${await demo.url('health')}/health`)).status, 200);
-  await until(() => /"path":"\/v1\/chat\/completions".*"outcome":"served"/.test(demo.said()));
+  await demo.does(() => /"path":"\/v1\/chat\/completions".*"outcome":"served"/.test(demo.said()), 'an access line');
   assert.doesNotMatch(demo.said(), /Nothing answers|warning|\berror\b/i);
   const lines = [...demo.said().matchAll(/^ {2}((?:curl|for) .+)$/gm)].map(([, each = '']) => each);
-  const paste = (which: RegExp): string => spawnSync('sh', ['-c', lines.find((each) => which.test(each)) ?? ''], { encoding: 'utf8', timeout: 20_000 }).stdout;
+  const paste = (which: RegExp): string => spawnSync('sh', ['-c', lines.find((each) => which.test(each)) ?? ''], { encoding: 'utf8' }).stdout;
   assert.match(paste(/^for /), /rate_limit_requests/);
   assert.match(paste(/outage/), /backup\/gpt-4o-mini/);
-  await until(() => /"rule": ?"shared_key"/.test(paste(/findings/)), 30_000, 'the finding of a shared key');
+  await until(() => /"rule": ?"shared_key"/.test(paste(/findings/)), 'the finding of a shared key');
   assert.match(paste(/api\/logs/), /rate_limit_requests/);
   const page = /page +(http\S+)/.exec(demo.said())?.[1] ?? '';
   assert.ok(builtPage.test((await request(page)).text), page);
@@ -90,11 +72,11 @@ test('the demo serves, says where, and its curl line works when pasted', { skip:
 
 test('the demo that is ended while it starts leaves no file behind', async (t) => {
   const at = temporary(t);
-  const { child } = run(t, 'standalone/server.ts', ['--demo'], { TMPDIR: at });
+  const { child, ended, does } = run(t, 'standalone/server.ts', ['--demo'], { TMPDIR: at });
   const left = (): string[] => readdirSync(at).filter((name) => name.startsWith('heimdall-demo-'));
-  await until(() => left().length === 1 || child.exitCode !== null);
+  await does(() => left().length === 1, 'a file of the demo');
   child.kill('SIGINT');
-  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  await ended;
   assert.deepEqual(left(), []);
 });
 
@@ -113,9 +95,9 @@ test('with NewAPI down the standalone says so, serves health, and answers in the
   const gone = await nowhere(t);
   const gate = run(t, 'standalone/server.ts', ['--json'], { NEWAPI_BASE_URL: gone });
   const url = await gate.url('listens on');
-  const [line = ''] = await until(() => /^\{"url":.*\}$/m.exec(gate.said()) ?? undefined);
+  const [line = ''] = await gate.does(() => /^\{"url":.*\}$/m.exec(gate.said()) ?? undefined, 'a line for programs');
   assert.deepEqual(JSON.parse(line), { url, page: null, admin_url: null, newapi: gone, pid: gate.child.pid });
-  await until(() => gate.said().includes(`Nothing answers at ${gone}`));
+  await gate.does(() => gate.said().includes(`Nothing answers at ${gone}`), 'a word about NewAPI');
   assert.equal((await request(`${url}/health`)).json<{ status: string }>().status, 'healthy');
   assert.equal((await request(`${url}/health/ready`)).status, 503);
   const model = await request(`${url}/v1/chat/completions`, { headers, body: chat });
@@ -133,8 +115,7 @@ for (const args of [[], ['--demo']]) {
     await once(taken, 'listening');
     const { port } = taken.address() as AddressInfo;
     const gate = run(t, 'standalone/server.ts', args, { HEIMDALL_PORT: String(port) });
-    const [code] = (await once(gate.child, 'exit')) as [number];
-    assert.equal(code, 1);
+    assert.equal(await gate.ended, 1);
     assert.match(gate.said(), new RegExp(`server\\.port: expected a free port, got ${port}.*HEIMDALL_PORT=`));
     assert.doesNotMatch(gate.said(), /\n\s+at /);
   });
@@ -142,8 +123,7 @@ for (const args of [[], ['--demo']]) {
 
 test('a configuration with mistakes ends the process with every one of them', async (t) => {
   const gate = run(t, 'standalone/server.ts', [], { HEIMDALL_PORT: 'many', NEWAPI_BASE_URL: 'nowhere' });
-  const [code] = (await once(gate.child, 'exit')) as [number];
-  assert.equal(code, 1);
+  assert.equal(await gate.ended, 1);
   assert.match(gate.said(), /^HEIMDALL_PORT: expected .*"many"/m);
   assert.match(gate.said(), /^NEWAPI_BASE_URL: expected .*"nowhere"/m);
 });

@@ -48,7 +48,7 @@ async function logIn(page: Page, url: string, token = adminToken): Promise<void>
 /** The panel is there, and has its answers. */
 async function shown(page: Page, title: string): Promise<void> {
   await page.getByRole('heading', { level: 1, name: title, exact: true }).waitFor();
-  await until(async () => (await page.locator('main [aria-busy="true"]').count()) === 0, 30_000);
+  await until(async () => (await page.locator('main [aria-busy="true"]').count()) === 0);
   assert.deepEqual(await page.getByRole('alert').allInnerTexts(), []);
 }
 

@@ -48,7 +48,7 @@ async function webhook(t: TestContext): Promise<Hook> {
       res.writeHead(204).end();
     });
   });
-  return { url: `${url}/hook`, alerts, calls, heard: (event) => until(() => alerts.find((alert) => alert.event === event), 30_000, event) };
+  return { url: `${url}/hook`, alerts, calls, heard: (event) => until(() => alerts.find((alert) => alert.event === event), event) };
 }
 
 const start = (t: TestContext, { url }: Hook, config: ConfigInput = {}, options: GateOptions = {}): Promise<RunningGate> =>

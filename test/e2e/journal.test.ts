@@ -186,7 +186,7 @@ describe('the commands', () => {
     const whole = await heimdall(cwd, 'verify');
     assert.deepEqual([whole.code, whole.err], [0, '']);
     assert.match(whole.out, /heimdall\.db: 3 records in \d+ batches until .*\nWhole\.\n$/s);
-    await until(() => existsSync(join(cwd, 'data/heimdall.state.db')), 30_000, 'the token that was accepted is stored');
+    await until(() => existsSync(join(cwd, 'data/heimdall.state.db')), 'the token that was accepted is stored');
     const copied = await heimdall(cwd, 'backup', copy);
     assert.equal(copied.code, 0, copied.err);
     assert.equal(statSync(copy).mode & 0o777, 0o600);

@@ -45,7 +45,7 @@ async function answerOf({ url }: GateProcess, key: string): Promise<string> {
 }
 
 const everywhere = ({ gates }: Pair, key: string, answer: string): Promise<boolean> =>
-  until(async () => (await Promise.all(gates.map((gate) => answerOf(gate, key)))).every((each) => each === answer), 30_000, `${answer} on both gates`);
+  until(async () => (await Promise.all(gates.map((gate) => answerOf(gate, key)))).every((each) => each === answer), `${answer} on both gates`);
 
 async function prove(t: TestContext, limits = ''): Promise<Pair & { readonly secrets: readonly string[] }> {
   const pair = await start(t, limits);
@@ -59,7 +59,7 @@ async function prove(t: TestContext, limits = ''): Promise<Pair & { readonly sec
   const socket = await dial(`${there.url}/v1/realtime?model=gpt-realtime`, { headers: authorization });
   await until(() => stream.events.length === 1 && socket.messages.length > 0);
   await operator('ban', 'team', '--for', '1h', '--reason', 'found on a forum');
-  await until(() => stream.complete && socket.socket.readyState === socket.socket.CLOSED, 30_000, 'the stream and the socket are cut');
+  await until(() => stream.complete && socket.socket.readyState === socket.socket.CLOSED, 'the stream and the socket are cut');
   assert.match(stream.events.at(-1)?.data ?? '', /"code":"banned"/);
   assert.ok(!stream.text.includes('forum'));
   await everywhere(pair, key, '403 banned');

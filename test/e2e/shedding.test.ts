@@ -147,13 +147,13 @@ metrics: { token: ${metrics.token} }
   const ask = async (): Promise<number> => (await request(`${gate.url}/v1/chat/completions`, { headers: { Authorization: `Bearer ${DEMO_KEY}` }, body: chat })).status;
   assert.equal(await ask(), 200, gate.output());
   writeFileSync(join(disk, 'filler'), Buffer.alloc(6_500_000, 1));
-  await until(async () => (await ask()) === 503, 30_000, 'new work to be refused');
+  await until(async () => (await ask()) === 503, 'new work to be refused');
   assert.equal((await request(`${gate.url}/health`)).status, 200);
   const { text } = await request(`${gate.url}/metrics`, { headers: scraper });
   assert.match(text, /^heimdall_resource_short\{resource="disk"\} 1$/m);
   assert.ok(Number(/^heimdall_resource_usage_ratio\{resource="disk"\} (\S+)$/m.exec(text)?.[1]) > 0.75);
   assert.match(gate.output(), /resources\.short/);
   rmSync(join(disk, 'filler'));
-  await until(async () => (await ask()) === 200, 30_000, 'new work to be let in');
+  await until(async () => (await ask()) === 200, 'new work to be let in');
   await until(() => gate.output().includes('resources.recovered'));
 });

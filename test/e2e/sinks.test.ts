@@ -178,7 +178,7 @@ describe('PostgreSQL', { skip: withoutPostgres }, () => {
     await all(5);
     const expected = (await Promise.all(worlds.map(({ gate }) => recorded(gate.gate)))).flat().map(({ request_id: id }) => String(id));
     assert.equal(expected.length, 100);
-    await until(async () => (await at.ids()).length >= 100, 20_000);
+    await until(async () => (await at.ids()).length >= 100);
     assert.deepEqual((await at.ids()).sort(), expected.sort());
   });
 

@@ -230,7 +230,7 @@ test('a client that vanishes is noticed upstream', async (t) => {
     await until(() => api.websockets === 1);
     if (leave === 'terminate') peer.socket.terminate();
     else vanish(peer);
-    await until(() => api.websockets === 0, 30_000, leave);
+    await until(() => api.websockets === 0, leave);
     await until(async () => (await inHand(gate)) === 0);
   }
   assert.deepEqual(await socketsOf(records, 2), [[101, 'served', '/v1/realtime'], [101, 'served', '/v1/realtime']]);

@@ -70,6 +70,6 @@ it('the rows of the original come into the journal by its script', async (t) => 
   const records = await until(async () => {
     const { logs: found = [] } = (await request(`${url}/heimdall/api/logs?address=203.0.113.9&from=48h`, { headers })).json<{ logs?: { source: string; request_path: string }[] }>();
     return found.length === 2 ? found : undefined;
-  }, 10_000, 'both records');
+  }, 'both records');
   assert.ok(records.every(({ source, request_path: path }) => source.startsWith('ingest:') && path === '/v1/chat/completions'));
 });

@@ -103,7 +103,7 @@ describe('a gate', () => {
     const ends = [journal.onWritten(fails), journal.onWritten(() => void called++)];
     await works();
     await request(`${url}/api/status`);
-    await until(() => called > 0, 20_000);
+    await until(() => called > 0);
     for (const end of ends) end();
   });
 
@@ -113,10 +113,10 @@ describe('a gate', () => {
       const before = core.inFlight.size;
       const client = connect(port, '127.0.0.1').on('error', () => undefined);
       client.write(`POST /v1/chat/completions?${method} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer sk-x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{`);
-      const context = await until(() => [...core.inFlight].find(({ query }) => query === `?${method}`) ?? null, 20_000);
+      const context = await until(() => [...core.inFlight].find(({ query }) => query === `?${method}`) ?? null);
       context.exchange = { abort: () => undefined, look: () => undefined, [method]: fails };
       client.destroy();
-      await until(() => core.inFlight.size === before, 20_000);
+      await until(() => core.inFlight.size === before);
       await works();
     });
   }

@@ -205,7 +205,7 @@ async function exchange(port: number, { bytes, answers, ends = false }: Instance
   const closed = once(socket, 'close');
   socket.write(Buffer.from(bytes, 'latin1'));
   if (ends) await closed;
-  else await until(() => statusesIn(text).length >= answers.length && /\}$/.test(text), 30_000, `${answers.join()} in ${text}`);
+  else await until(() => statusesIn(text).length >= answers.length && /\}$/.test(text), answers.join());
   socket.destroy();
   return text;
 }

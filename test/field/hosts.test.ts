@@ -36,7 +36,7 @@ describe('a host that ends has its records in the journal, and nothing of the ga
     it(end, async (t) => {
       const upstream = await startUpstream(t, (req, res) => void req.resume().on('end', () => res.end('{}')));
       const path = join(temporary(t), 'heimdall.db');
-      const child = spawn(process.execPath, ['--input-type=module', '-e', host, upstream.url, path, end], { env: bare, stdio: ['ignore', 'pipe', 'pipe'], timeout: 30_000 });
+      const child = spawn(process.execPath, ['--input-type=module', '-e', host, upstream.url, path, end], { env: bare, stdio: ['ignore', 'pipe', 'pipe'], timeout: 120_000 });
       let [out, wrong] = ['', ''];
       child.stdout.on('data', (text: Buffer) => void (out += String(text)));
       child.stderr.on('data', (text: Buffer) => void (wrong += String(text)));

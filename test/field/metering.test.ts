@@ -272,7 +272,7 @@ describe('a stream is delivered live', () => {
         [begins, ends] = forms[form] as readonly [string, string];
         cases.push(form);
         const stream = await openStream(`${gate.url}/v1/chat/completions`, { body: { model: 'm', messages, stream: true }, headers: { Authorization: `Bearer ${key}` } });
-        await until(() => stream.text === begins, 30_000, `${form}, ${type}: the beginning before the end`);
+        await until(() => stream.text === begins, `${form}, ${type}: the beginning before the end`);
         assert.equal(stream.headers['x-accel-buffering'], 'no');
         rest();
         await stream.done;
@@ -298,7 +298,7 @@ describe('a stream is delivered live', () => {
     const codings = Object.keys(flushing) as (keyof typeof flushing)[];
     for (coding of codings) {
       const stream = await openStream(`${gate.url}/v1/chat/completions`, { body: { model: 'm', messages, stream: true }, headers: { Authorization: `Bearer ${key}` } });
-      await until(() => stream.chunks.length > 0, 30_000, coding);
+      await until(() => stream.chunks.length > 0, coding);
       rest();
       await stream.done;
     }

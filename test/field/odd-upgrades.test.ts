@@ -89,7 +89,7 @@ describe('an upstream that answers a handshake as no other does', () => {
         assert.ok(got.headers['x-request-id'], path);
         assert.ok(got.status === 101 || !got.text.includes('HTTP/1.1'), got.text);
       }
-      await until(() => inHand() === 0, 20_000);
+      await until(() => inHand() === 0);
       assert.deepEqual((await records.atLeast(before + 3)).slice(before).map(({ status }) => status), Array.from({ length: 3 }, () => instance.status));
       assert.deepEqual(log.named('request.panic'), []);
     });
@@ -109,7 +109,7 @@ describe('an upstream that answers a handshake as no other does', () => {
         const before = records.all().length;
         const bytes = `${method} ${path}?n=plain HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer sk-abcdefghijklmnopqrstuvwxyz\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
         assert.equal((await refused(port, bytes)).status, 502);
-        await until(() => inHand() === 0, 20_000);
+        await until(() => inHand() === 0);
         assert.equal((await records.atLeast(before + 1)).at(-1)?.status, 502);
       });
     }

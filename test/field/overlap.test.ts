@@ -73,7 +73,7 @@ describe('gates that share a journal', () => {
     await Promise.all([ask(first, '/3'), ask(second, '/4')]);
     await workers[0]?.terminate();
     await Promise.all([ask(first, '/5'), ask(second, '/6')]);
-    await until(() => [first, second].every(({ gate }) => journalOf(gate).stats().state.kind === 'open' && journalOf(gate).stats().waiting === 0), 20_000, 'another thread');
+    await until(() => [first, second].every(({ gate }) => journalOf(gate).stats().state.kind === 'open' && journalOf(gate).stats().waiting === 0), 'another thread');
     assert.equal(workers.length, 3, 'and one again for both');
     await first.gate.close();
     await ask(second, '/7');
@@ -118,7 +118,7 @@ describe('gates that share a journal', () => {
   it('in processes of their own, workers of a cluster among them, leave each record once, though the one that keeps order crashes', async (t) => {
     const path = join(temporary(t), 'heimdall.db');
     const keeper = journalProcess(t, path, 'keeper', 20, ['stay', 'strict']);
-    await until(() => keeper.lines().length > 0, 20_000, 'it has recorded');
+    await until(() => keeper.lines().length > 0, 'it has recorded');
     const workers = journalProcess(t, path, 'worker', 20, ['workers']);
     const gate = await gateAt(t, path);
     await ask(gate, '/beside');
@@ -144,10 +144,10 @@ describe('gates that share a journal', () => {
     for (const { gate } of [first, second]) await gate.ready;
     await ask(first, '/one');
     await ask(second, '/two');
-    await until(() => seen.length === 2, 10_000, 'both are delivered');
+    await until(() => seen.length === 2, 'both are delivered');
     await first.gate.close();
     await ask(second, '/three');
-    await until(() => seen.length === 3, 10_000, 'the third is delivered');
+    await until(() => seen.length === 3, 'the third is delivered');
     assert.deepEqual(new Set(seen), new Set(['first /one', 'first /two', 'second /three']));
   });
 });
@@ -178,7 +178,7 @@ for (const [at, [name, owns]] of Object.entries(owners).entries()) {
       await closing;
     } else {
       owner.close();
-      await until(() => journalOf(gate.gate).stats().state.kind === 'open', 30_000, 'the file is open');
+      await until(() => journalOf(gate.gate).stats().state.kind === 'open', 'the file is open');
       await ask(gate, '/3');
       await gate.gate.close();
     }
@@ -208,7 +208,7 @@ it('a gate with `strict` waits for the journal, serves nothing meanwhile, and th
   const gate = await gateAt(t, path, { durability: 'strict' });
   let isReady = false;
   void gate.gate.ready.then(() => (isReady = true));
-  await until(() => journalOf(gate.gate).stats().state.kind === 'failed', 30_000, 'it waits');
+  await until(() => journalOf(gate.gate).stats().state.kind === 'failed', 'it waits');
   const refused = await request(`${gate.url}/v1/chat/completions`, { method: 'POST', headers: { Authorization: 'Bearer sk-0123456789012345678901234567890123' }, body: { model: 'm', messages: [] } });
   assert.deepEqual([refused.status, isReady], [503, false]);
   owner.close();

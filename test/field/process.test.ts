@@ -1,6 +1,6 @@
 import '../support/node.ts';
 import assert from 'node:assert/strict';
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -17,17 +17,12 @@ import { authority, noOpenssl } from '../support/authority.ts';
 import { closing, openStream, request, until, type TestLike } from '../support/client.ts';
 import { recorder, startGate, temporary } from '../support/gate.ts';
 import { DEMO_KEY, startNewapi } from '../support/newapi.ts';
+import { freePort } from '../support/ports.ts';
+import { startProgram, type Program } from '../support/program.ts';
 import { bare } from '../support/programs.ts';
 import { nowhere } from '../support/upstream.ts';
 
-/** A gate in a process of its own whose output nobody reads. */
-interface Stalled {
-  readonly url: string;
-  readonly child: ChildProcess;
-  readonly ended: Promise<readonly [code: number | null, signal: string | null]>;
-}
-
-/** Outputs of which nobody takes anything, as a collector that hangs leaves them: the child's end, and how the address is learnt. */
+/** Outputs of which nobody takes anything, as a collector that hangs leaves them. */
 const outputs: Readonly<Record<string, (directory: string) => 'pipe' | number>> = {
   // Node's pipes to a child are sockets.
   socket: () => 'pipe',
@@ -37,21 +32,17 @@ const outputs: Readonly<Record<string, (directory: string) => 'pipe' | number>> 
   },
 };
 
-let nextPort = 20_000 + (process.pid % 20_000);
-
-async function startStalled(t: TestLike, output: keyof typeof outputs, newapi: string): Promise<Stalled> {
+async function startStalled(t: TestLike, output: keyof typeof outputs, newapi: string): Promise<Program & { readonly url: string }> {
   const directory = temporary(t);
-  const [port, to] = [nextPort++, outputs[output]?.(directory) ?? 'pipe'];
-  const child = spawn(process.execPath, [join(import.meta.dirname, '../../lib/cli.ts'), 'start'], {
+  const [port, to] = [await freePort(), outputs[output]?.(directory) ?? 'pipe'];
+  const program = startProgram(t, process.execPath, [join(import.meta.dirname, '../../lib/cli.ts'), 'start'], {
     cwd: directory, env: { ...bare, NEWAPI_BASE_URL: newapi, HEIMDALL_HOST: '127.0.0.1', HEIMDALL_PORT: String(port) }, stdio: ['ignore', to, to],
   });
-  t.after(() => {
-    child.kill('SIGKILL');
-    if (typeof to === 'number') closeSync(to);
-  });
+  for (const stream of [program.child.stdout, program.child.stderr]) stream?.pause();
+  if (typeof to === 'number') t.after(() => closeSync(to));
   const url = `http://127.0.0.1:${port}`;
-  await until(() => request(`${url}/health`).then(({ status }) => status === 200, () => false), 20_000, 'a gate that answers');
-  return { url, child, ended: once(child, 'exit') as Promise<[number | null, string | null]> };
+  await program.does(() => request(`${url}/health`).then(({ status }) => status === 200, () => false), 'a gate that answers');
+  return { ...program, url };
 }
 
 describe('a process whose output nobody reads', { skip: process.platform === 'win32' && 'no signals' }, () => {
@@ -73,7 +64,7 @@ describe('a process whose output nobody reads', { skip: process.platform === 'wi
         await until(() => request(`${url}/health/ready`).then(({ status }) => status === 503, () => true));
         child.kill('SIGTERM');
       }
-      assert.deepEqual(await ended, [output === 'socket' ? 0 : 1, null]);
+      assert.equal(await ended, output === 'socket' ? 0 : 1);
       assert.equal(stream.complete, output === 'socket');
     });
   }

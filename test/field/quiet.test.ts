@@ -29,7 +29,7 @@ await gate.close();
 async function filesAfter(t: Parameters<typeof temporary>[0], config: ConfigInput): Promise<readonly string[]> {
   const upstream = await startUpstream(t, (req, res) => void req.resume().on('end', () => res.end('{}')));
   const cwd = temporary(t);
-  const child = spawn(process.execPath, ['--input-type=module', '-e', host, JSON.stringify({ newapi: { baseUrl: upstream.url }, ...config })], { cwd, env: bare, stdio: ['ignore', 'pipe', 'pipe'], timeout: 30_000 });
+  const child = spawn(process.execPath, ['--input-type=module', '-e', host, JSON.stringify({ newapi: { baseUrl: upstream.url }, ...config })], { cwd, env: bare, stdio: ['ignore', 'pipe', 'pipe'], timeout: 120_000 });
   let [out, wrong] = ['', ''];
   child.stdout.on('data', (text: Buffer) => void (out += String(text)));
   child.stderr.on('data', (text: Buffer) => void (wrong += String(text)));

@@ -122,7 +122,7 @@ describe('a Redis that answers and cannot do what a request needs', { concurrenc
       const before = fake.seen.connections;
       fake.silent = true;
       assert.equal(await each.ask(), 'alone');
-      await until(() => fake.seen.connections > before, 10_000, 'a new connection, though the old one is written to four times a second');
+      await until(() => fake.seen.connections > before, 'a new connection, though the old one is written to four times a second');
       assert.deepEqual([downs(each), ups(each)], [1, 0]);
       fake.silent = false;
       if (!keep) fake.drop();

@@ -81,9 +81,9 @@ describe('the file', () => {
     await journalOf(gate.gate).flush();
     for (const file of [path, `${path}-wal`, `${path}-shm`]) rmSync(file);
     await assert.rejects((journalOf(gate.gate) as Journal & { retain(): Promise<void> }).retain(), /not there any more/);
-    await until(() => existsSync(path), 30_000, 'a new file');
+    await until(() => existsSync(path), 'a new file');
     await request(`${gate.url}/y`);
-    await until(async () => (await recorded(gate.gate).catch(() => [])).length > 0, 30_000, 'a record in it');
+    await until(async () => (await recorded(gate.gate).catch(() => [])).length > 0, 'a record in it');
     assert.deepEqual(sql(path, 'SELECT request_path FROM heimdall_logs').map((row) => row['request_path']), ['/y']);
   });
 });
@@ -113,10 +113,10 @@ describe('without its file', () => {
     assert.equal((await ask(gate)).status, 503);
     assert.equal((await request(`${gate.url}/x`)).status, 404);
     assert.deepEqual((await lines.atLeast(2)).map(({ outcome }) => outcome), ['refused:journal_unavailable', 'served']);
-    await until(() => journalOf(gate.gate).stats().waiting === 2, 30_000, 'both are kept');
+    await until(() => journalOf(gate.gate).stats().waiting === 2, 'both are kept');
     assert.equal(journalOf(gate.gate).stats().state.kind, 'failed');
     rmSync(blocked);
-    await until(async () => (await ask(gate)).status === 200, 30_000, 'the gate serves again');
+    await until(async () => (await ask(gate)).status === 200, 'the gate serves again');
     const rows = await recorded(gate.gate);
     assert.deepEqual([rows[0]?.['response_status'], rows[1]?.['response_status'], rows.at(-1)?.['response_status']], [503, 404, 200]);
     assert.equal(gate.log.named('journal.failed').length, 1);
@@ -134,12 +134,12 @@ describe('a worker that ends', () => {
         const asked = Array.from({ length: 20 }, () => ask(gate));
         await started.at(-1)?.terminate();
         await Promise.all(asked);
-        await until(() => started.length === round + 2, 30_000, 'another worker');
+        await until(() => started.length === round + 2, 'another worker');
       }
       const rows = await until(async () => {
         const found = await recorded(gate.gate);
         return found.length >= 60 ? found : null;
-      }, 30_000, 'sixty records');
+      }, 'sixty records');
       assert.equal(rows.length, 60);
       assert.deepEqual(rows.map((row) => row['id']), rows.map((_, at) => at + 1));
       assert.equal(gate.log.named('journal.worker_failed').length, 3);
@@ -158,7 +158,7 @@ describe('strict', () => {
     const { path } = gate.gate.config.audit;
     await primary.script([{ kind: 'hang', at: 'headers' }]);
     const answer = ask(gate);
-    await until(() => primary.calls.length > 0, 30_000, 'the upstream is asked');
+    await until(() => primary.calls.length > 0, 'the upstream is asked');
     const [intent, ...more] = sql(path, 'SELECT draft FROM heimdall_intents');
     const { outcome, route, model, token_id: token } = JSON.parse(String(intent?.['draft'])) as Record<string, unknown>;
     assert.deepEqual([outcome, route, model, typeof token, more], ['interrupted', '/v1/chat/completions', 'gpt-4o-mini', 'string', []]);

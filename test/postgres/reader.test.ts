@@ -168,11 +168,11 @@ describe('records of all instances in PostgreSQL', { skip: withoutPostgres }, ()
     assert.equal((await api(other, 'leaked', { keys: [DEMO_KEY] })).status, 200);
     type Found = { id: string; rule: string; instance: string | null };
     let found: Found[] = [];
-    await until(async () => (found = (await api<{ findings: Found[] }>(one, 'findings')).body.findings).length === 1, 20_000);
+    await until(async () => (found = (await api<{ findings: Found[] }>(one, 'findings')).body.findings).length === 1);
     assert.deepEqual(found.map(({ rule, instance }) => [rule, instance]), [['leaked_key', hostname()]]);
     const [{ id }] = found as [Found];
     assert.deepEqual([(await api(one, `findings/${id}`)).status, (await api(one, `findings/${id}/undo`, {})).status, (await api<Found>(other, `findings/${id}/undo`, { reason: 'not a\0 leak' })).body.instance], [200, 409, null]);
-    await until(async () => (await api<{ state: string }>(one, `findings/${id}`)).body.state === 'undone', 20_000);
+    await until(async () => (await api<{ state: string }>(one, `findings/${id}`)).body.state === 'undone');
 
     const file = join(temporary(t), 'heimdall.yaml');
     writeFileSync(file, JSON.stringify({ newapi: { base_url: newapi.url }, secret: 'the-secret-that-both-of-them-have', audit: { postgres: { url, read_url: url } }, admin: { token, read_from: 'postgres' } }), { mode: 0o600 });
@@ -197,7 +197,7 @@ describe('records of all instances in PostgreSQL', { skip: withoutPostgres }, ()
     type Told = { records: { available: boolean; problem?: string }; findings: { id: string }[]; requests: unknown; spend: object; limits: { remaining: number }[]; targets: unknown[]; problems: { code: string }[]; data: { total: number; logs_total: number }; message: string };
     await ask('/v1/chat/completions', DEMO_KEY, chat);
     assert.equal((await ask('/heimdall/api/leaked', token, { keys: [DEMO_KEY] })).status, 200);
-    await until(async () => (await ask('/heimdall/api/me', DEMO_KEY)).json<{ requests: unknown[] }>().requests.length === 1, 20_000);
+    await until(async () => (await ask('/heimdall/api/me', DEMO_KEY)).json<{ requests: unknown[] }>().requests.length === 1);
     await server.query("SELECT heimdall_find('[{\"id\":\"theirs\",\"instance\":\"another\",\"last\":1,\"finding\":{\"id\":\"theirs\",\"rule\":\"shared_key\",\"caller\":{\"kind\":\"key\",\"id\":\"team-z\"},\"score\":50,\"since\":1,\"last\":1,\"state\":\"open\",\"action\":\"flag\",\"evidence\":{\"records\":[],\"requests\":1},\"reason\":\"devices\",\"baseline\":{},\"restsUntil\":null,\"note\":\"\",\"expires\":null,\"would\":null}}]'::json, '{}')", [], 'away');
     // The original's API shows what other instances have found too, and says who can act on it.
     assert.equal((await ask('/api/anomaly/detections')).json<Told>().data.total, 2);

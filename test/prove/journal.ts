@@ -90,7 +90,7 @@ function killed(durability: 'strict' | 'batched'): Promise<Part> {
       const answered: Answered[] = [];
       let over = false;
       const loading = load(gate.url, answered, () => !over);
-      await until(() => answered.length > 0, 20_000, 'a first answer');
+      await until(() => answered.length > 0, 'a first answer');
       await new Promise((resolve) => setTimeout(resolve, loadFor));
       const killedAt = performance.now();
       over = true;
@@ -119,7 +119,7 @@ function interrupted(): Promise<Part> {
     const gate = await start();
     const pool = new Pool(gate.url, { connections: inHand });
     const asked = Array.from({ length: inHand }, () => pool.request({ path: '/v1/chat/completions', method: 'POST', headers, body: CHAT_REQUEST }).catch(() => null));
-    await until(() => waiting === inHand, 20_000, 'all of them wait');
+    await until(() => waiting === inHand, 'all of them wait');
     await gate.kill();
     await Promise.all(asked);
     await pool.destroy();
@@ -190,7 +190,7 @@ async function fill(onFull: 'drop' | 'refuse', disk: string, path: string, start
   const state = async (): Promise<string> => ((await (await fetch(`${gate.url}/heimdall/api/health`, { headers: { authorization: `Bearer ${adminToken}` } })).json()) as { journal: { state: string } }).journal.state;
   const lines = (): number => gate.output().split('"route":"/v1/chat/completions"').length - 1;
   for (let at = 0; at < 20; at++) await ask();
-  await until(async () => (await metric('audit_records_total{result="written"}')) >= 20 && lines() === 20, 10_000, 'the first are written');
+  await until(async () => (await metric('audit_records_total{result="written"}')) >= 20 && lines() === 20, 'the first are written');
   fillUp(join(disk, 'ballast'));
   const fullAt = performance.now();
   let asked = 20;
@@ -198,16 +198,16 @@ async function fill(onFull: 'drop' | 'refuse', disk: string, path: string, start
     await ask();
     asked++;
     return gate.output().includes('journal.full');
-  }, 20_000, 'the event');
-  const told = until(() => alerts.includes('journal.full'), noticedWithin, 'the alert');
+  }, 'the event');
+  const told = until(() => alerts.includes('journal.full'), 'the alert', noticedWithin);
   const shown = [await metric('audit_journal_writable'), await state()].join(' ');
   await told;
   const noticed = Math.round(performance.now() - fullAt);
   const while_ = await Promise.all(Array.from({ length: 20 }, ask));
-  await until(() => lines() === asked + 20, 5000, 'the access lines');
+  await until(() => lines() === asked + 20, 'the access lines');
   const alive = (await fetch(`${gate.url}/health`)).status === 200;
   rmSync(join(disk, 'ballast'));
-  await until(() => gate.output().includes('journal.recovered') && alerts.includes('journal.recovered'), 10_000, 'the event of its end');
+  await until(() => gate.output().includes('journal.recovered') && alerts.includes('journal.recovered'), 'the event of its end');
   const after = await Promise.all(Array.from({ length: 20 }, ask));
   const shownAfter = [await metric('audit_journal_writable'), await state()].join(' ');
   await gate.stop();

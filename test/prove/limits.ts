@@ -149,7 +149,7 @@ async function settledTokens(upstream: Upstream, redis: TestRedis): Promise<Row[
   const random = generator(11);
   const largest = 300;
   const tally = await many(6000, (nth) => pair.ask(nth, chat({ max_tokens: 1 + random(largest), ...(nth % 3 === 0 && { stream: true }) })));
-  await until(async () => (await pair.sum('rate_limit_reserved{kind="tokens"}')) === 0, 10_000, 'all reservations are settled');
+  await until(async () => (await pair.sum('rate_limit_reserved{kind="tokens"}')) === 0, 'all reservations are settled');
   const settled = await pair.sum('rate_limit_tokens_total{kind="settled"}');
   const used = upstream.given.tokens - before;
   await pair.stop();
@@ -187,7 +187,7 @@ async function outage(upstream: Upstream, redis: TestRedis, onError: 'local' | '
   rows.push(row(`on_store_error ${onError}: 400 requests while Redis is away`, expected, JSON.stringify(during), right && before[200] === 48));
   rows.push(row('the slowest of them, Redis being killed under load', `at most ${patience} ms more than before (${usual} ms)`, `${Math.round(slowest)} ms`, slowest <= usual + patience));
   await redis.restart();
-  await until(() => pair.gates.every((gate) => gate.output().includes('limits.store_down')), 5000);
+  await until(() => pair.gates.every((gate) => gate.output().includes('limits.store_down')));
   await pause(1000);
   const after = await many(300, (nth) => pair.ask(nth, chat()));
   rows.push(row('after it is back, empty, without a restart of the gates', `${limit} of 300 pass`, JSON.stringify(after), after[200] === limit));
@@ -210,11 +210,11 @@ async function death(upstream: Upstream, redis: TestRedis): Promise<Row[]> {
   const holder = await start(`http://127.0.0.1:${(slow.address() as AddressInfo).port}`, yaml(redis.url, 'key: { concurrency: 5 }'));
   // The token is known to be good nowhere yet: it holds for its address, too, and for itself.
   for (let n = 0; n < 5; n++) fetch(`${holder.url}/v1/chat/completions`, { method: 'POST', headers, body: JSON.stringify(chat()) }).catch(() => undefined);
-  await until(() => held === 5, 10_000, 'all places are taken');
+  await until(() => held === 5, 'all places are taken');
   if ((await pair.ask(1, chat())) !== 429) throw new Error('Expected no place for a sixth request');
   await holder.kill();
   const died = performance.now();
-  await until(async () => (await pair.ask(1, chat())) === 200, 40_000, 'places come back');
+  await until(async () => (await pair.ask(1, chat())) === 200, 'places come back');
   const seconds = (performance.now() - died) / 1000;
   slow.close();
   slow.closeAllConnections();

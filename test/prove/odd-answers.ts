@@ -44,7 +44,7 @@ export async function oddAnswers(): Promise<Finding> {
       current.delete(String(nth));
     }
   }));
-  await until(async () => (await held(gate)) === 0, 20_000, 'the gate lets go of everything');
+  await until(async () => (await held(gate)) === 0, 'the gate lets go of everything');
   const left = await held(gate);
   let served = 0;
   for (const [method, path, body] of oddCalls) if ((await receive(gate.url + path, method, body, 262_144))?.body === document) served++;

@@ -7,7 +7,7 @@ import type { Endpoint, Job, OpenResult, ProbeResult, RoundResult } from '../ben
 import { chooseCores, describeMachine, settledUsage, usageOf, type Cores } from '../bench/machine.ts';
 import { median, pairwise, quantile, show } from '../bench/numbers.ts';
 import { killAll, launch, pause, type Child } from '../bench/processes.ts';
-import { until } from '../support/client.ts';
+import { within } from '../support/client.ts';
 import { sql } from '../support/journal.ts';
 import type { Delay } from './event-loop.ts';
 import type { Finding } from './proof.ts';
@@ -265,7 +265,7 @@ class Kept {
 
   async look({ name, dir, sent }: Gate): Promise<void> {
     const records = (): number => Number(sql(join(dir, 'data/heimdall.db'), 'SELECT count(DISTINCT request_id) AS n FROM heimdall_logs')[0]?.['n']);
-    if (name.startsWith('on')) await until(() => records() >= sent, 10_000, 'the last batch').catch(() => undefined);
+    if (name.startsWith('on')) await within(10_000, () => records() >= sent);
     const before = this.#counts.get(name) ?? { sent: 0, records: 0 };
     this.#counts.set(name, { sent: before.sent + sent, records: before.records + records() });
   }

@@ -11,7 +11,8 @@ import type { ConfigInput } from '../../lib/index.ts';
 import { authority, noOpenssl } from '../support/authority.ts';
 import { until, type TestLike } from '../support/client.ts';
 import { startGate, type RunningGate } from '../support/gate.ts';
-import { freePort, withoutRedis } from '../support/redis.ts';
+import { freePort } from '../support/ports.ts';
+import { withoutRedis } from '../support/redis.ts';
 import { startUpstream } from '../support/upstream.ts';
 import type { Finding } from './proof.ts';
 
@@ -55,7 +56,7 @@ async function server(t: Scope, options: readonly string[] = [], more: { readonl
   writeFileSync(file, more.config ?? '');
   const begin = async (): Promise<ChildProcess> => {
     const child = spawn('redis-server', [file, '--port', String(port), '--bind', '127.0.0.1', '--dir', dir, '--save', '', '--appendonly', 'no', ...options], { stdio: 'ignore' });
-    await until(() => answers(port), 10_000, 'a Redis that listens');
+    await until(() => answers(port), 'a Redis that listens');
     return child;
   };
   let child = await begin();
@@ -168,7 +169,7 @@ const plain = (what: string, away: (redis: Server) => unknown, back: (redis: Ser
 async function demoted(t: Scope): Promise<Row> {
   const [first, second] = [await server(t), await server(t)];
   second.command('REPLICAOF', '127.0.0.1', String(first.port));
-  await until(() => second.command('INFO', 'replication').includes('master_link_status:up'), 10_000);
+  await until(() => second.command('INFO', 'replication').includes('master_link_status:up'));
   const both = await pair(t, `redis://127.0.0.1:${first.port}`);
   const away = (): void => {
     second.command('REPLICAOF', 'NO', 'ONE');
@@ -190,19 +191,19 @@ async function orphaned(t: Scope): Promise<Row> {
 async function sentinel(t: Scope): Promise<Row> {
   const [first, second] = [await server(t), await server(t)];
   second.command('REPLICAOF', '127.0.0.1', String(first.port));
-  await until(() => second.command('INFO', 'replication').includes('master_link_status:up'), 10_000);
+  await until(() => second.command('INFO', 'replication').includes('master_link_status:up'));
   const watch = await server(t, ['--sentinel'], { config: `sentinel monitor orders 127.0.0.1 ${first.port} 1\nsentinel down-after-milliseconds orders 500\nsentinel failover-timeout orders 2000\n` });
-  await until(() => watch.command('SENTINEL', 'REPLICAS', 'orders').includes(String(second.port)), 30_000, 'a Sentinel that knows the replica');
+  await until(() => watch.command('SENTINEL', 'REPLICAS', 'orders').includes(String(second.port)), 'a Sentinel that knows the replica');
   const both = await pair(t, `redis+sentinel://127.0.0.1:${watch.port}/orders`);
-  return outage('Sentinel: the master dies, the replica takes over', both, () => first.kill(), () => until(() => second.command('ROLE').startsWith('master'), 20_000, 'a new master'), 200);
+  return outage('Sentinel: the master dies, the replica takes over', both, () => first.kill(), () => until(() => second.command('ROLE').startsWith('master'), 'a new master'), 200);
 }
 
 async function cluster(t: Scope): Promise<Row[]> {
-  const ports = [await freePort(20_000), await freePort(20_000), await freePort(20_000)];
+  const ports = [await freePort(), await freePort(), await freePort()];
   const nodes: Server[] = [];
   for (const port of ports) nodes.push(await server(t, ['--cluster-enabled', 'yes', '--cluster-node-timeout', '1000'], { port }));
   spawnSync('redis-cli', ['--cluster', 'create', ...nodes.map(({ port }) => `127.0.0.1:${port}`), '--cluster-yes']);
-  await until(() => nodes.every((node) => node.command('CLUSTER', 'INFO').includes('cluster_state:ok')), 60_000, 'a cluster');
+  await until(() => nodes.every((node) => node.command('CLUSTER', 'INFO').includes('cluster_state:ok')), 'a cluster');
   const rows: Row[] = [];
   for (const url of [`redis://127.0.0.1:${ports[0]}`, `redis+cluster://127.0.0.1:${ports[1]},127.0.0.1:${ports[2]}`]) {
     const scope = new Scope();
@@ -215,7 +216,7 @@ async function cluster(t: Scope): Promise<Row[]> {
   }
   const [node] = nodes as [Server];
   const both = await pair(t, `redis+cluster://${ports.map((port) => `127.0.0.1:${port}`).join()}`);
-  const ok = (): Promise<boolean> => until(() => nodes.every((each) => each.command('CLUSTER', 'INFO').includes('cluster_state:ok')), 20_000, 'a whole cluster');
+  const ok = (): Promise<boolean> => until(() => nodes.every((each) => each.command('CLUSTER', 'INFO').includes('cluster_state:ok')), 'a whole cluster');
   rows.push(await outage('CLUSTERDOWN: one of three stands still', both, () => node.stop(), async () => {
     node.go();
     await ok();

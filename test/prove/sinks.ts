@@ -13,7 +13,6 @@ import { startReceiver, type Manner } from '../support/receiver.ts';
 import type { Finding } from './proof.ts';
 
 const clients = 10;
-const patience = 120_000;
 
 interface Row {
   readonly what: string;
@@ -124,7 +123,7 @@ async function newapiSink(scope: Scope, newapi: Newapi): Promise<Row[]> {
   over = true;
   await load;
   const last = (): string | undefined => site.journal('request_path').at(-1);
-  await until(() => receiver.taken.at(-1)?.['request_path'] === last(), patience, 'the receiver has everything');
+  await until(() => receiver.taken.at(-1)?.['request_path'] === last(), 'the receiver has everything');
   await site.kill();
   return judged(receiver.taken.map(({ request_path: path }) => String(path)), site.journal('request_path'), crashes, before, receiver.calls.filter(({ status }) => status === 429).length);
 }
@@ -177,7 +176,7 @@ async function postgresSink(scope: Scope, newapi: Newapi, server: TestPostgres):
   await pause(500);
   const written = sites.flatMap((site) => site.journal('request_id'));
   const count = async (): Promise<number> => (await server.query<{ count: string }>('SELECT count(*) AS count FROM heimdall_logs')).map(({ count: text }) => Number(text))[0] ?? 0;
-  await until(async () => (await count()) >= written.length, patience, 'PostgreSQL has everything');
+  await until(async () => (await count()) >= written.length, 'PostgreSQL has everything');
   for (const site of sites) await site.kill();
   const kept = (await server.query<{ request_id: string }>('SELECT request_id FROM heimdall_logs')).map(({ request_id: id }) => id);
   // In more than this, eight hexadecimal digits of a hash are those of a secret by chance.

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { request, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
-import { until, type TestLike } from '../support/client.ts';
+import { within, type TestLike } from '../support/client.ts';
 import { DEMO_KEY } from '../support/newapi.ts';
 import { startUpstream, type Upstream } from '../support/upstream.ts';
 import { runGate, type RunningGate } from './gate.ts';
@@ -75,7 +75,7 @@ async function read({ readers, events, idle }: (typeof crowds)[number]) {
   const cut = clients.filter(({ message }) => message.destroyed).length;
   const seenIn = await othersLeave(clients, answers);
   const sums = await Promise.all(clients.slice(0, patient).map(toTheEnd));
-  await until(async () => (await gate.inHand()) === 0, 5000).catch(() => {});
+  await within(5000, async () => (await gate.inHand()) === 0);
   const row = {
     readers,
     'MB offered to each': Math.round((events * eventBytes) / 2 ** 20),
@@ -142,7 +142,7 @@ async function trickle(clients: readonly Reader[], gate: RunningGate): Promise<n
 async function othersLeave(clients: readonly Reader[], answers: readonly ServerResponse[]): Promise<number> {
   const from = performance.now();
   for (const { message } of clients.slice(patient)) message.destroy();
-  await until(() => answers.filter(({ destroyed, writableFinished }) => destroyed || writableFinished).length >= clients.length - patient, 5000).catch(() => {});
+  await within(5000, () => answers.filter(({ destroyed, writableFinished }) => destroyed || writableFinished).length >= clients.length - patient);
   return performance.now() - from;
 }
 

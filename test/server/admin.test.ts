@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { createServer as createPlain, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer as createPlain } from 'node:http';
 import { spawnSync } from 'node:child_process';
 import { get } from 'node:https';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { createServer, heimdall, type ConfigInput, type Gate } from '../../lib/index.ts';
 import { openBeside, openConfigured } from '../../lib/server/admin.ts';
-import { openStream, request, until } from '../support/client.ts';
+import { openStream, request } from '../support/client.ts';
 import { recorder, startGate, temporary, type Recorder } from '../support/gate.ts';
+import { freePort } from '../support/ports.ts';
 import { startUpstream } from '../support/upstream.ts';
 
 const token = 'the-token-of-the-admin-in-32-characters-or-more';
@@ -96,7 +96,7 @@ describe('the configured address', () => {
 describe('the port after the gate\'s', () => {
   it('is taken on this machine alone, unless the configuration says otherwise', async (t) => {
     const { gate, log } = make(t, {});
-    const url = await until(async () => openBeside(gate, (await freePort()) - 1));
+    const url = await openBeside(gate, (await freePort()) - 1) ?? '';
     assert.match(url, /^http:\/\/127\.0\.0\.1:\d+\/heimdall\/api$/);
     assert.equal((await request(`${url}/health`, { headers: carrying })).status, 200);
     assert.deepEqual(log.named('admin.not_listening'), []);
@@ -142,13 +142,3 @@ describe('while the API has an address of its own', () => {
     assert.equal(stream.complete, true);
   });
 });
-
-/** A port that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server: Server = createPlain().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
-}

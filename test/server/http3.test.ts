@@ -1,12 +1,10 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { createHash, X509Certificate } from 'node:crypto';
-import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import { request as openSecure } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { chromium } from 'playwright-core';
@@ -18,6 +16,7 @@ import { closing, until } from '../support/client.ts';
 import { startGate, temporary, type RunningGate } from '../support/gate.ts';
 import { startNewapi } from '../support/newapi.ts';
 import { accessRecords } from '../support/records.ts';
+import { freePort } from '../support/ports.ts';
 import { shared } from '../support/shared.ts';
 import { startStandalone } from '../support/standalone.ts';
 import { startUpstream } from '../support/upstream.ts';
@@ -25,15 +24,6 @@ import { startUpstream } from '../support/upstream.ts';
 const noCaddy = noOpenssl || (spawnSync('caddy', ['version']).status === 0 ? false : 'caddy is not installed');
 const options = { skip: noCaddy };
 const issuer = shared(async (scope) => Promise.resolve(authority(scope)));
-
-/** A port that is free for UDP and, as it seems, for TCP. */
-async function freePort(): Promise<number> {
-  const socket = createSocket('udp4').bind(0, '127.0.0.1');
-  await once(socket, 'listening');
-  const { port } = socket.address() as AddressInfo;
-  await new Promise<void>((resolve) => socket.close(resolve));
-  return port;
-}
 
 interface Scene {
   readonly gate: RunningGate;

@@ -317,7 +317,7 @@ test('in a process of its own the file is read again at SIGHUP, by server.watch 
   const api = await newapi();
   const yaml = (rest: string): string => `newapi: { base_url: ${api.url} }\nadmin: { token: ${admin} }\nlogging: { file: false }\n${rest}`;
   const gate = await startStandalone(api.url, yaml(''));
-  const said = (pattern: RegExp): Promise<boolean> => until(() => pattern.test(gate.output()), 20_000);
+  const said = (pattern: RegExp): Promise<boolean> => until(() => pattern.test(gate.output()));
   const denied = async (): Promise<boolean> => (await request(`${gate.url}/api/status`)).status === 403;
   try {
     writeFileSync(gate.path, yaml('guard: { deny: [127.0.0.1] }\nserver: { shutdown_timeout: soon }\n'));
@@ -356,7 +356,7 @@ test('in a process of its own the file is read again at SIGHUP, by server.watch 
         if (at === 2) symlinkSync(next, `${next}.link`);
         renameSync(at === 2 ? `${next}.link` : next, gate.path);
       }
-      await until(async () => (await denied()) === (rest !== ''), 20_000);
+      await until(async () => (await denied()) === (rest !== ''));
     }
     assert.match(gate.output(), /server\.watch/);
   } finally {

@@ -6,6 +6,7 @@ import { connect, type AddressInfo, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { heimdall, type ConfigInput } from '../../lib/index.ts';
+import { until } from '../support/client.ts';
 import { startStandalone, type Standalone } from '../support/standalone.ts';
 
 const adminToken = 'a'.repeat(40);
@@ -36,14 +37,6 @@ function chat(url: string, model: string): Promise<number> {
     req.on('error', () => resolve(0));
     req.end(body);
   });
-}
-
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  for (let left = 600; left > 0; left--) {
-    if (await holds()) return;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  throw new Error(`expected ${what}`);
 }
 
 const get = async (url: string, token: string): Promise<string> => await (await fetch(url, { headers: { authorization: `Bearer ${token}`, connection: 'close' } })).text();
@@ -88,7 +81,7 @@ describe('a gate with two workers', () => {
   });
 
   it('answers the admin API from either with what all have', async () => {
-    await until('all records', async () => (JSON.parse(await get(`${gate.url}/heimdall/api/health`, adminToken)) as { journal: { last: number } }).journal.last >= requests);
+    await until(async () => (JSON.parse(await get(`${gate.url}/heimdall/api/health`, adminToken)) as { journal: { last: number } }).journal.last >= requests, 'all records');
     for (let at = 0; at < 4; at++) assert.match(await get(`${gate.url}/heimdall/api/logs?model=counted&limit=1`, adminToken), /"model":"counted"/);
   });
 
@@ -98,24 +91,24 @@ describe('a gate with two workers', () => {
       res.on('data', (chunk: Buffer) => void (shown += String(chunk))).on('error', () => undefined);
     });
     req.on('error', () => undefined).end();
-    await until('the stream', () => shown.includes('connected'));
+    await until(() => shown.includes('connected'), 'the stream');
     const seen = (): number => shown.split('"model":"seen"').length - 1;
     // The workers hear of the reader a moment after it has come.
-    await until('a request', async () => {
+    await until(async () => {
       await chat(gate.url, 'seen');
       return seen() > 0;
-    });
+    }, 'a request');
     const before = seen();
     for (let at = 0; at < 8; at++) await chat(gate.url, 'seen');
-    await until('all of them', () => seen() >= before + 8);
+    await until(() => seen() >= before + 8, 'all of them');
     req.destroy();
   });
 
   it('holds the queue over both, and lets the next go on when a slot is free', async () => {
     const slow = Array.from({ length: held }, () => chat(gate.url, 'held'));
-    await until('all in hand', () => waiting.size === held);
+    await until(() => waiting.size === held, 'all in hand');
     assert.equal(await chat(gate.url, 'held'), 429);
-    await until('those in hand to be told', async () => (JSON.parse(await get(`${gate.url}/heimdall/api/health`, adminToken)) as { requests_in_hand: number }).requests_in_hand === held + 1);
+    await until(async () => (JSON.parse(await get(`${gate.url}/heimdall/api/health`, adminToken)) as { requests_in_hand: number }).requests_in_hand === held + 1, 'those in hand to be told');
     const others = Array.from({ length: 30 }, () => chat(gate.url, 'other'));
     assert.deepEqual([...new Set(await Promise.all(others))], [200]);
     for (const res of waiting) answer(res);
@@ -124,14 +117,14 @@ describe('a gate with two workers', () => {
 
   it('replaces one that throws, and gives back what it held', async () => {
     const slow = Array.from({ length: held }, () => chat(gate.url, 'held'));
-    await until('all in hand', () => waiting.size === held);
+    await until(() => waiting.size === held, 'all in hand');
     writeFileSync(join(gate.path, '../fault'), 'throw');
-    await until('another worker', () => gate.output().includes('worker.started'));
+    await until(() => gate.output().includes('worker.started'), 'another worker');
     for (const res of waiting) answer(res);
     const ended = await Promise.all(slow);
     assert.ok(ended.every((status) => status === 200 || status === 0), ended.join());
     const again = Array.from({ length: held }, () => chat(gate.url, 'held'));
-    await until('as many in hand as before', () => waiting.size === held);
+    await until(() => waiting.size === held, 'as many in hand as before');
     for (const res of waiting) answer(res);
     assert.deepEqual(await Promise.all(again), Array.from({ length: held }, () => 200));
     const queue = (JSON.parse(await get(`${gate.url}/heimdall/api/health`, adminToken)) as { queue: { active: number; waiting: number } }).queue;
@@ -143,12 +136,12 @@ describe('a gate with two workers', () => {
     const started = (): number => gate.output().split('"worker.started"').length;
     const before = started();
     writeFileSync(file, 'nap');
-    await until('one that sleeps', () => !existsSync(file));
+    await until(() => !existsSync(file), 'one that sleeps');
     writeFileSync(gate.path, yaml.replace('policies:', 'policies:\n    - { match: { model: late }, requests: { limit: 1, window: 600s } }'));
     process.kill(gate.pid, 'SIGHUP');
     writeFileSync(file, 'throw');
-    await until('another worker', () => started() > before);
-    await until('the reload', () => gate.output().includes('"config.reloaded"'));
+    await until(() => started() > before, 'another worker');
+    await until(() => gate.output().includes('"config.reloaded"'), 'the reload');
     const found: number[] = [];
     for (let at = 0; at < 12; at++) found.push(await chat(gate.url, 'late'));
     assert.equal(found.filter((status) => status === 200).length, 1, found.join());
@@ -182,6 +175,6 @@ describe('server.workers', () => {
     // Those beyond are closed unread; one of the two may get few.
     const all = 40;
     for (let nth = 0; nth < all; nth++) open.add(connect(Number(port), hostname).on('error', () => undefined).once('close', () => void ended++).resume());
-    await until('the others to be closed', () => ended >= all - most);
+    await until(() => ended >= all - most, 'the others to be closed');
   });
 });

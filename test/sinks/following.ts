@@ -53,6 +53,6 @@ export function bench(t: TestContext, more: Partial<Sink> = {}, journal = fakeJo
 }
 
 /** Waits until it has everything. */
-export const idle = async ({ follower, journal }: Bench): Promise<void> => void (await until(() => follower.view().lag === 0 && journal.cursors.get('mine') === journal.stats().lastId, 30_000, 'a sink that has everything'));
+export const idle = async ({ follower, journal }: Bench): Promise<void> => void (await until(() => follower.view().lag === 0 && journal.cursors.get('mine') === journal.stats().lastId, 'a sink that has everything'));
 /** Waits until it is left alone for a while. */
-export const resting = async ({ clock }: Bench): Promise<void> => void (await until(() => clock.pending > 0, 30_000, 'a sink that is left alone'));
+export const resting = async ({ clock }: Bench): Promise<void> => void (await until(() => clock.pending > 0, 'a sink that is left alone'));

@@ -38,7 +38,7 @@ test('parseEvents keeps names, comments and several data lines apart', () => {
 test('until gives the value, and a readable failure', async () => {
   let count = 0;
   assert.equal(await until(() => (++count > 3 ? 'there' : '')), 'there');
-  await assert.rejects(until(() => false, 5, 'the moon'), /Expected within 5 ms: the moon/);
+  await assert.rejects(until(() => false, 'the moon', 5), /Expected within 5 ms: the moon/);
 });
 
 test('closeAll closes in reverse and reports the first failure', async () => {

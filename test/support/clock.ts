@@ -62,7 +62,7 @@ export function fakeClock(start: number = Date.UTC(2026, 0, 5)): FakeClock {
       const timer: Armed = {
         due: 0,
         order: 0,
-        origin: new Error().stack?.split('\n').slice(2).find((line) => !line.includes('platform/guard.ts')) ?? '',
+        origin: caller(),
         refresh: () => {
           if (!cleared.has(timer)) arm(timer, fn, ms);
         },
@@ -92,6 +92,9 @@ export function fakeClock(start: number = Date.UTC(2026, 0, 5)): FakeClock {
     },
   };
 }
+
+/** Who asked a clock for a timer: a line of the stack. */
+export const caller = (): string => new Error().stack?.split('\n').slice(3).find((line) => !line.includes('platform/guard.ts')) ?? '';
 
 const cleared = new WeakSet<Timer>();
 

@@ -1,10 +1,12 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
-import { connect, createServer, type AddressInfo } from 'node:net';
+import { connect } from 'node:net';
 import { join } from 'node:path';
-import { until, type TestLike } from './client.ts';
+import type { TestLike } from './client.ts';
 import { temporary } from './gate.ts';
+import { freePort } from './ports.ts';
+import { startProgram } from './program.ts';
 
 /** Why nginx cannot be used, for a test's `skip`; false where it can. In CI it must be there. */
 export const noNginx: string | false = spawnSync('nginx', ['-v']).status === 0 || process.env.CI ? false : 'nginx is not installed';
@@ -47,28 +49,12 @@ export async function runNginx(t: TestLike, servers: (port: number) => string): 
 
 /** Runs a proxy until the test ends, and waits until it listens. */
 export async function runProxy(t: TestLike, port: number, program: string, args: readonly string[], env = process.env): Promise<void> {
-  const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'], env });
-  let said = '';
-  child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
-  const ended = once(child, 'exit');
+  const { child, ended, does } = startProgram(t, program, args, { stdio: ['ignore', 'ignore', 'pipe'], env });
   t.after(async () => {
     child.kill('SIGTERM');
     await ended;
   });
-  await until(async () => {
-    if (child.exitCode !== null) throw new Error(`${program} ended: ${said}`);
-    return isOpen(port);
-  }, 30_000, `${program} to listen`);
-}
-
-/** A port of 127.0.0.1 nobody listens on just now. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
+  await does(() => isOpen(port), `${program} to listen`);
 }
 
 async function isOpen(port: number): Promise<boolean> {

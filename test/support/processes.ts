@@ -1,8 +1,8 @@
 import './node.ts';
-import { execFile, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFile } from 'node:child_process';
 import { join } from 'node:path';
-import { until, type TestLike } from './client.ts';
+import type { TestLike } from './client.ts';
+import { startProgram } from './program.ts';
 import { bare } from './programs.ts';
 
 const cli = join(import.meta.dirname, '../../lib/cli.ts');
@@ -37,25 +37,13 @@ export interface GateProcess {
 
 /** Starts `heimdall start` in a directory, on a free port of 127.0.0.1; ends with the test. @param args another program with its arguments. */
 export async function startGateProcess(t: TestLike, cwd: string, env: Readonly<Record<string, string>>, args: readonly string[] = [cli, 'start']): Promise<GateProcess> {
-  const child = spawn(process.execPath, args, { cwd, env: { ...bare, HEIMDALL_HOST: '127.0.0.1', HEIMDALL_PORT: '0', ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
-  const said = { out: '', err: '' };
-  child.stdout.on('data', (text) => void (said.out += String(text)));
-  child.stderr.on('data', (text) => void (said.err += String(text)));
-  const kill = async (): Promise<void> => {
-    if (child.exitCode !== null || child.signalCode !== null) return;
-    child.kill('SIGKILL');
-    await once(child, 'exit');
-  };
-  t.after(kill);
-  const address = (): string | undefined => /listens on (\S+)/.exec(said.err)?.[1];
-  await until(() => address() !== undefined || child.exitCode !== null, 30_000, 'a gate that listens');
-  const url = address();
-  if (url === undefined) throw new Error(`The gate did not start: ${said.err}`);
+  const program = startProgram(t, process.execPath, args, { cwd, env: { ...bare, HEIMDALL_HOST: '127.0.0.1', HEIMDALL_PORT: '0', ...env } });
+  const url = await program.does(() => /listens on (\S+)/.exec(program.said())?.[1], 'a gate that listens');
   return {
     url,
     port: Number(new URL(url).port),
-    output: () => said.out + said.err,
-    events: () => said.out.split('\n').flatMap((line) => (line.startsWith('{') && line.includes('event.action') ? [JSON.parse(line) as Record<string, unknown>] : [])),
-    kill,
+    output: program.said,
+    events: () => program.out().split('\n').flatMap((line) => (line.startsWith('{') && line.includes('event.action') ? [JSON.parse(line) as Record<string, unknown>] : [])),
+    kill: program.kill,
   };
 }

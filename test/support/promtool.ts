@@ -7,6 +7,6 @@ export const noPromtool: string | false = found || process.env['CI'] ? false : '
 
 /** Runs promtool; what it said on both outputs and whether it was content. */
 export function promtool(args: readonly string[], input = ''): { readonly ok: boolean; readonly said: string } {
-  const { status, stdout, stderr, error } = spawnSync('promtool', args, { input, encoding: 'utf8', timeout: 20_000 });
+  const { status, stdout, stderr, error } = spawnSync('promtool', args, { input, encoding: 'utf8', timeout: 120_000 });
   return { ok: status === 0, said: `${stdout ?? ''}${stderr ?? ''}${error?.message ?? ''}` };
 }

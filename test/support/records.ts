@@ -35,6 +35,6 @@ export function accessRecords(t: TestLike): Records {
   return {
     logging: { file, level: 'silent' },
     all,
-    atLeast: (count) => until(() => (all().length >= count ? all() : undefined), 30_000, `${count} access lines`),
+    atLeast: (count) => until(() => (all().length >= count ? all() : undefined), `${count} access lines`),
   };
 }

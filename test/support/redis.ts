@@ -1,9 +1,10 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { connect, createServer, type AddressInfo } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { freePort } from './ports.ts';
 
 /** A Redis of one's own. */
 export interface TestRedis {
@@ -70,16 +71,6 @@ async function run(port: number, dir: string): Promise<ChildProcess> {
   }
   if (child.exitCode !== null) throw new Error(`redis-server did not start: ${said}`);
   return child;
-}
-
-/** A port of 127.0.0.1 that is free now. @param from a port at or above it, below those that are given to anybody. */
-export async function freePort(from?: number): Promise<number> {
-  const server = createServer().listen(from === undefined ? 0 : from + Math.floor(Math.random() * 10_000), '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 async function command(port: number, words: readonly string[]): Promise<string> {

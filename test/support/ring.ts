@@ -47,7 +47,7 @@ export async function startRing(t: TestContext, { size = 1, llm, retry, circuitB
     request(gate.url + path, { headers: bearer(KEY), body: { ...chat, model, ...(stream && { stream }) }, ...options });
   return {
     clock, gate, targets, ask,
-    resting: async () => void (await until(() => clock.armedBy('upstream/forward.ts') === 1, 30_000, 'a wait between rounds')),
+    resting: async () => void (await until(() => clock.armedBy('upstream/forward.ts') === 1, 'a wait between rounds')),
     calls: () => targets.map(({ calls }) => calls.length),
   };
 }

@@ -1,6 +1,6 @@
 import type { ConfigInput, LlmInput, LlmTargetInput } from '../../lib/index.ts';
 
-import { closing, request, until, type Answer, type RequestOptions, type TestLike } from './client.ts';
+import { closing, request, within, type Answer, type RequestOptions, type TestLike } from './client.ts';
 import { leapingClock } from './clock.ts';
 import { startGate, type RunningGate } from './gate.ts';
 import { startProvider, type Call, type Provider, type ProviderOptions } from './provider.ts';
@@ -68,7 +68,7 @@ async function outwait(clock: ReturnType<typeof leapingClock>, call: Call): Prom
   for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
   while (!call.finished && !call.aborted) {
     clock.leap(patience);
-    await until(() => call.finished || call.aborted, 300).catch(() => undefined);
+    await within(300, () => call.finished || call.aborted);
   }
 }
 

@@ -1,8 +1,7 @@
-import { spawn, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { startProgram } from './program.ts';
 import { bare } from './programs.ts';
 
 /** What is run; `PROVE_STANDALONE` names the same file of another checkout, for a proof of what was before. */
@@ -37,29 +36,20 @@ export async function startStandalone(newapi: string, yaml: string, { execArgv =
   const dir = mkdtempSync(join(tmpdir(), 'heimdall-standalone-'));
   const path = join(dir, 'heimdall.yaml');
   writeFileSync(path, yaml, { mode: 0o600 });
-  const child = spawn(process.execPath, [...execArgv, standaloneEntry], {
+  const { child, ended, said, does } = startProgram({ after: () => undefined }, process.execPath, [...execArgv, standaloneEntry], {
     cwd: dir,
     env: { ...bare, NEWAPI_BASE_URL: newapi, HEIMDALL_PORT: '0', HEIMDALL_HOST: '127.0.0.1', HEIMDALL_CONFIG: path, ...env(dir) },
-    stdio: ['ignore', 'pipe', 'pipe'],
   });
-  let said = '';
-  for (const stream of [child.stdout, child.stderr]) stream?.on('data', (text: Buffer) => void (said += String(text)));
-  const url = await listening(child, () => said);
   const end = async (signal: NodeJS.Signals): Promise<void> => {
-    if (child.exitCode === null && child.signalCode === null) {
-      child.kill(signal);
-      await once(child, 'exit');
-    }
+    child.kill(signal);
+    await ended;
     rmSync(dir, { recursive: true, force: true });
   };
-  return { url, pid: child.pid ?? 0, path, output: () => said, kill: () => end('SIGKILL'), stop: () => end('SIGTERM') };
-}
-
-async function listening(child: ChildProcess, said: () => string): Promise<string> {
-  for (;;) {
-    const url = /listens on (\S+)/.exec(said())?.[1];
-    if (url !== undefined) return url;
-    if (child.exitCode !== null) throw new Error(`the gate did not start: ${said()}`);
-    await Promise.race([once(child.stderr as NodeJS.ReadableStream, 'data'), once(child, 'exit')]);
+  try {
+    const url = await does(() => /listens on (\S+)/.exec(said())?.[1], 'a gate that listens');
+    return { url, pid: child.pid ?? 0, path, output: said, kill: () => end('SIGKILL'), stop: () => end('SIGTERM') };
+  } catch (error) {
+    await end('SIGKILL');
+    throw error;
   }
 }

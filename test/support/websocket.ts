@@ -37,7 +37,7 @@ export async function dial(url: string, { protocols = [], ...options }: DialOpti
     socket.on('open', () => resolve(head as IncomingMessage));
     socket.on('error', reject);
   });
-  return { socket, answer, messages, closed, message: (at) => until(() => messages[at], 30_000, `message ${at}`) };
+  return { socket, answer, messages, closed, message: (at) => until(() => messages[at], `message ${at}`) };
 }
 
 /** What a client that is refused sees. */

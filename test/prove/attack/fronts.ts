@@ -2,7 +2,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { temporary } from '../../support/gate.ts';
 import type { TestLike } from '../../support/client.ts';
-import { freePort, runNginx, runProxy } from '../../support/nginx.ts';
+import { runNginx, runProxy } from '../../support/nginx.ts';
+import { freePort } from '../../support/ports.ts';
 
 /** How an attacker reaches the gate. */
 export const fronts = ['direct', 'nginx', 'haproxy', 'caddy'] as const;

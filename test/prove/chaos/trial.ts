@@ -1,4 +1,4 @@
-import { until } from '../../support/client.ts';
+import { until, within } from '../../support/client.ts';
 import type { Call, Fault } from '../../support/provider.ts';
 import { anyModel, garbled, look, modelNamed, questions, send, type Headers, type Question, type Questions, type Right } from './question.ts';
 import { expected, type Setting, type Trouble } from './rules.ts';
@@ -138,7 +138,7 @@ async function trial(world: World, { name, faults, trouble, told = '', reused = 
   const time = isSilent(faults) ? world.clock.stop() : null;
   const answer = send(gate.url, question, model, headers);
   if (time !== null) {
-    await until(() => primary.calls.at(-1)?.stalled, 5000, 'a silent upstream');
+    await until(() => primary.calls.at(-1)?.stalled, 'a silent upstream');
     await arrived();
     time.forward(patience);
   }
@@ -149,7 +149,7 @@ async function trial(world: World, { name, faults, trouble, told = '', reused = 
   const view = look(received, { primary: named(right.primary), backup: named(right.backup) }, asked[1] > 0 ? ['backup', 'primary'] : ['primary', 'backup']);
   const rule = expected(trouble, { ...setting, backup: setting.backup && !stranger, free: question.free ?? false, media: question.media ?? false, told });
   const calls = [...primary.calls, ...backup.calls];
-  await until(() => calls.every(isOver), 500).catch(() => {});
+  await within(patience, () => calls.every(isOver));
   counted.sockets += calls.filter((call) => !isOver(call)).length;
   count(counted, view, rule.view);
   bill(counted, calls, rule.asked[0] + rule.asked[1]);

@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { internalsOf } from '../../../lib/gateway.ts';
 import type { Clock, ConfigInput, LlmInput, Timer } from '../../../lib/index.ts';
-import { request, until, type TestLike } from '../../support/client.ts';
+import { request, within, type TestLike } from '../../support/client.ts';
+import { caller } from '../../support/clock.ts';
 import { startGate, type RunningGate } from '../../support/gate.ts';
 import { startProvider, type Call, type Provider } from '../../support/provider.ts';
 import { KEY } from '../../support/ring.ts';
@@ -14,7 +15,7 @@ import type { Setting } from './rules.ts';
 /** Events of text in every streamed answer. */
 export const textEvents = 40;
 /** How long the gate waits for an upstream, milliseconds: longer than any machine is busy. */
-export const patience = 20_000;
+export const patience = 60_000;
 const FIRST = 'our-own-secret-key-at-the-first';
 export const now = (): number => Date.UTC(2026, 0, 5);
 
@@ -161,7 +162,7 @@ async function exchanges(url: string): Promise<number> {
 
 /** What a count stays at that should fall to 0 soon. */
 export async function outlasting(count: () => number | Promise<number>): Promise<number> {
-  await until(async () => (await count()) === 0, 15_000).catch(() => {});
+  await within(patience, async () => (await count()) === 0);
   return count();
 }
 
@@ -171,10 +172,20 @@ export interface CountingClock extends Clock {
   delays(): readonly number[];
   /** Stops the time, but not the timers; it goes as told until it goes on from there. */
   stop(): { forward(ms: number): void; go(): void };
+  /** Lets no timer fire that a file arms from now on, until they are released. @param file the end of its path. */
+  hold(file: string): { count(): number; release(): void };
+}
+
+interface Armed extends Timer {
+  readonly ms: number;
+  readonly isHeld: boolean;
+  start(): void;
+  stop(): void;
 }
 
 export function countingClock(): CountingClock {
-  const armed = new Map<Timer, number>();
+  const armed = new Set<Armed>();
+  let held: string | null = null;
   let stopped: number | null = null;
   let ahead = 0;
   const now = (): number => stopped ?? Date.now() + ahead;
@@ -182,18 +193,41 @@ export function countingClock(): CountingClock {
     now,
     monotonic: now,
     setTimeout(run, ms) {
-      const timer = setTimeout(() => {
-        armed.delete(timer);
-        run();
-      }, ms);
-      armed.set(timer, ms);
+      let real: NodeJS.Timeout | undefined;
+      const timer: Armed = {
+        ms,
+        isHeld: held !== null && caller().includes(`${held}:`),
+        start() {
+          armed.add(timer);
+          real ??= setTimeout(() => {
+            armed.delete(timer);
+            run();
+          }, ms).unref();
+        },
+        stop() {
+          armed.delete(timer);
+          clearTimeout(real);
+        },
+        refresh: () => void real?.refresh(),
+        unref: () => timer,
+      };
+      if (timer.isHeld) armed.add(timer);
+      else timer.start();
       return timer;
     },
-    clearTimeout(timer) {
-      armed.delete(timer);
-      clearTimeout(timer as NodeJS.Timeout);
+    clearTimeout: (timer) => (timer as Armed | undefined)?.stop(),
+    delays: () => [...armed].map(({ ms }) => ms),
+    hold(file) {
+      held = file;
+      const waiting = (): Armed[] => [...armed].filter(({ isHeld }) => isHeld);
+      return {
+        count: () => waiting().length,
+        release() {
+          held = null;
+          for (const timer of waiting()) timer.start();
+        },
+      };
     },
-    delays: () => [...armed.values()],
     stop() {
       let at = (stopped = now());
       return {

@@ -2,9 +2,10 @@ import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { createServer as listenOn, type AddressInfo } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { promisify } from 'node:util';
 import { WebSocketServer } from 'ws';
+import { freePort } from '../../support/ports.ts';
 import { runGate, type RunningGate } from '../gate.ts';
 
 export const ADMIN_TOKEN = 'prove-admin-token-0123456789abcdef012345';
@@ -55,15 +56,6 @@ export async function openScene(start: string): Promise<Scene> {
 async function setOption({ base_url, access_token, user_id }: NewApi, key: string, value: object): Promise<void> {
   const headers = { Authorization: access_token, 'New-Api-User': String(user_id), 'Content-Type': 'application/json' };
   await fetch(`${base_url}/api/option/`, { method: 'PUT', headers, body: JSON.stringify({ key, value: JSON.stringify(value) }) });
-}
-
-async function freePort(): Promise<number> {
-  const server = listenOn().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 const usage = { prompt_tokens: 9, completion_tokens: 2, total_tokens: 11 };
