@@ -56,6 +56,14 @@ export interface SeenTimes {
   readonly oldest: number;
 }
 
+/** Entries about seen tokens that are stored, or asked for, at a stretch. */
+const atOnce = 1000;
+
+/** Entries in parts of a size that holds nothing else up. */
+export function* chunks<T>(all: readonly T[]): Generator<readonly T[]> {
+  for (let at = 0; at < all.length; at += atOnce) yield all.slice(at, at + atOnce);
+}
+
 /** Most entries about seen tokens; the oldest are dropped. A token has three or four. */
 export const mostSeen = 400_000;
 

@@ -1,8 +1,9 @@
 import { closeSync, existsSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { setImmediate } from 'node:timers/promises';
 import { chownToDirectoryOwner, makeDirectory } from '../platform/platform.ts';
-import { parseContents, changedContents, emptyContents, mostSeen, type Change, type Contents, type Rows, type SeenName, type SeenTimes, type Store } from './contents.ts';
+import { changedContents, chunks, parseContents, emptyContents, mostSeen, type Change, type Contents, type Rows, type SeenName, type SeenTimes, type Store } from './contents.ts';
 
 /** The tables, a step a version. */
 const layouts: readonly string[] = [
@@ -11,6 +12,8 @@ const layouts: readonly string[] = [
   'CREATE TABLE heimdall_tokens (name TEXT PRIMARY KEY, value TEXT NOT NULL, last INTEGER NOT NULL) STRICT, WITHOUT ROWID; CREATE INDEX heimdall_tokens_last ON heimdall_tokens (last)',
 ];
 const layout = layouts.length;
+/** Entries about seen tokens. */
+const trimEvery = 20_000;
 /** Milliseconds. */
 const day = 86_400_000;
 type Table = 'keys' | 'bans' | 'heimdall_findings';
@@ -48,7 +51,10 @@ export class FileStore implements Store {
   }
 
   async remember(names: readonly SeenName[], times: SeenTimes): Promise<void> {
-    this.#made().remember(names, times);
+    for (const some of chunks(names)) {
+      this.#made().remember(some, times);
+      await setImmediate();
+    }
   }
 
   async recall(names: readonly string[]): Promise<ReadonlyMap<string, string>> {
@@ -89,6 +95,8 @@ class Database {
   readonly file: number;
   readonly #db: DatabaseSync;
   readonly #version: StatementSync;
+  /** Entries about seen tokens to be written before those beyond {@link mostSeen} are dropped again. */
+  #untrimmed = 0;
   /** The contents as they were read or written last, and the version that is theirs while no other connection commits. */
   #known: { readonly version: number; readonly contents: Contents } | null = null;
 
@@ -141,8 +149,15 @@ class Database {
       const put = this.#db.prepare('INSERT OR REPLACE INTO heimdall_tokens (name, value, last) VALUES (?, ?, ?)');
       for (const [name, value] of fresh) put.run(name, value, now);
       this.#db.prepare('DELETE FROM heimdall_tokens WHERE last < ?').run(oldest);
-      this.#db.prepare('DELETE FROM heimdall_tokens WHERE name IN (SELECT name FROM heimdall_tokens ORDER BY last DESC LIMIT -1 OFFSET ?)').run(mostSeen);
+      if (this.#untrimmed > 0) this.#untrimmed -= fresh.length;
+      else this.#trim();
     });
+  }
+
+  /** Looks at every entry there is. */
+  #trim(): void {
+    this.#untrimmed = trimEvery;
+    this.#db.prepare('DELETE FROM heimdall_tokens WHERE name IN (SELECT name FROM heimdall_tokens ORDER BY last DESC LIMIT -1 OFFSET ?)').run(mostSeen);
   }
 
   recall(names: readonly string[]): ReadonlyMap<string, string> {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from '../../types/logger.d.ts';
 import { scriptOf, type Redis } from '../platform/platform.ts';
-import { changedContents, parseContents, emptyContents, mostSeen, type Change, type Contents, type Rows, type SeenName, type SeenTimes, type Store } from './contents.ts';
+import { changedContents, chunks, parseContents, emptyContents, mostSeen, type Change, type Contents, type Rows, type SeenName, type SeenTimes, type Store } from './contents.ts';
 
 const places = ['heimdall:{registry}:version', 'heimdall:{registry}:keys', 'heimdall:{registry}:bans', 'heimdall:{registry}:findings'] as const;
 
@@ -22,8 +22,6 @@ return 1`);
 
 /** Entries about seen tokens, and when each was renewed. */
 const seenPlaces = ['heimdall:{registry}:tokens', 'heimdall:{registry}:tokens-last'] as const;
-/** Entries in one round trip. */
-const seenChunk = 2000;
 
 /** ARGV: now, the oldest time that is kept, the most entries, then name and value of each entry. Drops at most 1000 entries. */
 const remember = scriptOf(`
@@ -153,10 +151,6 @@ export class RedisStore implements Store {
   close(): void {
     this.#known = null;
   }
-}
-
-function* chunks<T>(all: readonly T[]): Generator<readonly T[]> {
-  for (let at = 0; at < all.length; at += seenChunk) yield all.slice(at, at + seenChunk);
 }
 
 /** Removals of all entries that are not known. */
