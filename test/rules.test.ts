@@ -39,7 +39,7 @@ const plan: Readonly<Record<string, readonly string[]>> = {
   'wiring.ts': ['middlewares', 'admin', 'sinks', 'anomaly', 'postgres', 'journal', 'access-log', 'record', 'upstream', 'usage', 'limits', 'queue', 'registry', 'keys', 'telemetry', 'config', 'request', 'http', 'identity', 'platform', 'errors.ts'],
   middlewares: ['admin', 'record', 'upstream', 'limits', 'queue', 'registry', 'keys', 'telemetry', 'config', 'request', 'http', 'identity', 'values', 'platform', 'errors.ts'],
   admin: ['anomaly', 'journal', 'redaction', 'registry', 'keys', 'telemetry', 'config', 'request', 'http', 'identity', 'values', 'platform', 'errors.ts'],
-  sinks: ['postgres', 'telemetry', 'request', 'identity', 'values', 'platform', 'errors.ts'],
+  sinks: ['postgres', 'redaction', 'telemetry', 'request', 'identity', 'values', 'platform', 'errors.ts'],
   anomaly: ['registry', 'config', 'request', 'identity', 'platform', 'errors.ts'],
   postgres: ['journal', 'record', 'platform', 'errors.ts'],
   journal: ['access-log', 'record', 'telemetry', 'request', 'identity', 'values', 'platform', 'errors.ts'],

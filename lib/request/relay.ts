@@ -2,6 +2,7 @@ import { request } from 'node:http';
 import { MessageChannel } from 'node:worker_threads';
 import type { TLSSocket } from 'node:tls';
 import type { Logger } from '../../types/logger.d.ts';
+import { CompactBody } from '../http/http.ts';
 import { remoteOf } from '../identity/identity.ts';
 import { type Crew, type Link, type RelayedPeer, RelaySocket } from '../platform/platform.ts';
 import { type Context, guarded } from './context.ts';
@@ -23,7 +24,10 @@ export function relayTo({ main }: Crew): (context: Context) => void {
     to.on('error', lost);
     to.on('response', guarded(context, (answer) => {
       context.status = answer.statusCode ?? 0;
-      res.writeHead(context.status, answer.statusMessage, withoutConnection(answer.rawHeaders));
+      const head = withoutConnection(answer.rawHeaders);
+      // SECURITY: what is left of a body would be read on to its end, however long it is.
+      if (!req.complete) head.push('Connection', 'close');
+      res.writeHead(context.status, answer.statusMessage, head);
       // The head of an event stream comes before its first event.
       res.flushHeaders();
       answer.on('error', () => res.destroy()).on('aborted', () => res.destroy());
@@ -31,7 +35,9 @@ export function relayTo({ main }: Crew): (context: Context) => void {
     }));
     context.exchange = { abort: () => void to.destroy(), look: () => undefined };
     if (req.headers.expect !== undefined) res.writeContinue();
-    req.pipe(to);
+    // Each chunk is a message to the other thread.
+    const body = req.headers['transfer-encoding'] === undefined ? req : new CompactBody(req, (error) => context.cutOff(error));
+    body.on('error', () => undefined).pipe(to);
   };
 }
 

@@ -6,6 +6,7 @@ import type { SyslogConfig } from '../../types/config.d.ts';
 import type { AuditRecord } from '../../types/record.d.ts';
 import type { Sink } from '../../types/sink.d.ts';
 import { codeOf, packageVersion } from '../platform/platform.ts';
+import { printableJson } from '../redaction/redaction.ts';
 import { severities, severityOf, timesOf, toldColumns } from './span.ts';
 
 /** The options of the syslog sink. */
@@ -59,7 +60,7 @@ function frameOf(record: AuditRecord, { syslog: { facility, bodies }, own, versi
   const priority = facilities[facility] * 8 + severities[severityOf(record)].syslog;
   const told: Record<string, unknown> = { request_method: record.request_method, response_status: record.response_status };
   for (const column of toldColumns(record, bodies)) if (record[column] !== null && (bodies || !long.has(column))) told[column] = record[column];
-  const message = Buffer.from(`<${priority}>1 ${at} ${own} heimdall ${process.pid} request [origin software="express-heimdall" swVersion="${version}"] ${JSON.stringify(told)}`);
+  const message = Buffer.from(`<${priority}>1 ${at} ${own} heimdall ${process.pid} request [origin software="express-heimdall" swVersion="${version}"] ${printableJson(told)}`);
   return Buffer.concat([Buffer.from(`${message.length} `), message]);
 }
 

@@ -85,6 +85,17 @@ describe('a gate with two workers', () => {
     for (let at = 0; at < 4; at++) assert.match(await get(`${gate.url}/heimdall/api/logs?model=counted&limit=1`, adminToken), /"model":"counted"/);
   });
 
+  it('closes a connection whose body the main thread does not read', async () => {
+    const { hostname, port } = new URL(gate.url);
+    const socket = connect(Number(port), hostname).on('error', () => undefined);
+    let answer = '';
+    socket.on('data', (chunk: Buffer) => void (answer += chunk.toString('latin1')));
+    socket.write('POST /metrics HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n');
+    await until('its end', () => socket.readableEnded || socket.destroyed);
+    socket.destroy();
+    assert.match(answer, /^HTTP\/1\.1 401 [^]*\r\nConnection: close\r\n/i);
+  });
+
   it('shows a reader of the live view the requests of both', async () => {
     let shown = '';
     const req = request(`${gate.url}/heimdall/api/events`, { agent: false, headers: { authorization: `Bearer ${adminToken}` } }, (res) => {

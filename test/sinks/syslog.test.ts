@@ -57,12 +57,13 @@ describe('syslog', () => {
   it('gets messages of RFC 5424, counted in octets', async (t) => {
     const { port, messages } = await startReceiver(t);
     const sink = sinkTo(t, `tcp://127.0.0.1:${port}`);
-    const strange = aRecord(2, { request_id: '019b8c2a-1c00-7abc-8123-456789abcdef', request_path: '/v1/ä\n<0>1 forged', response_status: 429, outcome: 'refused:rate_limit_requests' });
+    const strange = aRecord(2, { request_id: '019b8c2a-1c00-7abc-8123-456789abcdef', request_path: '/v1/ä\n<0>1 \u202eforged\u2028\u009b2J', response_status: 429, outcome: 'refused:rate_limit_requests' });
     assert.deepEqual(await sink.deliver([aRecord(1), strange, aRecord(3, { response_status: 502 })], never), { kind: 'delivered' });
     await until(() => messages.length === 3);
     assert.deepEqual(messages.map((message) => /^<\d+>/.exec(message)?.[0]), ['<134>', '<132>', '<131>']);
     assert.match(messages[1] as string, /^<132>1 2026-01-05T03:18:48\.576Z \S+ heimdall \d+ request \[origin software="express-heimdall" swVersion="[^"\s]+"\] \{[^\n]+\}$/);
-    assert.deepEqual(pathsOf(messages), ['/v1/chat/completions', '/v1/ä\n<0>1 forged', '/v1/chat/completions']);
+    assert.deepEqual(pathsOf(messages), ['/v1/chat/completions', '/v1/ä\n<0>1 \u202eforged\u2028\u009b2J', '/v1/chat/completions']);
+    assert.ok(!/[\p{Cc}\u202e\u2028]/u.test(messages.join('')));
     assert.ok(!/request_body|request_headers/.test(messages.join('')));
   });
 
