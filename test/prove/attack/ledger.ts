@@ -62,7 +62,7 @@ export class Ledger {
 
 /** Changes with the gate's code and the vectors. */
 function stateOf(): string {
-  const state = createHash('sha256').update(standaloneEntry);
+  const state = createHash('sha256').update([standaloneEntry, process.env['PROVE_DOOR'], process.env['PROVE_WORKERS']].join(' '));
   for (const root of [join(standaloneEntry, '../../../lib'), import.meta.dirname]) {
     for (const name of globSync('**/*.ts', { cwd: root }).toSorted()) {
       const { mtimeMs, size } = statSync(join(root, name));

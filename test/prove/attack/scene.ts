@@ -2,9 +2,11 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { hash } from 'node:crypto';
+import { authority } from '../../support/authority.ts';
 import type { TestLike } from '../../support/client.ts';
 import { sql, type JournalRow } from '../../support/journal.ts';
 import { startStandalone, type Standalone } from '../../support/standalone.ts';
+import { openDoor } from './door.ts';
 import { digest, StandIn, tell, type React } from './stand-in.ts';
 import { exchange, type Heard } from './wire.ts';
 
@@ -29,6 +31,11 @@ secret: an-install-secret-for-this-proof
 server: { health_check: { enabled: false } }
 llm: { health_check: { enabled: false }, retry: { max_retries: 0 }, price_source: none }
 `;
+
+/** `h2`: what can be said in HTTP/2 is said in it. */
+const isHttp2 = process.env['PROVE_DOOR'] === 'h2';
+/** `server.workers`, where it is to be another than the default. */
+const workers = process.env['PROVE_WORKERS'];
 
 /** A gate as a process of its own before an upstream that keeps what it is sent. */
 export interface Scene extends TestLike {
@@ -58,14 +65,17 @@ interface Set {
 export async function openScene(yaml: string, { react = (arrival, at) => (at === 'end' ? tell(arrival) : null), base = common, audit = '' }: Set = {}): Promise<Scene> {
   const dir = mkdtempSync(join(tmpdir(), 'heimdall-attack-'));
   const upstream = await new StandIn(react).listen();
-  const gate = await startStandalone(upstream.url, `${base}${yaml}\naudit: { path: ${dir}/heimdall.db${audit} }\nlogging: { level: warn, file: ${dir}/access.log }\n`);
   const cleanup: (() => unknown)[] = [];
+  const after: Scene['after'] = (fn) => void cleanup.push(fn);
+  const server = [workers === undefined ? '' : `workers: ${workers}, `, isHttp2 ? tlsYaml(after) : ''].join('');
+  const gate = await startStandalone(upstream.url, `${base.replace('server: { ', `server: { ${server}`)}${yaml}\naudit: { path: ${dir}/heimdall.db${audit} }\nlogging: { level: warn, file: ${dir}/access.log }\n`);
+  const own = Number(new URL(gate.url).port);
   const alive = (): boolean => statusOf(gate.pid) !== null;
   return {
     gate,
-    port: Number(new URL(gate.url).port),
+    port: isHttp2 ? await openDoor({ after }, own) : own,
     upstream,
-    after: (fn) => void cleanup.push(fn),
+    after,
     async rows(where = '1') {
       await new Promise((resolve) => setTimeout(resolve, 300));
       return sql(`${dir}/heimdall.db`, `SELECT * FROM heimdall_logs WHERE ${where} ORDER BY id`);
@@ -80,6 +90,11 @@ export async function openScene(yaml: string, { react = (arrival, at) => (at ===
       rmSync(dir, { recursive: true, force: true });
     },
   };
+}
+
+function tlsYaml(after: Scene['after']): string {
+  const { certPath, keyPath } = authority({ after }).issue('DNS:gate.example', 'IP:127.0.0.1');
+  return `tls: { cert_path: ${certPath}, key_path: ${keyPath} }, `;
 }
 
 function statusOf(pid: number): string | null {
