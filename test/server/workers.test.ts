@@ -91,7 +91,7 @@ describe('a gate with two workers', () => {
     let answer = '';
     socket.on('data', (chunk: Buffer) => void (answer += chunk.toString('latin1')));
     socket.write('POST /metrics HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n');
-    await until('its end', () => socket.readableEnded || socket.destroyed);
+    await until(() => socket.readableEnded || socket.destroyed, 'its end');
     socket.destroy();
     assert.match(answer, /^HTTP\/1\.1 401 [^]*\r\nConnection: close\r\n/i);
   });
