@@ -7,7 +7,7 @@ import type { Journal } from '../types/journal.d.ts';
 import type { Logger } from '../types/logger.d.ts';
 import type { Sink } from '../types/sink.d.ts';
 import { type Admin, Hub } from './admin/admin.ts';
-import { alertsOf, eventLog, type Listener, tee } from './telemetry/telemetry.ts';
+import { alertsOf, EventLog, type Listener, tee } from './telemetry/telemetry.ts';
 import { chain, ordered } from './chain.ts';
 import { ConfigError } from './errors.ts';
 import { type Crew, guard, guardedClock, inBackground, OutboundProxy, Rounds, systemClock, withMonotonic } from './platform/platform.ts';
@@ -107,7 +107,8 @@ export function gateOf(input: ConfigInput | Config | undefined, options: GateOpt
   const listeners: Listener[] = hub.listeners(time.now, config);
   const hidden = secretsOf(config);
   const scrub = secretScrubber(hidden);
-  const log = tee(options.log ?? eventLog(config.logging, config.logging.console ?? standalone), listeners, (fields) => cleanFields(fields, scrub));
+  const lines = options.log ?? new EventLog(config.logging, standalone);
+  const log = tee(lines, listeners, (fields) => cleanFields(fields, scrub));
   const clock = guardedClock(time, log);
   const proxied = proxyEnvironment(config, standalone, environment ? undefined : process.env);
   const proxies = proxied === null ? null : new OutboundProxy(proxied);
@@ -116,6 +117,12 @@ export function gateOf(input: ConfigInput | Config | undefined, options: GateOpt
   if (crew !== null) crew.log = log;
   const alerts = isWorker ? null : alertsOf(config.audit.alerts, clock, log, proxies);
   if (alerts !== null) listeners.push(alerts.listener);
+  const follow: Follower = (next) => ({
+    enter: () => {
+      if (lines instanceof EventLog) lines.configure(next.logging);
+      alerts?.configure(next.audit.alerts);
+    },
+  });
   const { connectionsPerAddress } = config.guard;
   const observe = config.mode === 'observe';
   const core: Core = {
@@ -130,6 +137,7 @@ export function gateOf(input: ConfigInput | Config | undefined, options: GateOpt
   const warnings = (of: Config): readonly string[] => [...warningsOf(of), ...(crew === null && !standalone && of.server.workers !== 1 ? ['server.workers: takes effect in a process of its own alone, by serve or heimdall start'] : []), ...hostWarnings(of, options), ...(proxies === null ? [] : proxyWarnings(of, (url) => proxies.hopTo(url) === null))];
   if (!isWorker) for (const warning of warnings(config)) log.warn({ warning }, 'config.warning');
   const live = new Live(core, (now) => lasting(core, hub, options, proxies, now), warnings);
+  live.followers.add(follow);
   return lifecycle(core, live, read, () => alerts?.close());
 }
 
@@ -186,6 +194,7 @@ class Live {
     this.core = core;
     this.#warnings = warnings;
     this.lasts = lasts(() => this.now.wired);
+    this.followers.add((next) => this.lasts.recorded.prepare(next));
     this.now = this.#make(core.config, null);
     this.#enter(this.now);
   }

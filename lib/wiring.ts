@@ -27,7 +27,7 @@ import { accessLog } from './access-log/access-log.ts';
 import { type Filling, ingestion, type Ingestion, recorder } from './record/record.ts';
 import { erasedOf, type JournalDeps, journalReader, journalSeries, namesOf as subjectNames, WorkerJournal } from './journal/journal.ts';
 import { FindingsTable, postgresReader } from './postgres/postgres.ts';
-import { Followers, NewapiNames, RawTokens, sinkSeries, sinksOf } from './sinks/sinks.ts';
+import { Followers, NewapiNames, RawTokens, type SinkNeeds, sinkSeries, sinksOf, type WantedSink } from './sinks/sinks.ts';
 import { codeOf, type Crew, describe, inBackground, Repeated, type Redis, redisOf, type OutboundProxy } from './platform/platform.ts';
 import { KeyRegistry } from './registry/registry.ts';
 import { Affinity, forwarder, NewapiClient, PriceFeed, prober, proxy, RetryBudget, routeHealth, routeTable, type Spend, type Target, targetModel, targetStatuses, targetsOf, UnreadAnswers } from './upstream/upstream.ts';
@@ -42,6 +42,7 @@ export interface Wired {
   readonly admin: Admin;
   readonly upstream: Upstream;
   readonly jwt: JwtVerifier | null;
+  readonly records: Records;
   /** The gate under it. */
   readonly core: Core;
   /** Ends what has no part in requests in hand, such as probes. */
@@ -83,7 +84,6 @@ interface Passed extends HostOptions {
  * @param now what is wired under the configuration in force.
  */
 export function lasting(core: Core, hub: Hub, passed: Passed, proxies: OutboundProxy | null, now: () => Wired) {
-  const { config } = core;
   const { sinks = [], standalone = false, ...host } = passed;
   const metrics = metricsOf(core);
   const callers = callersOf(core);
@@ -93,25 +93,24 @@ export function lasting(core: Core, hub: Hub, passed: Passed, proxies: OutboundP
   const resources = new Resources(core);
   metrics.watchResources(() => resources.usage());
   metrics.watchRoutes(() => now().upstream.routeHealth.shown());
-  const lines = accessLog(core, (config.logging.console ?? standalone) && isVerbose(config) ? process.stdout : null, config.logging.file ?? (standalone ? 'heimdall.log' : false));
+  const lines = accessLog(core, process.stdout, standalone);
   const recorded = recording(core, metrics, { secret: callers.secret, routeOf: (method, path) => now().upstream.routeOf(method, path), accessLog: lines, identify, interrupted: () => queue.interrupted(), sinks, proxies, nameOf: (kind, id) => names.nameOf(kind, id) });
   registry.watch(() => hideCredentials(core, registry, recorded.journal));
   const names: NewapiNames = namesOf(core, recorded.journal, (path, headers) => now().upstream.newapi.get(path, headers));
   const findings = new Findings(core, registry);
   const copied = copiedFindings(core, registry);
-  const { state: watch, exchange } = watching(core, recorded.journal, findings, redis);
-  metrics.expose([{ name: 'watch_refused_messages_total', values: () => [{ labels: {}, value: exchange?.refused ?? 0 }] }]);
-  const limits = new Limits(core, { redis, identify, costs: { tokens: estimateTokens, price: (model, usage) => now().upstream.worth(model, usage) }, hasUsers: host.identify !== undefined, names: config.newapi.accessToken === null ? null : names });
+  const watch = new WatchReports(core, recorded.journal, findings, redis);
+  metrics.expose([{ name: 'watch_refused_messages_total', values: () => [{ labels: {}, value: watch.refused }] }]);
+  const limits = new Limits(core, { redis, identify, costs: { tokens: estimateTokens, price: (model, usage) => now().upstream.worth(model, usage) }, hasUsers: host.identify !== undefined, names });
   const certificates = new Set<Certificates>();
-  const records = readerOf(core, recorded);
   metrics.expose(limits.series());
   if (core.crew !== null) shareMetrics(core.crew, metrics);
   const jobs = new Jobs();
   const closers: Closer[] = [
-    () => jobs.close(), () => records.close(), () => copied.close(), () => lines.close(), () => recorded.close(), () => names.close(), () => redis?.close(), () => exchange?.stop(), () => limits.close(), () => queue.close(),
+    () => jobs.close(), () => copied.close(), () => lines.close(), () => recorded.close(), () => names.close(), () => redis?.close(), () => watch.close(), () => limits.close(), () => queue.close(),
     () => registry.close(), () => resources.close(), () => findings.close(),
   ];
-  return { hub, host, proxies, metrics, callers, queue, bodies, resources, recorded, names, records: records.reader, findings, watch, limits, certificates, jobs, affinity: new Affinity(), retryBudget: new RetryBudget(), honeyUsed: honeyReports(core, findings), closers };
+  return { hub, host, proxies, metrics, callers, queue, bodies, resources, recorded, names, findings, watch, limits, certificates, jobs, affinity: new Affinity(), retryBudget: new RetryBudget(), honeyUsed: honeyReports(core, findings), closers };
 }
 
 /** The page of metrics of all threads: the main thread, which makes it, asks the workers. */
@@ -125,7 +124,7 @@ const scrapeTimeout = 1000;
 const patience = (ms: number): Promise<null> => new Promise((resolve) => void setTimeout(resolve, ms, null).unref());
 
 /** Takes over what can change of what lasts; the configuration of its core has changed. */
-export function reconfigure(core: Core, { callers: { keys, verified, registry }, queue, bodies, limits, recorded: { journal } }: Lasting): void {
+export function reconfigure(core: Core, { callers: { keys, verified, registry }, queue, bodies, limits, watch, recorded: { journal } }: Lasting): void {
   const { auth, trustProxy } = core.config;
   hide(core, journal, secretsOf(core.config));
   core.inFlight.configure(core.config);
@@ -136,6 +135,7 @@ export function reconfigure(core: Core, { callers: { keys, verified, registry },
   queue.configure();
   bodies.configure();
   limits.configure();
+  watch.configure();
 }
 
 /**
@@ -157,15 +157,16 @@ export function wire(core: Core, lasts: Lasting, before: Wired | null, reload: A
   const isSameIssuer = before !== null && isDeepStrictEqual([before.core.config.auth.mode, before.core.config.auth.jwt], [config.auth.mode, config.auth.jwt]);
   const jwt = isSameIssuer ? before.jwt : jwtVerifierOf(config, clock, core.log, proxies);
   const finder = new CallerFinder(core, { keys, jwt, verified, identify, ask: (context) => upstream.newapi.knows(context), accepted: (credential, id) => registry.sawToken(credential, id) });
+  const records = recordsOf(core, recorded, before?.records ?? null);
   const services: AdminServices = {
     nameOf: (kind, id) => names.nameOf(kind, id), named: (username, tokenName) => names.callersNamed(username, tokenName), newapi: { get: (path, headers) => upstream.newapi.get(path, headers) },
     callers: { find: (context, mayAsk) => finder.find(context, mayAsk), limits: (context) => limits.shown(context), limitsOf: (subject) => limits.shownOf(subject, registry.keys().find(({ name }) => name === subject.id) ?? null) },
     certificates: () => [...certificates].flatMap(({ all }) => all),
-    core, hub, registry, queue, identify, resources, reload, findings, watch, work: { work: (work, told) => recorded.journal.work(work, told), forget: (what) => forgetEverywhere(what, [secret(), ...config.previousSecrets], recorded.journal, registry) }, jobs,
+    core, hub, registry, queue, identify, resources, reload, findings, watch: () => watch.state(), work: { work: (work, told) => recorded.journal.work(work, told), forget: (what) => forgetEverywhere(what, [secret(), ...config.previousSecrets], recorded.journal, registry) }, jobs,
     routes: upstream.routeHealth, sinks: recorded.sinks, journal: () => recorded.journal.stats(),
     targets: () => targetStatuses(upstream.targets, clock.monotonic()),
     logs: { placesOf: async (addresses) => new Map(((await recorded.journal.askObserver({ addresses } satisfies PlacesOf)) ?? []) as [string, Place][]), query: (sql, values) => recorded.journal.query(sql, values) },
-    records: lasts.records,
+    records: records.reader,
   };
   const admin = adminOf(services, before?.admin ?? null);
   const ready = async (): Promise<boolean> => {
@@ -189,17 +190,29 @@ export function wire(core: Core, lasts: Lasting, before: Wired | null, reload: A
     admin: admin.paths, original: config.anomaly.api ? new OriginalApi(services) : null,
     record, tap, journal: recorded.journal, ingestion: taking,
   };
-  return { core, deps, admin, upstream, jwt, stop: upstream.stop, close: (next) => upstream.close(next?.upstream ?? null) };
+  const close = async (next: Wired | null): Promise<void> => {
+    await upstream.close(next?.upstream ?? null);
+    if (next?.records !== records) await closed(core.log, () => records.close());
+  };
+  return { core, deps, admin, upstream, jwt, records, stop: upstream.stop, close };
 }
 
-/** Reads records for the admin API, by `admin.read_from`. */
-function readerOf({ config: { admin, audit: { postgres } } }: Core, { journal, sinks }: Pick<Recording, 'journal' | 'sinks'>): { readonly reader: RecordReader; readonly close: Closer } {
-  const url = postgres.readUrl ?? postgres.url;
-  if (admin.readFrom === 'postgres' && url !== null) {
+/** What the admin API reads records with, and the database that it is; null for the journal of this instance. */
+interface Records {
+  readonly reader: RecordReader;
+  readonly url: string | null;
+  readonly close: Closer;
+}
+
+/** Reads records for the admin API, by `admin.read_from`. @param before that of the configuration before, which may go on. */
+function recordsOf({ config: { admin, audit: { postgres } } }: Core, { journal, sinks }: Pick<Recording, 'journal' | 'sinks'>, before: Records | null): Records {
+  const url = admin.readFrom === 'postgres' ? (postgres.readUrl ?? postgres.url) : null;
+  if (before !== null && before.url === url) return before;
+  if (url !== null) {
     const reader = postgresReader(url, () => sinks().every(({ name, delivered }) => name !== 'postgres' || delivered === 0));
-    return { reader, close: () => reader.close() };
+    return { reader, url, close: () => reader.close() };
   }
-  return { reader: journalReader({ query: (sql, values) => journal.query(sql, values), request: (id) => journal.request(id), grep: (asked) => journal.grep(asked), sum: () => journal.sum() }), close: () => undefined };
+  return { reader: journalReader({ query: (sql, values) => journal.query(sql, values), request: (id) => journal.request(id), grep: (asked) => journal.grep(asked), sum: () => journal.sum() }), url, close: () => undefined };
 }
 
 /** The names that NewAPI has for callers, those of earlier runs once the journal is open. */
@@ -214,13 +227,19 @@ const copyEvery = 2000;
 
 /** Keeps the findings of this instance in `audit.postgres`, for the pages of others. What cannot be written is tried again. */
 function copiedFindings(core: Core, registry: KeyRegistry): { close(): Promise<void> } {
-  const { url } = core.config.audit.postgres;
-  if (url === null || core.crew?.isWorker === true) return { close: async () => undefined };
-  const table = new FindingsTable(url, hostname());
+  if (core.crew?.isWorker === true) return { close: async () => undefined };
+  let known: { readonly url: string; readonly table: FindingsTable } | null = null;
   let isNew = false;
   const copying = new Repeated(core, 'findings', copyEvery, async () => {
-    if (!isNew) return;
+    const { url } = core.config.audit.postgres;
+    if (known !== null && known.url !== url) {
+      await known.table.close();
+      known = null;
+      isNew = true;
+    }
+    if (!isNew || url === null) return;
     isNew = false;
+    const { table } = (known ??= { url, table: new FindingsTable(url, hostname()) });
     await table.write(registry.findings().values()).catch((error: unknown) => {
       isNew = true;
       core.log.debug({ error: codeOf(error) }, 'finding.not_copied');
@@ -233,34 +252,83 @@ function copiedFindings(core: Core, registry: KeyRegistry): { close(): Promise<v
   return {
     close: async () => {
       copying.stop();
-      await table.close();
+      await known?.table.close();
     },
   };
 }
 
-/** Hears what the watch reports from the journal's thread. @returns its state, and what carries news between instances. */
-function watching(core: Core, journal: WorkerJournal, findings: Findings, redis: Redis | null): { readonly state: () => { callers: number; lag: number }; readonly exchange: Exchange | null } {
-  const { config, log } = core;
-  const isOff = config.anomaly.mode === 'off' || !config.audit.enabled;
-  const exchange = isOff || redis === null ? null : new Exchange(core, redis, (signals) => journal.tellObserver(signals));
-  if (!isOff && redis === null && config.rateLimit.instances > 1) log.warn({ effect: 'the watch of each instance sees its own part', fix: 'rate_limit.redis_url' }, 'watch.alone');
-  if (exchange !== null) journal.onOpened(() => exchange.start());
-  journal.onCheckpoint(() => inBackground(log, 'findings', findings.tidy()));
-  let state = { record: 0, callers: 0 };
-  journal.onObserved((value) => {
-    const told = value as FromObserver;
-    if (told.kind === 'sighting') findings.reportSoon(told.sighting);
-    else if (told.kind === 'news') exchange?.send(told.signals);
-    else if (told.kind === 'mmdb') {
-      if (told.problem === null) log.info({ file: config.anomaly.mmdb, state: 'in use again' }, 'watch.mmdb');
-      else log.warn({ file: config.anomaly.mmdb, problem: told.problem, effect: 'the watch goes on without places, or with those of the earlier file' }, 'watch.mmdb');
+/** Hears what the watch reports from the journal's thread, and carries news between instances. */
+class WatchReports {
+  readonly #core: Core;
+  readonly #journal: WorkerJournal;
+  readonly #redis: Redis | null;
+  readonly #findings: Findings;
+  /** Null while the watch is off, and without Redis. */
+  #exchange: Exchange | null = null;
+  /** Messages that earlier exchanges have refused. */
+  #refused = 0;
+  #position = { record: 0, callers: 0 };
+  #isOpen = false;
+
+  constructor(core: Core, journal: WorkerJournal, findings: Findings, redis: Redis | null) {
+    this.#core = core;
+    this.#journal = journal;
+    this.#findings = findings;
+    this.#redis = redis;
+    const { log } = core;
+    if (!this.#isOff && redis === null && core.config.rateLimit.instances > 1) log.warn({ effect: 'the watch of each instance sees its own part', fix: 'rate_limit.redis_url' }, 'watch.alone');
+    journal.onOpened(() => {
+      this.#isOpen = true;
+      this.configure();
+    });
+    journal.onCheckpoint(() => inBackground(log, 'findings', findings.tidy()));
+    journal.onObserved((told) => this.#hear(told as FromObserver));
+  }
+
+  get #isOff(): boolean {
+    const { anomaly, audit } = this.#core.config;
+    return anomaly.mode === 'off' || !audit.enabled;
+  }
+
+  /** Messages of other instances that were refused. */
+  get refused(): number {
+    return this.#refused + (this.#exchange?.refused ?? 0);
+  }
+
+  state(): { callers: number; lag: number } {
+    return { callers: this.#isOff ? 0 : this.#position.callers, lag: this.#isOff ? 0 : Math.max(0, this.#journal.stats().lastId - this.#position.record) };
+  }
+
+  /** Takes the configuration in force. */
+  configure(): void {
+    if (this.#isOff) return this.close();
+    if (this.#redis === null || !this.#isOpen || this.#exchange !== null) return;
+    this.#exchange = new Exchange(this.#core, this.#redis, (signals) => this.#journal.tellObserver(signals));
+    this.#exchange.start();
+  }
+
+  close(): void {
+    this.#exchange?.stop();
+    this.#refused = this.refused;
+    this.#exchange = null;
+  }
+
+  #hear(told: FromObserver): void {
+    const { config, log } = this.#core;
+    switch (told.kind) {
+      case 'sighting':
+        return this.#findings.reportSoon(told.sighting);
+      case 'news':
+        return this.#exchange?.send(told.signals);
+      case 'mmdb':
+        if (told.problem === null) log.info({ file: config.anomaly.mmdb, state: 'in use again' }, 'watch.mmdb');
+        else log.warn({ file: config.anomaly.mmdb, problem: told.problem, effect: 'the watch goes on without places, or with those of the earlier file' }, 'watch.mmdb');
+        return;
+      case 'position':
+        this.#position = told;
+        this.#journal.advance('watch', told.record);
     }
-    else {
-      state = told;
-      journal.advance('watch', told.record);
-    }
-  });
-  return { state: () => ({ callers: state.callers, lag: isOff ? 0 : Math.max(0, journal.stats().lastId - state.record) }), exchange };
+  }
 }
 
 /** Erases records, and findings and noted tokens of their subject. @returns the number of records. */
@@ -384,9 +452,6 @@ function callersOf(core: Core) {
   };
 }
 
-/** Access lines have level `info`: with a higher `logging.level` they leave the console, not the file. */
-const isVerbose = ({ logging: { level } }: Config): boolean => level === 'info' || level === 'debug' || level === 'trace';
-
 /** What the recording of requests needs. */
 interface RecordingDeps extends Omit<JournalDeps, 'sinks'> {
   readonly identify: (credential: string) => TokenIdentity;
@@ -418,6 +483,8 @@ interface Recording {
   readonly under: (core: Core) => RecordingParts;
   /** The state of each sink. */
   readonly sinks: () => readonly SinkView[];
+  /** Makes ready what it takes over of another configuration. @throws where that cannot be had. */
+  readonly prepare: (config: Config) => { readonly enter: () => void };
   /** Opens the journal; sinks go on at their cursors. */
   start(): void;
   /** Closes the sinks before the journal they follow. */
@@ -428,17 +495,19 @@ interface Recording {
 function recording(core: Core, metrics: Metrics, deps: RecordingDeps): Recording {
   const { audit } = core.config;
   if (!audit.enabled && deps.sinks.length > 0) throw new ConfigError([{ path: 'audit', message: expectation('a journal, since sinks follow it', 'false', '{ path: data/heimdall.db }') }]);
-  const raw = audit.newapi.enabled && audit.newapi.token === 'raw' ? new RawTokens() : null;
+  const raw = new RawTokens();
+  const isRaw = ({ audit: { newapi } }: Config): boolean => newapi.enabled && newapi.token === 'raw';
   // What follows the journal follows it in the main thread alone.
   const isWorker = core.crew?.isWorker === true;
-  const sinks = isWorker ? [] : sinksOf({ core, rawToken: raw && ((tokenId) => raw.of(tokenId)), proxies: deps.proxies, nameOf: deps.nameOf, pack: (first, last, packing) => journal.pack(first, last, packing) }, deps.sinks);
+  const needs: SinkNeeds = { core, rawToken: (tokenId) => raw.of(tokenId), proxies: deps.proxies, nameOf: deps.nameOf, pack: (first, last, packing) => journal.pack(first, last, packing) };
+  const wanted = (config: Config): readonly WantedSink[] => (isWorker ? [] : sinksOf(config, needs, deps.sinks));
   const journal: WorkerJournal = new WorkerJournal(core, {
-    ...deps, sinks: sinks.map(({ name }) => name),
-    observer: core.config.anomaly.mode === 'off' || !audit.enabled || isWorker ? null : observerModule(extname(import.meta.url)),
+    ...deps, sinks: () => followers.names,
+    observer: isWorker ? null : observerModule(extname(import.meta.url)),
     observerShares: core.config.rateLimit.redisUrl !== null,
-    observerOptions: { mmdb: core.config.anomaly.mmdb === null ? null : resolve(core.config.anomaly.mmdb) } satisfies ObserverOptions,
+    observerOptions: () => ({ mmdb: core.config.anomaly.mmdb === null ? null : resolve(core.config.anomaly.mmdb) }) satisfies ObserverOptions,
   });
-  const followers = new Followers(core, journal, sinks);
+  const followers: Followers = new Followers(core, journal, wanted(core.config));
   metrics.expose([...journalSeries(journal), ...sinkSeries(() => followers.views())]);
   const isOn = ({ config: { middleware } } = core): boolean => audit.enabled && (middleware?.includes('logging') ?? true);
   const rates = new Map<string, Filling>();
@@ -452,21 +521,31 @@ function recording(core: Core, metrics: Metrics, deps: RecordingDeps): Recording
     journal,
     isRefusing: () => isOn() && journal.refusing,
     under(one) {
-      const { record, tap, admit } = recorder(one, journal, deps.accessLog.isRead);
+      const { record, tap, admit } = recorder(one, journal, () => deps.accessLog.isRead);
       const remembering: Finisher = (context) => {
-        raw?.remember(context);
+        raw.remember(context);
         record(context);
       };
-      return { record: raw === null ? record : remembering, tap: isOn(one) ? tap : () => null, admit: isOn(one) ? admit : (forward) => forward, ingestion: ingestion(one, journal, deps.identify, rates) };
+      return { record: isRaw(one.config) ? remembering : record, tap: isOn(one) ? tap : () => null, admit: isOn(one) ? admit : (forward) => forward, ingestion: ingestion(one, journal, deps.identify, rates) };
     },
     sinks: () => followers.views(),
+    prepare(config) {
+      const sinks = wanted(config);
+      return {
+        enter: () => {
+          followers.configure(sinks);
+          journal.configure();
+          if (!isRaw(config)) raw.clear();
+        },
+      };
+    },
     start() {
       if (audit.enabled) begun ??= begin().catch(() => undefined);
       followers.start();
     },
     async close() {
       await followers.close();
-      raw?.clear();
+      raw.clear();
       await journal.close();
     },
   };

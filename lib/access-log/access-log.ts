@@ -1,6 +1,7 @@
 // The access log: the formats of its lines, the console and the rotating file.
 
 import type { Writable } from 'node:stream';
+import type { Config } from '../../types/config.d.ts';
 import type { Core } from '../request/request.ts';
 import { consoleOf, describe } from '../platform/platform.ts';
 
@@ -21,10 +22,19 @@ export interface AccessLog {
   close(): void;
 }
 
-/** A console that fails or falls behind loses lines and is reported once. @param file of the lines. */
-export function accessLog({ log }: Core, console: Writable | null, file: string | false): AccessLog {
-  const output = console === null ? null : consoleOf(console);
-  let isOpen = output !== null;
+/** Access lines have level `info`: with a higher `logging.level` they leave the console, not the file. */
+const isVerbose = ({ logging: { level } }: Config): boolean => level === 'info' || level === 'debug' || level === 'trace';
+
+/**
+ * Follows the configuration in force. A console that fails or falls behind loses lines and is reported once.
+ * @param standalone whether the process belongs to the gate, which decides what the configuration leaves out.
+ */
+export function accessLog(core: Core, console: Writable, standalone: boolean): AccessLog {
+  const { log } = core;
+  const output = consoleOf(console);
+  const isShown = (): boolean => (core.config.logging.console ?? standalone) && isVerbose(core.config);
+  const fileOf = (): string | false => core.config.logging.file ?? (standalone ? 'heimdall.log' : false);
+  let isOpen = true;
   const failed = (sink: string, error: object | string, effect: string): void => log.error({ sink, error, effect }, 'access_log.failed');
   let isReported = false;
   const report = (error: object | string): void => {
@@ -32,20 +42,33 @@ export function accessLog({ log }: Core, console: Writable | null, file: string 
     isReported = true;
   };
   const broke = (error: Error): void => report(describe(error));
-  console?.on('error', broke);
+  let isHeard = false;
+  // The stream of a host that shows no lines is left alone.
+  const hear = (): void => {
+    if (!isHeard) console.on('error', broke);
+    isHeard = true;
+  };
+  if (isShown()) hear();
   return {
-    isRead: output !== null || file !== false,
-    file,
-    isShown: output !== null,
-    isReadable: output?.isTerminal ?? false,
+    get isRead() {
+      return isShown() || fileOf() !== false;
+    },
+    get file() {
+      return fileOf();
+    },
+    get isShown() {
+      return isShown();
+    },
+    isReadable: output.isTerminal,
     failed,
     show(lines) {
-      if (output !== null && isOpen && !output.write(lines)) report('cannot keep up');
+      hear();
+      if (isOpen && !output.write(lines)) report('cannot keep up');
     },
     close() {
       isOpen = false;
       // The console may be the process's own stdout: it is not closed, and listened to until it has written everything.
-      console?.write('', () => console.off('error', broke));
+      if (isHeard) console.write('', () => console.off('error', broke));
     },
   };
 }

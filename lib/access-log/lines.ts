@@ -11,20 +11,27 @@ const eventEvery = 60_000;
 /** Writes access lines on the worker: to the file, and back to the main thread for the console. Lines do not depend on what becomes of the records. */
 export class AccessLineWriter {
   readonly #send: (message: FromWorker) => void;
-  readonly #line: ((raw: RawRecord) => string) | null;
-  readonly #file: LogFile | null;
-  readonly #isShown: boolean;
+  readonly #hidden: readonly string[];
+  #line: ((raw: RawRecord) => string) | null = null;
+  #file: LogFile | null = null;
+  #isShown = false;
   /** The form of the lines for a terminal; null where the console gets those of the file. */
-  readonly #shown: ((raw: RawRecord) => string) | null;
+  #shown: ((raw: RawRecord) => string) | null = null;
   #reportedAt = Number.NEGATIVE_INFINITY;
 
   /** @param options null when no lines are written. @param hidden configured secrets. @param queryAllow names of query parameters whose values may be shown. */
   constructor(options: LineOptions | null, { queryAllow, hidden }: Pick<WorkerOptions, 'queryAllow' | 'hidden'>, send: (message: FromWorker) => void) {
-    this.#line = options === null ? null : accessLine(options.format, queryAllow, hidden);
+    this.#hidden = hidden;
+    this.#send = send;
+    this.configure(options, queryAllow);
+  }
+
+  /** Takes other options from now on. */
+  configure(options: LineOptions | null, queryAllow: readonly string[]): void {
+    this.#line = options === null ? null : accessLine(options.format, queryAllow, this.#hidden);
     this.#file = options === null || options.file === false ? null : new LogFile(options.file, options);
     this.#isShown = options?.isShown ?? false;
-    this.#shown = this.#isShown && options?.isReadable === true ? accessLine('readable', queryAllow, hidden) : null;
-    this.#send = send;
+    this.#shown = this.#isShown && options?.isReadable === true ? accessLine('readable', queryAllow, this.#hidden) : null;
   }
 
   /** Writes the lines of decoded records. @param seq their batch; null for unplaced records. */

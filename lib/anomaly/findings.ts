@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
+import type { Config } from '../../types/config.d.ts';
 import type { Action, RuleName, Subject } from '../../types/detector.d.ts';
 import type { Finding, FindingState, Sighting } from '../../types/finding.d.ts';
 import type { Core } from '../request/request.ts';
@@ -39,6 +40,8 @@ const holds = ({ rule, action, expires, state }: Finding): boolean => isLive(sta
 /** Without evidence for a week. */
 const isOver = (finding: Finding, now: number): boolean => now - finding.last > overAfter && !holds(finding);
 
+const highestActions = (rules: Config['anomaly']['rules']): ReadonlyMap<string, Action> => new Map(Object.entries(rules).map(([rule, { action }]) => [toSnake(rule), action]));
+
 /** A finding that was raised, or has grown. */
 interface Raised {
   readonly finding: Finding;
@@ -67,13 +70,10 @@ export class Findings {
   readonly #registry: KeyRegistry;
   #waiting: Sighting[] = [];
   #isReporting = false;
-  /** The highest action of each rule. */
-  readonly #allowed: ReadonlyMap<string, Action>;
 
   constructor(core: Core, registry: KeyRegistry) {
     this.#core = core;
     this.#calendar = calendarOf(core.clock);
-    this.#allowed = new Map(Object.entries(core.config.anomaly.rules).map(([rule, { action }]) => [toSnake(rule), action]));
     this.#registry = registry;
   }
 
@@ -179,7 +179,7 @@ export class Findings {
   #merged(known: Finding | undefined, { rule, subject, score, reason, most: mostOfKind, baseline, evidence, since, last, digest = null }: Sighting, strikes: number, now: number): Finding | null {
     const { mode, anomaly } = this.#core.config;
     const acts = mode !== 'observe' && (anomaly.mode === 'enforce' || rule === 'leaked_key');
-    const allowed = this.#allowed.get(rule) ?? 'none';
+    const allowed = highestActions(anomaly.rules).get(rule) ?? 'none';
     if (allowed === 'none') return null;
     const highest = Math.max(known?.score ?? 0, score);
     const step = subject.kind === 'content' ? 'flag' : milder(milder(actionOf(Math.min(100, highest + strikes)), allowed), mostOfKind);

@@ -6,7 +6,7 @@ export { hasLimits, keyLimits } from './limits.ts';
 export { hostWarnings } from './host.ts';
 export { isHere, isOwnPort, itself } from './pitfalls.ts';
 export { modelName } from './llm.ts';
-export { adopt, checkText, fileOf, loadConfig, loadSettings, printable, readAgain, resolveConfig, type Settings, succeed, warningsOf } from './load.ts';
+export { adopt, checkText, fileOf, filesOf, loadConfig, loadSettings, printable, readAgain, resolveConfig, type Settings, succeed, warningsOf } from './load.ts';
 export { valueAt } from './paths.ts';
 export { isStatus } from './provider.ts';
 export { proxyEnvironment, proxyWarnings } from './proxy.ts';

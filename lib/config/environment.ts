@@ -39,6 +39,7 @@ export const VARIABLES: readonly Variable[] = [
  * `process.env` is not changed.
  */
 export function readVariables(report: Report): Variables {
+  report.files.add('.env');
   try {
     const parsed = parseEnv(readFileSync('.env', 'utf8')) as Record<string, string>;
     const processEnv = { ...process.env } as Record<string, string>;
@@ -87,15 +88,17 @@ function secretOf(name: string, at: Path, variables: Variables, report: Report):
 }
 
 function secretFile(path: string, at: Path, name: string, report: Report): { readonly name: string; readonly value: string } | undefined {
-  const value = readSecretFile(path, (why) => report.problem(at, name, expectation('a readable file with a secret', `${show(path)}${why}`, '/run/secrets/heimdall')));
+  const value = readSecretFile(path, report, (why) => report.problem(at, name, expectation('a readable file with a secret', `${show(path)}${why}`, '/run/secrets/heimdall')));
   return value === undefined ? undefined : { name, value };
 }
 
 /**
  * The secret in a file, without its last line break.
+ * @param report is told which file is read.
  * @param refuse called with what is wrong with the file, as its path is to be followed by.
  */
-export function readSecretFile(path: string, refuse: (why: string) => void): string | undefined {
+export function readSecretFile(path: string, report: Report, refuse: (why: string) => void): string | undefined {
+  report.files.add(path);
   try {
     const secret = readFileSync(path, 'utf8').replace(/[\r\n]+$/, '');
     if (secret !== '') return secret;

@@ -23,6 +23,8 @@ interface Origin {
   readonly warnings: readonly string[];
   /** The file that it was read from, if any. */
   readonly file: string | undefined;
+  /** All files on whose content it depends: that one, those of secrets, `.env`. */
+  readonly files: readonly string[];
   /** Reads its sources again. @throws ConfigError that lists every problem. */
   readonly again: () => Config;
 }
@@ -117,12 +119,15 @@ export const readAgain = (config: Config): Config => loaded.get(config)?.again()
 /** Takes a copy of a loaded configuration, from another thread, for one. */
 export function adopt(copy: Config): Config {
   const config = freeze(copy);
-  loaded.set(config, { warnings: [], file: undefined, again: () => config });
+  loaded.set(config, { warnings: [], file: undefined, files: [], again: () => config });
   return config;
 }
 
 /** The file that a configuration was read from; undefined without one. */
 export const fileOf = (config: Config): string | undefined => loaded.get(config)?.file;
+
+/** The files on whose content a configuration depends: its own, those of secrets, and `.env`. */
+export const filesOf = (config: Config): readonly string[] => loaded.get(config)?.files ?? [];
 
 /** What becomes of a wanted configuration while the gate runs with another one, complete and frozen. */
 export function succeed(current: Config, wanted: Config): Succession {
@@ -137,13 +142,13 @@ function isLoaded(code: ConfigInput | Config | undefined): code is Config {
   return code !== undefined && loaded.has(code as Config);
 }
 
-function load(layers: readonly Layer[], report: Report, standalone: boolean, origin: Omit<Origin, 'warnings'>, readsFiles = true): Config {
+function load(layers: readonly Layer[], report: Report, standalone: boolean, origin: Omit<Origin, 'warnings' | 'files'>, readsFiles = true): Config {
   const sources = new Sources(layers, report, standalone, readsFiles);
   const parsed = parse(sources.tree, sources);
   if (parsed) checkRules(parsed, sources);
   if (!parsed || report.problems.length > 0) throw new ConfigError(report.problems);
   const config = freeze<Config>(derive(parsed));
-  loaded.set(config, { ...origin, warnings: Object.freeze(report.warnings) });
+  loaded.set(config, { ...origin, files: [...(origin.file === undefined ? [] : [origin.file]), ...report.files], warnings: Object.freeze(report.warnings) });
   return config;
 }
 

@@ -94,6 +94,8 @@ export function readCertificates(at: Path, path: string, sources: Sources): read
 /** SECURITY: an error of a parser is not quoted, because it may contain a part of a private key. */
 function read<T>(at: Path, path: string, expected: string, sources: Sources, parse: (text: string) => T): T | null {
   if (!sources.readsFiles) return null;
+  // The gate follows the files of its own certificates by itself, both of a pair together.
+  if (at[0] !== 'server') sources.report.files.add(path);
   let text: string;
   try {
     text = readFileSync(path, 'utf8');

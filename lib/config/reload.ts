@@ -7,12 +7,11 @@ import { isSection, type Tree } from './schema-tree.ts';
 /** What takes effect only when the process starts, sections as a whole. Everything else is taken over while the gate runs. */
 export const atStart: readonly string[] = [
   'secret', 'previousSecrets', 'proxy',
-  'newapi.accessToken', 'newapi.userId',
   'server.host', 'server.port', 'server.workers', 'server.http2', 'server.http3', 'server.proxyProtocol', 'server.maxHeaderBytes', 'server.healthCheck',
   'guard.connectionsPerAddress',
   'queue.statePath', 'queue.saveInterval',
   'rateLimit.store', 'rateLimit.redisUrl', 'rateLimit.redisCaPath', 'rateLimit.onStoreError',
-  'logging', 'audit', 'anomaly', 'metrics.prefix', 'metrics.series', 'admin.clientCaPath', 'admin.readFrom',
+  'audit.enabled', 'audit.path', 'audit.durability', 'audit.onFull', 'metrics.prefix', 'metrics.series', 'admin.clientCaPath',
 ];
 
 /** A configuration that takes the place of another while the gate runs. */
@@ -37,9 +36,7 @@ function needsRestart(at: Path, current: Config, wanted: Config): boolean {
   const place = at.join('.');
   if (atStart.some((each) => place === each || place.startsWith(`${each}.`))) return true;
   // A listener keeps its protocol.
-  if (at[0] === 'server' && at[1] === 'tls') return (current.server.tls === null) !== (wanted.server.tls === null);
-  // The sink has its address from here.
-  return place === 'newapi.baseUrl' && wanted.audit.newapi.enabled && wanted.audit.newapi.url === null;
+  return at[0] === 'server' && at[1] === 'tls' && (current.server.tls === null) !== (wanted.server.tls === null);
 }
 
 /** Where two configurations differ: a list, a map, or a section that one of them has not, is one value. */

@@ -5,6 +5,8 @@ import type { Problem } from '../errors.ts';
 export class Report {
   readonly problems: Problem[] = [];
   readonly warnings: string[] = [];
+  /** Files that were read, or looked for: the configuration depends on what is in them. */
+  readonly files = new Set<string>();
   readonly #invalid: Path[] = [];
   #complete = true;
 

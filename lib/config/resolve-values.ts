@@ -67,7 +67,7 @@ function expandSecret(text: string, at: Path, name: string, context: ResolveCont
     const path = variables[variable] === undefined ? variables[fileName] : undefined;
     if (path) {
       context.used.add(fileName);
-      const secret = readSecretFile(path, (why) => context.report.problem(at, `${name} (${fileName})`, expectation('a readable file with a secret', `${show(path)}${why}`, '/run/secrets/heimdall')));
+      const secret = readSecretFile(path, context.report, (why) => context.report.problem(at, `${name} (${fileName})`, expectation('a readable file with a secret', `${show(path)}${why}`, '/run/secrets/heimdall')));
       if (secret === undefined) return undefined;
       variables[variable] = secret;
     } else if (variables[variable] === '' && operator === '') {
@@ -94,7 +94,7 @@ function readSecret(path: unknown, at: Path, name: string, context: ResolveConte
   if (place === '' && typeof path === 'string') return null;
   // SECURITY: the path as written, since the text of a variable is not shown.
   const refuse = (why: string): void => context.report.problem(at, name, expectation('a readable file with a secret', `${show(path)}${why}`, '/run/secrets/heimdall'));
-  if (typeof path === 'string') return readSecretFile(place, refuse);
+  if (typeof path === 'string') return readSecretFile(place, context.report, refuse);
   refuse('');
   return undefined;
 }

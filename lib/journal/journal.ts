@@ -12,7 +12,7 @@ import { type Committed, encode, externalRecordOf, type FromWorker, type Kind, m
 import { runJob, type JobWork, type RunningJob } from './job.ts';
 import { Outbox } from './outbox.ts';
 import { writeBounds } from './series.ts';
-import { takeJoining, Thread, workerOptions, type JournalDeps } from './thread.ts';
+import { takeJoining, Thread, workerOptions, workerSettings, type JournalDeps } from './thread.ts';
 
 export { exportRecords } from './export.ts';
 export { erasedAmong, erasedOf, forget, namesOf } from './forget.ts';
@@ -138,6 +138,12 @@ export class WorkerJournal implements Journal {
     this.#outbox.countChunk(bytes.length);
     this.#writer?.port.postMessage({ kind: 'bodyChunk', id, bytes }, [bytes.buffer]);
     return true;
+  }
+
+  /** Takes the configuration in force. A thread that starts later gets it with its options. */
+  configure(): void {
+    this.#outbox.scarceBody = this.#core.config.audit.capture.body;
+    this.#writer?.port.postMessage({ kind: 'configure', settings: workerSettings(this.#core, this.#deps, 'write') });
   }
 
   /** Masks further secrets in what is written from now on. A thread that starts later gets all of them with its options. */

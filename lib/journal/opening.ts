@@ -25,6 +25,7 @@ interface Failure {
  */
 export function startWriter(options: WorkerOptions, port: MessagePort, send: (message: FromWorker) => void): void {
   let isOver = false;
+  let current = options;
   const tools: WriterTools = {
     signer: signerOf(options.secret), builder: new RecordBuilder(options), lines: new AccessLineWriter(options.lines, options, send), send,
     end: () => {
@@ -34,7 +35,10 @@ export function startWriter(options: WorkerOptions, port: MessagePort, send: (me
   };
   if (options.path === null) {
     const nothing = inMemory(options, tools, { reason: 'the journal is switched off', isPassing: false });
-    port.on('message', (message: ToWorker) => nothing.onMessage(message));
+    port.on('message', (message: ToWorker) => {
+      if (message.kind === 'configure') return tools.lines.configure(message.settings.lines, message.settings.queryAllow);
+      return nothing.onMessage(message);
+    });
     port.once('close', () => void (isOver || nothing.onMessage(goodbye(options))));
     return;
   }
@@ -43,7 +47,7 @@ export function startWriter(options: WorkerOptions, port: MessagePort, send: (me
   let next: NodeJS.Timeout | null = null;
   let delay = firstDelay;
   const merge = (patience: number): void => {
-    const found = onFile(options, tools, patience);
+    const found = onFile(current, tools, patience);
     if (!(found instanceof Writer)) return wait(found);
     const memory = writer;
     writer = found;
@@ -58,6 +62,11 @@ export function startWriter(options: WorkerOptions, port: MessagePort, send: (me
   };
   if (!(first instanceof Writer)) wait(first);
   const take = (message: ToWorker): void => {
+    if (message.kind === 'configure') {
+      current = { ...current, ...message.settings };
+      tools.builder.configure(current);
+      tools.lines.configure(current.lines, current.queryAllow);
+    }
     if (next !== null && message.kind === 'call' && message.name === 'close') {
       clearTimeout(next);
       merge(openPatience);

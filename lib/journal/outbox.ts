@@ -24,7 +24,8 @@ interface Posted {
  */
 export class Outbox<R> {
   readonly #encode: Encode<R>;
-  readonly #scarceBody: number;
+  /** Bytes of a request body that are kept while more than half of the room is taken. */
+  scarceBody: number;
   #current = new Segment();
   readonly #full: Segment[] = [];
   readonly #free: Segment[] = [];
@@ -40,10 +41,9 @@ export class Outbox<R> {
   /** A segment is full and should be posted at once. Changed here only. */
   isPressing = false;
 
-  /** @param scarceBody bytes of a request body that are kept while more than half of the room is taken. */
   constructor(encode: Encode<R>, scarceBody: number) {
     this.#encode = encode;
-    this.#scarceBody = scarceBody;
+    this.scarceBody = scarceBody;
   }
 
   /** Records that wait. */
@@ -87,7 +87,7 @@ export class Outbox<R> {
    */
   add(record: R, kind: Kind, then?: Committed): boolean {
     if (this.#records >= maxRecords || this.#bytes >= maxBytes) return false;
-    const maxBody = this.#bytes + this.#chunkBytes + this.#current.size > maxBytes / 2 ? this.#scarceBody : Infinity;
+    const maxBody = this.#bytes + this.#chunkBytes + this.#current.size > maxBytes / 2 ? this.scarceBody : Infinity;
     if (!this.#encode(this.#current, record, kind, maxBody)) {
       if (this.#current.records === 0) return false;
       this.#seal();

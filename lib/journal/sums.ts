@@ -116,7 +116,7 @@ const summing = (names: readonly string[]): string => names.map((name) => `total
  */
 export class Sums {
   readonly #db: DatabaseSync;
-  readonly #own: string;
+  #own = '';
   #sinceTidied = tidyEvery;
   /** The range of records that is grouped at the moment. */
   #grouped = '';
@@ -126,6 +126,11 @@ export class Sums {
     this.#db = db;
     db.exec(`PRAGMA temp_store = MEMORY;
       CREATE TEMP TABLE IF NOT EXISTS heimdall_summing (${Object.keys(groups).join(', ')}, counts, first, last, ${measures.join(', ')})`);
+    this.leaveOut(own);
+  }
+
+  /** @param own paths of the gate itself, from now on. */
+  leaveOut(own: readonly string[]): void {
     // Constants of the configuration: no text of a caller is here.
     this.#own = own.map((path) => ` AND NOT (route = ${quoted(path)} OR substr(route, 1, ${path.length + 1}) = ${quoted(`${path}/`)})`).join('');
   }

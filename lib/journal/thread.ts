@@ -5,7 +5,7 @@ import type { Route } from '../../types/route.d.ts';
 import type { Core } from '../request/request.ts';
 import type { Crew } from '../platform/platform.ts';
 import type { AccessLog } from '../access-log/access-log.ts';
-import type { CallName, FromWorker, LineOptions, WorkerCalls, WorkerOptions } from '../record/record.ts';
+import type { CallName, FromWorker, LineOptions, WorkerCalls, WorkerOptions, WorkerSettings } from '../record/record.ts';
 
 /** Sources run as `.ts`, the package as `.js`. */
 const file = new URL(`./worker${extname(import.meta.url)}`, import.meta.url);
@@ -18,31 +18,44 @@ export interface JournalDeps {
   readonly secret: () => string;
   readonly routeOf: (method: string, path: string) => Route;
   /** Names of the sinks that retention waits for; without it, every sink that has a cursor. */
-  readonly sinks?: readonly string[];
+  readonly sinks?: () => readonly string[];
   readonly accessLog: AccessLog;
-  /** What follows the journal in its thread. */
+  /** What follows the journal in its thread, while `anomaly.mode` is not off. */
   readonly observer?: WorkerOptions['observer'];
   /** What follows the journal hears of other instances. Default: false. */
   readonly observerShares?: boolean;
   /** What it is handed. Default: null. */
-  readonly observerOptions?: unknown;
+  readonly observerOptions?: () => unknown;
 }
 
 /** The options of this gate's worker. */
-export function workerOptions({ config, clock, hidden }: Core, { secret, sinks, accessLog, observer = null, observerShares = false, observerOptions = null }: JournalDeps, role: WorkerOptions['role'], session: string): WorkerOptions {
-  const { enabled, path, retention, maxSize, capture, fingerprint, durability, onFull, otlp } = config.audit;
+export function workerOptions(core: Core, deps: JournalDeps, role: WorkerOptions['role'], session: string): WorkerOptions {
+  const { config, clock, hidden } = core;
+  const { enabled, path, durability, onFull } = config.audit;
   const durable = durability === 'strict';
   return {
     role,
     path: enabled ? resolve(path) : null,
     session,
-    secret: secret(),
+    secret: deps.secret(),
     previousSecrets: config.previousSecrets,
     hidden: [...hidden],
     durable,
     required: durable || onFull === 'refuse',
+    observerShares: deps.observerShares ?? false,
+    ...workerSettings(core, deps, role),
+    now: clock.now(),
+    ended: new Int32Array(new SharedArrayBuffer(4)),
+  };
+}
+
+/** What of them follows the configuration while the worker runs. */
+export function workerSettings({ config }: Core, { sinks, accessLog, observer = null, observerOptions }: JournalDeps, role: WorkerOptions['role']): WorkerSettings {
+  const { enabled, retention, maxSize, capture, fingerprint, otlp } = config.audit;
+  const watched = enabled && config.anomaly.mode !== 'off';
+  return {
     maxSize,
-    sinks: sinks ?? null,
+    sinks: sinks?.() ?? null,
     keepRecords: retention.records,
     keepBodies: retention.bodies,
     capture,
@@ -51,12 +64,9 @@ export function workerOptions({ config, clock, hidden }: Core, { secret, sinks, 
     queryAllow: config.logging.queryAllow,
     ownPaths: [config.admin.path, config.endpoints.health, config.endpoints.metrics].filter((each) => each !== false),
     lines: accessLog.isRead ? lineOptions(config.logging, accessLog) : null,
-    watched: enabled && config.anomaly.mode !== 'off',
-    observer: role === 'write' ? observer : null,
-    observerShares,
-    observerOptions,
-    now: clock.now(),
-    ended: new Int32Array(new SharedArrayBuffer(4)),
+    watched,
+    observer: role === 'write' && watched ? observer : null,
+    observerOptions: observerOptions?.() ?? null,
   };
 }
 

@@ -1,9 +1,10 @@
 import { statSync } from 'node:fs';
+import { isDeepStrictEqual } from 'node:util';
 import type { Observer, ObserverModule } from '../../types/observer.d.ts';
 import { verifierOf, type Signer } from './hash-chain.ts';
 import { isPassing, reasonOf, usedBytes, type Opened } from './database.ts';
 import { upkeep } from './presence.ts';
-import { type Batch, type CallName, decode, type FromWorker, movedOf, names, type RecordBuilder, type RecordMemory, type RecordRow, type RowTexts, type ToWorker, wipe, type WorkerCalls, type WorkerOptions } from '../record/record.ts';
+import { type Batch, type CallName, decode, type FromWorker, movedOf, names, type RecordBuilder, type RecordMemory, type RecordRow, type RowTexts, type ToWorker, wipe, type WorkerCalls, type WorkerOptions, type WorkerSettings } from '../record/record.ts';
 import { forget, namesOf } from './forget.ts';
 import type { AccessLineWriter } from '../access-log/access-log.ts';
 import { answerer } from './query.ts';
@@ -75,10 +76,12 @@ export class Writer {
   readonly #place: number | undefined;
   readonly #signer: Signer;
   readonly #secrets: readonly string[];
+  /** The observer hears of other instances. */
+  readonly #shares: boolean;
   readonly #store: Store;
   readonly #builder: RecordBuilder;
   readonly #lines: AccessLineWriter;
-  readonly #retention: Retention;
+  #retention: Retention;
   readonly #answer: ReturnType<typeof answerer>;
   readonly #queue: Batch[] = [];
   /** Batches that are prepared and could not be written yet. */
@@ -102,6 +105,8 @@ export class Writer {
   /** Position of the last record of which followers of the journal were told. */
   #announced = 0;
   #observer: Observer | null = null;
+  /** What the observer was loaded with; null without one. */
+  #observing: Pick<WorkerOptions, 'observer' | 'observerShares' | 'observerOptions'> | null = null;
   #sums: Sums | null;
   #summing: NodeJS.Timeout | null = null;
   #closed = false;
@@ -116,28 +121,45 @@ export class Writer {
     this.#path = opened.memory === null ? options.path : null;
     this.#place = this.#path === null ? undefined : statSync(this.#path).ino;
     this.#signer = signer;
+    this.#shares = options.observerShares;
     this.#secrets = [options.secret, ...options.previousSecrets];
     this.#store = new Store(opened.db, options.session, this.#signer);
     this.#builder = builder;
-    const { keepRecords, keepBodies, maxSize, sinks } = options;
-    this.#retention = { path: this.#path, keepRecords, keepBodies, maxSize, sinks, signer: this.#signer, lost: (reason, count) => send({ kind: 'lost', reason, count }), removed: this.#textsRemoved };
+    this.#retention = this.#retentionOf(options);
     this.#store.onTextGone = () => this.#builder.texts.clear();
     this.#answer = answerer(() => opened.db);
     attachSums(opened.db, this.#path);
     this.#sums = new Sums(opened.db, options.ownPaths);
     this.#begin(options.now, isPassing);
     this.#sumLater(sumEvery);
-    if (options.observer !== null) void this.#observe(options.observer, options.observerShares, options.observerOptions);
+    void this.#observe(options);
     this.#look = this.#path === null ? null : setInterval(() => this.#lookAround(), lookEvery);
   }
 
-  /** Loads the observer. Its failures end it alone. */
-  async #observe(module: string, shares: boolean, given: unknown): Promise<void> {
+  #retentionOf({ keepRecords, keepBodies, maxSize, sinks }: WorkerSettings): Retention {
+    return { path: this.#path, keepRecords, keepBodies, maxSize, sinks, signer: this.#signer, lost: (reason, count) => this.#send({ kind: 'lost', reason, count }), removed: this.#textsRemoved };
+  }
+
+  /** Takes other settings from now on; the builder and the lines have them already. */
+  #configure(settings: WorkerSettings): void {
+    this.#retention = this.#retentionOf(settings);
+    this.#sums?.leaveOut(settings.ownPaths);
+    const next = { observer: settings.observer, observerShares: this.#shares, observerOptions: settings.observerOptions };
+    if (isDeepStrictEqual(next, this.#observing)) return;
+    this.#observer?.close();
+    this.#observer = null;
+    void this.#observe(next);
+  }
+
+  /** Loads the observer, if there is one. Its failures end it alone. */
+  async #observe({ observer: module, observerShares, observerOptions }: Pick<WorkerOptions, 'observer' | 'observerShares' | 'observerOptions'>): Promise<void> {
+    const mine = (this.#observing = { observer: module, observerShares, observerOptions });
+    if (module === null) return;
     try {
       const { observe } = (await import(module)) as ObserverModule;
-      if (this.#closed) return;
+      if (this.#closed || this.#observing !== mine) return;
       const failed = (error: unknown): void => this.#observerFailed(error);
-      this.#observer = observe({ db: this.#opened.db, shares, options: given, leads: () => this.#isKeeper || this.#path === null, send: (value) => this.#send({ kind: 'observed', value }), failed });
+      this.#observer = observe({ db: this.#opened.db, shares: observerShares, options: observerOptions, leads: () => this.#isKeeper || this.#path === null, send: (value) => this.#send({ kind: 'observed', value }), failed });
     } catch (error) {
       this.#observerFailed(error);
     }
@@ -262,6 +284,8 @@ export class Writer {
         return this.#send({ kind: 'bodyChunkRead', bytes: message.bytes.length });
       case 'hide':
         return this.#builder.hide(message.secrets);
+      case 'configure':
+        return this.#configure(message.settings);
       case 'heard':
         return this.#observer?.hear(message.value);
       case 'lines':

@@ -43,7 +43,7 @@ export interface LimitsDeps {
   readonly costs: CostEstimator;
   /** Users of a host application may have limits of their own. */
   readonly hasUsers: boolean;
-  /** Null where no names of NewAPI are learnt. */
+  /** Counts while `newapi.access_token` is set. */
   readonly names?: CallerNames | null;
 }
 
@@ -183,7 +183,8 @@ export class Limits {
 
   #indexed(): PolicyIndex {
     if (this.#index !== null) return this.#index;
-    const { names = null, identify } = this.#deps;
+    const { identify } = this.#deps;
+    const names = this.#core.config.newapi.accessToken === null ? null : (this.#deps.names ?? null);
     this.#index = new PolicyIndex(this.#core.config.rateLimit, identify, this.#core.observe, names);
     if (!this.#index.hasNames) this.#nameless = null;
     else {

@@ -12,11 +12,15 @@ import { cookiesOf, credentialsOf, headerOf, type Headers, isJson, type SecretSc
 import type { RecordRow } from './columns.ts';
 
 /** The options of a {@link RecordBuilder}. */
-export interface RecordBuilderOptions {
+export interface RecordBuilderOptions extends RecordBuilderSettings {
   /** The install secret. */
   readonly secret: string;
   /** Configured secrets; they are masked wherever they appear. {@link RecordBuilder.hide} adds to them. */
   readonly hidden: string[];
+}
+
+/** Those that may change. */
+export interface RecordBuilderSettings {
   readonly capture: CaptureConfig;
   /** Spans are exported: the caller's trace is kept of every request. */
   readonly traced?: boolean;
@@ -55,7 +59,7 @@ const sessionRoom = 2_000_000;
 
 /** Turns a raw record into the row that may be stored. All masking and hashing of records happens here. */
 export class RecordBuilder {
-  readonly #options: RecordBuilderOptions;
+  #options: RecordBuilderOptions;
   readonly #identify: ReturnType<typeof tokenIdentifier>;
   readonly #hash: (text: string) => string;
   readonly #scrub: SecretScrubber;
@@ -81,6 +85,13 @@ export class RecordBuilder {
   hide(secrets: readonly string[]): void {
     this.#options.hidden.push(...secrets);
     this.#headers = new HeaderCache(this.#scrub, this.#options.capture.headers === 'safe');
+  }
+
+  /** Takes other settings from now on. */
+  configure({ capture, traced = false, watched = false, fingerprint, queryAllow }: RecordBuilderSettings): void {
+    this.#options = { ...this.#options, capture, traced, watched, fingerprint, queryAllow };
+    this.#headers = new HeaderCache(this.#scrub, capture.headers === 'safe');
+    this.texts.configure(capture.text);
   }
 
   /** Takes the next chunk of a request body that streams. @param id the request's. */

@@ -142,6 +142,9 @@ export interface WorkerOptions {
   readonly ended: Int32Array;
 }
 
+/** What can change of a worker that writes while it runs. */
+export type WorkerSettings = Pick<WorkerOptions, 'maxSize' | 'sinks' | 'keepRecords' | 'keepBodies' | 'capture' | 'traced' | 'fingerprint' | 'queryAllow' | 'ownPaths' | 'watched' | 'observer' | 'observerOptions' | 'lines'>;
+
 /** What the main thread knows of the time. */
 export interface Times {
   /** Unix milliseconds, by the clock of the machine. */
@@ -180,6 +183,8 @@ export type ToWorker =
   | { readonly kind: 'bodyChunk'; readonly id: string; readonly bytes: Uint8Array }
   /** Further secrets that are masked from now on. */
   | { readonly kind: 'hide'; readonly secrets: readonly string[] }
+  /** Another configuration. */
+  | { readonly kind: 'configure'; readonly settings: WorkerSettings }
   /** Records for which the outbox had no room: only their access lines are written. */
   | { readonly kind: 'lines'; readonly unplaced: readonly RecordMemory[] }
   /** For the observer: what other instances tell. */

@@ -15,7 +15,7 @@ export { briefBody, digestsIn, wholeBody, type Lookup, type StoredText } from '.
 export { textDigester, textOfContent, type Covered, type LongText } from './texts.ts';
 export { ingestion, type Ingestion, receiver } from './ingest.ts';
 export type { Filling } from './intake.ts';
-export { externalRecordOf, type Batch, type CallName, type ExternalRecord, type FromWorker, type Kind, type LargeBytes, type LineOptions, movedOf, withoutMoved, type RecordMemory, type Times, type ToWorker, type WorkerCalls, type WorkerOptions } from './messages.ts';
+export { externalRecordOf, type Batch, type CallName, type ExternalRecord, type FromWorker, type Kind, type LargeBytes, type LineOptions, movedOf, withoutMoved, type RecordMemory, type Times, type ToWorker, type WorkerCalls, type WorkerOptions, type WorkerSettings } from './messages.ts';
 export { csvLine, jsonLine, textOfCell, type Cell } from './record-format.ts';
 export { encode, Segment, type Committed } from './segment.ts';
 
@@ -47,16 +47,16 @@ export interface Recorder {
 
 /**
  * Every request leaves an access line and a record. Successful requests to the health, metrics and log endpoints leave no record.
- * @param isLined whether access lines are written.
+ * @param isLined whether access lines are written now.
  */
-export function recorder(core: Core, journal: RequestJournal, isLined: boolean): Recorder {
+export function recorder(core: Core, journal: RequestJournal, isLined: () => boolean): Recorder {
   const { enabled, durability, onFull } = core.config.audit;
   const { health, metrics, log } = core.config.endpoints;
   const unrecorded = new Set([health, metrics, log, receiver].filter((path) => path !== false));
   return {
     record(context) {
       if (enabled && (context.errorCode !== null || !unrecorded.has(context.route.template))) journal.push(context, 'record');
-      else if (isLined) journal.push(context, 'line');
+      else if (isLined()) journal.push(context, 'line');
     },
     tap: (context) => (context.tap ??= new AnswerTap(context, journal, core.config.audit.capture.response)),
     admit(forward) {

@@ -120,7 +120,7 @@ const alike = 8;
 export class LongTexts {
   readonly #digest: (covered: Covered) => string;
   readonly #scrub: SecretScrubber;
-  readonly #limit: number;
+  #limit: number;
   readonly #texts = new Remembered<Masked>(rememberedBytes);
   readonly #lists = new Remembered<List>(rememberedBytes);
   #frames = new Memo<LongText>(frameRoom, maxFrame);
@@ -133,6 +133,13 @@ export class LongTexts {
     this.#digest = textDigester(secret);
     this.#scrub = scrub;
     this.#limit = limit;
+  }
+
+  /** @param limit bytes kept of each text from now on. */
+  configure(limit: number): void {
+    if (limit === this.#limit) return;
+    this.#limit = limit;
+    this.clear();
   }
 
   /** More than digests are kept. */

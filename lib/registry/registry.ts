@@ -94,9 +94,8 @@ export class KeyRegistry implements Registry {
     const { enabled, path } = core.config.audit;
     const store = redis !== null ? new RedisStore(redis, core.log) : enabled ? new FileStore(statePath(path), lockTimeout) : new TransientStore();
     this.#replica = new Replica(core, store, { changed: (before, after, first) => this.#changed(before, after, first), readDone: () => this.#reportExpired() });
-    const keep = core.config.audit.retention.records;
     this.#tokens = new SeenTokens(core, secrets, {
-      remember: (names) => this.#replica.use((place) => place.remember(names, { now: this.#calendar.now(), oldest: this.#calendar.now() - keep })),
+      remember: (names) => this.#replica.use((place) => place.remember(names, { now: this.#calendar.now(), oldest: this.#calendar.now() - core.config.audit.retention.records })),
       recall: (names) => this.#replica.use((place) => place.recall(names)),
     });
     this.#looked = this.#calendar.now();

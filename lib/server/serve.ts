@@ -4,7 +4,7 @@ import { connect, type AddressInfo } from 'node:net';
 import type { Config, ConfigInput } from '../../types/config.d.ts';
 import { gateOf, internalsOf, type Gate } from '../gateway.ts';
 import { openBeside, openConfigured } from './admin.ts';
-import { fileOf, loadSettings } from '../config/config.ts';
+import { filesOf, loadSettings } from '../config/config.ts';
 import { guard, written } from '../platform/platform.ts';
 import { createServer } from './create.ts';
 import { startHttp3 } from './http3.ts';
@@ -99,12 +99,11 @@ async function openJournal(gate: Gate): Promise<void> {
   else if (crew !== null) await journal.open().catch(() => undefined);
 }
 
-/** Reads the configuration again when its file changes, while `server.watch` is on, until the server closes. */
+/** Reads the configuration again when its file or one of a secret changes, while `server.watch` is on, until the server closes. */
 export function watchFile(gate: Gate, server: Server): void {
   const { core, readings, reload } = internalsOf(gate);
-  const path = fileOf(gate.config);
-  if (path === undefined) return;
-  const file = new WatchedFiles([path]);
+  if (filesOf(gate.config).length === 0) return;
+  const file = new WatchedFiles(() => filesOf(core.config));
   // Whatever asks for it, the file is read then.
   readings.add(() => file.taken());
   const timer = setInterval(guard(core.log, 'config.watch', () => {

@@ -146,7 +146,7 @@ export class ServedCertificate {
     this.#ca = ca;
     this.config = config;
     this.#onRenewed = onRenewed;
-    this.#files = new WatchedFiles([config.certPath, config.keyPath]);
+    this.#files = new WatchedFiles(() => [config.certPath, config.keyPath]);
     this.pair = this.#readPair();
     this.context = createSecureContext(this.pair);
     this.#certificate = new X509Certificate(this.pair.cert as Buffer);

@@ -8,12 +8,13 @@ export const lookEvery = 300;
  * files as they are. A change counts once two looks have seen the same, so that half of a file is not read.
  */
 export class WatchedFiles {
-  readonly #paths: readonly string[];
+  readonly #paths: () => readonly string[];
   /** The files that were read last, as the file system tells them apart, and those that the last look has seen. */
   #read: string;
   #seen: string;
 
-  constructor(paths: readonly string[]) {
+  /** @param paths those to look at; may change when they are {@link taken}. */
+  constructor(paths: () => readonly string[]) {
     this.#paths = paths;
     this.#read = this.#seen = this.#state();
   }
@@ -32,7 +33,7 @@ export class WatchedFiles {
   }
 
   #state(): string {
-    return this.#paths.map((path) => {
+    return this.#paths().map((path) => {
       const found = statSync(path, { throwIfNoEntry: false });
       return found === undefined ? 'none' : `${found.dev} ${found.ino} ${found.size} ${found.mtimeMs}`;
     }).join(', ');

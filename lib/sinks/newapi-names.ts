@@ -62,6 +62,8 @@ export class NewapiNames {
   #after: number | null = null;
   #asked = Number.NEGATIVE_INFINITY;
   #refused = false;
+  /** Whose names are asked for: with another one they may be told. */
+  #asks = '';
   #misses = 0;
   readonly #listeners: ((caller: string, name: NewapiName) => void)[] = [];
 
@@ -119,7 +121,11 @@ export class NewapiNames {
   }
 
   async #look(): Promise<void> {
-    if (this.#refused || this.#core.draining) return;
+    const { accessToken, userId } = this.#core.config.newapi;
+    const asks = `${accessToken} ${userId}`;
+    if (asks !== this.#asks) this.#refused = false;
+    this.#asks = asks;
+    if (this.#refused || !this.#isOn || this.#core.draining) return;
     try {
       await this.#collect();
       const now = this.#core.clock.monotonic();

@@ -2,11 +2,12 @@
 
 import { readFileSync } from 'node:fs';
 import type { NewapiName } from '../../types/caller.d.ts';
-import type { AuditConfig } from '../../types/config.d.ts';
+import type { Config } from '../../types/config.d.ts';
 import type { Sink } from '../../types/sink.d.ts';
 import { ConfigError } from '../errors.ts';
 import type { OutboundProxy } from '../platform/platform.ts';
 import type { Core } from '../request/request.ts';
+import type { WantedSink } from './followers.ts';
 import { newapiSink } from './newapi.ts';
 import { otlpSink, type OtlpSinkOptions } from './otlp.ts';
 import type { Signal } from './packer.ts';
@@ -14,7 +15,7 @@ import { postgresSink } from './postgres.ts';
 import { syslogSink } from './syslog.ts';
 
 export { NewapiNames } from './newapi-names.ts';
-export { Followers, sinkSeries } from './followers.ts';
+export { Followers, sinkSeries, type WantedSink } from './followers.ts';
 export { RawTokens } from './raw-tokens.ts';
 
 /** The dependencies of configured sinks. */
@@ -29,25 +30,37 @@ export interface SinkNeeds {
   readonly proxies?: OutboundProxy | null;
 }
 
-type Maker = (audit: AuditConfig, needs: SinkNeeds) => Sink | null;
+/** A kind of sink that the configuration can enable. */
+interface Kind<From> {
+  /** What it is made from: its settings, with the files that they name; null while it is off. */
+  readonly from: (config: Config) => From | null;
+  readonly make: (from: From, needs: SinkNeeds) => Sink;
+}
+
+const kindOf = <From>(kind: Kind<From>): Kind<unknown> => kind as Kind<unknown>;
+
+const otlpOf = (signal: Signal): Kind<unknown> => kindOf({
+  from: ({ audit: { otlp: { endpoint, ...otlp } } }) => (endpoint === null || !otlp[signal] ? null : { otlp: { ...otlp, endpoint }, ca: authoritiesOf(otlp.caPath) }),
+  make: (from, { core: { clock }, proxies = null, pack = null }) => otlpSink(signal, { ...from, clock, proxies, pack }),
+});
 
 /** Every sink that the configuration can enable. */
-const makers: Readonly<Record<string, Maker>> = {
-  newapi: ({ newapi }, { core, rawToken, proxies = null }) =>
-    newapi.enabled ? newapiSink({ url: newapi.url ?? core.config.newapi.baseUrl, select: newapi.select, maxRate: newapi.maxRate, rawToken, clock: core.clock, proxies }) : null,
-  postgres: ({ postgres }, { core: { config, log }, nameOf = () => null }) => (postgres.url === null ? null : postgresSink(postgres.url, {
-    own: [config.admin.path, config.endpoints.health, config.endpoints.metrics].filter((each) => each !== false),
-    nameOf,
-    lacks: (what, sql) => log.warn({ sink: 'postgres', lacks: what, sql }, 'sink.lacks'),
-  })),
-  otlp_traces: ({ otlp }, needs) => (otlp.traces ? otlpOf('traces', otlp, needs) : null),
-  otlp_logs: ({ otlp }, needs) => (otlp.logs ? otlpOf('logs', otlp, needs) : null),
-  syslog: ({ syslog: { url, ...syslog } }) => (url === null ? null : syslogSink({ syslog: { ...syslog, url }, ca: authoritiesOf(syslog.caPath) })),
+const kinds: Readonly<Record<string, Kind<unknown>>> = {
+  newapi: kindOf({
+    from: ({ audit: { newapi }, newapi: { baseUrl } }) => (newapi.enabled ? { url: newapi.url ?? baseUrl, select: newapi.select, maxRate: newapi.maxRate, token: newapi.token } : null),
+    make: ({ token, ...from }, { core: { clock }, rawToken, proxies = null }) => newapiSink({ ...from, rawToken: token === 'raw' ? rawToken : null, clock, proxies }),
+  }),
+  postgres: kindOf({
+    from: ({ audit: { postgres: { url } }, admin, endpoints }) => (url === null ? null : { url, own: [admin.path, endpoints.health, endpoints.metrics].filter((each) => each !== false) }),
+    make: ({ url, own }, { core: { log }, nameOf = () => null }) => postgresSink(url, { own, nameOf, lacks: (what, sql) => log.warn({ sink: 'postgres', lacks: what, sql }, 'sink.lacks') }),
+  }),
+  otlp_traces: otlpOf('traces'),
+  otlp_logs: otlpOf('logs'),
+  syslog: kindOf({
+    from: ({ audit: { syslog: { url, ...syslog } } }) => (url === null ? null : { syslog: { ...syslog, url }, ca: authoritiesOf(syslog.caPath) }),
+    make: (from) => syslogSink(from),
+  }),
 };
-
-function otlpOf(signal: Signal, { endpoint, ...otlp }: AuditConfig['otlp'], { core: { clock }, proxies = null, pack = null }: SinkNeeds): Sink | null {
-  return endpoint === null ? null : otlpSink(signal, { otlp: { ...otlp, endpoint }, clock, ca: authoritiesOf(otlp.caPath), proxies, pack });
-}
 
 const authoritiesOf = (path: string | null): string | null => (path === null ? null : readFileSync(path, 'utf8'));
 
@@ -55,19 +68,23 @@ const authoritiesOf = (path: string | null): string | null => (path === null ? n
 const maxBatch = 1000;
 
 /**
- * The enabled sinks, and those of the embedding program.
- * @throws ConfigError with the problems of the latter.
+ * The sinks that a configuration enables, and those of the embedding program.
+ * @throws ConfigError with the problems of the latter, and an error where a file that they need cannot be read.
  */
-export function sinksOf(needs: SinkNeeds, own: readonly Sink[]): readonly Sink[] {
+export function sinksOf(config: Config, needs: SinkNeeds, own: readonly Sink[]): readonly WantedSink[] {
   const problems = own.flatMap((sink, at) => problemOf(sink, own.slice(0, at)).map((message) => ({ path: `options.sinks[${at}]`, message })));
   if (problems.length > 0) throw new ConfigError(problems);
-  return [...Object.values(makers).flatMap((make) => make(needs.core.config.audit, needs) ?? []), ...own];
+  const wanted = Object.entries(kinds).flatMap(([name, { from, make }]) => {
+    const found = config.audit.enabled ? from(config) : null;
+    return found === null ? [] : [{ name, from: found, make: () => make(found, needs) }];
+  });
+  return [...wanted, ...own.map((sink) => ({ name: sink.name, from: sink, make: () => sink }))];
 }
 
 function problemOf(sink: Sink, before: readonly Sink[]): string[] {
   const { name, batch } = sink;
   if (typeof name !== 'string' || !/^[a-z0-9_-]{1,64}$/.test(name)) return ['expected a name of a-z, 0-9, _ and -. Example: { name: "archive", … }'];
-  if (Object.hasOwn(makers, name) || before.some((other) => other.name === name)) return [`expected a name of its own, got ${JSON.stringify(name)}, which is taken`];
+  if (Object.hasOwn(kinds, name) || before.some((other) => other.name === name)) return [`expected a name of its own, got ${JSON.stringify(name)}, which is taken`];
   if (!Number.isInteger(batch) || batch < 1 || batch > maxBatch) return [`expected a batch from 1 to ${maxBatch}, got ${String(batch)}. Example: { batch: 100, … }`];
   return typeof sink.deliver === 'function' ? [] : ['expected a function deliver(records, signal)'];
 }

@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { Clock, Timer } from '../../types/clock.d.ts';
-import type { AlertFormat, AlertsConfig } from '../../types/config.d.ts';
+import type { AlertsConfig } from '../../types/config.d.ts';
 import type { Logger } from '../../types/logger.d.ts';
 import { codeOf, inBackground, type OutboundProxy } from '../platform/platform.ts';
 import { type AlertMessage, problemIn, requestOf } from './alert-formats.ts';
@@ -25,6 +25,8 @@ const closeTimeout = 1000;
 export interface Alerts {
   /** Called for every event of the log. */
   readonly listener: Listener;
+  /** Takes another configuration. What waits goes to the webhook of that one. */
+  configure(config: AlertsConfig): void;
   /** Waits up to a second for an alert that is being sent. */
   close(): Promise<void>;
 }
@@ -38,19 +40,17 @@ interface Alert {
  * POSTs `{"event","level","what","at","instance","fields"}`, or a message of the service that `format` names, for the events marked as
  * alerts, and again when the condition has ended. Signed as `X-Heimdall-Signature: t=<unix seconds>,v1=<hex HMAC-SHA256 of "t.body">`. Anything but a 2xx
  * within 5 s is retried three times.
- * @returns null without a webhook.
+ * Without a webhook nothing is sent.
  */
-export function alertsOf({ webhook, secret, format }: AlertsConfig, clock: Clock, log: Logger, proxies: OutboundProxy | null = null): Alerts | null {
-  return webhook === null ? null : new WebhookAlerts(new WebhookClient(webhook, timeout, proxies), new URL(webhook), format, secret, clock, log);
-}
+export const alertsOf = (config: AlertsConfig, clock: Clock, log: Logger, proxies: OutboundProxy | null = null): Alerts => new WebhookAlerts(config, clock, log, proxies);
 
 class WebhookAlerts implements Alerts {
-  readonly #client: WebhookClient;
-  readonly #url: URL;
-  readonly #format: AlertFormat;
-  readonly #secret: string | null;
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #proxies: OutboundProxy | null;
+  #config: AlertsConfig;
+  /** Null without a webhook. */
+  #client: WebhookClient | null;
   readonly #queue: Alert[] = [];
   /** Time of the last alert, by event and subject. */
   readonly #sent = new Map<string, number>();
@@ -58,18 +58,31 @@ class WebhookAlerts implements Alerts {
   #busy: Promise<void> | null = null;
   #timer: Timer | null = null;
 
-  constructor(client: WebhookClient, url: URL, format: AlertFormat, secret: string | null, clock: Clock, log: Logger) {
-    this.#client = client;
-    this.#url = url;
-    this.#format = format;
-    this.#secret = secret;
+  constructor(config: AlertsConfig, clock: Clock, log: Logger, proxies: OutboundProxy | null) {
     this.#clock = clock;
     this.#log = log;
+    this.#proxies = proxies;
+    this.#config = config;
+    this.#client = this.#clientOf(config);
+  }
+
+  configure(config: AlertsConfig): void {
+    const { webhook } = this.#config;
+    this.#config = config;
+    if (config.webhook === webhook) return;
+    const before = this.#client;
+    this.#client = this.#clientOf(config);
+    if (before !== null) inBackground(this.#log, 'alerts', before.close());
+    if (this.#client === null) this.#queue.length = 0;
+  }
+
+  #clientOf({ webhook }: AlertsConfig): WebhookClient | null {
+    return webhook === null ? null : new WebhookClient(webhook, timeout, this.#proxies);
   }
 
   readonly listener: Listener = (level, fields, event) => {
     const row: EventRow | undefined = Object.hasOwn(events, event) ? events[event as keyof typeof events] : undefined;
-    if (row === undefined || this.#closing.signal.aborted || !this.#isDue(event, row, fields)) return;
+    if (row === undefined || this.#client === null || this.#closing.signal.aborted || !this.#isDue(event, row, fields)) return;
     this.#queue.push({ message: { event, level, what: row.what, at: new Date(this.#clock.now()).toISOString(), instance: hostname(), fields }, tries: 0 });
     if (this.#queue.length > maxWaiting) this.#queue.shift();
     if (this.#timer === null) this.#wake();
@@ -84,7 +97,7 @@ class WebhookAlerts implements Alerts {
     }
     this.#closing.abort();
     if (this.#timer !== null) this.#clock.clearTimeout(this.#timer);
-    await this.#client.close();
+    await this.#client?.close();
   }
 
   #isDue(event: string, { alert, ends }: EventRow, fields: object): boolean {
@@ -129,19 +142,22 @@ class WebhookAlerts implements Alerts {
 
   /** @returns a description of the failure, or null. SECURITY: never the address, which is often a secret itself. */
   async #send(message: AlertMessage): Promise<string | null> {
+    const { webhook, secret, format } = this.#config;
+    if (this.#client === null || webhook === null) return null;
     try {
-      const { body, query } = requestOf(this.#format, message, this.#clock.now(), this.#secret, this.#url);
+      const { body, query } = requestOf(format, message, this.#clock.now(), secret, new URL(webhook));
       const { status, text } = await this.#client.post(body, this.#signature(body), this.#closing.signal, query);
-      return status >= 200 && status < 300 ? problemIn(this.#format, text) : `the webhook answered ${status}`;
+      return status >= 200 && status < 300 ? problemIn(format, text) : `the webhook answered ${status}`;
     } catch (error) {
       return `the webhook cannot be reached (${codeOf(error)})`;
     }
   }
 
   #signature(body: string): Record<string, string> {
-    if (this.#secret === null) return {};
+    const { secret } = this.#config;
+    if (secret === null) return {};
     const time = Math.floor(this.#clock.now() / 1000);
-    return { 'x-heimdall-signature': `t=${time},v1=${createHmac('sha256', this.#secret).update(`${time}.${body}`).digest('hex')}` };
+    return { 'x-heimdall-signature': `t=${time},v1=${createHmac('sha256', secret).update(`${time}.${body}`).digest('hex')}` };
   }
 }
 

@@ -180,6 +180,42 @@ function attempt<T>(action: () => T): T | null {
   }
 }
 
+/** The event log of a gate, under the configuration in force. */
+export class EventLog implements Logger {
+  readonly #standalone: boolean;
+  #log: Logger;
+
+  /** @param standalone whether the process belongs to the gate: without `logging.console` it then writes to standard output. */
+  constructor(logging: LoggingConfig, standalone: boolean) {
+    this.#standalone = standalone;
+    this.#log = this.#logOf(logging);
+  }
+
+  configure(logging: LoggingConfig): void {
+    this.#log = this.#logOf(logging);
+  }
+
+  debug(fields: object, event: string): void {
+    this.#log.debug(fields, event);
+  }
+
+  info(fields: object, event: string): void {
+    this.#log.info(fields, event);
+  }
+
+  warn(fields: object, event: string): void {
+    this.#log.warn(fields, event);
+  }
+
+  error(fields: object, event: string): void {
+    this.#log.error(fields, event);
+  }
+
+  #logOf(logging: LoggingConfig): Logger {
+    return eventLog(logging, logging.console ?? this.#standalone);
+  }
+}
+
 /** Fields with a name in the schema; the others are placed below `heimdall`. */
 const places: Readonly<Record<string, string>> = { requestId: 'http.request.id', ip: 'source.ip', code: 'error.code', stack: 'error.stack_trace' };
 /** Fields of an error as `describe` returns it. */

@@ -211,7 +211,8 @@ function target({ config, clock, log }: Core, from: LlmTarget, taken: Set<string
   let name = provider.name;
   for (let n = 2; taken.has(name); n++) name = `${provider.name}-${n}`;
   taken.add(name);
-  const settings = { from, endpoint: endpoint.href, connect: config.llm.timeouts.connect };
+  // With the files of its certificates as they are now.
+  const settings = { from, endpoint: endpoint.href, connect: config.llm.timeouts.connect, tls: peer.tls };
   const known = before.find((each) => each.name === name);
   if (known !== undefined && isDeepStrictEqual(madeFrom.get(known), settings)) return known;
   const isSamePlace = known?.host === endpoint.host && known.base === endpoint.pathname.replace(/\/+$/, '') && known.credential === (caller ? 'caller' : 'own');

@@ -17,7 +17,7 @@ function open(): Opened {
   const log = recorder();
   const core = { config: resolveConfig({ logging: { file: false } }), log } as unknown as Core;
   const console = new PassThrough();
-  return { log, console, lines: accessLog(core, console, false) };
+  return { log, console, lines: accessLog(core, console, true) };
 }
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);

@@ -243,7 +243,7 @@ test('the address of the admin API moves', async (t) => {
 });
 
 /** Sections that take effect live as a whole; a new key stands here, or among those that need a restart. */
-const live = ['mode', 'newapi', 'middleware', 'endpoints', 'server', 'trustProxy', 'clientIpHeader', 'ja4Header', 'guard', 'llm', 'circuitBreaker', 'queue', 'auth', 'cors', 'rateLimit', 'metrics', 'routes', 'admin', 'retry', 'healthCheck'];
+const live = ['mode', 'newapi', 'middleware', 'endpoints', 'server', 'trustProxy', 'clientIpHeader', 'ja4Header', 'guard', 'llm', 'circuitBreaker', 'queue', 'auth', 'cors', 'rateLimit', 'metrics', 'routes', 'admin', 'retry', 'healthCheck', 'logging', 'audit', 'anomaly'];
 
 test('every key is live or needs a restart, and is no other', () => {
   const names: string[] = [];

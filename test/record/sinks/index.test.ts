@@ -43,7 +43,7 @@ describe('a sink of a program', () => {
     const sink: Sink = { name: 'mine', batch: 1, deliver: async () => delivered };
     const problems = (...own: unknown[]): string => {
       try {
-        sinksOf({ core, rawToken: null }, own as Sink[]);
+        sinksOf(core.config, { core, rawToken: null }, own as Sink[]);
         return '';
       } catch (error) {
         return (error as Error).message;
