@@ -2,7 +2,7 @@ import type { Journal, SearchFound, SqlRow, SqlValue } from '../../types/journal
 import type { Between, Question, RecordReader } from '../../types/reader.d.ts';
 import { HeimdallError } from '../errors.ts';
 import { requestsOfCaller } from './callers.ts';
-import { lastOf, momentOf, reach, sqlite, type Wanted } from './search.ts';
+import { lastOf, momentOf, reach, SearchError, sqlite, type Wanted } from './search.ts';
 
 /** What a reader asks of a journal. */
 export interface ReadJournal extends Pick<Journal, 'query' | 'request'> {
@@ -50,7 +50,7 @@ async function reading<T>(answer: Promise<T>): Promise<T> {
   try {
     return await answer;
   } catch (error) {
-    if (error instanceof HeimdallError) throw error;
+    if (error instanceof HeimdallError || error instanceof SearchError) throw error;
     throw new HeimdallError('records_unavailable', { message: `The records cannot be read from the journal: ${error instanceof Error ? error.message : String(error)}.`, cause: error });
   }
 }
