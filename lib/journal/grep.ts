@@ -2,16 +2,13 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { JournalSearch, SearchFound, SqlRow, TextSearch } from '../../types/journal.d.ts';
 import { recordColumns, recordOf, textOfContent } from '../record/record.ts';
 import { versionOf } from './schema.ts';
-import { momentOf, pageOf } from './search.ts';
+import { momentOf, nextWidth, pageOf } from './search.ts';
 
 /** Records that are read at a time. */
 const step = 200;
-/** Positions that are looked through at a time: at first, and at most. */
-const firstWidth = 2000;
+/** Positions that are looked through at a time, at first the fewest. */
+const leastWidth = 2000;
 const mostWidth = 500_000;
-/** A look may take between these, milliseconds; else the next one is wider or narrower. */
-const quick = 4;
-const slow = 12;
 /** Records are in the order in which requests ended; this many seconds one may have lasted that is looked for by its time. */
 const longest = 6 * 3600;
 /** The first records of a time whose positions are compared, and by how much the lowest may be undercut. */
@@ -31,7 +28,7 @@ function list(db: DatabaseSync, { wanted, limit, cursor, order, now, time, last 
   const isNewest = order === 'newest';
   const records: SearchFound['records'][number][] = [];
   let at = isNewest ? Math.min(cursor ?? Infinity, high + 1) : Math.max(cursor ?? 0, low - 1);
-  for (let width = firstWidth; ; ) {
+  for (let width = leastWidth; ; ) {
     const begun = performance.now();
     const edge = isNewest ? at - width : at + width;
     const bounds = isNewest ? { first: edge, last: Math.min(high, last ?? high) } : { first: low, last: Math.min(edge, last ?? edge) };
@@ -42,8 +39,7 @@ function list(db: DatabaseSync, { wanted, limit, cursor, order, now, time, last 
     at = edge;
     const ended = performance.now();
     if (ended >= until) return { records, next: at, stopped: true };
-    if (ended - begun < quick) width = Math.min(mostWidth, width * 4);
-    else if (ended - begun > slow) width = Math.max(firstWidth, width / 4);
+    width = Math.min(mostWidth, Math.max(leastWidth, Math.floor(nextWidth(width, ended - begun, until - ended))));
   }
 }
 

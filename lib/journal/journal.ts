@@ -22,7 +22,7 @@ export { signerOf, verifierOf } from './hash-chain.ts';
 export { migrate, schemaVersion, versionOf } from './schema.ts';
 export { callerColumns, callersOf, isOfCaller, listedColumns, queryAbout, readCallerCursor, seriesOf, spendOf, spendSince, totalsOf } from './callers.ts';
 export { journalReader } from './reader.ts';
-export { SearchError, balanceOf, conditions, countOf, filters, frequencyOf, groups, groupsOf, joined, measures, momentOf, pageOf, readWanted, type Wanted } from './search.ts';
+export { SearchError, balanceOf, conditions, countOf, filters, frequencyOf, groups, groupsOf, joined, measures, momentOf, nextWidth, pageOf, readWanted, type Wanted } from './search.ts';
 export { journalSeries } from './series.ts';
 export { headFileOf, readHead } from './head.ts';
 export { matcher, search } from './grep.ts';

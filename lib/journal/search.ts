@@ -135,6 +135,13 @@ export function pageOf({ wanted, limit, cursor, order, last = null, first = null
   return { sql: `SELECT ${listed}${schema > 1 ? `, ${learntColumn}` : ''} FROM heimdall_logs WHERE id IN (SELECT id FROM heimdall_logs WHERE ${all.sql} ${by} LIMIT ?) ${by}`, values: [...all.values, limit] };
 }
 
+/** How long a look for records takes at most as far as that can be told, milliseconds, and how much wider than the last one it is. */
+const longestLook = 500;
+const mostWider = 8;
+
+/** How far to look next: as far as, at the pace of the last look, half of the time that is left is enough for. @param took how long that look took. @param left milliseconds. */
+export const nextWidth = (width: number, took: number, left: number): number => width * Math.min(mostWider, Math.max(1 / mostWider, Math.min(longestLook, left / 2) / Math.max(took, 0.1)));
+
 /** The position of the latest record. */
 export const lastOf: Question = () => ({ sql: 'SELECT max(id) AS last FROM heimdall_logs', values: [] });
 

@@ -5,7 +5,7 @@ import type { JournalSearch, SearchFound, SqlRow } from '../../types/journal.d.t
 import type { Dialect, FoundElsewhere, Query, Question, RecordReader } from '../../types/reader.d.ts';
 import type { AuditRecord } from '../../types/record.d.ts';
 import { HeimdallError } from '../errors.ts';
-import { callerColumns, conditions, isOfCaller, joined, momentOf } from '../journal/journal.ts';
+import { callerColumns, conditions, isOfCaller, joined, momentOf, nextWidth } from '../journal/journal.ts';
 import { codeOf } from '../platform/platform.ts';
 import { recordOf } from '../record/record.ts';
 import { loadPg, Missing, reasonOf, textFor } from './connection.ts';
@@ -17,12 +17,11 @@ const idle = 60_000;
 /** How long a connection is waited for, and how long PostgreSQL works on a question, milliseconds. */
 const connectTimeout = 5000;
 const questionTimeout = 5000;
-/** Widths of time that are looked through at once, milliseconds: at first, and at most. */
-const firstWidth = 30_000;
+/** Widths of time that are looked through at once, milliseconds. */
+const leastWidth = 30_000;
 const mostWidth = 400 * 86_400_000;
-/** A look may take between these, milliseconds; else the next one is wider or narrower. */
-const quick = 12;
-const slow = 25;
+/** Minutes whose sums tell how far a first look goes. */
+const minutesAsked = 60;
 /** How much an instance's clock may be ahead, and how far the time of a record and that in its id may differ, milliseconds. */
 const slack = 3_600_000;
 /** How long the time of the oldest record is remembered, milliseconds; one that an instance brings later may be older. */
@@ -141,8 +140,7 @@ class Reader implements RecordReader<string> {
     const isNewest = asked.order === 'newest';
     const records: AuditRecord[] = [];
     let at = asked.cursor ?? startOf(isNewest ? high : low);
-    // The oldest record is behind the slack before it.
-    for (let width = isNewest || asked.cursor !== null ? firstWidth : slack + firstWidth; ; ) {
+    for (let width = await this.#firstWidth(Math.min(timeOf(at) ?? low, asked.now), isNewest, asked.limit); ; ) {
       const begun = performance.now();
       const time = Math.min(high, Math.max(low, timeOf(at) ?? low));
       const edge = isNewest ? Math.max(low, Math.min(time, asked.now) - width) : Math.min(high, time + width);
@@ -155,9 +153,21 @@ class Reader implements RecordReader<string> {
       at = startOf(edge);
       const ended = performance.now();
       if (ended >= until) return { records, next: at, stopped: true };
-      if (ended - begun < quick) width = Math.min(mostWidth, width * 8);
-      else if (ended - begun > slow) width = Math.max(firstWidth, width / 4);
+      width = Math.min(mostWidth, Math.max(leastWidth, nextWidth(width, ended - begun, until - ended)));
     }
+  }
+
+  /** How far the first look goes: as far back, or on, as the sums of minutes have twice as many requests as are wanted. */
+  async #firstWidth(time: number, isNewest: boolean, limit: number): Promise<number> {
+    const minutes = await this.#run({ sql: `SELECT time, requests FROM heimdall_minutes WHERE time ${isNewest ? '<=' : '>='} ? ORDER BY time ${isNewest ? 'DESC' : 'ASC'} LIMIT ${minutesAsked}`, values: [Math.floor(time / 60_000) * 60] });
+    let requests = 0;
+    let edge = time;
+    for (const minute of minutes) {
+      edge = (Number(minute['time']) + (isNewest ? 0 : 60)) * 1000;
+      requests += Number(minute['requests']);
+      if (requests >= 2 * limit) break;
+    }
+    return Math.max(leastWidth, Math.abs(edge - time));
   }
 
   async close(): Promise<void> {

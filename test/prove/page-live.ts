@@ -24,7 +24,7 @@ const ticks = 100;
 export async function pageLive(): Promise<Finding> {
   const upstream = spawn(process.execPath, ['-e', "require('node:http').createServer((q, r) => q.resume().on('end', () => { r.setHeader('content-type', 'application/json'); r.end('{\"choices\":[]}'); })).listen(0, '127.0.0.1', function () { console.log(this.address().port); }); process.on('disconnect', () => process.exit())"], { stdio: ['ignore', 'pipe', 'ignore', 'ipc'] });
   const [port] = (await once(upstream.stdout as NodeJS.ReadableStream, 'data')) as [Buffer];
-  const gate = await startStandalone(`http://127.0.0.1:${String(port).trim()}`, `admin: { token: "${adminToken}", listen: false }\nlogging: { console: false }\nqueue: { max_size: 10000 }\n`);
+  const gate = await startStandalone(`http://127.0.0.1:${String(port).trim()}`, `admin: { token: "${adminToken}", listen: false }\nlogging: { console: false }\n`);
   try {
     const to = { port: Number(new URL(gate.url).port), headers: {}, bytes: undefined };
     await openLoop({ kind: 'open', to, rate, requests });
