@@ -133,6 +133,28 @@ it('the limits of a key are changed, and the live view shows what its filters le
   assert.deepEqual(faults, []);
 });
 
+it('limits have their units, the week of a caller can be clicked, and what cannot be read is said to be missing', { ...browserOptions, timeout: 120_000 }, async () => {
+  const { gate, browser } = await common();
+  const { page, faults } = await watchedPage(browser);
+  await logIn(page, gate.url);
+  const lists = Object.fromEntries(['networks', 'devices', 'sessions', 'homes', 'models', 'clients', 'findings'].map((name) => [name, []]));
+  const hours = [1, 2, 3].map((ago) => ({ hour: new Date(Math.floor(Date.now() / 3_600_000 - ago) * 3_600_000).toISOString(), requests: ago }));
+  await page.route('**/api/callers/team-x', (route) => route.fulfill({ json: { caller: { kind: 'key', id: 'team-x' }, newapi: null, requests: 6, first: hours[2]?.hour, last: hours[0]?.hour, cost: 1, spend: { day: 1, month: 1 }, limits: [{ rule: 'key_limit.requests', limit: 600, remaining: 7, window: 60 }, { rule: 'key_limit.budget.day', limit: 50, remaining: 3, window: 86_400 }], hours, ...lists } }));
+  await page.evaluate(`location.hash = '#/callers?id=team-x'`);
+  await page.getByText('600 / 60s').waitFor();
+  await page.getByText('$50.00 / 24 hr').waitFor();
+  assert.deepEqual(await barriers(page), []);
+  await page.route('**/api/overview', async (route) => {
+    const nothing = { hour: null, last_week: null };
+    const all = (await (await route.fetch()).json()) as object;
+    await route.fulfill({ json: { ...all, records: { available: false, problem: 'gone' }, problems: [{ code: 'records', subject: null, detail: 'gone' }], requests: nothing, errors: nothing, refused: nothing, overhead: nothing, spend: { today: null, last_week: null, month: null }, series: null } });
+  });
+  await page.click('nav a[href$="#/overview"]');
+  await page.getByText('The records cannot be read at the moment.').waitFor();
+  await page.getByText('Records unreadable').waitFor();
+  assert.deepEqual([await page.locator('.chart').count(), await page.locator('table', { hasText: 'newapi' }).count(), faults], [0, 1, []]);
+});
+
 it('a finding is acted on and undone by clicking; the login ends', { ...browserOptions, timeout: 120_000 }, async () => {
   const { gate, browser } = await common();
   const { page, faults } = await watchedPage(browser);

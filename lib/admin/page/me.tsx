@@ -70,9 +70,11 @@ function Page(): JSX.Element {
 
 function Enter({ error, load }: { readonly error: Failure | null; readonly load: (key: string) => Promise<void> }): JSX.Element {
   const texts = t().me;
+  const [busy, setBusy] = useState(false);
   const submit = (event: SubmitEvent): void => {
     event.preventDefault();
-    void load(String(new FormData(event.target as HTMLFormElement).get('key')).trim());
+    setBusy(true);
+    void load(String(new FormData(event.target as HTMLFormElement).get('key')).trim()).finally(() => setBusy(false));
   };
   return (
     <main class="login">
@@ -80,7 +82,7 @@ function Enter({ error, load }: { readonly error: Failure | null; readonly load:
         <h1>{texts.title}</h1>
         <label class="field"><span>{texts.enter}</span><input type="password" name="key" required autofocus autocomplete="off" spellcheck={false} /><small>{texts.hint}</small></label>
         {error === null ? null : <p class="problem" role="alert">{error.status === 401 ? texts.wrong : problemText(error)}</p>}
-        <button type="submit" class="main">{texts.show}</button>
+        <button type="submit" class="main" disabled={busy} aria-busy={busy}>{texts.show}</button>
       </form>
     </main>
   );

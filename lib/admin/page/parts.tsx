@@ -51,6 +51,11 @@ export function QueueBar({ queue: { enabled, active, concurrency, waiting, place
 export function CallerName({ id, kind, newapi, name }: { readonly id: string; readonly kind: string; readonly newapi?: Named | null | undefined; readonly name?: string | null | undefined }): JSX.Element {
   const texts = t().callers;
   const known = newapi == null ? name : `${newapi.username}${newapi.token_name ? ` / ${newapi.token_name}` : ''}`;
-  if (kind === 'content') return <Num to={hrefOf('requests', { content: id })} line={logs({ content: id })}><small>{texts.kinds.content}</small> <Txt of={id.slice(0, 12)} mono /></Num>;
-  return <Num to={hrefOf('callers', { id })} line={logs(kind === 'network' ? { address: id } : { key: id })}>{known == null ? <><small>{(texts.kinds as Readonly<Record<string, string>>)[kind] ?? kind}</small> <Txt of={id} mono={kind !== 'key'} /></> : <Txt of={known} />}</Num>;
+  if (kind === 'content') return <><small>{texts.kinds.content}</small> <Num to={hrefOf('requests', { content: id })} line={logs({ content: id })}><Txt of={id.slice(0, 12)} mono /></Num></>;
+  return (
+    <>
+      {known == null ? <><small>{(texts.kinds as Readonly<Record<string, string>>)[kind] ?? kind}</small> </> : null}
+      <Num to={hrefOf('callers', { id })} line={logs(kind === 'network' ? { address: id } : { key: id })}>{known == null ? <Txt of={id} mono={kind !== 'key'} /> : <Txt of={known} />}</Num>
+    </>
+  );
 }

@@ -165,7 +165,7 @@ export interface Caller {
   readonly findings: readonly Finding[];
 }
 
-/** A limit and what is left of it. The window is text, or milliseconds. */
+/** A limit and what is left of it. The window is text, or seconds. */
 export interface Limit {
   readonly rule: string;
   readonly limit: number;

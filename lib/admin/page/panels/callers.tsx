@@ -137,10 +137,11 @@ function SeenTable({ title, rows, filter, wanted }: { readonly title: string; re
 }
 
 const hour = 3_600_000;
-/** Hours that the timeline shows: a week. */
+/** Hours that the timeline shows: a week, in parts that are wide enough to be clicked. */
 const shownHours = 168;
+const hoursOfPart = 24;
 
-/** Requests of each hour of a week, the highest as high as the box. */
+/** Requests of each hour of a week, the highest as high as the box; a click shows those of a day. */
 function Timeline({ hours, wanted }: { readonly hours: Caller['hours']; readonly wanted: Readonly<Record<string, string>> }): JSX.Element {
   const texts = t().callers;
   const known = new Map(hours.map(({ hour: at, requests }) => [Date.parse(at), requests]));
@@ -150,12 +151,14 @@ function Timeline({ hours, wanted }: { readonly hours: Caller['hours']; readonly
   const sum = all.reduce((total, at) => total + (known.get(at) ?? 0), 0);
   return (
     <Part title={texts.timeline} note={texts.thisWeek(count(sum), count(most))}>
-      <div class="timeline">{all.map((at) => {
-        const requests = known.get(at) ?? 0;
-        if (requests === 0) return <span key={at} />;
-        const range = { from: new Date(at).toISOString(), to: new Date(at + hour).toISOString() };
-        const label = `${dateTime(at)}: ${count(requests)}`;
-        return <a key={at} href={hrefOf('requests', { ...wanted, ...range })} data-line={command('logs', [], { ...wanted, ...range })} title={label} aria-label={label}><i style={{ height: `${Math.max(4, (requests / most) * 100)}%` }} /></a>;
+      <div class="timeline">{Array.from({ length: shownHours / hoursOfPart }, (_none, part) => {
+        const hoursOf = all.slice(part * hoursOfPart, (part + 1) * hoursOfPart);
+        const [begin, end] = [hoursOf[0] as number, (hoursOf.at(-1) as number) + hour];
+        const range = { from: new Date(begin).toISOString(), to: new Date(end).toISOString() };
+        const requests = hoursOf.reduce((total, at) => total + (known.get(at) ?? 0), 0);
+        const bars = hoursOf.map((at) => <i key={at} title={`${dateTime(at)}: ${count(known.get(at) ?? 0)}`} style={{ height: known.has(at) ? `${Math.max(4, ((known.get(at) ?? 0) / most) * 100)}%` : '0' }} />);
+        if (requests === 0) return <span key={begin}>{bars}</span>;
+        return <a key={begin} href={hrefOf('requests', { ...wanted, ...range })} data-line={command('logs', [], { ...wanted, ...range })} aria-label={`${dateTime(begin)} – ${dateTime(end)}: ${count(requests)}`}>{bars}</a>;
       })}</div>
     </Part>
   );

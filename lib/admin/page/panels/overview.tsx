@@ -82,7 +82,7 @@ function Figure({ label, value, than, to, line, note, less }: { readonly label: 
     <li class="figure">
       <span>{label}</span>
       <Num to={to} line={line}>{value}</Num>
-      <small>{change}{note === undefined ? null : <>{change === null ? '' : ' · '}{note}</>}</small>
+      <small>{change}{note === undefined ? null : <span>{note}</span>}</small>
     </li>
   );
 }
