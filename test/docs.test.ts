@@ -53,7 +53,7 @@ describe('the documents', () => {
   });
 
   it('never name the package of a stranger', () => {
-    const named = [...documents, ...globSync('examples/**/*.{ts,mjs,yaml,service}', { cwd: root })].filter((path) => /npx (?:--yes )?heimdall\b/.test(read(path)));
+    const named = [...documents, ...globSync('examples/**/*.{ts,mjs,yaml,service}', { cwd: root })].filter((path) => /npx (?:--yes |-y )?heimdall\b/.test(read(path)));
     assert.deepEqual(named, []);
   });
 
@@ -72,6 +72,12 @@ describe('the documents', () => {
     }
     assert.deepEqual(wrong, []);
     assert.ok(seen > 100, String(seen));
+  });
+
+  it('date the release whose version the package has', () => {
+    const { version } = JSON.parse(read('package.json')) as { version: string };
+    const [, newest] = /^## (\d\S* \(\d{4}-\d\d-\d\d\))$/m.exec(read('CHANGELOG.md')) ?? [];
+    assert.ok(newest?.startsWith(`${version} (`), newest);
   });
 
   it('have tables of contents that hold every heading', () => {

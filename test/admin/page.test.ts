@@ -34,6 +34,8 @@ it('the page is at most 60 KB gzipped at first load, charts and all, and names n
 it('the command line of what the page shows is one that a shell passes on', () => {
   assert.equal(cli.logs({ key: 'team a', from: '1h', model: 'gpt-5*', grep: "it's", follow: 'true', status: '' }), `heimdall logs --key 'team a' --from 1h --model 'gpt-5*' --grep 'it'\\''s' --follow`);
   assert.equal(cli.command('findings show', ['-x;rm']), `heimdall findings show '-x;rm'`);
+  assert.equal(cli.curl('http://gate/gate/api/queue', 7), 'curl -H "Authorization: Bearer $NEWAPI_ACCESS_TOKEN" -H \'New-Api-User: 7\' http://gate/gate/api/queue');
+  assert.match(cli.curl('http://gate/x', null), /HEIMDALL_ADMIN_TOKEN/);
 });
 
 const common = shared(async (scope) => ({ gate: await pageGate(scope), browser: await openBrowser(scope) }));

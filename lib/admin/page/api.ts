@@ -1,8 +1,9 @@
 // The admin API as the page calls it. Everything here, `curl` and the command line can have too.
 
 import { signal } from '@preact/signals';
+import { curl } from './cli.ts';
 import { Failure } from './failure.ts';
-import { queryText, type Query } from './route.ts';
+import { addressOf, queryText, type Query } from './route.ts';
 
 /** Who is logged in. `none`: the login is shown. */
 export interface Session {
@@ -23,6 +24,9 @@ export const refusal = signal<Failure | null>(null);
 
 /** Whether the reader may change things. */
 export const mayChange = (): boolean => session.value?.access === 'full';
+
+/** The command line that asks for a resource. */
+export const curlOf = (path: string): string => curl(addressOf(path), auth === 'newapi' ? (session.value?.user?.id ?? null) : null);
 
 /** SECURITY: the proof of the login is kept by origin: unlike a cookie it is not sent to another port of this host. */
 const proofKey = 'heimdall.proof';

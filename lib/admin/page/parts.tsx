@@ -1,8 +1,9 @@
 // What several panels show: targets, the queue, a caller, evidence.
 
 import type { JSX } from 'preact';
-import { curl, logs } from './cli.ts';
-import { addressOf, hrefOf } from './route.ts';
+import { curlOf } from './api.ts';
+import { logs } from './cli.ts';
+import { hrefOf } from './route.ts';
 import type { Breaker, Named, Queue, Target } from './shapes.ts';
 import { count, none, t, took } from './text.ts';
 import { Badge, Bar, Num, Table, type Tone, Txt, When } from './ui.tsx';
@@ -38,7 +39,7 @@ export function QueueBar({ queue: { enabled, active, concurrency, waiting, place
   const texts = t().targets;
   if (!enabled) return <p class="empty">{texts.queueOff}</p>;
   return (
-    <dl class="bars" data-line={curl(addressOf('queue'))}>
+    <dl class="bars" data-line={curlOf('queue')}>
       <div><dt>{texts.running}</dt><dd><Bar part={active} whole={concurrency} text={<>{count(active)} / {count(concurrency)}</>} tone={active >= concurrency ? 'warn' : 'calm'} /></dd></div>
       <div><dt>{texts.waiting}</dt><dd><Bar part={waiting} whole={places} text={<>{count(waiting)} / {count(places)} {waiting > 0 ? texts.ofCallers(lanes) : ''}</>} tone={waiting > 0 ? 'warn' : 'calm'} /></dd></div>
       <div><dt>{texts.websockets}</dt><dd><Bar part={websockets.active} whole={websockets.limit} text={<>{count(websockets.active)} / {count(websockets.limit)}</>} /></dd></div>

@@ -1,8 +1,9 @@
 import type { ComponentChildren, JSX } from 'preact';
 import { useAsk } from '../ask.ts';
-import { curl, logs } from '../cli.ts';
+import { curlOf } from '../api.ts';
+import { logs } from '../cli.ts';
 import { JournalJobs } from '../jobs.tsx';
-import { addressOf, hrefOf } from '../route.ts';
+import { hrefOf } from '../route.ts';
 import type { Health } from '../shapes.ts';
 import { bytes, count, share, t, took } from '../text.ts';
 import { Badge, Bar, Facts, Num, Panel, Part, Shown, Table, type Tone, Txt, When } from '../ui.tsx';
@@ -15,7 +16,7 @@ export default function HealthPanel(): JSX.Element {
   const asked = useAsk<Health>('health', { every: refreshed });
   const texts = t().health;
   return (
-    <Panel title={texts.title} line={curl(addressOf('health'))}>
+    <Panel title={texts.title} line={curlOf('health')}>
       <Shown asked={asked}>{(value) => (
         <>
           <Summary of={value} />

@@ -2,10 +2,11 @@ import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
 import { useAsk } from '../ask.ts';
 import { Chart } from '../chart.tsx';
-import { command, curl, logs } from '../cli.ts';
+import { curlOf } from '../api.ts';
+import { command, logs } from '../cli.ts';
 import { FindingTable } from '../finding.tsx';
 import { QueueBar, TargetTable } from '../parts.tsx';
-import { addressOf, go, hrefOf, type PanelName } from '../route.ts';
+import { go, hrefOf, type PanelName } from '../route.ts';
 import type { Compared, Overview, Series } from '../shapes.ts';
 import { count, money, none, share, short, t, took } from '../text.ts';
 import { Badge, Choice, Num, Panel, Part, Shown, type Tone, Txt } from '../ui.tsx';
@@ -20,7 +21,7 @@ export default function OverviewPanel(): JSX.Element {
   const asked = useAsk<Overview>('overview', { every: refreshed, after: events });
   const texts = t().overview;
   return (
-    <Panel title={texts.title} line={curl(addressOf('overview'))}>
+    <Panel title={texts.title} line={curlOf('overview')}>
       <Shown asked={asked}>{(value) => (
         <>
           <Verdict of={value} />
@@ -67,10 +68,10 @@ function Figures({ of }: { readonly of: Overview }): JSX.Element {
       <Figure label={texts.requests} value={short(of.requests.hour)} than={of.requests} to={hrefOf('requests', hour)} line={logs({ ...hour, by: 'outcome' })} />
       <Figure label={texts.errors} value={short(of.errors.hour)} than={of.errors} to={hrefOf('requests', { ...hour, outcome: 'upstream_error' })} line={logs({ ...hour, outcome: 'upstream_error' })} less />
       <Figure label={texts.refused} value={short(of.refused.hour)} than={of.refused} to={hrefOf('requests', { ...hour, outcome: 'refused' })} line={logs({ ...hour, outcome: 'refused' })} less />
-      <Figure label={texts.overhead} value={took(of.overhead.hour)} than={of.overhead} to={hrefOf('requests', hour)} line={curl(addressOf('overview'))} less />
+      <Figure label={texts.overhead} value={took(of.overhead.hour)} than={of.overhead} to={hrefOf('requests', hour)} line={curlOf('overview')} less />
       <Figure label={texts.spend} value={money(of.spend.today)} than={{ hour: of.spend.today, last_week: of.spend.last_week }} to={hrefOf('callers')} line={logs({ from: today, by: 'key', sort: 'cost' })} note={of.spend.month === null ? undefined : texts.thisMonth(money(of.spend.month))} />
       <Figure label={texts.open} value={count(of.findings.open)} than={null} to={hrefOf('findings', { state: 'open' })} line={command('findings list', [], { state: 'open' })} />
-      <Figure label={texts.inHand} value={count(of.in_hand)} than={null} to={hrefOf('targets')} line={curl(addressOf('overview'))} note={texts.waiting(count(of.queue.waiting))} />
+      <Figure label={texts.inHand} value={count(of.in_hand)} than={null} to={hrefOf('targets')} line={curlOf('overview')} note={texts.waiting(count(of.queue.waiting))} />
     </ul>
   );
 }

@@ -1,10 +1,10 @@
 import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
-import { change } from '../api.ts';
+import { change, curlOf } from '../api.ts';
 import { useAsk } from '../ask.ts';
-import { curl, logs } from '../cli.ts';
+import { logs } from '../cli.ts';
 import { BreakerState, QueueBar, TargetTable } from '../parts.tsx';
-import { addressOf, hrefOf } from '../route.ts';
+import { hrefOf } from '../route.ts';
 import type { Queue, Target } from '../shapes.ts';
 import { t } from '../text.ts';
 import { Change, Field, Form, Num, Panel, Part, say, Shown, Table, Txt } from '../ui.tsx';
@@ -24,7 +24,7 @@ export default function TargetsPanel(): JSX.Element {
     queue.again();
   };
   return (
-    <Panel title={texts.title} line={curl(addressOf('targets'))}>
+    <Panel title={texts.title} line={curlOf('targets')}>
       <Shown asked={targets}>{({ targets: all }) => (
         <>
           <TargetTable targets={all} whole />
