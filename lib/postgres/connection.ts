@@ -27,5 +27,5 @@ export function reasonOf(error: unknown): string {
 /** A text as PostgreSQL can hold it: with neither NUL nor lone surrogates. */
 export const textFor = (text: string): string => (text.includes('\0') ? text.replaceAll('\0', '\u2400') : text).toWellFormed();
 
-/** JSON whose texts PostgreSQL can hold. */
-export const jsonFor = (value: unknown): string => JSON.stringify(value, (_name, each: unknown) => (typeof each === 'string' ? textFor(each) : each));
+/** JSON whose texts and names PostgreSQL can hold: as {@link textFor}. */
+export const jsonFor = (value: unknown): string => JSON.stringify(value).replace(/\\(?:\\|u0000|ud[89a-f][\da-f]{2})/g, (found) => (found === '\\u0000' ? '\u2400' : found[1] === 'u' ? '\ufffd' : found));

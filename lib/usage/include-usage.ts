@@ -149,6 +149,7 @@ export class ExtraChunkFilter {
   }
 
   #endReturn(chunk: Buffer, passed: Buffer[]): Buffer {
+    if (chunk.length === 0) return chunk;
     this.#afterReturn = false;
     if (chunk[0] !== newline) return chunk;
     if (!this.#dropFeed) passed.push(chunk.subarray(0, 1));

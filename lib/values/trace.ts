@@ -24,7 +24,7 @@ export function traceOf(id: string, header: unknown, share: number): Trace {
   // Of the time its low digits, the counter, and most of what is random.
   const span = id.slice(9, 13) + id.slice(15, 18) + id.slice(27);
   const found = typeof header === 'string' ? form.exec(header) : null;
-  if (found !== null && (found[1] !== '00' || header === found[0])) {
+  if (found !== null && (found[1] !== '00' || found[5] === '')) {
     return { id: found[2] as string, span, parent: found[3] as string, sampled: (Number.parseInt(found[4] as string, 16) & 1) === 1 };
   }
   const own = id.slice(0, 8) + id.slice(9, 13) + id.slice(14, 18) + id.slice(19, 23) + id.slice(24);

@@ -157,7 +157,7 @@ describe('a trace', () => {
   it('goes on from a valid traceparent alone', () => {
     const id = '019b8c2a-1c00-7abc-8123-456789abcdef';
     for (const good of [given, `cc-${trace}-${parent}-01`, `cc-${trace}-${parent}-01-what-comes-later`]) assert.deepEqual([traceOf(id, good, 1).id, traceOf(id, good, 1).parent], [trace, parent], good);
-    for (const bad of [undefined, '', 'x', `${given}-more`, given.toUpperCase(), `ff-${trace}-${parent}-01`, `00-${'0'.repeat(32)}-${parent}-01`, `00-${trace}-${'0'.repeat(16)}-01`, `${given}, ${given}`, `00-${trace}-${parent}-1`]) {
+    for (const bad of [undefined, '', 'x', `${given}-more`, `${given}-`, given.toUpperCase(), `ff-${trace}-${parent}-01`, `00-${'0'.repeat(32)}-${parent}-01`, `00-${trace}-${'0'.repeat(16)}-01`, `${given}, ${given}`, `00-${trace}-${parent}-1`]) {
       assert.deepEqual([traceOf(id, bad, 1).id, traceOf(id, bad, 1).parent], [id.replaceAll('-', ''), null], bad);
     }
     assert.match(traceparentOf(traceOf(id, null, 1)), /^00-[\da-f]{32}-[\da-f]{16}-01$/);

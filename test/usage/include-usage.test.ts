@@ -95,7 +95,7 @@ function filteredAnyhow(stream: string): string {
   const expected = filtered(stream);
   for (let cut = 1; cut < bytes.length; cut++) {
     const filter = new ExtraChunkFilter();
-    const passed = [...filter.push(bytes.subarray(0, cut)), ...filter.push(bytes.subarray(cut)), ...filter.end()];
+    const passed = [...filter.push(bytes.subarray(0, cut)), ...filter.push(bytes.subarray(cut, cut)), ...filter.push(bytes.subarray(cut)), ...filter.end()];
     assert.equal(Buffer.concat(passed).toString(), expected, `cut at ${cut}`);
   }
   for (const size of [1, 2, 3, 7, 50]) assert.equal(filtered(stream, size), expected, `in pieces of ${size}`);

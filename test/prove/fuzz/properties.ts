@@ -13,27 +13,8 @@ import { StreamPeek } from '../../../lib/upstream/sse.ts';
 import { StreamStart } from '../../../lib/upstream/stream-start.ts';
 import { ReportFinder } from '../../../lib/usage/report-finder.ts';
 import type { ConfigInput } from '../../../types/config.d.ts';
-
-/** What a parser must hold to, on inputs drawn by fast-check. */
-export interface Property {
-  readonly parser: string;
-  /** By what it is judged. */
-  readonly reference: string;
-  /** Of a thousand inputs so many are for it: each costs another time. */
-  readonly share: number;
-  readonly property: fc.IRawProperty<unknown[]>;
-}
-
-const given = <T extends [unknown, ...unknown[]]>(parser: string, reference: string, share: number, property: fc.IProperty<T> | fc.IAsyncProperty<T>): Property => ({ parser, reference, share, property: property as unknown as fc.IRawProperty<unknown[]> });
-
-/** Cuts bytes at these places, each a share of a thousand. */
-function cut(bytes: Buffer, places: readonly number[]): Buffer[] {
-  const at = [0, ...places.map((place) => Math.floor((place * bytes.length) / 1000)).sort((a, b) => a - b), bytes.length];
-  return at.slice(1).map((end, nth) => bytes.subarray(at[nth], end));
-}
-
-const places = fc.array(fc.nat(1000), { maxLength: 6 });
-const noise = fc.uint8Array({ maxLength: 200 }).map((bytes) => Buffer.from(bytes));
+import { cut, given, noise, places, type Property } from './property.ts';
+import { wires } from './wires.ts';
 
 /** undici's own reader of event streams. */
 interface EventSourceStream {
@@ -227,4 +208,4 @@ const configuration: readonly Property[] = [
 ];
 
 /** Every parser of what others send or write. */
-export const properties: readonly Property[] = [...streams, ...json, ...forms, ...heads, ...targets, ...configuration];
+export const properties: readonly Property[] = [...streams, ...json, ...forms, ...heads, ...targets, ...configuration, ...wires];
