@@ -163,6 +163,14 @@ describe('a finding', () => {
   });
 });
 
+describe('a report of leaked keys', () => {
+  it('freezes thousands in steps that a store answers in time', async () => {
+    const { findings, steps } = book({ mode: 'off' });
+    await findings.reportLeaked(Array.from({ length: 4100 }, (_, at) => ({ caller: { kind: 'token', id: `t${at}` }, digest: null })));
+    assert.deepEqual([steps, new Set(findings.list().map(({ action }) => action))], [[2000, 2000, 100], new Set(['freeze'])]);
+  });
+});
+
 describe('a wave of sightings', () => {
   it('is stored in a few steps, each subject once', async () => {
     const { findings, sighting, steps } = book();

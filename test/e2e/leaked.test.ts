@@ -134,8 +134,9 @@ test('what one instance has seen, another one finds and freezes for both', { ski
   const shared: ConfigInput = { secret: 'an install secret that two share', rateLimit: { redisUrl: redis.url } };
   const [one, two] = [await gateOf(t, shared), await gateOf(t, shared)];
   assert.equal(await statusFor(one, DEMO_KEY), 200);
+  const others = Array.from({ length: 9999 }, (_, at) => (at % 2 === 0 ? `sk-${String(at).padStart(48, 'x')}` : sha256(`other ${at}`)));
   const answer = await until(async () => {
-    const { body } = await api<{ keys: { kind: string; id: string }[] }>(two, 'leaked', { keys: [sha256(DEMO_KEY)] });
+    const { body } = await api<{ keys: { kind: string; id: string }[] }>(two, 'leaked', { keys: [...others, sha256(DEMO_KEY)] });
     return body.keys.length === 1 ? body : null;
   });
   assert.equal(answer.keys[0]?.kind, 'token');
