@@ -63,10 +63,10 @@ export const actOnFinding = change('act', async (call, { core, findings }, id) =
 /** A finding whose caller has the names that NewAPI knows. */
 export const namedFinding = ({ finding, instance }: Found, { nameOf, records }: AdminServices): object => ({ ...findingJson(finding), caller: { ...finding.caller, newapi: nameOf(finding.caller.kind, finding.caller.id) }, ...(records.instances === 'all' && { instance }) });
 
-/** A finding as JSON, times in ISO 8601. */
+/** A finding as JSON, times in ISO 8601. Names at NewAPI are known to a running gate alone. */
 export function findingJson({ id, rule, caller, score, since, last, state, action, would, expires, restsUntil, note: why, baseline, evidence, reason }: Finding): object {
   return {
-    id, rule, caller, score, state, action, would, evidence, since: iso(since), last: iso(last), expires: iso(expires), rests_until: iso(restsUntil), note: why,
+    id, rule, caller: { ...caller, newapi: null }, score, state, action, would, evidence, since: iso(since), last: iso(last), expires: iso(expires), rests_until: iso(restsUntil), note: why,
     part: reason, sentence: sentencesOf(rule, reason), baseline,
   };
 }

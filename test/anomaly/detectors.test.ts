@@ -113,6 +113,12 @@ describe('what a gate sees of one key over days', () => {
   ];
   for (const [what, score] of owned) it(`never slows ${what}`, () => assert.ok(score >= 50 && score < 80, String(score)));
 
+  it('flags servers in five networks in turn, and no more', () => {
+    const watch = new Watch();
+    const verdicts = times(400, (at) => watch.observe({ ...base, client: 'openai-python', near: `10.${at % 5}.0.0/16`, network: `10.${at % 5}.1.0/24`, time: base.time + at * 5000 })).flat();
+    assert.deepEqual([new Set(verdicts.map(({ reason }) => reason)), new Set(verdicts.map(({ most }) => most))], [new Set(['networks_in_turn']), new Set(['flag'])]);
+  });
+
   it('judges a key by one day long ago, where that had many requests', () => {
     const stranger = { ...at('b', 2), client: 'curl', platform: 'windows x64', device: 'x', model: 'other', tokens: 10, size: 100 };
     const rulesAfter = (requests: number, days: number): string[] => {

@@ -88,6 +88,7 @@ test('a gateway key stays frozen until it is rotated; its overlap ends with the 
   assert.equal(await statusFor(gate, key), 401);
   const { body: { findings } } = await api<{ findings: Finding[] }>(gate, 'findings');
   assert.deepEqual(findings.map(({ rule, state, action }) => [rule, state, action]), [['leaked_key', 'over', 'none']]);
+  assert.deepEqual(JSON.parse((await heimdall(directory, yaml, 'findings', 'list', '--json')).out), findings);
 });
 
 test('a replaced key that leaks while it is still valid does not freeze the one in its place', async (t) => {

@@ -71,7 +71,7 @@ export const sharedKey: Detector<CallerState, SharedKeyEvidence> = {
       homes_apart: scoreOn(thresholds.daysApart, daysApart + (Math.min(1, daysApart) * stranger) / thresholds.strangerApart),
       networks_in_turn: scoreOn(thresholds.networksInTurn, networksInTurn),
     }),
-  // A name in a path is soft: one person may have two.
-  most: (reason) => (reason.startsWith('homes_') ? 'flag' : 'freeze'),
+  // A name in a path is soft: one person may have two. So are addresses alone: a service may have servers in several networks.
+  most: (reason) => (reason.startsWith('homes_') || reason === 'networks_in_turn' ? 'flag' : 'freeze'),
   baseline: () => ({ devices_at_once: 3, devices_a_day: 4, networks_a_day: 14, sessions_at_once: 12 }),
 };
