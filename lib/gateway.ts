@@ -196,7 +196,7 @@ class Live {
     this.lasts = lasts(() => this.now.wired);
     this.followers.add((next) => this.lasts.recorded.prepare(next));
     this.now = this.#make(core.config, null);
-    this.#enter(this.now);
+    this.#enter(this.now, true);
   }
 
   /**
@@ -252,7 +252,7 @@ class Live {
     return { changed, restart };
   }
 
-  #enter(next: Generation): void {
+  #enter(next: Generation, isFirst = false): void {
     const { config, observe, heads, finishers } = next.core;
     const { targets } = next.wired.upstream;
     Object.assign(this.core, { config, observe, heads, finishers });
@@ -260,6 +260,7 @@ class Live {
     for (const { state } of targets) state.configure(config.circuitBreaker);
     this.lasts.hub.enter(finishers);
     this.lasts.metrics.watch(targets);
+    next.wired.upstream.share(isFirst);
   }
 
   /** Makes the parts of the chain, in their order, and registers what each contributes: handler, head fields, finishers, end. */

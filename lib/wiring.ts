@@ -30,7 +30,7 @@ import { FindingsTable, postgresReader } from './postgres/postgres.ts';
 import { Followers, NewapiNames, RawTokens, type SinkNeeds, sinkSeries, sinksOf, type WantedSink } from './sinks/sinks.ts';
 import { codeOf, type Crew, describe, inBackground, Repeated, type Redis, redisOf, type OutboundProxy } from './platform/platform.ts';
 import { KeyRegistry } from './registry/registry.ts';
-import { Affinity, forwarder, NewapiClient, PriceFeed, prober, proxy, RetryBudget, routeHealth, routeTable, type Spend, type Target, targetModel, targetStatuses, targetsOf, UnreadAnswers } from './upstream/upstream.ts';
+import { Affinity, forwarder, hearBreakers, NewapiClient, PriceFeed, prober, proxy, RetryBudget, routeHealth, routeTable, shareProbes, type Spend, type Target, targetModel, targetStatuses, targetsOf, UnreadAnswers } from './upstream/upstream.ts';
 import { budgetsOf, costs, estimateTokens, type NewapiPrices, pricing, unpricedBudgets } from './usage/usage.ts';
 
 /** Ends something that the gate has opened. */
@@ -389,6 +389,11 @@ function upstreamOf(core: Core, { metrics, proxies, affinity, retryBudget }: Las
   const first = targets[0] as Target;
   return {
     targets, routeOf, routes, rows, routeHealth: checked, health, feed,
+    /** Holds breakers and probes together with the other threads of the gate, from now on. */
+    share(isFirst: boolean): void {
+      hearBreakers(core, targets);
+      shareProbes(core, targets, health, isFirst);
+    },
     stop(): void {
       health.close();
       feed.close();

@@ -23,6 +23,12 @@ export type BreakerState =
 /** What the end of an admitted request says about the target. `neutral`: nothing, as when the client left. */
 export type AttemptResult = 'ok' | 'fail' | 'neutral';
 
+/** What a breaker tells those of the same target in other threads: a result that counts, or its state with its duration in milliseconds. */
+export type BreakerNews =
+  | { readonly kind: 'ok' | 'fail' | 'up' }
+  | { readonly kind: 'resting'; readonly duration: number; readonly overloaded: boolean }
+  | { readonly kind: 'open'; readonly duration: number };
+
 /** After a pause for overload, how long a request waits that is not among the first, milliseconds. */
 const busyWait = 1000;
 
@@ -38,15 +44,17 @@ export const rejected = -1;
 export class Breaker {
   #config: CircuitBreakerConfig;
   readonly #changed: (state: BreakerState['kind']) => void;
+  readonly #tell: ((news: BreakerNews) => void) | null;
   /** Only the breaker itself writes it. */
   state: BreakerState;
   #generation = 0;
   #missedProbes = 0;
 
-  /** @param changed is told every change of kind. */
-  constructor(config: CircuitBreakerConfig, now: number, changed: (state: BreakerState['kind']) => void) {
+  /** @param changed is told every change of kind. @param tell tells the other threads; null where there is one. */
+  constructor(config: CircuitBreakerConfig, now: number, changed: (state: BreakerState['kind']) => void, tell: ((news: BreakerNews) => void) | null = null) {
     this.#config = config;
     this.#changed = changed;
+    this.#tell = tell;
     this.state = { kind: 'up', failures: 0, since: now };
   }
 
@@ -73,6 +81,9 @@ export class Breaker {
   enter(now: number): number {
     const state = this.state;
     if (this.closedUntil(now) > 0) return rejected;
+    // The requests of this thread try the target; others wait for what they find.
+    if (state.kind === 'open') this.#tell?.({ kind: 'open', duration: this.#config.timeout });
+    else if (state.kind === 'resting' && state.overloaded) this.#tell?.({ kind: 'resting', duration: busyWait, overloaded: true });
     if (state.kind === 'resting') this.#become(state.overloaded ? { kind: 'probing', inHand: 1, passed: 0, overloaded: true } : { kind: 'up', failures: 0, since: now });
     else if (state.kind === 'open') this.#become({ kind: 'probing', inHand: 1, passed: 0, overloaded: false });
     else if (state.kind === 'probing') state.inHand++;
@@ -89,7 +100,10 @@ export class Breaker {
       case 'probing':
         state.inHand = Math.max(0, state.inHand - 1);
         if (result === 'fail') this.#open(now);
-        else if (result === 'ok' && ++state.passed >= this.#config.maxRequests) this.#become({ kind: 'up', failures: 0, since: now });
+        else if (result === 'ok' && ++state.passed >= this.#config.maxRequests) {
+          this.#tell?.({ kind: 'up' });
+          this.#become({ kind: 'up', failures: 0, since: now });
+        }
         return;
       case 'open':
       case 'resting':
@@ -104,9 +118,34 @@ export class Breaker {
 
   /**
    * The target asked for a pause. A longer pause that it has asked for before still holds.
-   * @param overloaded after the pause the breaker is half-open.
+   * @param until monotonic milliseconds, as `now`. @param overloaded after the pause the breaker is half-open.
    */
-  rest(until: number, overloaded = false): void {
+  rest(until: number, overloaded = false, now = 0): void {
+    this.#tell?.({ kind: 'resting', duration: until - now, overloaded });
+    this.#rest(until, overloaded);
+  }
+
+  /** Takes what the same target has shown in another thread. */
+  hear(news: BreakerNews, now: number): void {
+    const { state } = this;
+    // Misses of probes are counted in one thread, which tells the others of each probe.
+    if (state.kind === 'open' && state.by === 'probes') return;
+    switch (news.kind) {
+      case 'ok':
+      case 'fail':
+        if (state.kind === 'up') this.#count(state, news.kind, now, null);
+        return;
+      case 'up':
+        if (state.kind !== 'up') this.#become({ kind: 'up', failures: 0, since: now });
+        return;
+      case 'resting':
+        return this.#rest(now + news.duration, news.overloaded);
+      case 'open':
+        if (state.kind !== 'open' || state.until < now + news.duration) this.#become({ kind: 'open', until: now + news.duration, by: 'traffic' });
+    }
+  }
+
+  #rest(until: number, overloaded: boolean): void {
     const { state } = this;
     switch (state.kind) {
       case 'up':
@@ -135,18 +174,20 @@ export class Breaker {
     else if (!alive && this.#missedProbes >= threshold && state.kind === 'up') this.#become({ kind: 'open', until: Number.POSITIVE_INFINITY, by: 'probes' });
   }
 
-  #count(state: BreakerState & { kind: 'up' }, result: AttemptResult, now: number): void {
+  #count(state: BreakerState & { kind: 'up' }, result: AttemptResult, now: number, tell = this.#tell): void {
     if (result === 'neutral') return;
+    if (tell !== null && (result === 'fail' || state.failures > 0)) tell({ kind: result });
     const { interval, failureThreshold } = this.#config;
     if (interval > 0 && now - state.since >= interval) {
       state.failures = 0;
       state.since = now;
     }
     state.failures = result === 'ok' ? 0 : state.failures + 1;
-    if (state.failures >= failureThreshold) this.#open(now);
+    if (state.failures >= failureThreshold) this.#open(now, tell);
   }
 
-  #open(now: number): void {
+  #open(now: number, tell = this.#tell): void {
+    tell?.({ kind: 'open', duration: this.#config.timeout });
     this.#become({ kind: 'open', until: now + this.#config.timeout, by: 'traffic' });
   }
 
@@ -175,20 +216,28 @@ export class TargetState {
   /**
    * @param perModel one breaker for each model: failures of one model say nothing about another. Otherwise a model has a breaker
    *   of its own only while its provider is overloaded.
-   * @param changed is told every change of kind.
+   * @param changed is told every change of kind. @param tell tells the other threads; null where there is one.
    */
-  constructor(config: CircuitBreakerConfig, now: () => number, perModel: boolean, changed: (state: BreakerState['kind'], model: string | null) => void) {
+  constructor(config: CircuitBreakerConfig, now: () => number, perModel: boolean, changed: (state: BreakerState['kind'], model: string | null) => void, tell: ((model: string | null, news: BreakerNews) => void) | null = null) {
+    const tellOf = (model: string | null): ((news: BreakerNews) => void) | null => tell && ((news) => tell(model, news));
     this.base = new Breaker(config, now(), (kind) => {
       const { state } = this.base;
       this.isDown = state.kind === 'open' && state.by === 'probes';
       changed(kind, null);
-    });
+    }, tellOf(null));
     this.#perModel = perModel;
     this.#config = config;
     this.#make = (model) => new Breaker(this.#config, now(), (kind) => {
       if (kind === 'up' && !perModel) this.#byModel.delete(model);
       changed(kind, model);
-    });
+    }, tellOf(model));
+  }
+
+  /** Takes what the target has shown in another thread. @param model that of the breaker; null for the target's own. */
+  hear(model: string | null, news: BreakerNews, now: number): void {
+    const isGood = news.kind === 'ok' || news.kind === 'up';
+    const breaker = model === null ? this.base : isGood ? this.#byModel.get(model) : this.#of(model);
+    breaker?.hear(news, now);
   }
 
   /** Takes other thresholds; the states stay. */
@@ -207,7 +256,7 @@ export class TargetState {
   /** Pauses a model, or with `rest.whole` all models of a target without breakers for each. */
   rest(model: string | null, now: number, { duration, overloaded, whole }: Rest): void {
     const breaker = model === null || (whole && !this.#perModel) ? this.base : this.#of(model);
-    breaker.rest(now + duration, overloaded);
+    breaker.rest(now + duration, overloaded, now);
   }
 
   #of(model: string): Breaker {

@@ -1,4 +1,4 @@
-import { inBackground, Repeated } from '../platform/platform.ts';
+import { inBackground, type Link, Repeated } from '../platform/platform.ts';
 import type { Core } from '../request/request.ts';
 import { isOwnFault } from './failure.ts';
 import type { Target } from './targets.ts';
@@ -15,8 +15,51 @@ export interface Prober {
   close(): void;
 }
 
+/** A probe, as the main thread of a gate with several workers tells it to them. */
+interface ProbeNews {
+  readonly target: string;
+  readonly probe: NonNullable<Target['lastProbe']>;
+  readonly threshold: number;
+}
+
+/**
+ * In a gate with several threads the main thread probes for all: it begins when a worker has a request, answers whether there
+ * is a target, and tells of each probe.
+ * @param isFirst whether it is the first configuration; with a later one probes go on.
+ */
+export function shareProbes({ crew }: Core, targets: readonly Target[], health: Prober, isFirst: boolean): void {
+  if (crew === null) return;
+  if (crew.isWorker) {
+    return crew.subscribe('probe', (news) => {
+      const { target: name, probe, threshold } = news as ProbeNews;
+      const target = targets.find((each) => each.name === name);
+      if (target === undefined) return;
+      target.lastProbe = probe;
+      target.state.base.probe(probe.alive, threshold);
+    });
+  }
+  crew.answer('probes.start', () => health.start());
+  crew.answer('probes.ready', () => health.ready());
+  if (!isFirst) health.start();
+}
+
+/** The probes of a worker: the main thread has them. */
+function probesOf(main: Link): Prober {
+  let isStarted = false;
+  return {
+    start() {
+      if (!isStarted) main.tell('probes.start', null);
+      isStarted = true;
+    },
+    ready: async () => (await main.ask('probes.ready', null)) === true,
+    close: () => undefined,
+  };
+}
+
 /** The probes of a gate. Any answer below 500, a 401 or 429 too, is a sign of life. */
 export function prober(core: Core, targets: readonly Target[]): Prober {
+  const main = core.crew?.main ?? null;
+  if (main !== null) return probesOf(main);
   const { enabled, interval, timeout, failureThreshold } = core.config.llm.healthCheck;
   let first: Promise<void> | null = null;
   let asked = 0;
@@ -35,6 +78,7 @@ export function prober(core: Core, targets: readonly Target[]): Prober {
       const threshold = thresholdOf(target);
       target.lastProbe = { time, alive, status, duration: core.clock.monotonic() - before };
       target.state.base.probe(alive, threshold);
+      core.crew?.publish('probe', { target: target.name, probe: target.lastProbe, threshold } satisfies ProbeNews);
     }));
   }
 

@@ -16,7 +16,7 @@ import { connectorOf, peerOf, type Peer } from './peer.ts';
 import { routes } from './routes.ts';
 import { withUsage } from '../usage/usage.ts';
 import { BodyReplay } from './body-replay.ts';
-import { TargetState } from './breaker.ts';
+import { type BreakerNews, TargetState } from './breaker.ts';
 
 /** One place an attempt can go to. */
 export interface Target {
@@ -199,11 +199,22 @@ export function poolOf(peer: Peer, timeout: number): Pool {
   });
 }
 
+/** What a thread tells of a breaker: its target, its model, what it has shown. */
+type BreakerWord = readonly [target: string, model: string | null, news: BreakerNews];
+
+/** Hears what targets show in other threads of the gate, which hold their breakers together. */
+export function hearBreakers({ crew, clock }: Core, targets: readonly Target[]): void {
+  crew?.subscribe('breaker', (word) => {
+    const [name, model, news] = word as BreakerWord;
+    targets.find((each) => each.name === name)?.state.hear(model, news, clock.monotonic());
+  });
+}
+
 /** What a target was made from, to find out whether another configuration has the same. */
 const madeFrom = new WeakMap<Target, object>();
 
 /** @param before the targets of the configuration before: one with the same settings stays, one at the same place keeps its state. */
-function target({ config, clock, log }: Core, from: LlmTarget, taken: Set<string>, proxies: OutboundProxy | null, before: readonly Target[]): Target {
+function target({ config, clock, log, crew }: Core, from: LlmTarget, taken: Set<string>, proxies: OutboundProxy | null, before: readonly Target[]): Target {
   const provider = providerOf(from.provider);
   const caller = from.provider === 'newapi' && from.apiKey === null;
   const endpoint = new URL(from.endpoint ?? provider.endpoint ?? `${config.newapi.baseUrl}/v1`);
@@ -228,7 +239,7 @@ function target({ config, clock, log }: Core, from: LlmTarget, taken: Set<string
     model: from.model,
     models: from.models,
     weight: from.weight,
-    state: isSamePlace ? known.state : new TargetState(config.circuitBreaker, () => clock.monotonic(), !caller, (state, model) => log.warn({ target: name, model, state }, `target.${state}`)),
+    state: isSamePlace ? known.state : new TargetState(config.circuitBreaker, () => clock.monotonic(), !caller, (state, model) => log.warn({ target: name, model, state }, `target.${state}`), crew?.isWorker === true ? (model, news) => crew.publish('breaker', [name, model, news] satisfies BreakerWord) : null),
     inHand: 0,
     lastProbe: isSamePlace ? known.lastProbe : null,
   };

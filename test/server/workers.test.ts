@@ -173,6 +173,26 @@ describe('server.workers', () => {
     });
   }
 
+  it('hold breakers together, and probe a target once for all', async (t) => {
+    let [asked, probed] = [0, 0];
+    const upstream = createServer((req, res) => {
+      if (req.method === 'GET') return void res.end(`{"probe":${++probed}}`);
+      asked++;
+      res.destroy();
+    });
+    await new Promise<void>((resolve) => upstream.listen(0, '127.0.0.1', resolve));
+    const most = 6;
+    const gate = await startStandalone(`http://127.0.0.1:${(upstream.address() as AddressInfo).port}`, `server: { workers: 2 }\ncircuit_breaker: { failure_threshold: ${most}, timeout: 10m }\nllm: { retry: { max_retries: 0 }, price_source: none }\n`);
+    t.after(async () => {
+      await gate.stop();
+      upstream.close();
+    });
+    for (let left = 40; left > 0; left--) await chat(gate.url, 'dead');
+    // A failure may be on its way to the other thread while that one asks.
+    assert.ok(asked >= most && asked <= most + 2, `${asked} requests reached it`);
+    assert.equal(probed, 1);
+  });
+
   it('hold max_connections together', async (t) => {
     const most = 4;
     const gate = await startStandalone('http://127.0.0.1:1', `server: { workers: 2, max_connections: ${most} }\nllm: { health_check: { enabled: false }, price_source: none }\n`);

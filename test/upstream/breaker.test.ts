@@ -230,3 +230,49 @@ describe('a target\'s state', () => {
     assert.equal(state.worst(), 'probing');
   });
 });
+
+describe('breakers of one target in two threads', () => {
+  const pair = (): readonly [Breaker, Breaker] => {
+    const both: Breaker[] = [];
+    const make = (other: number): Breaker => new Breaker(config, 0, () => undefined, (news) => both[other]?.hear(news, now));
+    both.push(make(1), make(0));
+    return both as unknown as readonly [Breaker, Breaker];
+  };
+  let now = 0;
+  const at = (time: number): number => (now = time);
+
+  it('count failures together, and forget them together', () => {
+    const [one, other] = pair();
+    run(one, at(0), 'fail', 'fail', 'ok');
+    run(other, at(0), 'fail');
+    run(one, at(0), 'fail');
+    assert.deepEqual([one.state.kind, other.state.kind], ['up', 'up']);
+    run(other, at(0), 'fail');
+    assert.deepEqual([one.state.kind, other.state.kind], ['open', 'open']);
+  });
+
+  it('have one of them try the target, and close together', () => {
+    const [one, other] = pair();
+    run(one, at(0), 'fail', 'fail', 'fail');
+    const tries = [one.enter(at(10_000)), one.enter(at(10_000))];
+    assert.deepEqual([one.state.kind, other.enter(at(10_001))], ['probing', rejected]);
+    for (const each of tries) one.leave(each, 'ok', at(10_002));
+    assert.deepEqual([one.state.kind, other.state.kind], ['up', 'up']);
+  });
+
+  it('try it by another where the first has fallen silent', () => {
+    const [one, other] = pair();
+    run(one, at(0), 'fail', 'fail', 'fail');
+    one.enter(at(10_000));
+    assert.notEqual(other.enter(at(20_000)), rejected);
+  });
+
+  it('pause together, and leave to probes what they have closed', () => {
+    const [one, other] = pair();
+    one.rest(at(0) + 5000, false, 0);
+    assert.deepEqual([other.enter(at(4999)), other.enter(at(5000)) === rejected], [rejected, false]);
+    other.probe(false, 1);
+    run(one, at(6000), 'fail', 'ok');
+    assert.deepEqual([other.state.kind === 'open' && other.state.by, one.state.kind], ['probes', 'up']);
+  });
+});
