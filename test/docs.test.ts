@@ -80,6 +80,15 @@ describe('the documents', () => {
     assert.ok(newest?.startsWith(`${version} (`), newest);
   });
 
+  it('say the same in both languages, section by section', () => {
+    const partsOf = (path: string): object[] => read(path).split(/^## /m).map((section) => ({
+      links: [...section.matchAll(/\]\(([^)\s#]+)\)/g)].map(([, target = '']) => (target.startsWith('https:') ? target : join(dirname(path), target))).filter((target) => !/^(?:\.github\/)?README(?:\.zh-CN)?\.md$/.test(target)).toSorted(),
+      code: [...section.matchAll(/^```\w*\n([^]*?)^```$/gm)].map(([, code = '']) => code.replace(/ +#.*$/gm, '')),
+      numbers: [...section.matchAll(/(?<![\w.-])\d+(?:\.\d+)?(?![\w.-])/g)].map(([number]) => number).toSorted(),
+    }));
+    assert.deepEqual(partsOf('.github/README.zh-CN.md'), partsOf('README.md'));
+  });
+
   it('have tables of contents that hold every heading', () => {
     const text = read('README.md');
     const [, ...headings] = anchorsOf(text);
