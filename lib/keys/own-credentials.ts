@@ -7,8 +7,8 @@ const minLength = 32;
 const shortest = 8;
 /** What separates credentials in a header, a cookie or a query. */
 const separators = /[\s,;=&?"'()<>]+/;
-/** What keys and JWTs consist of. */
-const words = [/[\w-]{32,}/g, /[\w.-]{32,}/g];
+/** What keys and JWTs consist of; a key may also stand right behind a word, as in `bot<token>`. */
+const words = [/[\w-]{32,}/g, /[\w.-]{32,}/g, /sk-[\w-]{29,}/g];
 /** Times a value may be percent-encoded that is looked into. */
 const mostEncodings = 3;
 

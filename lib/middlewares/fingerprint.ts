@@ -160,8 +160,9 @@ function chooseSpelling(context: Context, { decoded, encoded, otherwise }: Reque
 function withholdOwn(context: Context, own: OwnCredentials): void {
   const { req: { rawHeaders }, query } = context;
   for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at] as string;
     const value = rawHeaders[at + 1] as string;
-    if (value.length >= own.minLength && own.isIn(value)) (context.withheldHeaders ??= new Set()).add(at);
+    if ((value.length >= own.minLength && own.isIn(value)) || (name.length >= own.minLength && own.isIn(name))) (context.withheldHeaders ??= new Set()).add(at);
   }
   if (query.length > own.minLength && own.isIn(query)) {
     const kept = query.slice(1).split('&').filter((pair) => !own.isIn(pair));

@@ -12,6 +12,8 @@ const at = (prefix: string): string => String.raw`(?:${prefix})(?<=(?:^|[^A-Za-z
  */
 const shapes = [
   `${at('sk-')}[\\w-]{8,}`,
+  // NewAPI's, also behind a word, as in `bot<token>`: so long a run is no ordinary one.
+  'sk-[A-Za-z0-9]{40,}',
   `${at('[srp]k_|whsec_')}\\w{12,}`,
   `${at('eyJ')}[\\w-]{10,}(?:\\.[\\w-]*){0,4}`,
   `${at('A(?:KIA|SIA|ROA|IDA|BIA|CCA)')}[0-9A-Z]{12,}`,

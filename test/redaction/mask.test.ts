@@ -57,6 +57,10 @@ describe('a credential', () => {
     assert.equal(mask('密码：abc123，谢谢'), `密码：${masked}`);
   });
 
+  it('does not hide behind a word', () => {
+    assert.equal(mask(`/bot${`sk-${'Ab1'.repeat(16)}`}/send`), `/bot${masked}/send`);
+  });
+
   it('does not hide behind escapes', () => {
     assert.equal(mask(readable('{"content":"\\u6211\\u7684\\u5bc6\\u94a5sk\\u002dabcdefgh12345"}')), `{"content":"我的密钥${masked}"}`);
     assert.equal(readable('a\\u0022b\\\\u0041\\n'), 'a\\u0022b\\\\u0041\\n');
