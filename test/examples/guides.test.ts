@@ -29,7 +29,7 @@ function variables(name: string, upstream: string, directory: string): Record<st
 /** The variables of the configuration that the text of a guide sets, as a shell does. */
 function exported(t: TestContext, name: string): Record<string, string> {
   const [, block = ''] = /^```sh\n([^]*?)^```$/m.exec(readFileSync(join(examples, name, 'README.md'), 'utf8')) ?? [];
-  const lines = block.split('\n').filter((line) => !/^(?:npx|npm|node) /.test(line));
+  const lines = block.split('\n').filter((line) => !/^(?:npx|npm|node|echo) /.test(line));
   const all = execFileSync('sh', ['-euc', `${lines.join('\n')}\nenv -0`], { cwd: temporary(t), env: bare, encoding: 'utf8' }).split('\0');
   const wanted = new Set([...readFileSync(yamlOf(name), 'utf8').matchAll(/\$\{(\w+)/g)].map(([, variable]) => variable));
   return Object.fromEntries(all.map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)] as const).filter(([variable]) => wanted.has(variable)));
