@@ -92,7 +92,7 @@ test('SIGTERM lets the stream in hand finish and ends with 0', async (t) => {
 });
 
 test('with NewAPI down the standalone says so, serves health, and answers in the route\'s shape', async (t) => {
-  const gone = await nowhere(t);
+  const gone = await nowhere();
   const gate = run(t, 'standalone/server.ts', ['--json'], { NEWAPI_BASE_URL: gone });
   const url = await gate.url('listens on');
   const [line = ''] = await gate.does(() => /^\{"url":.*\}$/m.exec(gate.said()) ?? undefined, 'a line for programs');
@@ -207,7 +207,7 @@ test('a custom OpenAI-compatible provider needs a name and an endpoint in the fi
   const { url: upstream, seen } = await api(t, 'authorization', 'Bearer key-of-mine');
   const config = join(temporary(t), 'heimdall.yaml');
   writeFileSync(config, yaml('llm: { provider: mine, endpoint: "${MINE}/deep/v1", api_key: "${MINE_KEY}", models: { gpt-4o-mini: m-1 } }'), { mode: 0o600 });
-  const gate = run(t, 'standalone/server.ts', [], { NEWAPI_BASE_URL: await nowhere(t), HEIMDALL_CONFIG: config, MINE: upstream, MINE_KEY: 'key-of-mine' });
+  const gate = run(t, 'standalone/server.ts', [], { NEWAPI_BASE_URL: await nowhere(), HEIMDALL_CONFIG: config, MINE: upstream, MINE_KEY: 'key-of-mine' });
   const url = await gate.url('listens on');
   const mine = { Authorization: `Bearer ${gateKey}` };
   assert.deepEqual((await request(`${url}/v1/chat/completions`, { headers: mine, body: chat })).json(), { choices: [] });
@@ -226,7 +226,7 @@ test('the provider in the guide of upstreams runs as it stands there, and answer
   writeFileSync(program, at("'express-heimdall'", `'${new URL('../lib/index.ts', import.meta.url).href}'`)(at('https://llm.example.com', upstream)(code)));
   const config = join(temporary(t), 'heimdall.yaml');
   writeFileSync(config, yaml(''), { mode: 0o600 });
-  const gate = run(t, program, [], { NEWAPI_BASE_URL: await nowhere(t), HEIMDALL_CONFIG: config, MINE_KEY: 'key-of-mine' });
+  const gate = run(t, program, [], { NEWAPI_BASE_URL: await nowhere(), HEIMDALL_CONFIG: config, MINE_KEY: 'key-of-mine' });
   const url = await gate.url('listens on');
   assert.equal((await request(`${url}/v1/chat/completions`, { headers: { Authorization: `Bearer ${gateKey}` }, body: chat })).status, 200, gate.said());
   assert.equal((await request(`${url}/health/ready`)).status, 200);
@@ -246,7 +246,7 @@ routes:
   - { path: /ask, handler: chat, version: v1, middleware: [request-timer], headers: { X-Api-Version: "2" }, health_check: { interval: 100ms, threshold: 1, checks: { api: http, latency: threshold } } }
 `;
   writeFileSync(config, yaml(routes), { mode: 0o600 });
-  const gate = run(t, 'standalone/server.ts', [], { NEWAPI_BASE_URL: await nowhere(t), HEIMDALL_CONFIG: config, MINE: upstream });
+  const gate = run(t, 'standalone/server.ts', [], { NEWAPI_BASE_URL: await nowhere(), HEIMDALL_CONFIG: config, MINE: upstream });
   const url = await gate.url('listens on');
   const mine = { Authorization: `Bearer ${gateKey}` };
   assert.deepEqual([(await request(`${url}/v1/health`)).status, (await request(`${url}/v1/metrics`)).status, (await request(`${url}/v1/metrics`, { headers: mine })).status], [200, 401, 200]);

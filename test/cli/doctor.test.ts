@@ -63,7 +63,7 @@ const newapi = (date: string | null, receiver: number): RequestListener => (req,
 describe('heimdall doctor', () => {
   it('finds nothing wrong where nothing is, without a gate', async (t) => {
     const { url } = await startUpstream(t, newapi(null, 400));
-    const { code, out, of } = await examine(t, `newapi: { base_url: "${url}" }\nserver: { host: 127.0.0.1, port: ${new URL(await nowhere(t)).port} }\naudit: newapi: { enabled: true }`);
+    const { code, out, of } = await examine(t, `newapi: { base_url: "${url}" }\nserver: { host: 127.0.0.1, port: ${new URL(await nowhere()).port} }\naudit: newapi: { enabled: true }`);
     assert.equal(code, 0, out);
     for (const name of ['configuration', 'disk journal', 'disk log', 'files', 'certificate', 'port', 'newapi', 'clock', 'receiver']) assert.notEqual(of(name).state, 'fail', name);
     assert.match(of('newapi').text, /v0\.9\.9 \(Nebula\)/);
@@ -82,7 +82,7 @@ describe('heimdall doctor', () => {
   });
 
   it('finds a NewAPI that cannot be reached, and a Redis and a PostgreSQL', async (t) => {
-    const dead = new URL(await nowhere(t)).port;
+    const dead = new URL(await nowhere()).port;
     const { code, out, of } = await examine(t, `newapi: { base_url: "http://127.0.0.1:${dead}" }\nserver: { host: 127.0.0.1, port: 0 }\nrate_limit: { redis_url: "redis://me:the-password-of-redis@127.0.0.1:${dead}" }\naudit: postgres: { url: "postgresql://me:the-password-of-postgres@127.0.0.1:${dead}/x" }`);
     assert.equal(code, 1);
     for (const name of ['newapi', 'redis', 'postgres']) assert.equal(of(name).state, 'fail', out);
@@ -120,7 +120,7 @@ describe('heimdall doctor', () => {
     assert.equal(code, 1);
     assert.match(of('configuration').text, /server\.port: expected/);
     assert.match((await examine(t, 'serber: { port: 1 }')).out, /Did you mean server\? Fix: correct serber/);
-    const shared = await examine(t, `# no secret\nserver: { host: 127.0.0.1, port: 0 }\nrate_limit: { redis_url: "redis://127.0.0.1:${new URL(await nowhere(t)).port}" }`);
+    const shared = await examine(t, `# no secret\nserver: { host: 127.0.0.1, port: 0 }\nrate_limit: { redis_url: "redis://127.0.0.1:${new URL(await nowhere()).port}" }`);
     assert.match(shared.of('configuration').text, /secret: expected the same text on every instance/);
     assert.equal(shared.of('redis').state, 'fail');
     const said = { err: '' };
@@ -147,7 +147,7 @@ describe('heimdall doctor --url', () => {
   it('tells the address, buffering and HTTP/1.0 by a question through the proxy', async (t) => {
     const [trusting, wary] = await Promise.all([startGate(t, { secret }), startGate(t, { secret, trustProxy: ['192.0.2.1'] })]);
     const [good, old, unnamed] = await Promise.all([front(t, trusting.port, 'plain', { Server: 'cloudflare', 'CF-Ray': '1-FRA' }), front(t, trusting.port, 'old'), front(t, wary.port, 'plain')]);
-    const yaml = `newapi: { base_url: "${await nowhere(t)}" }\nserver: { host: 127.0.0.1, port: ${trusting.port} }`;
+    const yaml = `newapi: { base_url: "${await nowhere()}" }\nserver: { host: 127.0.0.1, port: ${trusting.port} }`;
     const [well, late, foreign, direct] = await Promise.all([good, old, unnamed, trusting.url].map((url) => examine(t, yaml, '--url', url))) as [Examined, Examined, Examined, Examined];
     const states = ({ of }: Examined): string[] => ['url', 'address', 'http', 'buffering', 'time limits'].map((name) => of(name).state);
     assert.deepEqual(states(well), ['ok', 'ok', 'ok', 'ok', 'warn'], well.out);
@@ -165,7 +165,7 @@ describe('heimdall doctor --url', () => {
   it('says what could not be told', async (t) => {
     const { url: broken } = await startUpstream(t, (_req, res) => void res.writeHead(502).end());
     const { url: other } = await startUpstream(t, (_req, res) => void res.end('hello'));
-    const [down, foreign, gone] = await Promise.all([broken, other, await nowhere(t)].map((url) => examine(t, 'server: { host: 127.0.0.1, port: 0 }', '--url', url))) as [Examined, Examined, Examined];
+    const [down, foreign, gone] = await Promise.all([broken, other, await nowhere()].map((url) => examine(t, 'server: { host: 127.0.0.1, port: 0 }', '--url', url))) as [Examined, Examined, Examined];
     assert.match(down.of('url').text, /502: no gate behind it answers/);
     assert.deepEqual([down.of('url').state, foreign.of('url').state, gone.of('url').state], ['fail', 'warn', 'fail']);
     assert.match(foreign.of('url').text, /could not be told/);

@@ -62,7 +62,7 @@ test('the holder of a gateway key sees its requests by its name', async (t) => {
 });
 
 test('a browser is told of errors by a page in its language, and programs and model routes as before', async (t) => {
-  const gate = await startGate(t, { newapi: { baseUrl: await nowhere(t) }, admin: { token }, metrics: { token: 'metrics-token' } });
+  const gate = await startGate(t, { newapi: { baseUrl: await nowhere() }, admin: { token }, metrics: { token: 'metrics-token' } });
   const ask = (path: string, headers: Readonly<Record<string, string>>, method = 'GET'): Promise<Answer> => request(gate.url + path, { headers, method });
   for (const [path, status] of [['/', 502], ['/console', 502], ['/metrics', 401], ['/heimdall/nothing', 404]] as const) {
     const page = await ask(path, { ...html, 'Accept-Language': 'zh-CN,zh;q=0.9' });

@@ -136,7 +136,7 @@ test('connection headers and what they name travel one hop only', async (t) => {
 });
 
 test('with the upstream down every route answers 502 in its own shape, and /health goes on', async (t) => {
-  const gate = await startGate(t, { llm: { healthCheck: { enabled: true } }, newapi: { baseUrl: await nowhere(t) } });
+  const gate = await startGate(t, { llm: { healthCheck: { enabled: true } }, newapi: { baseUrl: await nowhere() } });
   const headers = { Authorization: 'Bearer sk-any' };
   const shapes = {
     '/api/status': { success: false }, '/': { success: false }, '/pg/chat/completions': { success: false },
@@ -156,7 +156,7 @@ test('with the upstream down every route answers 502 in its own shape, and /heal
 });
 
 test('an upload to an upstream that is down is answered, not left hanging', async (t) => {
-  const gate = await startGate(t, { newapi: { baseUrl: await nowhere(t) } });
+  const gate = await startGate(t, { newapi: { baseUrl: await nowhere() } });
   const { status } = await request(`${gate.url}/api/files`, { body: randomBytes(3 * megabyte) });
   assert.equal(status, 502);
 });

@@ -59,7 +59,7 @@ async function startPrimary(t: TestContext, backups: readonly StandIn[] = [], { 
   const gateKey = `sk-gate-${'k'.repeat(40)}`;
   const gate = await startGate(t, {
     ...config,
-    newapi: { baseUrl: await nowhere(t) },
+    newapi: { baseUrl: await nowhere() },
     auth: { mode: 'keys', keys: [{ name: 'team', sha256: hash('sha256', gateKey) }] },
     llm: { provider: mine(odd.endpoint, more), apiKey: KEY, backupProviders: backups.map(({ endpoint }) => ({ provider: 'openai', endpoint, apiKey: OWN })), ...llm },
   });

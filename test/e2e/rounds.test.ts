@@ -205,9 +205,13 @@ test('every way a request ends gives the target its place back', async (t) => {
   const leaves = async (fault: Fault): Promise<void> => {
     await first?.script([fault]);
     const before = first?.calls.length ?? 0;
-    const stream = openStream(`${ring.gate.url}/v1/chat/completions`, { headers: bearer(KEY), body: { ...chat, stream: true }, signal: AbortSignal.timeout(60) });
+    const gone = new AbortController();
+    const opened = openStream(`${ring.gate.url}/v1/chat/completions`, { headers: bearer(KEY), body: { ...chat, stream: true }, signal: gone.signal });
+    const over = opened.then(({ done }) => done).catch(() => undefined);
     await until(() => (first?.calls.length ?? 0) > before && first?.calls.at(-1)?.received);
-    await stream.then(({ done }) => done).catch(() => undefined);
+    if (fault.kind === 'hang' && fault.at === 'middle') await opened;
+    gone.abort();
+    await over;
     await until(() => first?.calls.at(-1)?.aborted);
   };
   for (const at of ['headers', 'first_event', 'middle'] as const) await leaves({ kind: 'hang', at });

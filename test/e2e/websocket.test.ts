@@ -131,7 +131,7 @@ test('an upgrade on a path that has none gets the upstream\'s ordinary answer', 
 
 test('with the upstream down the handshake is answered 502 and its connection ended', async (t) => {
   const records = accessRecords(t);
-  const gate = await startGate(t, { metrics, newapi: { baseUrl: await nowhere(t) }, logging: records.logging });
+  const gate = await startGate(t, { metrics, newapi: { baseUrl: await nowhere() }, logging: records.logging });
   const answer = await refused(gate.port, handshake(path, `Authorization: Bearer ${DEMO_KEY}`));
   assert.deepEqual([answer.status, answer.ended], [502, true]);
   assert.ok(answer.headers['x-request-id']);

@@ -64,14 +64,14 @@ describe('the image', () => {
   });
 
   it('asks for its health without a tool of its own', async (t) => {
-    const { port } = await startGate(t, { newapi: { baseUrl: await nowhere(t) } });
+    const { port } = await startGate(t, { newapi: { baseUrl: await nowhere() } });
     const code = async (at: number): Promise<number> => {
       const child = spawn(process.execPath, probe.slice(1).map((part) => part.replace('/app/dist/cli.js', join(import.meta.dirname, '../../lib/cli.ts'))), { env: { HEIMDALL_PORT: String(at) }, stdio: 'ignore' });
       return ((await once(child, 'exit')) as [number])[0];
     };
     assert.equal(probe[0], 'node');
     assert.equal(await code(port), 0);
-    assert.equal(await code(Number(new URL(await nowhere(t)).port)), 1);
+    assert.equal(await code(Number(new URL(await nowhere()).port)), 1);
   });
 });
 

@@ -41,7 +41,7 @@ const toBeExpected = /^(?:llm\.price_source: budgets count|auth\.keys: there are
 /** Starts the gate of a guide in this process, on a free port and with its files in a directory of its own. */
 async function start(t: TestContext, name: string, given: Record<string, string> = {}): Promise<{ url: string; env: Record<string, string> }> {
   const directory = temporary(t);
-  const env = { ...variables(name, await nowhere(t), directory), ...given };
+  const env = { ...variables(name, await nowhere(), directory), ...given };
   const settings = loadSettings({ path: yamlOf(name), env, code: { server: { host: '127.0.0.1', port: 0 }, audit: { path: join(directory, 'heimdall.db') }, logging: { level: 'silent', file: false } } });
   const gate = heimdall(settings);
   const server = createServer(gate);

@@ -208,7 +208,7 @@ describe('a TLS upstream', { skip: noOpenssl }, () => {
     const keys = { caPath: ca.caPath, certPath: client.certPath, keyPath: client.keyPath };
     const endpoint = `https://localhost:${upstream.port}/v1`;
     for (const [host, expected] of [['target', `localhost:${upstream.port}`], ['client', 'gate.example'], [undefined, `localhost:${upstream.port}`]] as const) {
-      const gate = await startFor(t, { baseUrl: await nowhere(t) }, { llm: { provider: 'mine', endpoint, apiKey: 'sk-ours', host, ...keys, healthCheck: { enabled: false } }, auth: { mode: 'keys', keys: [{ name: 'a', sha256 }] } });
+      const gate = await startFor(t, { baseUrl: await nowhere() }, { llm: { provider: 'mine', endpoint, apiKey: 'sk-ours', host, ...keys, healthCheck: { enabled: false } }, auth: { mode: 'keys', keys: [{ name: 'a', sha256 }] } });
       assert.equal(await engines['dispatch']?.(gate, 'gate.example'), 200);
       const { name, host: sent, authorization } = upstream.seen.at(-1) as Seen;
       assert.deepEqual([name, sent, authorization], ['localhost', expected, 'Bearer sk-ours']);

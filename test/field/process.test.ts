@@ -109,7 +109,7 @@ describe('heimdall health', () => {
   it('asks at the address, port, scheme and path of the configuration', async (t) => {
     const gates: Readonly<Record<string, ConfigInput>> = { plain: {}, renamed: { endpoints: { health: '/alive' } }, off: { endpoints: { health: false } }, denied: { guard: { deny: ['127.0.0.1'] } } };
     for (const [name, config] of Object.entries(gates)) {
-      const { port, gate } = await startGate(t, { newapi: { baseUrl: await nowhere(t) }, ...config });
+      const { port, gate } = await startGate(t, { newapi: { baseUrl: await nowhere() }, ...config });
       const path = name === 'renamed' ? '/alive' : name === 'off' ? '' : '/health';
       const yaml = `server: { host: 0.0.0.0, port: ${port} }\nendpoints: { health: ${name === 'off' ? 'false' : path} }\n`;
       assert.equal(await health(t, yaml), `0 http://127.0.0.1:${port}${path}: well`, name);

@@ -114,7 +114,7 @@ describe('an unsafe character', () => {
 
   it('of a header’s bytes reaches no access line', async (t) => {
     const file = join(temporary(t), 'access.log');
-    const { gate } = await startScene(t, { logging: { file, level: 'silent' } });
+    const { gate } = await startScene(t, { audit: {}, logging: { file, level: 'silent' } });
     await rawRequest(gate.port, Buffer.from('GET /x HTTP/1.1\r\nHost: a\r\nUser-Agent: a\x9b31mb\x85c\r\nConnection: close\r\n\r\n', 'latin1'));
     await until(() => existsSync(file) && readFileSync(file, 'utf8').includes('"path":"/x"'));
     assert.equal(unsafe.test(readFileSync(file, 'utf8')), false);

@@ -74,7 +74,7 @@ it('what the queue had saved as in hand is recorded too, unless it has a record'
 describe('facts learnt later', () => {
   it('are joined on reading, change no record, and go with it', async (t) => {
     const token = 'an-admin-token-of-this-test-0123456789';
-    const { gate, ask } = await startScene(t, { admin: { token } });
+    const { gate, ask } = await startScene(t, { audit: {}, admin: { token } });
     const { headers } = await ask();
     await ask();
     const journal = journalOf(gate.gate);

@@ -15,6 +15,7 @@ import { startGate, temporary, type RunningGate } from '../support/gate.ts';
 import { bytesOf, journalOf, recorded, sql, verified } from '../support/journal.ts';
 import { accessRecords } from '../support/records.ts';
 import { bearer, CALLER, chat, startScene } from '../support/scene.ts';
+import { nowhere } from '../support/upstream.ts';
 
 const day = 86_400_000;
 const outcomes = async (running: RunningGate): Promise<unknown[]> => (await recorded(running.gate)).map((row) => row['outcome']);
@@ -93,7 +94,7 @@ describe('without its file', () => {
     it(`a gate with ${JSON.stringify(audit)} does not start, and embedded refuses model routes alone`, async (t) => {
       const blocked = join(temporary(t), 'file');
       writeFileSync(blocked, '');
-      const config = { secret: 'a secret of this test', audit: { path: join(blocked, 'heimdall.db'), ...audit }, logging: { level: 'silent', file: false }, server: { host: '127.0.0.1', port: 0 } } as const;
+      const config = { secret: 'a secret of this test', newapi: { baseUrl: await nowhere() }, audit: { path: join(blocked, 'heimdall.db'), ...audit }, logging: { level: 'silent', file: false }, server: { host: '127.0.0.1', port: 0 } } as const;
       await assert.rejects(serve(config), /audit\.path: expected a database/);
       const gate = await startGate(t, config);
       await assert.rejects(gate.gate.ready, /audit\.path/);
@@ -235,7 +236,7 @@ describe('the size', () => {
 
 describe('forgetting', () => {
   it('takes an address out of every byte, and the chain verifies', async (t) => {
-    const { gate } = await startScene(t, { trustProxy: ['loopback'] });
+    const { gate } = await startScene(t, { audit: {}, trustProxy: ['loopback'] });
     const from = (ip: string) => request(`${gate.url}/v1/chat/completions`, { method: 'POST', headers: { ...bearer(CALLER), 'X-Forwarded-For': ip }, body: { ...chat, user: `who ${ip} is` } });
     for (const ip of ['192.0.2.77', '198.51.100.1', '192.0.2.77']) await from(ip);
     await journalOf(gate.gate).flush();
@@ -248,7 +249,7 @@ describe('forgetting', () => {
   });
 
   it('knows a key by its name, its identity and itself', async (t) => {
-    const { gate } = await startScene(t);
+    const { gate } = await startScene(t, { audit: {} });
     await ask(gate);
     const [row] = await recorded(gate.gate);
     assert.equal(await journalOf(gate.gate).forget({ kind: 'key', value: `Bearer ${CALLER}` }), 1);

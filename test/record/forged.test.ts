@@ -13,7 +13,7 @@ describe('a credential that is decoded', () => {
   for (const isFirst of [true, false]) {
     it(`forges no record, loses none and stops nothing, ${isFirst ? 'first' : 'last'} of its agent in a batch`, async (t) => {
       const lines = accessRecords(t);
-      const { gate } = await startScene(t, { logging: lines.logging });
+      const { gate } = await startScene(t, { audit: {}, logging: lines.logging });
       const ask = (query: string): Promise<unknown> => request(`${gate.url}/v1beta/models${query}`, { headers: { 'user-agent': 'the same for all' } });
       for (const suffix of suffixes) {
         if (!isFirst) await ask('?key=a-plain-credential-0123');

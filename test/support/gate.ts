@@ -75,7 +75,7 @@ export async function startGate(t: TestLike, config: ConfigInput = {}, options: 
       llm: { priceSource: 'none', ...config.llm, healthCheck: { enabled: false, ...config.llm?.healthCheck } },
       server: { host: '127.0.0.1', port: 0, ...config.server },
       logging: { file: false, level: 'silent', ...config.logging },
-      audit: { path: join(directory, 'heimdall.db'), ...config.audit },
+      audit: config.audit === false ? false : { path: join(directory, 'heimdall.db'), ...config.audit },
     },
     { log, ...options },
   );

@@ -21,7 +21,7 @@ export interface JwtScene {
   ask(token: string, path?: string): Promise<Answer>;
 }
 
-/** @param jwt laid over the issuer's own. */
+/** Without a journal; `audit: {}` brings it. @param jwt laid over the issuer's own. */
 export async function startJwtScene(t: TestLike, { jwt, ...config }: Omit<ConfigInput, 'auth'> & { readonly jwt?: object } = {}): Promise<JwtScene> {
   const clock = fakeClock();
   const issuer = await startIssuer(t, clock.now);
@@ -30,6 +30,7 @@ export async function startJwtScene(t: TestLike, { jwt, ...config }: Omit<Config
   const gate = await startGate(
     t,
     {
+      audit: false,
       newapi: { baseUrl: newapi.url },
       llm: { provider: 'openai', endpoint: backup.endpoint, apiKey: OWN },
       auth: { mode: 'jwt', jwt: { ...issuer.jwt, ...jwt }, keys: [{ name: 'machine', sha256: hash('sha256', gatewayKey), upstreamCredential: DEMO_KEY }] },

@@ -31,6 +31,7 @@ export interface RingOptions extends Omit<ConfigInput, 'llm' | 'circuitBreaker'>
   readonly circuitBreaker?: CircuitBreakerInput;
 }
 
+/** Without a journal; `audit: {}` brings it. */
 export async function startRing(t: TestContext, { size = 1, llm, retry, circuitBreaker, ...config }: RingOptions = {}): Promise<Ring> {
   const targets: Provider[] = [];
   for (let n = 0; n < size; n++) targets.push(closing(t, await startProvider({ name: `t${n}`, key: `our-key-at-${n}` })));
@@ -38,6 +39,7 @@ export async function startRing(t: TestContext, { size = 1, llm, retry, circuitB
   const clock = fakeClock();
   const sha256 = createHash('sha256').update(KEY).digest('hex');
   const gate = await startGate(t, {
+    audit: false,
     ...config,
     auth: { mode: 'keys', keys: [{ name: 'ring', sha256 }] },
     circuitBreaker: { failureThreshold: 100, ...circuitBreaker },

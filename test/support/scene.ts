@@ -35,13 +35,17 @@ export const chat = { model: 'gpt-4o-mini', messages: [{ role: 'user', content: 
 
 export const bearer = (key: string): { readonly Authorization: string } => ({ Authorization: `Bearer ${key}` });
 
-/** An upstream that falls silent has used up the gate's patience at once, unless the test sets time limits of its own. */
+/**
+ * Without a journal, whose thread costs more than the requests of such a test; `audit: {}` brings it.
+ * An upstream that falls silent has used up the gate's patience at once, unless the test sets time limits of its own.
+ */
 export async function startScene(t: TestLike, { llm, target, primary: manner, ...config }: SceneOptions = {}): Promise<Scene> {
   const clock = leapingClock();
   const silent = llm?.timeouts === undefined ? (call: Call) => void outwait(clock, call) : undefined;
   const primary = closing(t, await startProvider({ name: 'primary', ...(silent && { silent }), ...manner }));
   const backup = closing(t, await startProvider({ name: 'backup', key: OWN, ...(silent && { silent }) }));
   const gate = await startGate(t, {
+    audit: false,
     ...config,
     newapi: { baseUrl: primary.url },
     llm: {

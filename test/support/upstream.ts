@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { TestLike } from './client.ts';
+import { freePort } from './ports.ts';
 
 /** An upstream that does just what one test needs, where the stand-ins are too well behaved. */
 export interface Upstream {
@@ -50,10 +51,5 @@ export function pour(res: ServerResponse, size: number = Number.POSITIVE_INFINIT
   return () => given;
 }
 
-/** A URL on which nothing listens. */
-export async function nowhere(t: TestLike): Promise<string> {
-  const { url, server } = await startUpstream(t);
-  server.close();
-  await once(server, 'close');
-  return url;
-}
+/** A URL on which nothing listens, nor is going to. */
+export const nowhere = async (): Promise<string> => `http://127.0.0.1:${await freePort()}`;

@@ -92,7 +92,7 @@ describe('the prober', () => {
   it('finds nobody where nothing listens, what listens resets, or no HTTP is spoken, and never throws', async (t) => {
     const resetting = await startUpstream(t, (req) => void req.socket.destroy());
     const babbling = await startUpstream(t, (req) => void req.socket.end('SSH-2.0-OpenSSH\r\n'));
-    for (const url of [await nowhere(t), resetting.url, babbling.url]) {
+    for (const url of [await nowhere(), resetting.url, babbling.url]) {
       const { asked, targets: [target] } = newapi(t, url);
       assert.equal(await asked.ready(), false, url);
       assert.deepEqual([target?.lastProbe?.alive, target?.lastProbe?.status], [false, null]);

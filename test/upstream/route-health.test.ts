@@ -110,7 +110,7 @@ describe('the checks of a route', () => {
 
   it('are passed while anything that can serve the route answers, with our key where it is ours', async (t) => {
     const { url, seen } = await answering(t);
-    const dead = await nowhere(t);
+    const dead = await nowhere();
     const backupProviders = [{ provider: 'anthropic', endpoint: `${url}/a/v1`, apiKey: 'ka' }, { provider: 'openai', endpoint: `${url}/o/v1`, apiKey: 'ko' }];
     const { health } = checking(t, {
       newapi: { baseUrl: dead },
@@ -126,7 +126,7 @@ describe('the checks of a route', () => {
 
   it('ask NewAPI where no target answers the route, even if none of them is NewAPI', async (t) => {
     const { url, seen } = await answering(t);
-    const dead = await nowhere(t);
+    const dead = await nowhere();
     const { look } = checking(t, { newapi: { baseUrl: `${url}/below` }, llm: { provider: 'openai', endpoint: dead, apiKey: 'k' }, routes: [{ path: '/mj/submit/imagine', healthCheck: { threshold: 1 } }] });
     assert.equal(await look(), 'healthy');
     assert.deepEqual(seen, ['GET /below/api/status']);
