@@ -18,7 +18,7 @@ interface Scene {
 async function start(t: TestContext, config: ConfigInput = {}): Promise<Scene> {
   const newapi = closing(t, await startNewapi());
   const records = accessRecords(t);
-  const gate = await startGate(t, { newapi: { baseUrl: newapi.url }, logging: records.logging, ...config });
+  const gate = await startGate(t, { audit: false, newapi: { baseUrl: newapi.url }, logging: records.logging, ...config });
   return { newapi, gate, records };
 }
 

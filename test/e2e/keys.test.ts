@@ -30,6 +30,7 @@ async function start(t: TestLike, keys: readonly KeyInput[], config: ConfigInput
   const newapi = closing(t, await startNewapi());
   const backup = closing(t, await startProvider({ name: 'backup', key: OWN }));
   const gate = await startGate(t, {
+    audit: false,
     newapi: { baseUrl: newapi.url },
     llm: withBackup(backup),
     auth: { mode: 'keys', keys },
@@ -158,7 +159,7 @@ test('a key with a list of models is held to it, on every target and in every fo
 test('a key ends at its moment, not at the next start', async (t) => {
   const clock = fakeClock(Date.UTC(2026, 0, 5));
   const newapi = closing(t, await startNewapi());
-  const gate = await startGate(t, { newapi: { baseUrl: newapi.url }, auth: { mode: 'keys', keys: [entry('dave', { upstreamCredential: DEMO_KEY, expires: '2026-01-06' })] } }, { clock });
+  const gate = await startGate(t, { audit: false, newapi: { baseUrl: newapi.url }, auth: { mode: 'keys', keys: [entry('dave', { upstreamCredential: DEMO_KEY, expires: '2026-01-06' })] } }, { clock });
   const ask = () => request(`${gate.url}/v1/chat/completions`, { body: chat, headers: bearer(key('dave')) });
   clock.tick(86_399_000);
   assert.equal((await ask()).status, 200);
@@ -196,7 +197,7 @@ test('mode observe shows NewAPI no gateway key, whatever is wrong with it', asyn
 test('mode observe in passthrough asks NewAPI about everybody and keeps strangers from the backup', async (t) => {
   const newapi = closing(t, await startNewapi());
   const backup = closing(t, await startProvider({ name: 'backup' }));
-  const gate = await startGate(t, { mode: 'observe', newapi: { baseUrl: newapi.url }, llm: withBackup(backup) });
+  const gate = await startGate(t, { audit: false, mode: 'observe', newapi: { baseUrl: newapi.url }, llm: withBackup(backup) });
   const ask = (headers: SentHeaders) => request(`${gate.url}/v1/chat/completions`, { body: chat, headers });
   assert.equal((await ask({})).status, 401);
   assert.equal(newapi.requests.length, 1);
@@ -219,7 +220,7 @@ for (const [at, [path, headers]] of decoys.entries()) {
   test(`a good token verifies no other that stands beside it (${at + 1}, ${path})`, async (t) => {
     const newapi = closing(t, await startNewapi());
     const backup = closing(t, await startProvider({ name: 'backup', key: OWN }));
-    const gate = await startGate(t, { newapi: { baseUrl: newapi.url }, llm: withBackup(backup) });
+    const gate = await startGate(t, { audit: false, newapi: { baseUrl: newapi.url }, llm: withBackup(backup) });
     const sent = path.startsWith('/v1/models') ? {} : { body: chat };
     const bogus = `sk-${'bogus000'.repeat(6)}`;
     assert.equal((await request(gate.url + path, { ...sent, headers: headers(DEMO_KEY, bogus) })).status, 200);

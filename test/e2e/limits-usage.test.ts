@@ -47,7 +47,7 @@ async function start(t: TestContext, config: ConfigInput = limited, pieces: (ask
     res.end();
   };
   const upstream = await startUpstream(t, (req, res) => void answer(req, res));
-  const gate = await startGate(t, { newapi: { baseUrl: upstream.url }, metrics: { token: metricsToken }, ...config });
+  const gate = await startGate(t, { audit: false, newapi: { baseUrl: upstream.url }, metrics: { token: metricsToken }, ...config });
   return { gate, bodies, scrape: (name) => scraped(gate, name) };
 }
 
@@ -121,6 +121,7 @@ test('a failover settles what the second target used, once', async (t) => {
   const key = 'sk-a-key-of-the-gate-that-is-long-enough';
   const { hash } = await import('node:crypto');
   const gate = await startGate(t, {
+    audit: false,
     ...limited,
     metrics: { token: metricsToken },
     auth: { mode: 'keys', keys: [{ name: 'team', sha256: hash('sha256', key) }] },
@@ -134,7 +135,7 @@ test('a failover settles what the second target used, once', async (t) => {
 
 test('a WebSocket holds its place until it closes', async (t) => {
   const newapi = closing(t, await startNewapi());
-  const gate = await startGate(t, { newapi: { baseUrl: newapi.url }, rateLimit: { key: { concurrency: 1 } } });
+  const gate = await startGate(t, { audit: false, newapi: { baseUrl: newapi.url }, rateLimit: { key: { concurrency: 1 } } });
   const peer = await dial(`${gate.url}/v1/realtime?model=gpt-realtime`, { headers });
   const refused = await request(`${gate.url}/v1/chat/completions`, { body: { ...question, stream: false }, headers });
   assert.equal(refused.status, 429);
@@ -155,7 +156,7 @@ test('what limits count is told by the metrics, by rules and not by keys', async
 
 test('Gemini\'s own API is no way around a limit of tokens, and its callers do not share their address\'s', async (t) => {
   const newapi = closing(t, await startNewapi());
-  const gate = await startGate(t, { newapi: { baseUrl: newapi.url }, metrics: { token: metricsToken }, rateLimit: { key: { tokens: { limit: 200 } } } });
+  const gate = await startGate(t, { audit: false, newapi: { baseUrl: newapi.url }, metrics: { token: metricsToken }, rateLimit: { key: { tokens: { limit: 200 } } } });
   const generate = (key: string, method = 'generateContent') => request(`${gate.url}/v1beta/models/gemini-2.5-flash:${method}`, { body: { contents: [{ role: 'user', parts: [{ text: 'four words are here' }] }] }, headers: { 'x-goog-api-key': key } });
   let answered = 0;
   while ((await generate(DEMO_KEY, answered % 2 === 0 ? 'generateContent' : 'streamGenerateContent?alt=sse')).status === 200) assert.ok(++answered < 50);

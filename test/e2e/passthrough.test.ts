@@ -39,7 +39,7 @@ for (const framing of ['content-length', 'chunked'] as const) {
       begin = () => void describe(req, res);
       reading = true;
     });
-    const gate = await startGate(t, { newapi: { baseUrl: upstream.url } });
+    const gate = await startGate(t, { audit: false, newapi: { baseUrl: upstream.url } });
     const headers = framing === 'chunked' ? { 'Transfer-Encoding': 'chunked' } : { 'Content-Length': String(uploadSize) };
     const upload = open(`${gate.url}/api/files`, { method: 'POST', headers, agent: false });
     const piece = randomBytes(megabyte);
@@ -68,7 +68,7 @@ test('a slow reader holds the upstream back instead of filling the gate', async 
   const upstream = await startUpstream(t, (_req, res) => {
     given = pour(res, uploadSize);
   });
-  const gate = await startGate(t, { newapi: { baseUrl: upstream.url } });
+  const gate = await startGate(t, { audit: false, newapi: { baseUrl: upstream.url } });
   const outgoing = open(`${gate.url}/api/export`, { agent: false }).end();
   const [answer] = (await once(outgoing, 'response')) as [IncomingMessage];
   assert.ok((await settled(given)) < uploadSize / 2);
@@ -79,7 +79,7 @@ test('a slow reader holds the upstream back instead of filling the gate', async 
 
 test('every method arrives with its body, DELETE too', async (t) => {
   const upstream = await startUpstream(t, (req, res) => void describe(req, res));
-  const gate = await startGate(t, { newapi: { baseUrl: upstream.url } });
+  const gate = await startGate(t, { audit: false, newapi: { baseUrl: upstream.url } });
   const body = randomBytes(1000);
   const sha256 = createHash('sha256').update(body).digest('hex');
   for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'GET', 'OPTIONS', 'PROPFIND']) {
@@ -98,7 +98,7 @@ test('HEAD, 204 and 304 have no body and leave the connection usable', async (t)
     if (req.method === 'HEAD') res.writeHead(200, { 'Content-Length': '12345', 'Content-Type': 'text/plain' }).end();
     else res.writeHead(Number(req.url?.slice(5)), { ETag: '"x"' }).end();
   });
-  const gate = await startGate(t, { newapi: { baseUrl: upstream.url } });
+  const gate = await startGate(t, { audit: false, newapi: { baseUrl: upstream.url } });
   const head = (method: string, target: string, more = ''): string => `${method} ${target} HTTP/1.1\r\nHost: a\r\n${more}\r\n`;
   const bytes = head('HEAD', '/api/big') + head('GET', '/api/204') + head('GET', '/api/304') + head('HEAD', '/api/last', 'Connection: close\r\n');
   const answers = (await rawRequest(gate.port, bytes)).toString().split('\r\n\r\n');
@@ -113,7 +113,7 @@ test('trailers end with the hop and harm nothing', async (t) => {
     res.addTrailers({ 'X-Checksum': 'abc' });
     void describe(req, res);
   });
-  const gate = await startGate(t, { newapi: { baseUrl: upstream.url } });
+  const gate = await startGate(t, { audit: false, newapi: { baseUrl: upstream.url } });
   const sent = 'POST /api/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n4\r\nbody\r\n0\r\nX-Sum: 1\r\n\r\n';
   const answer = (await rawRequest(gate.port, sent)).toString();
   assert.match(answer, /^HTTP\/1.1 200 /);
@@ -126,7 +126,7 @@ test('connection headers and what they name travel one hop only', async (t) => {
     res.writeHead(200, { Connection: 'close, X-Secret-Hop', 'X-Secret-Hop': '1', 'Keep-Alive': 'timeout=99', 'X-Kept': '2' });
     void describe(req, res);
   });
-  const gate = await startGate(t, { newapi: { baseUrl: upstream.url } });
+  const gate = await startGate(t, { audit: false, newapi: { baseUrl: upstream.url } });
   const headers = { Connection: 'close, X-Hop, Authorization', 'X-Hop': '1', 'Keep-Alive': '5', TE: 'trailers', 'X-Kept': '2', x_kept: '3', Authorization: 'Bearer sk-a' };
   const answer = await request(`${gate.url}/api/x`, { headers });
   const got = answer.json<Described>().headers;
@@ -136,7 +136,7 @@ test('connection headers and what they name travel one hop only', async (t) => {
 });
 
 test('with the upstream down every route answers 502 in its own shape, and /health goes on', async (t) => {
-  const gate = await startGate(t, { llm: { healthCheck: { enabled: true } }, newapi: { baseUrl: await nowhere() } });
+  const gate = await startGate(t, { audit: false, llm: { healthCheck: { enabled: true } }, newapi: { baseUrl: await nowhere() } });
   const headers = { Authorization: 'Bearer sk-any' };
   const shapes = {
     '/api/status': { success: false }, '/': { success: false }, '/pg/chat/completions': { success: false },
@@ -156,7 +156,7 @@ test('with the upstream down every route answers 502 in its own shape, and /heal
 });
 
 test('an upload to an upstream that is down is answered, not left hanging', async (t) => {
-  const gate = await startGate(t, { newapi: { baseUrl: await nowhere() } });
+  const gate = await startGate(t, { audit: false, newapi: { baseUrl: await nowhere() } });
   const { status } = await request(`${gate.url}/api/files`, { body: randomBytes(3 * megabyte) });
   assert.equal(status, 502);
 });
@@ -167,7 +167,7 @@ test('an answer given before the upload was read arrives', async (t) => {
   upstream.server.removeAllListeners('connection').on('connection', (socket) => {
     socket.once('data', () => socket.end('HTTP/1.1 413 Too Large\r\nContent-Length: 9\r\nConnection: close\r\n\r\ntoo large')).resume();
   });
-  const gate = await startGate(t, { newapi: { baseUrl: upstream.url } });
+  const gate = await startGate(t, { audit: false, newapi: { baseUrl: upstream.url } });
   const upload = open(`${gate.url}/api/files`, { method: 'POST', headers: { 'Content-Length': String(uploadSize) }, agent: false });
   upload.on('error', () => undefined).write(Buffer.alloc(megabyte));
   const [answer] = (await once(upload, 'response')) as [IncomingMessage];
@@ -184,7 +184,7 @@ test('an upstream that dies within its answer leaves a broken answer, recorded a
     res.write('half', () => res.destroy());
   });
   const records = accessRecords(t);
-  const gate = await startGate(t, { newapi: { baseUrl: upstream.url }, logging: records.logging });
+  const gate = await startGate(t, { audit: false, newapi: { baseUrl: upstream.url }, logging: records.logging });
   for (const path of ['/api/length', '/api/chunked']) {
     const stream = await openStream(gate.url + path);
     await stream.done;
@@ -200,13 +200,13 @@ test('an upstream that dies within its answer leaves a broken answer, recorded a
 test('an upstream that speaks no HTTP is answered 502', async (t) => {
   const upstream = await startUpstream(t);
   upstream.server.removeAllListeners('connection').on('connection', (socket) => void socket.end('SSH-2.0-OpenSSH_9.9\r\n'));
-  const gate = await startGate(t, { newapi: { baseUrl: upstream.url } });
+  const gate = await startGate(t, { audit: false, newapi: { baseUrl: upstream.url } });
   assert.equal((await request(`${gate.url}/api/status`)).status, 502);
 });
 
 test('an upstream that stays silent for newapi.timeout is answered 504', async (t) => {
   const upstream = await startUpstream(t, () => undefined);
-  const gate = await startGate(t, { newapi: { baseUrl: upstream.url, timeout: '50ms' } });
+  const gate = await startGate(t, { audit: false, newapi: { baseUrl: upstream.url, timeout: '50ms' } });
   const { status, json } = await request(`${gate.url}/api/status`);
   assert.deepEqual([status, json()], [504, { success: false, message: 'The upstream did not answer in time.' }]);
 });
@@ -219,7 +219,7 @@ test('a client that leaves takes its request upstream with it, in every phase', 
     req.resume();
   });
   const records = accessRecords(t);
-  const gate = await startGate(t, { newapi: { baseUrl: upstream.url }, logging: records.logging });
+  const gate = await startGate(t, { audit: false, newapi: { baseUrl: upstream.url }, logging: records.logging });
   for (const path of ['/api/sending', '/api/waiting', '/api/answering']) {
     const socket = connect(gate.port, '127.0.0.1');
     const length = path === '/api/sending' ? 100 : 4;
@@ -242,7 +242,7 @@ test('connections to the upstream are kept and used again', async (t) => {
   const upstream = await startUpstream(t, (req, res) => void describe(req, res));
   let connections = 0;
   upstream.server.on('connection', () => connections++);
-  const gate = await startGate(t, { newapi: { baseUrl: upstream.url } });
+  const gate = await startGate(t, { audit: false, newapi: { baseUrl: upstream.url } });
   for (let count = 0; count < 5; count++) await request(`${gate.url}/api/status`);
   assert.equal(connections, 1);
 });

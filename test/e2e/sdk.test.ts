@@ -22,7 +22,7 @@ const messages = [{ role: 'user' as const, content: said }];
 
 async function start(t: TestContext, options: NewapiOptions = {}): Promise<Scene> {
   const api = closing(t, await startNewapi(options));
-  const gate = await startGate(t, { newapi: { baseUrl: api.url } });
+  const gate = await startGate(t, { audit: false, newapi: { baseUrl: api.url } });
   return { api, gate, client: sdk(gate) };
 }
 
