@@ -128,7 +128,7 @@ export function gateOf(input: ConfigInput | Config | undefined, options: GateOpt
   const core: Core = {
     config, log, clock, observe, hidden, crew, draining: false, closed: false,
     inFlight: new InFlight(config, clock),
-    connections: connectionsPerAddress === null ? null : new Connections(connectionsPerAddress, config.trustProxy, observe),
+    connections: connectionsPerAddress === null ? null : new Connections(connectionsPerAddress, config.trustProxy, observe, crew),
     mount: new Mount(), alternative: null,
     probes: new Probes(),
     guesses: new Map(),

@@ -158,7 +158,7 @@ const unguarded: Readonly<Record<string, RegExp>> = {
 /** Callbacks that cannot throw, or whose call is guarded. */
 const harmless = [
   'access-log.ts: .on(broke', 'attach.ts: .prependListener(note', 'attach.ts: .on(this.#read', 'attach.ts: .once(this.#end', 'attach.ts: .on((req: GateRequest, socket: Duplex, head: Buffer) => onUpgrad',
-  'connections.ts: .once(() => this.#closed(ends, peer)', 'in-flight.ts: process.nextTick(this.#pause', 'rounds.ts: setImmediate(this.#round', 'gateway.ts: .once(() => turns.add(() => later(req, res, done))', 'admin.ts: .on(handle', 'create.ts: .once(() => void openConfigured(gate).catch((error: Error) => serv',
+  'connections.ts: .once(() => this.#closed(ends, peer, place)', 'in-flight.ts: process.nextTick(this.#pause', 'rounds.ts: setImmediate(this.#round', 'gateway.ts: .once(() => turns.add(() => later(req, res, done))', 'admin.ts: .on(handle', 'create.ts: .once(() => void openConfigured(gate).catch((error: Error) => serv',
   'exit.ts: .on(endAll', 'drain.ts: .on(this.#add', 'handshake.ts: setTimeout(leave', 'handshake.ts: .on(leave', 'handshake.ts: .on(stop', 'redis.ts: setTimeout(check', 'redis.ts: setTimeout(silent',
   'proxy-protocol.ts: setTimeout(leave', 'proxy-protocol.ts: .on(leave', 'proxy-protocol.ts: .on(stop', 'outbound-proxy.ts: .once((answer: IncomingMessage, socket: Socket, head: Buffer) => {',
   'passthrough.ts: .once(leave', 'passthrough.ts: .once(close', 'passthrough.ts: .on((chunk: Buffer) => { if (!context.res.destroyed) context.byt', 'passthrough.ts: .on(((req: GateRequest) => queueMicrotask(guarded(req.heimdall a', 'targets.ts: .on(() => { this.#served = 0; }',

@@ -101,7 +101,7 @@ export interface ServerConfig {
   readonly http2: boolean;
   /** HTTP/3 of the standalone: it starts and supervises Caddy, which speaks QUIC with TLS 1.3 and hands each request to it over a Unix socket. While Caddy is down, clients use the TCP port. */
   readonly http3: Http3Config;
-  /** Number of threads that serve requests, each with a listener of its own at the same address; auto: one for each core. Limits, budgets, the queue, keys, bans and max_inflight_bytes count over all of them; guard.connections_per_address, and the part of max_inflight_bytes that one caller may have, hold for each. Auto or a whole number from 1 to 1024; default 1. */
+  /** Number of threads that serve requests, each with a listener of its own at the same address; auto: one for each core. Limits, budgets, the queue, keys, bans and max_inflight_bytes count over all of them; the part of max_inflight_bytes that one caller may have holds for each. Auto or a whole number from 1 to 1024; default 1. */
   readonly workers: number | 'auto';
   /** Expects the PROXY protocol, version 1 or 2, at the beginning of every connection of a peer in trust_proxy, before TLS, and takes the client that it names for the peer. Such a connection without it is closed. Connections of other peers are taken as they are. True or false; default false. */
   readonly proxyProtocol: boolean;
@@ -930,7 +930,7 @@ export interface ServerInput {
   readonly http2?: boolean | undefined;
   /** HTTP/3 of the standalone: it starts and supervises Caddy, which speaks QUIC with TLS 1.3 and hands each request to it over a Unix socket. While Caddy is down, clients use the TCP port. */
   readonly http3?: Http3Input | undefined;
-  /** Number of threads that serve requests, each with a listener of its own at the same address; auto: one for each core. Limits, budgets, the queue, keys, bans and max_inflight_bytes count over all of them; guard.connections_per_address, and the part of max_inflight_bytes that one caller may have, hold for each. Auto or a whole number from 1 to 1024; default 1. */
+  /** Number of threads that serve requests, each with a listener of its own at the same address; auto: one for each core. Limits, budgets, the queue, keys, bans and max_inflight_bytes count over all of them; the part of max_inflight_bytes that one caller may have holds for each. Auto or a whole number from 1 to 1024; default 1. */
   readonly workers?: number | 'auto' | undefined;
   /** Expects the PROXY protocol, version 1 or 2, at the beginning of every connection of a peer in trust_proxy, before TLS, and takes the client that it names for the peer. Such a connection without it is closed. Connections of other peers are taken as they are. True or false; default false. */
   readonly proxyProtocol?: boolean | undefined;

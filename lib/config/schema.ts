@@ -103,7 +103,7 @@ const server = section('ServerConfig', 'Listener, timeouts and bounds of the sta
   }),
   http2: key(flag(), true, 'Offers HTTP/2 to the clients of server.tls, beside HTTP/1.1. Without TLS it has no effect'),
   http3,
-  workers: key(workers, 1, 'Number of threads that serve requests, each with a listener of its own at the same address; auto: one for each core. Limits, budgets, the queue, keys, bans and max_inflight_bytes count over all of them; guard.connections_per_address, and the part of max_inflight_bytes that one caller may have, hold for each'),
+  workers: key(workers, 1, 'Number of threads that serve requests, each with a listener of its own at the same address; auto: one for each core. Limits, budgets, the queue, keys, bans and max_inflight_bytes count over all of them; the part of max_inflight_bytes that one caller may have holds for each'),
   proxyProtocol: key(
     flag(),
     false,

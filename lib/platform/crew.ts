@@ -2,6 +2,7 @@ import type { MessagePort, Transferable } from 'node:worker_threads';
 import type { Logger } from '../../types/logger.d.ts';
 import { describe } from './describe.ts';
 import { guard } from './guard.ts';
+import { SharedCounts } from './shared-counts.ts';
 
 /** What is said under a topic. @param from the worker that says it; null for the main thread. @returns the answer, where one is asked for. */
 export type Heard = (value: unknown, from: Link | null) => unknown;
@@ -151,6 +152,8 @@ export class Crew {
   readonly links = new Set<Link>();
   /** In memory that all threads share; see {@link shared}. */
   readonly counts: Int32Array;
+  /** The same for the connections of each address; see {@link SharedCounts}. */
+  readonly peers: Int32Array;
   log: Logger | null = null;
   /** Of the main thread, while workers run: drains them within a time, milliseconds. */
   drain: ((timeout: number, quiet: number) => Promise<void>) | null = null;
@@ -159,9 +162,10 @@ export class Crew {
   readonly #left = new Set<(from: Link) => void>();
   readonly #joined = new Set<(from: Link) => void>();
 
-  constructor(workers: number, counts: Int32Array) {
+  constructor(workers: number, counts: Int32Array, peers: Int32Array) {
     this.workers = workers;
     this.counts = counts;
+    this.peers = peers;
   }
 
   /** Whether this is a worker: what is exact over all is kept by the main thread. */
@@ -226,6 +230,7 @@ export class Crew {
   leave(link: Link): void {
     if (!this.links.delete(link)) return;
     link.end();
+    SharedCounts.clear(this.peers, this.workers, link.place);
     for (const listener of this.#left) {
       if (this.log === null) listener(link);
       else guard(this.log, 'worker', listener)(link);

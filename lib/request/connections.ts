@@ -1,7 +1,7 @@
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Logger } from '../../types/logger.d.ts';
-import { guard } from '../platform/platform.ts';
+import { type Crew, guard, SharedCounts } from '../platform/platform.ts';
 import { AddressSet, networkOf, peerIn, remoteOf } from '../identity/identity.ts';
 
 /** A peer with this many times its share of connections has further ones closed before they are read. */
@@ -17,13 +17,16 @@ export class Connections {
   #closeUnread: boolean;
   readonly #watched = new WeakSet<Server>();
   readonly #open = new Map<string, number>();
+  /** What all workers of the gate hold together; null where there is one thread. */
+  readonly #shared: SharedCounts | null;
   /** By the addresses of both ends, since with TLS requests have another socket than the server. True: beyond the limit. */
   readonly #sockets = new Map<string, boolean>();
   /** The same by socket: addresses cost three microseconds to ask for. */
   #known = new WeakMap<Socket, boolean>();
 
-  /** @param limit `guard.connections_per_address`. @param trustProxy peers that are not counted. */
-  constructor(limit: number, trustProxy: readonly string[], observe: boolean) {
+  /** @param limit `guard.connections_per_address`. @param trustProxy peers that are not counted. @param crew the threads of a gate with several workers. */
+  constructor(limit: number, trustProxy: readonly string[], observe: boolean, crew: Crew | null = null) {
+    this.#shared = crew?.main ? new SharedCounts(crew.peers, crew.workers, crew.main.place) : null;
     this.#limit = limit;
     this.#trust = new AddressSet(trustProxy);
     this.#closeUnread = !observe;
@@ -62,19 +65,22 @@ export class Connections {
     const address = peerOf(socket);
     if (this.#trust.has(address)) return false;
     const peer = networkOf(address);
-    const held = (this.#open.get(peer) ?? 0) + 1;
-    this.#open.set(peer, held);
-    this.#sockets.set(ends, held > this.#limit);
-    socket.once('close', () => this.#closed(ends, peer));
-    return held > this.#limit;
+    this.#open.set(peer, (this.#open.get(peer) ?? 0) + 1);
+    const place = this.#shared?.add(peer) ?? -1;
+    const exceeds = (place === -1 ? (this.#open.get(peer) ?? 0) : (this.#shared as SharedCounts).sum(place)) > this.#limit;
+    this.#sockets.set(ends, exceeds);
+    socket.once('close', () => this.#closed(ends, peer, place));
+    return exceeds;
   }
 
   #held(socket: Socket): number {
-    return this.#open.get(networkOf(peerOf(socket))) ?? 0;
+    const peer = networkOf(peerOf(socket));
+    return Math.max(this.#shared?.of(peer) ?? 0, this.#open.get(peer) ?? 0);
   }
 
-  #closed(ends: string, peer: string): void {
+  #closed(ends: string, peer: string, place: number): void {
     this.#sockets.delete(ends);
+    this.#shared?.remove(place);
     const held = (this.#open.get(peer) ?? 1) - 1;
     if (held === 0) this.#open.delete(peer);
     else this.#open.set(peer, held);

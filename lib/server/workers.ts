@@ -10,7 +10,7 @@ import type { Config } from '../../types/config.d.ts';
 import type { Logger } from '../../types/logger.d.ts';
 import { ConfigError, expectation } from '../errors.ts';
 import { type Gate, internalsOf, type Prepared } from '../gateway.ts';
-import { Crew, describe, guard, inBackground, Link, own, type RelayedPeer, RelaySocket, shared } from '../platform/platform.ts';
+import { Crew, describe, guard, inBackground, Link, own, type RelayedPeer, RelaySocket, shared, sharedCountsMemory } from '../platform/platform.ts';
 import { attach, refuse } from '../request/request.ts';
 
 /** What a worker is started with. */
@@ -19,6 +19,7 @@ export interface WorkerStart {
   readonly place: number;
   readonly workers: number;
   readonly counts: Int32Array;
+  readonly peers: Int32Array;
   readonly port: number;
 }
 
@@ -46,7 +47,7 @@ const sameWithin = 3000;
 export const workersOf = ({ server: { workers } }: Config): number => (workers === 'auto' ? availableParallelism() : workers);
 
 /** The threads of a gate with so many workers; null for one. */
-export const crewOf = (workers: number): Crew | null => (workers === 1 ? null : new Crew(workers, new Int32Array(new SharedArrayBuffer(4 * (shared.perWorker + workers * own.size)))));
+export const crewOf = (workers: number): Crew | null => (workers === 1 ? null : new Crew(workers, new Int32Array(new SharedArrayBuffer(4 * (shared.perWorker + workers * own.size))), sharedCountsMemory(workers)));
 
 /** One of the places in which a worker runs. */
 interface Place {
@@ -122,7 +123,7 @@ export class Workforce {
   /** Starts a worker, and resolves when it listens. */
   #launch(place: Place): Promise<void> {
     const { core, secret } = internalsOf(this.#gate);
-    const start: WorkerStart = { config: { ...core.config, secret: secret() }, place: place.number, workers: this.#crew.workers, counts: this.#crew.counts, port: this.#port };
+    const start: WorkerStart = { config: { ...core.config, secret: secret() }, place: place.number, workers: this.#crew.workers, counts: this.#crew.counts, peers: this.#crew.peers, port: this.#port };
     const up = Promise.withResolvers<void>();
     const worker = new Worker(file, { name: `heimdall-worker-${place.number + 1}`, workerData: start, resourceLimits: { maxOldGenerationSizeMb: heapOf(this.#crew.workers) } });
     const link = new Link(place.number, worker, (topic, value) => (topic === 'listening' ? this.#listening(place, value, up) : this.#crew.hear(topic, value, link)), core.log);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
-import { Crew, Link, own, shared } from '../../lib/platform/platform.ts';
+import { Crew, Link, own, shared, sharedCountsMemory } from '../../lib/platform/platform.ts';
 import type { ConfigInput } from '../../types/config.d.ts';
 import { desk } from './fake.ts';
 
@@ -12,10 +12,11 @@ async function said(): Promise<void> {
 /** The admission of a main thread and of two workers, without the threads. */
 function threads(queue: ConfigInput['queue'], rest: ConfigInput = {}) {
   const counts = new Int32Array(shared.perWorker + 2 * own.size);
-  const crew = new Crew(2, counts);
+  const peers = sharedCountsMemory(2);
+  const crew = new Crew(2, counts, peers);
   const main = desk(queue, { crew }, rest);
   const workers = [0, 1].map((place) => {
-    const its = new Crew(2, counts);
+    const its = new Crew(2, counts, peers);
     const here: Link = new Link(place, { postMessage: (messages: never) => its.main?.take(structuredClone(messages)) }, (topic, value) => crew.hear(topic, value, here), main.log);
     const there = new Link(place, { postMessage: (messages: never) => here.take(structuredClone(messages)) }, (topic, value) => its.hear(topic, value, null), main.log);
     its.main = there;

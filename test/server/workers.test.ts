@@ -193,6 +193,27 @@ describe('server.workers', () => {
     assert.equal(probed, 1);
   });
 
+  it('count the connections of an address together', async (t) => {
+    const most = 6;
+    const gate = await startStandalone('http://127.0.0.1:1', `server: { workers: 2 }\ntrust_proxy: []\nguard: { connections_per_address: ${most} }\nllm: { health_check: { enabled: false }, price_source: none }\n`);
+    const { hostname, port } = new URL(gate.url);
+    const open = new Set<Socket>();
+    let said = '';
+    t.after(async () => {
+      for (const socket of open) socket.destroy();
+      await gate.stop();
+    });
+    const all = 12;
+    for (let nth = 0; nth < all; nth++) {
+      const socket = connect(Number(port), hostname).on('error', () => undefined).on('data', (chunk: Buffer) => void (said += chunk.toString()));
+      socket.write('GET /v1/models HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer sk-workers\r\n\r\n');
+      open.add(socket);
+    }
+    const count = (status: string): number => said.split(`HTTP/1.1 ${status}`).length - 1;
+    await until(() => count('429') + count('502') === all, 'all answers');
+    assert.equal(count('502'), most, said.slice(0, 300));
+  });
+
   it('hold max_connections together', async (t) => {
     const most = 4;
     const gate = await startStandalone('http://127.0.0.1:1', `server: { workers: 2, max_connections: ${most} }\nllm: { health_check: { enabled: false }, price_source: none }\n`);
