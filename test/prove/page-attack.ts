@@ -53,6 +53,19 @@ export async function attacks(scope: { after(end: () => unknown): void }): Promi
     await count();
   }
   const ids = (await api(gate.url, 'logs?limit=200&route=/v1/chat/completions')).json<{ logs: { request_id: string }[] }>().logs.map(({ request_id: id }) => id);
+  // The notes of a finding, each shown with its evidence.
+  const finding = (await api(gate.url, 'findings')).json<{ findings: { id: string }[] }>().findings[0]?.id ?? '';
+  for (const payload of payloads.filter((_payload, nth) => nth % 10 === 0)) {
+    await request(`${gate.url}/heimdall/api/findings/${finding}/acknowledge`, { headers: { Authorization: `Bearer ${adminToken}` }, body: { reason: payload.replaceAll(/\p{Cc}/gu, '') } });
+    await page.evaluate(`location.hash = '#/bans'`);
+    await settled(page);
+    await page.evaluate(`location.hash = '#/findings'`);
+    await page.locator('tbody button.link').first().click();
+    await page.locator('dialog').waitFor();
+    shown += ((await page.locator('dialog').textContent()) ?? '').split('owned').length - 1;
+    await count();
+    await page.keyboard.press('Escape');
+  }
   for (const id of ids.slice(0, 40)) {
     await page.evaluate(`location.hash = '#/requests?show=${id}'`);
     await page.locator('dialog').waitFor();

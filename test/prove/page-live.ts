@@ -55,6 +55,7 @@ async function windowOf(gate: { readonly url: string; readonly pid: number }, to
   const cpu = ((used(gate.pid) - before) / ticks / requests) * 1e6;
   for (const { end } of watchers) end();
   latencies.sort((a, b) => a - b);
+  process.stderr.write(`${JSON.stringify({ watched, p50: one(latencies[latencies.length >> 1] as number), slowest: latencies.slice(-12).map(one) })}\n`);
   return { p50: latencies[latencies.length >> 1] as number, p99: latencies[Math.floor(latencies.length * 0.99)] as number, cpu };
 }
 
