@@ -46,6 +46,7 @@ async function start(t: TestLike): Promise<Scene> {
   const newapi = closing(t, await startNewapi());
   const records = accessRecords(t);
   const gate = await startGate(t, {
+    audit: false,
     newapi: { baseUrl: newapi.url },
     logging: records.logging,
     server: { maxBodyBytes: '2KB', maxHeaderBytes: '64KB' },

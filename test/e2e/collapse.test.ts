@@ -13,7 +13,7 @@ interface Scene extends RunningGate {
 
 async function start(t: TestContext, config: ConfigInput = {}): Promise<Scene> {
   const newapi = closing(t, await startNewapi());
-  const gate = await startGate(t, { newapi: { baseUrl: newapi.url }, trustProxy: [], ...config });
+  const gate = await startGate(t, { audit: false, newapi: { baseUrl: newapi.url }, trustProxy: [], ...config });
   const ask: Scene['ask'] = (key, from) => request(`${gate.url}/v1/chat/completions`, { headers: { ...bearer(key), ...(from !== undefined && { 'X-Forwarded-For': from }) }, body: chat });
   return { ...gate, ask };
 }

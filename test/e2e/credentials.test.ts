@@ -62,6 +62,7 @@ async function start(t: TestContext, mode: Mode, credentialed: boolean, config: 
   const issuer = await startIssuer(t);
   const upstreamCredential = credentialed ? granted : null;
   const gate = await startGate(t, {
+    audit: false,
     newapi: { baseUrl: first.url },
     llm: { backupProviders: [{ provider: 'openai', endpoint: `${second.url}/v1`, apiKey: ours }] },
     auth: { mode, keys: [{ name: 'team', sha256: hash('sha256', gatewayKey), upstreamCredential }], jwt: { ...issuer.jwt, upstreamCredential } },

@@ -112,7 +112,7 @@ async function piecewise(t: TestContext): Promise<{ clock: FakeClock; stream: Li
     res.write('data: 1\n\n');
   });
   const clock = fakeClock();
-  const gate = await startGate(t, { newapi: { baseUrl: url }, llm: { keepAliveComments: '15s' } }, { clock });
+  const gate = await startGate(t, { audit: false, newapi: { baseUrl: url }, llm: { keepAliveComments: '15s' } }, { clock });
   const stream = await openStream(`${gate.url}/v1/chat/completions`, { body: streamed, headers: bearer('sk-x') });
   await until(() => stream.text === 'data: 1\n\n');
   const send = async (piece: string): Promise<void> => {

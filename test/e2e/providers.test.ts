@@ -58,6 +58,7 @@ async function startPrimary(t: TestContext, backups: readonly StandIn[] = [], { 
   const odd = await startOdd(t);
   const gateKey = `sk-gate-${'k'.repeat(40)}`;
   const gate = await startGate(t, {
+    audit: false,
     ...config,
     newapi: { baseUrl: await nowhere() },
     auth: { mode: 'keys', keys: [{ name: 'team', sha256: hash('sha256', gateKey) }] },
@@ -160,7 +161,7 @@ test('a function of it that throws costs a request nothing but that target', asy
 });
 
 test('a route it is said to speak and nobody knows stops the start', async (t) => {
-  const start = (speaks: readonly string[]): Promise<RunningGate> => startGate(t, { llm: { backupProviders: [{ provider: mine('http://127.0.0.1:1/v1', { speaks }), apiKey: KEY }] } });
+  const start = (speaks: readonly string[]): Promise<RunningGate> => startGate(t, { audit: false, llm: { backupProviders: [{ provider: mine('http://127.0.0.1:1/v1', { speaks }), apiKey: KEY }] } });
   await assert.rejects(start(['/v1/models', '/v1/chat/completion', '/api/*']), (error: Error) => {
     const [first, second, ...more] = error.message.split('\n');
     assert.match(first ?? '', /^llm\.backupProviders\[0\]\.provider\.speaks\[1\]: expected one of \/v1\/chat\/completions, .*, got "\/v1\/chat\/completion"\. Example: \/v1\/chat\/completions$/);

@@ -20,7 +20,7 @@ const json = { ...bearer(DEMO_KEY), 'Content-Type': 'application/json' };
 async function start(t: TestContext, config: ConfigInput = {}): Promise<Scene> {
   const newapi = closing(t, await startNewapi());
   const records = accessRecords(t);
-  const gate = await startGate(t, { newapi: { baseUrl: newapi.url }, logging: records.logging, ...config });
+  const gate = await startGate(t, { audit: false, newapi: { baseUrl: newapi.url }, logging: records.logging, ...config });
   return { newapi, records, ask: (body, path = '/v1/chat/completions', headers = json) => request(gate.url + path, { method: 'POST', headers, body }) };
 }
 

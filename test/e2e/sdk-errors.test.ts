@@ -20,6 +20,7 @@ interface Scene {
 async function start(t: TestContext, provider: 'openai' | 'anthropic'): Promise<Scene> {
   const upstream = closing(t, await startProvider({ name: 'upstream', key: 'our-key' }));
   const gate = await startGate(t, {
+    audit: false,
     llm: { provider, endpoint: upstream.endpoint, apiKey: 'our-key', retry: { maxRetries: 1, initialDelay: '1ms', maxDelay: '2ms' } },
     auth: { mode: 'keys', keys: [{ name: 'sdk', sha256: hash('sha256', key) }] },
   });

@@ -33,7 +33,7 @@ interface Scene {
 async function start(t: TestContext, config: ConfigInput): Promise<Scene> {
   const newapi = closing(t, await startNewapi());
   const records = accessRecords(t);
-  const { port, gate } = await startGate(t, { newapi: { baseUrl: newapi.url }, logging: records.logging, ...config });
+  const { port, gate } = await startGate(t, { audit: false, newapi: { baseUrl: newapi.url }, logging: records.logging, ...config });
   const chains: string[] = [];
   (internalsOf(gate).core as Core).finishers.push(({ forwardedFor }) => void chains.push(forwardedFor));
   return { newapi, records, gate: port, chains };
@@ -194,7 +194,7 @@ describe('an address', () => {
 
   it('of a peer is written without the form of a socket for both families', async (t) => {
     const newapi = closing(t, await startNewapi());
-    const { server } = await startGate(t, { newapi: { baseUrl: newapi.url }, trustProxy: [] });
+    const { server } = await startGate(t, { audit: false, newapi: { baseUrl: newapi.url }, trustProxy: [] });
     server.close();
     await once(server, 'close');
     t.after(() => {

@@ -27,7 +27,7 @@ async function accounting(t: TestContext, behaviour: Parameters<typeof startNewa
   const newapi = closing(t, await startNewapi(behaviour));
   const file = join(temporary(t), 'access.log');
   const prices = { 'gpt-4o-mini': { input: 1, output: 2 }, 'text-*': { input: 0.5, output: 0 } };
-  const gate = await startGate(t, { newapi: { baseUrl: newapi.url }, llm: { prices }, metrics: { token }, logging: { file } });
+  const gate = await startGate(t, { audit: false, newapi: { baseUrl: newapi.url }, llm: { prices }, metrics: { token }, logging: { file } });
   return {
     gate,
     lines: (count) => until(() => {

@@ -27,7 +27,7 @@ const metrics = { token: 'a-token-for-metrics' };
 async function start(t: TestContext, options: NewapiOptions = {}, config: ConfigInput = {}, over: GateOptions = {}): Promise<Scene> {
   const api = closing(t, await startNewapi(options));
   const records = accessRecords(t);
-  const gate = await startGate(t, { metrics, ...config, newapi: { baseUrl: api.url }, logging: records.logging }, over);
+  const gate = await startGate(t, { audit: false, metrics, ...config, newapi: { baseUrl: api.url }, logging: records.logging }, over);
   return { api, gate, records, dial: (protocols = [], headers = bearer) => dial(gate.url + path, { protocols, headers }) };
 }
 
@@ -131,7 +131,7 @@ test('an upgrade on a path that has none gets the upstream\'s ordinary answer', 
 
 test('with the upstream down the handshake is answered 502 and its connection ended', async (t) => {
   const records = accessRecords(t);
-  const gate = await startGate(t, { metrics, newapi: { baseUrl: await nowhere() }, logging: records.logging });
+  const gate = await startGate(t, { audit: false, metrics, newapi: { baseUrl: await nowhere() }, logging: records.logging });
   const answer = await refused(gate.port, handshake(path, `Authorization: Bearer ${DEMO_KEY}`));
   assert.deepEqual([answer.status, answer.ended], [502, true]);
   assert.ok(answer.headers['x-request-id']);
@@ -145,7 +145,7 @@ test('an upstream that leaves a handshake unanswered is given up with 504', asyn
   let asked = 0;
   upstream.server.on('upgrade', () => asked++);
   const records = accessRecords(t);
-  const gate = await startGate(t, { metrics, newapi: { baseUrl: upstream.url, timeout: '60ms' }, logging: records.logging });
+  const gate = await startGate(t, { audit: false, metrics, newapi: { baseUrl: upstream.url, timeout: '60ms' }, logging: records.logging });
   const answer = await refused(gate.port, handshake(path, `Authorization: Bearer ${DEMO_KEY}`));
   assert.deepEqual([answer.status, asked], [504, 1]);
   assert.deepEqual(await socketsOf(records, 1), [[504, 'upstream_error', '/v1/realtime']]);
@@ -156,7 +156,7 @@ test('a client that leaves within the handshake takes it upstream with it', asyn
   const upstream = await startUpstream(t);
   upstream.server.on('upgrade', (_req, socket: Socket) => void sockets.push(socket.on('error', () => undefined)));
   const records = accessRecords(t);
-  const gate = await startGate(t, { metrics, newapi: { baseUrl: upstream.url }, logging: records.logging });
+  const gate = await startGate(t, { audit: false, metrics, newapi: { baseUrl: upstream.url }, logging: records.logging });
   for (const leave of ['end', 'resetAndDestroy'] as const) {
     const client = connect(gate.port, '127.0.0.1');
     client.write(handshake(path, `Authorization: Bearer ${DEMO_KEY}`));
@@ -206,7 +206,7 @@ test('close codes of the upstream pass through, and a connection it cuts is cut'
   const wss = new WebSocketServer({ server: upstream.server });
   const served: WebSocket[] = [];
   wss.on('connection', (socket) => void served.push(socket));
-  const gate = await startGate(t, { metrics, newapi: { baseUrl: upstream.url } });
+  const gate = await startGate(t, { audit: false, metrics, newapi: { baseUrl: upstream.url } });
   for (const code of [1000, 1001, 1011, 4001]) {
     const peer = await dial(gate.url + path, { headers: bearer });
     (await until(() => served.pop())).close(code, 'because');

@@ -22,7 +22,7 @@ interface Scene {
 async function start(t: TestContext, server: ConfigInput['server'] = {}): Promise<Scene> {
   const api = closing(t, await startNewapi());
   const clock = fakeClock();
-  return { api, clock, gate: await startGate(t, { newapi: { baseUrl: api.url }, server }, { clock }) };
+  return { api, clock, gate: await startGate(t, { audit: false, newapi: { baseUrl: api.url }, server }, { clock }) };
 }
 
 /** Sends the head of a POST and leaves the body to the test. */
@@ -63,7 +63,7 @@ test('a body may take longer than read_timeout while it keeps its pace', async (
     req.on('end', () => res.end('whole'));
   });
   const clock = fakeClock();
-  const gate = await startGate(t, { newapi: { baseUrl: upstream.url } }, { clock });
+  const gate = await startGate(t, { audit: false, newapi: { baseUrl: upstream.url } }, { clock });
   const { socket, text } = begin(t, gate, '/api/files', 20 * 256 * kilobyte);
   for (let sent = 1; sent <= 20; sent++) {
     socket.write(Buffer.alloc(256 * kilobyte));
@@ -83,7 +83,7 @@ test('a body slower than its pace is given up', async (t) => {
     req.on('error', () => undefined);
   });
   const clock = fakeClock();
-  const gate = await startGate(t, { newapi: { baseUrl: upstream.url } }, { clock });
+  const gate = await startGate(t, { audit: false, newapi: { baseUrl: upstream.url } }, { clock });
   const { socket, text } = begin(t, gate, '/api/files', 1e6);
   const closed = once(socket, 'close');
   for (let sent = 1; sent <= 10; sent++) {
@@ -108,7 +108,7 @@ test('a body that the upstream does not take is not its sender\'s fault', async 
     };
   });
   const clock = fakeClock();
-  const gate = await startGate(t, { newapi: { baseUrl: upstream.url, timeout: '10m' } }, { clock });
+  const gate = await startGate(t, { audit: false, newapi: { baseUrl: upstream.url, timeout: '10m' } }, { clock });
   const size = 48 * kilobyte * kilobyte;
   const { socket, text } = begin(t, gate, '/api/files', size + 1);
   let gone = false;
@@ -132,7 +132,7 @@ test('a reader that takes nothing for write_timeout is cut; a slow one is not', 
     given = pour(res);
   });
   const clock = fakeClock();
-  const gate = await startGate(t, { newapi: { baseUrl: upstream.url } }, { clock });
+  const gate = await startGate(t, { audit: false, newapi: { baseUrl: upstream.url } }, { clock });
   const asked = open(`${gate.url}/api/export`, { agent: false }).end();
   const [answer] = (await once(asked, 'response')) as [IncomingMessage];
   const cut = once(answer, 'error');
