@@ -59,7 +59,8 @@ const inRedis = (each: Scene): Promise<boolean> => until(async () => (await each
 
 /** A slow machine may have taken the start of the first connection for an outage. */
 async function started(each: Scene): Promise<void> {
-  await inRedis(each);
+  // An answer may come although the first probe took too long: its outage has to be over, too.
+  await until(async () => (await each.ask()) === 'redis' && downs(each) === ups(each));
   Object.assign(each.since, { downs: each.since.downs + downs(each), ups: each.since.ups + ups(each) });
 }
 
