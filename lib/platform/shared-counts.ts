@@ -10,7 +10,7 @@ const seed = 4;
 /** The memory of counts that the workers of a gate share: 4 bytes for each place and each worker, about 800 KB with two. */
 export function sharedCountsMemory(workers: number): Int32Array {
   const memory = new Int32Array(new SharedArrayBuffer(4 * (seed + places * (1 + workers))));
-  // SECURITY: without the key nobody can choose names that share a place.
+  // SECURITY: without the key a stranger could choose names that share a place.
   memory.set(randomFillSync(new Int32Array(seed)));
   return memory;
 }

@@ -23,9 +23,13 @@ export type BreakerState =
 /** What the end of an admitted request says about the target. `neutral`: nothing, as when the client left. */
 export type AttemptResult = 'ok' | 'fail' | 'neutral';
 
-/** What a breaker tells those of the same target in other threads: a result that counts, or its state with its duration in milliseconds. */
+/**
+ * What a breaker tells those of the same target in other threads: a result that counts, or its state with its duration in
+ * milliseconds. `trying`: its requests try the target, and so long the others wait for what they find.
+ */
 export type BreakerNews =
   | { readonly kind: 'ok' | 'fail' | 'up' }
+  | { readonly kind: 'trying'; readonly duration: number }
   | { readonly kind: 'resting'; readonly duration: number; readonly overloaded: boolean }
   | { readonly kind: 'open'; readonly duration: number };
 
@@ -81,9 +85,8 @@ export class Breaker {
   enter(now: number): number {
     const state = this.state;
     if (this.closedUntil(now) > 0) return rejected;
-    // The requests of this thread try the target; others wait for what they find.
-    if (state.kind === 'open') this.#tell?.({ kind: 'open', duration: this.#config.timeout });
-    else if (state.kind === 'resting' && state.overloaded) this.#tell?.({ kind: 'resting', duration: busyWait, overloaded: true });
+    if (state.kind === 'open') this.#tell?.({ kind: 'trying', duration: this.#config.timeout });
+    else if (state.kind === 'resting' && state.overloaded) this.#tell?.({ kind: 'trying', duration: busyWait });
     if (state.kind === 'resting') this.#become(state.overloaded ? { kind: 'probing', inHand: 1, passed: 0, overloaded: true } : { kind: 'up', failures: 0, since: now });
     else if (state.kind === 'open') this.#become({ kind: 'probing', inHand: 1, passed: 0, overloaded: false });
     else if (state.kind === 'probing') state.inHand++;
@@ -137,6 +140,10 @@ export class Breaker {
         return;
       case 'up':
         if (state.kind !== 'up') this.#become({ kind: 'up', failures: 0, since: now });
+        return;
+      case 'trying':
+        // Requests of this thread that try the target count on: two threads may begin in the same moment, and an answer may take longer than others wait.
+        if (state.kind === 'resting' || state.kind === 'open') this.#become({ ...state, until: Math.max(state.until, now + news.duration) });
         return;
       case 'resting':
         return this.#rest(now + news.duration, news.overloaded);

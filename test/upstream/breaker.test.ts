@@ -267,6 +267,32 @@ describe('breakers of one target in two threads', () => {
     assert.notEqual(other.enter(at(20_000)), rejected);
   });
 
+  it('count what each finds where both try the target', () => {
+    const said: (() => void)[] = [];
+    const late = (at: number, both: readonly Breaker[]): Breaker => new Breaker(config, 0, () => undefined, (news) => said.push(() => both[at]?.hear(news, now)));
+    const threads: Breaker[] = [];
+    threads.push(late(1, threads), late(0, threads));
+    const hear = (): void => said.splice(0).forEach((word) => word());
+    const [first, second] = threads as unknown as readonly [Breaker, Breaker];
+    run(first, at(0), 'fail', 'fail', 'fail');
+    hear();
+    const tries = [first.enter(at(10_000)), first.enter(at(10_000))];
+    second.enter(at(10_000));
+    hear();
+    for (const each of tries) first.leave(each, 'ok', at(10_001));
+    hear();
+    assert.deepEqual([first.state.kind, second.state.kind], ['up', 'up'], 'begun before either has heard of the other');
+    first.rest(at(20_000) + 1000, true, now);
+    hear();
+    const slow = [first.enter(at(21_000)), first.enter(at(21_000))];
+    hear();
+    assert.deepEqual([second.enter(at(21_999)), second.enter(at(22_000)) === rejected], [rejected, false]);
+    hear();
+    for (const each of slow) first.leave(each, 'ok', at(25_000));
+    hear();
+    assert.deepEqual([first.state.kind, second.state.kind], ['up', 'up'], 'answered later than the other has waited');
+  });
+
   it('pause together, and leave to probes what they have closed', () => {
     const [one, other] = pair();
     one.rest(at(0) + 5000, false, 0);
