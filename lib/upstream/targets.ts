@@ -239,7 +239,10 @@ function target({ config, clock, log, crew }: Core, from: LlmTarget, taken: Set<
     model: from.model,
     models: from.models,
     weight: from.weight,
-    state: isSamePlace ? known.state : new TargetState(config.circuitBreaker, () => clock.monotonic(), !caller, (state, model) => log.warn({ target: name, model, state }, `target.${state}`), crew?.isWorker === true ? (model, news) => crew.publish('breaker', [name, model, news] satisfies BreakerWord) : null),
+    state: isSamePlace ? known.state : new TargetState(config.circuitBreaker, () => clock.monotonic(), !caller, (state, model) => {
+      // Workers hear all that the main thread does, and say it.
+      if (crew?.isWorker !== false) log.warn({ target: name, model, state }, `target.${state}`);
+    }, crew?.isWorker === true ? (model, news) => crew.publish('breaker', [name, model, news] satisfies BreakerWord) : null),
     inHand: 0,
     lastProbe: isSamePlace ? known.lastProbe : null,
   };

@@ -191,6 +191,9 @@ describe('server.workers', () => {
     // A failure may be on its way to the other thread while that one asks.
     assert.ok(asked >= most && asked <= most + 2, `${asked} requests reached it`);
     assert.equal(probed, 1);
+    await until(() => gate.output().includes('"target.open"'), 'the event');
+    await until(async () => (await fetch(`${gate.url}/health/ready`)).status === 503, 'the main thread to have heard');
+    assert.equal(gate.output().split('"event.action":"target.open"').length - 1, 1, gate.output());
   });
 
   it('count the connections of an address together', async (t) => {
