@@ -1,10 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Config } from '../../types/config.d.ts';
 import type { Action, RuleName, Subject } from '../../types/detector.d.ts';
 import type { Finding, FindingState, Sighting } from '../../types/finding.d.ts';
 import type { Core } from '../request/request.ts';
-import { toSnake } from '../config/config.ts';
+import { toCamel } from '../config/config.ts';
 import { HeimdallError } from '../errors.ts';
 import { type Calendar, calendarOf, describe, inBackground } from '../platform/platform.ts';
 import { invalid, type KeyRegistry } from '../registry/registry.ts';
@@ -39,8 +38,6 @@ const holds = ({ rule, action, expires, state }: Finding): boolean => isLive(sta
 
 /** Without evidence for a week. */
 const isOver = (finding: Finding, now: number): boolean => now - finding.last > overAfter && !holds(finding);
-
-const highestActions = (rules: Config['anomaly']['rules']): ReadonlyMap<string, Action> => new Map(Object.entries(rules).map(([rule, { action }]) => [toSnake(rule), action]));
 
 /** A finding that was raised, or has grown. */
 interface Raised {
@@ -149,7 +146,8 @@ export class Findings {
         raised.set(one.finding.id, { finding: one.finding, isNew: first.isNew, before: first.before });
         bySubject.set(nameOf(sighting.subject), [...about.filter(({ id }) => id !== one.finding.id), one.finding]);
       }
-      return raised.size === 0 ? [] : [...[...raised.values()].map(({ finding }) => [finding.id, finding] as const), ...this.#old(all, now)];
+      // The last edit of an entry counts, so that one which has grown is kept.
+      return raised.size === 0 ? [] : [...this.#old(all, now), ...[...raised.values()].map(({ finding }) => [finding.id, finding] as const)];
     }, isDurable);
     for (const each of raised.values()) this.#tell(each);
   }
@@ -182,7 +180,7 @@ export class Findings {
   #merged(known: Finding | undefined, { rule, subject, score, reason, most: mostOfKind, baseline, evidence, since, last, digest = null }: Sighting, strikes: number, now: number): Finding | null {
     const { mode, anomaly } = this.#core.config;
     const acts = mode !== 'observe' && (anomaly.mode === 'enforce' || rule === 'leaked_key');
-    const allowed = highestActions(anomaly.rules).get(rule) ?? 'none';
+    const allowed = anomaly.rules[toCamel(rule) as keyof typeof anomaly.rules].action;
     if (allowed === 'none') return null;
     const highest = Math.max(known?.score ?? 0, score);
     const step = subject.kind === 'content' ? 'flag' : milder(milder(actionOf(Math.min(100, highest + strikes)), allowed), mostOfKind);

@@ -11,7 +11,7 @@ export { valueAt } from './paths.ts';
 export { isStatus } from './provider.ts';
 export { proxyEnvironment, proxyWarnings } from './proxy.ts';
 export { HANDLERS, METHODS, methodsOf, pathOf } from './routes.ts';
-export { toSnake, type Tree } from './schema-tree.ts';
+export { toCamel, toSnake, type Tree } from './schema-tree.ts';
 export { secretsOf, shortestSecret } from './secrets.ts';
 export { rowOf, type SeriesName } from './series.ts';
 export { choice, credential, date, duration, flag, integer, network, orNull, secret, text, type ValueType } from './value-types.ts';

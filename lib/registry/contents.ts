@@ -72,7 +72,7 @@ export interface Store {
   /** The store needs a connection, which takes a moment. */
   readonly connects: boolean;
   /**
-   * @returns null when nothing has changed since the last reading.
+   * @returns the contents, the same object as before while nothing has changed; null when there are none.
    * @throws when the store cannot be read.
    */
   read(): Promise<Contents | null>;
@@ -117,8 +117,10 @@ export function changedContents({ keys, bans, findings, damaged }: Contents, cha
 function edited<T extends object>(before: ReadonlyMap<string, T>, edits: readonly (readonly [name: string, value: T | null])[] = [], fits: (value: Partial<T>) => boolean, timeOf: (value: T) => number): ReadonlyMap<string, T> {
   if (edits.length === 0) return before;
   const after = new Map(before);
-  for (const [name, value] of edits) if (value === null) after.delete(name);
-  const written = entries(edits.flatMap(([name, value]) => (value === null ? [] : [[name, JSON.stringify(value)] as const])), fits, timeOf);
+  // Of two edits of an entry the last one counts, as it does in a store.
+  const last = new Map(edits);
+  const written = entries([...last].flatMap(([name, value]) => (value === null ? [] : [[name, JSON.stringify(value)] as const])), fits, timeOf);
+  for (const name of last.keys()) if (!written.has(name)) after.delete(name);
   for (const [name, value] of written) after.set(name, value);
   return inOrder(after, timeOf);
 }

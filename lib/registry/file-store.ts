@@ -43,7 +43,7 @@ export class FileStore implements Store {
     }
     if (file === null) return null;
     this.#open ??= new Database(this.#path, file, this.#lockTimeout);
-    return this.#open.readChanged();
+    return this.#open.read();
   }
 
   async change(edit: (contents: Contents) => Change, isDurable = true): Promise<Contents> {
@@ -114,12 +114,11 @@ class Database {
     }
   }
 
-  /** The contents, or null when no other connection has committed since the last reading. */
-  readChanged(): Contents | null {
+  /** The contents, as they are known unless another connection has committed since. */
+  read(): Contents {
     const version = this.#changes();
-    if (version === this.#known?.version) return null;
     // The version is read first: a commit in between is read twice, never missed.
-    this.#known = { version, contents: this.#contents() };
+    if (version !== this.#known?.version) this.#known = { version, contents: this.#contents() };
     return this.#known.contents;
   }
 
@@ -133,6 +132,8 @@ class Database {
       this.#put('heimdall_findings', edits.findings ?? []);
       return { version: now, before: contents, change: edits };
     });
+    // What was known is over, also where the reading fails: own commits leave the version as it is.
+    this.#known = null;
     // A damaged entry may be written over, which only a reading sees.
     this.#known = { version, contents: before.damaged > 0 ? this.#contents() : changedContents(before, change) };
     if (change.findings?.some(([, finding]) => finding === null) === true) this.#checkpoint();

@@ -75,9 +75,9 @@ export class RedisStore implements Store {
     this.#log = log;
   }
 
-  async read(): Promise<Contents | null> {
+  async read(): Promise<Contents> {
     const version = String((await this.#redis.send('GET', places[0])) ?? '');
-    if (version === this.#known?.version) return null;
+    if (version === this.#known?.version) return this.#known.contents;
     if (this.#isOlder(version)) return this.#restore();
     return (this.#known = await this.#load()).contents;
   }
@@ -85,7 +85,14 @@ export class RedisStore implements Store {
   async change(edit: (contents: Contents) => Change): Promise<Contents> {
     for (let round = 0; round < mostRounds; round++) {
       const from = this.#known ?? (await this.#load());
-      const change = edit(from.contents);
+      let change: Change;
+      try {
+        change = edit(from.contents);
+      } catch (error) {
+        // What is known may be a second old, and the error with it.
+        if ((await this.read()) === from.contents) throw error;
+        continue;
+      }
       const version = await this.#commit(from.version, numberOf(from.version) + 1, change);
       if (version !== null) {
         this.#known = from.contents.damaged > 0 ? await this.#load() : { version, contents: changedContents(from.contents, change) };

@@ -88,7 +88,7 @@ export class Replica {
       const contents = await this.#inTurn(() => this.#store.read());
       if (this.problem !== null) this.#core.log.info({}, 'registry.back');
       this.problem = null;
-      if (contents !== null || !this.#read) this.#take(contents ?? emptyContents);
+      if (!this.#read || (contents !== null && contents !== this.contents)) this.#take(contents ?? emptyContents);
     } catch (error) {
       if (last) this.#lost(error);
     }

@@ -4,11 +4,8 @@ import { changedContents, emptyContents, type Change, type Contents, type Store 
 export class TransientStore implements Store {
   readonly connects = false;
   #contents = emptyContents;
-  #isRead = false;
 
-  async read(): Promise<Contents | null> {
-    if (this.#isRead) return null;
-    this.#isRead = true;
+  async read(): Promise<Contents> {
     return this.#contents;
   }
 

@@ -189,6 +189,19 @@ describe('a wave of sightings', () => {
     assert.deepEqual(log.named('finding.raised').map((fields) => [fields['caller'], fields['score']]), [['other', 100], ['team', 100]]);
   });
 
+  it('keeps a finding that grows, however old and however many there are', async () => {
+    const { clock, log, findings, sighting } = book({ mode: 'shadow' });
+    const about = (n: number): Sighting => sighting({ subject: { kind: 'key', id: `key-${n}` } });
+    await findings.report(about(0));
+    clock.tick(1000);
+    await findings.report(...Array.from({ length: 5500 }, (_, n) => about(n + 1)));
+    await findings.report(about(0));
+    await findings.report(about(0));
+    const ids = new Set(findings.list().map(({ caller }) => caller.id));
+    assert.deepEqual([ids.size, ids.has('key-0'), ids.has('key-1')], [5001, true, false]);
+    assert.equal(log.named('finding.raised').length, 5501);
+  });
+
   it('that cannot be stored is told in the event log', async () => {
     const log = recorder();
     const registry = { findings: () => new Map(), changeFindings: () => Promise.reject(new Error('disk full')) } as unknown as KeyRegistry;

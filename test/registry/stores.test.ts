@@ -3,7 +3,7 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, sta
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, it, type TestContext } from 'node:test';
-import { emptyContents, type Contents, type Store } from '../../lib/registry/contents.ts';
+import { emptyContents, type Change, type Contents, type Store } from '../../lib/registry/contents.ts';
 import { FileStore } from '../../lib/registry/file-store.ts';
 import { RedisStore } from '../../lib/registry/redis-store.ts';
 import type { Ban } from '../../types/registry.d.ts';
@@ -21,8 +21,8 @@ function contract(start: (t: TestContext) => Promise<() => Store>): void {
   it('is empty at first, and says a thing once', async (t) => {
     const open = await start(t);
     const store = closing(t, open());
-    await store.read();
-    assert.equal(await store.read(), null);
+    const before = await store.read();
+    assert.equal(await store.read(), before);
     const after = await store.change((contents) => {
       assert.deepEqual(contents, emptyContents);
       return { keys: [['a', stored('a')]], bans: [['b1', ban]] };
@@ -30,17 +30,20 @@ function contract(start: (t: TestContext) => Promise<() => Store>): void {
     assert.deepEqual(shown(after), [['a'], ['b1'], 0]);
     assert.deepEqual(after.keys.get('a'), stored('a'));
     assert.deepEqual(after.bans.get('b1'), ban);
+    assert.equal(await store.read(), after);
   });
 
   it('shows one instance what another one changed', async (t) => {
     const open = await start(t);
     const [here, there] = [closing(t, open()), closing(t, open())];
     await here.change(() => ({ keys: [['a', stored('a')], ['b', stored('b')]] }));
-    assert.deepEqual(shown(await there.read()), [['a', 'b'], [], 0]);
-    assert.equal(await there.read(), null);
+    const seen = await there.read();
+    assert.deepEqual(shown(seen), [['a', 'b'], [], 0]);
+    assert.equal(await there.read(), seen);
     await there.change(() => ({ keys: [['a', null], ['b', stored('b', { disabled: true })]] }));
-    assert.deepEqual((await here.read())?.keys, new Map([['b', stored('b', { disabled: true })]]));
-    assert.equal(await here.read(), null);
+    const changed = await here.read();
+    assert.deepEqual(changed?.keys, new Map([['b', stored('b', { disabled: true })]]));
+    assert.equal(await here.read(), changed);
   });
 
   it('changes everything or nothing', async (t) => {
@@ -67,6 +70,21 @@ function contract(start: (t: TestContext) => Promise<() => Store>): void {
 
 /** What a store knows of its contents without a reading. */
 function memory(start: (t: TestContext) => Promise<() => Store>): void {
+  it('takes no error from what another one has changed since, and shows that to the next reading', async (t) => {
+    const open = await start(t);
+    const [here, there] = [closing(t, open()), closing(t, open())];
+    const named = (name: string) => ({ keys }: Contents): Change => {
+      if (!keys.has(name)) throw new Error(`no ${name}`);
+      return { keys: [[name, null]] };
+    };
+    await here.change(() => ({ keys: [['a', stored('a')]] }));
+    await there.change(() => ({ keys: [['b', stored('b')]] }));
+    assert.deepEqual(shown(await here.change(named('b'))), [['a'], [], 0]);
+    await there.change(named('a'));
+    await assert.rejects(here.change(named('a')), /no a/);
+    assert.deepEqual(shown(await here.read()), [[], [], 0]);
+  });
+
   it('knows after any change what a reading finds, in the same order', async (t) => {
     const open = await start(t);
     const [here, there] = [closing(t, open()), closing(t, open())];
@@ -75,7 +93,7 @@ function memory(start: (t: TestContext) => Promise<() => Store>): void {
       const store = step % 7 === 0 ? there : here;
       const name = names[(step * 3) % 5] as string;
       const key = step % 4 === 3 ? null : stored(name, { created: (step * 11) % 17, expires: undefined as unknown as null });
-      const after = await store.change(() => ({ keys: [[name, key]], ...(step % 3 === 0 ? { bans: [[name, step % 2 === 0 ? { ...ban, id: name, created: (step * 5) % 13 } : null]] } : {}) }));
+      const after = await store.change(() => ({ keys: [[name, stored(name)], [name, key]], ...(step % 3 === 0 ? { bans: [[name, step % 2 === 0 ? { ...ban, id: name, created: (step * 5) % 13 } : null]] } : {}) }));
       const reader = open();
       const read = (await reader.read()) as Contents;
       await reader.close();
@@ -225,7 +243,7 @@ describe('a Redis of keys and bans', { skip: withoutRedis }, () => {
     assert.deepEqual(shown(await stale.read()), [['kept', 'revoked'], [], 0]);
     assert.deepEqual(shown(await fresh.read()), [['kept', 'late'], ['b1'], 0]);
     assert.deepEqual(shown(await stale.read()), [['kept', 'late'], ['b1'], 0]);
-    assert.equal(await fresh.read(), null);
+    assert.deepEqual(shown(await fresh.read()), [['kept', 'late'], ['b1'], 0]);
   });
 
   it('that lost its memory loses nothing to a change that comes first', async (t) => {
@@ -240,7 +258,8 @@ describe('a Redis of keys and bans', { skip: withoutRedis }, () => {
     const { url } = closing(t, await startRedis());
     const store = new RedisStore(connection(t, url), recorder());
     await store.change(() => ({ keys: [['a', stored('a')]] }));
-    assert.deepEqual(shown(await store.change(() => ({ keys: [['a', null]] }))), [[], [], 0]);
-    assert.equal(await store.read(), null);
+    const emptied = await store.change(() => ({ keys: [['a', null]] }));
+    assert.deepEqual(shown(emptied), [[], [], 0]);
+    assert.equal(await store.read(), emptied);
   });
 });
