@@ -257,7 +257,11 @@ class Live {
     const { targets } = next.wired.upstream;
     Object.assign(this.core, { config, observe, heads, finishers });
     this.now = next;
-    for (const { state } of targets) state.configure(config.circuitBreaker);
+    for (const { state } of targets) {
+      state.configure(config.circuitBreaker);
+      // Without probes what they have closed would stay closed.
+      if (!config.llm.healthCheck.enabled) state.base.probe(true, 1);
+    }
     this.lasts.hub.enter(finishers);
     this.lasts.metrics.watch(targets);
     next.wired.upstream.share(isFirst);

@@ -6,7 +6,7 @@ import { bareToken } from '../identity/identity.ts';
 const maxKeys = 10_000;
 
 /**
- * NewAPI's keys by token id, without `sk-`, for `audit.newapi.token: raw` alone. They are kept in memory until the gate ends.
+ * NewAPI's keys by token id, without `sk-`, for `audit.newapi.token: raw` alone. They are kept in memory until the gate ends, or a reload takes the setting back.
  * SECURITY: only keys that NewAPI has accepted are kept; never a gateway key, a JWT or another provider's key.
  */
 export class RawTokens {

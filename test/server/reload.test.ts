@@ -70,6 +70,15 @@ test('a changed configuration takes effect while the gate runs', async (t) => {
   assert.deepEqual(gate.log.named('config.reloaded').at(-1), { by: 'program', changed: ['trust_proxy', 'guard.deny'], restart: [] });
 });
 
+test('a gate is ready again when the probes that have closed its target are switched off', async (t) => {
+  const upstream = await startUpstream(t, (req, res) => void req.resume().on('end', () => res.writeHead(500).end()));
+  const gate = await startGate(t, { newapi: { baseUrl: upstream.url }, llm: { healthCheck: { enabled: true } } });
+  assert.equal((await ask(gate, '/health/ready')).status, 503);
+  const { llm, ...rest } = gate.gate.config;
+  await gate.gate.reload({ ...rest, llm: { ...llm, healthCheck: { ...llm.healthCheck, enabled: false } } } as ConfigInput);
+  assert.equal((await ask(gate, '/health/ready')).status, 200);
+});
+
 test('a request in hand lives on with the configuration before, and counts and breakers go on', async (t) => {
   const ends: (() => void)[] = [];
   const slow = await startUpstream(t, (req, res) => {
