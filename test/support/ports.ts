@@ -1,10 +1,10 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 
-/** Below the ports that a system gives to anybody who asks for any: no connection of another test takes one of them meanwhile. */
+/** Below the ports that a system picks for connections: none of another test takes one of them meanwhile. */
 const [lowest, highest] = [20_000, 32_000];
 
-/** The first of some ports in a row of 127.0.0.1 that nobody listens on, for a program that has to be told its port. */
+/** The first of some ports in a row of 127.0.0.1 that are free, for a program that has to be told its port. */
 export async function freePort(inARow = 1): Promise<number> {
   for (;;) {
     const first = lowest + Math.floor(Math.random() * (highest - lowest));
