@@ -68,6 +68,7 @@ export class Findings {
   readonly #registry: KeyRegistry;
   #waiting: Sighting[] = [];
   #isReporting = false;
+  #isClosed = false;
 
   constructor(core: Core, registry: KeyRegistry) {
     this.#core = core;
@@ -96,6 +97,7 @@ export class Findings {
    * cannot be stored is told in the event log, and seen again with the subject's next request.
    */
   reportSoon(sighting: Sighting): void {
+    if (this.#isClosed) return;
     this.#waiting.push(sighting);
     if (this.#waiting.length > mostWaiting) this.#waiting.shift();
     if (this.#isReporting) return;
@@ -121,8 +123,9 @@ export class Findings {
     await this.#report(some, false).catch(lost);
   }
 
-  /** Reports what waits. */
+  /** Reports what waits, and nothing afterwards: the registry closes next. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     while (this.#waiting.length > 0) await this.#reportSome();
   }
 

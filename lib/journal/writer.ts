@@ -158,7 +158,9 @@ export class Writer {
     try {
       const { observe } = (await import(module)) as ObserverModule;
       if (this.#closed || this.#observing !== mine) return;
-      const failed = (error: unknown): void => this.#observerFailed(error);
+      const failed = (error: unknown): void => {
+        if (this.#observing === mine) this.#observerFailed(error);
+      };
       this.#observer = observe({ db: this.#opened.db, shares: observerShares, options: observerOptions, leads: () => this.#isKeeper || this.#path === null, send: (value) => this.#send({ kind: 'observed', value }), failed });
     } catch (error) {
       this.#observerFailed(error);

@@ -27,6 +27,7 @@ export class FileStore implements Store {
   readonly #path: string;
   readonly #lockTimeout: number;
   #open: Database | null = null;
+  #hasOpened = false;
 
   /** @param lockTimeout milliseconds to wait for another process that locks the file; the event loop is blocked meanwhile. */
   constructor(path: string, lockTimeout: number) {
@@ -35,15 +36,8 @@ export class FileStore implements Store {
   }
 
   async read(): Promise<Contents | null> {
-    const file = inodeOf(this.#path);
-    if (this.#open !== null && this.#open.file !== file) {
-      // SECURITY: while the file is missing, the last known keys and bans stay in force.
-      if (file === null) throw new Error(`${this.#path} is gone`);
-      this.close();
-    }
-    if (file === null) return null;
-    this.#open ??= new Database(this.#path, file, this.#lockTimeout);
-    return this.#open.read();
+    const file = this.#fileThere();
+    return file === null ? null : this.#opened(file).read();
   }
 
   async change(edit: (contents: Contents) => Change, isDurable = true): Promise<Contents> {
@@ -67,10 +61,25 @@ export class FileStore implements Store {
 
   /** The database, with its file. */
   #made(): Database {
-    if (this.#open !== null && this.#open.file === inodeOf(this.#path)) return this.#open;
+    if (this.#fileThere() === null) create(this.#path);
+    return this.#opened(inodeOf(this.#path) as number);
+  }
+
+  /**
+   * The file's inode, or null before there is one.
+   * SECURITY: while a file that was there is missing, the last known keys and bans stay in force; an empty one would end them.
+   */
+  #fileThere(): number | null {
+    const file = inodeOf(this.#path);
+    if (file === null && this.#hasOpened) throw new Error(`${this.#path} is gone. Put it back, or restart to begin with none`);
+    return file;
+  }
+
+  #opened(file: number): Database {
+    if (this.#open?.file === file) return this.#open;
+    this.#hasOpened = true;
     this.close();
-    create(this.#path);
-    return (this.#open = new Database(this.#path, inodeOf(this.#path) as number, this.#lockTimeout));
+    return (this.#open = new Database(this.#path, file, this.#lockTimeout));
   }
 
   close(): void {

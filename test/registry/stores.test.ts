@@ -137,6 +137,8 @@ describe('a file of keys and bans', () => {
     await store.change(() => ({ bans: [['b1', ban]] }));
     for (const side of ['', '-wal', '-shm']) rmSync(path + side, { force: true });
     await assert.rejects(store.read(), /is gone/);
+    await assert.rejects(store.change(() => ({ bans: [['b2', { ...ban, id: 'b2' }]] })), /is gone/);
+    assert.ok(!existsSync(path));
     writeFileSync(path, 'this is no database, but long enough to be looked at as one: '.repeat(40));
     await assert.rejects(store.read(), /not a database/);
     rmSync(path);
