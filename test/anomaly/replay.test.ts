@@ -20,7 +20,7 @@ test('records that were printed are judged in the order of their arrival', async
   writeFileSync(file, `${lines.reverse().join('\n')}\n\n`);
   const { records, findings } = await replay(file);
   const [{ rule, caller, would, since, last, evidence, sentence } = {} as Record<string, unknown>] = findings as Record<string, unknown>[];
-  assert.deepEqual([records, findings.length, rule, caller, would !== 'flag'], [30, 1, 'shared_key', { kind: 'token', id: 'a'.repeat(16) }, true]);
+  assert.deepEqual([records, findings.length, rule, caller, would !== 'flag'], [30, 1, 'shared_key', { kind: 'token', id: 'a'.repeat(16), newapi: null }, true]);
   assert.ok(Date.parse(String(since)) > began && Date.parse(String(last)) === began + 29 * 60_000);
   assert.deepEqual([(evidence as { devices: number }).devices, (evidence as { records: string[] }).records.length > 15, Object.keys(sentence as object)], [2, true, ['en', 'zh-CN']]);
   writeFileSync(file, Array.from({ length: 30 }, (_, at) => JSON.stringify(record(at, at < 15 ? 'a' : 'b'))).join('\n'));
