@@ -153,9 +153,9 @@ describe('a gate with two workers', () => {
     writeFileSync(file, 'throw');
     await until(() => started() > before, 'another worker');
     await until(() => gate.output().includes('"config.reloaded"'), 'the reload');
-    const found: number[] = [];
-    for (let at = 0; at < 12; at++) found.push(await chat(gate.url, 'late'));
-    assert.equal(found.filter((status) => status === 200).length, 1, found.join());
+    // A worker takes it over a moment after the main thread; one that never does lets every second request pass.
+    let refused = 0;
+    await until(async () => (refused = (await chat(gate.url, 'late')) === 429 ? refused + 1 : 0) === 12, 'twelve refused in a row');
   });
 });
 
