@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util';
 import { aborts } from './aborts.ts';
 import { attack } from './attack.ts';
 import { chaos } from './chaos.ts';
+import { http2Floods, http3Kills } from './edge.ts';
 import { fuzz } from './fuzz.ts';
 import { hosts } from './hosts.ts';
 import { watch } from './watch.ts';
@@ -25,7 +26,7 @@ import { startup } from './startup.ts';
 import type { Proof } from './proof.ts';
 
 /** What takes too long for `npm test`; each prints its table and says whether it holds. */
-const proofs: Readonly<Record<string, Proof>> = { startup, answers: oddAnswers, chaos, 'slow-readers': slowReaders, outages, limits, redis, rolling, sinks, metrics, queue, aborts, soak, hosts, journal, record, newapi, attack, fuzz, watch, page, 'page-live': pageLive, 'page-scale': pageScale };
+const proofs: Readonly<Record<string, Proof>> = { startup, answers: oddAnswers, chaos, 'slow-readers': slowReaders, outages, limits, redis, rolling, sinks, metrics, queue, aborts, soak, hosts, journal, record, newapi, attack, fuzz, watch, page, 'page-live': pageLive, 'page-scale': pageScale, 'http2-floods': http2Floods, 'http3-kills': http3Kills };
 
 const { values } = parseArgs({ options: { only: { type: 'string' } } });
 const chosen = values.only === undefined ? Object.keys(proofs) : values.only.split(',');
