@@ -212,7 +212,7 @@ function recordsOf({ config: { admin, audit: { postgres } } }: Core, { journal, 
     const reader = postgresReader(url, () => sinks().every(({ name, delivered }) => name !== 'postgres' || delivered === 0));
     return { reader, url, close: () => reader.close() };
   }
-  return { reader: journalReader({ query: (sql, values) => journal.query(sql, values), request: (id) => journal.request(id), grep: (asked) => journal.grep(asked), sum: () => journal.sum() }), url, close: () => undefined };
+  return { reader: journalReader(journal), url, close: () => undefined };
 }
 
 /** The names that NewAPI has for callers, those of earlier runs once the journal is open. */

@@ -93,8 +93,8 @@ export class Findings {
   }
 
   /**
-   * Reports soon, together with what else is seen until then. A wave of sightings takes a tenth of the main thread's time at most. What
-   * cannot be stored is told in the event log, and seen again with the subject's next request.
+   * Reports soon, together with what else is seen until then. Between two steps the main thread is left alone for nine times what a
+   * step took, a second at most. What cannot be stored is told in the event log, and seen again with the subject's next request.
    */
   reportSoon(sighting: Sighting): void {
     if (this.#isClosed) return;

@@ -12,7 +12,7 @@ const layouts: readonly string[] = [
   'CREATE TABLE heimdall_tokens (name TEXT PRIMARY KEY, value TEXT NOT NULL, last INTEGER NOT NULL) STRICT, WITHOUT ROWID; CREATE INDEX heimdall_tokens_last ON heimdall_tokens (last)',
 ];
 const layout = layouts.length;
-/** Entries about seen tokens. */
+/** Entries about seen tokens that are written between two looks for those to be dropped. */
 const trimEvery = 20_000;
 /** Milliseconds. */
 const day = 86_400_000;
@@ -27,6 +27,7 @@ export class FileStore implements Store {
   readonly #path: string;
   readonly #lockTimeout: number;
   #open: Database | null = null;
+  /** There was a file. */
   #hasOpened = false;
 
   /** @param lockTimeout milliseconds to wait for another process that locks the file; the event loop is blocked meanwhile. */
