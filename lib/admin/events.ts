@@ -23,7 +23,7 @@ function viewOf(call: Call): LiveView {
   const rows = asked.has('rows') ? integer(asked, 'rows', mostRows, 1, mostRows) : null;
   const tests = names.flatMap((name) => (asked.has(name) ? [testOf(name, asked.get(name) as string, clock.now())] : []));
   if (word(asked, 'own', ['true', 'false'], 'true') === 'false') tests.push(({ route: { template } }) => !template.startsWith(`${config.admin.path}/`));
-  return new LiveView(rows, tests);
+  return new LiveView(JSON.stringify(['rows', 'own', ...names].map((name) => asked.get(name) ?? null)), rows, tests);
 }
 
 function testOf(name: (typeof names)[number], text: string, now: number): Test {

@@ -1,3 +1,4 @@
+import type { Clock, Timer } from '../../types/clock.d.ts';
 import type { Config } from '../../types/config.d.ts';
 import { toSnake } from '../config/config.ts';
 import type { Context, Core, Exchange, Finisher } from '../request/request.ts';
@@ -15,8 +16,9 @@ const longestEvent = 4096;
 const maxReaders = 64;
 /** Readers from one address (IPv6: its /56): a quarter, so that no program that reconnects too often closes the stream to all others. */
 const maxReadersOfAddress = 16;
-/** Between two tellings of the rate, milliseconds. */
+/** Between two tellings of the rate, and of rows while there are more than are shown, milliseconds. */
 const rateEvery = 1000;
+const rowsEvery = 200;
 /** Most unsent bytes of a reader before it is disconnected; more than all kept events. */
 const mayLag = 4_194_304;
 /** A comment is sent after this time without events, milliseconds, so that proxies keep the connection open. */
@@ -30,6 +32,8 @@ const topics = { watched: 'live.watched', finished: 'live.finished' } as const;
 /** Distributes the event log and finished requests to the readers of the event stream, and keeps the latest events. */
 export class Hub {
   readonly #readers = new Set<Reader>();
+  /** By what they ask for. */
+  readonly #audiences = new Map<string, Audience>();
   readonly #ring: string[] = [];
   /** Prefix of event ids, which differs between processes. */
   readonly #run: string;
@@ -80,8 +84,8 @@ export class Hub {
 
   #show(finished: Finished): void {
     let text: string | null = null;
-    for (const reader of this.#readers) {
-      if (reader.takes(finished)) reader.write((text ??= `event: request\ndata: ${printableJson(summaryOf(finished))}\n\n`));
+    for (const audience of this.#audiences.values()) {
+      if (audience.takes(finished)) audience.show((text ??= `event: request\ndata: ${printableJson(summaryOf(finished))}\n\n`));
     }
   }
 
@@ -97,34 +101,39 @@ export class Hub {
     const network = networkOf(context.ip);
     const near = [...this.#readers].filter(({ ip }) => networkOf(ip) === network).length;
     if (this.#readers.size >= maxReaders || near >= maxReadersOfAddress) throw new HeimdallError('too_many_readers', { retryAfter: comeBackAfter / 1000 });
-    const reader = new Reader(context, view, () => this.#leave(reader));
+    const audience = this.#audiences.get(view.asked) ?? new Audience(view, core.clock);
+    const reader = new Reader(context, () => this.#leave(reader, audience));
     context.exchange = reader;
     context.eventStream = true;
     // Middleware of a host that has replaced `write`, such as compression(), would collect the stream.
     if (Object.hasOwn(context.res, 'write')) context.extraHead = ['Cache-Control', 'no-store, no-transform'];
     context.begin(200, ['Content-Type', 'text/event-stream', 'X-Accel-Buffering', 'no']);
     this.#readers.add(reader);
+    this.#audiences.set(view.asked, audience);
+    audience.readers.add(reader);
     this.#watch(true);
     if (view.rows !== null && this.#rates === null) (this.#rates = new Repeated(core, 'rates', rateEvery, () => this.#tellRates(core, waiting()))).start();
-    reader.write(`retry: ${comeBackAfter}\n: connected\n\n${this.#since(req.headers['last-event-id'])}`);
+    reader.write(Buffer.from(`retry: ${comeBackAfter}\n: connected\n\n${this.#since(req.headers['last-event-id'])}`));
   }
 
   get readers(): number {
     return this.#readers.size;
   }
 
-  #leave(reader: Reader): void {
+  #leave(reader: Reader, audience: Audience): void {
     if (!this.#readers.delete(reader)) return;
+    audience.leave(reader);
+    if (audience.readers.size === 0) this.#audiences.delete(audience.view.asked);
     if (this.#readers.size === 0) this.#watch(false);
-    if ([...this.#readers].some(({ view }) => view.rows !== null)) return;
+    if ([...this.#audiences.values()].some(({ view }) => view.rows !== null)) return;
     this.#rates?.stop();
     this.#rates = null;
   }
 
   #tellRates(core: Core, waiting: number): void {
     const time = new Date(core.clock.now()).toISOString();
-    for (const reader of this.#readers) {
-      if (reader.view.rows !== null) reader.write(`event: rate\ndata: ${JSON.stringify({ time, ...reader.view.turn(), in_hand: inHandOf(core), waiting })}\n\n`);
+    for (const audience of this.#audiences.values()) {
+      if (audience.view.rows !== null) audience.tell(`event: rate\ndata: ${JSON.stringify({ time, ...audience.view.turn(), in_hand: inHandOf(core), waiting })}\n\n`);
     }
   }
 
@@ -137,7 +146,9 @@ export class Hub {
   }
 
   #broadcast(text: string): void {
-    for (const reader of this.#readers) reader.write(text);
+    if (this.#readers.size === 0) return;
+    const bytes = Buffer.from(text);
+    for (const reader of this.#readers) reader.write(bytes);
   }
 
   /** Events after the last one seen; without `Last-Event-ID` only the current id, to reconnect with. */
@@ -149,15 +160,58 @@ export class Hub {
   }
 }
 
+/** Readers who ask for the same: a request is judged, and what they are told is made, once for all of them. */
+class Audience {
+  readonly view: LiveView;
+  readonly readers = new Set<Reader>();
+  readonly #clock: Clock;
+  /** Rows that are told together: a write for each of them to each reader is what watching would cost most. */
+  #rows = '';
+  #timer: Timer | null = null;
+
+  constructor(view: LiveView, clock: Clock) {
+    this.view = view;
+    this.#clock = clock;
+  }
+
+  takes(finished: Finished): boolean {
+    return this.view.takes(finished, this.#clock.monotonic());
+  }
+
+  show(row: string): void {
+    if (!this.view.isBusy) return this.tell(row);
+    this.#rows += row;
+    if (this.#timer !== null) return;
+    this.#timer = this.#clock.setTimeout(() => this.tell(''), rowsEvery);
+    this.#timer.unref();
+  }
+
+  /** Tells the readers what has waited, and a text. */
+  tell(text: string): void {
+    const bytes = Buffer.from(this.#rows + text);
+    this.#rest();
+    if (bytes.length > 0) for (const reader of this.readers) reader.write(bytes);
+  }
+
+  leave(reader: Reader): void {
+    this.readers.delete(reader);
+    if (this.readers.size === 0) this.#rest();
+  }
+
+  #rest(): void {
+    if (this.#timer !== null) this.#clock.clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#rows = '';
+  }
+}
+
 /** One reader of the event stream. Its request ends it and triggers its keep-alive comments. */
 class Reader implements Exchange {
-  readonly view: LiveView;
   readonly #context: Context;
   readonly #left: () => void;
   #wroteAt: number;
 
-  constructor(context: Context, view: LiveView, left: () => void) {
-    this.view = view;
+  constructor(context: Context, left: () => void) {
     this.#context = context;
     this.#left = left;
     this.#wroteAt = context.at;
@@ -167,15 +221,11 @@ class Reader implements Exchange {
     return this.#context.ip;
   }
 
-  takes(finished: Finished): boolean {
-    return this.view.takes(finished, this.#context.core.clock.monotonic());
-  }
-
-  write(text: string): void {
+  write(bytes: Uint8Array): void {
     const { res, core } = this.#context;
     this.#wroteAt = core.clock.monotonic();
-    this.#context.bytesOut += Buffer.byteLength(text);
-    res.write(text);
+    this.#context.bytesOut += bytes.length;
+    res.write(bytes);
     if (res.writableLength > mayLag) this.#drop();
   }
 
@@ -184,7 +234,7 @@ class Reader implements Exchange {
     if (core.draining) {
       this.#left();
       res.end();
-    } else if (now - this.#wroteAt >= keepAlive) this.write(': keep-alive\n\n');
+    } else if (now - this.#wroteAt >= keepAlive) this.write(Buffer.from(': keep-alive\n\n'));
   }
 
   abort(): void {

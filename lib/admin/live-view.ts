@@ -17,6 +17,8 @@ export type Test = (finished: Finished) => boolean;
 
 /** Which requests a reader of the event stream is shown. */
 export class LiveView {
+  /** What it was asked for as text: views that ask for the same are one. */
+  readonly asked: string;
   /** Rows a second; null: all. */
   readonly rows: number | null;
   readonly #tests: readonly Test[];
@@ -27,8 +29,9 @@ export class LiveView {
   #isBusy = false;
   #next = 0;
 
-  /** @param rows a second; null: all. */
-  constructor(rows: number | null, tests: readonly Test[]) {
+  /** @param asked rows and filters as text. @param rows a second; null: all. */
+  constructor(asked: string, rows: number | null, tests: readonly Test[]) {
+    this.asked = asked;
     this.rows = rows;
     this.#tests = tests;
   }
@@ -44,6 +47,11 @@ export class LiveView {
     const pause = second / this.rows;
     this.#next = Math.max(this.#next, now - pause) + pause;
     return true;
+  }
+
+  /** There are so many requests that it does not matter when in an instant a row is told. */
+  get isBusy(): boolean {
+    return this.#isBusy && this.rows !== null;
   }
 
   /** A second is over: its requests that passed the filters, and how many of them were shown. */

@@ -225,6 +225,30 @@ describe('the event stream', () => {
     for (const [query, field] of [['rows=21', 'rows'], ['rows=0', 'rows'], ['status=9xx', 'status'], ['outcome=lost', 'outcome'], ['nothing=1', 'nothing'], ['own=1', 'own']]) assert.deepEqual(problem(await harness.ask(`events?${query}`)), [400, 'invalid_value', field], query);
   });
 
+  it('tells readers who ask for the same the same, and rows together while there are more than are shown', async (t) => {
+    const clock = fakeClock();
+    const harness = await startAdmin(t, {}, { clock });
+    const streams = [await reading(t, harness, bearer, '?rows=2'), await reading(t, harness, bearer, '?rows=2')];
+    const rows = (): number[] => streams.map((stream) => said(stream, 'request').length);
+    for (let nth = 0; nth < 5; nth++) await harness.ask('queue');
+    clock.tick(1000);
+    await until(() => streams.every((stream) => said(stream, 'rate').length === 1));
+    assert.deepEqual(rows(), [2, 2]);
+    await harness.ask('queue');
+    // What is told of at once, and would come behind the row if that were too.
+    harness.core.log.warn({}, 'told');
+    await until(() => streams.every((stream) => said(stream, 'log').length === 1));
+    assert.deepEqual(rows(), [2, 2]);
+    clock.tick(200);
+    await until(() => String(rows()) === '3,3');
+    assert.deepEqual(said(streams[0] as LiveStream, 'request'), said(streams[1] as LiveStream, 'request'));
+    streams[0]?.abort();
+    await until(() => harness.hub.readers === 1);
+    clock.tick(800);
+    await until(() => said(streams[1] as LiveStream, 'rate').length === 2);
+    assert.deepEqual(said(streams[1] as LiveStream, 'rate').map(({ requests, shown }) => [requests, shown]), [[5, 2], [2, 2]], 'the end of the other stream is a request too');
+  });
+
   it('costs nothing while nobody reads', async (t) => {
     const harness = await startAdmin(t);
     const finishers = (): number => harness.core.finishers.length;
