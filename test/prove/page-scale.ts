@@ -14,9 +14,16 @@ import type { Finding } from './proof.ts';
 const records = Number(process.env['PAGE_SCALE_RECORDS'] ?? 10_000_000);
 /** Where the journal is kept for the next run; else it goes with this one. */
 const directory = process.env['PAGE_SCALE_DIR'];
+/** Which of the two is asked; by default both. */
+const only = process.env['PAGE_SCALE_IN'];
 const chunk = 250_000;
 const days = 30;
 const rounds = 40;
+/** One record of so many is of a model, a client, a caller … that no other one has; the first so many are of a target that is gone. */
+const rareEvery = 3_000_000;
+const formerly = 20_000;
+/** A hexadecimal name that only such records have. */
+const rare = (length: number): string => 'feedface'.repeat(length / 8);
 /** How long the sums of a journal that did not grow by itself are waited for, milliseconds: a gate that runs keeps them up. */
 const sumPatience = Number(process.env['PAGE_SCALE_WAIT'] ?? 600_000);
 const token = 'the-token-of-the-admin-in-32-characters-or-more';
@@ -30,7 +37,7 @@ const ofLists = 50;
  * records pass.
  */
 export async function pageScale(): Promise<Finding> {
-  const found = [await inJournal(), ...(withoutPostgres === false ? [await inPostgres()] : [])];
+  const found = [...(only === 'postgres' ? [] : [await inJournal()]), ...(only === 'sqlite' || withoutPostgres !== false ? [] : [await inPostgres()])];
   const rows = found.flat();
   const bad = rows.filter(({ ok }) => ok !== 'yes').length;
   return { rows, bar: `every panel within ${ofPanels} ms, every page of a list within ${ofLists} ms, p95 (${bad} of ${rows.length} beyond)`, holds: bad === 0 };
@@ -100,7 +107,7 @@ async function inJournal(): Promise<Row[]> {
 async function questions(ask: Ask): Promise<readonly (readonly [string, number])[]> {
   const [callers, logs] = [await ask('callers?limit=100'), await ask('logs?limit=100&own=false')];
   const oldest = await ask('logs?limit=100&order=oldest');
-  const tokenOf = `${'0'.repeat(13)}123`;
+  const tokenOf = `${'0'.repeat(13)}07b`;
   return [
     ...['overview', 'findings', 'callers?limit=100', 'logs?limit=100&own=false', 'keys', 'bans', 'targets', 'health', 'config', 'callers/team-3', `callers/${tokenOf}`].map((what) => [what, ofPanels] as const),
     ...['series?from=1h', 'series?from=24h', 'series?from=30d'].map((what) => [what, ofPanels] as const),
@@ -154,12 +161,12 @@ async function fill(scope: { after(end: () => unknown): void }, config: object, 
   db.close();
 }
 
-const rowsSql = `WITH RECURSIVE n(i) AS (SELECT CAST($from AS INTEGER) UNION ALL SELECT i + 1 FROM n WHERE i < $to), r AS (SELECT i, CAST($begin + i * $spread AS INTEGER) AS t, (i * 7919) % 1000 AS who FROM n)
-INSERT INTO heimdall_logs (id, request_id, timestamp, request_method, response_status, response_time, route, client, model, stream, target, attempts, outcome, queue_wait, first_byte, overhead, prompt_tokens, completion_tokens, cost, bytes_in, bytes_out, source, created_at, token_key, token_id, key_id, session, request_path, real_ip, content_fingerprint, device_fingerprint, user_agent, request_headers, request_body, salt, digest, device_id, session_id)
-SELECT i, printf('%08x-%04x-7%03x-8%03x-%012x', (t * 1000) >> 16, (t * 1000) & 65535, i & 4095, who, i), t, 'POST', CASE WHEN i % 50 = 0 THEN 503 WHEN i % 33 = 0 THEN 429 ELSE 200 END, 400 + i % 900, '/v1/chat/completions', 'openai-python/2.3.' || (i % 5),
-  CASE WHEN i % 3000000 = 7 THEN 'rare' ELSE 'gpt-' || (4 + i % 3) || CASE i % 2 WHEN 0 THEN '-mini' ELSE '' END END, i % 2, 'newapi', 1, CASE WHEN i % 50 = 0 THEN 'upstream_error' WHEN i % 33 = 0 THEN 'refused:rate_limited' ELSE 'served' END, 0.5, 180.5, 0.3, 900, 120, 0.0021, 1800, 900, 'gate', datetime(t, 'unixepoch'),
-  printf('sk-…%04d', who), printf('%016x', who), CASE WHEN who < 20 THEN 'team-' || who END, 's', '/v1/chat/completions', '10.' || (who % 8) || '.' || (i % 250) || '.' || (who % 200), printf('%032x', i), printf('%064x', who), 'OpenAI/Python 2.3.' || (i % 5),
-  '{"content-type":"application/json","user-agent":"OpenAI/Python 2.3.0","x-stainless-lang":"python","x-stainless-os":"Linux"}', '{"model":"gpt-5","messages":[{"role":"user","content":"a question of usual length, number ' || i || '"}]}', 'c2FsdA', printf('%064x', i), printf('%032x', who), printf('%032x', i % 30000) FROM r`;
+const rowsSql = `WITH RECURSIVE n(i) AS (SELECT CAST($from AS INTEGER) UNION ALL SELECT i + 1 FROM n WHERE i < $to), r AS (SELECT i, CAST($begin + i * $spread AS INTEGER) AS t, (i * 7919) % 1000 AS who, i % ${rareEvery} = 7 AS rare FROM n)
+INSERT INTO heimdall_logs (id, request_id, timestamp, request_method, response_status, response_time, route, client, model, stream, target, attempts, outcome, queue_wait, first_byte, overhead, prompt_tokens, completion_tokens, cost, bytes_in, bytes_out, source, created_at, user_id, token_key, token_id, key_id, session, request_path, real_ip, upstream_request_id, content_fingerprint, device_fingerprint, user_agent, request_headers, request_body, salt, digest, device_id, session_id, home_id)
+SELECT i, printf('%08x-%04x-7%03x-8%03x-%012x', (t * 1000) >> 16, (t * 1000) & 65535, i & 4095, who, i), t, 'POST', CASE WHEN rare THEN 418 WHEN i % 50 = 0 THEN 503 WHEN i % 33 = 0 THEN 429 ELSE 200 END, 400 + i % 900, iif(rare, '/v1/rare', '/v1/chat/completions'), iif(rare, 'rare-client/1', 'openai-python/2.3.' || (i % 5)),
+  CASE WHEN rare THEN 'rare' ELSE 'gpt-' || (4 + i % 3) || CASE i % 2 WHEN 0 THEN '-mini' ELSE '' END END, i % 2, CASE WHEN rare THEN 'rare' WHEN i <= ${formerly} THEN 'former' ELSE 'newapi' END, 1, CASE WHEN rare THEN 'interrupted' WHEN i % 50 = 0 THEN 'upstream_error' WHEN i % 33 = 0 THEN 'refused:rate_limited' ELSE 'served' END, 0.5, 180.5, 0.3, 900, 120, 0.0021, 1800, 900, iif(rare, 'rare', 'gate'), datetime(t, 'unixepoch'),
+  iif(rare, 4242, who % 300), printf('sk-…%04d', who), iif(rare, '${rare(16)}', printf('%016x', who)), CASE WHEN rare THEN 'rare-key' WHEN who < 20 THEN 'team-' || who END, iif(rare, '${rare(32)}', printf('%032x', who * 7)), '/v1/chat/completions', iif(rare, '203.0.113.9', '10.' || (who % 8) || '.' || (i % 250) || '.' || (who % 200)), iif(rare, 'the-rare-one', printf('%016x', i * 2654435761 % 4294967296)), iif(rare, '${rare(32)}', printf('%08x%024x', i * 2654435761 % 4294967296, i)), iif(rare, '${rare(64)}', printf('%064x', who)), 'OpenAI/Python 2.3.' || (i % 5),
+  '{"content-type":"application/json","user-agent":"OpenAI/Python 2.3.0","x-stainless-lang":"python","x-stainless-os":"Linux"}', '{"model":"gpt-5","messages":[{"role":"user","content":"a question of usual length, number ' || i || '"}]}', 'c2FsdA', printf('%064x', i), iif(rare, '${rare(32)}', printf('%032x', who)), iif(rare, '${rare(32)}', printf('%08x%024x', (i / 300) * 2654435761 % 4294967296, i / 300)), iif(rare, '${rare(32)}', printf('%032x', who * 3)) FROM r`;
 
 /** The same records, and sums of them in one go: by the sink they would take an hour. */
 async function fillPostgres(server: TestPostgres): Promise<void> {
@@ -184,9 +191,9 @@ async function fillPostgres(server: TestPostgres): Promise<void> {
   await server.query('VACUUM ANALYZE');
 }
 
-const postgresRows = (begin: number, from: number, to: number): string => `INSERT INTO heimdall_logs (day, request_id, timestamp, request_method, response_status, response_time, route, client, model, stream, target, attempts, outcome, queue_wait, first_byte, overhead, prompt_tokens, completion_tokens, cost, bytes_in, bytes_out, source, token_key, token_id, key_id, session, request_path, real_ip, forwarded_for, content_fingerprint, device_fingerprint, user_agent, request_headers, request_body, device_id, session_id)
-SELECT (to_timestamp(t) AT TIME ZONE 'UTC')::date, left(lpad(to_hex(t * 1000 + i % 1000), 12, '0'), 8) || '-' || right(lpad(to_hex(t * 1000 + i % 1000), 12, '0'), 4) || '-7' || lpad(to_hex(i & 4095), 3, '0') || '-8000-' || lpad(to_hex(i), 12, '0'), t, 'POST', CASE WHEN i % 50 = 0 THEN 503 WHEN i % 33 = 0 THEN 429 ELSE 200 END, 400 + i % 900, '/v1/chat/completions', 'openai-python/2.3.' || i % 5,
-  CASE WHEN i % 3000000 = 7 THEN 'rare' ELSE 'gpt-' || 4 + i % 3 || CASE i % 2 WHEN 0 THEN '-mini' ELSE '' END END, i % 2, 'newapi', 1, CASE WHEN i % 50 = 0 THEN 'upstream_error' WHEN i % 33 = 0 THEN 'refused:rate_limited' ELSE 'served' END, 0.5, 180.5, 0.3, 900, 120, 0.0021, 1800, 900, 'gate',
-  'sk-…' || who, lpad(who::text, 16, '0'), CASE WHEN who < 20 THEN 'team-' || who END, 's', '/v1/chat/completions', '10.' || who % 8 || '.' || i % 250 || '.' || who % 200, '', lpad(to_hex(i), 32, '0'), lpad(to_hex(who), 64, '0'), 'OpenAI/Python 2.3.' || i % 5,
-  '{"content-type":"application/json","user-agent":"OpenAI/Python 2.3.0","x-stainless-lang":"python","x-stainless-os":"Linux"}', '{"model":"gpt-5","messages":[{"role":"user","content":"a question of usual length, number ' || i || '"}]}', lpad(to_hex(who), 32, '0'), lpad(to_hex(i % 30000), 32, '0')
-FROM (SELECT i, (${begin} + i * ${(days * 86_400) / records})::bigint AS t, (i * 7919) % 1000 AS who FROM generate_series(${from}::bigint, ${to}) AS i) AS r`;
+const postgresRows = (begin: number, from: number, to: number): string => `INSERT INTO heimdall_logs (day, request_id, timestamp, request_method, response_status, response_time, route, client, model, stream, target, attempts, outcome, queue_wait, first_byte, overhead, prompt_tokens, completion_tokens, cost, bytes_in, bytes_out, source, user_id, username, token_name, token_key, token_id, key_id, session, request_path, real_ip, upstream_request_id, forwarded_for, content_fingerprint, device_fingerprint, user_agent, request_headers, request_body, device_id, session_id, home_id)
+SELECT (to_timestamp(t) AT TIME ZONE 'UTC')::date, left(lpad(to_hex(t * 1000 + i % 1000), 12, '0'), 8) || '-' || right(lpad(to_hex(t * 1000 + i % 1000), 12, '0'), 4) || '-7' || lpad(to_hex(i & 4095), 3, '0') || '-8000-' || lpad(to_hex(i), 12, '0'), t, 'POST', CASE WHEN rare THEN 418 WHEN i % 50 = 0 THEN 503 WHEN i % 33 = 0 THEN 429 ELSE 200 END, 400 + i % 900, CASE WHEN rare THEN '/v1/rare' ELSE '/v1/chat/completions' END, CASE WHEN rare THEN 'rare-client/1' ELSE 'openai-python/2.3.' || i % 5 END,
+  CASE WHEN rare THEN 'rare' ELSE 'gpt-' || 4 + i % 3 || CASE i % 2 WHEN 0 THEN '-mini' ELSE '' END END, i % 2, CASE WHEN rare THEN 'rare' WHEN i <= ${formerly} THEN 'former' ELSE 'newapi' END, 1, CASE WHEN rare THEN 'interrupted' WHEN i % 50 = 0 THEN 'upstream_error' WHEN i % 33 = 0 THEN 'refused:rate_limited' ELSE 'served' END, 0.5, 180.5, 0.3, 900, 120, 0.0021, 1800, 900, CASE WHEN rare THEN 'rare' ELSE 'gate' END,
+  CASE WHEN rare THEN 4242 ELSE who % 300 END, CASE WHEN rare THEN 'rare-user' ELSE 'user-' || who % 300 END, CASE WHEN rare THEN 'rare-token' ELSE 'token-' || who END, 'sk-…' || who, CASE WHEN rare THEN '${rare(16)}' ELSE lpad(to_hex(who), 16, '0') END, CASE WHEN rare THEN 'rare-key' WHEN who < 20 THEN 'team-' || who END, CASE WHEN rare THEN '${rare(32)}' ELSE lpad(to_hex(who * 7), 32, '0') END, '/v1/chat/completions', CASE WHEN rare THEN '203.0.113.9' ELSE '10.' || who % 8 || '.' || i % 250 || '.' || who % 200 END, CASE WHEN rare THEN 'the-rare-one' ELSE lpad(to_hex(i * 2654435761 % 4294967296), 16, '0') END, '', CASE WHEN rare THEN '${rare(32)}' ELSE lpad(to_hex(i * 2654435761 % 4294967296), 8, '0') || lpad(to_hex(i), 24, '0') END, CASE WHEN rare THEN '${rare(64)}' ELSE lpad(to_hex(who), 64, '0') END, 'OpenAI/Python 2.3.' || i % 5,
+  '{"content-type":"application/json","user-agent":"OpenAI/Python 2.3.0","x-stainless-lang":"python","x-stainless-os":"Linux"}', '{"model":"gpt-5","messages":[{"role":"user","content":"a question of usual length, number ' || i || '"}]}', CASE WHEN rare THEN '${rare(32)}' ELSE lpad(to_hex(who), 32, '0') END, CASE WHEN rare THEN '${rare(32)}' ELSE lpad(to_hex((i / 300) * 2654435761 % 4294967296), 8, '0') || lpad(to_hex(i / 300), 24, '0') END, CASE WHEN rare THEN '${rare(32)}' ELSE lpad(to_hex(who * 3), 32, '0') END
+FROM (SELECT i, (${begin} + i * ${(days * 86_400) / records})::bigint AS t, (i * 7919) % 1000 AS who, i % ${rareEvery} = 7 AS rare FROM generate_series(${from}::bigint, ${to}) AS i) AS r`;
