@@ -195,6 +195,8 @@ class Stage implements Next {
 
   #work(): void {
     if (this.#busy || this.#stopped) return;
+    // One trip to the thread pool for all that waits: an upstream may send a byte at a time.
+    if (this.#pieces.length > 1) this.#pieces.splice(0, this.#pieces.length, Buffer.concat(this.#pieces));
     const [piece] = this.#pieces;
     if (piece === undefined) return this.#ended ? this.#finish() : undefined;
     this.#busy = true;

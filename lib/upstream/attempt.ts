@@ -3,6 +3,7 @@ import { contain, guarded, type Context } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 import { codingsOf, endOfValue, eventStream, headerOf, mediaTypeOf, skipSpace, withoutField } from '../http/http.ts';
 import { answerHead, asLive } from './headers.ts';
+import { crumbBytes, Crumbs } from './crumbs.ts';
 import { deliver, noteAnswer } from './answer.ts';
 import { neverSent, type AttemptListener, type Failure } from './failure.ts';
 import { ExtraChunkFilter, jsonUsage, meterFor, type UsageMeter } from '../usage/usage.ts';
@@ -80,6 +81,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
   #commentedAt = 0;
   /** The last four bytes of the answer. */
   #tail = 0;
+  #crumbs: Crumbs | null = null;
   #outflow: Outflow | null = null;
   #meter: UsageMeter | null = null;
   /** The answer is over, and its meter still decompresses the end. */
@@ -169,16 +171,23 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     try {
-      const state = this.#state;
-      if (state.phase === 'committed') this.#relay(controller, chunk);
-      else if (state.phase === 'peeking') this.#hold(state, chunk);
+      if (chunk.length < crumbBytes) return (this.#crumbs ??= new Crumbs(this.#context, (bytes) => this.#take(controller, bytes))).push(chunk);
+      this.#crumbs?.flush();
+      this.#take(controller, chunk);
     } catch (error) {
       this.#contain(error);
     }
   }
 
+  #take(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    const state = this.#state;
+    if (state.phase === 'committed') this.#relay(controller, chunk);
+    else if (state.phase === 'peeking') this.#hold(state, chunk);
+  }
+
   onResponseEnd(): void {
     try {
+      this.#crumbs?.flush();
       const state = this.#state;
       if (state.phase === 'committed') this.#finish(null);
       else if (state.phase === 'peeking') this.#complete(state);
@@ -189,6 +198,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
 
   onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
     try {
+      this.#crumbs?.flush();
       this.#broke(error);
     } catch (thrown) {
       this.#contain(thrown);

@@ -12,6 +12,7 @@ import { isMetered, meterFor, type UsageMeter } from '../usage/usage.ts';
 import { answerHead, asLive, outgoingCredential, proxyHeaders, queryFor } from './headers.ts';
 import { MeteredSocket, type Spend } from './metered-socket.ts';
 import { agentsOf, peerOf, type Peer, type PeerAgents } from './peer.ts';
+import { crumbBytes, Crumbs } from './crumbs.ts';
 import { Outflow } from './outflow.ts';
 import { asDecoded, MaskedBody, maskedHead, maskMessages } from './quoted.ts';
 import { longestRefusal, refusalsOf } from './refusals.ts';
@@ -319,21 +320,31 @@ function relay(core: Core, answer: IncomingMessage, context: Context): void {
   }
   if (context.newapiVerdict === 'refused') noteRefusal(core, answer, context, [...head]);
   const outflow = new Outflow(context, answer);
-  const send = guarded(context, (bytes: Buffer) => {
+  const pass = (bytes: Buffer): void => {
     if (context.res.destroyed || (exchange instanceof CarriedExchange && exchange.readsOn)) return;
     context.bytesOut += bytes.length;
     outflow.write(bytes);
+  };
+  const crumbs = new Crumbs(context, pass);
+  const send = guarded(context, (bytes: Buffer) => {
+    if (bytes.length < crumbBytes) return crumbs.push(bytes);
+    crumbs.flush();
+    pass(bytes);
   });
   const body = ours === null ? null : new MaskedBody(ours, codingsOf(head), send);
   if (body !== null) asDecoded(head);
   context.writeProxied(status, head);
   answer.once('aborted', guarded(context, () => {
-    if (exchange instanceof CarriedExchange && exchange.isOver) complete(context, answer, body);
+    crumbs.flush();
+    if (exchange instanceof CarriedExchange && exchange.isOver) complete(context, answer, body, crumbs);
   }));
   // Runs before the proxy's own listener, which would take it for a client that left.
   answer.on('error', guarded(context, (error: Error) => interrupted(core, error, context)));
-  if (body !== null) return pour(context, answer, body);
-  answer.on('data', send).once('end', guarded(context, () => void context.res.end()));
+  if (body !== null) return pour(context, answer, body, crumbs);
+  answer.on('data', send).once('end', guarded(context, () => {
+    crumbs.flush();
+    context.res.end();
+  }));
 }
 
 /** Remembers how NewAPI refuses a token. */
@@ -353,7 +364,7 @@ function noteRefusal(core: Core, answer: IncomingMessage, context: Context, head
 const grantedTo = (context: Context): string | null => (outgoingCredential(context, 'newapi') === 'granted' ? context.upstreamCredential : null);
 
 /** Passes an answer on without the credential that it may quote. */
-function pour(context: Context, answer: IncomingMessage, body: MaskedBody): void {
+function pour(context: Context, answer: IncomingMessage, body: MaskedBody, crumbs: Crumbs): void {
   const { res } = context;
   answer.on('data', guarded(context, (chunk: Buffer) => {
     if (res.destroyed) return;
@@ -365,6 +376,7 @@ function pour(context: Context, answer: IncomingMessage, body: MaskedBody): void
   }));
   answer.once('end', guarded(context, () => body.end((isWhole) => {
     if (res.destroyed) return;
+    crumbs.flush();
     if (isWhole) res.end();
     else context.fail(new HeimdallError('upstream_interrupted'));
   })));
@@ -379,10 +391,14 @@ function unreadable(core: Core, answer: IncomingMessage, context: Context): void
 }
 
 /** The answer broke off behind its own last event: nothing is missing. The proxy's listeners would break off the client's too. */
-function complete(context: Context, answer: IncomingMessage, body: MaskedBody | null): void {
+function complete(context: Context, answer: IncomingMessage, body: MaskedBody | null, crumbs: Crumbs): void {
   answer.removeAllListeners().on('error', () => undefined);
-  if (body === null) context.res.end();
-  else body.end(() => context.res.end());
+  const end = (): void => {
+    crumbs.flush();
+    context.res.end();
+  };
+  if (body === null) end();
+  else body.end(end);
 }
 
 function interrupted(core: Core, error: Error, context: Context): void {
