@@ -1,5 +1,5 @@
 import { key, list, required, section, sectionOrNull, sections } from './fields.ts';
-import { choice, duration, integer, network, number, orNull, plain, secretUrl, text } from './value-types.ts';
+import { choice, duration, integer, network, number, orNull, plain, rate, secretUrl, text, type ValueType } from './value-types.ts';
 import { isNetwork } from '../values/values.ts';
 
 /** Stores of the counters. */
@@ -82,6 +82,18 @@ const redisUrl = {
   json: { type: 'string', pattern: String.raw`^rediss?(\+cluster|\+sentinel)?://\S+$` },
 };
 
+const blocksRate = rate('1000/s');
+
+/** A rate, or whether there is one. */
+const blocks: ValueType<number | false> = {
+  ...blocksRate,
+  expected: 'false, true or a rate above 0',
+  read: (value) => (plain(value) === 'true' ? 1000 : plain(value) === 'false' ? false : blocksRate.read(value)),
+  input: 'boolean | number | string',
+  output: 'number | false',
+  json: { anyOf: [{ type: 'boolean' }, blocksRate.json] },
+};
+
 /** The section `rate_limit`: limits of addresses, keys and policies. */
 export const rateLimit = section('RateLimitConfig', 'Limits per address, per key and per policy', {
   address: section('AddressLimit', 'Limit per client address. IPv6 addresses count by their /56', {
@@ -109,6 +121,11 @@ export const rateLimit = section('RateLimitConfig', 'Limits per address, per key
   ),
   redisCaPath: key(orNull(text('a path', '/certs/redis-ca.crt')), null, 'PEM file of the authorities that sign the certificate of Redis', 'those of Node'),
   instances: key(integer(2, 1, 10_000), 1, 'Number of instances behind one load balancer. Without Redis each instance enforces its share of every limit'),
+  redisBlocks: key(
+    blocks,
+    false,
+    'Rate of a caller over all instances above which its limits of requests and tokens are taken from Redis in blocks, a hundredth of a limit at a time, instead of one round trip a request. More than a limit never passes; `instances` blocks may be refused too early. true is 1000/s',
+  ),
   onStoreError: key(
     choice(ON_STORE_ERROR),
     'local',

@@ -4,6 +4,16 @@ export type Kind = 'requests' | 'tokens' | 'concurrency' | 'budget';
 /** The calendar in UTC. */
 export type Period = 'day' | 'month';
 
+/** How a rule is taken from Redis in blocks (`rate_limit.redis_blocks`). */
+export interface BlockTerms {
+  /** Requests a second at this instance above which a caller's allowance is taken in blocks. */
+  readonly rate: number;
+  /** The most that a block holds: a hundredth of the limit. */
+  readonly size: number;
+  /** What all instances may hold together, and so the most that may be refused too early. */
+  readonly error: number;
+}
+
 /** One limit of the configuration or of a key. */
 export interface Rule {
   /** Stable and bounded by the configuration: used in metrics, `would_refuse` and errors. */
@@ -22,6 +32,8 @@ export interface Rule {
   readonly observe: boolean;
   /** All tokens of a user of NewAPI count together. */
   readonly perUser: boolean;
+  /** Null where each request asks Redis. */
+  readonly blocks: BlockTerms | null;
 }
 
 /** One rule for one caller; of a budget, for one day or month. */

@@ -7,7 +7,7 @@ import { hasLimits } from '../config/config.ts';
 import { isNetwork } from '../values/values.ts';
 import type { Context } from '../request/request.ts';
 import { AddressSet, familyOf } from '../identity/identity.ts';
-import type { Counter, Kind, Period, Rule } from './charge.ts';
+import type { BlockTerms, Counter, Kind, Period, Rule } from './charge.ts';
 import { RateLimitHeaders } from './rate-limit-headers.ts';
 
 /** The rules that apply to a request together. */
@@ -73,7 +73,7 @@ export class PolicyIndex {
   /** Whether the answers of {@link refusalOf} and {@link asksForModel} depend on the request. */
   readonly hasPolicies: boolean;
   readonly #observe: boolean;
-  readonly #instances: number;
+  readonly #config: RateLimitConfig;
   readonly #defaults: KeyLimits;
   readonly #policies: readonly CompiledPolicy[];
   readonly #hasExempt: boolean;
@@ -96,7 +96,7 @@ export class PolicyIndex {
     this.#names = names;
     const networks = config.exempt.filter(isNetwork);
     this.#observe = observe;
-    this.#instances = config.instances;
+    this.#config = config;
     this.#defaults = config.key;
     this.#policies = compile(config, identify, observe);
     this.hasPolicies = this.#policies.length > 0;
@@ -104,7 +104,7 @@ export class PolicyIndex {
     this.#hasExempt = config.exempt.length > 0;
     this.#exemptNetworks = networks.length === 0 ? null : new AddressSet(networks);
     this.#exemptNames = new Set(config.exempt.filter((entry) => !isNetwork(entry)));
-    this.#defaultSet = new RuleSet(rulesOf(config.key, { name: 'key_limit', counter: 'key', observe: observe || config.key.mode === 'observe', instances: config.instances }));
+    this.#defaultSet = new RuleSet(rulesOf(config.key, { name: 'key_limit', counter: 'key', observe: observe || config.key.mode === 'observe', config }));
   }
 
   /** @returns null where no rule applies. */
@@ -170,7 +170,7 @@ export class PolicyIndex {
     const known = this.#ofKeys.get(grant);
     if (known !== undefined) return known;
     const { requests, tokens, concurrency, budget, mode } = this.#defaults;
-    const maker = { name: 'key_limit', counter: 'key', instances: this.#instances };
+    const maker = { name: 'key_limit', counter: 'key', config: this.#config };
     const own = rulesOf(grant, { ...maker, observe: this.#observe });
     const rest = { requests: grant.requests ? null : requests, tokens: grant.tokens ? null : tokens, concurrency: grant.concurrency === null ? concurrency : null, budget: grant.budget ? null : budget };
     const set = new RuleSet([...own, ...rulesOf(rest, { ...maker, observe: this.#observe || mode === 'observe' })]);
@@ -271,16 +271,22 @@ interface Maker {
   readonly name: string;
   readonly counter: string;
   readonly observe: boolean;
-  readonly instances: number;
+  readonly config: RateLimitConfig;
   readonly perUser?: boolean;
+}
+
+/** How a window is taken from Redis in blocks; null where blocks are off, or would be of one. */
+function blockTerms({ store, redisBlocks, instances }: RateLimitConfig, limit: number): BlockTerms | null {
+  const size = Math.floor(limit / 100);
+  return redisBlocks === false || store !== 'redis' || size < 2 ? null : { rate: redisBlocks / instances, size, error: Math.min(limit, instances * size) };
 }
 
 function rulesOf({ requests, tokens, concurrency, budget }: OwnLimits, maker: Maker): Rule[] {
   const rules: Rule[] = [];
   const add = (kind: Kind, limit: number, window: number, period: Period | null): void => {
     const what = period === null ? kind : `${kind}.${period}`;
-    const share = limit === 0 ? 0 : Math.max(1, Math.floor(limit / maker.instances));
-    rules.push({ name: `${maker.name}.${what}`, kind, limit, share, window, period, counter: `${maker.counter}.${what}`, observe: maker.observe, perUser: maker.perUser ?? false });
+    const share = limit === 0 ? 0 : Math.max(1, Math.floor(limit / maker.config.instances));
+    rules.push({ name: `${maker.name}.${what}`, kind, limit, share, window, period, counter: `${maker.counter}.${what}`, observe: maker.observe, perUser: maker.perUser ?? false, blocks: window === 0 ? null : blockTerms(maker.config, limit) });
   };
   if (requests !== null) add('requests', requests.limit, requests.window, null);
   if (tokens !== null) add('tokens', tokens.limit, tokens.window, null);
@@ -292,9 +298,9 @@ function rulesOf({ requests, tokens, concurrency, budget }: OwnLimits, maker: Ma
   return rules;
 }
 
-function compile({ policies, instances }: RateLimitConfig, identify: (credential: string) => TokenIdentity, observing: boolean): CompiledPolicy[] {
+function compile(config: RateLimitConfig, identify: (credential: string) => TokenIdentity, observing: boolean): CompiledPolicy[] {
   const alike = new Map<string, number>();
-  return policies.map((policy, at) => {
+  return config.policies.map((policy, at) => {
     const { match, cidrs } = policy;
     // SECURITY: the name of a counter reaches Redis and files, so a token stands in it as its identity.
     const token = match.token !== null && isRaw(match.token) ? identify(match.token).id : match.token;
@@ -303,7 +309,7 @@ function compile({ policies, instances }: RateLimitConfig, identify: (credential
     alike.set(counter, nth + 1);
     const observe = observing || policy.mode === 'observe';
     const name = `key_limit.policies[${at}]`;
-    const maker = { name, counter: nth === 0 ? counter : `${counter}-${nth}`, observe, instances, perUser: match.newapiUser !== null || match.newapiGroup !== null };
+    const maker = { name, counter: nth === 0 ? counter : `${counter}-${nth}`, observe, config, perUser: match.newapiUser !== null || match.newapiGroup !== null };
     const from = cidrs.length === 0 ? null : new AddressSet(cidrs);
     return { name, counter: maker.counter, rules: rulesOf(policy, maker), from, observe, model: match.model === null ? null : pattern(match.model), others: othersOf(match, identify), named: hasNames(match) ? namesTest(match) : null };
   });

@@ -12,7 +12,8 @@ const letterX = 0x78;
 
 /**
  * The fields that tell a client its limits: `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-08), and
- * OpenAI's `x-ratelimit-*` for the tightest limit of requests and of tokens.
+ * OpenAI's `x-ratelimit-*` for the tightest limit of requests and of tokens. `heimdall-error`: how much may be refused too early
+ * with `rate_limit.redis_blocks`.
  */
 export class RateLimitHeaders {
   /** The names of the rules as fields of the head write them. */
@@ -58,8 +59,9 @@ export class RateLimitHeaders {
     this.#policy = charges.flatMap((charge, at) => {
       const { counter: { rule }, limit } = charge;
       if (isWithoutPrice(charge)) return [];
+      const error = rule.blocks === null ? '' : `;heimdall-error=${rule.blocks.error}`;
       const window = rule.period === null ? Math.ceil(rule.window / second) : spans[rule.period];
-      return `${this.#names[at]};q=${written(rule.kind, limit)}${units[rule.kind]}${window === 0 ? '' : `;w=${window}`}`;
+      return `${this.#names[at]};q=${written(rule.kind, limit)}${units[rule.kind]}${window === 0 ? '' : `;w=${window}`}${error}`;
     }).join(', ');
   }
 }

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock, Timer } from '../../types/clock.d.ts';
 import type { Redis } from '../platform/platform.ts';
+import { Blocks } from './blocks.ts';
 import type { Charge, ChargeSet, Holder, Kind } from './charge.ts';
 import { renewScript, settleScript, spendScript, takeScript } from './scripts.ts';
 
@@ -12,6 +13,9 @@ const renewedAtOnce = 500;
 
 /** Corrections kept until Redis is back; beyond, the oldest are dropped. */
 const mostOwed = 20_000;
+
+/** How often a request waits for blocks that others ask for before it asks for itself alone. */
+const mostWaits = 3;
 
 /** Caller of a probe, and how long what it takes is held, milliseconds. */
 const probed = 'probe:probe';
@@ -37,6 +41,7 @@ export class RedisStore implements Holder {
   /** What is held under leases. */
   readonly #leased = new Set<ChargeSet>();
   readonly #owed = new Set<ChargeSet>();
+  readonly #blocks: Blocks;
   #timer: Timer | null = null;
   /** Called when something could not be settled, which is owed until `recover`. */
   failed: (error: unknown, like: string | undefined) => void = () => undefined;
@@ -45,6 +50,14 @@ export class RedisStore implements Holder {
     this.#redis = redis;
     this.#clock = clock;
     this.#now = now;
+    this.#blocks = new Blocks(clock, (charges, ages) => this.#settle({ id: '', charges, holder: null }, ages).catch(ignored));
+  }
+
+  /** Decides by the blocks in hand (`rate_limit.redis_blocks`). @returns null where Redis has to be asked. */
+  draw(set: ChargeSet, isNew = true): boolean | null {
+    const taken = this.#blocks.draw(set, isNew);
+    if (taken === true) set.holder = this;
+    return taken;
   }
 
   /**
@@ -52,15 +65,35 @@ export class RedisStore implements Holder {
    * @throws when Redis cannot be reached. If it counted after all, that is taken back when its answer arrives.
    */
   async take(set: ChargeSet): Promise<boolean> {
+    let pending = this.#blocks.pending(set);
+    for (let waits = 0; pending !== null && waits < mostWaits; waits++) {
+      await pending;
+      const known = this.draw(set, false);
+      if (known !== null) return known;
+      pending = this.#blocks.pending(set);
+    }
+    const wishes = pending === null ? this.#blocks.wishes(set) : null;
+    const answer = this.#ask(set, wishes);
+    if (wishes !== null) this.#blocks.ask(set, answer);
+    return answer;
+  }
+
+  /** @param wishes how much more of each charge to take for requests to come, where there is room for it. */
+  async #ask(set: ChargeSet, wishes: readonly number[] | null): Promise<boolean> {
     const { id, charges } = set;
     const keys: string[] = [];
     const args = [String(this.#now()), id, String(lease)];
-    for (const { counter: { rule, key, until }, amount } of charges) {
+    for (let at = 0; at < charges.length; at++) {
+      const { counter: { rule, key, until }, amount } = charges[at] as Charge;
       keys.push(keyOf(key));
-      args.push(kinds[rule.kind], String(rule.limit), String(rule.window || until), String(amount), rule.observe ? '1' : '0');
+      args.push(kinds[rule.kind], String(rule.limit), String(rule.window || until), String(amount), rule.observe ? '1' : '0', String(wishes?.[at] ?? 0));
     }
     const reply = (await this.#redis.run(takeScript, keys, args, (late) => this.#undo(id, charges, late as string[]))) as string[];
-    if (!understand(charges, reply)) return false;
+    if (!understand(charges, reply)) {
+      this.#blocks.refused(set);
+      return false;
+    }
+    if (wishes !== null) this.#blocks.granted(set, charges.map((_, nth) => grantedIn(reply, nth)));
     set.holder = this;
     if (charges.some(isLeased)) this.#lease(set);
     return true;
@@ -69,6 +102,7 @@ export class RedisStore implements Holder {
   settle(set: ChargeSet): void {
     this.#leased.delete(set);
     set.holder = null;
+    if (this.#blocks.settle(set)) return;
     if (set.charges.some(isOpen)) this.#settle(set).catch(ignored);
   }
 
@@ -96,26 +130,28 @@ export class RedisStore implements Holder {
     const now = String(this.#now());
     const id = randomUUID();
     const until = String(this.#clock.now() + probeLease);
-    await this.#redis.run(takeScript, keys, [now, id, String(probeLease), ...['w', 'c', 'b'].flatMap((kind) => [kind, '1', kind === 'b' ? until : String(probeLease), '1', '1'])]);
+    await this.#redis.run(takeScript, keys, [now, id, String(probeLease), ...['w', 'c', 'b'].flatMap((kind) => [kind, '1', kind === 'b' ? until : String(probeLease), '1', '1', '0'])]);
     await this.#redis.run(renewScript, keys.slice(1), [now, String(probeLease), 'c', id, '1', until, 'b', id, '1', until]);
     await this.#redis.run(spendScript, keys.slice(2), [now, '0', until]);
-    await this.#redis.run(settleScript, keys, [now, id, ...['w', 'c', 'b'].flatMap((kind) => [kind, kind === 'b' ? until : String(probeLease), '0', '1', '0', '0'])]);
+    await this.#redis.run(settleScript, keys, [now, id, ...['w', 'c', 'b'].flatMap((kind) => [kind, kind === 'b' ? until : String(probeLease), '0', '1', '0', '0', '-1'])]);
   }
 
   /** Waits until Redis has all that was sent. The connection is closed by its owner. */
   async close(): Promise<void> {
     if (this.#timer !== null) this.#clock.clearTimeout(this.#timer);
     this.#timer = null;
+    this.#blocks.close();
     this.#leased.clear();
     await this.recover();
     await this.probe().catch(() => undefined);
   }
 
-  async #settle(set: ChargeSet): Promise<void> {
-    const open = set.charges.filter(isOpen);
+  /** @param ages the charges are blocks that end now, and were last used so many milliseconds ago. */
+  async #settle(set: ChargeSet, ages: readonly number[] | null = null): Promise<void> {
+    const open = ages === null ? set.charges.filter(isOpen) : set.charges;
     const args = [String(this.#now()), set.id];
-    for (const { counter: { rule, until }, amount, actual, place } of open) {
-      args.push(kinds[rule.kind], String(rule.window || until), String(place), String(amount), String(actual), rule.kind === 'tokens' ? '1' : '0');
+    for (const [at, { counter: { rule, until }, amount, actual, place }] of open.entries()) {
+      args.push(kinds[rule.kind], String(rule.window || until), String(place), String(amount), String(actual), rule.kind === 'tokens' ? '1' : '0', String(ages?.[at] ?? -1));
     }
     try {
       await this.#redis.run(settleScript, open.map(({ counter }) => keyOf(counter.key)), args, () => this.#owed.delete(set));
@@ -135,7 +171,7 @@ export class RedisStore implements Holder {
 
   /** The answer came too late: the request has been decided without it. */
   #undo(id: string, charges: readonly Charge[], reply: readonly string[]): void {
-    const late = charges.map((charge) => ({ ...charge, actual: 0 }));
+    const late = charges.map((charge, nth) => ({ ...charge, amount: charge.amount + grantedIn(reply, nth), actual: 0 }));
     if (understand(late, reply)) this.#settle({ id, charges: late, holder: null }).catch(ignored);
   }
 
@@ -179,10 +215,14 @@ const isLeased = ({ counter: { rule } }: Charge): boolean => rule.kind === 'conc
 /** A request that was counted with its actual amount needs no correction. */
 const isOpen = (charge: Charge): boolean => isLeased(charge) || charge.counter.rule.kind === 'tokens' || charge.actual !== charge.amount;
 
+/** Fields of the script's answer for each charge; the last is what was granted beyond its amount. */
+const replied = 6;
+const grantedIn = (reply: readonly string[], nth: number): number => Number(reply[replied * (nth + 1)]);
+
 /** Reads the script's answer into the charges. @returns whether it counted. */
 function understand(charges: readonly Charge[], reply: readonly string[]): boolean {
   for (const [nth, charge] of charges.entries()) {
-    const at = 5 * nth + 1;
+    const at = replied * nth + 1;
     const wait = Number(reply[at + 2]);
     charge.limit = charge.counter.rule.limit;
     charge.used = Number(reply[at]);

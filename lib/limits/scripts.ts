@@ -53,14 +53,15 @@ local function keep(key, till) redis.call('PEXPIREAT', key, whole(math.max(till,
 
 /**
  * Checks every rule and counts for all or none. `KEYS`: a counter each. `ARGV`: time, id, lease in milliseconds, then kind
- * (`w`indow, `c`oncurrency, `b`udget), limit, window or end, amount and whether it only observes, of each.
- * Returns whether it counted, then used, fits, wait (-1: never), reset and place of each.
+ * (`w`indow, `c`oncurrency, `b`udget), limit, window or end, amount, whether it only observes and the block to grant of a
+ * window where that fits too, of each. Returns whether it counted, then used, fits, wait (-1: never), reset, place and what was
+ * granted of each.
  */
 export const takeScript = scriptOf(`${common}
 local id, lease = ARGV[2], tonumber(ARGV[3])
 local found, logs, ok = {}, {}, true
 for i = 1, #KEYS do
-  local at = 5 * i - 1
+  local at = 6 * i - 2
   local key, kind, limit, span, amount = KEYS[i], ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
   local used, fits, wait, reset = 0, true, 0, 0
   if kind == 'w' then
@@ -90,16 +91,21 @@ for i = 1, #KEYS do
     wait = fits and 0 or reset
   end
   if not fits and ARGV[at + 4] == '0' then ok = false end
-  local place = 5 * i - 3
-  found[place], found[place + 1], found[place + 2], found[place + 3], found[place + 4] = whole(used), fits and '1' or '0', whole(wait), whole(reset), '0'
+  local place = 6 * i - 4
+  found[place], found[place + 1], found[place + 2], found[place + 3], found[place + 4], found[place + 5] = whole(used), fits and '1' or '0', whole(wait), whole(reset), '0', '0'
 end
 found[1] = ok and '1' or '0'
 if not ok then return found end
 for i = 1, #KEYS do
-  local at = 5 * i - 1
+  local at = 6 * i - 2
   local key, kind, span, amount = KEYS[i], ARGV[at], tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
   if kind == 'w' then
-    found[5 * i + 1] = whole(add(logs[i], amount, span))
+    local block = tonumber(ARGV[at + 5])
+    if block > 0 and found[6 * i - 3] == '1' and tonumber(found[6 * i - 4]) + amount + block <= tonumber(ARGV[at + 1]) then
+      amount = amount + block
+      found[6 * i + 1] = ARGV[at + 5]
+    end
+    found[6 * i] = whole(add(logs[i], amount, span))
     save(key, logs[i], span)
   elseif kind == 'c' then
     redis.call('ZADD', key, whole(now + lease), id)
@@ -114,13 +120,14 @@ end
 return found`);
 
 /**
- * Corrects what was taken. `KEYS`: a counter each. `ARGV`: time, id, then kind, window or end, place, amount, actual and
- * whether a late correction still counts, of each. A budget's lease that has ended was given back already.
+ * Corrects what was taken. `KEYS`: a counter each. `ARGV`: time, id, then kind, window or end, place, amount, actual,
+ * whether a late correction still counts and, at the end of a block, how long ago it was last used (else -1), of each. A
+ * budget's lease that has ended was given back already.
  */
 export const settleScript = scriptOf(`${common}
 local id = ARGV[2]
 for i = 1, #KEYS do
-  local at = 6 * i - 3
+  local at = 7 * i - 4
   local key, kind, span, place, amount, actual = KEYS[i], ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
   if kind == 'w' then
     local log = load(key, span)
@@ -129,6 +136,8 @@ for i = 1, #KEYS do
       if log[entry] == place then
         known = true
         log[entry + 2] = math.max(0, log[entry + 2] + actual - amount)
+        local age = tonumber(ARGV[at + 6])
+        if age >= 0 then log[entry + 1] = math.max(now - age, log[entry + 1]) end
         break
       end
     end

@@ -47,7 +47,10 @@ export class SharedStore implements Store {
   }
 
   take(set: ChargeSet): Verdict | Promise<Verdict> {
-    return this.#state.kind === 'down' ? this.#alone(set) : this.#together(set);
+    if (this.#state.kind === 'down') return this.#alone(set);
+    const known = this.#redis.draw(set);
+    if (known !== null) return known ? 'taken' : 'refused';
+    return this.#together(set);
   }
 
   async #together(set: ChargeSet): Promise<Verdict> {

@@ -8,7 +8,7 @@ export const periodEnd = Date.UTC(2100, 0, 2);
 export function ruleOf(rule: Partial<Rule> & Pick<Rule, 'kind' | 'limit'>): Rule {
   const { kind, limit } = rule;
   const slides = kind === 'requests' || kind === 'tokens';
-  return { name: `key_limit.${kind}`, share: limit, window: slides ? window : 0, period: kind === 'budget' ? 'day' : null, counter: `key.${kind}`, observe: false, perUser: false, ...rule };
+  return { name: `key_limit.${kind}`, share: limit, window: slides ? window : 0, period: kind === 'budget' ? 'day' : null, counter: `key.${kind}`, observe: false, perUser: false, blocks: null, ...rule };
 }
 
 let nth = 0;

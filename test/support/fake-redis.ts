@@ -78,6 +78,6 @@ function answer([name = '', script = '', count = '0']: readonly string[], fake: 
     return `-${fake.error}\r\n`;
   }
   if (fake.error !== null && !fake.error.startsWith('NOSCRIPT')) return `-${fake.error}\r\n`;
-  const reply = ['1', ...Array.from({ length: Number(count) }, () => ['0', '1', '0', '0', '0']).flat()];
+  const reply = ['1', ...Array.from({ length: Number(count) }, () => ['0', '1', '0', '0', '0', '0']).flat()];
   return `*${reply.length}\r\n${reply.map((text) => `$${text.length}\r\n${text}\r\n`).join('')}`;
 }
