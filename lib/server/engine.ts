@@ -17,8 +17,6 @@ const patience = 1000;
 const mostFailures = 2;
 /** Longest time for a start: then it counts as failed, milliseconds. */
 const longestStart = 10_000;
-/** Time in which an engine that is told to end may do so, milliseconds. */
-const grace = 500;
 
 /**
  * Runs the engine until it ends, or the gate does: then the pipe at descriptor 3 closes, however the gate has ended. Its
@@ -78,12 +76,6 @@ export class Engine {
     child.on('exit', guard(core.log, 'engine', (code: number | null, signal: string | null) => ended(code === notFound ? `${program} is not there` : reasonIn(said) || (signal ?? `it ended with ${code}`))));
     (child.stdin as Writable).end(JSON.stringify(configuration(this.directory)));
     this.#later(askEvery, () => this.#ask(child));
-  }
-
-  /** Starts it anew with another configuration; its connections end. */
-  restart(): void {
-    this.#wait = firstWait;
-    this.#end();
   }
 
   /** Ends it for good. */
@@ -156,13 +148,6 @@ export class Engine {
     if (!isUp || !this.#isTold) return;
     this.#isTold = false;
     this.#options.core.log.info({ engine: this.#options.program }, 'engine.up');
-  }
-
-  #end(): void {
-    const child = this.#child;
-    if (child?.pid === undefined) return;
-    signal(child.pid, 'SIGTERM');
-    this.#later(grace, () => this.#kill());
   }
 
   #kill(): void {

@@ -1,11 +1,12 @@
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import { isIP, type Socket } from 'node:net';
+import { randomBytes, timingSafeEqual } from 'node:crypto';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { type AddressInfo, isIP, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Config } from '../../types/config.d.ts';
 import type { Gate } from '../gateway.ts';
 import { internalsOf } from '../gateway.ts';
 import { guard } from '../platform/platform.ts';
-import { attach, refuse } from '../request/request.ts';
+import { attach, type Core, refuse } from '../request/request.ts';
 import { Engine } from './engine.ts';
 import { optionsOf } from './options.ts';
 import { ServedCertificates } from './tls.ts';
@@ -24,15 +25,14 @@ export async function startHttp3(gate: Gate): Promise<void> {
   const { core, servers, serves, certificates } = internalsOf(gate);
   const { http3, tls } = core.config.server;
   if (!http3.enabled) return;
-  const pair = { certPath: http3.tlsCertFile ?? tls?.certPath ?? '', keyPath: http3.tlsKeyFile ?? tls?.keyPath ?? '', minVersion: '1.3', serverName: null } as const;
-  const served = new ServedCertificates(core, { ...pair, others: [] });
+  // Those of the TCP port, which its server follows, or one of its own.
+  const shared = http3.tlsCertFile === null ? [...certificates].find((each) => each instanceof ServedCertificates) : undefined;
+  const served = shared ?? new ServedCertificates(core, { certPath: http3.tlsCertFile ?? tls?.certPath ?? '', keyPath: http3.tlsKeyFile ?? tls?.keyPath ?? '', minVersion: '1.3', serverName: null, others: [] });
   const announce = (isUp: boolean): void => {
     core.alternative = isUp && !core.draining ? `h3=":${http3.port}"; ma=${remembered}` : 'clear';
   };
-  const engine = new Engine({
-    core, program: http3.engine, changed: announce,
-    configuration: (directory) => configurationOf(core.config, directory, String(served.all[0].pair.cert), String(served.all[0].pair.key)),
-  });
+  const offer = await offerCertificates(core, served);
+  const engine = new Engine({ core, program: http3.engine, changed: announce, configuration: (directory) => configurationOf(core.config, directory, offer.url) });
   announce(false);
   const server = createServer(optionsOf(core.config.server), (req: IncomingMessage, res: ServerResponse) => {
     if (!req.socket.destroyed) (gate as unknown as Handler)(req, res, () => refuse(core, req, res, 'invalid_target'));
@@ -40,24 +40,45 @@ export async function startHttp3(gate: Gate): Promise<void> {
   for (const event of ['request', 'checkContinue', 'checkExpectation', 'connect']) server.prependListener(event, guard(core.log, 'http3', adopt, (req: IncomingMessage) => req.socket.destroy()));
   attach(core, server, { gate, serves, path: '/', ours: true });
   await new Promise<void>((resolve, reject) => server.once('error', reject).listen(join(engine.directory, 'gate'), resolve));
-  // Caddy keeps the certificate that it was started with.
-  served.follow(Object.assign(server, { setSecureContext: () => engine.restart() }));
-  // That of the TCP port is told of by its server.
-  if (http3.tlsCertFile !== null) {
+  if (shared === undefined) {
+    served.follow(Object.assign(server, { setSecureContext: () => undefined }));
     served.warn(server);
     certificates.add(served);
   }
   servers.add(server);
   server.on('draining', guard(core.log, 'http3', () => announce(false)));
   server.once('close', guard(core.log, 'http3', () => {
-    certificates.delete(served);
+    if (shared === undefined) certificates.delete(served);
     servers.delete(server);
     engine.close();
+    offer.server.close();
+    offer.server.closeAllConnections();
   }));
   engine.start();
 }
 
 type Handler = (req: IncomingMessage, res: ServerResponse, next: () => void) => void;
+
+/**
+ * Serves certificates with their keys to the engine, which asks at each handshake: so a renewed one is in force at once, and no
+ * connection ends for it, as all do where Caddy gets another configuration.
+ *
+ * SECURITY: on this machine alone, below a secret path that only the engine is told.
+ */
+async function offerCertificates(core: Core, served: ServedCertificates): Promise<{ readonly server: Server; readonly url: string }> {
+  const path = Buffer.from(`/${randomBytes(32).toString('base64url')}`);
+  const server = createServer(guard(core.log, 'http3', (req: IncomingMessage, res: ServerResponse) => {
+    const { pathname, searchParams } = new URL(req.url ?? '/', 'http://localhost');
+    const asked = Buffer.from(pathname);
+    const isEngine = asked.length === path.length && timingSafeEqual(asked, path);
+    const pair = isEngine ? served.pairFor(searchParams.get('server_name') ?? '') : null;
+    // Without a certificate the handshake fails.
+    if (pair === null) return void res.writeHead(isEngine ? 204 : 404).end();
+    res.writeHead(200, { 'Content-Type': 'application/x-pem-file' }).end(`${String(pair.cert)}\n${String(pair.key)}`);
+  }, (_req: IncomingMessage, res: ServerResponse) => res.destroy()));
+  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(0, '127.0.0.1', resolve));
+  return { server: server.unref(), url: `http://127.0.0.1:${(server.address() as AddressInfo).port}${path.toString()}` };
+}
 
 let adopted = 0;
 
@@ -77,8 +98,11 @@ function adopt(req: IncomingMessage): void {
   req.httpVersion = /^HTTP\/([\d.]+)$/.exec(protocol)?.[1] ?? req.httpVersion;
 }
 
-/** What Caddy is told: QUIC on the port, TLS 1.3, no sessions to resume, so no early data; each request to the socket, as it comes. */
-export function configurationOf({ server: { host, http3: { port }, maxHeaderBytes, readTimeout } }: Config, directory: string, certificate: string, key: string): object {
+/**
+ * What Caddy is told: QUIC on the port, TLS 1.3, no sessions to resume, so no early data; each request to the socket, as it comes.
+ * @param certificates where it asks for a certificate at each handshake.
+ */
+export function configurationOf({ server: { host, http3: { port }, maxHeaderBytes, readTimeout } }: Config, directory: string, certificates: string): object {
   const address = host.startsWith('/') ? '' : host.includes(':') ? `[${host}]` : host;
   const forwarded = ['X-Forwarded-For', 'X-Forwarded-Proto', 'X-Forwarded-Host'];
   return {
@@ -104,7 +128,7 @@ export function configurationOf({ server: { host, http3: { port }, maxHeaderByte
           },
         },
       },
-      tls: { certificates: { load_pem: [{ certificate, key }] }, session_tickets: { disabled: true } },
+      tls: { automation: { policies: [{ get_certificate: [{ via: 'http', url: certificates }] }] }, session_tickets: { disabled: true } },
     },
   };
 }

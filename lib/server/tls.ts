@@ -93,6 +93,12 @@ export class ServedCertificates {
     server.once('close', () => clock.clearTimeout(timer));
   }
 
+  /** The pair for a client that speaks TLS 1.3 elsewhere. @param name the host that it asks for, or nothing. @returns null where it gets none. */
+  pairFor(name: string): SecureContextOptions | null {
+    const { config, pair } = (name === '' ? undefined : this.#for(name.toLowerCase())) ?? this.all[0];
+    return config.serverName === null || name === '' || config.serverName === name.toLowerCase() ? pair : null;
+  }
+
   #read(config: TlsConfig): readonly [ServedCertificate, ...ServedCertificate[]] {
     const { others, ...first } = config;
     const one = (entry: OtherTlsConfig): ServedCertificate => this.all?.find((each) => isDeepStrictEqual(each.config, entry)) ?? new ServedCertificate(this.#core, entry, this.#ca, () => this.#serve());
