@@ -265,6 +265,7 @@ class Live {
     this.lasts.hub.enter(finishers);
     this.lasts.metrics.watch(targets);
     next.wired.upstream.share(isFirst);
+    for (const part of next.parts.values()) part.enter?.();
   }
 
   /** Makes the parts of the chain, in their order, and registers what each contributes: handler, head fields, finishers, end. */

@@ -110,7 +110,7 @@ export function lasting(core: Core, hub: Hub, passed: Passed, proxies: OutboundP
     () => jobs.close(), () => copied.close(), () => lines.close(), () => recorded.close(), () => names.close(), () => redis?.close(), () => watch.close(), () => limits.close(), () => queue.close(),
     () => registry.close(), () => resources.close(), () => findings.close(),
   ];
-  return { hub, host, proxies, metrics, callers, queue, bodies, resources, recorded, names, findings, watch, limits, certificates, jobs, affinity: new Affinity(), retryBudget: new RetryBudget(), honeyUsed: honeyReports(core, findings), closers };
+  return { hub, host, proxies, metrics, callers, queue, bodies, resources, recorded, names, findings, watch, limits, certificates, jobs, affinity: new Affinity(core.crew), retryBudget: new RetryBudget(), honeyUsed: honeyReports(core, findings), closers };
 }
 
 /** The page of metrics of all threads: the main thread, which makes it, asks the workers. */
@@ -393,6 +393,7 @@ function upstreamOf(core: Core, { metrics, proxies, affinity, retryBudget }: Las
     share(isFirst: boolean): void {
       hearBreakers(core, targets);
       shareProbes(core, targets, health, isFirst);
+      checked.share();
     },
     stop(): void {
       health.close();
@@ -441,6 +442,8 @@ function hide({ hidden }: Core, journal: WorkerJournal, secrets: readonly string
   journal.hide(found);
 }
 
+const silent: Core['log'] = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
+
 /** Identities, keys, bans, and the connection by which instances share them. */
 function callersOf(core: Core) {
   const { config, clock } = core;
@@ -449,7 +452,9 @@ function callersOf(core: Core) {
   const secret = (): string => (known ??= installSecret(config, core.log));
   const keys = new GatewayKeys(clock, config.auth.keys);
   const redis = redisOf(config, core.log);
-  const registry = new KeyRegistry({ core, redis, keys, secrets: () => [secret(), ...config.previousSecrets] });
+  // What a worker finds in it the main thread finds too, and says.
+  const quiet = core.crew?.isWorker === true ? (Object.assign(Object.create(core) as Core, { log: silent }) satisfies Core) : core;
+  const registry = new KeyRegistry({ core: quiet, redis, keys, secrets: () => [secret(), ...config.previousSecrets] });
   return {
     secret, keys, redis, registry,
     identify: tokenIdentifier(secret, config.previousSecrets),

@@ -121,7 +121,7 @@ export interface ServerConfig {
   readonly maxBodyBytes: number;
   /** Highest total size of buffered bodies. A key or an address may hold an eighth of it. A size of at least 1KB; default 512MB. */
   readonly maxInflightBytes: number;
-  /** Highest number of open connections. Of several workers each has its share. A whole number of at least 1; default none. */
+  /** Highest number of open connections, over all workers. A whole number of at least 1; default none. */
   readonly maxConnections: number | null;
   /** Load shedding while the machine is short of a resource. Also as the top-level health_check when it names one of the thresholds. */
   readonly healthCheck: ServerHealthConfig | null;
@@ -952,7 +952,7 @@ export interface ServerInput {
   readonly maxBodyBytes?: number | string | undefined;
   /** Highest total size of buffered bodies. A key or an address may hold an eighth of it. A size of at least 1KB; default 512MB. */
   readonly maxInflightBytes?: number | string | undefined;
-  /** Highest number of open connections. Of several workers each has its share. A whole number of at least 1; default none. */
+  /** Highest number of open connections, over all workers. A whole number of at least 1; default none. */
   readonly maxConnections?: number | null | undefined;
   /** Load shedding while the machine is short of a resource. Also as the top-level health_check when it names one of the thresholds. */
   readonly healthCheck?: ServerHealthInput | null | undefined;

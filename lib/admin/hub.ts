@@ -53,9 +53,8 @@ export class Hub {
     this.#crew = crew;
     const main = crew?.main ?? null;
     this.#finisher = main === null ? (context) => this.#show(context) : (context) => main.tell(topics.finished, plainOf(context));
-    if (main !== null) crew?.subscribe(topics.watched, (isWatched) => this.#watch(isWatched === true));
-    else crew?.answer(topics.finished, (finished) => this.#show(finished as Finished));
-    crew?.onJoined((link) => link.tell('news', [topics.watched, this.#isWatched]));
+    crew?.subscribe(topics.watched, { hear: (isWatched) => this.#watch(isWatched === true), known: () => [this.#isWatched] });
+    crew?.answer(topics.finished, (finished) => this.#show(finished as Finished));
   }
 
   /** Listeners for the event log; none where the admin API has no readers. Events of level `debug` only where they are logged. */

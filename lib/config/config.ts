@@ -1,6 +1,6 @@
 // From text to a frozen `Config`: the schema, file and environment, and every problem at once.
 
-export { INFLIGHT_SHARES, shareOfWorker, WEBSOCKET_SHARES } from './derive.ts';
+export { INFLIGHT_SHARES, WEBSOCKET_SHARES } from './derive.ts';
 export { key, list, required, type Mismatch } from './fields.ts';
 export { hasLimits, keyLimits } from './limits.ts';
 export { hostWarnings } from './host.ts';

@@ -22,12 +22,6 @@ export function isOwn(target: Credentialed): boolean {
   return target.provider !== 'newapi' || target.apiKey !== null;
 }
 
-/** The configuration of one of several workers: connections are counted by each listener alone, so each has its share of them. */
-export function shareOfWorker(config: Config, workers: number): Config {
-  const { maxConnections } = config.server;
-  return { ...config, server: { ...config.server, maxConnections: maxConnections === null ? null : Math.ceil(maxConnections / workers) } };
-}
-
 /** Computes the values that depend on several keys, and removes names without effect. */
 export function derive(parsed: ParsedConfig) {
   const { server, auth } = parsed;

@@ -122,7 +122,7 @@ const server = section('ServerConfig', 'Listener, timeouts and bounds of the sta
   ),
   maxBodyBytes: key(size('128MB', 1024), '128MB', 'Largest accepted body'),
   maxInflightBytes: key(size('512MB', 1024), '512MB', 'Highest total size of buffered bodies. A key or an address may hold an eighth of it'),
-  maxConnections: key(orNull(integer(10_000, 1)), null, 'Highest number of open connections. Of several workers each has its share'),
+  maxConnections: key(orNull(integer(10_000, 1)), null, 'Highest number of open connections, over all workers'),
   healthCheck: serverHealth,
   shutdownTimeout: key(duration(), '30s', 'Time for running requests to finish when the server stops'),
 });

@@ -98,6 +98,9 @@ export class GatewayKeys {
 /** Most verified tokens; the least recently used are dropped first. By size, since `max` would allocate its memory, and take 10 ms, at the start. */
 const capacity = { maxSize: 100_000, sizeCalculation: () => 1 };
 
+/** Tokens, and how long they count from now on, milliseconds. */
+type Accepted = readonly (readonly [id: string, left: number])[];
+
 /** Identities of tokens that NewAPI has accepted within `auth.verified_ttl`. */
 export class VerifiedTokens {
   readonly #until = new LRUCache<string, number>(capacity);
@@ -111,8 +114,14 @@ export class VerifiedTokens {
     this.#clock = clock;
     this.#ttl = ttl;
     this.#crew = crew;
-    crew?.subscribe('tokens.accepted', (id) => void this.#until.set(id as string, this.#clock.monotonic() + this.#ttl));
-    crew?.subscribe('tokens.refused', (id) => void this.#until.delete(id as string));
+    crew?.subscribe('tokens.accepted', {
+      hear: (accepted) => {
+        const now = clock.monotonic();
+        for (const [id, left] of accepted as Accepted) this.#until.set(id, now + left);
+      },
+      known: () => [this.#accepted()],
+    });
+    crew?.subscribe('tokens.refused', { hear: (id) => void this.#until.delete(id as string), known: () => [] });
   }
 
   /** Changes the time for tokens that are accepted from now on, milliseconds. */
@@ -133,8 +142,16 @@ export class VerifiedTokens {
     const now = this.#clock.monotonic();
     if ((this.#until.get(id) ?? 0) >= now + this.#ttl / 2) return false;
     this.#until.set(id, now + this.#ttl);
-    this.#crew?.publish('tokens.accepted', id);
+    this.#crew?.publish('tokens.accepted', [[id, this.#ttl]] satisfies Accepted);
     return true;
+  }
+
+  /** All of them, the least recently used first. */
+  #accepted(): Accepted {
+    const now = this.#clock.monotonic();
+    const accepted: [string, number][] = [];
+    for (const [id, until] of [...this.#until.entries()].reverse()) if (until > now) accepted.push([id, until - now]);
+    return accepted;
   }
 
   /**

@@ -47,12 +47,16 @@ export class AddressCounts {
     this.#share = Math.max(1, Math.floor(address.limit / instances));
     this.#window = address.window;
     this.#onError = onStoreError;
-    const { crew } = core;
-    this.#name = `addresses ${address.limit} ${address.window}`;
-    this.#main = crew?.main ?? null;
+    this.#name = `addresses ${address.count} ${address.limit} ${address.window}`;
+    this.#main = core.crew?.main ?? null;
+  }
+
+  /** Counts for the workers of a gate too, from now on. */
+  share(): void {
+    const { crew, clock } = this.#core;
     if (crew?.isWorker === false) crew.answer(this.#name, async (key) => {
       const found = await this.hit(key as string);
-      return typeof found === 'string' ? found : { ...found, until: found.until - core.clock.monotonic() };
+      return typeof found === 'string' ? found : { ...found, until: found.until - clock.monotonic() };
     });
   }
 

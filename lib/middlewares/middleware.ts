@@ -81,6 +81,8 @@ export interface Part {
   readonly proxied?: HeadPart;
   /** Runs once for every request, in its stage, however the request ended. */
   readonly finish?: Partial<Record<Stage, Finisher>>;
+  /** Called when its configuration comes into force: until then it changes nothing outside of itself. */
+  readonly enter?: () => void;
   readonly close?: () => Promise<void> | void;
   /** What it hands on to the part of the same name when the configuration changes. */
   readonly state?: unknown;

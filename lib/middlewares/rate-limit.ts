@@ -31,6 +31,7 @@ export const rateLimit: Middleware = {
     const { skips } = deps.host;
     return {
       state: counter,
+      enter: () => counter.share(),
       handle: function rateLimitHandler(context, next) {
         if (count === 'failed' && counter.blocked.size === 0) return next();
         if (!skips) return limited(context, counter, deps, next);
@@ -124,18 +125,26 @@ const counts = (context: Context, deps: Deps): boolean => !isExempt(context, dep
 /** An address that most callers share is not held to one caller's limit, except for guessing passwords. */
 const standsForMany = ({ collapsed, path, req }: Context): boolean => collapsed && !(path === '/api/user/login' && req.method === 'POST');
 
+/** Times on the monotonic clock, by address or token. */
+interface Times {
+  /** By address over the limit, the end of its window. */
+  readonly blocked: LRUCache<string, number>;
+  /** By blocked address, when the next unknown token may be tried. */
+  readonly trials: LRUCache<string, number>;
+  /** By token that NewAPI has refused, until when it is not tried. */
+  readonly refused: LRUCache<string, number>;
+}
+type TimesKind = keyof Times;
+/** What a thread tells of an address or a token: whose counts, and the milliseconds that are left. */
+type AddressWord = readonly [counter: string, kind: TimesKind, key: string, left: number];
+
 class Counter {
   readonly failuresOnly: boolean;
   readonly #counts: AddressCounts;
   readonly #exempt: AddressSet;
-  /** Addresses over the limit, with the end of their window on the monotonic clock. Other requests look at nothing else. */
-  readonly blocked: LRUCache<string, number>;
-  /** By blocked address, when the next unknown token may be tried. */
-  readonly #trials: LRUCache<string, number>;
+  readonly #times: Times;
   /** Requests by which NewAPI is asked about a token of a blocked address. */
   readonly trying = new Set<Context>();
-  /** Tokens that NewAPI has refused, with the time until which they are not tried. */
-  readonly #refused: LRUCache<string, number>;
   readonly #address: RateLimitConfig['address'];
   /** NewAPI alone knows which tokens are good. */
   readonly #asksNewapi: boolean;
@@ -150,17 +159,32 @@ class Counter {
     this.#core = core;
     this.#address = address;
     const same = before !== null && isDeepStrictEqual(before.#address, address) ? before : null;
-    this.blocked = same?.blocked ?? new LRUCache(blockedRemembered);
-    this.#trials = same === null ? new LRUCache(blockedRemembered) : same.#trials;
-    this.#refused = same === null ? new LRUCache(blockedRemembered) : same.#refused;
+    this.#times = same === null ? { blocked: new LRUCache(blockedRemembered), trials: new LRUCache(blockedRemembered), refused: new LRUCache(blockedRemembered) } : same.#times;
     this.#asksNewapi = auth.mode === 'passthrough';
     this.#counts = same === null ? new AddressCounts(core, redis) : same.#counts;
     this.#exempt = new AddressSet(exempt.filter(isNetwork));
     this.#id = JSON.stringify(address);
-    core.crew?.subscribe('addresses.blocked', (value) => {
-      const [id, key, left] = value as [string, string, number];
-      if (id === this.#id) this.blocked.set(key, core.clock.monotonic() + left);
+  }
+
+  /** Counts together with the other threads of the gate, from now on. */
+  share(): void {
+    const { crew, clock } = this.#core;
+    this.#counts.share();
+    crew?.subscribe('addresses', {
+      hear: (word) => {
+        const [id, kind, key, left] = word as AddressWord;
+        if (id === this.#id) this.#times[kind].set(key, clock.monotonic() + left);
+      },
+      known: () => {
+        const now = clock.monotonic();
+        return (Object.keys(this.#times) as TimesKind[]).flatMap((kind) => [...this.#times[kind].entries()].reverse().map(([key, until]) => [this.#id, kind, key, until - now] satisfies AddressWord));
+      },
     });
+  }
+
+  /** Addresses over the limit, with the end of their window on the monotonic clock. Other requests look at nothing else. */
+  get blocked(): Times['blocked'] {
+    return this.#times.blocked;
   }
 
   /** @returns false when the store cannot be reached and `on_store_error` is `closed`. */
@@ -169,25 +193,26 @@ class Counter {
     const key = networkOf(ip);
     const counted = await this.#counts.hit(key);
     if (typeof counted === 'string') return counted === 'open';
-    if (counted.hits > counted.limit) this.#block(key, counted.until);
+    if (counted.hits > counted.limit) this.#set('blocked', key, counted.until);
     return true;
   }
 
   /** The last failure within the limit blocks the requests after it. */
   async countFailure(context: Context): Promise<void> {
     if (this.#exempt.has(context.ip)) return;
-    if (this.#asksNewapi && context.token !== null) this.#refused.set(context.token.id, context.at + this.#address.window);
+    if (this.#asksNewapi && context.token !== null) this.#set('refused', context.token.id, context.at + this.#address.window);
     const key = this.#keyOf(context);
     const { hits, limit, until } = await this.#counts.hitSomewhere(key);
-    if (hits >= limit) this.#block(key, until);
+    if (hits >= limit) this.#set('blocked', key, until);
   }
 
   /** In all threads. @param until monotonic milliseconds. */
-  #block(key: string, until: number): void {
-    const isNew = this.blocked.get(key) !== until;
-    this.blocked.set(key, until);
+  #set(kind: TimesKind, key: string, until: number): void {
+    const times = this.#times[kind];
+    const isNew = times.get(key) !== until;
+    times.set(key, until);
     const { crew, clock } = this.#core;
-    if (crew !== null && isNew) crew.publish('addresses.blocked', [this.#id, key, until - clock.monotonic()]);
+    if (crew !== null && isNew) crew.publish('addresses', [this.#id, kind, key, until - clock.monotonic()] satisfies AddressWord);
   }
 
   /** @returns the end of the block on the monotonic clock, or null for an address that is not blocked. */
@@ -206,10 +231,10 @@ class Counter {
    */
   trial(context: Context): 'now' | 'later' | 'none' {
     const { token, route, at } = context;
-    if (!this.#asksNewapi || token === null || !route.credential || (this.#refused.get(token.id) ?? 0) > at) return 'none';
+    if (!this.#asksNewapi || token === null || !route.credential || (this.#times.refused.get(token.id) ?? 0) > at) return 'none';
     const key = this.#keyOf(context);
-    if ((this.#trials.get(key) ?? 0) > at) return 'later';
-    this.#trials.set(key, at + longestTrial);
+    if ((this.#times.trials.get(key) ?? 0) > at) return 'later';
+    this.#set('trials', key, at + longestTrial);
     this.trying.add(context);
     return 'now';
   }
@@ -217,7 +242,7 @@ class Counter {
   /** NewAPI has answered, or the request is over. A token that it accepts is known from now on, not only at the end of a long answer. */
   endTrial(context: Context, { verified }: Deps): void {
     this.trying.delete(context);
-    this.#trials.set(this.#keyOf(context), context.at + trialEvery);
+    this.#set('trials', this.#keyOf(context), context.at + trialEvery);
     if (context.newapiVerdict === 'accepted' && context.token !== null) verified.accept(context.token.id);
   }
 

@@ -7,6 +7,14 @@ import { SharedCounts } from './shared-counts.ts';
 /** What is said under a topic. @param from the worker that says it; null for the main thread. @returns the answer, where one is asked for. */
 export type Heard = (value: unknown, from: Link | null) => unknown;
 
+/** What the threads tell each other under a topic. */
+export interface News {
+  /** Takes what another thread tells. */
+  readonly hear: (value: unknown) => void;
+  /** Of the main thread: what a worker that begins has to be told, as if it had heard it. */
+  readonly known: () => Iterable<unknown>;
+}
+
 /** `[topic, value]` tells, `[topic, value, n]` asks, `[null, value, n, failed]` answers. */
 type Message = readonly [topic: string | null, value: unknown, call?: number, failed?: boolean];
 
@@ -137,10 +145,10 @@ export class Link {
   }
 }
 
-/** The numbers that all threads of a gate see, 32 bits each: slots in use, requests that wait, slots there are, kilobytes of bodies in hand; see {@link Crew.counts}. */
-export const shared = { active: 0, waiting: 1, capacity: 2, kilobytes: 3, perWorker: 4 } as const;
-/** Numbers of each worker, from `perWorker` on: slots and kilobytes that it holds, its signs of life, and its requests in hand at the last of them. */
-export const own = { active: 0, kilobytes: 1, beats: 2, inHand: 3, size: 4 } as const;
+/** The numbers that all threads of a gate see, 32 bits each: slots in use, requests that wait, slots there are, kilobytes of bodies in hand, connections of the listeners; see {@link Crew.counts}. */
+export const shared = { active: 0, waiting: 1, capacity: 2, kilobytes: 3, connections: 4, perWorker: 5 } as const;
+/** Numbers of each worker, from `perWorker` on: slots, kilobytes and connections that it holds, its signs of life, and its requests in hand at the last of them. */
+export const own = { active: 0, kilobytes: 1, beats: 2, inHand: 3, connections: 4, size: 5 } as const;
 
 /** The threads of a gate with several workers, as one of them knows the others. Null in a gate that has one thread. */
 export class Crew {
@@ -158,9 +166,8 @@ export class Crew {
   /** Of the main thread, while workers run: drains them within a time, milliseconds. */
   drain: ((timeout: number, quiet: number) => Promise<void>) | null = null;
   readonly #topics = new Map<string, Heard>();
-  readonly #news = new Map<string, Heard>();
+  readonly #news = new Map<string, News>();
   readonly #left = new Set<(from: Link) => void>();
-  readonly #joined = new Set<(from: Link) => void>();
 
   constructor(workers: number, counts: Int32Array, peers: Int32Array) {
     this.workers = workers;
@@ -192,18 +199,13 @@ export class Crew {
   }
 
   /** Hears what other threads publish. What comes with another configuration takes the place of what was before. */
-  subscribe(topic: string, heard: Heard): void {
-    this.#news.set(topic, heard);
+  subscribe(topic: string, news: News): void {
+    this.#news.set(topic, news);
   }
 
   /** @param listener is told of a worker that has ended: what it held is free. */
   onLeft(listener: (from: Link) => void): void {
     this.#left.add(listener);
-  }
-
-  /** @param listener is told of a worker that begins. */
-  onJoined(listener: (from: Link) => void): void {
-    this.#joined.add(listener);
   }
 
   /** Handles what a thread says. @param from the worker; null for the main thread. */
@@ -214,22 +216,23 @@ export class Crew {
       return heard(value, from);
     }
     const [name, what] = value as [string, unknown];
-    this.#news.get(name)?.(what, from);
+    this.#news.get(name)?.hear(what);
     if (this.main === null) for (const link of this.links) if (link !== from) link.tell('news', [name, what]);
     return undefined;
   }
 
-  /** A worker begins. */
+  /** A worker begins, and is told what the others have heard. */
   join(link: Link): void {
     Atomics.store(this.counts, shared.perWorker + link.place * own.size + own.inHand, 0);
     this.links.add(link);
-    for (const listener of this.#joined) listener(link);
+    for (const [topic, { known }] of this.#news) for (const value of known()) link.tell('news', [topic, value]);
   }
 
   /** A worker has ended. */
   leave(link: Link): void {
     if (!this.links.delete(link)) return;
     link.end();
+    Atomics.sub(this.counts, shared.connections, Atomics.exchange(this.counts, shared.perWorker + link.place * own.size + own.connections, 0));
     SharedCounts.clear(this.peers, this.workers, link.place);
     for (const listener of this.#left) {
       if (this.log === null) listener(link);

@@ -557,10 +557,7 @@ class QueueOwner {
     crew.answer('queue.times', (value) => queue.noteServiceTime(...(value as [number, number])));
     crew.answer('queue.inHand', (list, from) => void (this.#partOf(from).inHand = list as InterruptedRequest[]));
     queue.inWorkers = () => [...this.#parts.values()].flatMap(({ inHand }) => inHand);
-    crew.onJoined((link) => {
-      this.#calming.start();
-      if (this.#isCrowded) link.tell('news', ['queue.crowded', true]);
-    });
+    crew.subscribe('queue.crowded', { hear: () => undefined, known: () => [this.#isCrowded] });
     crew.onLeft((link) => this.#left(link));
   }
 
@@ -573,6 +570,7 @@ class QueueOwner {
       this.#waitedAt = this.#core.clock.monotonic();
       if (!this.#isCrowded) this.#crew.publish('queue.crowded', true);
       this.#isCrowded = true;
+      this.#calming.start();
     }
     return request.judged.promise;
   }
@@ -676,16 +674,18 @@ class WorkerQueue extends Queue {
     this.#main = crew.main as Link;
     this.#counts = crew.counts;
     this.#held = shared.perWorker + this.#main.place * own.size + own.active;
-    crew.subscribe('queue.crowded', (isCrowded) => {
-      this.#isCrowded = isCrowded === true;
-      if (!this.#isCrowded) return;
-      this.#main.tell('queue.running', [...this.#running]);
-      const { mean, samples } = this.estimate.serviceTime;
-      if (mean !== null) this.#main.tell('queue.times', [mean, samples]);
-    });
+    crew.subscribe('queue.crowded', { hear: (isCrowded) => this.#crowd(isCrowded === true), known: () => [] });
     const { statePath, saveInterval } = core.config.queue;
     this.#saves = statePath === null ? null : new Repeated(core, 'queue', saveInterval, () => this.#tellInHand());
     this.#saves?.start();
+  }
+
+  #crowd(isCrowded: boolean): void {
+    this.#isCrowded = isCrowded;
+    if (!isCrowded) return;
+    this.#main.tell('queue.running', [...this.#running]);
+    const { mean, samples } = this.estimate.serviceTime;
+    if (mean !== null) this.#main.tell('queue.times', [mean, samples]);
   }
 
   override enter(context: Context, next: () => void): void {

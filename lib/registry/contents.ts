@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Finding } from '../../types/finding.d.ts';
 import type { Ban, OwnLimits } from '../../types/registry.d.ts';
 import { networkText } from '../identity/identity.ts';
@@ -111,6 +112,19 @@ export function parseContents(keyRows: Rows, banRows: Rows, findingRows: Rows): 
  */
 export function changedContents({ keys, bans, findings, damaged }: Contents, change: Change): Contents {
   return { keys: edited(keys, change.keys, isKey, ({ created }) => created), bans: edited(bans, change.bans, isBan, ({ created }) => created), findings: edited(findings, change.findings, isFinding, ({ since }) => since), damaged };
+}
+
+/** The change that makes one contents from another. */
+export function changeBetween(before: Contents, after: Contents): Change {
+  return { keys: differences(before.keys, after.keys), bans: differences(before.bans, after.bans), findings: differences(before.findings, after.findings) };
+}
+
+function differences<T>(before: ReadonlyMap<string, T>, after: ReadonlyMap<string, T>): (readonly [name: string, value: T | null])[] {
+  const found: (readonly [string, T | null])[] = [];
+  if (before === after) return found;
+  for (const [name, value] of after) if (!isDeepStrictEqual(before.get(name), value)) found.push([name, value]);
+  for (const name of before.keys()) if (!after.has(name)) found.push([name, null]);
+  return found;
 }
 
 /** The entries are read as they are written. */

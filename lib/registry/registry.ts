@@ -21,7 +21,7 @@ import { banFields, logChanges } from './change-log.ts';
 import { RedisStore } from './redis-store.ts';
 import { Restraints } from './restraints.ts';
 import { TransientStore } from './transient-store.ts';
-import { Replica } from './replica.ts';
+import { Replica, type ReplicaCore } from './replica.ts';
 import { SeenTokens } from './seen-tokens.ts';
 import { CredentialVault } from './credential-vault.ts';
 import { grantedKeys, viewOfConfigured, viewOfStored } from './key-view.ts';
@@ -43,7 +43,7 @@ export interface KeyIndex {
 
 /** Dependencies of a registry. */
 export interface RegistryOptions {
-  readonly core: Pick<Core, 'config' | 'clock' | 'log'>;
+  readonly core: Pick<Core, 'config'> & ReplicaCore;
   /** Null: keys and bans are stored in a file beside the journal. */
   readonly redis: Redis | null;
   readonly keys: KeyIndex;

@@ -1,7 +1,7 @@
 import type { Core } from '../request/request.ts';
-import { describe, Repeated } from '../platform/platform.ts';
+import { type Crew, describe, Repeated } from '../platform/platform.ts';
 import { HeimdallError } from '../errors.ts';
-import { emptyContents, type Change, type Contents, type Store } from './contents.ts';
+import { changeBetween, changedContents, emptyContents, type Change, type Contents, type Store } from './contents.ts';
 
 /** Interval between two readings of the store, milliseconds: changes take effect on every instance within two seconds. */
 const readEvery = 1000;
@@ -17,14 +17,20 @@ export interface Follower {
   readDone(): void;
 }
 
-/** This instance's copy of the store: read every second, kept while the store cannot be read. */
+/** What a replica needs of the gate. @see Core */
+export type ReplicaCore = Pick<Core, 'clock' | 'log'> & { readonly crew?: Crew | null };
+
+/**
+ * This instance's copy of the store: read every second, kept while the store cannot be read. In a gate with several threads the main
+ * thread reads it, and tells the workers what has changed.
+ */
 export class Replica {
   contents: Contents = emptyContents;
   /** The first reading is done, successful or not. */
   settled = false;
   /** Why the last reading failed; null when it succeeded. */
   problem: string | null = null;
-  readonly #core: Pick<Core, 'clock' | 'log'>;
+  readonly #core: ReplicaCore;
   readonly #store: Store;
   readonly #follower: Follower;
   #read = false;
@@ -34,11 +40,14 @@ export class Replica {
   readonly #readings: Repeated;
   #closed = false;
 
-  constructor(core: Pick<Core, 'clock' | 'log'>, store: Store, follower: Follower) {
+  constructor(core: ReplicaCore, store: Store, follower: Follower) {
     this.#core = core;
     this.#store = store;
     this.#follower = follower;
-    this.#readings = new Repeated(core, 'registry', readEvery, () => this.#readOnce(true));
+    const isTold = (): boolean => this.#read && core.crew?.isWorker === true;
+    this.#readings = new Repeated(core, 'registry', readEvery, () => (isTold() ? follower.readDone() : this.#readOnce(true)));
+    // A worker that begins reads the store itself.
+    core.crew?.subscribe('registry', { hear: (change) => this.#hear(change as Change), known: () => [] });
   }
 
   /** Starts reading, and resolves when the first reading is done. */
@@ -109,7 +118,14 @@ export class Replica {
     this.contents = contents;
     this.#read = true;
     if (contents.damaged > 0 && contents.damaged !== before.damaged) this.#core.log.error({ entries: contents.damaged }, 'registry.damaged');
+    if (!first && this.#core.crew?.isWorker === false) this.#core.crew.publish('registry', changeBetween(before, contents));
     this.#follower.changed(before, contents, first);
+  }
+
+  #hear(change: Change): void {
+    if (!this.#read) return;
+    this.#take(changedContents(this.contents, change));
+    this.#follower.readDone();
   }
 
   #inTurn<T>(run: () => Promise<T>): Promise<T> {

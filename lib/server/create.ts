@@ -7,7 +7,7 @@ import { AddressSet } from '../identity/identity.ts';
 import { openConfigured } from './admin.ts';
 import { watchHandshakes } from './handshake.ts';
 import { protocols, speakHttp2 } from './http2.ts';
-import { limit, optionsOf } from './options.ts';
+import { countTogether, limit, optionsOf } from './options.ts';
 import { expectPreambles } from './proxy-protocol.ts';
 import { StreamConnection } from './stream-connection.ts';
 import { ServedCertificates } from './tls.ts';
@@ -57,6 +57,7 @@ export function createServer(gate: Gate): Server {
   attach(core, server, { gate, serves, path: '/', ours: true });
   // Behind all that listens for connections: they get one after its preamble.
   if (limits.proxyProtocol) expectPreambles(server, () => trust, limits.readTimeout, core.log);
+  countTogether(server, core);
   // A worker's admin API is that of the main thread.
   if (core.crew?.isWorker !== true) server.once('listening', () => void openConfigured(gate).catch((error: Error) => server.emit('error', error)));
   servers.add(server);

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import type { Config } from '../../types/config.d.ts';
 import type { Logger } from '../../types/logger.d.ts';
-import { adopt, shareOfWorker } from '../config/config.ts';
+import { adopt } from '../config/config.ts';
 import { gateOf, internalsOf } from '../gateway.ts';
 import { codeOf, Crew, guard, Link, own, shared } from '../platform/platform.ts';
 import { createServer } from './create.ts';
@@ -22,8 +22,7 @@ const link = new Link(place, main, (topic, value) => crew.hear(topic, value, nul
 crew.main = link;
 main.on('message', guard(log, 'thread', link.take));
 
-const shareOf = (config: Config): Config => adopt(shareOfWorker(config, workers));
-const gate = gateOf(shareOf(copy), { standalone: true, log }, crew);
+const gate = gateOf(adopt(copy), { standalone: true, log }, crew);
 const { core, end, reload, certificates } = internalsOf(gate);
 
 /** The main thread decides whether a configuration that is ready everywhere comes into force. */
@@ -36,7 +35,7 @@ crew.answer('reload', (next) => {
     resolve();
     return decided;
   };
-  reload('main', shareOf(next as Config), decide).catch(reject);
+  reload('main', adopt(next as Config), decide).catch(reject);
   return promise;
 });
 crew.answer('reload.decided', (isTaken) => {

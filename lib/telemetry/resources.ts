@@ -47,6 +47,14 @@ export class Resources {
     this.#config = healthCheck?.enabled ? healthCheck : null;
     this.#states = this.#config === null ? [] : statesOf(this.#config);
     this.#open = open;
+    // Latency is that of each thread. The rest is of the machine: one that begins need not find out anew.
+    core.crew?.subscribe('resources', {
+      hear: (short) => {
+        this.short = this.#states.map(({ resource }) => resource).filter((resource) => (short as Resource[]).includes(resource));
+        if (this.short.length > 0) this.start();
+      },
+      known: () => [this.short.filter((resource) => resource !== 'latency')],
+    });
   }
 
   /** Value of `Retry-After`, seconds: two intervals, at most a minute. */

@@ -152,6 +152,27 @@ export class Breaker {
     }
   }
 
+  /** What {@link hear} needs in a breaker that is new to come to the same state, but for what probes have shown. */
+  known(now: number): readonly BreakerNews[] {
+    const { state } = this;
+    switch (state.kind) {
+      case 'up':
+        return Array.from({ length: state.failures }, () => ({ kind: 'fail' }));
+      case 'resting':
+        return [{ kind: 'resting', duration: Math.max(0, state.until - now), overloaded: state.overloaded }];
+      case 'open':
+        return state.by === 'traffic' ? [{ kind: 'open', duration: Math.max(0, state.until - now) }] : [];
+      case 'probing':
+        // Others try it: they tell what they find.
+        return [{ kind: 'open', duration: state.overloaded ? busyWait : this.#config.timeout }];
+    }
+  }
+
+  /** Misses of probes in a row. */
+  get missedProbes(): number {
+    return this.#missedProbes;
+  }
+
   #rest(until: number, overloaded: boolean): void {
     const { state } = this;
     switch (state.kind) {
@@ -245,6 +266,11 @@ export class TargetState {
     const isGood = news.kind === 'ok' || news.kind === 'up';
     const breaker = model === null ? this.base : isGood ? this.#byModel.get(model) : this.#of(model);
     breaker?.hear(news, now);
+  }
+
+  /** What {@link hear} needs in another thread that begins, by model. */
+  known(now: number): readonly (readonly [model: string | null, news: BreakerNews])[] {
+    return [[null, this.base] as const, ...this.#byModel].flatMap(([model, breaker]) => breaker.known(now).map((news) => [model, news] as const));
   }
 
   /** Takes other thresholds; the states stay. */

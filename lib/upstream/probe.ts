@@ -27,17 +27,24 @@ interface ProbeNews {
  * is a target, and tells of each probe.
  * @param isFirst whether it is the first configuration; with a later one probes go on.
  */
-export function shareProbes({ crew }: Core, targets: readonly Target[], health: Prober, isFirst: boolean): void {
+export function shareProbes({ crew, config }: Core, targets: readonly Target[], health: Prober, isFirst: boolean): void {
   if (crew === null) return;
-  if (crew.isWorker) {
-    return crew.subscribe('probe', (news) => {
+  const { failureThreshold } = config.llm.healthCheck;
+  crew.subscribe('probe', {
+    hear: (news) => {
       const { target: name, probe, threshold } = news as ProbeNews;
       const target = targets.find((each) => each.name === name);
       if (target === undefined) return;
       target.lastProbe = probe;
       target.state.base.probe(probe.alive, threshold);
-    });
-  }
+    },
+    known: () => targets.flatMap(({ name, lastProbe: probe, state: { base, isDown } }): ProbeNews[] => {
+      if (probe === null) return [];
+      if (probe.alive || isDown) return [{ target: name, probe, threshold: 1 }];
+      return Array.from({ length: base.missedProbes }, () => ({ target: name, probe, threshold: failureThreshold }));
+    }),
+  });
+  if (crew.isWorker) return;
   crew.answer('probes.start', () => health.start());
   crew.answer('probes.ready', () => health.ready());
   if (!isFirst) health.start();

@@ -12,6 +12,8 @@ import { poolOf, speaks, type Target } from './targets.ts';
 export interface RouteHealth {
   /** Begins, once. */
   start(): void;
+  /** Knows in all threads of the gate what one of them finds, from now on. */
+  share(): void;
   /** Seconds until the next check of an unhealthy route; null for any other. */
   retryAfter(row: RouteConfig): number | null;
   /** Every checked route, for an operator. */
@@ -28,16 +30,26 @@ export interface RouteHealth {
 export function routeHealth(core: Core, rows: ReadonlyMap<Route, RouteConfig>, targets: readonly Target[], proxies: OutboundProxy | null = null): RouteHealth {
   const newapi = newapiOf(core, targets, proxies);
   const watched = new Map<RouteConfig, Checked>();
+  // In a gate with several threads the main thread checks for all.
+  const { crew } = core;
   for (const row of new Set(rows.values())) {
-    if (row.healthCheck?.enabled) watched.set(row, new Checked(core, row, row.healthCheck, answering(row, rows, targets, newapi.place)));
+    const at = watched.size;
+    if (row.healthCheck?.enabled) watched.set(row, new Checked(core, row, row.healthCheck, answering(row, rows, targets, newapi.place), (found) => crew?.publish('route', [at, found] satisfies CheckWord)));
   }
   const stop = (): void => {
     for (const each of watched.values()) each.stop();
   };
   return {
     start() {
-      for (const each of watched.values()) each.start();
+      if (crew?.isWorker !== true) for (const each of watched.values()) each.start();
     },
+    share: () => crew?.subscribe('route', {
+      hear: (word) => {
+        const [at, found] = word as CheckWord;
+        [...watched.values()][at]?.hear(found);
+      },
+      known: () => [...watched.values()].map((each, at) => [at, each.found()] satisfies CheckWord),
+    }),
     retryAfter: (row) => watched.get(row)?.retryAfter() ?? null,
     shown: () => [...watched.values()].map((each) => each.shown()),
     stop,
@@ -65,6 +77,16 @@ function newapiOf({ config }: Core, targets: readonly Target[], proxies: Outboun
   return { place: () => target ?? (made ??= make()), close: () => made?.pool.destroy() };
 }
 
+/** What a check has found: failures in a row by name, and milliseconds until the next one. */
+interface Found {
+  readonly path: string;
+  readonly misses: Readonly<Record<string, number>>;
+  readonly next: number;
+}
+
+/** What the main thread tells of a checked route: its place among them. */
+type CheckWord = readonly [at: number, found: Found];
+
 interface Check {
   readonly name: string;
   readonly asks: RouteHealthCheck['checks'][string];
@@ -85,8 +107,12 @@ class Checked {
   readonly #rounds: Repeated;
   #stopped = false;
 
-  constructor(core: Core, row: RouteConfig, config: RouteHealthCheck, places: readonly (() => Probed)[]) {
+  readonly #tell: (found: Found) => void;
+
+  /** @param tell is told what each round has found. */
+  constructor(core: Core, row: RouteConfig, config: RouteHealthCheck, places: readonly (() => Probed)[], tell: (found: Found) => void) {
     this.#core = core;
+    this.#tell = tell;
     this.#config = config;
     this.#path = pathOf(row);
     this.#places = places;
@@ -127,6 +153,19 @@ class Checked {
     }
     this.#become();
     this.#next = this.#core.clock.monotonic() + this.#config.interval;
+    this.#tell(this.found());
+  }
+
+  found(): Found {
+    return { path: this.#path, misses: Object.fromEntries(this.#checks.map(({ name, misses }) => [name, misses])), next: this.#next - this.#core.clock.monotonic() };
+  }
+
+  /** Takes what another thread has found, if it is of the same route. */
+  hear({ path, misses, next }: Found): void {
+    if (path !== this.#path) return;
+    for (const check of this.#checks) check.misses = misses[check.name] ?? 0;
+    this.#next = this.#core.clock.monotonic() + next;
+    this.#become();
   }
 
   /** @returns milliseconds until the answer, infinity without one, or NaN when this machine could not ask. */
@@ -146,6 +185,6 @@ class Checked {
     const state = failed.some(({ asks }) => asks === 'http') ? 'unhealthy' : failed.length > 0 ? 'degraded' : 'healthy';
     if (state === this.#state) return;
     this.#state = state;
-    this.#core.log[state === 'healthy' ? 'info' : 'warn']({ route: this.#path, failed: failed.map(({ name }) => name) }, `route.${state}`);
+    if (this.#core.crew?.isWorker !== true) this.#core.log[state === 'healthy' ? 'info' : 'warn']({ route: this.#path, failed: failed.map(({ name }) => name) }, `route.${state}`);
   }
 }

@@ -204,9 +204,12 @@ type BreakerWord = readonly [target: string, model: string | null, news: Breaker
 
 /** Hears what targets show in other threads of the gate, which hold their breakers together. */
 export function hearBreakers({ crew, clock }: Core, targets: readonly Target[]): void {
-  crew?.subscribe('breaker', (word) => {
-    const [name, model, news] = word as BreakerWord;
-    targets.find((each) => each.name === name)?.state.hear(model, news, clock.monotonic());
+  crew?.subscribe('breaker', {
+    hear: (word) => {
+      const [name, model, news] = word as BreakerWord;
+      targets.find((each) => each.name === name)?.state.hear(model, news, clock.monotonic());
+    },
+    known: () => targets.flatMap(({ name, state }) => state.known(clock.monotonic()).map(([model, news]) => [name, model, news] satisfies BreakerWord)),
   });
 }
 

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { it, type TestContext } from 'node:test';
-import { shareOfWorker } from '../../lib/config/derive.ts';
 import { loadConfig, warningsOf } from '../../lib/config/load.ts';
 import { temporary } from '../support/gate.ts';
 
@@ -27,14 +26,4 @@ it('limits that no part checks are warned about', (t) => {
 it('a policy that does nothing is warned about', (t) => {
   const policies = 'rate_limit: { policies: [{ match: { model: a }, cidrs: [10.0.0.0/8] }, { match: { model: b } }, { match: { model: c }, budget: {} }] }';
   assert.deepEqual(warnings(t, policies), [1, 2].map((at) => `rate_limit.policies[${at}]: has neither a limit nor cidrs, so it has no effect`));
-});
-
-it('each of several workers has its share of the connections', (t) => {
-  const path = join(temporary(t), 'heimdall.yaml');
-  const shareOf = (server: string): number | null => {
-    writeFileSync(path, `server: { ${server} }`, { mode: 0o600 });
-    return shareOfWorker(loadConfig(path, {}), 2).server.maxConnections;
-  };
-  assert.equal(shareOf('max_connections: 1001'), 501);
-  assert.equal(shareOf('port: 8080'), null);
 });
