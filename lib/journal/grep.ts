@@ -1,8 +1,10 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { JournalSearch, SearchFound, SqlRow, TextSearch } from '../../types/journal.d.ts';
+import type { AuditRecord } from '../../types/record.d.ts';
 import { recordColumns, recordOf, textOfContent } from '../record/record.ts';
 import { versionOf } from './schema.ts';
-import { momentOf, nextWidth, pageOf } from './search.ts';
+import { Places } from './places.ts';
+import { momentOf, nextWidth, pageOf, readWanted, wantsOf } from './search.ts';
 
 /** Records that are read at a time. */
 const step = 200;
@@ -20,39 +22,72 @@ const compared = 2000;
  */
 export const search = (db: DatabaseSync, asked: JournalSearch): SearchFound => (asked.grep === null ? list(db, asked) : grep(db, { ...asked, grep: asked.grep }));
 
-/** A page of records, looked for in stretches of the journal. */
-function list(db: DatabaseSync, { wanted, limit, cursor, order, now, time, last = null, without = null, callers = null }: JournalSearch): SearchFound {
+/** A page of records. */
+function list(db: DatabaseSync, asked: JournalSearch): SearchFound {
+  const records: AuditRecord[] = [];
+  return { records, ...look(db, asked, { whole: false, size: () => asked.limit - records.length, take: (row) => records.push(recordOf(row)) >= asked.limit }) };
+}
+
+/** What is done with the records that pass the filters. */
+interface Looking {
+  /** Their content is read. */
+  readonly whole: boolean;
+  /** Records that are read at a time. */
+  readonly size: () => number;
+  /** @returns whether there are enough. */
+  readonly take: (row: SqlRow) => boolean;
+}
+
+/** Looks for records in stretches of the journal, and where it is known where they may be, there alone. */
+function look(db: DatabaseSync, asked: JournalSearch, { whole, size, take }: Looking): Pick<SearchFound, 'next' | 'stopped'> {
+  const { wanted, cursor, order, now, time, last = null, without = null, callers = null } = asked;
   const until = performance.now() + time;
   const schema = versionOf(db);
-  const { low, high } = reachOf(db, wanted, now);
+  readWanted(wanted, now);
+  const { low, high, places } = reachOf(db, asked);
+  const top = Math.min(high, last ?? high);
   const isNewest = order === 'newest';
-  const records: SearchFound['records'][number][] = [];
-  let at = isNewest ? Math.min(cursor ?? Infinity, high + 1) : Math.max(cursor ?? 0, low - 1);
+  let at = isNewest ? Math.min(cursor ?? Infinity, top + 1) : Math.max(cursor ?? 0, low - 1);
   for (let width = leastWidth; ; ) {
+    const position = isNewest ? at - 1 : at + 1;
+    if (isNewest ? position < low : position > top) return { next: null, stopped: false };
     const begun = performance.now();
-    const edge = isNewest ? at - width : at + width;
-    const bounds = isNewest ? { first: edge, last: Math.min(high, last ?? high) } : { first: low, last: Math.min(edge, last ?? edge) };
-    const { sql, values } = pageOf({ wanted, limit: limit - records.length, cursor: at, order, schema, now, without, callers, ...bounds }, recordColumns);
-    records.push(...(db.prepare(sql).all(...values) as SqlRow[]).map(recordOf));
-    if (records.length >= limit) return { records, next: records.at(-1)?.id ?? null, stopped: false };
-    if (isNewest ? edge <= low : edge >= Math.min(high, last ?? high)) return { records, next: null, stopped: false };
-    at = edge;
+    const stretch = places.next(position, isNewest ? Math.max(low, at - width) : Math.min(top, at + width));
+    for (let behind = at; stretch.ids?.length !== 0; ) {
+      const limit = size();
+      const { sql, values } = pageOf({ wanted, limit, cursor: behind, order, schema, now, without, callers, whole, first: stretch.first, last: Math.min(stretch.last, top), ids: stretch.ids }, recordColumns);
+      const rows = db.prepare(sql).all(...values) as SqlRow[];
+      for (const row of rows) {
+        behind = Number(row['id']);
+        if (take(row)) return { next: behind, stopped: false };
+        if (performance.now() >= until) return { next: behind, stopped: true };
+      }
+      if (rows.length < limit) break;
+    }
+    at = isNewest ? stretch.first : stretch.last;
     const ended = performance.now();
-    if (ended >= until) return { records, next: at, stopped: true };
-    width = Math.min(mostWidth, Math.max(leastWidth, Math.floor(nextWidth(width, ended - begun, until - ended))));
+    if (ended >= until) return { next: at, stopped: true };
+    if (stretch.ids === null) width = Math.min(mostWidth, Math.max(leastWidth, Math.floor(nextWidth(stretch.last - stretch.first + 1, ended - begun, until - ended))));
   }
 }
 
-/** The positions between which records of a time are: the index by time tells, and the journal is not read up to there. */
-function reachOf(db: DatabaseSync, { from, to }: JournalSearch['wanted'], now: number): { readonly low: number; readonly high: number } {
-  const number = (sql: string, ...values: number[]): number | null => (db.prepare(sql).get(...values) as { n: number | null } | undefined)?.n ?? null;
+/** The positions between which records may be: the index by time tells, and the journal is not read up to there; and what is known of their places. */
+function reachOf(db: DatabaseSync, { wanted, callers = null, now }: JournalSearch): { readonly low: number; readonly high: number; readonly places: Places } {
+  const { from, to, request_id: id } = wanted;
+  const number = (sql: string, ...values: (number | string)[]): number | null => (db.prepare(sql).get(...values) as { n: number | null } | undefined)?.n ?? null;
   const seconds = (text: string | undefined): number | null => (text === undefined ? null : momentOf(text, now));
   const [begin, end] = [seconds(from), seconds(to)];
+  const at = (moment: number | null): number | null => (moment === null ? null : Math.floor(moment / 1000));
+  const places = new Places(db, wantsOf(wanted, callers), at(begin), at(end));
+  if (id !== undefined) {
+    const only = number('SELECT id AS n FROM heimdall_logs WHERE request_id = ?', id);
+    return { low: only ?? 1, high: only ?? 0, places };
+  }
   const high = number('SELECT max(id) AS n FROM heimdall_logs') ?? 0;
   const low = number('SELECT min(id) AS n FROM heimdall_logs') ?? 0;
   const lowest = begin === null ? null : number('SELECT min(id) AS n FROM (SELECT id FROM heimdall_logs WHERE timestamp >= ? ORDER BY timestamp LIMIT ?)', Math.floor(begin / 1000), compared);
   const highest = end === null ? null : number('SELECT id AS n FROM heimdall_logs WHERE timestamp >= ? ORDER BY timestamp LIMIT 1', Math.floor(end / 1000) + longest);
-  return { low: begin !== null && lowest === null ? high + 1 : Math.max(low, (lowest ?? low) - compared), high: Math.min(high, highest ?? high) };
+  return { low: begin !== null && lowest === null ? high + 1 : Math.max(low, (lowest ?? low) - compared), high: Math.min(high, highest ?? high), places };
 }
 
 /**
@@ -61,23 +96,11 @@ function reachOf(db: DatabaseSync, { from, to }: JournalSearch['wanted'], now: n
  * @returns at most `limit` records without their content, and where to go on.
  * @throws SearchError naming the filter.
  */
-export function grep(db: DatabaseSync, { wanted, grep: text, limit, cursor, order, now, time, last = null, without = null, callers = null }: TextSearch): SearchFound {
-  const until = performance.now() + time;
-  const matches = matcher(db, text);
-  const schema = versionOf(db);
-  const records: SearchFound['records'][number][] = [];
-  let next = cursor;
-  for (;;) {
-    const { sql, values } = pageOf({ wanted, limit: step, cursor: next, order, schema, now, last, without, callers, whole: true }, recordColumns);
-    const rows = db.prepare(sql).all(...values) as SqlRow[];
-    for (const row of rows) {
-      next = Number(row['id']);
-      if (matches(row)) records.push(recordOf({ ...row, request_headers: null, request_body: null, response_body: null, cookies: null }));
-      if (records.length === limit) return { records, next, stopped: false };
-      if (performance.now() >= until) return { records, next, stopped: true };
-    }
-    if (rows.length < step) return { records, next: null, stopped: false };
-  }
+export function grep(db: DatabaseSync, asked: TextSearch): SearchFound {
+  const matches = matcher(db, asked.grep);
+  const records: AuditRecord[] = [];
+  const take = (row: SqlRow): boolean => matches(row) && records.push(recordOf({ ...row, request_headers: null, request_body: null, response_body: null, cookies: null })) >= asked.limit;
+  return { records, ...look(db, asked, { whole: true, size: () => step, take }) };
 }
 
 /** Tells whether a record with its content holds a text. */

@@ -3,6 +3,7 @@ import { addedColumns, type ColumnName } from '../record/record.ts';
 import { isNetwork, readDuration, show, suggestion } from '../values/values.ts';
 import { expectation } from '../errors.ts';
 import { parseAddress } from '../identity/identity.ts';
+import type { Sought, Wants } from './places.ts';
 
 /** The filters of a search by name, as they were written: the names of {@link filters}. */
 export type Wanted = Readonly<Record<string, string>>;
@@ -24,6 +25,8 @@ interface Filter {
   readonly example: string;
   /** @returns null for an invalid value. */
   readonly read: (text: string, now: number, dialect: Dialect) => Condition | null;
+  /** What of a record makes it true, for a valid value; without it, places do not help. */
+  readonly seek?: (text: string) => readonly Sought[];
 }
 
 const knownFacts = (name: string): string => `SELECT record FROM heimdall_learnt WHERE name = '${name}' AND value = ?`;
@@ -44,6 +47,8 @@ export const sqlite: Dialect = {
 
 const either = (one: Condition, other: Condition): Condition => ({ sql: `(${one.sql} OR ${other.sql})`, values: [...one.values, ...other.values] });
 const equals = (column: string) => (text: string): Condition => ({ sql: `${column} = ?`, values: [text] });
+const exactly = (column: Sought['column']) => (text: string): readonly Sought[] => [{ column, text }];
+const byStart = (column: Sought['column']) => (text: string): readonly Sought[] => [{ column, text: text.toLowerCase(), begins: true }];
 const hex = (column: string) => (text: string, _now: number, { begins }: Dialect): Condition | null => (/^[0-9a-f]{4,64}$/i.test(text) ? begins(column, text.toLowerCase()) : null);
 const time = (comparison: string) => (text: string, now: number): Condition | null => {
   const at = momentOf(text, now);
@@ -52,29 +57,41 @@ const time = (comparison: string) => (text: string, now: number): Condition | nu
 
 /** The filters of a search. */
 export const filters = {
-  key: { what: 'name of a gateway key, subject of a JWT, or identity of a token', example: 'team-a', read: (text) => ({ sql: '(key_id = ? OR token_id = ?)', values: [text, text] }) },
-  user: { what: "NewAPI's number of the user", example: '17', read: (text) => (/^\d{1,15}$/.test(text) ? { sql: 'user_id = ?', values: [Number(text)] } : null) },
-  address: { what: 'client address', example: '203.0.113.7', read: address },
-  device: { what: 'device fingerprint, or how it begins', example: '3f2a9c', read: hex('device_fingerprint') },
-  session: { what: 'session, or how it begins', example: '9c1d22', read: hex('session') },
-  device_id: { what: 'device that the client names, or how it begins', example: '3f2a9c', read: hex('device_id') },
-  session_id: { what: 'session that the client names, or how it begins', example: '9c1d22', read: hex('session_id') },
-  home_id: { what: 'home that the client names, or how it begins', example: '77ab01', read: hex('home_id') },
-  client: { what: 'client with or without its version', example: 'openai-python', read: (text, _now, { begins }) => (text.includes('/') ? equals('client')(text) : either(equals('client')(text), begins('client', `${text}/`))) },
-  content: { what: 'content fingerprint, or how it begins', example: 'd41d8c', read: hex('content_fingerprint') },
-  status: { what: 'HTTP status, or its class', example: '429, or 5xx', read: status },
-  outcome: { what: 'served, refused, refused:CODE, upstream_error, aborted or interrupted', example: 'refused', read: outcome },
-  model: { what: 'model, with * at its end for all that begin so', example: 'gpt-5*', read: (text, _now, { begins }) => (text.endsWith('*') ? begins('model', text.slice(0, -1)) : equals('model')(text)) },
-  route: { what: 'template of a route', example: '/v1/chat/completions', read: equals('route') },
-  target: { what: 'target that answered', example: 'openai', read: equals('target') },
-  source: { what: 'gate, or who handed the record in', example: 'gate', read: equals('source') },
+  key: { what: 'name of a gateway key, subject of a JWT, or identity of a token', example: 'team-a', read: (text) => ({ sql: '(key_id = ? OR token_id = ?)', values: [text, text] }), seek: (text) => [...exactly('key_id')(text), ...exactly('token_id')(text)] },
+  user: { what: "NewAPI's number of the user", example: '17', read: (text) => (/^\d{1,15}$/.test(text) ? { sql: 'user_id = ?', values: [Number(text)] } : null), seek: (text) => exactly('user_id')(String(Number(text))) },
+  address: { what: 'client address', example: '203.0.113.7', read: address, seek: seekAddress },
+  device: { what: 'device fingerprint, or how it begins', example: '3f2a9c', read: hex('device_fingerprint'), seek: byStart('device_fingerprint') },
+  session: { what: 'session, or how it begins', example: '9c1d22', read: hex('session'), seek: byStart('session') },
+  device_id: { what: 'device that the client names, or how it begins', example: '3f2a9c', read: hex('device_id'), seek: byStart('device_id') },
+  session_id: { what: 'session that the client names, or how it begins', example: '9c1d22', read: hex('session_id'), seek: byStart('session_id') },
+  home_id: { what: 'home that the client names, or how it begins', example: '77ab01', read: hex('home_id'), seek: byStart('home_id') },
+  client: { what: 'client with or without its version', example: 'openai-python', read: (text, _now, { begins }) => (text.includes('/') ? equals('client')(text) : either(equals('client')(text), begins('client', `${text}/`))), seek: (text) => [...exactly('client')(text), { column: 'client', text: `${text}/`, begins: true }] },
+  content: { what: 'content fingerprint, or how it begins', example: 'd41d8c', read: hex('content_fingerprint'), seek: byStart('content_fingerprint') },
+  status: { what: 'HTTP status, or its class', example: '429, or 5xx', read: status, seek: (text) => [/x/i.test(text) ? { column: 'response_status', text: text.slice(0, 1), begins: true } : { column: 'response_status', text: String(Number(text)) }] },
+  outcome: { what: 'served, refused, refused:CODE, upstream_error, aborted or interrupted', example: 'refused', read: outcome, seek: (text) => (text === 'refused' ? [{ column: 'outcome', text: 'refused:', begins: true }] : exactly('outcome')(text)) },
+  model: { what: 'model, with * at its end for all that begin so', example: 'gpt-5*', read: (text, _now, { begins }) => (text.endsWith('*') ? begins('model', text.slice(0, -1)) : equals('model')(text)), seek: (text) => (text.endsWith('*') ? [{ column: 'model', text: text.slice(0, -1), begins: true }] : exactly('model')(text)) },
+  route: { what: 'template of a route', example: '/v1/chat/completions', read: equals('route'), seek: exactly('route') },
+  target: { what: 'target that answered', example: 'openai', read: equals('target'), seek: exactly('target') },
+  source: { what: 'gate, or who handed the record in', example: 'gate', read: equals('source'), seek: exactly('source') },
   username: { what: "name of NewAPI's user", example: 'alice', read: (text, _now, { learnt }) => learnt('username', text) },
   token_name: { what: "name of NewAPI's token", example: 'alice-laptop', read: (text, _now, { learnt }) => learnt('token_name', text) },
   request_id: { what: 'id of the request, X-Request-Id', example: '01999f3e-…', read: equals('request_id') },
-  upstream_request_id: { what: "NewAPI's own id of the request", example: '2026112203…', read: equals('upstream_request_id') },
+  upstream_request_id: { what: "NewAPI's own id of the request", example: '2026112203…', read: equals('upstream_request_id'), seek: exactly('upstream_request_id') },
   from: { what: 'not before: a date, a date and time, or a duration back from now', example: '24h', read: time('>=') },
   to: { what: 'before: a date, a date and time, or a duration back from now', example: '2026-11-22T12:00:00Z', read: time('<') },
 } as const satisfies Record<string, Filter>;
+
+/** Callers whose places are looked up one by one. */
+const mostSought = 20;
+
+/** Where records may be that pass the filters, which are valid. */
+export function wantsOf(wanted: Wanted, callers: readonly string[] | null): Wants {
+  const found = Object.entries(wanted).flatMap(([name, text]) => {
+    const sought = (filters as Readonly<Record<string, Filter>>)[name]?.seek?.(text);
+    return sought === undefined ? [] : [sought];
+  });
+  return callers === null || callers.length > mostSought ? found : [...found, callers.flatMap((caller) => [...exactly('key_id')(caller), ...exactly('token_id')(caller)])];
+}
 
 const newestSchema = 2;
 
@@ -111,6 +128,8 @@ export interface Page {
   readonly first?: number | null;
   /** Only requests of these keys and tokens. */
   readonly callers?: readonly string[] | null;
+  /** Only records at these positions. */
+  readonly ids?: readonly number[] | null;
   /** Unix milliseconds. */
   readonly now: number;
 }
@@ -120,7 +139,7 @@ export interface Page {
  * @param columns the columns of a record.
  * @throws SearchError naming the filter.
  */
-export function pageOf({ wanted, limit, cursor, order, last = null, first = null, callers = null, schema = newestSchema, whole = false, without = null, now }: Page, columns: string): Query {
+export function pageOf({ wanted, limit, cursor, order, last = null, first = null, callers = null, ids = null, schema = newestSchema, whole = false, without = null, now }: Page, columns: string): Query {
   const { sql, values } = conditions(wanted, now, sqlite);
   const listed = columnsOf(columns, schema).split(', ').map((name) => (!whole && contentColumns.includes(name) ? `NULL AS ${name}` : name)).join(', ');
   const behind = cursor === null ? [] : [{ sql: order === 'newest' ? 'id < ?' : 'id > ?', values: [cursor] }];
@@ -129,10 +148,11 @@ export function pageOf({ wanted, limit, cursor, order, last = null, first = null
   const from = first === null ? [] : [{ sql: 'id >= ?', values: [first] }];
   const places = callers?.map(() => '?').join(', ');
   const whose = callers === null ? [] : [{ sql: `(token_id IN (${places}) OR key_id IN (${places}))`, values: [...callers, ...callers] }];
-  const all = joined([{ sql, values }, ...behind, ...bounded, ...from, ...others, ...whose]);
+  const among = ids === null ? [] : [{ sql: 'id IN (SELECT value FROM json_each(?))', values: [JSON.stringify(ids)] }];
+  const all = joined([{ sql, values }, ...behind, ...bounded, ...from, ...among, ...others, ...whose]);
   const by = `ORDER BY id ${order === 'newest' ? 'DESC' : 'ASC'}`;
   // The inner SELECT reads an index that has all filter columns, instead of the table, which is ten times as large.
-  return { sql: `SELECT ${listed}${schema > 1 ? `, ${learntColumn}` : ''} FROM heimdall_logs WHERE id IN (SELECT id FROM heimdall_logs WHERE ${all.sql} ${by} LIMIT ?) ${by}`, values: [...all.values, limit] };
+  return { sql: `SELECT ${listed}${schema > 1 ? `, ${learntColumn}` : ''} FROM heimdall_logs WHERE id IN (SELECT id FROM heimdall_logs ${ids === null ? '' : 'NOT INDEXED '}WHERE ${all.sql} ${by} LIMIT ?) ${by}`, values: [...all.values, limit] };
 }
 
 /** How long a look for records takes at most as far as that can be told, milliseconds, and how much wider than the last one it is. */
@@ -264,13 +284,22 @@ export function momentOf(text: string, now: number): number | null {
   return Number.isNaN(at) ? null : at;
 }
 
+function seekAddress(text: string): readonly Sought[] {
+  const plain = parseAddress(text);
+  return [plain === null ? { column: 'real_ip', text: bytesOf(text), begins: true } : { column: 'real_ip', text: plain }];
+}
+
+/** How the addresses of a network of whole bytes begin; an empty text for another one. */
+function bytesOf(text: string): string {
+  const octets = isNetwork(text) ? /^((?:\d+\.){1,3})[\d.]*\/(8|16|24)$/.exec(text) : null;
+  return octets === null ? '' : text.split('.').slice(0, Number(octets[2]) / 8).join('.') + '.';
+}
+
 function address(text: string, _now: number, { begins }: Dialect): Condition | null {
   const plain = parseAddress(text);
   if (plain !== null) return equals('real_ip')(plain);
-  // A network of whole bytes is a prefix of the text.
-  const octets = isNetwork(text) ? /^((?:\d+\.){1,3})[\d.]*\/(8|16|24)$/.exec(text) : null;
-  if (octets === null) return null;
-  return begins('real_ip', text.split('.').slice(0, Number(octets[2]) / 8).join('.') + '.');
+  const start = bytesOf(text);
+  return start === '' ? null : begins('real_ip', start);
 }
 
 function status(text: string): Condition | null {

@@ -2,6 +2,7 @@ import { existsSync, rmSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import type { SqlRow } from '../../types/journal.d.ts';
 import { transaction } from './database.ts';
+import { forgetPlaces, placesSchema } from './places.ts';
 import { createFile } from './presence.ts';
 
 /** Records that are added up in one transaction. */
@@ -26,7 +27,8 @@ const schema = `${sumTable('heimdall_minutes', 'time')} ${sumTable('heimdall_hou
   CREATE INDEX IF NOT EXISTS sums.heimdall_callers_last ON heimdall_callers (last, kind, id);
   CREATE TABLE IF NOT EXISTS sums.heimdall_caller_hours (kind TEXT NOT NULL, id TEXT NOT NULL, time INTEGER NOT NULL, ${callerMeasures.map((measure) => `${measure} REAL NOT NULL`).join(', ')}, PRIMARY KEY (kind, id, time)) WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS sums.heimdall_caller_values (kind TEXT NOT NULL, id TEXT NOT NULL, what TEXT NOT NULL, value TEXT NOT NULL, requests REAL NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, PRIMARY KEY (kind, id, what, value)) WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS sums.heimdall_summed (what TEXT PRIMARY KEY, record INTEGER NOT NULL) WITHOUT ROWID;`;
+  CREATE TABLE IF NOT EXISTS sums.heimdall_summed (what TEXT PRIMARY KEY, record INTEGER NOT NULL) WITHOUT ROWID;
+  ${placesSchema}`;
 
 /** How long another process may hold the write lock, milliseconds. */
 const busy = 10_000;
@@ -66,12 +68,16 @@ function removeSums(path: string): boolean {
 export function forgetSums(path: string, ids: readonly string[]): void {
   const file = sumsFileOf(path);
   if (!existsSync(file)) return;
-  const db = new DatabaseSync(file, { timeout: busy });
+  const db = new DatabaseSync(':memory:', { timeout: busy });
   try {
-    db.exec('PRAGMA secure_delete = ON');
-    for (const table of ['callers', 'caller_hours', 'caller_values']) db.prepare(`DELETE FROM heimdall_${table} WHERE id IN (SELECT value FROM json_each(?))`).run(JSON.stringify(ids));
-    db.prepare('DELETE FROM heimdall_caller_values WHERE value IN (SELECT value FROM json_each(?))').run(JSON.stringify(ids));
-    db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+    db.prepare('ATTACH ? AS sums').run(file);
+    db.prepare('ATTACH ? AS journal').run(path);
+    // A file of an earlier release has no places.
+    db.exec(`PRAGMA sums.secure_delete = ON; ${placesSchema}`);
+    for (const table of ['callers', 'caller_hours', 'caller_values']) db.prepare(`DELETE FROM sums.heimdall_${table} WHERE id IN (SELECT value FROM json_each(?))`).run(JSON.stringify(ids));
+    db.prepare('DELETE FROM sums.heimdall_caller_values WHERE value IN (SELECT value FROM json_each(?))').run(JSON.stringify(ids));
+    forgetPlaces(db, 'journal');
+    db.exec('PRAGMA sums.wal_checkpoint(TRUNCATE)');
   } finally {
     db.close();
   }

@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Observer, ObserverModule } from '../../types/observer.d.ts';
 import { verifierOf, type Signer } from './hash-chain.ts';
 import { isPassing, reasonOf, usedBytes, type Opened } from './database.ts';
+import { PlaceKeeper } from './places.ts';
 import { upkeep } from './presence.ts';
 import { type Batch, type CallName, decode, type FromWorker, movedOf, names, type RecordBuilder, type RecordMemory, type RecordRow, type RowTexts, type ToWorker, wipe, type WorkerCalls, type WorkerOptions, type WorkerSettings } from '../record/record.ts';
 import { forget, namesOf } from './forget.ts';
@@ -25,6 +26,12 @@ const lookEvery = 1000;
 /** How often records are added up, and how often while there are many of them, milliseconds. */
 const sumEvery = 1000;
 const sumEveryBehind = 100;
+/**
+ * Places of values are noted when there is time: while fewer records than these come in a second, and the pause behind each step is
+ * so many times as long as the step. Else it is so long that they cost no hundredth of what the records do.
+ */
+const fewRecords = 200;
+const placePause = { quiet: 1, busy: 250 };
 /** Time that a session may be without a sign of life until its requests in hand are recorded, milliseconds: its thread may be starting again. */
 const mourning = 20_000;
 
@@ -109,6 +116,10 @@ export class Writer {
   #observing: Pick<WorkerOptions, 'observer' | 'observerShares' | 'observerOptions'> | null = null;
   #sums: Sums | null;
   #summing: NodeJS.Timeout | null = null;
+  #places: PlaceKeeper | null = null;
+  #noting: NodeJS.Timeout | null = null;
+  /** The last record at a time, at least a second ago. */
+  #before = { lastId: 0, at: 0, isQuiet: true };
   #closed = false;
 
   /** @param isPassing why records are kept in memory will pass: another process has the file for itself. */
@@ -221,12 +232,42 @@ export class Writer {
     try {
       const isBehind = this.#sums.update(this.#now());
       if (isBehind) this.#sumLater(sumEveryBehind);
+      else if (this.#path !== null) this.#noteLater(sumEvery);
       return isBehind;
     } catch (error) {
       if (isPassing(error)) this.#sumLater(sumEvery);
       else if (!replaceSums(this.#opened.db, this.#path)) this.#sums = null;
       return false;
     }
+  }
+
+  #noteLater(delay: number): void {
+    this.#noting ??= setTimeout(() => {
+      this.#noting = null;
+      this.#notePlaces();
+    }, delay);
+  }
+
+  /** Notes places of some records. A failure ends that work until the next start. */
+  #notePlaces(): void {
+    if (this.#closed || !this.#isKeeper) return;
+    if (this.#retry !== null) return this.#noteLater(sumEvery);
+    const begun = performance.now();
+    try {
+      const isBehind = (this.#places ??= new PlaceKeeper(this.#opened.db)).step();
+      const took = performance.now() - begun;
+      if (isBehind) this.#noteLater(took * (this.#isQuiet(begun) ? placePause.quiet : placePause.busy));
+    } catch (error) {
+      this.#places = null;
+      if (isPassing(error)) this.#noteLater(sumEvery);
+    }
+  }
+
+  #isQuiet(now: number): boolean {
+    const { at, lastId } = this.#before;
+    const seconds = (now - at) / 1000;
+    if (seconds >= 1) this.#before = { at: now, lastId: this.#store.lastId, isQuiet: at === 0 || this.#store.lastId - lastId < fewRecords * seconds };
+    return this.#before.isQuiet;
   }
 
   #lookAround(): void {
@@ -382,6 +423,7 @@ export class Writer {
     if (this.#scheduled !== null) clearImmediate(this.#scheduled);
     if (this.#look !== null) clearInterval(this.#look);
     if (this.#summing !== null) clearTimeout(this.#summing);
+    if (this.#noting !== null) clearTimeout(this.#noting);
     this.#opened.close();
     this.#end();
   }

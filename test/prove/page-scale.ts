@@ -85,7 +85,7 @@ async function inJournal(): Promise<Row[]> {
   try {
     const newapi = await startNewapi();
     scope.after(() => newapi.close());
-    const config = { secret: 'the-secret-of-this-proof-of-the-page', newapi: { baseUrl: newapi.url }, admin: { token }, audit: { path, retention: { records: '400d' } }, anomaly: { mode: 'off' as const } };
+    const config = { secret: 'the-secret-of-this-proof-of-the-page', newapi: { baseUrl: newapi.url }, admin: { token }, audit: { path, maxSize: '100GB', retention: { records: '400d' } }, anomaly: { mode: 'off' as const } };
     if (!existsSync(path)) await fill(scope, config, path);
     const { gate, url } = await startGate(scope, config);
     await gate.ready;

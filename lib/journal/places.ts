@@ -1,0 +1,276 @@
+import type { DatabaseSync, SQLOutputValue, StatementSync } from 'node:sqlite';
+import { transaction } from './database.ts';
+
+/** Records of a block, by their position. */
+const blockSize = 16_384;
+/** Records that are read, and columns that are written, in one step, so that no commit waits longer than some milliseconds. */
+const stepSize = 1024;
+const stepColumns = 2;
+/** A value that more records of a block have is common: they are met soon without their positions. */
+const mostPositions = 256;
+/** Characters of a value that are kept, and of a row: it stays on its page. */
+const mostKept = 24;
+const rowSize = 900;
+/** Between a value and its positions, and between values; no kept value has them. */
+const [within, between] = ['\u0002', '\u0001'];
+
+/** The columns whose values are known by block. */
+const columns = [
+  'key_id', 'token_id', 'user_id', 'real_ip', 'device_fingerprint', 'session', 'device_id', 'session_id', 'home_id', 'client', 'content_fingerprint', 'response_status', 'outcome', 'model', 'route', 'target', 'source', 'upstream_request_id',
+] as const;
+
+/** What a filter looks for in a column: a value, or how values begin. */
+export interface Sought {
+  readonly column: (typeof columns)[number];
+  readonly text: string;
+  readonly begins?: boolean;
+}
+
+/** For each filter what may make it true. */
+export type Wants = readonly (readonly Sought[])[];
+
+/**
+ * The tables of the places: in which records of a block a value occurs, and which blocks are known, with the id of their last record
+ * and the times of all.
+ */
+export const placesSchema = `CREATE TABLE IF NOT EXISTS sums.heimdall_places (what TEXT NOT NULL, block INTEGER NOT NULL, first TEXT NOT NULL, entries TEXT NOT NULL, PRIMARY KEY (what, block, first)) WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS sums.heimdall_blocks (block INTEGER PRIMARY KEY, last TEXT NOT NULL, begin INTEGER NOT NULL, until INTEGER NOT NULL);`;
+
+/** A value as it is kept: what is left out or replaced can only make more values look alike. */
+const kept = (text: string): string => text.slice(0, mostKept).replace(/[^\x20-\x7e]/g, '?');
+
+/** Whether the blocks are those of this journal, not of one that was put back from a backup. */
+function areOf(db: DatabaseSync, blocks: readonly Readonly<Record<string, SQLOutputValue>>[]): boolean {
+  const newest = blocks.at(-1);
+  if (newest === undefined) return true;
+  const last = db.prepare('SELECT request_id FROM main.heimdall_logs WHERE id < ? ORDER BY id DESC LIMIT 1').get((Number(newest['block']) + 1) * blockSize);
+  return last?.['request_id'] === newest['last'];
+}
+
+const blocksSql = 'SELECT block, last, begin, until FROM sums.heimdall_blocks ORDER BY block';
+
+/** A part of the journal to look through: from one position to another, both among them, and only these of them where they are known. */
+export interface Stretch {
+  readonly first: number;
+  readonly last: number;
+  readonly ids: readonly number[] | null;
+}
+
+/** Tells where records may be that pass filters. Without sums, nothing is known of any block. */
+export class Places {
+  readonly #db: DatabaseSync;
+  readonly #wants: Wants;
+  readonly #blocks = new Map<number, { readonly begin: number; readonly until: number }>();
+  #lookup: StatementSync | null = null;
+
+  /** @param from Unix seconds, as `to`: records before, or from there on, do not count. */
+  constructor(db: DatabaseSync, wants: Wants, from: number | null, to: number | null) {
+    this.#db = db;
+    this.#wants = wants;
+    if (wants.length === 0 && from === null && to === null) return;
+    try {
+      const blocks = db.prepare(blocksSql).all();
+      if (areOf(db, blocks)) for (const { block, begin, until } of blocks) this.#blocks.set(Number(block), { begin: Number(begin), until: Number(until) });
+    } catch {
+      // A journal without sums is looked through.
+    }
+    for (const [block, { begin, until }] of this.#blocks) if ((from !== null && until < from) || (to !== null && begin >= to)) this.#blocks.set(block, nothing);
+  }
+
+  /**
+   * The next part to look through, beginning with a position.
+   * @param edge the last position of a part that is looked through without more being known.
+   * @returns `ids` is empty where nothing is in it.
+   */
+  next(position: number, edge: number): Stretch {
+    const block = Math.floor(position / blockSize);
+    const isDown = edge <= position;
+    const end = isDown ? block * blockSize : (block + 1) * blockSize - 1;
+    const known = this.#blocks.get(block);
+    const part = (to: number, ids: readonly number[] | null): Stretch => ({ first: Math.min(position, to), last: Math.max(position, to), ids });
+    if (known === nothing) return part(end, []);
+    if (known === undefined) return part(this.#untilKnown(block, edge, isDown), null);
+    const ids = this.#idsIn(block);
+    return ids === null ? part(isDown ? Math.max(edge, end) : Math.min(edge, end), null) : part(end, ids);
+  }
+
+  /** The last position before a block of which more is known. */
+  #untilKnown(block: number, edge: number, isDown: boolean): number {
+    if (this.#blocks.size === 0) return edge;
+    const step = isDown ? -1 : 1;
+    let at = block;
+    for (const last = Math.floor(edge / blockSize); at !== last && !this.#blocks.has(at + step); ) at += step;
+    return isDown ? Math.max(edge, at * blockSize) : Math.min(edge, (at + 1) * blockSize - 1);
+  }
+
+  /** The positions in a block that may pass all filters; null: any. */
+  #idsIn(block: number): readonly number[] | null {
+    const all: ReadonlySet<number>[] = [];
+    for (const alternatives of this.#wants) {
+      const few = this.#anyOf(block, alternatives);
+      if (few === null) continue;
+      if (few.size === 0) return [];
+      all.push(few);
+    }
+    const [first, ...others] = all;
+    return first === undefined ? null : [...first].filter((at) => others.every((few) => few.has(at))).map((at) => block * blockSize + at);
+  }
+
+  #anyOf(block: number, alternatives: readonly Sought[]): ReadonlySet<number> | null {
+    const found = new Set<number>();
+    for (const { column, text, begins = false } of alternatives) {
+      const start = kept(text);
+      // What is too long to be kept whole may go on in any way.
+      const isStart = begins && start.length < mostKept;
+      for (const { entries } of (this.#lookup ??= this.#db.prepare(lookupSql)).all({ what: column, block, low: start, high: isStart ? `${start}\x7f` : start })) {
+        for (const entry of String(entries).split(between)) {
+          const cut = entry.indexOf(within);
+          if (isStart ? !entry.startsWith(start) : cut !== start.length || !entry.startsWith(start)) continue;
+          if (cut === entry.length - 1) return null;
+          for (const at of entry.slice(cut + 1).split(' ')) found.add(Number(at));
+        }
+      }
+    }
+    return found;
+  }
+}
+
+const nothing = { begin: 0, until: 0 };
+
+const lookupSql = `SELECT entries FROM sums.heimdall_places WHERE what = $what AND block = $block AND first <= $high
+  AND first >= coalesce((SELECT max(first) FROM sums.heimdall_places WHERE what = $what AND block = $block AND first <= $low), '')`;
+
+/** The last erasure whose records have no places any more. */
+const forgottenUpTo = (db: DatabaseSync): number => Number(db.prepare("SELECT record FROM sums.heimdall_summed WHERE what = 'places'").get()?.['record'] ?? 0);
+
+/** Removes what is known of blocks with records that were erased since the last time. @param logs the schema of the journal. */
+export function forgetPlaces(db: DatabaseSync, logs: 'main' | 'journal'): void {
+  const erasures = db.prepare(`SELECT erasure, ids FROM ${logs}.heimdall_erasures WHERE erasure > ? ORDER BY erasure`).all(forgottenUpTo(db));
+  const last = erasures.at(-1)?.['erasure'];
+  if (last === undefined) return;
+  const blocks = JSON.stringify([...new Set(erasures.flatMap(({ ids }) => String(ids).split(' ').map((id) => Math.floor(Number(id) / blockSize))))]);
+  for (const what of columns) db.prepare('DELETE FROM sums.heimdall_places WHERE what = ? AND block IN (SELECT value FROM json_each(?))').run(what, blocks);
+  db.prepare('DELETE FROM sums.heimdall_blocks WHERE block IN (SELECT value FROM json_each(?))').run(blocks);
+  db.prepare("INSERT OR REPLACE INTO sums.heimdall_summed (what, record) VALUES ('places', ?)").run(Number(last));
+}
+
+type Row = readonly (string | number | null)[];
+
+/**
+ * Notes for blocks of records where which value occurs, so that a filter that few records pass finds them without reading the others:
+ * an index for each column would cost each record as much as the record itself. It works in small steps when there is time, the
+ * latest block first.
+ */
+export class PlaceKeeper {
+  readonly #db: DatabaseSync;
+  /** The block that is read, up to which record of it, and where its values are. */
+  #block: number | null = null;
+  #read = 0;
+  #values: Map<string, number[]>[] = [];
+  #times = [Infinity, 0] as [number, number];
+  /** The last erasure when the block was begun. */
+  #erasure = 0;
+  #rows: (readonly [what: string, first: string, entries: string])[] = [];
+  #written = 0;
+
+  constructor(db: DatabaseSync) {
+    this.#db = db;
+  }
+
+  /** Works for some milliseconds. @returns whether there is more to do. */
+  step(): boolean {
+    if (this.#block === null) return this.#begin();
+    if (this.#read < blockSize) this.#readSome();
+    else if (this.#written < columns.length) this.#pack();
+    else this.#store();
+    return true;
+  }
+
+  /** Chooses the latest whole block that is not known. */
+  #begin(): boolean {
+    const { low, high } = this.#db.prepare('SELECT coalesce(min(id), 0) AS low, coalesce(max(id), 0) AS high FROM main.heimdall_logs').get() as { low: number; high: number };
+    const blocks = this.#db.prepare(blocksSql).all();
+    // Positions begin with 1.
+    const least = Math.ceil((low - 1) / blockSize);
+    if (!areOf(this.#db, blocks)) this.#remove('');
+    else if (Number(blocks[0]?.['block'] ?? least) < Math.floor(low / blockSize)) this.#remove(` WHERE block < ${Math.floor(low / blockSize)}`);
+    this.#erasure = this.#lastErasure();
+    if (this.#erasure > forgottenUpTo(this.#db)) transaction(this.#db, () => forgetPlaces(this.#db, 'main'));
+    const known = new Set(this.#db.prepare(blocksSql).all().map(({ block }) => Number(block)));
+    for (let block = Math.floor((high + 1) / blockSize) - 1; block >= least; block--) {
+      if (known.has(block)) continue;
+      this.#block = block;
+      this.#read = this.#written = 0;
+      this.#values = columns.map(() => new Map());
+      this.#times = [Infinity, 0];
+      this.#rows = [];
+      return true;
+    }
+    return false;
+  }
+
+  #lastErasure(): number {
+    return Number(this.#db.prepare('SELECT coalesce(max(erasure), 0) AS last FROM main.heimdall_erasures').get()?.['last']);
+  }
+
+  #remove(where: string): void {
+    transaction(this.#db, () => {
+      for (const what of columns) this.#db.prepare(`DELETE FROM sums.heimdall_places WHERE what = ?${where.replace('WHERE', 'AND')}`).run(what);
+      this.#db.exec(`DELETE FROM sums.heimdall_blocks${where}`);
+    });
+  }
+
+  #readSome(): void {
+    const first = (this.#block as number) * blockSize + this.#read;
+    const reading = this.#db.prepare(`SELECT id, timestamp, ${columns.join(', ')} FROM main.heimdall_logs WHERE id >= ? AND id < ?`);
+    reading.setReturnArrays(true);
+    for (const [id, time, ...values] of reading.all(first, first + stepSize) as unknown as Row[]) {
+      this.#times = [Math.min(this.#times[0], Number(time)), Math.max(this.#times[1], Number(time))];
+      for (let at = 0; at < columns.length; at++) {
+        const value = values[at];
+        if (value !== null && value !== '') this.#note(this.#values[at] as Map<string, number[]>, kept(String(value)), Number(id) % blockSize);
+      }
+    }
+    this.#read += stepSize;
+  }
+
+  #note(places: Map<string, number[]>, value: string, at: number): void {
+    const known = places.get(value);
+    if (known === undefined) places.set(value, [at]);
+    else if (known.length <= mostPositions) known.push(at);
+  }
+
+  #pack(): void {
+    for (const to = Math.min(columns.length, this.#written + stepColumns); this.#written < to; this.#written++) {
+      const places = this.#values[this.#written] as Map<string, number[]>;
+      let row: string[] = [];
+      let size = 0;
+      const end = (): void => {
+        if (row.length > 0) this.#rows.push([columns[this.#written] as string, (row[0] as string).split(within, 1)[0] as string, row.join(between)]);
+        row = [];
+        size = 0;
+      };
+      for (const value of [...places.keys()].sort()) {
+        const at = places.get(value) as number[];
+        const entry = `${value}${within}${at.length > mostPositions ? '' : at.join(' ')}`;
+        row.push(entry);
+        size += entry.length;
+        if (size >= rowSize) end();
+      }
+      end();
+    }
+  }
+
+  #store(): void {
+    const block = this.#block as number;
+    this.#block = null;
+    // What was erased meanwhile must not come back.
+    if (this.#lastErasure() !== this.#erasure) return;
+    transaction(this.#db, () => {
+      const insert = this.#db.prepare('INSERT OR REPLACE INTO sums.heimdall_places (what, block, first, entries) VALUES (?, ?, ?, ?)');
+      for (const [what, first, entries] of this.#rows) insert.run(what, block, first, entries);
+      const last = this.#db.prepare('SELECT request_id FROM main.heimdall_logs WHERE id < ? ORDER BY id DESC LIMIT 1').get((block + 1) * blockSize);
+      this.#db.prepare('INSERT OR REPLACE INTO sums.heimdall_blocks (block, last, begin, until) VALUES (?, ?, ?, ?)').run(block, String(last?.['request_id']), Math.min(...this.#times), this.#times[1]);
+    });
+  }
+}
