@@ -290,16 +290,19 @@ export function fillDocument(text: string): string {
   });
 }
 
-/** The code of lib/http/json-walk.wat as a module. */
-export async function walkModule(): Promise<string> {
+/** WebAssembly that is written as text, without the ending. */
+export const modules = ['lib/http/json-walk', 'lib/record/md5'] as const;
+
+/** The code of one of {@link modules}. */
+export async function moduleOf(path: (typeof modules)[number]): Promise<string> {
   const { parseWat } = await (await import('wabt')).default();
-  const text = readFileSync(new URL('../lib/http/json-walk.wat', import.meta.url), 'utf8');
-  const { buffer } = parseWat('json-walk.wat', text, { simd: true }).toBinary({});
-  return `// Generated from json-walk.wat by test/generate.ts: change that, not this file.\n\n/** WebAssembly, in base64. */\nexport const code =\n  '${Buffer.from(buffer).toString('base64')}';\n`;
+  const name = `${path.slice(path.lastIndexOf('/') + 1)}.wat`;
+  const { buffer } = parseWat(name, readFileSync(new URL(`../${path}.wat`, import.meta.url), 'utf8'), { simd: true }).toBinary({});
+  return `// Generated from ${name} by test/generate.ts: change that, not this file.\n\n/** WebAssembly, in base64. */\nexport const code =\n  '${Buffer.from(buffer).toString('base64')}';\n`;
 }
 
 async function writeAll(): Promise<void> {
-  writeFileSync(new URL('../lib/http/json-walk.wasm.ts', import.meta.url), await walkModule());
+  for (const path of modules) writeFileSync(new URL(`../${path}.wasm.ts`, import.meta.url), await moduleOf(path));
   writeFileSync(new URL('../types/config.d.ts', import.meta.url), configTypes());
   writeFileSync(new URL('../types/heimdall.schema.json', import.meta.url), schemaJson());
   for (const path of documents) {

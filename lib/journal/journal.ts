@@ -335,8 +335,10 @@ export class WorkerJournal implements Journal {
     if (this.#staysAtExit === null) this.#watchExit();
     if (this.#strict) {
       if (this.#outbox.isIdle && !this.#ended) this.#immediate ??= setImmediate(guard(this.#core.log, 'journal', this.#post));
-    } else if (this.#outbox.isPressing) this.#post();
-    else this.#postLater();
+    } else {
+      if (this.#outbox.isPressing) this.#hand(true);
+      this.#postLater();
+    }
   }
 
   #postLater(): void {
@@ -350,12 +352,17 @@ export class WorkerJournal implements Journal {
     if (this.#immediate !== null) clearImmediate(this.#immediate);
     this.#posting = null;
     this.#immediate = null;
+    this.#hand(false);
+  };
+
+  /** @param isPart more is posted within the time of this batch. */
+  #hand(isPart: boolean): void {
     if (this.#writer === null) this.#start();
-    for (const message of this.#outbox.take(this.#core.clock.now(), this.#writer !== null)) {
+    for (const message of this.#outbox.take(this.#core.clock.now(), this.#writer !== null, isPart)) {
       if (message.kind === 'batch' && message.large.length > 0) this.#send(message);
       else this.#writer?.port.postMessage(message);
     }
-  };
+  }
 
   /** Bodies are moved: a worker that fails takes those of its last batches with it, and their records follow without. */
   #send(message: ToWorker): void {

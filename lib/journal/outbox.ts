@@ -5,6 +5,8 @@ const maxRecords = 100_000;
 const maxBytes = 67_108_864;
 /** A segment with so many bytes is posted at once: bodies wait beside it. */
 const pressingBytes = 1_048_576;
+/** Bytes that may be posted in parts, whose commit waits for the next ones. */
+const maxParts = 8_388_608;
 /** Segments with unplaced records that may wait for their access lines. */
 const maxUnplaced = 3;
 /** Segments kept for reuse; a quiet gate needs two. */
@@ -36,6 +38,8 @@ export class Outbox<R> {
   #records = 0;
   #bytes = 0;
   #chunkBytes = 0;
+  /** The last batch was a part. */
+  #isOpen = false;
   #unplaced: Segment[] = [];
   #unplacedPosted = false;
   /** A segment is full and should be posted at once. Changed here only. */
@@ -77,7 +81,7 @@ export class Outbox<R> {
 
   /** Posted batches that are not committed, oldest first. */
   get unwritten(): readonly Batch[] {
-    return [...this.#posted.values()].map(({ message }) => message);
+    return [...this.#posted.values()].map(({ message }) => ({ ...message, isPart: false }));
   }
 
   /**
@@ -141,15 +145,21 @@ export class Outbox<R> {
   /**
    * Takes everything that is not posted yet, as messages for the worker.
    * @param now Unix milliseconds. @param hasWorker unplaced records are taken too; they are posted once and not kept.
+   * @param isPart more of the same moment will be taken soon: one commit costs as much as the rest of ten records.
    */
-  take(now: number, hasWorker: boolean): readonly ToWorker[] {
+  take(now: number, hasWorker: boolean, isPart = false): readonly ToWorker[] {
     const messages: ToWorker[] = [];
     if (this.#current.records > 0 || (this.#cursors.size > 0 && this.#full.length === 0)) this.#seal();
     for (let segment = this.#full.shift(); segment !== undefined; segment = this.#full.shift()) {
-      const message = segment.message(++this.#seq, now, [...this.#cursors]);
+      const message = segment.message(++this.#seq, now, [...this.#cursors], this.#full.length > 0 || (isPart && this.#bytes < maxParts));
       this.#cursors = new Map();
       this.#posted.set(this.#seq, { segment, message });
       messages.push(message);
+      this.#isOpen = message.isPart;
+    }
+    if (this.#isOpen && !isPart) {
+      messages.push({ kind: 'commit' });
+      this.#isOpen = false;
     }
     this.isPressing = false;
     if (hasWorker && this.#unplaced.length > 0 && !this.#unplacedPosted) messages.push({ kind: 'lines', unplaced: this.#takeUnplaced() });

@@ -94,6 +94,8 @@ export class Writer {
   /** Batches that are prepared and could not be written yet. */
   #prepared: PreparedBatch[] = [];
   #scheduled: NodeJS.Immediate | null = null;
+  /** No more batches belong to the last one that came. */
+  #isWhole = true;
   #retry: NodeJS.Timeout | null = null;
   #isFull = false;
   #bytes = 0;
@@ -337,8 +339,9 @@ export class Writer {
         this.#told = message.now;
         this.#toldAt = performance.now();
         this.#queue.push(this.#retry === null ? message : this.#lines.writeEarly(message));
-        this.#scheduled ??= setImmediate(() => this.#write());
-        return;
+        return this.#writeSoon(!message.isPart);
+      case 'commit':
+        return this.#writeSoon(true);
       case 'call':
         if (message.name === 'sum') {
           this.#write();
@@ -428,15 +431,22 @@ export class Writer {
     this.#end();
   }
 
-  #write(): void {
+  /** @param isWhole no more batches belong to the last one. */
+  #writeSoon(isWhole: boolean): void {
+    this.#isWhole = isWhole;
+    this.#scheduled ??= setImmediate(() => this.#write(this.#isWhole));
+  }
+
+  /** @param isWhole false: batches are prepared alone, unless there are many records. */
+  #write(isWhole = true): void {
     this.#scheduled = null;
     if (this.#retry !== null) return;
     for (let batch = this.#queue.shift(); batch !== undefined; batch = this.#queue.shift()) {
       this.#prepared.push(this.#prepare(batch));
       const records = this.#prepared.reduce((sum, { records: rows }) => sum + rows.length, 0);
-      if ((records >= maxRecords || this.#queue.length === 0) && !this.#commit()) return;
+      if ((records >= maxRecords || (isWhole && this.#queue.length === 0)) && !this.#commit()) return;
     }
-    if (this.#prepared.length > 0) this.#commit();
+    if (isWhole && this.#prepared.length > 0) this.#commit();
   }
 
   /** Builds the rows of a batch. A batch that an earlier worker has committed has none: it is only acknowledged again. */
@@ -448,6 +458,7 @@ export class Writer {
     if (batch.seq > this.#store.seq) {
       const raws = [...decode(batch)];
       if (!batch.isLined) this.#lines.write(raws, batch.seq);
+      this.#builder.fingerprintAll(raws);
       for (const raw of raws) {
         if (raw?.isRecorded === false) continue;
         const row = raw === null ? null : this.#builder.tryBuild(raw, texts);

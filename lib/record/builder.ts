@@ -7,6 +7,7 @@ import type { RawRecord } from './decode.ts';
 import { keepBody, newestText, type KeptBody } from './kept-body.ts';
 import { LongTexts, type LongText } from './texts.ts';
 import { traceOf } from '../values/values.ts';
+import { md5Each } from './md5.ts';
 import { HeaderCache, type HeaderFacts } from './header-cache.ts';
 import { cookiesOf, credentialsOf, headerOf, type Headers, isJson, type SecretScrubber, secretScrubber, keptBody, keptCookies, keptHeaders, keptPath, keptQuery, keptText, maxLength, withoutCredentials } from '../redaction/redaction.ts';
 import type { RecordRow } from './columns.ts';
@@ -125,6 +126,14 @@ export class RecordBuilder {
     this.#streamed.delete(id);
   }
 
+  /** Computes the content fingerprints of records that came together, which takes less time than one by one. */
+  fingerprintAll(raws: readonly (RawRecord | null)[]): void {
+    if (this.#options.fingerprint !== 'md5') return;
+    const whole = raws.filter((raw) => raw !== null && raw.class === 'model' && raw.fingerprint === null && raw.body?.length === 1 && raw.bodyTotal > 0 && raw.body[0]?.length === raw.bodyTotal) as RawRecord[];
+    const digests = md5Each(whole.map(({ body }) => (body as [Uint8Array])[0]));
+    for (const [at, raw] of whole.entries()) raw.fingerprint = digests[at] as string;
+  }
+
   /** As {@link RecordBuilder.build}, null for an invalid record. */
   tryBuild(raw: RawRecord, texts?: RowTexts): RecordRow | null {
     try {
@@ -194,7 +203,7 @@ export class RecordBuilder {
     const bytes = joined(raw.body ?? streamed?.chunks ?? []);
     const answer = raw.answer === null ? null : keptBody({ bytes: raw.answer, total: raw.answerTotal, type: raw.answerType, encoding: raw.answerEncoding }, capture.response);
     const readable = bytes.length === raw.bodyTotal && bytes.length > 0 && isJson(facts.type, facts.encoding, bytes);
-    const ids = this.#options.watched ? clientIdsOf(raw.headers, facts.client === null ? null : familyOf(facts.client).toLowerCase(), bytes) : noIds;
+    const ids = this.#options.watched ? clientIdsOf(raw.headers, facts.client === null ? null : familyOf(facts.client).toLowerCase(), bytes, readable ? raw.outline : null) : noIds;
     return { ids, fingerprint: this.#fingerprint(raw, streamed, bytes, readable), body: this.#body(raw, bytes, readable, facts, scrub, credentials, owner), answer: answer === null ? null : scrub(answer) };
   }
 

@@ -49,14 +49,15 @@ const homes = [Buffer.from('/home/'), Buffer.from('/Users/'), Buffer.from('Users
  * Reads the ids that agents and SDKs send: Claude Code's `metadata.user_id` in both forms, Codex's installation id, session headers,
  * `prompt_cache_key`, `safety_identifier` and `user`.
  * @param family client family, lower case. @param body of a model request. Empty where there is none.
+ * @param outline what a scan has found in the body, or null.
  */
-export function clientIdsOf(headers: Headers, family: string | null, body: Buffer): ClientIds {
+export function clientIdsOf(headers: Headers, family: string | null, body: Buffer, outline: Int32Array | null = null): ClientIds {
   const own = metadataOf(body, family);
   const turn = headerOf(headers, 'x-codex-turn-metadata');
   const device = own.device ?? textIn(turn, /"installation_id"\s*:\s*"([\w-]{8,80})"/) ?? installationOf(body, family);
   const session = own.session ?? headerOf(headers, 'x-claude-code-session-id') ?? headerOf(headers, 'session-id') ?? headerOf(headers, 'session_id')
     ?? headerOf(headers, 'x-session-id') ?? headerOf(headers, 'conversation_id') ?? valueAt(body, cacheKey);
-  return { device, session, home: homeOf(body, family) };
+  return { device, session, home: homeOf(body, family, outline) };
 }
 
 const textIn = (text: string | null | undefined, pattern: RegExp): string | null => pattern.exec(text ?? '')?.[1] ?? null;
@@ -91,9 +92,9 @@ function find(body: Buffer, name: Buffer, anywhere: boolean): number {
   return first !== -1 || !anywhere ? first : body.indexOf(name);
 }
 
-function homeOf(body: Buffer, family: string | null): string | null {
+function homeOf(body: Buffer, family: string | null, outline: Int32Array | null): string | null {
   const agent = family === null ? undefined : agents.find(({ pattern }) => pattern.test(family));
-  if (agent === undefined) return endUserOf(body);
+  if (agent === undefined) return endUserOf(body, outline);
   if (body.length === 0) return null;
   const at = body.indexOf(agent.marker);
   const near = at === -1 ? null : homePath.exec(body.toString('utf8', at + agent.marker.length, at + reach));
@@ -107,10 +108,10 @@ function homeOf(body: Buffer, family: string | null): string | null {
 }
 
 /** A text that is a member of the body itself: tools have parameters of such names. */
-function endUserOf(body: Buffer): string | null {
-  // Few bodies have one, and a search costs less than a walk.
-  if (!endUsers.some((name) => body.includes(`"${name}":`))) return null;
-  const [identifier, user] = textsOf(body, endUsers);
+function endUserOf(body: Buffer, outline: Int32Array | null): string | null {
+  // Few bodies have one. A search costs less than a walk, unless a scan has found the ends of what is long.
+  if (outline === null && !endUsers.some((name) => body.includes(`"${name}":`))) return null;
+  const [identifier, user] = textsOf(body, endUsers, outline);
   const value = identifier ?? user ?? '';
   return value === '' || value.length > longestUser ? null : `user ${value}`;
 }

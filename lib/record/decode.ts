@@ -63,7 +63,7 @@ export interface RawRecord {
   readonly answer: Uint8Array | null;
   readonly answerTotal: number;
   /** Given by records from elsewhere; of others it is computed. */
-  readonly fingerprint: string | null;
+  fingerprint: string | null;
 }
 
 /** The records of a batch in their order; null for one that cannot be read. */

@@ -79,15 +79,18 @@ export function layoutOf(body: Buffer, outline: Int32Array | null = null): Layou
   return layout.end();
 }
 
-/** @returns the texts of members of a body that is one JSON object; null for one that is not there or no text. */
-export function textsOf(body: Buffer, names: readonly string[]): readonly (string | null)[] {
+/**
+ * @param outline what a scan of the same bytes has found; null to walk all of them.
+ * @returns the texts of members of a body that is one JSON object; null for one that is not there or no text.
+ */
+export function textsOf(body: Buffer, names: readonly string[], outline: Int32Array | null = null): readonly (string | null)[] {
   const texts: (string | null)[] = names.map(() => null);
   const open = skipSpace(body, 0);
   if (body[open] !== openBrace) return texts;
   eachMember(body, open, (name, _nameStart, start, end) => {
     const at = names.indexOf(name);
     if (at !== -1 && body[start] === quote) texts[at] = stringIn(body.toString('utf8', start, end));
-  });
+  }, foundIn(outline).ends);
   return texts;
 }
 

@@ -73,6 +73,8 @@ export interface Batch extends RecordMemory {
   readonly cursors: readonly (readonly [sink: string, id: number | null])[];
   /** Its access lines were written already, by a worker that ended before it committed the records. */
   readonly isLined: boolean;
+  /** More of the same moment follows: it is committed together with that. */
+  readonly isPart: boolean;
 }
 
 /** A record from elsewhere, with its id and the route of its path. */
@@ -179,6 +181,8 @@ export type CallName = keyof WorkerCalls;
 
 export type ToWorker =
   | Batch
+  /** Nothing follows the last batches, which were parts. */
+  | { readonly kind: 'commit' }
   /** A chunk of a request body that streams: it is hashed as it passes. */
   | { readonly kind: 'bodyChunk'; readonly id: string; readonly bytes: Uint8Array }
   /** Further secrets that are masked from now on. */

@@ -316,9 +316,9 @@ export class Segment {
   }
 
   /** The message for the worker. Nothing is added to the segment after it. */
-  message(seq: number, now: number, cursors: Batch['cursors']): Batch {
+  message(seq: number, now: number, cursors: Batch['cursors'], isPart = false): Batch {
     this.#forget();
-    return { kind: 'batch', memory: this.memory, records: this.records - this.#external.length, used: this.#used, top: this.#top, large: this.#large, seq, now, external: this.#external, cursors, isLined: false };
+    return { kind: 'batch', memory: this.memory, records: this.records - this.#external.length, used: this.#used, top: this.#top, large: this.#large, seq, now, external: this.#external, cursors, isLined: false, isPart };
   }
 
   /** Makes an acknowledged segment ready for the next records. @param written whether it was committed. */

@@ -168,6 +168,26 @@ describe('an outbox', () => {
     assert.deepEqual([settled, outbox.records, outbox.bytes, outbox.isEmpty], [['a true', 'b false'], 0, 0, true]);
   });
 
+  it('posts parts that the next one commits, within a bound, and tells when none follows', () => {
+    const outbox = open();
+    const take = (isPart: boolean): unknown[] => outbox.take(0, false, isPart).map((message) => (message.kind === 'batch' ? message.isPart : message.kind));
+    outbox.add({ id: 'a' }, 'record');
+    assert.deepEqual(take(true), [true]);
+    // Another worker gets all that there is.
+    assert.deepEqual(outbox.unwritten.map(({ isPart }) => isPart), [false]);
+    outbox.add({ id: 'b' }, 'record');
+    assert.deepEqual([take(false), take(false)], [[false], []]);
+    outbox.add({ id: 'c' }, 'record');
+    assert.deepEqual([take(true), take(false), take(false)], [[true], ['commit'], []]);
+    const parts: unknown[] = [];
+    for (let n = 0; n < 200; n++) {
+      outbox.add({ body: big }, 'record');
+      if (outbox.isPressing) parts.push(...take(true));
+    }
+    assert.deepEqual([parts[0], parts.at(-1)], [true, false]);
+    assert.equal(outbox.drop(), 203);
+  });
+
   it('takes no more than its bounds, and recovers', () => {
     const outbox = open();
     let taken = 0;

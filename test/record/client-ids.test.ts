@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { MemberScan } from '../../lib/http/json-scan.ts';
 import { type ClientIds, clientIdsOf } from '../../lib/record/client-ids.ts';
 
 const hex = 'ab12'.repeat(16);
@@ -36,7 +37,13 @@ const cases: readonly (readonly [what: string, family: string | null, headers: r
 
 describe('what a client says of device, session and home', () => {
   for (const [what, family, headers, body, ids] of cases) {
-    it(what, () => assert.deepEqual(clientIdsOf(headers, family, Buffer.from(JSON.stringify(body))), { ...none, ...ids }));
+    it(what, () => {
+      const bytes = Buffer.from(JSON.stringify(body));
+      const scan = new MemberScan({ bytes: (from, to) => bytes.subarray(from, to) });
+      scan.push(bytes);
+      scan.end();
+      for (const outline of [null, scan.outline()]) assert.deepEqual(clientIdsOf(headers, family, bytes, outline), { ...none, ...ids });
+    });
   }
 
   it('is nothing without a body', () => assert.deepEqual(clientIdsOf([], 'claude-cli', Buffer.alloc(0)), none));
