@@ -9,11 +9,11 @@ export const lookEvery = 300;
  */
 export class WatchedFiles {
   readonly #paths: () => readonly string[];
-  /** The files that were read last, as the file system tells them apart, and those that the last look has seen. */
-  #read: string;
-  #seen: string;
+  /** The files that were read last, as the file system tells them apart, by path, and those that the last look has seen. */
+  #read: ReadonlyMap<string, string>;
+  #seen: ReadonlyMap<string, string>;
 
-  /** @param paths those to look at; may change when they are {@link taken}. */
+  /** @param paths those to look at. One that is new counts as read, since what names it was read with it. */
   constructor(paths: () => readonly string[]) {
     this.#paths = paths;
     this.#read = this.#seen = this.#state();
@@ -27,15 +27,22 @@ export class WatchedFiles {
   /** Looks at the files. @returns whether they have changed since they were read, and rest since the last look. */
   haveChanged(): boolean {
     const state = this.#state();
-    const isSettled = state === this.#seen;
+    const isSettled = isSame(state, this.#seen);
     this.#seen = state;
-    return isSettled && state !== this.#read;
+    if (isSame(state, this.#read)) {
+      this.#read = state;
+      return false;
+    }
+    return isSettled;
   }
 
-  #state(): string {
-    return this.#paths().map((path) => {
+  #state(): ReadonlyMap<string, string> {
+    return new Map(this.#paths().map((path) => {
       const found = statSync(path, { throwIfNoEntry: false });
-      return found === undefined ? 'none' : `${found.dev} ${found.ino} ${found.size} ${found.mtimeMs}`;
-    }).join(', ');
+      return [path, found === undefined ? 'none' : `${found.dev} ${found.ino} ${found.size} ${found.mtimeMs}`];
+    }));
   }
 }
+
+/** Whether no file that was known before is another now. */
+const isSame = (now: ReadonlyMap<string, string>, before: ReadonlyMap<string, string>): boolean => [...now].every(([path, state]) => (before.get(path) ?? state) === state);
