@@ -104,7 +104,8 @@ function withBit(words: readonly number[], code: number): readonly number[] {
   return word === words[at] ? words : words.with(at, word);
 }
 
-function ones(word: number): number {
+/** Bits that are set. */
+export function ones(word: number): number {
   let bits = word - ((word >>> 1) & 0x55555555);
   bits = (bits & 0x33333333) + ((bits >>> 2) & 0x33333333);
   return Math.imul((bits + (bits >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;

@@ -28,5 +28,6 @@ export const ruleNames = Object.keys(byRule) as readonly RuleName[];
 /** The sentence of a finding. */
 export function sentencesOf(rule: RuleName, part: string): Sentences {
   if (part.startsWith('homes_')) return { en: 'This key was used under several account names in turn.', 'zh-CN': '此密钥轮流在多个账户名下使用。' };
+  if (part === 'habits_apart') return { en: 'This key was used in turn from several places, as if several people shared it.', 'zh-CN': '此密钥轮流在多个地点使用，像是由多人共用。' };
   return byRule[rule];
 }

@@ -1,11 +1,12 @@
 import type { Signal, Subject } from '../../types/detector.d.ts';
-import { boxless, day, different, type Distinct, faded, Fading, Rate, rateSize, secondsOf, shortHash, withValue } from './counting.ts';
+import { boxless, day, different, type Distinct, faded, Fading, ones, Rate, rateSize, secondsOf, shortHash, withValue } from './counting.ts';
 import { thresholds } from './thresholds.ts';
 
 /** A person, or a job, behind a key: a device that names itself, else a home, else a platform in a network. */
 export interface Persona {
   readonly id: number;
   readonly family: number;
+  readonly platform: number;
   readonly device: boolean;
   automated: boolean;
   /** An account name, or an end user that a program names. 0: none. */
@@ -39,6 +40,12 @@ export interface Persona {
   /** Its first sight was in a network new to the key. */
   cameFromElsewhere: boolean;
   broughtModel: boolean;
+  /** Its first sight was with an account name, or with a system, that the key never had. */
+  broughtHome: boolean;
+  broughtPlatform: boolean;
+  /** The model that it uses most, and by how many requests (the vote of Boyer and Moore). 0: none. */
+  model: number;
+  lead: number;
   /** US dollars spent, fading within an hour, and within weeks, as of `spentAt`. */
   spent: number;
   spentLong: number;
@@ -48,6 +55,12 @@ export interface Persona {
 /** What a persona spent within an hour, and within weeks, US dollars. */
 export const spentOf = ({ spent, spentAt }: Persona, now: number): number => faded(spent, spentAt, now, thresholds.longWindow);
 export const spentLongOf = ({ spentLong, spentAt }: Persona, now: number): number => faded(spentLong, spentAt, now, thresholds.shareHalfLife);
+
+/** Requests by which a model leads at most: a new habit takes over soon. */
+const mostLead = 6;
+
+/** Two personas mostly use different models. */
+export const differInModel = (one: Persona, other: Persona): boolean => one.lead >= thresholds.modelLead && other.lead >= thresholds.modelLead && one.model !== other.model;
 
 /** An account name behind a key, with its days of activity. */
 interface Home {
@@ -129,6 +142,8 @@ export class CallerState {
   #networksADay: Distinct = null;
   #sessions: Distinct = null;
   apart: DaysApart | null = null;
+  /** Likewise two personas without a name that use different models. */
+  habits: DaysApart | null = null;
   homeReturns: Fading | null = null;
   #home = 0;
   #homeBefore = 0;
@@ -219,7 +234,9 @@ export class CallerState {
     if (isNew.network && this.#days > 1) this.#newNetworks++;
     if (hasPast) judgeNovelty(persona, isNew, signal, this.#newNetworks / this.#days);
     this.#countReturns(persona, now, today);
+    vote(persona, signal);
     this.#countDaysApart(persona, now, today);
+    this.#countHabits(persona, signal, now, today);
     this.#takeHome(signal, persona, now, today);
     this.#takeCountry(signal, now);
     this.#takeCounts(signal, near, now);
@@ -265,8 +282,8 @@ export class CallerState {
     if (persona === undefined) {
       if (this.#personas.length === mostPersonas) this.#forgetOldest();
       persona = {
-        id, family: shortHash(signal.client ?? ''), device: signal.device !== null, automated: signal.automated,
-        home, endUser: signal.endUser, near4: 0, near6: 0, network: 0, met: 0, metOn: -1, first: now, last: 0, turn: 0, count: 0, days: 1, lastDay: today, returns: null, strangeReturns: null, networkReturns: null, novelty: 0, cameFromElsewhere: false, broughtModel: false, spent: 0, spentLong: 0, spentAt: 0,
+        id, family: shortHash(signal.client ?? ''), platform: shortHash(signal.platform), device: signal.device !== null, automated: signal.automated,
+        home, endUser: signal.endUser, near4: 0, near6: 0, network: 0, met: 0, metOn: -1, first: now, last: 0, turn: 0, count: 0, days: 1, lastDay: today, returns: null, strangeReturns: null, networkReturns: null, novelty: 0, cameFromElsewhere: false, broughtModel: false, broughtHome: false, broughtPlatform: false, model: 0, lead: 0, spent: 0, spentLong: 0, spentAt: 0,
       };
       this.#personas = this.#personas.concat(persona);
     }
@@ -348,8 +365,31 @@ export class CallerState {
       // Over several days only a return tells two people from one who moved.
       const isToday = other.lastDay === today;
       const isBack = persona.turn > 0 && other.turn > persona.turn && today - other.lastDay <= thresholds.apartWithinDays;
-      if (isToday || isBack) return this.#countDayApart(now, today, isToday && isBack, Math.max(persona.novelty, other.novelty));
+      if (isToday || isBack) {
+        const model = !persona.broughtModel && !other.broughtModel && differInModel(persona, other) ? thresholds.stays.model : 0;
+        this.apart = withDayApart(this.apart, now, today, isToday && isBack, Math.max(persona.novelty, other.novelty) + model);
+        return;
+      }
     }
+  }
+
+  /** Programs that send no id and no name: two people come back after each other from networks apart, each with a model of their own. */
+  #countHabits(persona: Persona, signal: Signal, now: number, today: number): void {
+    if (!isNameless(persona) || persona.turn === 0 || persona.lead < thresholds.modelLead || signal.model === null || shortHash(signal.model) !== persona.model) return;
+    for (const other of this.#personas) {
+      if (other === persona || other.turn <= persona.turn || today - other.lastDay > thresholds.apartWithinDays || !isNameless(other) || other.family !== persona.family) continue;
+      if (!differInModel(persona, other) || !areApart(persona, other) || this.#isProgram(now)) continue;
+      const weight = persona.platform === other.platform ? thresholds.sameSystem : 1;
+      this.habits = withDayApart(this.habits, now, today, other.lastDay === today, 0, weight);
+      return;
+    }
+  }
+
+  /** Used in more hours of the week than people work. */
+  #isProgram(now: number): boolean {
+    let hours = 0;
+    for (let word = 0; word < hourWords; word++) hours += ones(this.#number(places.hours + word));
+    return hours > thresholds.hoursOfPeople * Math.min(168, 1 + (now - this.first) / 3600);
   }
 
   /** Two homes in one network are mostly of one person, and what was held against them is void; two end users are those of a service. */
@@ -359,18 +399,6 @@ export class CallerState {
     if (!persona.endUser || !other.endUser) return;
     this.#servesUsers = true;
     for (const each of this.#personas) if (each.endUser) each.home = 0;
-  }
-
-  #countDayApart(now: number, today: number, inTurn: boolean, novelty: number): void {
-    this.apart ??= { days: new Fading(), today: -1, returns: 0, novelty: 0 };
-    const { apart } = this;
-    apart.novelty = Math.max(apart.novelty, Math.round(novelty));
-    if (apart.today !== today) {
-      apart.today = today;
-      apart.returns = 0;
-      apart.days.add(now, 1, thresholds.daysApartHalfLife);
-    }
-    if (inTurn && ++apart.returns === 2) apart.days.add(now, 1, thresholds.daysApartHalfLife);
   }
 
   #takeHome(signal: Signal, persona: Persona, now: number, today: number): void {
@@ -430,7 +458,7 @@ export class CallerState {
 /** Adds the points of a first sight, and those of a model that is new to the key. @param networksADay how often the key sees a new network. */
 function judgeNovelty(persona: Persona, isNew: Latest['isNew'], signal: Signal, networksADay: number): void {
   const { novelty: points, probation, networkHabit } = thresholds;
-  if (persona.count === 0) persona.cameFromElsewhere = isNew.network;
+  if (persona.count === 0) [persona.cameFromElsewhere, persona.broughtHome, persona.broughtPlatform] = [isNew.network, isNew.home, isNew.platform];
   const elsewhere = persona.cameFromElsewhere ? 1 : points.knownNetwork;
   if (persona.count === 0) {
     persona.novelty = (isNew.network ? points.network / (1 + networkHabit * networksADay) : 0) + elsewhere * ((isNew.client ? points.client : 0) + (isNew.platform ? points.platform : 0)
@@ -440,6 +468,29 @@ function judgeNovelty(persona: Persona, isNew: Latest['isNew'], signal: Signal, 
   persona.broughtModel = true;
   persona.novelty += elsewhere * points.model;
 }
+
+/** Counts a day, and once more where they came in turn on it. @param inTurn a return on this day. @param weight of a day. */
+function withDayApart(known: DaysApart | null, now: number, today: number, inTurn: boolean, novelty: number, weight = 1): DaysApart {
+  const apart = known ?? { days: new Fading(), today: -1, returns: 0, novelty: 0 };
+  apart.novelty = Math.max(apart.novelty, Math.round(novelty));
+  if (apart.today !== today) {
+    apart.today = today;
+    apart.returns = 0;
+    apart.days.add(now, weight, thresholds.daysApartHalfLife);
+  }
+  if (inTurn && ++apart.returns === 2) apart.days.add(now, weight, thresholds.daysApartHalfLife);
+  return apart;
+}
+
+function vote(persona: Persona, { model }: Signal): void {
+  if (model === null) return;
+  const hash = shortHash(model);
+  if (persona.lead === 0) persona.model = hash;
+  persona.lead = persona.model === hash ? Math.min(mostLead, persona.lead + 1) : persona.lead - 1;
+}
+
+/** It says nothing of who it is. */
+const isNameless = ({ device, home, automated }: Persona): boolean => !device && home === 0 && !automated;
 
 /** It names a device or an account, and a person works there. */
 const isOfPerson = ({ device, home, endUser, automated }: Persona): boolean => !automated && (device || (home !== 0 && !endUser));

@@ -65,6 +65,17 @@ export const thresholds = {
   daysApart: [[0, 0], [1, 55], [1.85, 72], [8, 78]],
   daysApartHalfLife: 10 * day,
   apartWithinDays: 4,
+  /**
+   * Days on which two people without a name, in networks apart, came back after each other with models of their own, counted likewise.
+   * Programs that name nobody are mostly chats. A flag: one person may have a program with other settings in a second place.
+   */
+  habits: [[0, 0], [1, 50], [1.75, 72], [8, 78]],
+  /** Weight of such a day where both name the same system: a carrier moves one person between its networks. */
+  sameSystem: 0.65,
+  /** A model is a habit when it leads by so many requests. */
+  modelLead: 3,
+  /** Share of the hours of a week in which people use a key: a program asks day and night, from several servers with models of their own. */
+  hoursOfPeople: 0.75,
   /** Points of a first sight that stand for another day: another network, system and account name, or more. */
   strangerApart: 72,
   /** Networks in turn where nothing else tells people apart: servers of one owner do the same, so five of them at least. */
@@ -85,6 +96,12 @@ export const thresholds = {
   shareHalfLife: 14 * day,
   /** Owners reach 90 points when they try a new program and a new model on a journey, and more on a line that is renumbered: that is a flag, and an action begins beyond 106. */
   stolen: [[0, 0], [60, 50], [80, 70], [86, 73], [106, 79], [112, 90], [120, 98], [132, 100]],
+  /**
+   * A stranger with another account name, or with another system and model, who stays: points of the first sight, of a model that the
+   * others do not use most, and of another day. A flag: the owner's new machine at a new place looks so, once.
+   */
+  stays: { requests: 6, after: 40 * minute, model: 12, anotherDay: 10 },
+  stranger: [[0, 0], [40, 40], [57, 72], [100, 78]],
   /** Keys that see new networks often (renumbered lines, travellers) get fewer points for another one: points are divided by 1 and so many times the new networks a day. */
   networkHabit: 2,
   /** How long what a new persona does is held against its first sight. */

@@ -12,8 +12,8 @@ const all = [...caller, ...network, ...content] as unknown as readonly Detector<
 
 /** The numbers that each detector takes as evidence. */
 const fields: Readonly<Record<string, readonly string[]>> = {
-  shared_key: ['returns', 'strangeReturns', 'together', 'devices', 'networks', 'sessions', 'homes', 'daysApart', 'stranger', 'networksInTurn'],
-  stolen_key: ['novelty', 'spend', 'share'],
+  shared_key: ['returns', 'strangeReturns', 'together', 'devices', 'networks', 'sessions', 'homes', 'daysApart', 'stranger', 'habits', 'networksInTurn'],
+  stolen_key: ['novelty', 'spend', 'share', 'stays'],
   spend_velocity: ['burst', 'sustained'],
   request_rate: ['burst', 'sustained'],
   failure_burst: ['failures'],
@@ -117,6 +117,38 @@ describe('what a gate sees of one key over days', () => {
     const watch = new Watch();
     const verdicts = times(400, (at) => watch.observe({ ...base, client: 'openai-python', near: `10.${at % 5}.0.0/16`, network: `10.${at % 5}.1.0/24`, time: base.time + at * 5000 })).flat();
     assert.deepEqual([new Set(verdicts.map(({ reason }) => reason)), new Set(verdicts.map(({ most }) => most))], [new Set(['networks_in_turn']), new Set(['flag'])]);
+  });
+
+  /** Chat programs send no id: a sitting of three requests in each row. */
+  const sittings = (rows: readonly (readonly [hour: number, network: number, model: string, more?: Partial<Signal>])[]): readonly { rule: string; reason: string; most: string; score: number }[] => {
+    const watch = new Watch();
+    return rows.flatMap(([hour, network, model, more = {}]) => times(3, (each) => each).flatMap((each) => watch.observe({ ...base, client: 'cherry', near: `10.${network}.0.0/16`, network: `10.${network}.1.0/24`, model, ...more, time: base.time + hour * 3_600_000 + each * 60_000 })));
+  };
+  const days = (count: number, of: (day: number) => readonly (readonly [hour: number, network: number, model: string, more?: Partial<Signal>])[]): ReturnType<typeof sittings> => sittings(times(count, of).flat());
+  const windows = { platform: 'windows x64' };
+  const quiet: readonly (readonly [what: string, verdicts: ReturnType<typeof sittings>])[] = [
+    ['one model in two networks', days(8, (day) => [[day * 24, 1, 'a'], [day * 24 + 6, 2, 'a']])],
+    ['a model that was given up', days(8, (day) => [[day * 24, 1, day < 4 ? 'a' : 'b'], [day * 24 + 6, 2, day < 4 ? 'a' : 'b']])],
+    ['two models in one network', days(8, (day) => [[day * 24, 1, 'a'], [day * 24 + 6, 1, 'b', windows]])],
+    ['a journey with another model', days(8, (day) => [[day * 24, day === 4 ? 2 : 1, day === 4 ? 'b' : 'a']])],
+    ['a program on two servers', days(4, (day) => times(24, (hour) => [day * 24 + hour, hour % 2, hour % 2 === 0 ? 'a' : 'b']))],
+  ];
+  for (const [what, verdicts] of quiet) it(`says nothing of a chat program with ${what}`, () => assert.deepEqual(verdicts, []));
+
+  it('flags two people in chat programs who come in turn on some days, each with a model of their own, and no more', () => {
+    const verdicts = days(4, (day) => [[day * 24, 1, 'a'], [day * 24 + 3, 2, 'b', windows]]);
+    assert.deepEqual([new Set(verdicts.map(({ reason }) => reason)), new Set(verdicts.map(({ most }) => most))], [new Set(['habits_apart']), new Set(['flag'])]);
+    assert.ok(verdicts.every(({ score }) => score < 80));
+  });
+
+  it('flags a stranger with another account name who stays, and not one who is seen once', () => {
+    const reasonsOf = (requests: number): string[] => {
+      const watch = new Watch();
+      for (let each = 0; each < 40; each++) watch.observe({ ...base, ...at('a', 1, { device: 'a' }), time: base.time + (each % 4) * 86_400_000 + each * 60_000 });
+      const verdicts = times(requests, (each) => watch.observe({ ...base, ...at('b', 2, { device: 'b', model: 'other' }), time: base.time + 5 * 86_400_000 + each * 600_000 })).flat();
+      return [...new Set(verdicts.map(({ reason, most, score }) => `${reason} ${most} ${score < 80}`))];
+    };
+    assert.deepEqual([reasonsOf(2), reasonsOf(8)], [[], ['stranger_stays flag true']]);
   });
 
   it('judges a key by one day long ago, where that had many requests', () => {

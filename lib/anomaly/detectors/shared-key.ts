@@ -17,6 +17,8 @@ interface SharedKeyEvidence extends Record<string, number> {
   /** Days on which two homes worked in networks apart, and the points of the stranger of them. */
   readonly daysApart: number;
   readonly stranger: number;
+  /** Days on which two people without a name came back after each other, with models of their own. */
+  readonly habits: number;
   readonly networksInTurn: number;
 }
 
@@ -57,10 +59,11 @@ export const sharedKey: Detector<CallerState, SharedKeyEvidence> = {
       homes: state.homeReturns?.read(now, thresholds.homesHalfLife) ?? 0,
       daysApart: state.apart?.days.read(now, daysApartHalfLife) ?? 0,
       stranger: state.apart?.novelty ?? 0,
+      habits: state.habits?.days.read(now, daysApartHalfLife) ?? 0,
       networksInTurn: networks >= networksInTurnAtLeast ? inTurn - inTurnMost : 0,
     };
   },
-  score: ({ returns, strangeReturns, together, devices, networks, sessions, homes, daysApart, stranger, networksInTurn }) =>
+  score: ({ returns, strangeReturns, together, devices, networks, sessions, homes, daysApart, stranger, habits, networksInTurn }) =>
     highest({
       devices_in_turn: Math.max(scoreOn(thresholds.returns, strangeReturns), scoreOn(thresholds.returnsOfOwn, returns)),
       devices_at_once: scoreOn(thresholds.together, together),
@@ -69,9 +72,10 @@ export const sharedKey: Detector<CallerState, SharedKeyEvidence> = {
       sessions_at_once: scoreOn(thresholds.sessionsTogether, sessions),
       homes_in_turn: scoreOn(thresholds.homes, homes),
       homes_apart: scoreOn(thresholds.daysApart, daysApart + (Math.min(1, daysApart) * stranger) / thresholds.strangerApart),
+      habits_apart: scoreOn(thresholds.habits, habits),
       networks_in_turn: scoreOn(thresholds.networksInTurn, networksInTurn),
     }),
-  // A name in a path is soft: one person may have two. So are addresses alone: a service may have servers in several networks.
-  most: (reason) => (reason.startsWith('homes_') || reason === 'networks_in_turn' ? 'flag' : 'freeze'),
+  // A name in a path is soft: one person may have two. So are addresses and models alone: a service may have servers in several networks.
+  most: (reason) => (reason.startsWith('homes_') || reason === 'habits_apart' || reason === 'networks_in_turn' ? 'flag' : 'freeze'),
   baseline: () => ({ devices_at_once: 3, devices_a_day: 4, networks_a_day: 14, sessions_at_once: 12 }),
 };
