@@ -1,6 +1,6 @@
 import type { Subject } from '../../types/detector.d.ts';
 import type { Dialect, Query, Question } from '../../types/reader.d.ts';
-import { joined, sqlite } from './search.ts';
+import { joined } from './search.ts';
 import { failed, listedColumns } from './sums.ts';
 
 export { listedColumns };
@@ -57,11 +57,10 @@ export const callerColumns = 'request_id, timestamp, request_method, route, mode
 /** A condition for the model requests of a caller. */
 export const isOfCaller = (kind: string): string => `${kind === 'key' ? 'key_id = ?' : 'token_id = ? AND key_id IS NULL'} AND (model IS NOT NULL OR route LIKE '/v1/%')`;
 
-/** The latest model requests of a caller in a journal. */
-export const requestsOfCaller = (kind: string, id: string, limit: number): Query => ({
-  sql: `SELECT ${callerColumns} FROM heimdall_logs
-    WHERE id IN (SELECT id FROM heimdall_logs WHERE ${sqlite.recent.sql} AND ${isOfCaller(kind)} ORDER BY id DESC LIMIT ?) ORDER BY id DESC`,
-  values: [id, limit],
+/** Those of the records at these positions of a journal that are model requests of a caller, the latest first. */
+export const requestsOfCaller = (kind: string, id: string, ids: readonly number[], limit: number): Query => ({
+  sql: `SELECT ${callerColumns} FROM heimdall_logs NOT INDEXED WHERE id IN (SELECT value FROM json_each(?)) AND ${isOfCaller(kind)} ORDER BY id DESC LIMIT ?`,
+  values: [JSON.stringify(ids), id, limit],
 });
 
 /** One row of what is known about a caller or network: its sums, one of its hours, or one value of a column; `id` is null but for values. */

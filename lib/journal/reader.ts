@@ -4,6 +4,9 @@ import { HeimdallError } from '../errors.ts';
 import { requestsOfCaller } from './callers.ts';
 import { lastOf, momentOf, reach, SearchError, sqlite, type Wanted } from './search.ts';
 
+/** How long the requests of a caller are looked for, milliseconds. */
+const requestsTime = 40;
+
 /** What a reader asks of a journal. */
 export interface ReadJournal extends Pick<Journal, 'query' | 'request'> {
   readonly grep: (...asked: Parameters<Journal['grep']>) => Promise<SearchFound>;
@@ -39,8 +42,15 @@ export function journalReader(journal: ReadJournal): RecordReader<number> {
     findings: async () => [],
     finding: async () => null,
     async requestsOf({ kind, id }, limit) {
-      const { sql, values } = requestsOfCaller(kind, id, limit);
-      return query(sql, values);
+      const rows: SqlRow[] = [];
+      for (let cursor: number | null = null, isMore = true; isMore && rows.length < limit; ) {
+        const { records, next, stopped }: SearchFound = await reading(journal.grep({ wanted: {}, callers: [id], grep: null, order: 'newest', limit, cursor, now: 0, time: requestsTime }));
+        const { sql, values } = requestsOfCaller(kind, id, records.map((record) => record.id), limit - rows.length);
+        rows.push(...(await query(sql, values)));
+        cursor = next;
+        isMore = next !== null && !stopped;
+      }
+      return rows;
     },
   };
 }

@@ -3,9 +3,11 @@ import type { DatabaseSync } from 'node:sqlite';
 import { describe, it } from 'node:test';
 import { search } from '../../lib/journal/grep.ts';
 import { PlaceKeeper, Places } from '../../lib/journal/places.ts';
+import { journalReader } from '../../lib/journal/reader.ts';
 import { pageOf, wantsOf, type Wanted } from '../../lib/journal/search.ts';
 import { attachSums } from '../../lib/journal/sums.ts';
 import { recordColumns } from '../../lib/record/columns.ts';
+import type { SqlRow } from '../../types/journal.d.ts';
 import { journalOf, noon, rowsOf } from '../support/rows.ts';
 
 const block = 16_384;
@@ -13,12 +15,12 @@ const records = 2 * block + 1000;
 const now = (noon + 86_400) * 1000;
 const rare = [9, block + 5, block + 6, 2 * block + 900];
 
-/** Records in two whole blocks and a part of a third; few have the rare values. */
-function filled(): DatabaseSync {
+/** Records in whole blocks and a part of another one; few have the rare values. */
+function filled(count: number): DatabaseSync {
   const db = journalOf(':memory:', []);
   attachSums(db, null);
   const hex = (of: string, length: number): string => `iif(rare, '${'feedface'.repeat(length / 8)}', printf('%0${length}x', ${of}))`;
-  db.exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${records}), r AS (SELECT i, i IN (${rare.join()}) AS rare FROM n)
+  db.exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${count}), r AS (SELECT i, i IN (${rare.join()}) AS rare FROM n)
     INSERT INTO heimdall_logs (id, request_id, timestamp, response_status, route, client, model, target, outcome, source, user_id, token_id, key_id, session, real_ip, upstream_request_id, content_fingerprint, device_fingerprint, device_id, session_id, home_id, request_body, digest)
     SELECT i, 'r-' || i, ${noon} + i, CASE WHEN rare THEN 418 WHEN i % 50 = 0 THEN 503 ELSE 200 END, iif(rare, '/v1/rare', '/v1/chat/completions'), iif(rare, 'rare-client/1.0', 'openai-python/2.' || (i % 5)), iif(rare, 'räre', 'gpt-' || (i % 7)), iif(rare, 'rare', 'newapi'),
       iif(rare, 'refused:rare', 'served'), iif(rare, 'rare', 'gate'), iif(rare, 4242, i % 300), ${hex('i % 500', 16)}, iif(rare, 'rare-key', NULL), ${hex('i % 900', 32)}, iif(rare, '203.0.113.9', '10.1.' || (i % 250) || '.' || (i % 7)), 'up-' || i || '-of-the-very-same-beginning-' || i,
@@ -26,7 +28,7 @@ function filled(): DatabaseSync {
   return db;
 }
 
-const db = filled();
+const db = filled(records);
 const keeper = new PlaceKeeper(db);
 while (keeper.step());
 
@@ -48,7 +50,7 @@ describe('places of values', () => {
       { model: 'räre', status: '4xx', key: 'rare-key' },
     ];
     for (const wanted of rares) assert.deepEqual([found(wanted, 'newest'), found(wanted, 'oldest')], [rare.toReversed(), rare], JSON.stringify(wanted));
-    const others: Wanted[] = [{ model: 'rore' }, { model: 'no-such' }, { status: '5xx', model: 'gpt-3' }, { model: 'räre', status: '200' }, { upstream_request_id: `up-77-of-the-very-same-beginning-77` }, { session_id: '0000' }, { client: 'openai-python', user: '12', address: '10.1.0.0/16' }, { from: new Date((noon + block + 2000) * 1000).toISOString(), to: new Date((noon + block + 2100) * 1000).toISOString() }];
+    const others: Wanted[] = [{ model: 'rore' }, { model: 'no-such' }, { status: '5xx', model: 'gpt-3' }, { model: 'räre', status: '200' }, { upstream_request_id: `up-77-of-the-very-same-beginning-77` }, { session_id: '0000000000000000000000000000006e' }, { client: 'openai-python', user: '12', address: '10.1.0.0/16' }, { from: new Date((noon + block + 2000) * 1000).toISOString(), to: new Date((noon + block + 2100) * 1000).toISOString() }];
     for (const wanted of others) {
       const whole = rowsOf(db, pageOf({ wanted, limit: records, cursor: null, order: 'oldest', now }, recordColumns)).map(({ id }) => Number(id));
       assert.deepEqual([found(wanted, 'newest'), found(wanted, 'oldest')], [whole.toReversed(), whole], JSON.stringify(wanted));
@@ -67,23 +69,31 @@ describe('places of values', () => {
     assert.deepEqual(named.next(1, block).ids, [9]);
   });
 
+  it('lead to the requests of a caller, however far back they are', async () => {
+    const reader = journalReader({ query: async (sql, values = []) => db.prepare(sql).all(...values) as SqlRow[], grep: async (asked) => search(db, asked), request: async () => null, sum: async () => undefined });
+    const ids = async (kind: string, id: string, limit: number): Promise<unknown[]> => (await reader.requestsOf({ kind, id }, limit)).map((row) => row['request_id']);
+    assert.deepEqual(await ids('key', 'rare-key', 3), rare.slice(1).toReversed().map((id) => `r-${id}`));
+    assert.deepEqual([await ids('token', 'feedface'.repeat(2), 3), await ids('key', 'none', 3)], [[], []], 'requests with a key are those of the key');
+  });
+
   it('are not believed, and noted again, for another journal; and go with what was erased and removed', () => {
-    const other = filled();
+    const other = filled(block + 1000);
     const again = new PlaceKeeper(other);
     while (again.step());
     const blocks = (): unknown[] => other.prepare('SELECT block FROM sums.heimdall_blocks').all().map((row) => row['block']);
-    assert.deepEqual(blocks(), [0, 1]);
-    other.exec(`UPDATE heimdall_logs SET request_id = 'another' WHERE id = ${2 * block - 1}; UPDATE heimdall_logs SET model = 'räre' WHERE id = 77`);
-    assert.deepEqual(found({ model: 'räre' }, 'oldest', other), [9, 77, ...rare.slice(1)]);
+    assert.deepEqual(blocks(), [0]);
+    other.exec(`UPDATE heimdall_logs SET request_id = 'another' WHERE id = ${block - 1}; UPDATE heimdall_logs SET model = 'räre' WHERE id = 77`);
+    const changed = [9, 77, block + 5, block + 6];
+    assert.deepEqual(found({ model: 'räre' }, 'oldest', other), changed);
     while (again.step());
-    assert.deepEqual(found({ model: 'räre' }, 'oldest', other), [9, 77, ...rare.slice(1)]);
+    assert.deepEqual([new Places(other, wantsOf({ model: 'räre' }, null), null, null).next(100, 0).ids, found({ model: 'räre' }, 'oldest', other)], [[9, 77], changed]);
     other.exec(`UPDATE heimdall_logs SET real_ip = '' WHERE id = 9; INSERT INTO heimdall_erasures (erasure, time, kind, subject, records, ids, signature) VALUES (1, 0, 'address', '', 1, '9', '')`);
     const holds = (): boolean => other.prepare("SELECT 1 FROM sums.heimdall_places WHERE block = 0 AND what = 'real_ip' AND instr(entries, '203.0.113.9')").get() !== undefined;
     assert.equal(holds(), true);
     while (again.step());
-    assert.deepEqual([holds(), blocks()], [false, [0, 1]]);
+    assert.deepEqual([holds(), blocks()], [false, [0]]);
     other.exec(`DELETE FROM heimdall_logs WHERE id < ${block + 3}`);
     while (again.step());
-    assert.deepEqual([blocks(), found({ status: '418' }, 'newest', other)], [[1], rare.slice(1).toReversed()]);
+    assert.deepEqual([blocks(), found({ status: '418' }, 'newest', other)], [[], [block + 6, block + 5]]);
   });
 });
