@@ -72,7 +72,7 @@ class Reader implements RecordReader<string> {
   readonly instances = 'all';
   readonly #url: string;
   readonly #isFresh: () => boolean;
-  #pool: Promise<Pool> | null = null;
+  #pools: Promise<Pools> | null = null;
   /** Why PostgreSQL could not be reached; null while it answers. */
   #away: unknown = null;
   /** The attempt to reach it again, which all questions wait for. */
@@ -171,9 +171,10 @@ class Reader implements RecordReader<string> {
   }
 
   async close(): Promise<void> {
-    const pool = this.#pool;
-    this.#pool = null;
-    await (await pool?.catch(() => null))?.end();
+    const pools = this.#pools;
+    this.#pools = null;
+    const opened = await pools?.catch(() => null);
+    await Promise.all([opened?.all.end(), opened?.few.end()]);
   }
 
   /** The records of a stretch; null when it took too long. */
@@ -196,7 +197,7 @@ class Reader implements RecordReader<string> {
     const { sql, values } = joined(all);
     const direction = isNewest ? 'DESC' : 'ASC';
     try {
-      return (await this.#run({ sql: `SELECT ${listed} FROM heimdall_logs WHERE ${sql} ORDER BY day ${direction}, request_id ${direction} LIMIT ?`, values: [...values, limit] })).map(recordOf);
+      return (await this.#run({ sql: `SELECT ${listed} FROM heimdall_logs WHERE ${sql} ORDER BY day ${direction}, request_id ${direction} LIMIT ?`, values: [...values, limit] }, 'few')).map(recordOf);
     } catch (error) {
       if (error instanceof HeimdallError && codeOf(error.cause) === '57014') return null;
       throw error;
@@ -224,11 +225,11 @@ class Reader implements RecordReader<string> {
   }
 
   /** @throws HeimdallError that says why the records cannot be read. */
-  async #run({ sql, values }: Query): Promise<readonly SqlRow[]> {
+  async #run({ sql, values }: Query, kind: keyof Pools = 'all'): Promise<readonly SqlRow[]> {
     try {
       if (this.#away !== null && !(await this.#isBack())) throw this.#away;
       let place = 0;
-      const pool = await (this.#pool ??= this.#opened());
+      const pool = (await (this.#pools ??= this.#opened()))[kind];
       const given = values.map((value) => (typeof value === 'string' ? textFor(value) : value));
       return (await pool.query<Record<string, SqlRow[string]>>(sql.replaceAll('?', () => `$${++place}`), given)).rows;
     } catch (error) {
@@ -248,7 +249,7 @@ class Reader implements RecordReader<string> {
 
   async #answers(): Promise<boolean> {
     try {
-      await (await (this.#pool ??= this.#opened())).query('SELECT');
+      await (await (this.#pools ??= this.#opened())).all.query('SELECT');
     } catch (error) {
       if (isAway(error)) return false;
     }
@@ -256,18 +257,19 @@ class Reader implements RecordReader<string> {
     return true;
   }
 
-  async #opened(): Promise<Pool> {
-    let pool: Pool | null = null;
+  async #opened(): Promise<Pools> {
+    let pools: Pools | null = null;
     try {
       const pg = await loadPg();
-      pool = new pg.Pool({ ...settings, connectionString: this.#url, types: { getTypeParser: (type: number, format?: 'text' | 'binary') => (numeric.has(type) ? Number : pg.types.getTypeParser(type, format as 'text')) as never } });
-      pool.on('error', () => undefined);
-      const { rows: [table] } = await pool.query<{ kind: string | null; sums: boolean }>("SELECT (SELECT relkind::text FROM pg_class WHERE oid = to_regclass('heimdall_logs')) AS kind, to_regclass('heimdall_minutes') IS NOT NULL AS sums");
-      if (table?.kind === 'p' && table.sums) return pool;
+      const types = { getTypeParser: (type: number, format?: 'text' | 'binary') => (numeric.has(type) ? Number : pg.types.getTypeParser(type, format as 'text')) as never };
+      const pool = (options: string): Pool => new pg.Pool({ ...settings, options, connectionString: this.#url, types }).on('error', () => undefined);
+      pools = { all: pool(readOnly), few: pool(`${readOnly} ${alongIndices}`) };
+      const { rows: [table] } = await pools.all.query<{ kind: string | null; sums: boolean }>("SELECT (SELECT relkind::text FROM pg_class WHERE oid = to_regclass('heimdall_logs')) AS kind, to_regclass('heimdall_minutes') IS NOT NULL AS sums");
+      if (table?.kind === 'p' && table.sums) return pools;
       throw new Unprepared((table?.kind ?? null) === null);
     } catch (error) {
-      this.#pool = null;
-      await pool?.end();
+      this.#pools = null;
+      await Promise.all([pools?.all.end(), pools?.few.end()]);
       throw error;
     }
   }
@@ -283,10 +285,19 @@ function isAway(error: unknown): boolean {
   return !/^(?=.*\d)[0-9A-Z]{5}$/.test(code) || /^(?:08|53|57P)/.test(code);
 }
 
+/** Connections for questions about many records, and for pages of them. */
+interface Pools {
+  readonly all: Pool;
+  readonly few: Pool;
+}
+
 /** The role may only read, and so do its connections. No plan is worth to be compiled for a page. */
+const readOnly = '-c default_transaction_read_only=on -c jit=off';
+/** A page of records is never worth reading a partition whole, nor starting processes for. */
+const alongIndices = '-c enable_seqscan=off -c max_parallel_workers_per_gather=0';
 const settings: PoolConfig = {
   max: connections, idleTimeoutMillis: idle, connectionTimeoutMillis: connectTimeout, keepAlive: true, allowExitOnIdle: true, application_name: 'heimdall page',
-  statement_timeout: questionTimeout, query_timeout: questionTimeout + 1000, options: '-c default_transaction_read_only=on -c jit=off',
+  statement_timeout: questionTimeout, query_timeout: questionTimeout + 1000,
 };
 
 /** `bigint` and `numeric`, which come as text. */

@@ -230,6 +230,8 @@ describe('records of all instances in PostgreSQL', { skip: withoutPostgres }, ()
   it('are in partitions of a day, which a function removes', async () => {
     const parts = await server.query<{ name: string }>("SELECT relname AS name FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid WHERE inhparent = 'heimdall_logs'::regclass ORDER BY 1");
     assert.deepEqual(parts.map(({ name }) => name).slice(0, 2), ['heimdall_logs_20261122', 'heimdall_logs_20261123']);
+    const places = await server.query<object>("SELECT amname AS kind, indnatts AS columns FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid JOIN pg_am ON pg_am.oid = relam WHERE indexrelid = 'heimdall_logs_20261122_places'::regclass");
+    assert.deepEqual(places, [{ kind: 'brin', columns: 16 }], 'tells which pages have what few records have');
     await server.query('CREATE DATABASE other');
     for (const statement of schemaSql) await server.query(statement, [], 'other');
     const empty = postgresReader(server.url.replace(/\/postgres$/, '/other'));
