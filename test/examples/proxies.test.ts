@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
+import { parse } from 'yaml';
 import { closing, openStream, request, until } from '../support/client.ts';
 import { startGate, temporary } from '../support/gate.ts';
 import { DEMO_KEY, startNewapi, type Newapi } from '../support/newapi.ts';
@@ -48,6 +49,21 @@ async function caddy(t: TestContext, gate: number): Promise<number> {
   await runProxy(t, port, 'caddy', ['run', '--config', file, '--adapter', 'caddyfile'], { ...process.env, HOME: join(at, 'home'), XDG_DATA_HOME: at, XDG_CONFIG_HOME: at });
   return port;
 }
+
+it('two gates behind nginx: its file is one nginx takes, and names the gates of the compose file', { skip: noNginx }, (t) => {
+  const example = new URL('../../examples/many-instances/', import.meta.url);
+  const { services, volumes } = parse(readFileSync(new URL('compose.yaml', example), 'utf8'), { merge: true }) as { services: Record<string, { volumes?: string[]; environment?: Record<string, string> }>; volumes: object };
+  const text = readFileSync(new URL('nginx.conf', example), 'utf8');
+  const gates = Object.keys(services).filter((name) => name.startsWith('heimdall-'));
+  assert.deepEqual([...text.matchAll(/server (heimdall-\d):8000/g)].map(([, name]) => name), gates);
+  const at = temporary(t);
+  writeFileSync(join(at, 'nginx.conf'), changed(text, [[/heimdall-1:8000/, '127.0.0.1:8000'], [/heimdall-2:8000/, '127.0.0.1:8010']]));
+  const { status, stderr } = spawnSync('nginx', ['-t', '-p', at, '-c', 'nginx.conf', '-g', `pid ${at}/pid; error_log stderr;`], { encoding: 'utf8' });
+  assert.equal(status, 0, stderr);
+  for (const [source = ''] of Object.values(services).flatMap((service) => service.volumes ?? []).map((volume) => volume.split(':'))) assert.ok(source.startsWith('.') ? existsSync(new URL(source, example)) : source in volumes, source);
+  const asked = [...readFileSync(new URL('heimdall.yaml', example), 'utf8').matchAll(/\$\{(\w+)[:}]/g)].map(([, name = '']) => name);
+  for (const gate of gates) for (const name of asked) assert.ok(name in (services[gate]?.environment ?? {}), name);
+});
 
 interface Front {
   readonly newapi: Newapi;
