@@ -21,6 +21,7 @@ import { redis } from './redis.ts';
 import { rolling } from './rolling.ts';
 import { scale } from './scale.ts';
 import { sinks } from './sinks.ts';
+import { slowClients } from './slow-clients.ts';
 import { slowReaders } from './slow-readers.ts';
 import { soak } from './soak.ts';
 import { streams } from './streams.ts';
@@ -28,7 +29,7 @@ import { startup } from './startup.ts';
 import type { Proof } from './proof.ts';
 
 /** What takes too long for `npm test`; each prints its table and says whether it holds. */
-const proofs: Readonly<Record<string, Proof>> = { startup, answers: oddAnswers, chaos, 'slow-readers': slowReaders, outages, limits, redis, rolling, sinks, metrics, queue, aborts, soak, hosts, journal, record, newapi, attack, fuzz, watch, page, 'page-live': pageLive, 'page-scale': pageScale, 'http2-floods': http2Floods, 'http3-kills': http3Kills, scale, streams };
+const proofs: Readonly<Record<string, Proof>> = { startup, answers: oddAnswers, chaos, 'slow-readers': slowReaders, outages, limits, redis, rolling, sinks, metrics, queue, aborts, soak, hosts, journal, record, newapi, attack, fuzz, watch, page, 'page-live': pageLive, 'page-scale': pageScale, 'http2-floods': http2Floods, 'http3-kills': http3Kills, scale, streams, 'slow-clients': slowClients };
 
 const { values } = parseArgs({ options: { only: { type: 'string' } } });
 const chosen = values.only === undefined ? Object.keys(proofs) : values.only.split(',');
