@@ -99,7 +99,7 @@ export interface Packing {
 export interface PackedRecords {
   /** Records in it. */
   readonly count: number;
-  readonly body: string;
+  readonly body: Uint8Array;
 }
 
 /** A fact about a request that was learnt after its record was written. */

@@ -26,6 +26,8 @@ const maxRead = 200;
 /** Facts told at a time, and those told again after a start. */
 const factsAtOnce = 500;
 const factsAgain = 5000;
+/** A sink of packed records is called again after this time, milliseconds, unless a whole batch waits: each call has a cost of its own. */
+const gather = 200;
 /** How long a close waits for the deliveries under way and for the last records, milliseconds. */
 const grace = 1000;
 
@@ -61,6 +63,8 @@ export class Follower {
   #errors = 0;
   /** Records of one call. Refused records are delivered again in halves until the refused one is found. */
   #atOnce: number;
+  /** It waits for more records to come. */
+  #gathers = false;
   /** Records read at a time. */
   #readSize: number;
   #checkpoint: Checkpoint | null = null;
@@ -100,6 +104,7 @@ export class Follower {
   /** Waits shortly for deliveries under way and for the last records. The rest is delivered after the next start. */
   async close(): Promise<void> {
     if (this.#closing) return;
+    if (this.#gathers && this.#timer !== null) this.#resume(this.#timer);
     if (this.#state.kind === 'working' && this.#timer === null && this.#cursor !== null) await briefly(this.#deliverLast());
     this.#closing = true;
     this.#aborter?.abort();
@@ -190,7 +195,8 @@ export class Follower {
         this.#delivered += records.length - (delivery.refused ?? 0);
         if (delivery.refused !== undefined && delivery.refused > 0) this.#setAside(delivery.refused, 'the receiver took a part of them', null);
         this.#atOnce = Math.min(this.#sink.batch, this.#atOnce * 2);
-        return this.#passed(seen, delivery.wait);
+        this.#gathers = this.#sink.isLight === true && delivery.wait === undefined && records.length < this.#sink.batch;
+        return this.#passed(seen, this.#gathers ? gather : delivery.wait);
       case 'refused':
         if (records.length === 1) return this.#skip(records[0] as AuditRecord, seen, delivery);
         this.#atOnce = Math.ceil(records.length / 2);
@@ -268,10 +274,18 @@ export class Follower {
     return true;
   }
 
+  /** Ends a pause. */
+  #resume(timer: Timer): void {
+    this.#gathers = false;
+    this.#core.clock.clearTimeout(timer);
+    this.#timer = null;
+  }
+
   #pause(wait: number): void {
     const step = Math.min(wait, judgeEvery);
     this.#timer = this.#core.clock.setTimeout(() => {
       this.#timer = null;
+      this.#gathers = false;
       if (wait > step) {
         this.#judgeLag();
         this.#pause(wait - step);

@@ -24,7 +24,7 @@ export function pack(records: readonly AuditRecord[], given: unknown): PackedRec
   const options = given as PackOptions;
   const { signal, sample } = options;
   const wanted = signal === 'traces' ? records.filter((record) => hasSpan(record, sample)) : records;
-  return { count: wanted.length, body: wanted.length === 0 ? '' : JSON.stringify(signal === 'traces' ? spansBody(wanted, options) : logsBody(wanted, options)) };
+  return { count: wanted.length, body: Buffer.from(wanted.length === 0 ? '' : JSON.stringify(signal === 'traces' ? spansBody(wanted, options) : logsBody(wanted, options))) };
 }
 
 const resourceOf = (version: string): object => ({

@@ -58,7 +58,7 @@ const kinds: Readonly<Record<string, Kind<unknown>>> = {
   otlp_logs: otlpOf('logs'),
   syslog: kindOf({
     from: ({ audit: { syslog: { url, ...syslog } } }) => (url === null ? null : { syslog: { ...syslog, url }, ca: authoritiesOf(syslog.caPath) }),
-    make: (from) => syslogSink(from),
+    make: (from, { pack = null }) => syslogSink({ ...from, pack }),
   }),
 };
 

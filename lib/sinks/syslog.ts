@@ -1,49 +1,49 @@
 import { once } from 'node:events';
 import { connect, isIP, type Socket } from 'node:net';
 import { hostname } from 'node:os';
+import { extname } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import type { SyslogConfig } from '../../types/config.d.ts';
-import type { AuditRecord } from '../../types/record.d.ts';
-import type { Sink } from '../../types/sink.d.ts';
+import type { PackedRecords, Packing } from '../../types/journal.d.ts';
 import { codeOf, packageVersion } from '../platform/platform.ts';
-import { printableJson } from '../redaction/redaction.ts';
-import { severities, severityOf, timesOf, toldColumns } from './span.ts';
+import type { FollowingSink } from './follower.ts';
+import { pack as packHere, type SyslogPackOptions } from './syslog-packer.ts';
 
 /** The options of the syslog sink. */
 export interface SyslogSinkOptions {
   readonly syslog: Omit<SyslogConfig, 'url'> & { readonly url: string };
   /** The certificate authorities that may sign the receiver's certificate, in place of the public ones. */
   readonly ca?: string | null;
+  /** Makes the messages of records, first to last id, where they are read. Without it they are made here, of whole records. */
+  readonly pack?: ((first: number, last: number, packing: Packing) => Promise<PackedRecords>) | null;
 }
 
-/** Codes of facilities (RFC 5424 §6.2.1). */
-const facilities: Readonly<Record<SyslogConfig['facility'], number>> = {
-  user: 1, daemon: 3, auth: 4, authpriv: 10, local0: 16, local1: 17, local2: 18, local3: 19, local4: 20, local5: 21, local6: 22, local7: 23,
-};
+/** Where messages are made, as the journal's thread loads it. */
+const packer = new URL(`./syslog-packer${extname(import.meta.url)}`, import.meta.url).href;
 /** Ports where the URL names none: RFC 5425 §4.1 and RFC 6587. */
 const ports = { 'tls:': 6514, 'tcp:': 601 } as const;
 /** How long the end of a connection is waited for, milliseconds. */
 const endTimeout = 500;
 
-/** Columns that are left out without `bodies`: with them a message would be longer than receivers take. */
-const long: ReadonlySet<string> = new Set(['request_headers']);
-
 /**
  * Sends each record as a message of RFC 5424 over TCP or TLS, counted in octets (RFC 6587 §3.4.1, RFC 5425 §4.3). A receiver confirms
  * nothing: what was sent last is sent again when its connection has broken since.
  */
-export function syslogSink({ syslog, ca = null }: SyslogSinkOptions): Sink {
+export function syslogSink({ syslog, ca = null, pack = null }: SyslogSinkOptions): FollowingSink {
   const url = new URL(syslog.url);
   const line = new Line(url, ca);
-  const own = hostname().replace(/[^\x21-\x7e]/g, '').slice(0, 255) || '-';
+  const host = hostname().replace(/[^\x21-\x7e]/g, '').slice(0, 255) || '-';
   return {
     name: 'syslog',
     batch: syslog.batch,
+    isLight: pack !== null,
     async deliver(records, aborted) {
-      const version = await packageVersion();
-      const bytes = Buffer.concat(records.map((record) => frameOf(record, { syslog, own, version })));
+      const options: SyslogPackOptions = { facility: syslog.facility, bodies: syslog.bodies, host, pid: process.pid, version: await packageVersion() };
+      const [first, last] = [records[0], records.at(-1)];
+      if (first === undefined || last === undefined) return { kind: 'delivered' };
+      const { body } = pack === null ? packHere(records, options) : await pack(first.id, last.id, { module: packer, options });
       try {
-        await line.send(bytes, AbortSignal.any([aborted, AbortSignal.timeout(syslog.timeout)]));
+        await line.send(Buffer.from(body.buffer, body.byteOffset, body.byteLength), AbortSignal.any([aborted, AbortSignal.timeout(syslog.timeout)]));
         return { kind: 'delivered' };
       } catch (error) {
         return { kind: 'held', reason: `the receiver cannot be reached (${codeOf(error)})` };
@@ -51,17 +51,6 @@ export function syslogSink({ syslog, ca = null }: SyslogSinkOptions): Sink {
     },
     close: () => line.end(),
   };
-}
-
-/** One message with its length in front. */
-function frameOf(record: AuditRecord, { syslog: { facility, bodies }, own, version }: { readonly syslog: SyslogSinkOptions['syslog']; readonly own: string; readonly version: string }): Buffer {
-  const { start } = timesOf(record);
-  const at = new Date(Number(start.slice(0, -6))).toISOString();
-  const priority = facilities[facility] * 8 + severities[severityOf(record)].syslog;
-  const told: Record<string, unknown> = { request_method: record.request_method, response_status: record.response_status };
-  for (const column of toldColumns(record, bodies)) if (record[column] !== null && (bodies || !long.has(column))) told[column] = record[column];
-  const message = Buffer.from(`<${priority}>1 ${at} ${own} heimdall ${process.pid} request [origin software="express-heimdall" swVersion="${version}"] ${printableJson(told)}`);
-  return Buffer.concat([Buffer.from(`${message.length} `), message]);
 }
 
 /** One connection, opened with the first message. An idle one does not keep the process alive. */

@@ -45,7 +45,7 @@ export class WebhookClient {
    * @param query appended to that of the URL.
    * @throws when no answer comes in time, or the signal aborts.
    */
-  async post(body: string, headers: Readonly<Record<string, string>>, signal: AbortSignal, query: Readonly<Record<string, string>> = {}): Promise<WebhookAnswer> {
+  async post(body: string | Uint8Array, headers: Readonly<Record<string, string>>, signal: AbortSignal, query: Readonly<Record<string, string>> = {}): Promise<WebhookAnswer> {
     const more = new URLSearchParams(query).toString();
     const path = more === '' ? this.#path : `${this.#path}${this.#path.includes('?') ? '&' : '?'}${more}`;
     const both = AbortSignal.any([signal, AbortSignal.timeout(this.#timeout)]);

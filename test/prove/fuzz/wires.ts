@@ -75,7 +75,8 @@ const traces: readonly Property[] = [
   })),
   given('OTLP: a body of JSON for every record', 'JSON.parse', 40, fc.property(fc.array(fc.record({ user_agent: odd, request_path: odd, request_method: odd, route: odd, outcome: odd, model: fc.option(odd), request_body: fc.option(odd), request_headers: fc.option(fc.oneof(odd, fc.jsonValue().map((value) => JSON.stringify(value)), traceHeader.map((traceparent) => JSON.stringify({ traceparent, host: 'a:1' })))), response_status: fc.nat(999), response_time: fc.double({ min: -1, max: 1e9, noNaN: true }), cost: fc.option(fc.double({ noNaN: true, noDefaultInfinity: true })) }), { maxLength: 3 }), fc.constantFrom('traces', 'logs'), fc.boolean(), (list, signal, bodies) => {
     const records = list.map((more, nth) => aRecord(nth + 1, more as never));
-    const { count, body } = pack(records, { signal, bodies, sample: 1, traces: true, version: '1.0.0' });
+    const { count, body: bytes } = pack(records, { signal, bodies, sample: 1, traces: true, version: '1.0.0' });
+    const body = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
     if (count === 0) return void assert.equal(body, '');
     assert.ok(body.isWellFormed() && !/\\ud[89a-f]/i.test(body), body);
     const [resource] = Object.values(JSON.parse(body) as Record<string, { scopeSpans?: { spans: unknown[] }[]; scopeLogs?: { logRecords: unknown[] }[] }[]>)[0] ?? [];
