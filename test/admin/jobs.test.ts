@@ -82,8 +82,9 @@ test('a token that is still to be noted is forgotten too', async (t) => {
 });
 
 test('an export is on the disk without a name, and gone with its job, a client that leaves, a failure, a cancel or an erasure', async (t) => {
+  const { TMPDIR: before } = process.env;
   process.env['TMPDIR'] = temporary(t);
-  t.after(() => delete process.env['TMPDIR']);
+  t.after(() => (before === undefined ? delete process.env['TMPDIR'] : (process.env['TMPDIR'] = before)));
   const { ask, ended, gate, url, log } = await start(t);
   const named = (): string[] => readdirSync(tmpdir()).filter((name) => name.startsWith('heimdall-export-'));
   /** Files of exports that this process has open; elsewhere than on Linux that cannot be told. */
