@@ -135,9 +135,9 @@ async function single(t: Parameters<typeof startGate>[0], options: Parameters<ty
   return { api, ask: (key, model = 'gpt-4o-mini') => request(`${gate.url}/v1/chat/completions`, { body: { ...chat, model }, headers: bearer(key) }) };
 }
 
-test('one user asks 1 000 times for a model that does not exist: everybody else is served throughout', async (t) => {
+test('one user asks 200 times for a model that does not exist: everybody else is served throughout', async (t) => {
   const { ask } = await single(t);
-  for (let n = 0; n < 50; n++) {
+  for (let n = 0; n < 10; n++) {
     const wrong = Array.from({ length: 20 }, () => ask(DEMO_KEY, 'no-such-model'));
     assert.equal((await ask(OTHER_KEY)).status, 200);
     for (const answer of wrong) assert.equal((await answer).status, 503);

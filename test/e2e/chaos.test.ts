@@ -10,7 +10,7 @@ import { isClean, play, type Scenario, type Tally } from '../prove/chaos/trial.t
 async function few({ waits, cases }: Scenario): Promise<number> {
   if (waits) return 5;
   // So many differ in nothing but the byte at which something happens.
-  return (await cases()).length > 100 ? 10 : 20;
+  return (await cases()).length > 100 ? 6 : 20;
 }
 
 const stories = { 'an upstream stalls at connect': stallsAtConnect, 'all targets go down and come back': (setting: Setting) => downAndBack(setting, 1), 'the client leaves, in each phase': leaving };
