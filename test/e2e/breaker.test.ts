@@ -131,7 +131,7 @@ for (const [status, counts] of unsigned) {
 /** A gate before NewAPI alone that opens at one failure. */
 async function single(t: Parameters<typeof startGate>[0], options: Parameters<typeof startNewapi>[0] = {}): Promise<{ api: Newapi; ask(key: string, model?: string): Promise<Answer> }> {
   const api = closing(t, await startNewapi(options));
-  const gate = await startGate(t, { newapi: { baseUrl: api.url }, circuitBreaker: { failureThreshold: 1 }, rateLimit: { address: { limit: 100_000 } } });
+  const gate = await startGate(t, { audit: false, newapi: { baseUrl: api.url }, circuitBreaker: { failureThreshold: 1 }, rateLimit: { address: { limit: 100_000 } } });
   return { api, ask: (key, model = 'gpt-4o-mini') => request(`${gate.url}/v1/chat/completions`, { body: { ...chat, model }, headers: bearer(key) }) };
 }
 
@@ -158,7 +158,7 @@ test('one user exhausts a limit of NewAPI: everybody else is served throughout',
 test('what NewAPI signs closes half-open, an error too', async (t) => {
   const api = closing(t, await startNewapi());
   const clock = fakeClock();
-  const gate = await startGate(t, { newapi: { baseUrl: api.url }, circuitBreaker: { failureThreshold: 1 }, llm: { retry } }, { clock });
+  const gate = await startGate(t, { audit: false, newapi: { baseUrl: api.url }, circuitBreaker: { failureThreshold: 1 }, llm: { retry } }, { clock });
   const ask = (): Promise<Answer> => request(`${gate.url}/v1/chat/completions`, { body: chat, headers: bearer(DEMO_KEY) });
   await api.stop();
   assert.equal((await ask()).status, 502);
@@ -182,6 +182,7 @@ test('targets that probes alone call down are all tried, in their order, before 
   const sick = [{ kind: 'status', status: 500 }] as const;
   for (const target of [first, second]) await target.script(sick[0], ({ method }) => method === 'GET');
   const gate = await startGate(t, {
+    audit: false,
     llm: { endpoint: first.endpoint, backupProviders: [{ provider: 'newapi', endpoint: second.endpoint }], healthCheck: { enabled: true }, retry },
     newapi: { baseUrl: first.url },
   }, { clock: fakeClock() });

@@ -18,6 +18,7 @@ async function storm(t: TestContext, rateLimit: ConfigInput['rateLimit']): Promi
   const newapi = closing(t, await startNewapi({ chunks: 6, pace: 2 }));
   const keys = [{ name: 'team', sha256: createHash('sha256').update(gateKey).digest('hex'), upstreamCredential: DEMO_KEY }];
   const gate = await startGate(t, {
+    audit: false,
     secret: 'the-install-secret-of-these-tests',
     newapi: { baseUrl: newapi.url },
     auth: { mode: 'keys', keys },

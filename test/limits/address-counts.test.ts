@@ -20,7 +20,7 @@ beforeEach(() => redis?.renew());
 /** One more instance at each call. */
 async function start(t: TestContext, rateLimit: ConfigInput['rateLimit']): Promise<{ gate(): Promise<RunningGate> }> {
   const newapi = closing(t, await startNewapi());
-  return { gate: () => startGate(t, { secret: 'the-install-secret-of-these-tests', newapi: { baseUrl: newapi.url }, rateLimit: { redisUrl: redis.url, instances: 2, ...rateLimit } }) };
+  return { gate: () => startGate(t, { audit: false, secret: 'the-install-secret-of-these-tests', newapi: { baseUrl: newapi.url }, rateLimit: { redisUrl: redis.url, instances: 2, ...rateLimit } }) };
 }
 
 const ask = (gate: RunningGate): Promise<Answer> => request(`${gate.url}/v1/chat/completions`, { body, headers: { Authorization: `Bearer ${DEMO_KEY}` } });

@@ -25,7 +25,7 @@ interface Scene {
 
 async function start(t: TestContext, policies: readonly Policy[], over: ConfigInput = {}): Promise<Scene> {
   const newapi = closing(t, await startNewapi());
-  const gate = await startGate(t, { secret, newapi: { baseUrl: newapi.url }, rateLimit: { policies }, ...over });
+  const gate = await startGate(t, { audit: false, secret, newapi: { baseUrl: newapi.url }, rateLimit: { policies }, ...over });
   return {
     gate,
     ask: ({ path = '/v1/chat/completions', body = { model: 'gpt-4o-mini', messages: [{ role: 'user', content: 'hi' }] }, headers = {}, key = DEMO_KEY } = {}) =>

@@ -30,7 +30,7 @@ beforeEach(() => redis?.renew());
 async function start(t: TestContext, rateLimit: ConfigInput['rateLimit'], over: ConfigInput = {}, behaviour: NewapiOptions = {}): Promise<Scene> {
   const newapi = closing(t, await startNewapi(behaviour));
   const keys = [{ name: 'team', sha256: createHash('sha256').update(gateKey).digest('hex'), upstreamCredential: DEMO_KEY }];
-  const config: ConfigInput = { secret, newapi: { baseUrl: newapi.url }, auth: { mode: 'keys', keys }, ...over, rateLimit: { redisUrl: redis.url, instances: 2, ...rateLimit } };
+  const config: ConfigInput = { audit: false, secret, newapi: { baseUrl: newapi.url }, auth: { mode: 'keys', keys }, ...over, rateLimit: { redisUrl: redis.url, instances: 2, ...rateLimit } };
   return { newapi, gate: () => startGate(t, config) };
 }
 

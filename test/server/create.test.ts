@@ -33,7 +33,7 @@ function certificate(t: TestContext, name: string, days = 30): { readonly certPa
 
 async function startSecure(t: TestContext, tls: TlsInput = {}): Promise<RunningGate> {
   const api = closing(t, await startNewapi());
-  return startGate(t, { newapi: { baseUrl: api.url }, server: { tls: { ...certificate(t, 'gate.test'), ...tls } } });
+  return startGate(t, { audit: false, newapi: { baseUrl: api.url }, server: { tls: { ...certificate(t, 'gate.test'), ...tls } } });
 }
 
 async function handshake(t: TestContext, port: number, options: ConnectionOptions): Promise<TLSSocket> {
@@ -45,7 +45,7 @@ async function handshake(t: TestContext, port: number, options: ConnectionOption
 
 test('with a certificate the gate speaks HTTPS, WebSockets included, and says so upstream', { skip: noOpenssl }, async (t) => {
   const api = closing(t, await startNewapi());
-  const { port } = await startGate(t, { newapi: { baseUrl: api.url }, server: { tls: certificate(t, 'gate.test') } });
+  const { port } = await startGate(t, { audit: false, newapi: { baseUrl: api.url }, server: { tls: certificate(t, 'gate.test') } });
   const asked = openSecure({ port, host: '127.0.0.1', path: '/api/status', rejectUnauthorized: false, agent: false }).end();
   const [answer] = (await once(asked, 'response')) as [IncomingMessage];
   assert.equal(answer.statusCode, 200);
@@ -136,7 +136,7 @@ test('with server_name other names are refused within the handshake', { skip: no
 
 test('a body over TLS that keeps its pace is not given up', { skip: noOpenssl }, async (t) => {
   const api = closing(t, await startNewapi());
-  const { port } = await startGate(t, { newapi: { baseUrl: api.url }, server: { tls: certificate(t, 'gate.test'), readTimeout: '60ms' } });
+  const { port } = await startGate(t, { audit: false, newapi: { baseUrl: api.url }, server: { tls: certificate(t, 'gate.test'), readTimeout: '60ms' } });
   const asked = openSecure({ port, host: '127.0.0.1', path: '/api/user/login', method: 'POST', headers: { 'Content-Length': 12 * 16_384 }, rejectUnauthorized: false, agent: false });
   const answered = once(asked, 'response') as Promise<[IncomingMessage]>;
   for (let sent = 0; sent < 12; sent++) {

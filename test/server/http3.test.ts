@@ -35,7 +35,7 @@ async function scene(t: TestContext, baseUrl: string, config: ConfigInput = {}, 
   const certificate = (await issuer()).issue('DNS:localhost', 'IP:127.0.0.1');
   const udp = await freePort();
   const { certPath, keyPath } = certificate;
-  const gate = await startGate(t, { ...config, newapi: { baseUrl }, server: { tls: { certPath, keyPath }, http3: { enabled: true, port: udp, engine } } }, { standalone: true, environment: false });
+  const gate = await startGate(t, { audit: false, ...config, newapi: { baseUrl }, server: { tls: { certPath, keyPath }, http3: { enabled: true, port: udp, engine } } }, { standalone: true, environment: false });
   await startHttp3(gate.gate);
   return { gate, udp, certificate };
 }
