@@ -23,6 +23,9 @@ const reportEvery = 15_000;
 const tellEvery = 5000;
 /** How often held signals are told of and judged, milliseconds. */
 const releaseEvery = 200;
+/** Sharing is no emergency: it is slowed at first, with this score, and for so many milliseconds at least. */
+const slowedAt = 85;
+const slowedFor = 3000;
 const mostRecords = 20;
 /** Subjects with evidence that is not reported yet. */
 const mostPending = 2000;
@@ -247,12 +250,14 @@ class JournalWatch implements Observer {
         if (now - pending.reportedAt > 60_000) this.#pending.delete(key);
         continue;
       }
-      const grew = actionOf(pending.best.score) !== actionOf(pending.reportedScore);
-      if (!grew && now - pending.reportedAt < reportEvery) {
+      const { rule, subject, reason, most, baseline } = pending.best;
+      const isSharing = rule === 'shared_key';
+      const score = isSharing && pending.reportedScore < slowedAt ? Math.min(pending.best.score, slowedAt) : pending.best.score;
+      const grew = actionOf(score) !== actionOf(pending.reportedScore);
+      if (now - pending.reportedAt < (!grew ? reportEvery : isSharing && actionOf(pending.reportedScore) === 'slow' ? slowedFor : 0)) {
         waiting = true;
         continue;
       }
-      const { rule, subject, score, reason, most, baseline } = pending.best;
       this.#host.send({
         kind: 'sighting',
         sighting: {
@@ -266,7 +271,7 @@ class JournalWatch implements Observer {
       pending.requests = 0;
       pending.since = pending.last;
     }
-    if (waiting && this.#timer === null) this.#timer = setTimeout(() => this.#tryRead(), reportEvery / 2).unref();
+    if (waiting && this.#timer === null) this.#timer = setTimeout(() => this.#tryRead(), slowedFor).unref();
   }
 }
 

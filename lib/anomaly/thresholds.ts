@@ -41,8 +41,8 @@ export const thresholds = {
     homesApart: 0.8,
     established: 0.2,
   },
-  /** Five returns of the second device take some ten of its requests when two people work at random; one person who looks at the other machine causes one or two. */
-  returns: [[0, 0], [2, 35], [4, 62], [5, 72], [8, 84], [12, 92], [20, 100]],
+  /** Five returns of the second device take some ten of its requests when two people work at random; one person who looks at the other machine causes one or two. From slow to freeze, since a limited caller shows nothing more. */
+  returns: [[0, 0], [2, 35], [4, 62], [5, 72], [8, 84], [11, 89], [12, 96], [20, 100]],
   /** Likewise of devices that share an account name or have long been used in one place: who sits between two machines is flagged, and never slowed. */
   returnsOfOwn: [[0, 0], [4, 50], [9, 72], [20, 79]],
   /** Devices in use within ten minutes: a person has a laptop, a desktop and a job. */

@@ -80,10 +80,15 @@ test('one machine after the other is no finding', async (t) => {
   assert.match(String(gate.log.named('watch.mmdb')[0]?.['problem']), /no file in MaxMind's format/);
 });
 
-test('in enforce mode the caller is slowed, frozen by hand, and free again with one call', async (t) => {
+test('in enforce mode the caller is slowed, then frozen, and free again with one call', async (t) => {
   const gate = await gateOf(t, 'enforce');
-  for (let turn = 0; turn < 9; turn++) for (const device of ['a', 'b']) await ask(gate, device);
-  const { id } = await foundIn(gate, ({ action }) => action === 'slow' || action === 'limit' || action === 'freeze');
+  for (let turn = 0; turn < 20; turn++) for (const device of ['a', 'b']) await ask(gate, device);
+  const { id, action } = await foundIn(gate, (found) => found.action !== 'none' && found.action !== 'flag');
+  assert.equal(action, 'slow');
+  let turn = 0;
+  await until(async () => (await ask(gate, turn++ % 2 === 0 ? 'a' : 'b')).status === 403);
+  assert.equal((await api<Found>(gate, `findings/${id}/undo`, 'POST', {})).status, 200);
+  assert.equal((await ask(gate, 'a')).status, 200);
   assert.equal((await api<Found>(gate, `findings/${id}/act`, 'POST', { action: 'freeze', expires: '1h', reason: 'a test' })).body.action, 'freeze');
   assert.equal((await ask(gate, 'a')).status, 403);
   const undone = await api<Found>(gate, `findings/${id}/undo`, 'POST', {});
