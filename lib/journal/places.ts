@@ -8,8 +8,9 @@ const stepSize = 1024;
 const stepColumns = 2;
 /** A value that more records of a block have is common: they are met soon without their positions. */
 const mostPositions = 256;
-/** Characters of a value that are kept, and of a row: it stays on its page. */
+/** Characters of a value that are kept, fewer of a hash, and of a row: it stays on its page. */
 const mostKept = 24;
+const mostHash = 16;
 const rowSize = 900;
 /** Between a value and its positions, and between values; no kept value has them. */
 const [within, between] = ['\u0002', '\u0001'];
@@ -37,7 +38,10 @@ export const placesSchema = `CREATE TABLE IF NOT EXISTS sums.heimdall_places (wh
   CREATE TABLE IF NOT EXISTS sums.heimdall_blocks (block INTEGER PRIMARY KEY, last TEXT NOT NULL, begin INTEGER NOT NULL, until INTEGER NOT NULL);`;
 
 /** A value as it is kept: what is left out or replaced can only make more values look alike. */
-const kept = (text: string): string => text.slice(0, mostKept).replace(/[^\x20-\x7e]/g, '?');
+const kept = (text: string): string => (/^[0-9a-f]{17,}$/.test(text) ? text.slice(0, mostHash) : text.slice(0, mostKept).replace(/[^\x20-\x7e]/g, '?'));
+
+/** Positions, as the distance of each from the one before. */
+const packed = (positions: readonly number[]): string => positions.map((position, at) => (position - (positions[at - 1] ?? 0)).toString(36)).join(' ');
 
 /** Whether the blocks are those of this journal, not of one that was put back from a backup. */
 function areOf(db: DatabaseSync, blocks: readonly Readonly<Record<string, SQLOutputValue>>[]): boolean {
@@ -127,7 +131,8 @@ export class Places {
           const cut = entry.indexOf(within);
           if (isStart ? !entry.startsWith(start) : cut !== start.length || !entry.startsWith(start)) continue;
           if (cut === entry.length - 1) return null;
-          for (const at of entry.slice(cut + 1).split(' ')) found.add(Number(at));
+          let position = 0;
+          for (const distance of entry.slice(cut + 1).split(' ')) found.add((position += Number.parseInt(distance, 36)));
         }
       }
     }
@@ -252,7 +257,7 @@ export class PlaceKeeper {
       };
       for (const value of [...places.keys()].sort()) {
         const at = places.get(value) as number[];
-        const entry = `${value}${within}${at.length > mostPositions ? '' : at.join(' ')}`;
+        const entry = `${value}${within}${at.length > mostPositions ? '' : packed(at)}`;
         row.push(entry);
         size += entry.length;
         if (size >= rowSize) end();

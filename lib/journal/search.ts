@@ -42,7 +42,7 @@ export const sqlite: Dialect = {
   among: (condition) => `id IN (SELECT id FROM heimdall_logs WHERE ${condition})`,
   newest: 'id DESC',
   sums: 'sums.',
-  recent: { sql: `id > (SELECT max(id) FROM heimdall_logs) - ${reach}`, values: [] },
+  recent: { sql: `id > (SELECT max(id) FROM heimdall_logs) - ${reach / 2}`, values: [] },
 };
 
 const either = (one: Condition, other: Condition): Condition => ({ sql: `(${one.sql} OR ${other.sql})`, values: [...one.values, ...other.values] });

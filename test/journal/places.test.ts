@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import type { DatabaseSync } from 'node:sqlite';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { describe, it } from 'node:test';
 import { search } from '../../lib/journal/grep.ts';
 import { PlaceKeeper, Places } from '../../lib/journal/places.ts';
@@ -8,17 +9,20 @@ import { pageOf, wantsOf, type Wanted } from '../../lib/journal/search.ts';
 import { attachSums } from '../../lib/journal/sums.ts';
 import { recordColumns } from '../../lib/record/columns.ts';
 import type { SqlRow } from '../../types/journal.d.ts';
+import { request, until } from '../support/client.ts';
+import { startGate, temporary } from '../support/gate.ts';
 import { journalOf, noon, rowsOf } from '../support/rows.ts';
 
+const token = 'the-token-of-the-admin-in-32-characters-or-more';
 const block = 16_384;
 const records = 2 * block + 1000;
 const now = (noon + 86_400) * 1000;
 const rare = [9, block + 5, block + 6, 2 * block + 900];
 
 /** Records in whole blocks and a part of another one; few have the rare values. */
-function filled(count: number): DatabaseSync {
-  const db = journalOf(':memory:', []);
-  attachSums(db, null);
+function filled(count: number, path: string | null = null): DatabaseSync {
+  const db = journalOf(path ?? ':memory:', []);
+  attachSums(db, path);
   const hex = (of: string, length: number): string => `iif(rare, '${'feedface'.repeat(length / 8)}', printf('%0${length}x', ${of}))`;
   db.exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${count}), r AS (SELECT i, i IN (${rare.join()}) AS rare FROM n)
     INSERT INTO heimdall_logs (id, request_id, timestamp, response_status, route, client, model, target, outcome, source, user_id, token_id, key_id, session, real_ip, upstream_request_id, content_fingerprint, device_fingerprint, device_id, session_id, home_id, request_body, digest)
@@ -74,6 +78,18 @@ describe('places of values', () => {
     const ids = async (kind: string, id: string, limit: number): Promise<unknown[]> => (await reader.requestsOf({ kind, id }, limit)).map((row) => row['request_id']);
     assert.deepEqual(await ids('key', 'rare-key', 3), rare.slice(1).toReversed().map((id) => `r-${id}`));
     assert.deepEqual([await ids('token', 'feedface'.repeat(2), 3), await ids('key', 'none', 3)], [[], []], 'requests with a key are those of the key');
+  });
+
+  it('are noted by a gate when few records come, and serve its pages', async (t) => {
+    const path = join(temporary(t), 'heimdall.db');
+    filled(block + 100, path).close();
+    const { gate, url } = await startGate(t, { admin: { token }, audit: { path } });
+    await gate.ready;
+    const ask = async (query: string): Promise<readonly { readonly request_id: string }[]> => ((await request(`${url}/heimdall/api/logs?${query}`, { headers: { Authorization: `Bearer ${token}` } })).json() as { logs: { request_id: string }[] }).logs;
+    const known = new DatabaseSync(path.replace(/db$/, 'sums.db'), { readOnly: true });
+    t.after(() => known.close());
+    await until(() => known.prepare('SELECT block FROM heimdall_blocks').get() !== undefined);
+    assert.deepEqual((await ask('status=418')).map(({ request_id: id }) => id), [`r-${block + 6}`, `r-${block + 5}`, 'r-9']);
   });
 
   it('are not believed, and noted again, for another journal; and go with what was erased and removed', () => {
