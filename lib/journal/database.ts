@@ -106,8 +106,9 @@ function prepare(db: DatabaseSync, durable: boolean, signer: Signer, now: number
   const isShared = version >= schemaVersion && (db.prepare('PRAGMA journal_mode').get() as { journal_mode: string }).journal_mode === 'wal';
   if (!isShared && !(version === 0 ? isKeeper : isAlone)) throw new JournalInUse('another process has it open');
   // A page holds four records of 2 KB. Erased pages are overwritten. Moving the log rarely means that hot pages are written once.
+  // Records are appended: few pages change again, and the system caches the others.
   db.exec(`${isShared ? '' : 'PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; '}PRAGMA synchronous = ${durable ? 'FULL' : 'NORMAL'}; PRAGMA wal_autocheckpoint = 2000; PRAGMA journal_size_limit = 67108864;
-    PRAGMA cache_size = -16384; PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF`);
+    PRAGMA cache_size = -4096; PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF`);
   migrate(db, signer, now);
 }
 

@@ -9,8 +9,8 @@ import type { CallName, FromWorker, LineOptions, WorkerCalls, WorkerOptions, Wor
 
 /** Sources run as `.ts`, the package as `.js`. */
 const file = new URL(`./worker${extname(import.meta.url)}`, import.meta.url);
-/** Heap of a worker in megabytes; the page cache of the database is not part of it. */
-const heap = { maxOldGenerationSizeMb: 512 };
+/** Heap of a worker in megabytes; the page cache of the database is not part of it. What a batch leaves behind is young and small. */
+const heap = { maxOldGenerationSizeMb: 512, maxYoungGenerationSizeMb: 12 };
 
 /** The journal's dependencies on other parts of the gate. */
 export interface JournalDeps {

@@ -97,6 +97,8 @@ interface Clean {
   readonly credentials: string;
   /** None of them was found, and none can hide in escapes: it is the same for callers whose credentials are not in it. */
   readonly forOthers: boolean;
+  /** Credentials of others that are not in it, as far as they were looked for. */
+  readonly absent: Set<string>;
 }
 
 /** Bytes of texts, and of conversations, that are remembered as they were sent. */
@@ -112,6 +114,10 @@ const leastRemembered = 512;
 const overhead = 512;
 /** Texts, or conversations, remembered that begin and end alike. */
 const alike = 8;
+/** Credentials of other callers that are remembered with a text, of so many bytes at least, and the characters of them. */
+const maxAbsent = 32;
+const leastSearched = 16_384;
+const maxAbsentLength = 256;
 
 /**
  * Masks long texts and remembers them by their content, so that a text which comes again is compared and not masked again.
@@ -207,7 +213,7 @@ export class LongTexts {
       at = end;
     }
     const isWorth = of === 'turns' ? texts.length !== known?.texts.length : isKnown;
-    if (isWorth && !inside) this.#lists.add(place, { bytes: Buffer.from(bytes), size: bytes.length + texts.length * overhead, texts, clean: { credentials: credentials.join('\n'), forOthers } }, known);
+    if (isWorth && !inside) this.#lists.add(place, { bytes: Buffer.from(bytes), size: bytes.length + texts.length * overhead, texts, clean: { credentials: keyOf(credentials), forOthers, absent: new Set() } }, known);
     return texts.at(-1) as LongText;
   }
 
@@ -234,7 +240,7 @@ export class LongTexts {
     const key = `${of} ${before?.digest ?? ''} ${bytes.length} ${beginningOf(bytes)}${bytes.toString('latin1', bytes.length - 32)}`;
     for (const { text, clean, bytes: same } of this.#texts.get(key)) if (same.equals(bytes) && isClean(clean, bytes, credentials)) return { text, isKnown: true, forOthers: clean.forOthers };
     const { text, forOthers } = this.#make(source, credentials);
-    if (text.content !== null || !this.isKept) this.#texts.add(key, { bytes: Buffer.from(bytes), size: bytes.length + overhead, text, clean: { credentials: credentials.join('\n'), forOthers } }, null);
+    if (text.content !== null || !this.isKept) this.#texts.add(key, { bytes: Buffer.from(bytes), size: bytes.length + overhead, text, clean: { credentials: keyOf(credentials), forOthers, absent: new Set() } }, null);
     return { text, isKnown: false, forOthers };
   }
 
@@ -269,8 +275,22 @@ export class LongTexts {
 /** Whether a private key begins in a text and does not end. */
 const opensKey = (bytes: Buffer): boolean => bytes.lastIndexOf('-----BEGIN ') > bytes.lastIndexOf('-----END ');
 
-const isClean = ({ credentials, forOthers }: Clean, bytes: Buffer, own: readonly string[]): boolean =>
-  credentials === own.join('\n') || (forOthers && own.every((credential) => !bytes.includes(credential)));
+function isClean({ credentials, forOthers, absent }: Clean, bytes: Buffer, own: readonly string[]): boolean {
+  const all = keyOf(own);
+  if (credentials === all || absent.has(all)) return true;
+  if (!forOthers || own.some((credential) => bytes.includes(credential))) return false;
+  if (bytes.length < leastSearched || all.length > maxAbsentLength) return true;
+  if (absent.size >= maxAbsent) absent.clear();
+  absent.add(all);
+  return true;
+}
+
+/** Different credentials never have the same: one from a query may hold any character. */
+function keyOf(credentials: readonly string[]): string {
+  let key = '';
+  for (const credential of credentials) key += `${credential.length}:${credential}`;
+  return key;
+}
 
 const beginningOf = (bytes: Buffer): string => bytes.toString('latin1', 0, 64);
 

@@ -230,6 +230,21 @@ describe('a secret', () => {
     assert.equal(new Set(texts).size, 2);
   });
 
+  it('of two is masked in a text that another caller has sent, whose one credential spells both, or whose is not in it', (t) => {
+    const { db, write } = scene(t);
+    const [one, two] = ['first-key-of-two', 'second-key-of-two'];
+    const body = JSON.stringify({ system: `${one} ${two} ${long.repeat(20)}`, messages: [{ role: 'user', content: 'hello' }] });
+    const of = (...keys: readonly string[]): Partial<Parameters<typeof write>[1]> => ({ url: `/v1/messages?${keys.map((key, at) => `key${at}=${encodeURIComponent(key)}`).join('&')}` });
+    const isKept = (id: string): boolean => {
+      const lookup = textLookup(db);
+      const text = digestsIn(stored(db, id).request_texts).map((digest) => lookup(digest)?.content).join(' ');
+      return text.includes(one) || text.includes(two);
+    };
+    const others = Array.from({ length: 40 }, (_, nth) => [`key-of-caller-number-${nth}`]);
+    for (const keys of [[`${one}\n${two}`], ...others, ...others]) assert.ok(isKept(write(body, of(...keys))));
+    assert.ok(!isKept(write(body, of(one, two))));
+  });
+
   it('that is a key block is masked to its end, through as many turns as it takes', (t) => {
     const { db, write, read } = scene(t);
     const bodies = [
