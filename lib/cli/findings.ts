@@ -1,24 +1,16 @@
 import type { Action as Measure } from '../../types/detector.d.ts';
 import type { Finding } from '../../types/finding.d.ts';
 import { findingActions, findingJson, findingStates } from '../admin/admin.ts';
-import { Findings, ruleNames } from '../anomaly/anomaly.ts';
+import { type Findings, ruleNames } from '../anomaly/anomaly.ts';
 import { systemClock } from '../platform/platform.ts';
-import type { Core } from '../request/request.ts';
 import { expectation } from '../errors.ts';
 import { show } from '../values/values.ts';
 import { json, printJson, textOf, UsageError, type Action, type Invocation, type Option } from './command.ts';
-import { withRegistry, type Opened } from './registry.ts';
 import { moment, table } from './table.ts';
 import { durationOf, oneOf } from './values.ts';
+import { withFindings } from './with-findings.ts';
 
 const reason: Option = { type: 'string', value: 'TEXT', summary: 'why, shown to operators only' };
-
-/** Runs a command on the findings of the gates with the same configuration. */
-export const withFindings = (invocation: Invocation, use: (findings: Findings, opened: Opened) => Promise<void>): Promise<number> =>
-  withRegistry(invocation, (opened) => {
-    const log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
-    return use(new Findings({ config: opened.config, clock: systemClock, log } as unknown as Core, opened.registry), opened);
-  });
 
 /** `heimdall findings list`. */
 export const list: Action = {

@@ -3,7 +3,7 @@ import { freezeLeaked } from '../anomaly/anomaly.ts';
 import { show, whyUnreadable } from '../values/values.ts';
 import { expectation } from '../errors.ts';
 import { json, printJson, UsageError, type Action } from './command.ts';
-import { withFindings } from './findings.ts';
+import { withFindings } from './with-findings.ts';
 
 /** `heimdall leaked FILE`: compares a report of leaked keys with those of this gateway, and freezes what it finds. */
 export const leaked: Action = {

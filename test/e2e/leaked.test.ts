@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { main } from '../../lib/cli/cli.ts';
@@ -70,6 +70,10 @@ for (const [form, line] of [['the key', DEMO_KEY], ['the key without sk-', bare]
     assert.equal(await statusFor(gate, DEMO_KEY), 200);
   });
 }
+
+test('the command loads no admin API, which takes longer than its work', () => {
+  for (const file of ['leaked', 'with-findings', 'registry']) assert.doesNotMatch(readFileSync(new URL(`../../lib/cli/${file}.ts`, import.meta.url), 'utf8'), /from '(?:\.\.\/admin\/|\.\/findings\.ts)/);
+});
 
 test('a gateway key stays frozen until it is rotated; its overlap ends with the leak', async (t) => {
   const directory = temporary(t);
