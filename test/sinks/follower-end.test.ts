@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import type { SqlRow } from '../../types/journal.d.ts';
 import type { AuditRecord } from '../../types/record.d.ts';
-import type { Delivery } from '../../types/sink.d.ts';
+import type { Delivery, Sink } from '../../types/sink.d.ts';
 import { until } from '../support/client.ts';
+import { fakeJournal } from '../support/fake-journal.ts';
 import { bench, delivered, held, idle, resting } from './following.ts';
 
 describe('a sink\'s lag', () => {
@@ -91,6 +93,23 @@ describe('the end', () => {
     assert.deepEqual([made.calls, closed], [[[1], [2]], 1]);
     made.journal.write(5);
     assert.equal(made.calls.length, 2);
+  });
+
+  it('delivers at once what a sink of packed records gathers', async (t) => {
+    const journal = fakeJournal();
+    journal.query = async (_sql, [after, limit] = []) => (await journal.read(Number(after), Number(limit))) as unknown as readonly SqlRow[];
+    const made = bench(t, { isLight: true } as Partial<Sink>, journal);
+    journal.write(2);
+    await idle(made);
+    await resting(made);
+    journal.write(1);
+    assert.deepEqual(made.calls, [[1, 2]], 'nothing before a fifth of a second is over');
+    made.clock.tick(200);
+    await idle(made);
+    await resting(made);
+    journal.write(1);
+    await made.follower.close();
+    assert.deepEqual(made.calls, [[1, 2], [3], [4]]);
   });
 
   it('does not wait for a sink that is held, or does not answer', async (t) => {
