@@ -110,6 +110,7 @@ describe('heimdall doctor', () => {
     const wrong = await examine(t, yaml(other.keyPath));
     assert.equal(wrong.code, 1);
     assert.deepEqual([wrong.of('certificate').state, wrong.of('newapi').state], ['fail', 'ok']);
+    assert.ok(!wrong.out.includes('serves no TLS'), wrong.out);
     const right = await examine(t, yaml(one.keyPath));
     assert.match(right.of('certificate').text, /key fits, ends \d{4}-\d\d-\d\d/);
     assert.deepEqual([right.code, right.of('certificate').state], [0, 'ok']);
