@@ -28,7 +28,7 @@ import { type Filling, ingestion, type Ingestion, recorder } from './record/reco
 import { erasedOf, type JournalDeps, journalReader, journalSeries, namesOf as subjectNames, WorkerJournal } from './journal/journal.ts';
 import { FindingsTable, postgresReader } from './postgres/postgres.ts';
 import { Followers, NewapiNames, RawTokens, type SinkNeeds, sinkSeries, sinksOf, type WantedSink } from './sinks/sinks.ts';
-import { codeOf, type Crew, describe, inBackground, Repeated, type Redis, redisOf, type OutboundProxy } from './platform/platform.ts';
+import { codeOf, type Crew, type PairInUse, describe, inBackground, Repeated, type Redis, redisOf, type OutboundProxy } from './platform/platform.ts';
 import { KeyRegistry } from './registry/registry.ts';
 import { Affinity, forwarder, hearBreakers, NewapiClient, PriceFeed, prober, proxy, RetryBudget, routeHealth, routeTable, shareProbes, type Spend, type Target, targetModel, targetStatuses, targetsOf, UnreadAnswers } from './upstream/upstream.ts';
 import { budgetsOf, costs, estimateTokens, type NewapiPrices, pricing, unpricedBudgets } from './usage/usage.ts';
@@ -104,7 +104,10 @@ export function lasting(core: Core, hub: Hub, passed: Passed, proxies: OutboundP
   const limits = new Limits(core, { redis, identify, costs: { tokens: estimateTokens, price: (model, usage) => now().upstream.worth(model, usage) }, hasUsers: host.identify !== undefined, names });
   const certificates = new Set<Certificates>();
   metrics.expose(limits.series());
-  if (core.crew !== null) shareMetrics(core.crew, metrics);
+  if (core.crew !== null) {
+    shareMetrics(core.crew, metrics);
+    shareCertificates(core.crew);
+  }
   const jobs = new Jobs();
   const closers: Closer[] = [
     () => jobs.close(), () => copied.close(), () => lines.close(), () => recorded.close(), () => names.close(), () => redis?.close(), () => watch.close(), () => limits.close(), () => queue.close(),
@@ -117,6 +120,15 @@ export function lasting(core: Core, hub: Hub, passed: Passed, proxies: OutboundP
 function shareMetrics(crew: Crew, metrics: Metrics): void {
   if (crew.isWorker) crew.answer('metrics', () => metrics.values());
   else metrics.others = () => Promise.all([...crew.links].map((link) => Promise.race([link.ask('metrics', null), patience(scrapeTimeout)]).catch(() => null))).then((found) => found.filter((each) => each !== null) as MetricValues[]);
+}
+
+/** One that begins serves the certificates that the others serve, where their files cannot be used by then. */
+function shareCertificates(crew: Crew): void {
+  const hear = (word: unknown): void => {
+    const [path, pair] = word as [string, PairInUse];
+    crew.certificates.set(path, pair);
+  };
+  crew.subscribe('certificate', { hear, known: () => crew.certificates });
 }
 
 /** A worker that is stuck is missing on the page of metrics after this time, milliseconds. */
@@ -370,7 +382,7 @@ type Upstream = ReturnType<typeof upstreamOf>;
 /** @param before that of the configuration before. @param spend counts what the answers on a WebSocket use. */
 function upstreamOf(core: Core, { metrics, proxies, affinity, retryBudget }: Lasting, before: { readonly targets: readonly Target[]; readonly feed: PriceFeed } | null, spend: Spend) {
   const targets = targetsOf(core, proxies, before?.targets);
-  const unread = new UnreadAnswers(core.config);
+  const unread = new UnreadAnswers(core.config, core.crew?.workers);
   const carrier = proxy(core, unread, spend, proxies);
   const { routeOf, routes, rows } = routeTable(core.config.routes);
   const checked = routeHealth(core, rows, targets, proxies);

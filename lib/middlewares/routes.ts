@@ -1,6 +1,6 @@
 import type { RouteConfig } from '../../types/config.d.ts';
 import { HANDLERS, methodsOf } from '../config/config.ts';
-import { type Context, underway } from '../request/request.ts';
+import { type Context, relayTo, underway } from '../request/request.ts';
 import { BearerGuard } from '../keys/keys.ts';
 import { HeimdallError } from '../errors.ts';
 import type { Metrics } from '../telemetry/telemetry.ts';
@@ -28,7 +28,10 @@ export const routes: Middleware = {
     if (deps.rows.size === 0) return {};
     const { token } = core.config.metrics;
     const guard = token === null ? null : new BearerGuard(core, 'routes', [token], 'auth.failed');
-    const rules = new Map([...deps.rows].map(([route, row]) => [route, ruleOf(row, deps, guard)] as const));
+    const { crew } = core;
+    // The page of all threads is the main thread's.
+    const page: Answer | null = crew?.isWorker === true ? relayTo(crew) : null;
+    const rules = new Map([...deps.rows].map(([route, row]) => [route, ruleOf(row, row.handler === 'metrics' ? page : null, deps, guard)] as const));
     return {
       handle: function routesHandler(context, next) {
         const rule = rules.get(context.route);
@@ -43,9 +46,9 @@ export const routes: Middleware = {
   },
 };
 
-function ruleOf(row: RouteConfig, { metrics }: Deps, guard: BearerGuard | null): Rule {
+function ruleOf(row: RouteConfig, relay: Answer | null, { metrics }: Deps, guard: BearerGuard | null): Rule {
   const headers = Object.entries(row.headers).map(([name, value]) => [name.toLowerCase(), value === '*' ? null : value] as const);
-  return { row, methods: methodsOf(row), headers, answer: answerOf(row, metrics, guard) };
+  return { row, methods: methodsOf(row), headers, answer: relay ?? answerOf(row, metrics, guard) };
 }
 
 /**

@@ -150,6 +150,12 @@ export const shared = { active: 0, waiting: 1, capacity: 2, kilobytes: 3, connec
 /** Numbers of each worker, from `perWorker` on: slots, kilobytes and connections that it holds, its signs of life, and its requests in hand at the last of them. */
 export const own = { active: 0, kilobytes: 1, beats: 2, inHand: 3, connections: 4, size: 5 } as const;
 
+/** A certificate and its key, as their files were. */
+export interface PairInUse {
+  readonly cert: Uint8Array;
+  readonly key: Uint8Array;
+}
+
 /** The threads of a gate with several workers, as one of them knows the others. Null in a gate that has one thread. */
 export class Crew {
   /** Number of workers. */
@@ -162,6 +168,8 @@ export class Crew {
   readonly counts: Int32Array;
   /** The same for the connections of each address; see {@link SharedCounts}. */
   readonly peers: Int32Array;
+  /** The certificates in use, by path: their files may have changed since. */
+  readonly certificates = new Map<string, PairInUse>();
   log: Logger | null = null;
   /** Of the main thread, while workers run: drains them within a time, milliseconds. */
   drain: ((timeout: number, quiet: number) => Promise<void>) | null = null;

@@ -3,7 +3,7 @@
 export { chownToDirectoryOwner } from './chown.ts';
 export { Calendar, calendarOf, steadyTime, systemClock, withMonotonic } from './clock.ts';
 export { type Console, consoleOf, written } from './console.ts';
-export { Crew, Link, type News, own, shared } from './crew.ts';
+export { Crew, Link, type News, own, type PairInUse, shared } from './crew.ts';
 export { SharedCounts, sharedCountsMemory } from './shared-counts.ts';
 export { codeOf, describe } from './describe.ts';
 export { makeDirectory } from './directory.ts';

@@ -153,10 +153,29 @@ export class ServedCertificate {
     this.config = config;
     this.#onRenewed = onRenewed;
     this.#files = new WatchedFiles(() => [config.certPath, config.keyPath]);
-    this.pair = this.#readPair();
-    this.context = createSecureContext(this.pair);
-    this.#certificate = new X509Certificate(this.pair.cert as Buffer);
-    this.ends = this.#certificate.validToDate.getTime();
+    const { pair, context, certificate } = this.#first();
+    this.pair = pair;
+    this.context = context;
+    this.#certificate = certificate;
+    this.ends = certificate.validToDate.getTime();
+    this.#share();
+  }
+
+  /** One that the other workers serve stays in use, whatever its files have become. */
+  #first(): Opened {
+    try {
+      return opened(this.#readPair());
+    } catch (error) {
+      const inUse = this.#core.crew?.certificates.get(this.path);
+      if (inUse === undefined) throw error;
+      return opened({ ...this.#options(), cert: Buffer.from(inUse.cert), key: Buffer.from(inUse.key) });
+    }
+  }
+
+  /** Tells what is in use. */
+  #share(): void {
+    const { crew } = this.#core;
+    if (crew?.isWorker === true) crew.publish('certificate', [this.path, { cert: this.pair.cert as Buffer, key: this.pair.key as Buffer }]);
   }
 
   get path(): string {
@@ -194,12 +213,12 @@ export class ServedCertificate {
     try {
       const pair = this.#readPair();
       if (isDeepStrictEqual(pair, this.pair)) return;
-      const context = createSecureContext(pair);
-      const certificate = new X509Certificate(pair.cert as Buffer);
+      const { context, certificate } = opened(pair);
       const ends = certificate.validToDate.getTime();
       if (ends <= this.#core.clock.now()) return this.#refuse(`it expired at ${certificate.validTo}`);
       Object.assign(this, { pair, context, ends });
       this.#certificate = certificate;
+      this.#share();
       this.#onRenewed();
     } catch (error) {
       const code = codeOf(error);
@@ -213,7 +232,21 @@ export class ServedCertificate {
   }
 
   #readPair(): SecureContextOptions {
-    const { certPath, keyPath, minVersion } = this.config;
-    return { cert: readFileSync(certPath), key: readFileSync(keyPath), minVersion: `TLSv${minVersion}` as const, ...(this.#ca !== null && { ca: this.#ca }) };
+    const { certPath, keyPath } = this.config;
+    return { cert: readFileSync(certPath), key: readFileSync(keyPath), ...this.#options() };
+  }
+
+  #options(): SecureContextOptions {
+    return { minVersion: `TLSv${this.config.minVersion}` as const, ...(this.#ca !== null && { ca: this.#ca }) };
   }
 }
+
+/** A certificate and its key that fit together. */
+interface Opened {
+  readonly pair: SecureContextOptions;
+  readonly context: SecureContext;
+  readonly certificate: X509Certificate;
+}
+
+/** @throws when they do not. */
+const opened = (pair: SecureContextOptions): Opened => ({ pair, context: createSecureContext(pair), certificate: new X509Certificate(pair.cert as Buffer) });

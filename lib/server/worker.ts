@@ -13,9 +13,10 @@ import type { WorkerStart } from './workers.ts';
 /** How often a worker gives a sign of life, milliseconds. */
 const beatEvery = 250;
 
-const { config: copy, place, workers, counts, peers, port } = workerData as WorkerStart;
+const { config: copy, place, workers, counts, peers, port, certificates: inUse } = workerData as WorkerStart;
 const main = parentPort as MessagePort;
 const crew = new Crew(workers, counts, peers);
+for (const [path, pair] of inUse) crew.certificates.set(path, pair);
 const said = (level: keyof Logger) => (fields: object, event: string): void => crew.main?.tell('log', [level, fields, event]);
 const log: Logger = { debug: said('debug'), info: said('info'), warn: said('warn'), error: said('error') };
 const link = new Link(place, main, (topic, value) => crew.hear(topic, value, null), log);

@@ -21,6 +21,7 @@ export interface WorkerStart {
   readonly counts: Int32Array;
   readonly peers: Int32Array;
   readonly port: number;
+  readonly certificates: Crew['certificates'];
 }
 
 /** Sources run as `.ts`, the package as `.js`. */
@@ -123,7 +124,7 @@ export class Workforce {
   /** Starts a worker, and resolves when it listens. */
   #launch(place: Place): Promise<void> {
     const { core, secret } = internalsOf(this.#gate);
-    const start: WorkerStart = { config: { ...core.config, secret: secret() }, place: place.number, workers: this.#crew.workers, counts: this.#crew.counts, peers: this.#crew.peers, port: this.#port };
+    const start: WorkerStart = { config: { ...core.config, secret: secret() }, place: place.number, workers: this.#crew.workers, counts: this.#crew.counts, peers: this.#crew.peers, port: this.#port, certificates: this.#crew.certificates };
     const up = Promise.withResolvers<void>();
     const worker = new Worker(file, { name: `heimdall-worker-${place.number + 1}`, workerData: start, resourceLimits: { maxOldGenerationSizeMb: heapOf(this.#crew.workers) } });
     const link = new Link(place.number, worker, (topic, value) => (topic === 'listening' ? this.#listening(place, value, up) : this.#crew.hear(topic, value, link)), core.log);

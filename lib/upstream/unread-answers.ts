@@ -18,8 +18,9 @@ export class UnreadAnswers {
   readonly #byCaller = new Map<string, number>();
   #count = 0;
 
-  constructor({ llm, queue }: Pick<Config, 'llm' | 'queue'>) {
-    this.#most = llm.onClientAbort === 'finish' ? Math.ceil((queue.enabled ? queue.concurrency : defaultSlots) / 4) : 0;
+  /** @param workers the threads that share the slots, each with its part of these places. */
+  constructor({ llm, queue }: Pick<Config, 'llm' | 'queue'>, workers = 1) {
+    this.#most = llm.onClientAbort === 'finish' ? Math.ceil((queue.enabled ? queue.concurrency : defaultSlots) / 4 / workers) : 0;
     this.#mostEach = Math.ceil(this.#most / 8);
   }
 

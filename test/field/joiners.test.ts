@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
 import type { RequestListener } from 'node:http';
 import { join } from 'node:path';
 import { it, type TestContext } from 'node:test';
 import type { ConfigInput } from '../../lib/index.ts';
 import { internalsOf } from '../../lib/gateway.ts';
+import { authority, noOpenssl } from '../support/authority.ts';
 import { openStream, request, until } from '../support/client.ts';
 import { startThreads, type Thread, type Threads } from '../support/crew.ts';
 import { temporary } from '../support/gate.ts';
@@ -29,7 +31,7 @@ const answering = (status: number, body = '{}'): RequestListener => (req, res) =
 const judging: RequestListener = (req, res) => answering(req.headers.authorization === `Bearer ${good}` ? 200 : 401)(req, res);
 
 interface Case {
-  readonly config?: (scene: { readonly url: string; readonly directory: string }) => ConfigInput;
+  readonly config?: (scene: { readonly url: string; readonly directory: string; readonly t: TestContext }) => ConfigInput;
   /** Brings the other threads to know something. */
   readonly before: (scene: Scene, first: Thread, t: TestContext) => Promise<void>;
   /** What one that begins then does. */
@@ -163,6 +165,20 @@ const cases: Readonly<Record<string, Case>> = {
     },
     then: async (_, joiner) => assert.equal(await statusOf(joiner), 503),
   },
+  certificate: {
+    config: ({ t }) => {
+      const { certPath, keyPath } = authority(t).issue('DNS:a.test');
+      return { server: { tls: { certPath, keyPath } } };
+    },
+    before: async ({ main }) => {
+      await until(() => main.crew.certificates.size === 1, 'what is served');
+      writeFileSync(main.gate.config.server.tls?.certPath ?? '', 'no certificate');
+    },
+    then: async ({ main }, joiner) => {
+      const endsOf = ({ gate }: Thread): number[] => [...internalsOf(gate).certificates].flatMap(({ all }) => all.map(({ ends }) => ends));
+      assert.deepEqual(endsOf(joiner), endsOf(main));
+    },
+  },
   registry: {
     config: ({ directory }) => ({ audit: { path: join(directory, 'a.db') }, admin: { token: admin, listen: false } }),
     before: async ({ main }, first) => {
@@ -181,13 +197,13 @@ const cases: Readonly<Record<string, Case>> = {
 let reader: { readonly text: string } | null = null;
 
 for (const [kind, { config, before, then }] of Object.entries(cases)) {
-  it(`a worker that begins knows what the others have heard: ${kind}`, async (t) => {
+  it(`a worker that begins knows what the others have heard: ${kind}`, { skip: kind === 'certificate' && noOpenssl }, async (t) => {
     const seen: string[] = [];
     const upstream = await startUpstream(t, (req, res) => {
       seen.push(`${req.method} ${req.url}`);
       scene.answer(req, res);
     });
-    const given = config?.({ url: upstream.url, directory: temporary(t) }) ?? {};
+    const given = config?.({ url: upstream.url, directory: temporary(t), t }) ?? {};
     const threads = await startThreads(t, { newapi: { baseUrl: upstream.url }, trustProxy: ['127.0.0.1'], ...given });
     const scene: Scene = { ...threads, seen, answer: answering(200) };
     const first = await threads.join();
@@ -203,7 +219,7 @@ it('there is a case for all that threads hear of each other', async (t) => {
 
 it('a refused reload changes nothing in what threads hear of each other', async (t) => {
   const upstream = await startUpstream(t, judging);
-  const config = { newapi: { baseUrl: upstream.url }, ...guessing({ url: '', directory: '' }) };
+  const config = { newapi: { baseUrl: upstream.url }, ...guessing({ url: '', directory: '', t }) };
   const { main, join: another } = await startThreads(t, config);
   const [one, other] = [await another(), await another()];
   for (let nth = 0; nth < 2; nth++) assert.equal(await statusOf(one, { token: `sk-guess${nth}` }), 401);

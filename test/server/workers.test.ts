@@ -20,6 +20,7 @@ server: { workers: 2 }
 llm: { health_check: { enabled: false }, price_source: none }
 admin: { token: ${adminToken}, listen: false }
 metrics: { token: ${metricsToken} }
+routes: [{ path: /stats, handler: metrics }]
 rate_limit:
   policies:
     - { match: { model: counted }, requests: { limit: ${limit}, window: 600s } }
@@ -74,10 +75,12 @@ describe('a gate with two workers', () => {
   });
 
   it('adds up the metrics of both, whichever is asked', async () => {
-    const page = await get(`${gate.url}/metrics`, metricsToken);
-    const counts = [...page.matchAll(/^heimdall_request_duration_seconds_count\{route="\/v1\/chat\/completions".*\} (\d+)$/gm)].map(([, count]) => Number(count));
-    assert.equal(counts.reduce((sum, count) => sum + count, 0), requests);
-    assert.equal(page.match(/^heimdall_process_start_time_seconds /gm)?.length, 1);
+    const pages = await Promise.all(['/metrics', ...Array.from({ length: 6 }, () => '/stats')].map((path) => get(`${gate.url}${path}`, metricsToken)));
+    for (const page of pages) {
+      const counts = [...page.matchAll(/^heimdall_request_duration_seconds_count\{route="\/v1\/chat\/completions".*\} (\d+)$/gm)].map(([, count]) => Number(count));
+      assert.equal(counts.reduce((sum, count) => sum + count, 0), requests);
+      assert.equal(page.match(/^heimdall_process_start_time_seconds /gm)?.length, 1);
+    }
   });
 
   it('answers the admin API from either with what all have', async () => {

@@ -4,6 +4,8 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import type { TransferListItem } from 'node:worker_threads';
 import { createServer, type ConfigInput, type Gate } from '../../lib/index.ts';
+import type { Config } from '../../types/config.d.ts';
+import { adopt } from '../../lib/config/config.ts';
 import { gateOf } from '../../lib/gateway.ts';
 import { Crew, Link, own, shared, sharedCountsMemory } from '../../lib/platform/platform.ts';
 import type { TestLike } from './client.ts';
@@ -48,9 +50,9 @@ export async function startThreads(t: TestLike, config: ConfigInput): Promise<Th
   const clock = fakeClock();
   const log = recorder();
   const crew = new Overheard(mostWorkers, counts, peers);
-  const start = async (its: Crew): Promise<Thread> => {
-    const input: ConfigInput = { secret: 'x'.repeat(32), audit: false, ...config, llm: { priceSource: 'none', ...config.llm, healthCheck: { enabled: false, ...config.llm?.healthCheck } }, server: { host: '127.0.0.1', port: 0, ...config.server }, logging: { file: false, level: 'silent' } };
-    const gate = gateOf(input, { log, clock }, its);
+  const input: ConfigInput = { secret: 'x'.repeat(32), audit: false, ...config, llm: { priceSource: 'none', ...config.llm, healthCheck: { enabled: false, ...config.llm?.healthCheck } }, server: { host: '127.0.0.1', port: 0, ...config.server }, logging: { file: false, level: 'silent' } };
+  const start = async (its: Crew, from: ConfigInput | Config): Promise<Thread> => {
+    const gate = gateOf(from, { log, clock }, its);
     const server = createServer(gate).listen(0, '127.0.0.1');
     await once(server, 'listening');
     t.after(() => gate.close({ timeout: 0 }));
@@ -62,6 +64,7 @@ export async function startThreads(t: TestLike, config: ConfigInput): Promise<Th
     const its = new Crew(mostWorkers, counts, peers);
     const copied = (to: () => Link | null) => ({ postMessage: (said: never, moved: readonly TransferListItem[] = []) => to()?.take(structuredClone(said, { transfer: moved as never })) });
     const place = workers++;
+    for (const [path, pair] of crew.certificates) its.certificates.set(path, pair);
     const here: Link = new Link(place, copied(() => its.main), (topic, value) => crew.hear(topic, value, here), log);
     its.main = new Link(place, copied(() => here), (topic, value) => its.hear(topic, value, null), log);
     told.length = 0;
@@ -72,7 +75,8 @@ export async function startThreads(t: TestLike, config: ConfigInput): Promise<Th
     };
     crew.join(here);
     here.tell = tell;
-    return start(its);
+    return start(its, adopt(structuredClone(main.gate.config)));
   };
-  return { main: await start(crew), clock, log, topics: crew.topics, join, told };
+  const main = await start(crew, input);
+  return { main, clock, log, topics: crew.topics, join, told };
 }
