@@ -74,6 +74,14 @@ const effects: readonly (readonly [key: string, change: (scene: Scene & { readon
   ['logging.query_allow', () => ({ logging: { queryAllow: ['page'] } }), field('query', (value) => String(value).includes('7')), false, true],
   ['logging.file', ({ directory }) => ({ logging: { file: join(directory, 'a.log') } }), lines('a.log'), null, 'json'],
   ['logging.format', ({ directory }) => ({ logging: { file: join(directory, 'a.log'), format: 'combined' } }), lines('a.log'), null, 'combined'],
+  ['logging.max_size', ({ directory }) => ({ logging: { file: join(directory, 'b.log'), maxSize: '1KB' } }), async (scene) => {
+    for (let n = 0; n < 4; n++) await recorded(scene);
+    const rotated = join(scene.directory, 'b.1.log');
+    if (scene.gate.gate.config.logging.maxSize === 1024) await until(() => existsSync(rotated));
+    const isRotated = existsSync(rotated);
+    rmSync(rotated, { force: true });
+    return isRotated;
+  }, false, true],
   ['audit.ingest.tokens', () => ({ audit: { ingest: { tokens: [ingest] } } }), status('/api/log', { headers: bearer(ingest), body: {} }), 401, 422],
   ['anomaly.api', () => ({ anomaly: { api: true } }), async ({ gate }) => (await request(`${gate.url}/api/anomaly/detections`, { headers: bearer(admin) })).status === 200, false, true],
   ['anomaly.mode', () => ({ anomaly: { mode: 'off' } }), async (scene) => {
