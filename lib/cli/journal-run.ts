@@ -121,7 +121,7 @@ export async function restore(invocation: Invocation): Promise<number> {
   const { file, secrets } = await journalOf(invocation, true, false);
   const backupFile = invocation.names[0] as string;
   if (!existsSync(backupFile)) throw new Error(`FILE: ${expectation('a backup', `${show(backupFile)} (no such file)`, 'heimdall restore heimdall-2026-01-31.db')}`);
-  open(backupFile, true).close();
+  open(backupFile, true, 'FILE').close();
   const { lastId, replaced } = restoreJournal(backupFile, file, secrets, systemClock.now(), (done, total) => invocation.output.progress(done, total));
   if (invocation.values['json']) printJson(invocation, { file, backup: backupFile, last_id: lastId, replaced });
   else invocation.output.out(`${file} is a copy of ${backupFile}, up to record ${lastId}.\n${replaced === null ? '' : `The journal before it is ${replaced}.\n`}`);
@@ -163,25 +163,31 @@ function secretsOf({ secret, previousSecrets, audit }: Config, file: string): re
   return own === null || own === '' ? [] : [own, ...previousSecrets];
 }
 
-function open(file: string, readOnly: boolean): DatabaseSync {
-  const db = new DatabaseSync(file, { readOnly, timeout: lockTimeout });
+/** @param name of the option or argument that says which file, for errors. */
+function open(file: string, readOnly: boolean, name = 'audit.path'): DatabaseSync {
+  let db: DatabaseSync | null = null;
   try {
+    db = new DatabaseSync(file, { readOnly, timeout: lockTimeout });
     const version = versionOf(db);
     if (version > 0 && version <= schemaVersion) return db;
-    throw new Error(`a journal of schema 1 to ${schemaVersion}, got one of schema ${version}`);
+    throw new Error(`schema ${version}`);
   } catch (error) {
-    db.close();
-    throw new Error(`audit.path: expected ${error instanceof Error ? error.message : 'a journal'}`, { cause: error });
+    db?.close();
+    throw new Error(`${name}: ${expectation(`a journal of schema 1 to ${schemaVersion}`, `${show(file)} (${error instanceof Error ? error.message : 'unreadable'})`)}`, { cause: error });
   }
 }
 
-/** Every checkpoint in an event log. */
+/** Every checkpoint in an event log. @throws UsageError when there is none: nothing would be compared. */
 function checkpointsOf(invocation: Invocation): Checkpoint[] {
   const file = textOf(invocation, 'events');
   if (file === undefined) return [];
+  const wrong = (what: string, why: string): UsageError => new UsageError(`--events: ${expectation(what, `${show(file)} (${why})`)}`);
+  let found: Checkpoint[] = [];
   try {
-    return readFileSync(file, 'utf8').split('\n').filter((line) => line.includes('journal.checkpoint')).map((line) => (JSON.parse(line.slice(line.indexOf('{'))) as { heimdall: Checkpoint }).heimdall);
+    found = readFileSync(file, 'utf8').split('\n').filter((line) => line.includes('journal.checkpoint')).map((line) => (JSON.parse(line.slice(line.indexOf('{'))) as { heimdall: Checkpoint }).heimdall);
   } catch (error) {
-    throw new UsageError(`--events: ${expectation('an event log in JSON lines', `${show(file)} (${error instanceof SyntaxError ? 'invalid JSON' : whyUnreadable(error)})`)}`);
+    throw wrong('an event log in JSON lines', error instanceof SyntaxError ? 'invalid JSON' : whyUnreadable(error));
   }
+  if (found.length === 0 || !found.every((each) => typeof each?.hash === 'string')) throw wrong('an event log with the checkpoints of a journal', found.length === 0 ? 'none in it' : 'something else by their name');
+  return found;
 }

@@ -28,7 +28,9 @@ export const fingerprint: Middleware = {
         const isTrusted = identifyPeer(context, trust, proxies);
         const malformed = headProblem(req, req.heimdallUpgrade !== undefined) ?? (ending.has(req.socket) ? new HeimdallError('malformed_request') : null);
         const problem = readTarget(context, deps) ?? malformed ?? (own.isInPath(context.wirePath) ? new HeimdallError('invalid_path') : null);
-        if (malformed !== null || (req.httpVersionMinor === 0 && context.headers['transfer-encoding'] !== undefined)) {
+        // Behind an upgrade that is none, here behind another request, Node drops the rest of the packet: the client must not wait for it.
+        const isCut = context.isPipelined && context.headers.upgrade !== undefined;
+        if (malformed !== null || isCut || (req.httpVersionMinor === 0 && context.headers['transfer-encoding'] !== undefined)) {
           context.res.shouldKeepAlive = false;
           ending.add(req.socket);
         }

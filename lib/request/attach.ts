@@ -19,6 +19,9 @@ const attached = new WeakMap<Server, Guarding[]>();
 /** The listener that only takes down the newest response of each connection, on servers of hosts. */
 const noted = new WeakMap<Server, RequestListener>();
 
+/** The newest response on each connection of a host's server. */
+type LatestResponses = WeakMap<Socket, ServerResponse>;
+
 /** What the gate is, for {@link attach}. */
 export interface AttachOptions extends Mounted {
   /** The server was made by `createServer`, which has set the options of its constructor. */
@@ -39,7 +42,7 @@ export function attach(core: Core, server: Server, { gate, serves, path, ours = 
 }
 
 function listen(server: Server, gates: [Guarding, ...Guarding[]], ours: boolean): void {
-  const latest = new WeakMap<Socket, ServerResponse>();
+  const latest: LatestResponses = new WeakMap();
   const [{ core }] = gates;
   attached.set(server, gates);
   // A request of a host's may not have reached the gate yet when the bytes behind it turn out to be malformed.
@@ -48,7 +51,7 @@ function listen(server: Server, gates: [Guarding, ...Guarding[]], ours: boolean)
     noted.set(server, note);
     server.prependListener('request', note);
   }
-  listenToUpgrades(server, gates, ours);
+  listenToUpgrades(server, gates, latest, ours);
   const on = (event: string, listener: (req: GateRequest, res: ServerResponse) => void): void => {
     if (server.listenerCount(event) === 0) server.on(event, guard(core.log, event, listener, (req) => req.socket.destroy()));
   };
@@ -65,7 +68,7 @@ function listen(server: Server, gates: [Guarding, ...Guarding[]], ours: boolean)
  * takes: some end every upgrade that is not theirs, at once (`ws` with a path) or when it is not answered within a second
  * (socket.io). An upgrade that may be another listener's is offered to them first.
  */
-function listenToUpgrades(server: Server, gates: readonly [Guarding, ...Guarding[]], ours: boolean): void {
+function listenToUpgrades(server: Server, gates: readonly [Guarding, ...Guarding[]], latest: LatestResponses, ours: boolean): void {
   const [{ core }] = gates;
   // Node has the callback as a property of each server from 24.9 on, which its types know only as an option.
   const { emit, shouldUpgradeCallback: byHost } = server as Server & { shouldUpgradeCallback?: (req: IncomingMessage) => boolean };
@@ -84,7 +87,8 @@ function listenToUpgrades(server: Server, gates: readonly [Guarding, ...Guarding
     else if (claim === 'shared') offer(core, server, req, socket, head);
   }, (_req, socket) => socket.destroy());
   server.on('upgrade', (req: GateRequest, socket: Duplex, head: Buffer) => onUpgrade(req, socket, head, isAlone() ? 'ours' : claimOf(req)));
-  const isUpgrade = (req: IncomingMessage): boolean => isWebSocket(req) || (!isAlone() && claimOf(req) === 'foreign' && (byHost === undefined || byHost.call(server, req)));
+  // Behind a request that is not answered yet a handshake is an ordinary request, which waits for its turn.
+  const isUpgrade = (req: IncomingMessage): boolean => (isWebSocket(req) && !isAnswering(gates, req.socket, latest)) || (!isAlone() && claimOf(req) === 'foreign' && (byHost === undefined || byHost.call(server, req)));
   if (readsCallback) Object.assign(server, { shouldUpgradeCallback: isUpgrade });
   else watchUpgrades(server, core.log, isUpgrade);
   if (ours) return;
@@ -134,8 +138,8 @@ function limit({ config, log }: Core, server: Server): void {
   if (token !== null && typeof listen === 'string') log.warn({ setting: 'admin.listen', effect: 'only a server made by createServer brings it', fix: 'createServer(gate), or mount gate.admin' }, 'attach.limited');
 }
 
-/** The only upgrade (RFC 6455 §4.1). `Upgrade: h2c` is an ordinary request: a server may ignore it (RFC 9110 §7.8). */
-const isWebSocket = (req: IncomingMessage): boolean => req.method === 'GET' && req.headers.upgrade?.toLowerCase() === 'websocket';
+/** The only upgrade (RFC 6455 §4.1). `Upgrade: h2c` is an ordinary request: a server may ignore it, and ignores that of HTTP/1.0 (RFC 9110 §7.8). */
+const isWebSocket = (req: IncomingMessage): boolean => req.method === 'GET' && req.httpVersionMinor > 0 && req.headers.upgrade?.toLowerCase() === 'websocket';
 
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 const readsCallback = major > 24 || (major === 24 && minor >= 9);
@@ -235,27 +239,45 @@ const failedConnections = new WeakSet<Socket>();
 /**
  * Answers and records bytes that the parser refuses. Complete requests before them on the connection are answered first.
  * @param gates the first answers where no gate has seen the request.
- * @param latest the newest response on each connection of a host's server.
  */
-function malformed(gates: readonly [Guarding, ...Guarding[]], error: ParseError, socket: Socket, latest: WeakMap<Socket, ServerResponse>): void {
+function malformed(gates: readonly [Guarding, ...Guarding[]], error: ParseError, socket: Socket, latest: LatestResponses): void {
   if (error.code === 'ECONNRESET') return void socket.destroy();
   if (failedConnections.has(socket)) return;
   failedConnections.add(socket);
-  refuseInTurn(gates, error, socket, latest);
+  refuseInTurn(gates, { req: new IncomingMessage(socket) as GateRequest, code: codeOf(error), isCut: error.code === 'HPE_INVALID_EOF_STATE' }, latest);
 }
 
-function refuseInTurn(gates: readonly [Guarding, ...Guarding[]], error: ParseError, socket: Socket, latest: WeakMap<Socket, ServerResponse>): void {
+/** What no router takes. */
+interface Refused {
+  readonly req: GateRequest;
+  readonly code: ErrorCode;
+  /** The connection ended within it. */
+  readonly isCut: boolean;
+}
+
+/** The response to the last request before these bytes that is not sent yet. */
+function unsent(gates: readonly Guarding[], socket: Socket, latest: LatestResponses): ServerResponse | null {
+  const before = farthest(gates, socket) ?? newest(gates, socket)?.res ?? latest.get(socket);
+  return before === undefined || before.writableFinished ? null : before;
+}
+
+/** Whether a request on this connection waits for its answer. */
+const isAnswering = (gates: readonly Guarding[], socket: Socket, latest: LatestResponses): boolean => unsent(gates, socket, latest) !== null;
+
+function refuseInTurn(gates: readonly [Guarding, ...Guarding[]], refused: Refused, latest: LatestResponses): void {
+  const { req, code, isCut } = refused;
+  const { socket } = req;
   if (!socket.writable) return void socket.destroy();
   const [{ core }] = gates;
+  const before = unsent(gates, socket, latest);
+  if (before === null) return refuseLast(core, req, code);
+  if (before.req.complete || before.writableEnded) return void before.once('close', guard(core.log, 'clientError', () => refuseInTurn(gates, refused, latest), () => socket.destroy()));
   const context = newest(gates, socket);
-  const before = farthest(gates, socket) ?? context?.res ?? latest.get(socket);
-  if (before === undefined || before.writableFinished) return refuseBytes(core, error, socket);
-  if (before.req.complete || before.writableEnded) return void before.once('close', guard(core.log, 'clientError', () => refuseInTurn(gates, error, socket, latest), () => socket.destroy()));
-  if (before !== context?.res || before.headersSent || error.code === 'HPE_INVALID_EOF_STATE') return void socket.destroy();
+  if (before !== context?.res || before.headersSent || isCut) return void socket.destroy();
   // The bytes are the body of this request.
   context.exchange?.abort();
   before.shouldKeepAlive = false;
-  context.fail(new HeimdallError(codeOf(error)));
+  context.fail(new HeimdallError(code));
 }
 
 function farthest(gates: readonly Guarding[], socket: Socket): ServerResponse | null {
@@ -268,31 +290,29 @@ function farthest(gates: readonly Guarding[], socket: Socket): ServerResponse | 
 
 function newest(gates: readonly Guarding[], socket: Socket): Context | null {
   let found: Context | null = null;
-  for (const { core: { inFlight } } of gates) for (const context of inFlight) if (context.req.socket === socket && (found === null || context.startedAt >= found.startedAt)) found = context;
+  for (const context of contextsOn(gates, socket)) if (found === null || context.startedAt >= found.startedAt) found = context;
   return found;
 }
 
-function refuseBytes(core: Core, error: ParseError, socket: Socket): void {
-  if (!socket.writable) return void socket.destroy();
-  const req = new IncomingMessage(socket) as GateRequest;
+const contextsOn = (gates: readonly Guarding[], socket: Socket): Context[] => gates.flatMap(({ core: { inFlight } }) => [...inFlight].filter(({ req }) => req.socket === socket));
+
+function refuseLast(core: Core, req: GateRequest, code: ErrorCode): void {
+  const { socket } = req;
   const res = new ServerResponse(req);
   try {
     res.assignSocket(socket);
   } catch {
-    // Another response of the host's is under way.
+    // Another response is under way.
     return void socket.destroy();
   }
   res.on('finish', () => socket.destroySoon());
-  refuse(core, req, res, codeOf(error));
+  refuse(core, req, res, code);
 }
 
+/** Behind a request that is not answered yet it ends the connection: Node would not tell the answer when there is room for more of it. */
 function tunnel(core: Core, req: GateRequest): void {
-  const { socket } = req;
-  const res = new ServerResponse(req);
-  socket.on('error', () => socket.destroy());
-  res.assignSocket(socket);
-  res.on('finish', () => socket.destroySoon());
-  refuse(core, req, res, 'invalid_target');
+  req.socket.on('error', () => req.socket.destroy());
+  refuseLast(core, req, 'invalid_target');
 }
 
 /** Answers and records a request that no router takes, and ends its connection. */

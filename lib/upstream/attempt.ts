@@ -232,7 +232,8 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
 
   #broken(error: Error): Failure {
     const { code = '' } = error as NodeJS.ErrnoException;
-    if (error.name === 'HTTPParserError' || code === 'UND_ERR_HEADERS_OVERFLOW' || error.message === 'bad upgrade') return { kind: 'not_http', cause: error };
+    // A length that differs before there is a head: the answer has two of them, or a coding beside it.
+    if (error.name === 'HTTPParserError' || error.name === 'ResponseContentLengthMismatchError' || code === 'UND_ERR_HEADERS_OVERFLOW' || error.message === 'bad upgrade') return { kind: 'not_http', cause: error };
     return this.#reused && this.connection?.begun === false ? { kind: 'stale' } : { kind: 'reset', cause: error, head: null };
   }
 

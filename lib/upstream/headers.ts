@@ -69,7 +69,10 @@ const forwarded = [
   'x-appengine-remote-addr', 'x-appengine-user-ip', 'x-azure-clientip', 'x-azure-socketip', 'x-envoy-external-address',
   'x-original-url', 'x-rewrite-url', 'x-original-host', 'x-host', 'front-end-https', 'x-request-id',
   'x-http-method-override', 'x-http-method', 'x-method-override', 'x-original-method',
-  'remote-user', 'x-remote-user', 'x-remote-group', 'x-remote-groups', 'x-authenticated-user', 'x-auth-request-user', 'x-auth-request-email', 'x-webauth-user', 'x-user', 'x-ssl-client-cert', 'x-client-cert', 'x-client-dn',
+  'remote-user', 'x-remote-user', 'x-remote-group', 'x-remote-groups', 'x-authenticated-user', 'x-auth-request-user', 'x-auth-request-email', 'x-webauth-user', 'x-user', 'x-auth-user', 'x-auth-email', 'x-goog-authenticated-user-email', 'x-goog-authenticated-user-id', 'x-ms-client-principal', 'x-ms-client-principal-id', 'x-ms-client-principal-name',
+  'cf-access-authenticated-user-email', 'x-authentik-username', 'x-authentik-email', 'x-authentik-groups', 'tailscale-user-login', 'x-amzn-oidc-identity',
+  'client-cert', 'client-cert-chain', 'ssl-client-cert', 'ssl-client-verify', 'ssl-client-subject-dn', 'x-ssl-client-cert', 'x-ssl-client-verify', 'x-ssl-client-s-dn', 'x-ssl-client-dn', 'x-client-cert', 'x-client-dn', 'x-client-verify', 'x-arr-clientcert',
+  'x-amzn-mtls-clientcert', 'x-amzn-mtls-clientcert-subject', 'x-amzn-mtls-clientcert-leaf',
 ];
 
 /** Every header from which NewAPI reads a token; it reads `Sec-WebSocket-Protocol` on any request, not only on an upgrade. */

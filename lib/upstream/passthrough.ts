@@ -321,7 +321,7 @@ function relay(core: Core, answer: IncomingMessage, context: Context): void {
   if (context.newapiVerdict === 'refused') noteRefusal(core, answer, context, [...head]);
   const outflow = new Outflow(context, answer);
   const pass = (bytes: Buffer): void => {
-    if (context.res.destroyed || (exchange instanceof CarriedExchange && exchange.readsOn)) return;
+    if (context.res.destroyed || context.res.writableEnded || (exchange instanceof CarriedExchange && exchange.readsOn)) return;
     context.bytesOut += bytes.length;
     outflow.write(bytes);
   };

@@ -57,6 +57,12 @@ const upgrades: Record<string, Instance> = {
   'a POST that asks for an upgrade': { bytes: post(`${handshake}Content-Length: 3\r\n`, 'abc'), answers: [200], upstream: ['POST /api/x abc'] },
   'an upgrade that Connection does not name': { bytes: `${get('/api/x', `Upgrade: websocket\r\nContent-Length: 3\r\n`)}abc`, answers: [200], upstream: ['GET /api/x abc'] },
   'an upgrade to h2c': { bytes: `${get('/api/x', 'Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\nContent-Length: 2\r\n')}{}`, answers: [200], upstream: ['GET /api/x {}'] },
+  'an upgrade behind a request that is not answered': { bytes: get('/api/1') + get('/api/x', handshake), answers: [200, 200], ends: true, upstream: ['GET /api/1 ', 'GET /api/x '] },
+  'an upgrade behind a chat': { bytes: chat('Content-Length: 13\r\n', '{"model":"a"}') + get('/api/x', handshake), answers: [200, 200], ends: true, upstream: ['POST /v1/chat/completions {"model":"a"}', 'GET /api/x '] },
+  'a request behind an upgrade behind a request': { bytes: get('/api/1') + get('/api/x', handshake) + get('/api/2'), answers: [200, 200], ends: true, upstream: ['GET /api/1 ', 'GET /api/x '] },
+  'an upgrade with a body behind a request': { bytes: `${get('/api/1') + get('/api/x', `${handshake}Content-Length: 2\r\n`)}{}`, answers: [200, 200], ends: true, upstream: ['GET /api/1 ', 'GET /api/x {}'] },
+  'a tunnel': refused(400, `CONNECT gate.test:80 HTTP/1.1\r\n${host}\r\n`),
+  'an upgrade by HTTP/1.0': { bytes: get('/api/x', handshake, '1.0'), answers: [200], ends: true, upstream: ['GET /api/x '] },
   'an upgrade to several protocols': { bytes: get('/api/x', handshake.replace('websocket', 'h2c, websocket')), answers: [200], upstream: ['GET /api/x '] },
 };
 

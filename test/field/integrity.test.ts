@@ -1,6 +1,6 @@
 import '../support/node.ts';
 import assert from 'node:assert/strict';
-import { copyFileSync, existsSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { after, before, describe, it } from 'node:test';
@@ -333,6 +333,36 @@ describe('a restore', () => {
     assert.match(broken.text, /the backup is not whole: record 35 is missing/);
     assert.equal((await heimdall('verify')).code, 0);
   });
+});
+
+describe('a file that is none of what was asked for', () => {
+  const logs: Readonly<Record<string, string>> = { 'no event': '', 'other events': '{"event":{"action":"config.loaded"},"heimdall":{}}\n', 'no JSON': 'journal.checkpoint {', 'a checkpoint without a state': '{"event":{"action":"journal.checkpoint"},"heimdall":null}\n', 'a table': 'a,b\n1,2\n' };
+  for (const [name, text] of Object.entries(logs)) {
+    it(`is no event log to compare with: ${name}`, async (t) => {
+      const { path, heimdall } = copy(t);
+      const events = join(path, '../events.log');
+      writeFileSync(events, text);
+      const { code, text: said } = await heimdall('verify', '--events', events);
+      assert.equal(code, 2, said);
+      assert.match(said, /^--events: expected an event log .*events\.log/m);
+    });
+  }
+
+  const backups: Readonly<Record<string, (file: string) => void>> = {
+    'a text': (file) => writeFileSync(file, 'hello'), 'nothing': (file) => writeFileSync(file, ''), 'a directory': (file) => void mkdirSync(file),
+    'half of one': (file) => writeFileSync(file, readFileSync(join(original, 'heimdall.db')).subarray(0, 20_000)), 'another database': (file) => run(file, 'CREATE TABLE t (x)'),
+  };
+  for (const [name, make] of Object.entries(backups)) {
+    it(`is no backup: ${name}`, async (t) => {
+      const { path, heimdall } = copy(t);
+      const file = join(path, '../backup.db');
+      make(file);
+      const { code, text } = await heimdall('restore', file);
+      assert.equal(code, 1, text);
+      assert.match(text, /^FILE: expected a journal of schema 1 to \d+, got ".*backup\.db" \(/m);
+      assert.equal((await heimdall('verify')).code, 0);
+    });
+  }
 });
 
 /** Lets a gate add a record. @returns the last checkpoint. */

@@ -102,6 +102,15 @@ describe('an answer that no ordinary server sends', () => {
     });
   }
 
+  const framings = [`${lengthFirst}\r\n${lengthFirst}`, `${lengthFirst}\r\nContent-Length: 3`, `${lengthFirst}, ${document.length}`, `${lengthFirst}\r\nTransfer-Encoding: chunked`, `Transfer-Encoding: chunked\r\n${lengthFirst}`, 'Content-Length: -1', 'Content-Length: 0x17'];
+  for (const [nth, framing] of framings.entries()) {
+    it(`is no HTTP with the framing ${JSON.stringify(framing)}`, async () => {
+      const { answers, gate } = await scene();
+      answers.set(`b${nth}`, answerOf('200', framing));
+      for (const [method, path, body] of oddCalls) assert.equal((await receive(`${gate.url}${path}?nth=b${nth}`, method, body, 262_144))?.status, 502, path);
+    });
+  }
+
   it('ends no process, and what is thrown is told once', async () => {
     const { gate } = await scene();
     const panics = gate.log.named('request.panic');

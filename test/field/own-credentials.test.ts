@@ -127,7 +127,7 @@ describe('a credential of the gate\'s own', () => {
 describe('a header that names a user or another method', () => {
   it('is dropped, and those that Codex names by an underscore arrive', async (t) => {
     const { ask, seen } = await behind(t);
-    const dropped = ['X-HTTP-Method-Override', 'X-HTTP-Method', 'X-Method-Override', 'Remote-User', 'X-Remote-User', 'X-Remote-Groups', 'X-Authenticated-User', 'X-Auth-Request-User', 'X-WebAuth-User', 'X-Client-Cert'];
+    const dropped = ['X-HTTP-Method-Override', 'X-HTTP-Method', 'X-Method-Override', 'Remote-User', 'X-Remote-User', 'X-Remote-Groups', 'X-Authenticated-User', 'X-Auth-Request-User', 'X-WebAuth-User', 'X-Client-Cert', 'Client-Cert', 'Client-Cert-Chain', 'X-SSL-Client-Verify', 'X-SSL-Client-S-DN', 'SSL-Client-Cert', 'X-ARR-ClientCert', 'X-Amzn-Mtls-Clientcert', 'X-Ms-Client-Principal', 'Cf-Access-Authenticated-User-Email', 'Tailscale-User-Login'];
     const headers = Object.fromEntries([...dropped, 'session_id', 'conversation_id', 'x_other'].map((name) => [name, 'value']));
     for (const path of ['/api/status', '/']) {
       await ask(path, { headers });
