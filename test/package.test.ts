@@ -115,6 +115,7 @@ describe('the packed package', { concurrency: true }, () => {
     assert.deepEqual(files.filter((path) => path.startsWith('lib/') && !path.endsWith('.md')), []);
     for (const path of ['.github/README.zh-CN.md', '.github/page.webp', 'lib/admin/README.md', 'examples/audit/heimdall.yaml']) assert.ok(files.includes(path), path);
     assert.ok(!Object.keys(manifest.scripts).some((name) => /^(?:pre|post)?install$|^prepare$/.test(name)));
+    assert.deepEqual(files.filter((path) => path.endsWith('.tsbuildinfo')), []);
     assert.ok(files.includes('types/heimdall.schema.json') && files.includes('dist/cli.js'));
   });
 });
