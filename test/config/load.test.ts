@@ -20,6 +20,7 @@ describe('a configuration', () => {
       exempt: [],
       store: 'memory',
       redisUrl: null,
+      redisBlocks: false,
       redisCaPath: null,
       instances: 1,
       onStoreError: 'local',
