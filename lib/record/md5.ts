@@ -32,14 +32,18 @@ interface Engine extends Exports {
   readonly view: DataView;
 }
 
-let engine: Engine | null = null;
+/** Made with the first use; null where it cannot be: the processors of some virtual machines lack the instructions (SSE4.1). */
+let engine: Engine | null | undefined;
 
-/** Made with the first use. */
-function made(): Engine {
-  const { memory, run } = new WebAssembly.Instance(new WebAssembly.Module(Buffer.from(code, 'base64'))).exports as Exports;
-  const words = new Uint32Array(memory.buffer);
-  for (let at = 0; at < block; at++) words[at] = Math.floor(Math.abs(Math.sin(at + 1)) * 2 ** 32);
-  return { memory, run, words, bytes: new Uint8Array(memory.buffer), view: new DataView(memory.buffer) };
+function made(): Engine | null {
+  try {
+    const { memory, run } = new WebAssembly.Instance(new WebAssembly.Module(Buffer.from(code, 'base64'))).exports as Exports;
+    const words = new Uint32Array(memory.buffer);
+    for (let at = 0; at < block; at++) words[at] = Math.floor(Math.abs(Math.sin(at + 1)) * 2 ** 32);
+    return { memory, run, words, bytes: new Uint8Array(memory.buffer), view: new DataView(memory.buffer) };
+  } catch {
+    return null;
+  }
 }
 
 /** One lane's message: how much of it is in the window, in blocks that are not read yet, and before it. */
@@ -59,10 +63,12 @@ export function md5Each(messages: readonly Uint8Array[]): string[] {
   const apart: number[] = [];
   const together: number[] = [];
   for (const [at, { length }] of messages.entries()) (length < shortest || length > longest ? apart : together).push(at);
-  if (together.length < fewest) apart.push(...together.splice(0));
-  for (const at of apart) digests[at] = hash('md5', messages[at] as Uint8Array);
+  if (together.length >= fewest && engine === undefined) engine = made();
+  const by = together.length < fewest ? null : (engine ?? null);
   // The long ones first, so that the lanes end together.
-  if (together.length > 0) hashTogether((engine ??= made()), messages, together.sort((a, b) => (messages[b] as Uint8Array).length - (messages[a] as Uint8Array).length), digests);
+  if (by === null) apart.push(...together);
+  else hashTogether(by, messages, together.sort((a, b) => (messages[b] as Uint8Array).length - (messages[a] as Uint8Array).length), digests);
+  for (const at of apart) digests[at] = hash('md5', messages[at] as Uint8Array);
   return digests;
 }
 

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { hash, randomBytes } from 'node:crypto';
+import { spawnSync } from 'node:child_process';
 import { describe, it } from 'node:test';
+import { bare } from '../support/programs.ts';
 import fc from '../support/property.ts';
 import { md5Each } from '../../lib/record/md5.ts';
 
@@ -27,5 +29,11 @@ describe('MD5 of many messages at once', () => {
   it('is right for very long ones beside short ones, and leaves those that came before alone', () => {
     const messages = [1_048_577, 1_048_576, 3000, 400_000, 5000, 66_000].map(message);
     for (const round of [1, 2]) assert.deepEqual(md5Each(messages), expected(messages), `${round}`);
+  });
+
+  it('needs no instructions that the processors of some virtual machines lack', () => {
+    const program = `const { md5Each } = await import(${JSON.stringify(new URL('../../lib/record/md5.ts', import.meta.url).href)}); process.stdout.write(md5Each([5000, 6000, 7000].map((size) => Buffer.alloc(size, 'x'))).join())`;
+    const { stdout, stderr } = spawnSync(process.execPath, ['--no-enable-sse4-1', '--no-enable-ssse3', '--input-type=module', '-e', program], { env: bare, encoding: 'utf8' });
+    assert.equal(stdout, expected([5000, 6000, 7000].map((size) => Buffer.alloc(size, 'x'))).join(), stderr);
   });
 });
