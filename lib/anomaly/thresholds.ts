@@ -94,8 +94,11 @@ export const thresholds = {
   noveltySpend: [[0, 0], [1, 4], [3, 14], [10, 26], [30, 34]],
   noveltyShare: [[0, 0], [1, 10], [3, 28], [10, 36], [100, 42]],
   shareHalfLife: 14 * day,
-  /** Owners reach 90 points when they try a new program and a new model on a journey, and more on a line that is renumbered: that is a flag, and an action begins beyond 106. */
-  stolen: [[0, 0], [60, 50], [80, 70], [86, 73], [106, 79], [112, 90], [120, 98], [132, 100]],
+  /**
+   * Owners reach 90 points when they try a new program and a new model on a journey, and 112 on a line that is renumbered or while they
+   * commute: that is a flag, and an action begins beyond 116, which a stranger passes by what he spends.
+   */
+  stolen: [[0, 0], [60, 50], [80, 70], [86, 73], [116, 79], [120, 90], [126, 98], [132, 100]],
   /**
    * A stranger with another account name, or with another system and model, who stays: points of the first sight, of a model that the
    * others do not use most, and of another day. A flag: the owner's new machine at a new place looks so, once.

@@ -151,6 +151,12 @@ describe('what a gate sees of one key over days', () => {
     assert.deepEqual([reasonsOf(2), reasonsOf(8)], [[], ['stranger_stays flag true']]);
   });
 
+  it('acts on a first sight of a stranger only when he also spends', () => {
+    const scoreOf = (evidence: Evidence): number => all.find(({ name }) => name === 'stolen_key')?.score(evidence).score ?? 0;
+    const sight = { novelty: 112, spend: 0, share: 0, stays: 0 };
+    assert.deepEqual([scoreOf(sight) > 70, scoreOf(sight) < 80, scoreOf({ ...sight, spend: 10 }) >= 80], [true, true, true]);
+  });
+
   it('judges a key by one day long ago, where that had many requests', () => {
     const stranger = { ...at('b', 2), client: 'curl', platform: 'windows x64', device: 'x', model: 'other', tokens: 10, size: 100 };
     const rulesAfter = (requests: number, days: number): string[] => {
