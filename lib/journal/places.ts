@@ -43,8 +43,9 @@ const kept = (text: string): string => (/^[0-9a-f]{17,}$/.test(text) ? text.slic
 /** Positions, as the distance of each from the one before. */
 const packed = (positions: readonly number[]): string => positions.map((position, at) => (position - (positions[at - 1] ?? 0)).toString(36)).join(' ');
 
-/** Whether the blocks are those of this journal, not of one that was put back from a backup. */
+/** Whether the blocks are those of this journal: one that was put back from a backup has other records, or fewer erasures. */
 function areOf(db: DatabaseSync, blocks: readonly Readonly<Record<string, SQLOutputValue>>[]): boolean {
+  if (forgottenUpTo(db) > lastErasure(db)) return false;
   const newest = blocks.at(-1);
   if (newest === undefined) return true;
   const last = db.prepare('SELECT request_id FROM main.heimdall_logs WHERE id < ? ORDER BY id DESC LIMIT 1').get((Number(newest['block']) + 1) * blockSize);
@@ -66,6 +67,7 @@ export class Places {
   readonly #wants: Wants;
   readonly #blocks = new Map<number, { readonly begin: number; readonly until: number }>();
   #lookup: StatementSync | null = null;
+  #still: StatementSync | null = null;
 
   /** @param from Unix seconds, as `to`: records before, or from there on, do not count. */
   constructor(db: DatabaseSync, wants: Wants, from: number | null, to: number | null) {
@@ -113,17 +115,20 @@ export class Places {
     for (const alternatives of this.#wants) {
       const few = this.#anyOf(block, alternatives);
       if (few === null) continue;
-      if (few.size === 0) return [];
       all.push(few);
     }
     const [first, ...others] = all;
-    return first === undefined ? null : [...first].filter((at) => others.every((few) => few.has(at))).map((at) => block * blockSize + at);
+    // Places that were removed meanwhile say nothing.
+    if (first === undefined || (this.#still ??= this.#db.prepare('SELECT 1 FROM sums.heimdall_blocks WHERE block = ?')).get(block) === undefined) return null;
+    return [...first].filter((at) => others.every((few) => few.has(at))).map((at) => block * blockSize + at);
   }
 
   #anyOf(block: number, alternatives: readonly Sought[]): ReadonlySet<number> | null {
     const found = new Set<number>();
     for (const { column, text, begins = false } of alternatives) {
       const start = kept(text);
+      // An empty value is not noted.
+      if (start === '') return null;
       // What is too long to be kept whole may go on in any way.
       const isStart = begins && start.length < mostKept;
       for (const { entries } of (this.#lookup ??= this.#db.prepare(lookupSql)).all({ what: column, block, low: start, high: isStart ? `${start}\x7f` : start })) {
@@ -147,6 +152,8 @@ const lookupSql = `SELECT entries FROM sums.heimdall_places WHERE what = $what A
 
 /** The last erasure whose records have no places any more. */
 const forgottenUpTo = (db: DatabaseSync): number => Number(db.prepare("SELECT record FROM sums.heimdall_summed WHERE what = 'places'").get()?.['record'] ?? 0);
+
+const lastErasure = (db: DatabaseSync): number => Number(db.prepare('SELECT coalesce(max(erasure), 0) AS last FROM main.heimdall_erasures').get()?.['last']);
 
 /** Removes what is known of blocks with records that were erased since the last time. @param logs the schema of the journal. */
 export function forgetPlaces(db: DatabaseSync, logs: 'main' | 'journal'): void {
@@ -197,9 +204,9 @@ export class PlaceKeeper {
     const blocks = this.#db.prepare(blocksSql).all();
     // Positions begin with 1.
     const least = Math.ceil((low - 1) / blockSize);
-    if (!areOf(this.#db, blocks)) this.#remove('');
+    if (!areOf(this.#db, blocks)) this.#remove('', "DELETE FROM sums.heimdall_summed WHERE what = 'places'");
     else if (Number(blocks[0]?.['block'] ?? least) < Math.floor(low / blockSize)) this.#remove(` WHERE block < ${Math.floor(low / blockSize)}`);
-    this.#erasure = this.#lastErasure();
+    this.#erasure = lastErasure(this.#db);
     if (this.#erasure > forgottenUpTo(this.#db)) transaction(this.#db, () => forgetPlaces(this.#db, 'main'));
     const known = new Set(this.#db.prepare(blocksSql).all().map(({ block }) => Number(block)));
     for (let block = Math.floor((high + 1) / blockSize) - 1; block >= least; block--) {
@@ -214,14 +221,10 @@ export class PlaceKeeper {
     return false;
   }
 
-  #lastErasure(): number {
-    return Number(this.#db.prepare('SELECT coalesce(max(erasure), 0) AS last FROM main.heimdall_erasures').get()?.['last']);
-  }
-
-  #remove(where: string): void {
+  #remove(where: string, further = ''): void {
     transaction(this.#db, () => {
       for (const what of columns) this.#db.prepare(`DELETE FROM sums.heimdall_places WHERE what = ?${where.replace('WHERE', 'AND')}`).run(what);
-      this.#db.exec(`DELETE FROM sums.heimdall_blocks${where}`);
+      this.#db.exec(`DELETE FROM sums.heimdall_blocks${where}; ${further}`);
     });
   }
 
@@ -269,9 +272,9 @@ export class PlaceKeeper {
   #store(): void {
     const block = this.#block as number;
     this.#block = null;
-    // What was erased meanwhile must not come back.
-    if (this.#lastErasure() !== this.#erasure) return;
     transaction(this.#db, () => {
+      // What was erased meanwhile must not come back.
+      if (lastErasure(this.#db) !== this.#erasure) return;
       const insert = this.#db.prepare('INSERT OR REPLACE INTO sums.heimdall_places (what, block, first, entries) VALUES (?, ?, ?, ?)');
       for (const [what, first, entries] of this.#rows) insert.run(what, block, first, entries);
       const last = this.#db.prepare('SELECT request_id FROM main.heimdall_logs WHERE id < ? ORDER BY id DESC LIMIT 1').get((block + 1) * blockSize);

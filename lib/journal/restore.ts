@@ -4,6 +4,7 @@ import { closeToOthers, openFile } from './database.ts';
 import { signerOf, verifierOf } from './hash-chain.ts';
 import { headFileOf, readHead, writeHead } from './head.ts';
 import { Store } from './store.ts';
+import { removeSums } from './sums.ts';
 import { verifyJournal } from './verify.ts';
 
 /** A restored journal. */
@@ -30,6 +31,8 @@ export function restoreJournal(backup: string, path: string, secrets: readonly s
     const { lastId, checkpoint } = markRestored(fresh, secrets[0] as string, now);
     const replaced = existsSync(path) ? `${path}.${new Date(now).toISOString().replace(/[:.]/g, '-')}` : null;
     if (replaced !== null) for (const suffix of suffixes) moveIfThere(path + suffix, replaced + suffix);
+    // What they say of erased records and of later ones is not true of the backup.
+    removeSums(path);
     renameSync(fresh, path);
     writeHead(headFileOf(path), checkpoint);
     return { lastId, replaced };

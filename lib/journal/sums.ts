@@ -57,8 +57,8 @@ function openSums(db: DatabaseSync, path: string): boolean {
   }
 }
 
-/** @returns whether the files could be removed. */
-function removeSums(path: string): boolean {
+/** Removes the sums of a journal that is not there any more, or whose sums cannot be used. @returns whether the files could be removed. */
+export function removeSums(path: string): boolean {
   try {
     for (const end of ['', '-wal', '-shm']) rmSync(sumsFileOf(path) + end, { force: true });
     return true;
@@ -77,10 +77,12 @@ export function forgetSums(path: string, ids: readonly string[]): void {
     db.prepare('ATTACH ? AS journal').run(path);
     // A file of an earlier release has no places.
     db.exec(`PRAGMA sums.secure_delete = ON; ${placesSchema}`);
+    // All or nothing: a search relies on a block whose places are whole. The first removal locks the sums, never the journal.
+    db.exec('BEGIN');
     for (const table of ['callers', 'caller_hours', 'caller_values']) db.prepare(`DELETE FROM sums.heimdall_${table} WHERE id IN (SELECT value FROM json_each(?))`).run(JSON.stringify(ids));
     db.prepare('DELETE FROM sums.heimdall_caller_values WHERE value IN (SELECT value FROM json_each(?))').run(JSON.stringify(ids));
     forgetPlaces(db, 'journal');
-    db.exec('PRAGMA sums.wal_checkpoint(TRUNCATE)');
+    db.exec('COMMIT; PRAGMA sums.wal_checkpoint(TRUNCATE)');
   } finally {
     db.close();
   }

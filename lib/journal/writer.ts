@@ -120,6 +120,7 @@ export class Writer {
   #summing: NodeJS.Timeout | null = null;
   #places: PlaceKeeper | null = null;
   #noting: NodeJS.Timeout | null = null;
+  #cannotNote = false;
   /** The last record at a time, at least a second ago. */
   #before = { lastId: 0, at: 0, isQuiet: true };
   #closed = false;
@@ -252,7 +253,7 @@ export class Writer {
 
   /** Notes places of some records. A failure ends that work until the next start. */
   #notePlaces(): void {
-    if (this.#closed || !this.#isKeeper) return;
+    if (this.#closed || !this.#isKeeper || this.#cannotNote) return;
     if (this.#retry !== null) return this.#noteLater(sumEvery);
     const begun = performance.now();
     try {
@@ -261,7 +262,8 @@ export class Writer {
       if (isBehind) this.#noteLater(took * (this.#isQuiet(begun) ? placePause.quiet : placePause.busy));
     } catch (error) {
       this.#places = null;
-      if (isPassing(error)) this.#noteLater(sumEvery);
+      this.#cannotNote = !isPassing(error);
+      this.#noteLater(sumEvery);
     }
   }
 
