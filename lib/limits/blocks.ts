@@ -54,7 +54,7 @@ interface Refusal {
  */
 export class Blocks {
   readonly #clock: Clock;
-  readonly #correct: (charges: readonly Charge[], ages: readonly number[] | null) => void;
+  readonly #correct: (charges: readonly Charge[], lastUses: readonly number[] | null) => void;
   readonly #paces = new Map<string, Pace>();
   readonly #blocks = new Map<string, Block>();
   readonly #refusals = new Map<string, Refusal>();
@@ -65,8 +65,8 @@ export class Blocks {
   readonly #asking = new Map<string, Promise<unknown>>();
   #timer: Timer | null = null;
 
-  /** @param correct sends corrections of one caller's charges to Redis. `ages`: of blocks that end, how long ago each was last used, milliseconds. */
-  constructor(clock: Clock, correct: (charges: readonly Charge[], ages: readonly number[] | null) => void) {
+  /** @param correct sends corrections of one caller's charges to Redis. `lastUses`: of blocks that end, when each was last used, monotonic milliseconds. */
+  constructor(clock: Clock, correct: (charges: readonly Charge[], lastUses: readonly number[] | null) => void) {
     this.#clock = clock;
     this.#correct = correct;
   }
@@ -105,7 +105,8 @@ export class Blocks {
       const expected = Math.floor((Math.max(count, before) * lifeOf(rule) * amount) / second);
       return expected < 2 * amount ? 0 : Math.min(rule.blocks?.size ?? 0, expected);
     });
-    if (wishes.every((wish) => wish === 0)) return null;
+    // A request is decided by blocks of all its counters, or not at all.
+    if (wishes.some((wish, at) => wish === 0 || wish < (charges[at] as Charge).amount)) return null;
     this.#end(charges.map(({ counter }) => counter.key));
     return wishes;
   }
@@ -221,7 +222,6 @@ export class Blocks {
 
   /** Gives back what is left of the blocks of one caller's counters. */
   #end(keys: readonly string[]): void {
-    const now = this.#clock.monotonic();
     const blocks = keys.flatMap((key) => this.#blocks.get(key) ?? []);
     for (const block of blocks) {
       this.#blocks.delete(block.counter.key);
@@ -229,7 +229,7 @@ export class Blocks {
     }
     if (blocks.length === 0) return;
     const charges = blocks.map(({ counter, granted, used, place }) => ({ ...emptyCharge, counter, amount: granted, actual: used, place }));
-    this.#correct(charges, blocks.map(({ lastUse }) => now - lastUse));
+    this.#correct(charges, blocks.map(({ lastUse }) => lastUse));
   }
 
   #later({ counter, amount, actual, place }: Charge): void {

@@ -40,7 +40,8 @@ export class RedisStore implements Holder {
   readonly #now: () => number;
   /** What is held under leases. */
   readonly #leased = new Set<ChargeSet>();
-  readonly #owed = new Set<ChargeSet>();
+  /** Corrections that Redis has not confirmed; of blocks that have ended, when each was last used. */
+  readonly #owed = new Map<ChargeSet, readonly number[] | null>();
   readonly #blocks: Blocks;
   #timer: Timer | null = null;
   /** Called when something could not be settled, which is owed until `recover`. */
@@ -50,7 +51,7 @@ export class RedisStore implements Holder {
     this.#redis = redis;
     this.#clock = clock;
     this.#now = now;
-    this.#blocks = new Blocks(clock, (charges, ages) => this.#settle({ id: '', charges, holder: null }, ages).catch(ignored));
+    this.#blocks = new Blocks(clock, (charges, lastUses) => this.#settle({ id: '', charges, holder: null }, lastUses).catch(ignored));
   }
 
   /** Decides by the blocks in hand (`rate_limit.redis_blocks`). @returns null where Redis has to be asked. */
@@ -110,7 +111,7 @@ export class RedisStore implements Holder {
   async recover(): Promise<void> {
     const owed = [...this.#owed];
     this.#owed.clear();
-    await Promise.all([this.#renew(), ...owed.map((set) => this.#settle(set))]);
+    await Promise.all([this.#renew(), ...owed.map(([set, lastUses]) => this.#settle(set, lastUses))]);
   }
 
   /** Adds what was spent while Redis could not be reached. @throws when it still cannot. */
@@ -146,24 +147,25 @@ export class RedisStore implements Holder {
     await this.probe().catch(() => undefined);
   }
 
-  /** @param ages the charges are blocks that end now, and were last used so many milliseconds ago. */
-  async #settle(set: ChargeSet, ages: readonly number[] | null = null): Promise<void> {
-    const open = ages === null ? set.charges.filter(isOpen) : set.charges;
+  /** @param lastUses the charges are blocks that have ended, and were last used then, monotonic milliseconds. */
+  async #settle(set: ChargeSet, lastUses: readonly number[] | null = null): Promise<void> {
+    const open = lastUses === null ? set.charges.filter(isOpen) : set.charges;
     const args = [String(this.#now()), set.id];
+    const now = this.#clock.monotonic();
     for (const [at, { counter: { rule, until }, amount, actual, place }] of open.entries()) {
-      args.push(kinds[rule.kind], String(rule.window || until), String(place), String(amount), String(actual), rule.kind === 'tokens' ? '1' : '0', String(ages?.[at] ?? -1));
+      args.push(kinds[rule.kind], String(rule.window || until), String(place), String(amount), String(actual), rule.kind === 'tokens' ? '1' : '0', String(lastUses === null ? -1 : now - (lastUses[at] as number)));
     }
     try {
       await this.#redis.run(settleScript, open.map(({ counter }) => keyOf(counter.key)), args, () => this.#owed.delete(set));
     } catch (error) {
-      this.#owe(set);
+      this.#owe(set, lastUses);
       this.failed(error, open[0]?.counter.key);
     }
   }
 
-  #owe(set: ChargeSet): void {
-    this.#owed.add(set);
-    for (const oldest of this.#owed) {
+  #owe(set: ChargeSet, lastUses: readonly number[] | null): void {
+    this.#owed.set(set, lastUses);
+    for (const oldest of this.#owed.keys()) {
       if (this.#owed.size <= mostOwed) return;
       this.#owed.delete(oldest);
     }

@@ -34,8 +34,8 @@ export class Crumbs {
   /** What has been gathered goes on, before what is larger, and before the end. */
   flush(): void {
     if (this.#length === 0) return;
-    const bytes = (this.#room as Buffer).subarray(0, this.#length);
-    this.#room = null;
+    // A copy of its size: an upstream that sends a byte at a time would have a slow client's gate keep a whole room for each.
+    const bytes = Buffer.from((this.#room as Buffer).subarray(0, this.#length));
     this.#length = 0;
     this.#pass(bytes);
   }

@@ -4,8 +4,11 @@ import { hash } from 'node:crypto';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { describe, it } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
 import { brotliCompressSync, brotliDecompressSync, gunzipSync, gzipSync, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import type { ConfigInput } from '../../lib/index.ts';
+import type { Context } from '../../lib/request/context.ts';
+import { Crumbs } from '../../lib/upstream/crumbs.ts';
 import { startGate } from '../support/gate.ts';
 import { startRawUpstream } from '../support/raw-upstream.ts';
 import { shared } from '../support/shared.ts';
@@ -107,3 +110,16 @@ for (const [how, config] of Object.entries(gates)) {
     }
   });
 }
+
+it('crumbs that arrive one at a time leave one at a time, and what holds them is not larger by orders', async () => {
+  const pieces: Buffer[] = [];
+  const crumbs = new Crumbs({} as Context, (bytes) => void pieces.push(bytes));
+  for (let nth = 0; nth < 200; nth++) {
+    crumbs.push(Buffer.of(nth));
+    await turn();
+    assert.equal(pieces.length, nth + 1);
+  }
+  assert.deepEqual([...Buffer.concat(pieces)], Array.from({ length: 200 }, (_, nth) => nth));
+  const held = [...new Set(pieces.map(({ buffer }) => buffer))].reduce((sum, { byteLength }) => sum + byteLength, 0);
+  assert.ok(held < 65_536, `${held} bytes`);
+});

@@ -31,12 +31,13 @@ interface Instance {
 let server: TestRedis;
 let redis: Redis;
 let commands = 0;
+let isAway = false;
 
 before(async () => {
   if (withoutRedis) return;
   server = await startRedis();
   const connected = redisOf(resolveConfig({ secret: 'a-secret-for-these-tests', rateLimit: { redisUrl: server.url } }), recorder()) as Redis;
-  redis = { ...connected, run: (...given) => (commands++, connected.run(...given)), send: (...words) => connected.send(...words), close: () => connected.close() };
+  redis = { ...connected, run: (...given) => (commands++, isAway ? Promise.reject(new Error('away')) : connected.run(...given)), send: (...words) => connected.send(...words), close: () => connected.close() };
   await until(() => new RedisStore(redis, fakeClock()).probe().then(() => true, () => false));
 });
 beforeEach(async () => {
@@ -101,6 +102,38 @@ describe('blocks of a fast caller', { skip: withoutRedis }, () => {
     assert.equal(await counted(), 33);
     for (let n = 0; n < 2000; n++) await other.ask();
     assert.equal(await counted(), limit);
+  });
+
+  it('count to their last use, also where Redis is away when they end', async () => {
+    const clock = fakeClock(begin);
+    const { store, ask } = instance(clock);
+    let asked = 0;
+    let before = -1;
+    // Until one is decided by a block.
+    for (; commands !== before; asked++) {
+      before = commands;
+      await ask();
+    }
+    clock.tick(150);
+    await arrived();
+    await ask();
+    assert.equal(commands, before);
+    isAway = true;
+    clock.tick(200);
+    await arrived();
+    isAway = false;
+    await store.recover();
+    clock.tick(window - 250);
+    const seen = chargesOf('a', [[requests, 0]]);
+    await new RedisStore(redis, clock, () => clock.now()).take(seen);
+    assert.equal(seen.charges[0]?.used, asked + 1);
+  });
+
+  it('are not asked for where one of them is smaller than a request', async () => {
+    const { ask } = instance(fakeClock(begin));
+    const few = ruleOf({ kind: 'tokens', limit: 100 * limit, blocks: { rate: 1, size, error: instances * size } });
+    for (let n = 0; n < 50; n++) await ask([[requests, 1], [few, 2 * size]]);
+    assert.equal(commands, 50);
   });
 
   it('settle tokens by what was used, while the block lasts and afterwards', async () => {
