@@ -122,10 +122,13 @@ export class Replica {
     this.#follower.changed(before, contents, first);
   }
 
+  /** In its turn: a reading that is under way may be older than the change. Without a reading, the next one has it. */
   #hear(change: Change): void {
-    if (!this.#read) return;
-    this.#take(changedContents(this.contents, change));
-    this.#follower.readDone();
+    this.#inTurn(async () => {
+      if (!this.#read) return;
+      this.#take(changedContents(this.contents, change));
+      this.#follower.readDone();
+    }).catch((error: unknown) => this.#lost(error));
   }
 
   #inTurn<T>(run: () => Promise<T>): Promise<T> {
