@@ -485,7 +485,7 @@ export interface RateLimitConfig {
   readonly redisCaPath: string | null;
   /** Number of instances behind one load balancer. Without Redis each instance enforces its share of every limit. A whole number from 1 to 10000; default 1. */
   readonly instances: number;
-  /** Rate of a caller over all instances above which its limits of requests and tokens are taken from Redis in blocks, a hundredth of a limit at a time, instead of one round trip a request. More than a limit never passes; `instances` blocks may be refused too early. true is 1000/s. False, true or a rate above 0; default false. */
+  /** Rate of a caller over all instances above which its limits of requests and tokens are taken from Redis in blocks, a hundredth of a limit at a time, instead of one round trip a request. More than a limit does not pass, but for a block of an instance that is killed; `instances` blocks may be refused too early. true is 1000/s. False, true or a rate above 0; default false. */
   readonly redisBlocks: number | false;
   /** What happens while Redis is not available: local enforces this instance's share, open accepts, closed refuses with 503. One of local, open, closed; default local. */
   readonly onStoreError: 'local' | 'open' | 'closed';
@@ -1330,7 +1330,7 @@ export interface RateLimitInput {
   readonly redisCaPath?: string | null | undefined;
   /** Number of instances behind one load balancer. Without Redis each instance enforces its share of every limit. A whole number from 1 to 10000; default 1. */
   readonly instances?: number | undefined;
-  /** Rate of a caller over all instances above which its limits of requests and tokens are taken from Redis in blocks, a hundredth of a limit at a time, instead of one round trip a request. More than a limit never passes; `instances` blocks may be refused too early. true is 1000/s. False, true or a rate above 0; default false. */
+  /** Rate of a caller over all instances above which its limits of requests and tokens are taken from Redis in blocks, a hundredth of a limit at a time, instead of one round trip a request. More than a limit does not pass, but for a block of an instance that is killed; `instances` blocks may be refused too early. true is 1000/s. False, true or a rate above 0; default false. */
   readonly redisBlocks?: boolean | number | string | undefined;
   /** What happens while Redis is not available: local enforces this instance's share, open accepts, closed refuses with 503. One of local, open, closed; default local. */
   readonly onStoreError?: 'local' | 'open' | 'closed' | undefined;

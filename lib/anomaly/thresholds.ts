@@ -67,7 +67,7 @@ export const thresholds = {
   apartWithinDays: 4,
   /**
    * Days on which two people without a name, in networks apart, came back after each other with models of their own, counted likewise.
-   * Programs that name nobody are mostly chats. A flag: one person may have a program with other settings in a second place.
+   * Programs that send no id are mostly chats. A flag: one person may have a program with other settings in a second place.
    */
   habits: [[0, 0], [1, 50], [1.75, 72], [8, 78]],
   /** Weight of such a day where both name the same system: a carrier moves one person between its networks. */

@@ -124,7 +124,7 @@ export const rateLimit = section('RateLimitConfig', 'Limits per address, per key
   redisBlocks: key(
     blocks,
     false,
-    'Rate of a caller over all instances above which its limits of requests and tokens are taken from Redis in blocks, a hundredth of a limit at a time, instead of one round trip a request. More than a limit never passes; `instances` blocks may be refused too early. true is 1000/s',
+    'Rate of a caller over all instances above which its limits of requests and tokens are taken from Redis in blocks, a hundredth of a limit at a time, instead of one round trip a request. More than a limit does not pass, but for a block of an instance that is killed; `instances` blocks may be refused too early. true is 1000/s',
   ),
   onStoreError: key(
     choice(ON_STORE_ERROR),

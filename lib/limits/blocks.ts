@@ -49,8 +49,9 @@ interface Refusal {
 /**
  * Allowances of callers with many requests, taken from Redis in blocks, so that most requests are decided without a round trip.
  * A block counts in Redis as used from the moment that it is taken, and what was not used of it is given back within about a
- * second, when its last use is also noted: more than the limit never passes, and what other instances hold is the most that
- * may be refused too early. An instance holds one block of a counter at a time.
+ * second, when its last use is also noted: more than the limit does not pass, and what other instances hold is the most that
+ * may be refused too early. Only where an instance is killed its last block counts from when it was taken, so that at the end of
+ * the window as much as a block more may pass. An instance holds one block of a counter at a time.
  */
 export class Blocks {
   readonly #clock: Clock;
