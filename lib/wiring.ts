@@ -30,7 +30,7 @@ import { FindingsTable, postgresReader } from './postgres/postgres.ts';
 import { Followers, NewapiNames, RawTokens, type SinkNeeds, sinkSeries, sinksOf, type WantedSink } from './sinks/sinks.ts';
 import { codeOf, type Crew, type PairInUse, describe, inBackground, Repeated, type Redis, redisOf, type OutboundProxy } from './platform/platform.ts';
 import { KeyRegistry } from './registry/registry.ts';
-import { Affinity, forwarder, hearBreakers, NewapiClient, PriceFeed, prober, proxy, RetryBudget, routeHealth, routeTable, shareProbes, type Spend, type Target, targetModel, targetStatuses, targetsOf, UnreadAnswers } from './upstream/upstream.ts';
+import { Affinity, conversations, forwarder, hearBreakers, NewapiClient, PriceFeed, prober, proxy, RetryBudget, routeHealth, routeTable, shareProbes, type Spend, type Target, targetModel, targetStatuses, targetsOf, UnreadAnswers } from './upstream/upstream.ts';
 import { budgetsOf, costs, estimateTokens, type NewapiPrices, pricing, unpricedBudgets } from './usage/usage.ts';
 
 /** Ends something that the gate has opened. */
@@ -198,6 +198,7 @@ export function wire(core: Core, lasts: Lasting, before: Wired | null, reload: A
     forward: admit(upstream.forward),
     host: new Host(core, lasts.host),
     identify, secret, keys, jwt, verified, registry, redis, limits, queue, bodies, resources, metrics, ready,
+    needsBody: (context) => config.audit.durability === 'strict' || context.trapped || lasts.host.skip !== undefined || upstream.needsBody(context) || limits.needsBody(context),
     inspector: new BodyInspector(config.server.bufferBodyBytes, upstream.targets.some(({ credential }) => credential === 'own')),
     admin: admin.paths, original: config.anomaly.api ? new OriginalApi(services) : null,
     record, tap, journal: recorded.journal, ingestion: taking,
@@ -382,6 +383,7 @@ type Upstream = ReturnType<typeof upstreamOf>;
 /** @param before that of the configuration before. @param spend counts what the answers on a WebSocket use. */
 function upstreamOf(core: Core, { metrics, proxies, affinity, retryBudget }: Lasting, before: { readonly targets: readonly Target[]; readonly feed: PriceFeed } | null, spend: Spend) {
   const targets = targetsOf(core, proxies, before?.targets);
+  const renames = targets.some(({ model, models }) => model !== null || Object.keys(models).length > 0);
   const unread = new UnreadAnswers(core.config, core.crew?.workers);
   const carrier = proxy(core, unread, spend, proxies);
   const { routeOf, routes, rows } = routeTable(core.config.routes);
@@ -421,6 +423,8 @@ function upstreamOf(core: Core, { metrics, proxies, affinity, retryBudget }: Las
       health.start();
       askPrices();
     }),
+    /** Whether it needs the body of a request to choose a target or to ask it. */
+    needsBody: ({ route }: Context): boolean => core.config.llm.streamPreludeAfter !== null || renames || (targets.length > 1 && route.api === conversations),
     askPrices, newapi,
     carry: carrier.carry,
     price: pricing(priced, costOf),

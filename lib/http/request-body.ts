@@ -267,6 +267,11 @@ export class RequestBody {
   readonly #readers: BodyReader[] = [];
   /** What has read it; null where it was no plain JSON. */
   scan: MemberScan | null = null;
+  /** It goes on while it arrives. Its last bytes wait until the whole is judged. */
+  isArriving = false;
+  /** Called when more of it may be sent; set by what sends it. */
+  onMore: (() => void) | null = null;
+  #awaiting: (() => void)[] = [];
 
   /** @param declared size of the whole body in bytes; 0: unknown. */
   constructor(declared: number) {
@@ -301,6 +306,43 @@ export class RequestBody {
       end = start;
     }
     return parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts);
+  }
+
+  /** Bytes that it will have. */
+  get total(): number {
+    return this.isArriving ? this.#declared : this.size;
+  }
+
+  /** Pieces from the first that may be sent now. */
+  get sendable(): number {
+    return this.isArriving && (this.#block !== null || this.size >= this.#declared) ? this.pieces.length - 1 : this.pieces.length;
+  }
+
+  /** An answer waits for the end of its arrival. */
+  get isAwaited(): boolean {
+    return this.#awaiting.length > 0;
+  }
+
+  /** Calls back when it has arrived: a client may not read an answer before it has sent its request. */
+  whenArrived(call: () => void): void {
+    this.#awaiting.push(call);
+  }
+
+  /** It is whole, and all of it may be sent. */
+  arrived(): void {
+    this.end();
+    this.isArriving = false;
+    this.onMore?.();
+    const awaiting = this.#awaiting;
+    this.#awaiting = [];
+    for (const call of awaiting) call();
+  }
+
+  /** No more of it is sent. */
+  halt(): void {
+    this.isArriving = false;
+    this.onMore = null;
+    this.#awaiting = [];
   }
 
   /** Ends it: no piece follows. */

@@ -143,6 +143,13 @@ export class Limits {
     this.#counters = new CounterCache();
   }
 
+  /** Whether the limits of a request depend on its body. */
+  needsBody(context: Context): boolean {
+    if (!this.isPossible()) return false;
+    const index = this.#indexed();
+    return this.#nameless !== null || index.asksForModel(context) || index.find(context)?.measured === true;
+  }
+
   /** Lets a request in or refuses it. Calls `next` once it may go on, at once where the counters are in memory. */
   admit(context: Context, next: Next): void {
     const index = this.#index ?? this.#indexed();

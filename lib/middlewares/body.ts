@@ -1,7 +1,7 @@
 import { Transform, type TransformCallback } from 'node:stream';
 import { guarded, type Context, type Core, type Next } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
-import { bodyTaken, ChunkBrake, CompactBody, freedByHand, inCrumbs, RequestBody, type BodyReading, type BodySource, type MemberScan } from '../http/http.ts';
+import { bodyTaken, ChunkBrake, CompactBody, freedByHand, handedOver, inCrumbs, RequestBody, type BodyReading, type BodySource, type MemberScan } from '../http/http.ts';
 import type { Deps, Middleware } from './middleware.ts';
 
 /** Reads the body of model routes, within limits. Bodies of other routes, and of unauthenticated callers, are not buffered. */
@@ -34,7 +34,10 @@ const countedAtOnce = 256;
 
 type Source = Omit<BodySource, 'body' | 'scan'>;
 
-/** Collects a body that can be sent again to another target; a larger one goes on as a stream, to one target only. */
+/**
+ * Collects a body that can be sent again to another target; a larger one goes on as a stream, to one target only. A long one goes on
+ * while it arrives where no rule needs it: what is judged at its end is judged before its last bytes are sent.
+ */
 function collect(context: Context, source: Source, core: Core, deps: Deps, next: Next): void {
   const { req, headers } = context;
   const { bufferBodyBytes, maxBodyBytes } = core.config.server;
@@ -48,6 +51,8 @@ function collect(context: Context, source: Source, core: Core, deps: Deps, next:
   const isTask = context.route.class === 'task';
   const scan = isTask ? null : deps.inspector.scanOf(bytes, source);
   const brake = new ChunkBrake(req.socket);
+  let hasGone = false;
+  const waits = scan === null || declared <= handedOver || needsWhole(context, deps);
   let counted = declared;
   // Another listener of the host may keep the pieces, also one that leaves before the end.
   let isAlone = true;
@@ -57,7 +62,14 @@ function collect(context: Context, source: Source, core: Core, deps: Deps, next:
     scan?.push(chunk);
     if (!brake.count(chunk.length)) {
       stop();
-      return context.fail(inCrumbs());
+      return context.cutOff(inCrumbs());
+    }
+    if (hasGone) return bytes.isArriving ? goesOn(context, bytes) : stop();
+    if (!waits && bytes.size < declared && deps.bodies.goesOn(context)) {
+      hasGone = bytes.isArriving = true;
+      context.bodyWait = performance.now() - since;
+      goesOn(context, bytes);
+      return next();
     }
     if (bytes.size - counted >= countedAtOnce && !count()) return stop();
     if (bytes.size <= bufferBodyBytes) return;
@@ -74,13 +86,34 @@ function collect(context: Context, source: Source, core: Core, deps: Deps, next:
   const stop = (): void => void req.off('data', onData).off('end', onEnd).pause();
   const onEnd = guarded(context, (): void => {
     if (bytes.size > counted && !count()) return;
-    context.bodyWait = performance.now() - since;
+    if (!hasGone) context.bodyWait = performance.now() - since;
     bytes.isOwn = isAlone && bytes.size >= freedByHand;
     if (bytes.pieces.length > 1) bytes.settle();
     if (isTask) decodeTask(context, bytes, source, deps, next);
+    else if (hasGone) endArrival(context, bytes, source, deps, scan);
     else inspect(context, bytes, source, deps, next, scan);
   });
   req.on('data', onData).on('end', onEnd);
+}
+
+/** More of a body has come whose request goes on while it arrives. */
+function goesOn(context: Context, body: RequestBody): void {
+  context.body = body;
+  context.bytesIn = body.size;
+  body.onMore?.();
+}
+
+/** Whether a rule needs a body before its request may go on: one that looks at the model or counts tokens, or a host that is asked. */
+function needsWhole(context: Context, deps: Deps): boolean {
+  return (context.key !== null && !allows(context, context.key, null, deps)) || deps.needsBody(context);
+}
+
+/** What has gone upstream while it arrived is judged before its last bytes follow. */
+function endArrival(context: Context, body: RequestBody, source: Source, deps: Deps, scan: MemberScan | null): void {
+  deps.bodies.arrived(context);
+  if (!body.isArriving) return;
+  if (body.size !== body.total) return context.cutOff(new HeimdallError('malformed_request'));
+  inspect(context, body, source, deps, () => body.arrived(), scan);
 }
 
 const tooLarge = (limit: number, key = 'server.max_body_bytes'): HeimdallError => new HeimdallError('body_too_large', { message: `body: expected at most ${limit} bytes (${key}).` });
@@ -156,14 +189,14 @@ function inspect(context: Context, body: RequestBody, source: Source, deps: Deps
   if (scan === null && (scan = deps.inspector.scanOf(body, source)) !== null) for (const piece of body.pieces) scan.push(piece);
   body.scan = scan;
   deps.inspector.inspect({ ...source, body, scan }, guarded(context, (reading: BodyReading) => {
-    if (context.finished || context.res.headersSent) return;
+    if (context.finished || (context.res.headersSent && !body.isArriving)) return;
     const { problem } = reading;
     if (route.errors !== 'gemini') context.model = reading.model;
     if (!keepDecoded(context, reading, deps)) return;
     context.stream = route.errors === 'gemini' ? context.path.endsWith(':streamGenerateContent') : reading.stream;
     context.maxTokens = reading.maxTokens;
     context.bodyAmbiguous = reading.ambiguous;
-    if (problem !== null && refused(context, problem)) return;
+    if (problem !== null && !body.isAwaited && refused(context, problem)) return;
     if (context.key === null) next();
     else checkModel(context, deps, next);
   }));
@@ -192,8 +225,8 @@ function keepDecoded(context: Context, { decoded, modelSpan }: BodyReading, deps
 
 /** With `mode: observe` the upstream judges the body; a body that would exhaust memory is refused all the same. */
 function refused(context: Context, problem: HeimdallError): boolean {
-  if (problem.code !== 'body_too_large') return context.refuse('body', problem);
-  context.fail(problem);
+  if (context.core.observe && problem.code !== 'body_too_large') return context.refuse('body', problem);
+  context.cutOff(problem);
   return true;
 }
 

@@ -42,6 +42,8 @@ export interface Deps {
   /** Reports the use of a honey key. */
   readonly honeyUsed: (name: string, context: Context) => void;
   readonly inspector: BodyInspector;
+  /** Whether something behind the body needs all of it before a request may go on. */
+  readonly needsBody: (context: Context) => boolean;
   readonly resources: Resources;
   /** Connection shared by the instances of a gate; null without `rate_limit.redis_url`. */
   readonly redis: Redis | null;

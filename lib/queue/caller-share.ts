@@ -26,6 +26,8 @@ export class CallerShare {
   otherWebsockets = 0;
   /** Bytes of its bodies in hand. */
   bytes = 0;
+  /** Requests that go on while their bodies arrive. */
+  arriving = 0;
   /** Monotonic milliseconds until which a free slot is reserved for it; 0: none is. */
   reservedUntil = 0;
 
@@ -84,6 +86,7 @@ export class BodyBudget {
   readonly #core: Core;
   readonly #shares: CallerShares;
   readonly #hold: () => number;
+  readonly #arriving = new Set<Context>();
   #limit: number;
   /** Limit of one caller. */
   #each: number;
@@ -144,10 +147,30 @@ export class BodyBudget {
     return true;
   }
 
+  /**
+   * Whether a request may go on while its body arrives, until {@link BodyBudget.arrived}. It holds a slot for as long as its client
+   * takes: all such requests may hold an eighth of the slots, and those of a caller an eighth of that.
+   */
+  goesOn(context: Context): boolean {
+    const { config: { queue }, crew } = this.#core;
+    const most = Math.floor(queue.concurrency / (INFLIGHT_SHARES * (crew?.workers ?? 1)));
+    const share = this.#shares.of(context.fairnessKey);
+    if (this.#arriving.size >= most || share.arriving >= Math.max(1, Math.floor(most / INFLIGHT_SHARES))) return false;
+    this.#arriving.add(context);
+    share.arriving++;
+    return true;
+  }
+
+  /** The body of a request that went on has arrived, or arrives no more. */
+  arrived(context: Context): void {
+    if (this.#arriving.delete(context)) this.#shares.of(context.fairnessKey).arriving--;
+  }
+
   /** Gives back all that a request has taken. */
   give(context: Context): void {
     const { heldBytes } = context;
     if (heldBytes === 0) return;
+    if (this.#arriving.size > 0) this.arrived(context);
     this.#held -= heldBytes;
     this.#shares.of(context.fairnessKey).bytes -= heldBytes;
     context.heldBytes = 0;

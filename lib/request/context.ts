@@ -330,6 +330,7 @@ export class Context implements RequestInfo {
   }
 
   get contentFingerprint(): string | null {
+    if (this.body?.isArriving) return null;
     if (this.#content === undefined) this.#content = this.body?.size ? md5Of(this.body.pieces) : null;
     return this.#content;
   }
@@ -382,9 +383,10 @@ export class Context implements RequestInfo {
     this.answer(error.status, head, render(error, shape, this.id));
   }
 
-  /** Sends one of the gate's own answers. */
+  /** Sends one of the gate's own answers, when the body has arrived. */
   answer(status: number, head: string[], body: string | Buffer): void {
     if (this.res.headersSent || this.res.destroyed) return;
+    if (this.body?.isArriving) return this.body.whenArrived(guarded(this, () => this.answer(status, head, body)));
     const length = Buffer.byteLength(body);
     if (status !== 204 && status !== 304) head.push('Content-Length', String(length)); // RFC 9110 §8.6
     this.begin(status, head);
@@ -415,7 +417,7 @@ export class Context implements RequestInfo {
     if (this.extraHead) head.push(...this.extraHead);
     head.push('X-Request-Id', this.id);
     // An unread body left in the socket would be read as the next request.
-    const isUnread = !this.req.complete && this.body === null && (this.headers['content-length'] !== undefined || this.headers['transfer-encoding'] !== undefined);
+    const isUnread = !this.req.complete && (this.body === null || this.body.isArriving) && (this.headers['content-length'] !== undefined || this.headers['transfer-encoding'] !== undefined);
     // Node's parser obeys a `Connection` among the trailers: it would refuse the next request, which may be another client's behind a proxy.
     if (isUnread || this.req.rawTrailers.length > 0 || this.core.draining) {
       head.push('Connection', 'close');
@@ -454,8 +456,16 @@ export class Context implements RequestInfo {
    */
   cutOff(error: HeimdallError): void {
     this.exchange?.abort();
+    this.haltBody();
     if (this.handedOver) this.req.socket.destroy();
     else this.fail(error);
+  }
+
+  /** No more of a body that goes on while it arrives is sent. A part of one is not recorded. */
+  haltBody(): void {
+    if (!this.body?.isArriving) return;
+    this.body.halt();
+    if (!this.req.complete) this.body = null;
   }
 
   /** Puts the request away, once: ends its exchange, then runs the finishers in the order of {@link stages}. */
@@ -475,6 +485,7 @@ export class Context implements RequestInfo {
     } catch (error) {
       this.#unfinished(error);
     }
+    if (this.body?.isArriving) this.haltBody();
     for (const finisher of this.relayed ? [] : this.core.finishers) {
       try {
         finisher(this);
@@ -553,7 +564,10 @@ export function contain(context: Context, error: unknown, code: ErrorCode = 'int
   context.contained = true;
   attempt(() => exchange?.abort());
   context.exchange = null;
-  const told = attempt(() => context.fail(new HeimdallError(code, { cause: error, ...(code === 'internal_error' && { status: 503 }) })));
+  const told = attempt(() => {
+    if (context.body?.isArriving) context.haltBody();
+    context.fail(new HeimdallError(code, { cause: error, ...(code === 'internal_error' && { status: 503 }) }));
+  });
   // The response finishes the request when it closes.
   if (told && !context.handedOver && !res.closed && (res.writableEnded || res.destroyed)) return;
   attempt(() => res.destroy());

@@ -155,8 +155,7 @@ export class InFlight implements RequestList {
     if (before === undefined) return void this.#progress.set(context, { since: this.now, received: socket.bytesRead, sent, sentAt: this.now });
     if (isLateBody(context, before, this.now, this.#readTimeout)) {
       this.#progress.delete(context);
-      context.exchange?.abort();
-      return context.fail(new HeimdallError('request_timeout'));
+      return context.cutOff(new HeimdallError('request_timeout'));
     }
     if (sent !== before.sent || socket.writableLength === 0) {
       before.sent = sent;

@@ -1,4 +1,4 @@
-import type { Context } from '../request/request.ts';
+import { guarded, type Context } from '../request/request.ts';
 import { HeimdallError } from '../errors.ts';
 import { headerOf } from '../http/http.ts';
 import type { Failure, Reply } from './failure.ts';
@@ -20,8 +20,10 @@ export function noteAnswer(context: Context, target: Target, status: number, hea
   if (target.credential === 'caller') context.newapiVerdict = status < 300 ? 'accepted' : status === 401 ? 'refused' : null;
 }
 
-/** Sends a complete answer. */
-export function deliver(context: Context, target: Target, { status, head, body }: Reply & { readonly body: Buffer }): void {
+/** Sends a complete answer, when the request has arrived. */
+export function deliver(context: Context, target: Target, reply: Reply & { readonly body: Buffer }): void {
+  if (context.body?.isArriving) return context.body.whenArrived(guarded(context, () => deliver(context, target, reply)));
+  const { status, head, body } = reply;
   noteAnswer(context, target, status, head);
   if (context.newapiVerdict === 'refused' && context.upstreamCredential === null) refusalsOf(context.core).note(context, status, head, body);
   context.tap?.answer(body);

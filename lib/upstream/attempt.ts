@@ -154,7 +154,7 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     this.#due = this.#deadline;
     this.#reused = this.connection?.serve() ?? false;
     const { body } = this.#context;
-    if (body?.isOwn && this.connection !== null) body.readBy(this.connection);
+    if ((body?.isOwn || body?.isArriving) && this.connection !== null) body.readBy(this.connection);
     this.#context.sentAt = this.#context.elapsed();
   }
 
@@ -412,6 +412,8 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     const state = this.#state;
     if (state.phase === 'done') return;
     if (this.#unread?.isLate(now)) return this.#giveUp();
+    // An upstream answers what it has got whole.
+    if (state.phase === 'waiting' && this.#context.body?.isArriving) this.#due = this.#deadline = Math.min(this.#latest, now + this.#context.core.config.llm.timeouts.firstByte);
     if (now >= this.#due) return this.#late();
     if (state.phase === 'peeking' && state.since > 0 && now - state.since >= lifeDelay && this.#isWaiting(state)) return this.#commitHeld(state);
     if (state.phase === 'committed' && this.#comments !== null) this.#comment(now, this.#comments);

@@ -19,7 +19,7 @@ export class BodyReplay extends EventEmitter {
   }
 
   get size(): number {
-    return this.#body.size;
+    return this.#body.total;
   }
 
   resume(): void {
@@ -50,9 +50,13 @@ export class BodyReplay extends EventEmitter {
 
   readonly #flow = (): void => {
     this.#isScheduled = false;
-    const { pieces } = this.#body;
-    while (this.#isFlowing && !this.destroyed && this.#at < pieces.length) this.emit('data', pieces[this.#at++]);
-    if (!this.#isFlowing || this.destroyed || this.#at < pieces.length) return;
+    const body = this.#body;
+    while (this.#isFlowing && !this.destroyed && this.#at < body.sendable) this.emit('data', body.pieces[this.#at++]);
+    if (!this.#isFlowing || this.destroyed) return;
+    if (body.isArriving) {
+      body.onMore = () => this.#schedule();
+      return;
+    }
     this.#isFlowing = false;
     this.emit('end');
   };

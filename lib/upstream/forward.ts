@@ -116,7 +116,7 @@ class Forward implements Exchange, AttemptListener {
   outlives(): boolean {
     const attempt = this.#attempt;
     if (attempt === null) return false;
-    if (this.#unread === null && attempt.isOpen && (this.#context.bodyStream === null || this.#context.req.complete)) {
+    if (this.#unread === null && attempt.isOpen && isSent(this.#context)) {
       this.#unread = this.#shared.unread.admit(this.#context);
       if (this.#unread !== null) attempt.readOn(this.#unread);
     }
@@ -303,6 +303,9 @@ const usageOption = /stream_options|include_usage/;
 
 /** A refusal of what the gate added itself: the same target is asked once more, and nothing is wrong with it. */
 const unasked: Judgement = { verdict: 'same', again: false, result: 'ok', rest: null };
+
+/** The upstream has the whole request, or will have it without its client. */
+const isSent = ({ bodyStream, body, req }: Context): boolean => req.complete || (bodyStream === null && body?.isArriving !== true);
 
 const breakerOf = (target: Target, context: Context): Breaker => target.state.breaker(targetModel(target, context));
 

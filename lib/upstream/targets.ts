@@ -338,7 +338,7 @@ function bodyFor(target: Target, context: Context, decoded: Buffer | null): Buff
   const isRenamed = modelSpan !== null && model !== context.model;
   context.usageAdded = false;
   if (body === null) return null;
-  if (decoded === null && !isRenamed && !asksForUsage(context)) return body.pieces.length > 1 ? new BodyReplay(body) : body.whole();
+  if (decoded === null && !isRenamed && !asksForUsage(context)) return body.isArriving || body.pieces.length > 1 ? new BodyReplay(body) : body.whole();
   let bytes = decoded ?? body.whole();
   if (isRenamed) bytes = Buffer.concat([bytes.subarray(0, modelSpan[0]), Buffer.from(JSON.stringify(model)), bytes.subarray(modelSpan[1])]);
   const asking = asksForUsage(context) ? withUsage(bytes) : null;

@@ -1,6 +1,6 @@
 // Routes, targets, attempts and failover for model routes, and the proxy to NewAPI for all other routes.
 
-export { Affinity } from './affinity.ts';
+export { Affinity, conversations } from './affinity.ts';
 export { forwarder } from './forward.ts';
 export { outgoingCredential } from './headers.ts';
 export type { Spend } from './metered-socket.ts';
