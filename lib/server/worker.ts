@@ -1,7 +1,8 @@
 // One of the threads that serve, where `server.workers` asks for several.
 
+import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
+import { parentPort, type MessagePort } from 'node:worker_threads';
 import type { Config } from '../../types/config.d.ts';
 import type { Logger } from '../../types/logger.d.ts';
 import { adopt } from '../config/config.ts';
@@ -13,8 +14,9 @@ import type { WorkerStart } from './workers.ts';
 /** How often a worker gives a sign of life, milliseconds. */
 const beatEvery = 250;
 
-const { config: copy, place, workers, counts, peers, port, certificates: inUse } = workerData as WorkerStart;
 const main = parentPort as MessagePort;
+// A spare one has loaded everything here and waits for a place.
+const [{ config: copy, place, workers, counts, peers, port, certificates: inUse }] = (await once(main, 'message')) as [WorkerStart];
 const crew = new Crew(workers, counts, peers);
 for (const [path, pair] of inUse) crew.certificates.set(path, pair);
 const said = (level: keyof Logger) => (fields: object, event: string): void => crew.main?.tell('log', [level, fields, event]);

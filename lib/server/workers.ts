@@ -13,7 +13,7 @@ import { type Gate, internalsOf, type Prepared } from '../gateway.ts';
 import { Crew, describe, guard, inBackground, Link, own, type RelayedPeer, RelaySocket, shared, sharedCountsMemory } from '../platform/platform.ts';
 import { attach, refuse } from '../request/request.ts';
 
-/** What a worker is started with. */
+/** The first message to a worker: it takes a place. */
 export interface WorkerStart {
   readonly config: Config;
   readonly place: number;
@@ -73,6 +73,8 @@ export class Workforce {
   readonly #crew: Crew;
   readonly #relay: Server;
   readonly #places: readonly Place[];
+  /** A thread that waits for a place, with everything loaded: on a busy machine that takes seconds. Costs some 45 MB. */
+  #spare: Worker | null = null;
   #port = 0;
   /** When events without a request were said, monotonic milliseconds. */
   readonly #said = new LRUCache<string, number>({ max: 256 });
@@ -106,6 +108,7 @@ export class Workforce {
   async start(): Promise<number> {
     this.#port = await freePort(this.#gate.config);
     await Promise.all(this.#places.map((place) => this.#launch(place)));
+    this.#spare = this.#load();
     const { log } = internalsOf(this.#gate).core;
     this.#looking = setInterval(guard(log, 'workers', () => this.#look()), lookEvery).unref();
     return this.#port;
@@ -121,12 +124,26 @@ export class Workforce {
     return true;
   }
 
+  /** Starts a thread that loads everything and waits for its place. */
+  #load(): Worker {
+    const { log } = internalsOf(this.#gate).core;
+    const worker = new Worker(file, { name: 'heimdall-worker', resourceLimits: { maxOldGenerationSizeMb: heapOf(this.#crew.workers) } });
+    // That it has ended is enough of one that waits.
+    worker.on('error', () => undefined);
+    worker.once('exit', guard(log, 'worker', () => {
+      if (this.#spare === worker) this.#spare = null;
+    }));
+    return worker;
+  }
+
   /** Starts a worker, and resolves when it listens. */
   #launch(place: Place): Promise<void> {
     const { core, secret } = internalsOf(this.#gate);
     const start: WorkerStart = { config: { ...core.config, secret: secret() }, place: place.number, workers: this.#crew.workers, counts: this.#crew.counts, peers: this.#crew.peers, port: this.#port, certificates: this.#crew.certificates };
     const up = Promise.withResolvers<void>();
-    const worker = new Worker(file, { name: `heimdall-worker-${place.number + 1}`, workerData: start, resourceLimits: { maxOldGenerationSizeMb: heapOf(this.#crew.workers) } });
+    const worker = this.#spare ?? this.#load();
+    this.#spare = null;
+    worker.postMessage(start);
     const link = new Link(place.number, worker, (topic, value) => (topic === 'listening' ? this.#listening(place, value, up) : this.#crew.hear(topic, value, link)), core.log);
     Object.assign(place, { worker, link, isUp: false, startedAt: core.clock.monotonic(), missed: 0, reason: null });
     let failed: unknown = null;
@@ -168,7 +185,10 @@ export class Workforce {
     place.timer = null;
     if (this.#isEnding) return;
     // One that ends at its start is replaced as any other.
-    this.#launch(place).then(() => log.info({ worker: place.number + 1 }, 'worker.started'), () => undefined);
+    this.#launch(place).then(() => {
+      log.info({ worker: place.number + 1 }, 'worker.started');
+      if (!this.#isEnding) this.#spare ??= this.#load();
+    }, () => undefined);
   }
 
   /** Replaces workers without a sign of life: an endless loop, or a collector that works all the time. */
@@ -216,7 +236,7 @@ export class Workforce {
     const late = new Promise<void>((resolve) => void setTimeout(resolve, timeout + endTimeout).unref());
     await Promise.race([late, Promise.allSettled([...this.#crew.links].map((link) => link.ask('drain', quiet)))]);
     if (this.#looking !== null) clearInterval(this.#looking);
-    const ended = Promise.all(this.#places.map(({ worker }) => worker?.terminate()));
+    const ended = Promise.all([this.#spare, ...this.#places.map(({ worker }) => worker)].map((worker) => worker?.terminate()));
     inBackground(log, 'workers', ended);
     await Promise.race([late, ended]);
   }

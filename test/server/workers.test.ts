@@ -1,6 +1,6 @@
 import '../support/node.ts';
 import assert from 'node:assert/strict';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, request, type Server, type ServerResponse } from 'node:http';
 import { connect, type AddressInfo, type Socket } from 'node:net';
 import { join } from 'node:path';
@@ -143,6 +143,13 @@ describe('a gate with two workers', () => {
     assert.deepEqual(await Promise.all(again), Array.from({ length: held }, () => 200));
     const queue = (JSON.parse(await get(`${gate.url}/heimdall/api/health`, adminToken)) as { queue: { active: number; waiting: number } }).queue;
     assert.deepEqual([queue.active, queue.waiting], [0, 0]);
+  });
+
+  it('has a spare one ready, also after it has taken a place', { skip: process.platform !== 'linux' }, async () => {
+    const tasks = `/proc/${gate.pid}/task`;
+    // The system keeps 15 characters of a name.
+    const isWorker = (task: string): boolean => existsSync(`${tasks}/${task}/comm`) && readFileSync(`${tasks}/${task}/comm`, 'utf8') === 'heimdall-worker\n';
+    await until(() => readdirSync(tasks).filter(isWorker).length === 3, 'two and a spare one');
   });
 
   it('reloads also one that begins meanwhile', async () => {

@@ -1,9 +1,8 @@
-// Loaded with `--import`: the first worker of a gate fails in the way that the file of WORKER_FAULT names, and the second one sleeps.
-import { existsSync, readFileSync, rmSync } from 'node:fs';
-import { isMainThread, workerData } from 'node:worker_threads';
+// Loaded with `--import`: one worker that serves fails in the way that the file of WORKER_FAULT names.
+import { readFileSync, renameSync } from 'node:fs';
+import { isMainThread } from 'node:worker_threads';
 
 const path = process.env['WORKER_FAULT'] ?? '';
-const place = isMainThread ? null : (workerData as { place?: unknown } | null)?.place;
 /** How long it sleeps, milliseconds. */
 const nap = 3000;
 
@@ -21,9 +20,19 @@ const faults: Readonly<Record<string, () => void>> = {
   nap: () => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, nap),
 };
 
-if (place === 0 || place === 1) setInterval(() => {
-  const name = existsSync(path) ? readFileSync(path, 'utf8') : '';
-  if (name === '' || (name === 'nap') !== (place === 1)) return;
-  rmSync(path, { force: true });
-  faults[name]?.();
+/** @returns its name, for one of the workers alone. */
+function taken(): string {
+  const mine = `${path}.taken`;
+  try {
+    renameSync(path, mine);
+    return readFileSync(mine, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+const isServing = (): boolean => process.getActiveResourcesInfo().includes('TCPServerWrap');
+
+if (!isMainThread) setInterval(() => {
+  if (isServing()) faults[taken()]?.();
 }, 20).unref();
