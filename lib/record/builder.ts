@@ -50,6 +50,14 @@ const maxStreamed = 1000;
 const maxStreamedBody = 8_388_608;
 const maxStreamedBytes = 67_108_864;
 
+/** What a record has of its bodies. */
+interface BodyFacts {
+  readonly fingerprint: string | null;
+  readonly body: KeptBody | null;
+  readonly answer: string | null;
+  readonly ids: ClientIds;
+}
+
 const noIds: ClientIds = { device: null, session: null, home: null };
 
 /** Names of session cookies: NewAPI's dashboard's, and common ones. */
@@ -72,6 +80,8 @@ export class RecordBuilder {
   #streamedBytes = 0;
   /** The long texts of bodies. */
   readonly texts: LongTexts;
+  /** Memory for bodies that came in pieces: new pages for each would cost more than the rest of its record. The collector frees what is not used any more. */
+  #scratch: WeakRef<Buffer> | null = null;
 
   constructor(options: RecordBuilderOptions) {
     this.#options = options;
@@ -195,16 +205,41 @@ export class RecordBuilder {
   }
 
   /** SECURITY: bodies are kept of model routes alone. Elsewhere they hold passwords and channel keys. */
-  #bodies(raw: RawRecord, facts: HeaderFacts, scrub: SecretScrubber, credentials: readonly string[], owner: string): { fingerprint: string | null; body: KeptBody | null; answer: string | null; ids: ClientIds } {
+  #bodies(raw: RawRecord, facts: HeaderFacts, scrub: SecretScrubber, credentials: readonly string[], owner: string): BodyFacts {
     const streamed = this.#streamed.get(raw.id);
     if (streamed !== undefined && !raw.intent) this.#takeStreamed(raw.id);
     if (raw.class !== 'model') return { fingerprint: null, body: null, answer: null, ids: noIds };
+    const pieces = raw.body ?? streamed?.chunks ?? [];
+    const bytes = this.#joined(pieces);
+    try {
+      return this.#readBody(raw, streamed, bytes, facts, scrub, credentials, owner);
+    } finally {
+      // SECURITY: bodies stay nowhere.
+      if (pieces.length > 1) bytes.fill(0);
+    }
+  }
+
+  #readBody(raw: RawRecord, streamed: StreamedBody | undefined, bytes: Buffer, facts: HeaderFacts, scrub: SecretScrubber, credentials: readonly string[], owner: string): BodyFacts {
     const { capture } = this.#options;
-    const bytes = joined(raw.body ?? streamed?.chunks ?? []);
     const answer = raw.answer === null ? null : keptBody({ bytes: raw.answer, total: raw.answerTotal, type: raw.answerType, encoding: raw.answerEncoding }, capture.response);
     const readable = bytes.length === raw.bodyTotal && bytes.length > 0 && isJson(facts.type, facts.encoding, bytes);
     const ids = this.#options.watched ? clientIdsOf(raw.headers, facts.client === null ? null : familyOf(facts.client).toLowerCase(), bytes, readable ? raw.outline : null) : noIds;
     return { ids, fingerprint: this.#fingerprint(raw, streamed, bytes, readable), body: this.#body(raw, bytes, readable, facts, scrub, credentials, owner), answer: answer === null ? null : scrub(answer) };
+  }
+
+  /** Pieces in one piece, which the next body overwrites. */
+  #joined(pieces: readonly Uint8Array[]): Buffer {
+    const [first = none] = pieces;
+    if (pieces.length <= 1) return asBuffer(first);
+    const size = pieces.reduce((sum, { length }) => sum + length, 0);
+    let bytes = this.#scratch?.deref();
+    if (bytes === undefined || bytes.length < size) this.#scratch = new WeakRef((bytes = Buffer.allocUnsafeSlow(size)));
+    let at = 0;
+    for (const piece of pieces) {
+      bytes.set(piece, at);
+      at += piece.length;
+    }
+    return bytes.subarray(0, size);
   }
 
   #body(raw: RawRecord, bytes: Buffer, readable: boolean, { type, encoding }: HeaderFacts, scrub: SecretScrubber, credentials: readonly string[], owner: string): KeptBody | null {
@@ -244,12 +279,6 @@ export class RecordBuilder {
     }
     return session;
   }
-}
-
-/** Pieces in one piece. */
-function joined(pieces: readonly Uint8Array[]): Buffer {
-  const [first = none] = pieces;
-  return pieces.length > 1 ? Buffer.concat(pieces) : asBuffer(first);
 }
 
 const none = new Uint8Array();

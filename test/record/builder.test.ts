@@ -46,6 +46,18 @@ describe('a draft', () => {
     }
   });
 
+  it('reads a body in pieces as one in one piece, whatever came before it', () => {
+    const same = drafter();
+    const texts = ['the question of the first', 'a second, longer question by far '.repeat(20), 'short'];
+    for (const said of texts) {
+      const bytes = Buffer.from(JSON.stringify({ model: 'x', messages: [{ role: 'system', content: 'rules '.repeat(300) }, { role: 'user', content: said }] }));
+      const whole = raw({ body: [bytes], bodyTotal: bytes.length });
+      const [a, b] = [drafter().build(whole), same.build({ ...whole, body: [bytes.subarray(0, 100), bytes.subarray(100, 250), bytes.subarray(250)] })];
+      assert.deepEqual(b, a);
+      assert.ok(String(b.request_body).includes(said));
+    }
+  });
+
   it('names the same session for the same caller, and another for another', () => {
     const same = drafter();
     const callers = ['a', 'b', null].flatMap((tokenId) => ['192.0.2.1', '192.0.2.2'].flatMap((ip) => ['d', 'e'].map((device) => raw({ tokenId, ip, device }))));
