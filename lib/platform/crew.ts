@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { MessagePort, Transferable } from 'node:worker_threads';
 import type { Logger } from '../../types/logger.d.ts';
 import { describe } from './describe.ts';
@@ -170,6 +171,8 @@ export class Crew {
   readonly peers: Int32Array;
   /** The certificates in use, by path: their files may have changed since. */
   readonly certificates = new Map<string, PairInUse>();
+  /** What the keys of TLS session tickets are made from: a session goes on in any worker. */
+  ticketSecret: Uint8Array = randomBytes(32);
   log: Logger | null = null;
   /** Of the main thread, while workers run: drains them within a time, milliseconds. */
   drain: ((timeout: number, quiet: number) => Promise<void>) | null = null;

@@ -1,4 +1,4 @@
-import { X509Certificate } from 'node:crypto';
+import { hkdfSync, randomBytes, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { Server } from 'node:http';
 import type { Server as SecureServer } from 'node:https';
@@ -12,12 +12,17 @@ import { codeOf, guard } from '../platform/platform.ts';
 import { lookEvery, WatchedFiles } from './watched-files.ts';
 
 const day = 86_400_000;
+/** How long sessions are resumed by the same key, milliseconds, and its length. */
+const ticketPeriod = day / 2;
+const ticketKeyBytes = 48;
 
 /** The certificates that a server serves. Their files are read again when they change; the connections that are open stay. */
 export class ServedCertificates {
   readonly #core: Core;
   readonly #ca: Buffer | null;
   #server: SecureServer | null = null;
+  readonly #ticketSecret: Uint8Array;
+  #ticketsUntil = 0;
   all: readonly [ServedCertificate, ...ServedCertificate[]];
 
   /**
@@ -27,6 +32,8 @@ export class ServedCertificates {
   constructor(core: Core, config: TlsConfig, ca: Buffer | null = null) {
     this.#core = core;
     this.#ca = ca;
+    // SECURITY: a session of another server, which asked for no certificate, must not be resumed where clients need one.
+    this.#ticketSecret = ca === null && core.crew !== null ? core.crew.ticketSecret : randomBytes(32);
     this.all = this.#read(config);
   }
 
@@ -71,6 +78,7 @@ export class ServedCertificates {
     this.#server = server as SecureServer;
     const look = (): void => {
       for (const each of this.all) each.look();
+      if (this.#core.clock.now() >= this.#ticketsUntil) this.#server?.setTicketKeys(this.#ticketKeys());
     };
     const timer = setInterval(guard(this.#core.log, 'certificate', look), lookEvery).unref();
     server.once('close', () => clearInterval(timer));
@@ -128,7 +136,15 @@ export class ServedCertificates {
   /** The first, with the lowest version that one of them is served with. */
   #forNoName(): SecureContextOptions {
     const isOlder = this.all.some(({ config: { minVersion } }) => minVersion === '1.2');
-    return { ...this.all[0].pair, minVersion: isOlder ? 'TLSv1.2' : 'TLSv1.3' };
+    return { ...this.all[0].pair, minVersion: isOlder ? 'TLSv1.2' : 'TLSv1.3', ticketKeys: this.#ticketKeys() };
+  }
+
+  /** The same in all workers, and another one after some hours or with another certificate, which a resumed session would not show. */
+  #ticketKeys(): Buffer {
+    const period = Math.floor(this.#core.clock.now() / ticketPeriod);
+    this.#ticketsUntil = (period + 1) * ticketPeriod;
+    const served = Buffer.concat(this.all.map(({ pair }) => pair.cert as Buffer));
+    return Buffer.from(hkdfSync('sha256', this.#ticketSecret, served, `tickets ${period}`, ticketKeyBytes));
   }
 }
 

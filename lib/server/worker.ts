@@ -16,8 +16,9 @@ const beatEvery = 250;
 
 const main = parentPort as MessagePort;
 // A spare one has loaded everything here and waits for a place.
-const [{ config: copy, place, workers, counts, peers, port, certificates: inUse }] = (await once(main, 'message')) as [WorkerStart];
+const [{ config: copy, place, workers, counts, peers, port, certificates: inUse, ticketSecret }] = (await once(main, 'message')) as [WorkerStart];
 const crew = new Crew(workers, counts, peers);
+crew.ticketSecret = ticketSecret;
 for (const [path, pair] of inUse) crew.certificates.set(path, pair);
 const said = (level: keyof Logger) => (fields: object, event: string): void => crew.main?.tell('log', [level, fields, event]);
 const log: Logger = { debug: said('debug'), info: said('info'), warn: said('warn'), error: said('error') };

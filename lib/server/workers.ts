@@ -22,6 +22,7 @@ export interface WorkerStart {
   readonly peers: Int32Array;
   readonly port: number;
   readonly certificates: Crew['certificates'];
+  readonly ticketSecret: Uint8Array;
 }
 
 /** Sources run as `.ts`, the package as `.js`. */
@@ -139,7 +140,7 @@ export class Workforce {
   /** Starts a worker, and resolves when it listens. */
   #launch(place: Place): Promise<void> {
     const { core, secret } = internalsOf(this.#gate);
-    const start: WorkerStart = { config: { ...core.config, secret: secret() }, place: place.number, workers: this.#crew.workers, counts: this.#crew.counts, peers: this.#crew.peers, port: this.#port, certificates: this.#crew.certificates };
+    const start: WorkerStart = { config: { ...core.config, secret: secret() }, place: place.number, workers: this.#crew.workers, counts: this.#crew.counts, peers: this.#crew.peers, port: this.#port, certificates: this.#crew.certificates, ticketSecret: this.#crew.ticketSecret };
     const up = Promise.withResolvers<void>();
     const worker = this.#spare ?? this.#load();
     this.#spare = null;

@@ -6,8 +6,11 @@ import { connect as secure, type ConnectionOptions } from 'node:tls';
 import { resolveConfig } from '../../lib/config/config.ts';
 import { authority, noOpenssl, type Authority } from '../support/authority.ts';
 import { until } from '../support/client.ts';
+import { fakeClock } from '../support/clock.ts';
 import { startGate } from '../support/gate.ts';
 import { shared } from '../support/shared.ts';
+import { startStandalone } from '../support/standalone.ts';
+import { startSession } from '../support/tls-session.ts';
 import { internalsOf } from '../../lib/gateway.ts';
 import { openConfigured } from '../../lib/server/admin.ts';
 
@@ -112,4 +115,32 @@ test('with client_ca_path the admin address demands a certificate, and the main 
   await assert.rejects(ask(url.port, stranger));
   assert.notEqual(await ask(port, client), 200);
   assert.throws(() => resolveConfig({ admin: { token, clientCaPath: caPath } }), /admin\.clientCaPath: expected server\.tls as well/);
+});
+
+test('a TLS session is resumed with the certificate under which it began, for some hours', { skip: noOpenssl }, async (t) => {
+  const { issue } = await scene();
+  const [served, next] = [issue('DNS:a.test'), issue('DNS:a.test')];
+  const clock = fakeClock(Date.now());
+  const { port } = await startGate(t, { server: { tls: pair(served) } }, { clock });
+  for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+    const isResumed = await startSession(port, { servername: 'a.test', maxVersion: version });
+    assert.equal(await isResumed(), true);
+    clock.tick(13 * 3_600_000);
+    await until(async () => !(await isResumed()), 'another key');
+  }
+  const isResumed = await startSession(port, { servername: 'a.test' });
+  copyFileSync(next.certPath, served.certPath);
+  copyFileSync(next.keyPath, served.keyPath);
+  await until(async () => !(await isResumed()), 'the other certificate');
+});
+
+test('a TLS session goes on in any worker', { skip: noOpenssl }, async (t) => {
+  const { issue } = await scene();
+  const { certPath, keyPath } = issue('DNS:a.test');
+  const gate = await startStandalone('http://127.0.0.1:1', `server: { workers: 2, tls: { cert_path: ${certPath}, key_path: ${keyPath} } }\nllm: { health_check: { enabled: false }, price_source: none }\n`);
+  t.after(() => gate.stop());
+  for (const options of [{}, { servername: 'a.test' }, { maxVersion: 'TLSv1.2' as const }]) {
+    const isResumed = await startSession(Number(new URL(gate.url).port), options);
+    for (let connection = 0; connection < 12; connection++) assert.equal(await isResumed(), true, JSON.stringify(options));
+  }
 });
