@@ -113,7 +113,7 @@ export function lasting(core: Core, hub: Hub, passed: Passed, proxies: OutboundP
     () => jobs.close(), () => copied.close(), () => lines.close(), () => recorded.close(), () => names.close(), () => redis?.close(), () => watch.close(), () => limits.close(), () => queue.close(),
     () => registry.close(), () => resources.close(), () => findings.close(),
   ];
-  return { hub, host, proxies, metrics, callers, queue, bodies, resources, recorded, names, findings, watch, limits, certificates, jobs, affinity: new Affinity(core.crew), retryBudget: new RetryBudget(), honeyUsed: honeyReports(core, findings), closers };
+  return { hub, host, proxies, metrics, callers, queue, bodies, resources, recorded, names, findings, copied, watch, limits, certificates, jobs, affinity: new Affinity(core.crew), retryBudget: new RetryBudget(), honeyUsed: honeyReports(core, findings), closers };
 }
 
 /** The page of metrics of all threads: the main thread, which makes it, asks the workers. */
@@ -136,7 +136,7 @@ const scrapeTimeout = 1000;
 const patience = (ms: number): Promise<null> => new Promise((resolve) => void setTimeout(resolve, ms, null).unref());
 
 /** Takes over what can change of what lasts; the configuration of its core has changed. */
-export function reconfigure(core: Core, { callers: { keys, verified, registry }, queue, bodies, limits, watch, recorded: { journal } }: Lasting): void {
+export function reconfigure(core: Core, { callers: { keys, verified, registry }, queue, bodies, limits, watch, copied, recorded: { journal } }: Lasting): void {
   const { auth, trustProxy } = core.config;
   hide(core, journal, secretsOf(core.config));
   core.inFlight.configure(core.config);
@@ -148,6 +148,7 @@ export function reconfigure(core: Core, { callers: { keys, verified, registry },
   bodies.configure();
   limits.configure();
   watch.configure();
+  copied.configure();
 }
 
 /**
@@ -238,9 +239,9 @@ function namesOf(core: Core, journal: WorkerJournal, get: AdminServices['newapi'
 /** How often changed findings are written where all instances read them, milliseconds. */
 const copyEvery = 2000;
 
-/** Keeps the findings of this instance in `audit.postgres`, for the pages of others. What cannot be written is tried again. */
-function copiedFindings(core: Core, registry: KeyRegistry): { close(): Promise<void> } {
-  if (core.crew?.isWorker === true) return { close: async () => undefined };
+/** Keeps the findings of this instance in `audit.postgres`, where there is one, for the pages of others. What cannot be written is tried again. */
+function copiedFindings(core: Core, registry: KeyRegistry): { configure(): void; close(): Promise<void> } {
+  if (core.crew?.isWorker === true) return { configure: () => undefined, close: async () => undefined };
   let known: { readonly url: string; readonly table: FindingsTable } | null = null;
   let isNew = false;
   const copying = new Repeated(core, 'findings', copyEvery, async () => {
@@ -248,21 +249,22 @@ function copiedFindings(core: Core, registry: KeyRegistry): { close(): Promise<v
     if (known !== null && known.url !== url) {
       await known.table.close();
       known = null;
-      isNew = true;
     }
     if (!isNew || url === null) return;
     isNew = false;
     const { table } = (known ??= { url, table: new FindingsTable(url, hostname()) });
-    await table.write(registry.findings().values()).catch((error: unknown) => {
+    await table.write(registry.findings()).catch((error: unknown) => {
       isNew = true;
       core.log.debug({ error: codeOf(error) }, 'finding.not_copied');
     });
   });
-  registry.watch(() => {
+  const configure = (): void => {
     isNew = true;
-    copying.start();
-  });
+    if (core.config.audit.postgres.url !== null) copying.start();
+  };
+  registry.watch(configure);
   return {
+    configure,
     close: async () => {
       copying.stop();
       await known?.table.close();

@@ -135,7 +135,10 @@ BEGIN
   PERFORM pg_advisory_xact_lock(hashtext('heimdall_partition'));
   EXECUTE format('CREATE TABLE IF NOT EXISTS %I PARTITION OF heimdall_logs FOR VALUES FROM (%L) TO (%L)', partition, of, of + 1);
   IF current_setting('server_version_num')::int < 140000 THEN RETURN; END IF;
-  EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %I USING brin (model text_bloom_ops (n_distinct_per_range = 300), client text_bloom_ops (n_distinct_per_range = 300), outcome text_bloom_ops (n_distinct_per_range = 300), response_status int8_bloom_ops (n_distinct_per_range = 300), route text_bloom_ops (n_distinct_per_range = 300), target text_bloom_ops (n_distinct_per_range = 300), source text_bloom_ops (n_distinct_per_range = 300), user_id int8_bloom_ops (n_distinct_per_range = 300), username text_bloom_ops (n_distinct_per_range = 300), token_name text_bloom_ops (n_distinct_per_range = 300), session text_bloom_ops (n_distinct_per_range = 300), device_id text_bloom_ops (n_distinct_per_range = 300), session_id text_bloom_ops (n_distinct_per_range = 300), home_id text_bloom_ops (n_distinct_per_range = 300), content_fingerprint text_bloom_ops (n_distinct_per_range = 300), upstream_request_id text_bloom_ops (n_distinct_per_range = 300)) WITH (pages_per_range = 24, autosummarize = on)', partition || '_places', partition);
+  EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %I USING brin (model text_bloom_ops (n_distinct_per_range = 32), client text_bloom_ops (n_distinct_per_range = 32), outcome text_bloom_ops (n_distinct_per_range = 32), response_status int8_bloom_ops (n_distinct_per_range = 32), route text_bloom_ops (n_distinct_per_range = 32), target text_bloom_ops (n_distinct_per_range = 32), source text_bloom_ops (n_distinct_per_range = 32)) WITH (pages_per_range = 24, autosummarize = on)', partition || '_places', partition);
+  EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %I USING brin (user_id int8_bloom_ops (n_distinct_per_range = 300), username text_bloom_ops (n_distinct_per_range = 300), token_name text_bloom_ops (n_distinct_per_range = 300)) WITH (pages_per_range = 24, autosummarize = on)', partition || '_callers', partition);
+  EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %I USING brin (session text_bloom_ops (n_distinct_per_range = 300), device_id text_bloom_ops (n_distinct_per_range = 300), session_id text_bloom_ops (n_distinct_per_range = 300), home_id text_bloom_ops (n_distinct_per_range = 300)) WITH (pages_per_range = 24, autosummarize = on)', partition || '_devices', partition);
+  EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %I USING brin (content_fingerprint text_bloom_ops (n_distinct_per_range = 300), upstream_request_id text_bloom_ops (n_distinct_per_range = 300)) WITH (pages_per_range = 24, autosummarize = on)', partition || '_contents', partition);
 END $heimdall$;
 SELECT heimdall_create();
 CREATE OR REPLACE FUNCTION heimdall_write(records json, own text[]) RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $heimdall$
@@ -273,4 +276,4 @@ BEGIN
     EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', name);
   END LOOP;
 END $heimdall$;
-COMMENT ON FUNCTION heimdall_write(json, text[]) IS 'express-heimdall 2';
+COMMENT ON FUNCTION heimdall_write(json, text[]) IS 'express-heimdall 3';

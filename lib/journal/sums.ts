@@ -147,8 +147,8 @@ export class Sums {
     this.#own = own.map((path) => ` AND NOT (route = ${quoted(path)} OR substr(route, 1, ${path.length + 1}) = ${quoted(`${path}/`)})`).join('');
   }
 
-  /** Adds up what is new, at most some thousand records. @param now Unix milliseconds. @returns whether there is more. */
-  update(now: number): boolean {
+  /** Adds up what is new. @param now Unix milliseconds. @param most records at most. @returns whether there is more. */
+  update(now: number, most = chunk): boolean {
     this.#grouped = '';
     return transaction(this.#db, () => {
       const last = this.#number('SELECT coalesce(max(id), 0) AS n FROM heimdall_logs');
@@ -156,8 +156,8 @@ export class Sums {
       // What was forgotten must not live on here; and a journal that ends earlier is another one.
       if (erasure !== this.#at('erasure') || last < this.#at('callers')) this.#forgetCallers(erasure);
       if (last < this.#at('times')) this.#db.exec('DELETE FROM sums.heimdall_minutes; DELETE FROM sums.heimdall_hours; DELETE FROM sums.heimdall_summed WHERE what = \'times\'');
-      const times = this.#next('times', last, () => this.#addTimes());
-      const callers = this.#next('callers', last, () => this.#addCallers());
+      const times = this.#next('times', last, most, () => this.#addTimes());
+      const callers = this.#next('callers', last, most, () => this.#addCallers());
       this.#group(0, 0);
       if (this.#sinceTidied >= tidyEvery) this.#tidy(Math.floor(now / 1000));
       return times || callers;
@@ -177,10 +177,10 @@ export class Sums {
   }
 
   /** @returns whether there is more. */
-  #next(what: string, last: number, add: () => void): boolean {
+  #next(what: string, last: number, most: number, add: () => void): boolean {
     const from = this.#at(what);
     if (from >= last) return false;
-    const to = Math.min(last, from + chunk);
+    const to = Math.min(last, from + most);
     this.#group(from, to);
     add();
     this.#move(what, to);

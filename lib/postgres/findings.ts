@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Pool } from 'pg';
 import type { Finding } from '../../types/finding.d.ts';
 import { jsonFor, loadPg } from './connection.ts';
@@ -11,7 +12,7 @@ export class FindingsTable {
   readonly #instance: string;
   #pool: Promise<Pool> | null = null;
   /** What is written, by id. */
-  readonly #written = new Map<string, string>();
+  #written: ReadonlyMap<string, Finding> = new Map();
 
   /** @param instance name of this one for people. */
   constructor(url: string, instance: string) {
@@ -19,19 +20,17 @@ export class FindingsTable {
     this.#instance = instance;
   }
 
-  /** Writes those that are new or have changed, and removes those that are gone. */
-  async write(findings: Iterable<Finding>): Promise<void> {
-    const gone = new Set(this.#written.keys());
-    const changed: { readonly id: string; readonly instance: string; readonly last: number; readonly finding: Finding }[] = [];
-    for (const finding of findings) {
-      gone.delete(finding.id);
-      if (this.#written.get(finding.id) !== JSON.stringify(finding)) changed.push({ id: finding.id, instance: this.#instance, last: finding.last, finding });
+  /** Writes those that are new or have changed, and removes those that are gone. What did not change is the same object as a rule, and costs nothing. */
+  async write(findings: ReadonlyMap<string, Finding>): Promise<void> {
+    const before = this.#written;
+    if (findings === before) return;
+    const gone = [...before.keys()].filter((id) => !findings.has(id));
+    const changed = [...findings].filter(([id, finding]) => before.get(id) !== finding && !isDeepStrictEqual(before.get(id), finding));
+    if (changed.length > 0 || gone.length > 0) {
+      const pool = await (this.#pool ??= this.#opened());
+      await pool.query('SELECT heimdall_find($1::json, $2::text[])', [jsonFor(changed.map(([id, finding]) => ({ id, instance: this.#instance, last: finding.last, finding }))), gone]);
     }
-    if (changed.length === 0 && gone.size === 0) return;
-    const pool = await (this.#pool ??= this.#opened());
-    await pool.query('SELECT heimdall_find($1::json, $2::text[])', [jsonFor(changed), [...gone]]);
-    for (const id of gone) this.#written.delete(id);
-    for (const { id, finding } of changed) this.#written.set(id, JSON.stringify(finding));
+    this.#written = findings;
   }
 
   async close(): Promise<void> {

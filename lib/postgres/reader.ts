@@ -11,9 +11,9 @@ import { recordOf } from '../record/record.ts';
 import { loadPg, Missing, reasonOf, textFor } from './connection.ts';
 import { recordColumns } from './schema.ts';
 
-/** Connections at most, and how long one that is idle is kept, milliseconds. */
+/** Connections at most, and how long one that is idle is kept, milliseconds: a new one first reads what PostgreSQL knows of each partition. */
 const connections = 4;
-const idle = 60_000;
+const idle = 600_000;
 /** How long a connection is waited for, and how long PostgreSQL works on a question, milliseconds. */
 const connectTimeout = 5000;
 const questionTimeout = 5000;

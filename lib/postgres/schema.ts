@@ -2,7 +2,7 @@ import type { AuditRecord } from '../../types/record.d.ts';
 import { columns as journalColumns } from '../record/record.ts';
 
 /** Version of the functions and tables below, in the comment of `heimdall_write`. A gate replaces those of an older version. */
-export const layout = 2;
+export const layout = 3;
 
 /** SQLite's types in PostgreSQL. Texts have no maximum, since a record that is too long would be refused. */
 const types: Readonly<Record<string, string>> = { INTEGER: 'bigint', REAL: 'double precision', DATETIME: 'timestamptz' };
@@ -82,9 +82,17 @@ $heimdall$`;
 /**
  * The columns without an index of their own, with the class of a filter that tells which pages of a partition have a value. It takes
  * a twentieth of an index for each of them, a partition has it from its beginning, and a table of millions of records gets none at once.
+ * Such an index is read whole, so that columns of few values, whose filters are small, do not lie among those of many.
  */
-const placed = ['model', 'client', 'outcome', 'response_status', 'route', 'target', 'source', 'user_id', 'username', 'token_name', 'session', 'device_id', 'session_id', 'home_id', 'content_fingerprint', 'upstream_request_id']
-  .map((name) => `${name} ${name === 'response_status' || name === 'user_id' ? 'int8' : 'text'}_bloom_ops (n_distinct_per_range = 300)`);
+const placed: Readonly<Record<string, { readonly values: number; readonly columns: readonly string[] }>> = {
+  places: { values: 32, columns: ['model', 'client', 'outcome', 'response_status', 'route', 'target', 'source'] },
+  callers: { values: 300, columns: ['user_id', 'username', 'token_name'] },
+  devices: { values: 300, columns: ['session', 'device_id', 'session_id', 'home_id'] },
+  contents: { values: 300, columns: ['content_fingerprint', 'upstream_request_id'] },
+};
+const filterOf = (name: string, values: number): string => `${name} ${name === 'response_status' || name === 'user_id' ? 'int8' : 'text'}_bloom_ops (n_distinct_per_range = ${values})`;
+const placing = Object.entries(placed).map(([name, { values, columns }]) =>
+  `  EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %I USING brin (${columns.map((column) => filterOf(column, values)).join(', ')}) WITH (pages_per_range = 24, autosummarize = on)', partition || '_${name}', partition);`).join('\n');
 
 const partition = `CREATE OR REPLACE FUNCTION heimdall_partition(of date) RETURNS void LANGUAGE plpgsql AS $heimdall$
 DECLARE
@@ -94,7 +102,7 @@ BEGIN
   PERFORM pg_advisory_xact_lock(hashtext('heimdall_partition'));
   EXECUTE format('CREATE TABLE IF NOT EXISTS %I PARTITION OF heimdall_logs FOR VALUES FROM (%L) TO (%L)', partition, of, of + 1);
   IF current_setting('server_version_num')::int < 140000 THEN RETURN; END IF;
-  EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON %I USING brin (${placed.join(', ')}) WITH (pages_per_range = 24, autosummarize = on)', partition || '_places', partition);
+${placing}
 END $heimdall$`;
 
 const needed = ['timestamp', 'route', 'source', 'outcome', 'response_status', 'response_time', 'prompt_tokens', 'completion_tokens', 'cost', 'overhead', 'first_byte', 'key_id', 'token_id', 'real_ip', 'device_id', 'session_id', 'home_id', 'model', 'client'].join(', ');

@@ -13,8 +13,9 @@ import { search } from '../../lib/journal/grep.ts';
 import { readRequest } from '../../lib/journal/query.ts';
 import { balanceOf, countOf, filters, frequencyOf, groups, groupsOf, measures } from '../../lib/journal/search.ts';
 import { attachSums, Sums } from '../../lib/journal/sums.ts';
-import { postgresReader, schemaSql } from '../../lib/postgres/postgres.ts';
+import { FindingsTable, postgresReader, schemaSql } from '../../lib/postgres/postgres.ts';
 import { postgresSink } from '../../lib/sinks/postgres.ts';
+import type { Finding } from '../../types/finding.d.ts';
 import type { JournalSearch, Position, SqlValue } from '../../types/journal.d.ts';
 import type { Question, RecordReader } from '../../types/reader.d.ts';
 import { closing, request, until } from '../support/client.ts';
@@ -227,11 +228,31 @@ describe('records of all instances in PostgreSQL', { skip: withoutPostgres }, ()
     assert.equal((await ask('/heimdall/api/findings')).json<Told>().findings.length, 2);
   });
 
+  it('come with the findings of an instance, of which those that have changed are written alone', async (t) => {
+    await server.query('CREATE DATABASE found');
+    for (const statement of schemaSql) await server.query(statement, [], 'found');
+    const table = new FindingsTable(server.url.replace(/\/postgres$/, '/found'), 'here');
+    t.after(() => table.close());
+    let reads = 0;
+    const finding = (id: string, last: number): Finding => Object.defineProperty({ id, last } as Finding, 'rule', { enumerable: true, get: () => {
+      if (id === 'same') reads++;
+      return 'shared_key';
+    } });
+    const [same, grown, gone] = [finding('same', 1), finding('grown', 1), finding('gone', 1)];
+    const written = (): Promise<object[]> => server.query<object>('SELECT id, instance, last::int AS last FROM heimdall_findings ORDER BY id', [], 'found');
+    await table.write(new Map([same, grown, gone].map((each) => [each.id, each])));
+    assert.deepEqual(await written(), ['gone', 'grown', 'same'].map((id) => ({ id, instance: 'here', last: 1 })));
+    const once = reads;
+    await server.query("DELETE FROM heimdall_findings WHERE id = 'same'", [], 'found');
+    await table.write(new Map([same, finding('grown', 2)].map((each) => [each.id, each])));
+    assert.deepEqual([await written(), reads], [[{ id: 'grown', instance: 'here', last: 2 }], once], 'what has not changed is not even read');
+  });
+
   it('are in partitions of a day, which a function removes', async () => {
     const parts = await server.query<{ name: string }>("SELECT relname AS name FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid WHERE inhparent = 'heimdall_logs'::regclass ORDER BY 1");
     assert.deepEqual(parts.map(({ name }) => name).slice(0, 2), ['heimdall_logs_20261122', 'heimdall_logs_20261123']);
-    const places = await server.query<object>("SELECT amname AS kind, indnatts AS columns FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid JOIN pg_am ON pg_am.oid = relam WHERE indexrelid = 'heimdall_logs_20261122_places'::regclass");
-    assert.deepEqual(places, [{ kind: 'brin', columns: 16 }], 'tells which pages have what few records have');
+    const places = await server.query<object>("SELECT relname AS name, count(*)::int AS columns FROM pg_class JOIN pg_am ON pg_am.oid = relam JOIN pg_attribute ON attrelid = pg_class.oid WHERE amname = 'brin' AND relname ~ '^heimdall_logs_20261122_[a-z]+$' GROUP BY 1 ORDER BY 1");
+    assert.deepEqual(places, [{ name: 'heimdall_logs_20261122_callers', columns: 3 }, { name: 'heimdall_logs_20261122_contents', columns: 2 }, { name: 'heimdall_logs_20261122_devices', columns: 4 }, { name: 'heimdall_logs_20261122_places', columns: 7 }], 'tell which pages have what few records have, and what few values a column has lies apart');
     await server.query('CREATE DATABASE other');
     for (const statement of schemaSql) await server.query(statement, [], 'other');
     const empty = postgresReader(server.url.replace(/\/postgres$/, '/other'));

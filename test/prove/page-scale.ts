@@ -4,6 +4,8 @@ import { DatabaseSync } from 'node:sqlite';
 import { request } from '../support/client.ts';
 import { startGate } from '../support/gate.ts';
 import { startNewapi } from '../support/newapi.ts';
+import { PlaceKeeper } from '../../lib/journal/places.ts';
+import { attachSums, Sums } from '../../lib/journal/sums.ts';
 import { schemaSql } from '../../lib/postgres/postgres.ts';
 import { startPostgres, withoutPostgres, type TestPostgres } from '../support/postgres.ts';
 import { scratch } from '../support/scratch.ts';
@@ -163,22 +165,33 @@ async function timed(what: string, bar: number, work: () => Promise<unknown>): P
   return { what, median, p95, cpu: Math.round((used.user + used.system) / times.length / 100) / 10, bar, ok: p95 <= bar ? 'yes' : 'NO' };
 }
 
-/** Makes a journal by a gate, and fills it with made-up records: a chain over ten million of them would take an hour. */
+/**
+ * Makes a journal by a gate, and fills it with made-up records, whose sums and places are made by what makes them in a gate: a chain over
+ * ten million of them would take an hour, and so would a log of what is written.
+ */
 async function fill(scope: { after(end: () => unknown): void }, config: object, path: string): Promise<void> {
   const first = await startGate(scope, config);
   await first.gate.ready;
   await first.gate.close({ timeout: 0 });
   const db = new DatabaseSync(path);
-  db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA cache_size = -200000');
+  const unlogged = (name: string): void => db.exec(`PRAGMA ${name}.journal_mode = OFF; PRAGMA ${name}.synchronous = OFF; PRAGMA ${name}.cache_size = -400000`);
+  db.exec('PRAGMA locking_mode = EXCLUSIVE');
+  unlogged('main');
   const end = Math.floor(Date.now() / 1000);
   const insert = db.prepare(rowsSql);
   for (let from = 1; from <= records; from += chunk) {
-    db.exec('BEGIN');
     insert.run({ from, to: Math.min(records, from + chunk - 1), begin: end - days * 86_400, spread: (days * 86_400) / records });
-    db.exec('COMMIT');
     if (from % (4 * chunk) === 1) process.stderr.write(`${from + chunk - 1} records\n`);
   }
-  db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+  attachSums(db, path);
+  unlogged('sums');
+  const sums = new Sums(db, []);
+  while (sums.update(Date.now(), chunk));
+  process.stderr.write('their sums\n');
+  const places = new PlaceKeeper(db);
+  while (places.step());
+  process.stderr.write('their places\n');
+  for (const name of ['sums', 'main']) db.exec(`PRAGMA ${name}.journal_mode = WAL`);
   db.close();
 }
 
@@ -187,7 +200,7 @@ INSERT INTO heimdall_logs (id, request_id, timestamp, request_method, response_s
 SELECT i, printf('%08x-%04x-7%03x-8%03x-%012x', (t * 1000) >> 16, (t * 1000) & 65535, i & 4095, who, i), t, 'POST', CASE WHEN rare THEN 418 WHEN i % 50 = 0 THEN 503 WHEN i % 33 = 0 THEN 429 ELSE 200 END, 400 + i % 900, iif(rare, '/v1/rare', '/v1/chat/completions'), iif(rare, 'rare-client/1', 'openai-python/2.3.' || (i % 5)),
   CASE WHEN rare THEN 'rare' ELSE 'gpt-' || (4 + i % 3) || CASE i % 2 WHEN 0 THEN '-mini' ELSE '' END END, i % 2, CASE WHEN rare THEN 'rare' WHEN i <= ${formerly} THEN 'former' ELSE 'newapi' END, 1, CASE WHEN rare THEN 'interrupted' WHEN i % 50 = 0 THEN 'upstream_error' WHEN i % 33 = 0 THEN 'refused:rate_limited' ELSE 'served' END, 0.5, 180.5, 0.3, 900, 120, 0.0021, 1800, 900, iif(rare, 'rare', 'gate'), datetime(t, 'unixepoch'),
   iif(rare, 4242, who % 300), printf('sk-…%04d', who), iif(rare, '${rare(16)}', printf('%016x', who)), CASE WHEN rare THEN 'rare-key' WHEN who < 20 THEN 'team-' || who END, iif(rare, '${rare(32)}', printf('%032x', who * 7)), '/v1/chat/completions', iif(rare, '203.0.113.9', '10.' || (who % 8) || '.' || (i % 250) || '.' || (who % 200)), iif(rare, 'the-rare-one', printf('%016x', i * 2654435761 % 4294967296)), iif(rare, '${rare(32)}', printf('%08x%024x', i * 2654435761 % 4294967296, i)), iif(rare, '${rare(64)}', printf('%064x', who)), 'OpenAI/Python 2.3.' || (i % 5),
-  '{"content-type":"application/json","user-agent":"OpenAI/Python 2.3.0","x-stainless-lang":"python","x-stainless-os":"Linux"}', '{"model":"gpt-5","messages":[{"role":"user","content":"a question of usual length, number ' || i || '"}]}', 'c2FsdA', printf('%064x', i), iif(rare, '${rare(32)}', printf('%032x', who)), iif(rare, '${rare(32)}', printf('%08x%024x', (i / 300) * 2654435761 % 4294967296, i / 300)), iif(rare, '${rare(32)}', printf('%032x', who * 3)) FROM r`;
+  '{"content-type":"application/json","user-agent":"OpenAI/Python 2.3.0","x-stainless-lang":"python","x-stainless-os":"Linux"}', '{"model":"gpt-5","messages":[{"role":"user","content":"a question of usual length, number ' || i || '"}]}', 'c2FsdA', printf('%064x', i), iif(rare, '${rare(32)}', printf('%032x', who)), iif(rare, '${rare(32)}', printf('%08x%024x', (i / 30000 * 1000 + who) * 2654435761 % 4294967296, i / 30000 * 1000 + who)), iif(rare, '${rare(32)}', printf('%032x', who * 3)) FROM r`;
 
 /** The same records, and sums of them in one go: by the sink they would take an hour. */
 async function fillPostgres(server: TestPostgres): Promise<void> {
