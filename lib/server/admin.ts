@@ -7,6 +7,7 @@ import { ConfigError, expectation } from '../errors.ts';
 import { type Follower, internalsOf, type Gate, type Prepared } from '../gateway.ts';
 import { codeOf } from '../platform/platform.ts';
 import { AddressSet } from '../identity/identity.ts';
+import { listening } from './listening.ts';
 import { ServedCertificates } from './tls.ts';
 import type { Core } from '../request/request.ts';
 
@@ -111,7 +112,8 @@ async function open(gate: Gate, config: Config, address: Address): Promise<{ ser
   const handle: RequestListener = (req, res) => (admin.alone(address.host) as RequestListener)(req, res);
   const { server, served } = serverFor(core, config, address.host, handle);
   const follow: Follower = ({ server: { tls } }) => (served !== null && tls !== null ? served.prepare(tls) : { enter: () => undefined });
-  await listening(server, address);
+  if (address.port > 65_535) throw Object.assign(new Error('no such port'), { code: 'ERANGE' });
+  await listening(server, core, { port: address.port, host: address.host });
   servers.add(server);
   followers.add(follow);
   server.once('close', () => servers.delete(server));
@@ -153,15 +155,4 @@ function serverFor(core: Core, config: Config, host: string, handle: RequestList
   // The token is checked before the body is asked for.
   server.on('checkContinue', handle);
   return { server, served };
-}
-
-function listening(server: Server, { host, port }: Address): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (port > 65_535) return reject(Object.assign(new Error('no such port'), { code: 'ERANGE' }));
-    server.once('error', reject);
-    server.listen(port, host, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
 }

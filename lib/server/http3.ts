@@ -8,6 +8,7 @@ import { internalsOf } from '../gateway.ts';
 import { guard } from '../platform/platform.ts';
 import { attach, type Core, refuse } from '../request/request.ts';
 import { Engine } from './engine.ts';
+import { listening } from './listening.ts';
 import { optionsOf } from './options.ts';
 import { ServedCertificates } from './tls.ts';
 
@@ -39,7 +40,7 @@ export async function startHttp3(gate: Gate): Promise<void> {
   });
   for (const event of ['request', 'checkContinue', 'checkExpectation', 'connect']) server.prependListener(event, guard(core.log, 'http3', adopt, (req: IncomingMessage) => req.socket.destroy()));
   attach(core, server, { gate, serves, path: '/', ours: true });
-  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(join(engine.directory, 'gate'), resolve));
+  await listening(server, core, { path: join(engine.directory, 'gate') });
   if (shared === undefined) {
     served.follow(Object.assign(server, { setSecureContext: () => undefined }));
     served.warn(server);
@@ -76,7 +77,7 @@ async function offerCertificates(core: Core, served: ServedCertificates): Promis
     if (pair === null) return void res.writeHead(isEngine ? 204 : 404).end();
     res.writeHead(200, { 'Content-Type': 'application/x-pem-file' }).end(`${String(pair.cert)}\n${String(pair.key)}`);
   }, (_req: IncomingMessage, res: ServerResponse) => res.destroy()));
-  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(0, '127.0.0.1', resolve));
+  await listening(server, core, { port: 0, host: '127.0.0.1' });
   return { server: server.unref(), url: `http://127.0.0.1:${(server.address() as AddressInfo).port}${path.toString()}` };
 }
 

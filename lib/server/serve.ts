@@ -8,6 +8,7 @@ import { filesOf, loadSettings } from '../config/config.ts';
 import { guard, written } from '../platform/platform.ts';
 import { createServer } from './create.ts';
 import { startHttp3 } from './http3.ts';
+import { listening } from './listening.ts';
 import { crewOf, Workforce, workersOf } from './workers.ts';
 import { lookEvery, WatchedFiles } from './watched-files.ts';
 
@@ -63,7 +64,7 @@ async function open(gate: Gate): Promise<{ server: Server; adminUrl: string | nu
   try {
     await openJournal(gate);
     const configured = await openConfigured(gate);
-    const { server, address } = await listening(gate);
+    const { server, address } = await served(gate);
     await startHttp3(gate);
     return { server, address, adminUrl: configured ?? (await openBeside(gate, typeof address === 'string' ? gate.config.server.port : address)) };
   } catch (error) {
@@ -74,11 +75,11 @@ async function open(gate: Gate): Promise<{ server: Server; adminUrl: string | nu
 }
 
 /** @returns the path of the socket, or the port. */
-async function listening(gate: Gate): Promise<{ server: Server; address: string | number }> {
+async function served(gate: Gate): Promise<{ server: Server; address: string | number }> {
   const { crew } = internalsOf(gate).core;
   if (crew === null) {
     const server = createServer(gate);
-    await listen(server, gate.config);
+    await listen(server, gate);
     const address = server.address() as AddressInfo | string;
     return { server, address: typeof address === 'string' ? address : address.port };
   }
@@ -120,12 +121,12 @@ async function reportUpstream(gate: Gate): Promise<void> {
   process.stderr.write(`Nothing answers at ${gate.config.newapi.baseUrl}: until it does, requests fail with 502. The gate itself is up and looks again at every request.\n`);
 }
 
-async function listen(server: Server, { server: { host, port } }: Config): Promise<void> {
-  if (host.startsWith('/')) await removeStale(host);
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => reject(new Error(host.startsWith('/') ? socketReasonOf(error, host) : reasonOf(error, host, port), { cause: error })));
-    if (host.startsWith('/')) server.listen(host, resolve);
-    else server.listen(port, host, resolve);
+async function listen(server: Server, gate: Gate): Promise<void> {
+  const { host, port } = gate.config.server;
+  const isSocket = host.startsWith('/');
+  if (isSocket) await removeStale(host);
+  await listening(server, internalsOf(gate).core, isSocket ? { path: host } : { port, host }).catch((error: NodeJS.ErrnoException) => {
+    throw new Error(isSocket ? socketReasonOf(error, host) : reasonOf(error, host, port), { cause: error });
   });
 }
 

@@ -9,6 +9,7 @@ import { adopt } from '../config/config.ts';
 import { gateOf, internalsOf } from '../gateway.ts';
 import { codeOf, Crew, guard, Link, own, shared } from '../platform/platform.ts';
 import { createServer } from './create.ts';
+import { listening } from './listening.ts';
 import type { WorkerStart } from './workers.ts';
 
 /** How often a worker gives a sign of life, milliseconds. */
@@ -52,12 +53,14 @@ crew.answer('renew', () => {
 crew.answer('drain', (quiet) => end(quiet as number));
 
 const server = createServer(gate);
-server.once('error', guard(log, 'listen', (error: Error) => link.tell('listening', { problem: codeOf(error) })));
-server.listen({ port, host: gate.config.server.host, reusePort: true }, () => {
+try {
+  await listening(server, core, { port, host: gate.config.server.host, reusePort: true });
   link.tell('listening', { port: (server.address() as AddressInfo).port });
   const mine = shared.perWorker + place * own.size;
   setInterval(guard(log, 'worker', () => {
     Atomics.add(counts, mine + own.beats, 1);
     Atomics.store(counts, mine + own.inHand, [...core.inFlight].filter(({ relayed }) => !relayed).length);
   }), beatEvery);
-});
+} catch (error) {
+  link.tell('listening', { problem: codeOf(error) });
+}

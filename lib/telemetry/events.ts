@@ -119,6 +119,7 @@ export const events = {
   'certificate.refused': { category: 'configuration', type: 'error', outcome: 'failure', alert: true, what: 'a new certificate or its key cannot be used, so the one before is served on' },
   'worker.failed': { category: 'process', type: 'error', outcome: 'failure', alert: true, what: 'a thread that serves has failed or was stuck: its requests are lost, and another one takes its place' },
   'worker.started': { category: 'process', type: 'start', outcome: 'success', ends: 'worker.failed', what: 'another thread serves in place of one that had failed' },
+  'listener.failed': { category: 'network', type: 'error', outcome: 'failure', what: 'a connection could not be accepted, as where no file is left for it; at most once a minute' },
   'process.signal': { category: 'process', type: 'info', what: 'a signal came that ends nothing' },
   'alert.failed': { category: 'network', type: 'error', outcome: 'failure', what: 'the webhook did not accept an alert' },
   'access_log.failed': { category: 'file', type: 'error', outcome: 'failure', what: 'the access log cannot be written' },
