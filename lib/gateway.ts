@@ -398,6 +398,7 @@ function lifecycle(core: Core, live: Live, read: (from?: ConfigInput | Config) =
     if (crew?.drain) await crew.drain(timeout, quiet ?? 0);
     await drained({ core, servers, refuse: () => queue.drain() }, timeout, crew?.drain ? 0 : quiet);
     core.closed = true;
+    core.inFlight.close();
     await live.close();
     await closed(core.log, last);
   };

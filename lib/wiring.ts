@@ -2,6 +2,7 @@ import { hostname } from 'node:os';
 import { extname, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import type { HostOptions } from '../types/caller.d.ts';
+import type { Timer } from '../types/clock.d.ts';
 import type { Config } from '../types/config.d.ts';
 import type { TokenIdentity } from '../types/context.d.ts';
 import type { Place } from '../types/finding.d.ts';
@@ -109,11 +110,12 @@ export function lasting(core: Core, hub: Hub, passed: Passed, proxies: OutboundP
     shareCertificates(core.crew);
   }
   const jobs = new Jobs();
+  const honey = honeyReports(core, findings);
   const closers: Closer[] = [
     () => jobs.close(), () => copied.close(), () => lines.close(), () => recorded.close(), () => names.close(), () => redis?.close(), () => watch.close(), () => limits.close(), () => queue.close(),
-    () => registry.close(), () => resources.close(), () => findings.close(),
+    () => registry.close(), () => resources.close(), () => findings.close(), () => honey.close(),
   ];
-  return { hub, host, proxies, metrics, callers, queue, bodies, resources, recorded, names, findings, copied, watch, limits, certificates, jobs, affinity: new Affinity(core.crew), retryBudget: new RetryBudget(), honeyUsed: honeyReports(core, findings), closers };
+  return { hub, host, proxies, metrics, callers, queue, bodies, resources, recorded, names, findings, copied, watch, limits, certificates, jobs, affinity: new Affinity(core.crew), retryBudget: new RetryBudget(), honeyUsed: honey.used, closers };
 }
 
 /** The page of metrics of all threads: the main thread, which makes it, asks the workers. */
@@ -359,23 +361,33 @@ async function forgetEverywhere(what: Forgetting, secrets: readonly string[], jo
 const honeyEvery = 15_000;
 
 /** Reports uses of honey keys as findings. */
-function honeyReports({ clock, log }: Core, findings: Findings): (name: string, context: Context) => void {
-  const uses = new Map<string, { at: number; requests: number; records: string[] }>();
-  return (name, { id, time, at: now }) => {
-    const known = uses.get(name) ?? { at: Number.NEGATIVE_INFINITY, requests: 0, records: [] };
-    known.requests++;
-    known.records = [...known.records, id].slice(-20);
-    uses.set(name, known);
-    if (now - known.at < honeyEvery) return;
-    known.at = now;
-    const send = (): void => {
-      const { requests, records } = known;
-      if (requests === 0) return;
-      Object.assign(known, { requests: 0, records: [] });
-      findings.reportHoney(name, records, requests, time).catch((error: unknown) => log.error({ error: describe(error), rule: 'honey_key' }, 'finding.lost'));
-    };
-    send();
-    clock.setTimeout(send, honeyEvery).unref();
+function honeyReports({ clock, log }: Core, findings: Findings) {
+  const uses = new Map<string, { at: number; requests: number; records: string[]; time: number; timer: Timer | null }>();
+  const send = async (name: string): Promise<void> => {
+    const known = uses.get(name);
+    if (known === undefined || known.requests === 0) return;
+    const { requests, records, time } = known;
+    Object.assign(known, { requests: 0, records: [] });
+    await findings.reportHoney(name, records, requests, time).catch((error: unknown) => log.error({ error: describe(error), rule: 'honey_key' }, 'finding.lost'));
+  };
+  return {
+    used(name: string, { id, time, at: now }: Context): void {
+      const known = uses.get(name) ?? { at: Number.NEGATIVE_INFINITY, requests: 0, records: [], time, timer: null };
+      known.requests++;
+      known.records = [...known.records, id].slice(-20);
+      uses.set(name, known);
+      if (now - known.at < honeyEvery) return;
+      Object.assign(known, { at: now, time });
+      void send(name);
+      if (known.timer !== null) clock.clearTimeout(known.timer);
+      known.timer = clock.setTimeout(() => send(name), honeyEvery);
+      known.timer.unref();
+    },
+    /** Reports what waits. */
+    async close(): Promise<void> {
+      for (const { timer } of uses.values()) if (timer !== null) clock.clearTimeout(timer);
+      await Promise.all([...uses.keys()].map(send));
+    },
   };
 }
 

@@ -456,8 +456,9 @@ export class WorkerJournal implements Journal {
     this.#restart = firstRestart;
     this.#isStarted = true;
     this.#status.opened(message);
-    this.#retaining ??= this.#core.clock.setTimeout(() => this.retain().catch(() => undefined).then(() => this.#closed ?? this.#retaining?.refresh()), retainEvery);
-    this.#retaining.unref();
+    // It may open while it is being closed.
+    if (!this.#ended) this.#retaining ??= this.#core.clock.setTimeout(() => this.retain().catch(() => undefined).then(() => this.#closed ?? this.#retaining?.refresh()), retainEvery);
+    this.#retaining?.unref();
     if (this.#status.state.kind === 'failed') return this.#onFailed(message);
     this.#opening.resolve();
     for (const listener of this.#reopened) listener();

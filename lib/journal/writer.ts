@@ -319,6 +319,7 @@ export class Writer {
     const kept = { records, texts: textsOf(db, records), seq: this.#store.seq, now: this.#now() };
     this.#closed = true;
     this.#observer?.close();
+    this.#observer = null;
     db.close();
     return kept;
   }
@@ -424,6 +425,7 @@ export class Writer {
   #close(): void {
     this.#closed = true;
     this.#observer?.close();
+    this.#observer = null;
     if (this.#retry !== null) clearTimeout(this.#retry);
     if (this.#scheduled !== null) clearImmediate(this.#scheduled);
     if (this.#look !== null) clearInterval(this.#look);

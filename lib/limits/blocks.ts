@@ -65,6 +65,7 @@ export class Blocks {
   readonly #late = new Map<string, Charge>();
   readonly #asking = new Map<string, Promise<unknown>>();
   #timer: Timer | null = null;
+  #isClosed = false;
 
   /** @param correct sends corrections of one caller's charges to Redis. `lastUses`: of blocks that end, when each was last used, monotonic milliseconds. */
   constructor(clock: Clock, correct: (charges: readonly Charge[], lastUses: readonly number[] | null) => void) {
@@ -131,7 +132,8 @@ export class Blocks {
       this.#refusals.delete(counter.key);
       this.#blocks.set(counter.key, { counter, place, granted, used: 0, before: used + amount, lastUse: now, until: now + lifeOf(counter.rule), isOpen: true });
     }
-    this.#sweepLater();
+    if (this.#isClosed) this.close();
+    else this.#sweepLater();
   }
 
   /** Redis has refused: the next requests of the same are refused without asking. */
@@ -157,8 +159,9 @@ export class Blocks {
     return true;
   }
 
-  /** Gives all blocks back. */
+  /** Gives all blocks back. What is granted or settled afterwards is given back at once. */
   close(): void {
+    this.#isClosed = true;
     if (this.#timer !== null) this.#clock.clearTimeout(this.#timer);
     this.#timer = null;
     for (const key of [...this.#blocks.keys()]) this.#end([key]);
@@ -237,7 +240,7 @@ export class Blocks {
     const name = `${place} ${counter.key}`;
     const known = this.#late.get(name);
     this.#late.set(name, { ...emptyCharge, counter, place, amount: amount + (known?.amount ?? 0), actual: actual + (known?.actual ?? 0) });
-    if (this.#late.size >= mostCallers) this.#flush();
+    if (this.#isClosed || this.#late.size >= mostCallers) this.#flush();
     this.#sweepLater();
   }
 

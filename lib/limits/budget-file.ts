@@ -48,6 +48,7 @@ export class BudgetFile {
   #warned = false;
   #took = 0;
   #staysAtExit: (() => void) | null = null;
+  #isClosed = false;
 
   constructor(core: Core, path: string) {
     this.#core = core;
@@ -61,6 +62,7 @@ export class BudgetFile {
   /** Called for every change. */
   touch(): void {
     this.#dirty = true;
+    if (this.#isClosed) return this.save();
     this.#staysAtExit ??= atExit(() => this.save());
     if (this.#timer !== null) return;
     this.#timer = this.#core.clock.setTimeout(() => {
@@ -88,7 +90,9 @@ export class BudgetFile {
     this.#took = performance.now() - began;
   }
 
+  /** Changes are written at once from then on. */
   close(): void {
+    this.#isClosed = true;
     if (this.#timer !== null) this.#core.clock.clearTimeout(this.#timer);
     this.#timer = null;
     this.save();

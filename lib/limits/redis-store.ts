@@ -44,6 +44,7 @@ export class RedisStore implements Holder {
   readonly #owed = new Map<ChargeSet, readonly number[] | null>();
   readonly #blocks: Blocks;
   #timer: Timer | null = null;
+  #isClosed = false;
   /** Called when something could not be settled, which is owed until `recover`. */
   failed: (error: unknown, like: string | undefined) => void = () => undefined;
 
@@ -137,8 +138,9 @@ export class RedisStore implements Holder {
     await this.#redis.run(settleScript, keys, [now, id, ...['w', 'c', 'b'].flatMap((kind) => [kind, kind === 'b' ? until : String(probeLease), '0', '1', '0', '0', '-1'])]);
   }
 
-  /** Waits until Redis has all that was sent. The connection is closed by its owner. */
+  /** Waits until Redis has all that was sent. The connection is closed by its owner. What is held from then on ends with its lease. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     if (this.#timer !== null) this.#clock.clearTimeout(this.#timer);
     this.#timer = null;
     this.#blocks.close();
@@ -178,6 +180,7 @@ export class RedisStore implements Holder {
   }
 
   #lease(set: ChargeSet): void {
+    if (this.#isClosed) return;
     this.#leased.add(set);
     if (this.#timer !== null) return;
     this.#timer = this.#clock.setTimeout(() => {

@@ -416,7 +416,7 @@ export class Queue implements QueueControl, TicketOwner, Load {
 
   /** With fewer than two slots for each caller nothing is reserved: the next slot comes within one service time anyway. */
   #reserveFor(share: CallerShare, now: number): void {
-    if (share.waiting > 0 || share.reservedUntil !== 0) return;
+    if (this.#isDraining || share.waiting > 0 || share.reservedUntil !== 0) return;
     const slots = this.#shareAmong(this.#activeCallers + (share.active === 0 ? 1 : 0));
     if (slots < 2 || share.active + 1 > slots) return;
     const mean = Math.max(this.estimate.serviceTime.mean ?? 0, 1);

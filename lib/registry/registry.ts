@@ -294,7 +294,7 @@ export class KeyRegistry implements Registry {
   }
 
   async close(): Promise<void> {
-    await this.#tokens.flush();
+    await this.#tokens.close();
     await this.#replica.close();
   }
 

@@ -43,6 +43,7 @@ export class SeenTokens {
   #hashed: ((text: string) => string) | null = null;
   #waiting = new Map<string, string>();
   #timer: Timer | null = null;
+  #isClosed = false;
 
   /** @param secrets the install secret, then previous ones. */
   constructor(core: Pick<Core, 'clock' | 'log'>, secrets: () => readonly string[], place: Place) {
@@ -53,6 +54,7 @@ export class SeenTokens {
 
   /** Notes a token that NewAPI has accepted. @param credential as sent. @param id its identity. */
   add(credential: string, id: string): void {
+    if (this.#isClosed) return;
     this.#hashed ??= digestName(this.#secrets()[0] ?? '');
     const today = Math.floor(this.#core.clock.now() / day);
     const bare = bareToken(credential);
@@ -79,6 +81,12 @@ export class SeenTokens {
       this.#stored.clear();
       this.#core.log.error({ error: describe(error), effect: 'reports of leaked keys may miss tokens' }, 'tokens.lost');
     }
+  }
+
+  /** Stores what waits; what comes later is not noted. */
+  close(): Promise<void> {
+    this.#isClosed = true;
+    return this.flush();
   }
 
   /** The forms in which each key of a report may be known. @param keys as sent, with or without `sk-`, or hex SHA-256 of that. */

@@ -40,7 +40,7 @@ export interface Core {
   draining: boolean;
   /** Set when the drain is over: requests that a host still sends are refused. */
   closed: boolean;
-  readonly inFlight: RequestList & { configure(config: Config): void };
+  readonly inFlight: RequestList & { configure(config: Config): void; close(): void };
   /** Null without `guard.connections_per_address`. */
   readonly connections: Connections | null;
   /** The other threads of a gate with several workers; null in a gate that has one thread. */

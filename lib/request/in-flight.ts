@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import type { Clock } from '../../types/clock.d.ts';
+import type { Clock, Timer } from '../../types/clock.d.ts';
 import type { Config } from '../../types/config.d.ts';
 import type { Context, RequestList } from './context.ts';
 import { HeimdallError } from '../errors.ts';
@@ -45,7 +45,7 @@ export class InFlight implements RequestList {
   #readTimeout = 0;
   #writeTimeout = 0;
   #tick = longestTick;
-  #looking = false;
+  #timer: Timer | null = null;
 
   constructor(config: Pick<Config, 'server' | 'llm' | 'queue'>, clock: Clock) {
     this.#clock = clock;
@@ -70,10 +70,15 @@ export class InFlight implements RequestList {
     this.#contexts.push(context);
     // Node gives a response its socket when all responses before it are sent.
     if (context.res.socket === null) this.#pipeline(context);
-    if (this.#looking) return;
-    this.#looking = true;
+    if (this.#timer !== null) return;
     this.now = this.#clock.monotonic();
-    this.#clock.setTimeout(this.#look, this.#tick).unref();
+    this.#lookLater();
+  }
+
+  /** The last request has ended: nothing is looked at any more. */
+  close(): void {
+    if (this.#timer !== null) this.#clock.clearTimeout(this.#timer);
+    this.#timer = null;
   }
 
   delete(context: Context): void {
@@ -144,9 +149,14 @@ export class InFlight implements RequestList {
         contain(context, error);
       }
     }
-    this.#looking = this.#contexts.length > 0;
-    if (this.#looking) this.#clock.setTimeout(this.#look, this.#tick).unref();
+    this.#timer = null;
+    if (this.#contexts.length > 0) this.#lookLater();
   };
+
+  #lookLater(): void {
+    this.#timer = this.#clock.setTimeout(this.#look, this.#tick);
+    this.#timer.unref();
+  }
 
   #inspect(context: Context): void {
     const { socket } = context.req;

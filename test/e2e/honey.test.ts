@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { ConfigInput } from '../../lib/index.ts';
 import { type Answer, closing, request, until } from '../support/client.ts';
-import { startGate, temporary } from '../support/gate.ts';
+import { fakeClock } from '../support/clock.ts';
+import { type RunningGate, startGate, temporary } from '../support/gate.ts';
 import { DEMO_KEY, startNewapi } from '../support/newapi.ts';
 import { recorded } from '../support/journal.ts';
 import { bearer, chat } from '../support/scene.ts';
@@ -71,4 +72,20 @@ test('before NewAPI has refused anybody, a honey key gets its usual words', asyn
   const id = String(trapped.headers['x-oneapi-request-id']);
   assert.match(id, /^20\d{21}[0-9a-f]{8}\w{8}$/);
   assert.deepEqual([trapped.status, trapped.json()], [401, { error: { code: '', message: `Invalid token (request id: ${id})`, type: 'new_api_error' } }]);
+});
+
+test('uses of a honey key that wait for their report are told when the gate closes, and no timer is left', async (t) => {
+  const clock = fakeClock();
+  const newapi = closing(t, await startNewapi());
+  const config: ConfigInput = { newapi: { baseUrl: newapi.url }, auth: { mode: 'keys' }, admin: { token }, audit: { path: join(temporary(t), 'heimdall.db') } };
+  const gate = await startGate(t, config, { clock });
+  const api = async <T>({ url }: RunningGate, what: string, body?: object): Promise<T> => (await request(`${url}/heimdall/api/${what}`, { method: body ? 'POST' : 'GET', headers: bearer(token), ...(body && { body }) })).json<T>();
+  const used = async (at: RunningGate): Promise<number> => (await api<{ findings: Finding[] }>(at, 'findings?rule=honey_key')).findings[0]?.evidence.requests ?? 0;
+  const { key } = await api<{ key: string }>(gate, 'keys', { name: 'trap', honey: true });
+  for (let nth = 0; nth < 3; nth++) assert.equal((await request(`${gate.url}/v1/models`, { headers: bearer(key) })).status, 401);
+  await until(async () => (await used(gate)) === 1);
+  await gate.gate.close({ timeout: 0 });
+  assert.equal(clock.pending, 0);
+  assert.equal(clock.pending, 0);
+  assert.equal(await used(await startGate(t, config)), 3);
 });

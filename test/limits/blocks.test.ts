@@ -104,6 +104,24 @@ describe('blocks of a fast caller', { skip: withoutRedis }, () => {
     assert.equal(await counted(), limit);
   });
 
+  it('of a store that closes are given back, also those that are granted or settled later, and no timer is left', async () => {
+    const clock = fakeClock(begin);
+    const { store, ask } = instance(clock);
+    const drawn = await Promise.all(Array.from({ length: 33 }, () => ask([[requests, 1], [tokens, 10]])));
+    const asking = ask([[requests, 40], [tokens, 10]]);
+    await store.close();
+    await asking;
+    for (const set of [...drawn, await asking]) {
+      for (const charge of set?.charges ?? []) if (charge.counter.rule.kind === 'tokens') charge.actual = 1;
+      if (set !== null) store.settle(set);
+    }
+    await arrived();
+    assert.equal(clock.pending, 0);
+    const left = chargesOf('a', [[requests, 0], [tokens, 0]]);
+    await new RedisStore(redis, clock, () => clock.now()).take(left);
+    assert.deepEqual(left.charges.map((charge) => charge.used), [33 + 40, 34]);
+  });
+
   it('count to their last use, also where Redis is away when they end', async () => {
     const clock = fakeClock(begin);
     const { store, ask } = instance(clock);
