@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { type AddressInfo, createServer } from 'node:net';
@@ -6,8 +7,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { ConfigInput } from '../../lib/index.ts';
 import { internalsOf } from '../../lib/gateway.ts';
-import type { SqlRow } from '../../types/journal.d.ts';
+import type { Journal, SqlRow } from '../../types/journal.d.ts';
 import { request, until } from '../support/client.ts';
+import { fakeClock } from '../support/clock.ts';
 import { startGate, temporary, type RunningGate } from '../support/gate.ts';
 import { DEMO_KEY, startNewapi } from '../support/newapi.ts';
 import { bearer, chat } from '../support/scene.ts';
@@ -82,6 +84,37 @@ const effects: readonly (readonly [key: string, change: (scene: Scene & { readon
     rmSync(rotated, { force: true });
     return isRotated;
   }, false, true],
+  ['logging.max_files', ({ directory }) => ({ logging: { file: join(directory, 'c.log'), maxSize: '1KB', maxFiles: 1 } }), async (scene) => {
+    const { file, maxFiles } = scene.gate.gate.config.logging;
+    if (file !== join(scene.directory, 'c.log')) return null;
+    const [first, second] = [1, 2].map((nth) => join(scene.directory, `c.${nth}.log`)) as [string, string];
+    for (let n = 0; n < 9; n++) await recorded(scene);
+    await until(() => existsSync(first));
+    return existsSync(second) === maxFiles > 1;
+  }, null, true],
+  ['audit.capture.text', () => ({ audit: { capture: { text: 0 } } }), async ({ gate }) => {
+    const { journal } = internalsOf(gate.gate);
+    // As an earlier turn: the newest one is kept with the body.
+    const long = `${randomUUID()} `.repeat(400);
+    const digests = async (): Promise<readonly SqlRow[]> => journal.query('SELECT id, content IS NULL AS bare FROM heimdall_texts ORDER BY id DESC LIMIT 1');
+    const [before] = await digests();
+    await request(`${gate.url}/v1/chat/completions`, { headers: bearer(DEMO_KEY), body: { ...chat, messages: [{ role: 'system', content: long }, { role: 'user', content: 'hi' }] } });
+    let row = before;
+    await until(async () => {
+      await journal.flush();
+      [row] = await digests();
+      return row?.['id'] !== before?.['id'];
+    });
+    return row?.['bare'] === 0;
+  }, true, false],
+  ['anomaly.rules', () => ({ anomaly: { rules: { honeyKey: { action: 'none' } } } }), async ({ gate }) => {
+    const name = `trap-${randomUUID()}`;
+    const { key } = (await request(`${gate.url}/heimdall/api/keys`, { headers: bearer(admin), body: { name, honey: true } })).json<{ key: string }>();
+    assert.equal((await request(`${gate.url}/v1/models`, { headers: bearer(key) })).status, 401);
+    const isFound = async (): Promise<boolean> => (await request(`${gate.url}/heimdall/api/findings?rule=honey_key`, { headers: bearer(admin) })).text.includes(name);
+    return gate.gate.config.anomaly.rules.honeyKey.action === 'none' ? isFound() : until(isFound);
+  }, true, false],
+  ['admin.read_from', () => ({ admin: { readFrom: 'postgres' }, audit: { postgres: { url: 'postgres://127.0.0.1:1/none' } } }), async ({ gate }) => (await request(`${gate.url}/heimdall/api/logs`, { headers: bearer(admin) })).status, 200, 503],
   ['audit.ingest.tokens', () => ({ audit: { ingest: { tokens: [ingest] } } }), status('/api/log', { headers: bearer(ingest), body: {} }), 401, 422],
   ['anomaly.api', () => ({ anomaly: { api: true } }), async ({ gate }) => (await request(`${gate.url}/api/anomaly/detections`, { headers: bearer(admin) })).status === 200, false, true],
   ['anomaly.mode', () => ({ anomaly: { mode: 'off' } }), async (scene) => {
@@ -121,19 +154,48 @@ test('keys of logging, audit and anomaly take effect while the gate runs, and no
   t.after(() => void syslog.close());
   await once(syslog, 'listening');
   const directory = temporary(t);
-  const gate = await startGate(t, { newapi: { baseUrl: api.url }, admin: { token: admin } });
+  const gate = await startGate(t, { secret: 'an-install-secret-of-these-tests', newapi: { baseUrl: api.url }, admin: { token: admin } });
   const base = gate.gate.config;
   const scene = { gate, directory, received, receiver: receiver.url, syslog: `tcp://127.0.0.1:${(syslog.address() as AddressInfo).port}` };
   for (const [key, change, probe, before, after] of effects) {
-    const [[section, keys] = ['', {}]] = Object.entries(change(scene));
+    const sections = Object.entries(change(scene)) as [keyof typeof base, object][];
     const merged = (one: object, other: object): object => Object.fromEntries(Object.entries({ ...one, ...other }).map(([name, value]) => [name, name in other && typeof value === 'object' && value !== null && !Array.isArray(value) ? merged(((one as Record<string, unknown>)[name] ?? {}) as object, value as object) : value]));
     assert.deepEqual(await probe(scene), before, `${key}, before`);
-    const { changed, restart } = await gate.gate.reload({ ...base, [section]: merged(base[section as keyof typeof base] as object, keys as object) } as ConfigInput);
+    const { changed, restart } = await gate.gate.reload({ ...base, ...Object.fromEntries(sections.map(([section, keys]) => [section, merged(base[section] as object, keys)])) } as ConfigInput);
     assert.deepEqual([restart, changed.some((each) => each.startsWith(key))], [[], true], `${key}: ${changed.join()}`);
     assert.deepEqual(await probe(scene), after, `${key}, after`);
     await gate.gate.reload(base);
     assert.deepEqual(await probe(scene), before, `${key}, taken back`);
   }
+});
+
+test('the bounds of the journal are those in force', async (t) => {
+  const api = await upstream();
+  const clock = fakeClock(Date.now());
+  const gate = await startGate(t, { newapi: { baseUrl: api.url }, admin: { token: admin }, audit: { capture: { body: '64KB' } } }, { clock });
+  const { journal } = internalsOf(gate.gate) as unknown as { journal: Journal & { retain(): Promise<void> } };
+  const kept = async (what: string): Promise<number> => Number((await journal.query(`SELECT count(${what}) AS n FROM heimdall_logs`))[0]?.['n']);
+  const ask = async (times: number): Promise<void> => {
+    for (let n = 0; n < times; n++) await request(`${gate.url}/v1/chat/completions`, { headers: bearer(DEMO_KEY), body: { ...chat, messages: [{ role: 'user', content: `${n} ${'many words '.repeat(4000)}` }] } });
+    await journal.flush();
+  };
+  const bound = async (audit: object): Promise<void> => {
+    await gate.gate.reload({ ...gate.gate.config, audit: { ...gate.gate.config.audit, ...audit } } as ConfigInput);
+    await journal.retain();
+  };
+  await ask(60);
+  await bound({});
+  assert.equal(await kept('request_body'), 60);
+  await bound({ maxSize: '1MB' });
+  await ask(1);
+  await journal.retain();
+  assert.ok((await kept('*')) < 40, 'audit.max_size');
+  clock.tick(2 * 86_400_000);
+  await bound({ retention: { records: '30d', bodies: '1d' } });
+  assert.equal(await kept('request_body'), 0, 'audit.retention.bodies');
+  assert.ok((await kept('*')) > 0);
+  await bound({ retention: { records: '1d', bodies: '1d' } });
+  assert.equal(await kept('*'), 0, 'audit.retention.records');
 });
 
 test('files of secrets are read again at SIGHUP and watched, though their paths stay', async () => {
@@ -155,10 +217,16 @@ test('files of secrets are read again at SIGHUP and watched, though their paths 
     assert.equal(await answers('/heimdall/api/health', admin), false);
     writeFileSync(gate.path, readFileSync(gate.path, 'utf8').replace('watch: true', 'watch: false').replace('level: error', 'level: info'));
     await until(() => /config\.reloaded/.test(gate.output()));
+    writeFileSync(gate.path, `${readFileSync(gate.path, 'utf8').replace('level: info', 'level: info, console: false')}# quiet\n`);
+    const shown = (): number => gate.output().split('"/api/shown').length;
+    await request(`${gate.url}/api/shown`);
+    await until(() => shown() > 1);
     writeFileSync(at('scraper'), other);
     process.kill(gate.pid, 'SIGHUP');
     await until(() => answers('/metrics', other));
+    await request(`${gate.url}/api/hidden`);
   } finally {
     await gate.stop();
   }
+  assert.ok(!gate.output().includes('"/api/hidden'), 'logging.console');
 });
