@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Pool, PoolConfig } from 'pg';
+import type { Pool, PoolClient, PoolConfig } from 'pg';
 import type { Finding } from '../../types/finding.d.ts';
 import type { JournalSearch, SearchFound, SqlRow } from '../../types/journal.d.ts';
 import type { Dialect, FoundElsewhere, Query, Question, RecordReader } from '../../types/reader.d.ts';
@@ -17,6 +17,8 @@ const idle = 600_000;
 /** How long a connection is waited for, and how long PostgreSQL works on a question, milliseconds. */
 const connectTimeout = 5000;
 const questionTimeout = 5000;
+/** What a further look for records may always take, milliseconds. */
+const leastLook = 5;
 /** Widths of time that are looked through at once, milliseconds. */
 const leastWidth = 30_000;
 const mostWidth = 400 * 86_400_000;
@@ -140,11 +142,13 @@ class Reader implements RecordReader<string> {
     const isNewest = asked.order === 'newest';
     const records: AuditRecord[] = [];
     let at = asked.cursor ?? startOf(isNewest ? high : low);
+    // The first look, which is narrow, always ends: each page gets on.
+    let allowed = questionTimeout;
     for (let width = await this.#firstWidth(Math.min(timeOf(at) ?? low, asked.now), isNewest, asked.limit); ; ) {
       const begun = performance.now();
       const time = Math.min(high, Math.max(low, timeOf(at) ?? low));
       const edge = isNewest ? Math.max(low, Math.min(time, asked.now) - width) : Math.min(high, time + width);
-      const found = await this.#stretch(asked, at, edge, asked.limit - records.length);
+      const found = await this.#stretch(asked, at, edge, asked.limit - records.length, allowed);
       if (found === null) return { records, next: at, stopped: true };
       records.push(...found);
       const last = records.at(-1);
@@ -154,6 +158,7 @@ class Reader implements RecordReader<string> {
       const ended = performance.now();
       if (ended >= until) return { records, next: at, stopped: true };
       width = Math.min(mostWidth, Math.max(leastWidth, nextWidth(width, ended - begun, until - ended)));
+      allowed = Math.min(questionTimeout, Math.max(leastLook, Math.ceil(until - ended)));
     }
   }
 
@@ -177,8 +182,8 @@ class Reader implements RecordReader<string> {
     await Promise.all([opened?.all.end(), opened?.few.end()]);
   }
 
-  /** The records of a stretch; null when it took too long. */
-  async #stretch({ wanted, grep, order, callers = null, without = null, last = null, now }: JournalSearch<string>, at: string, edge: number, limit: number): Promise<readonly AuditRecord[] | null> {
+  /** The records of a stretch; null when it took longer than it is allowed to. */
+  async #stretch({ wanted, grep, order, callers = null, without = null, last = null, now }: JournalSearch<string>, at: string, edge: number, limit: number, allowed: number): Promise<readonly AuditRecord[] | null> {
     const isNewest = order === 'newest';
     const id = wanted['request_id'];
     const from = startOf(edge);
@@ -197,7 +202,7 @@ class Reader implements RecordReader<string> {
     const { sql, values } = joined(all);
     const direction = isNewest ? 'DESC' : 'ASC';
     try {
-      return (await this.#run({ sql: `SELECT ${listed} FROM heimdall_logs WHERE ${sql} ORDER BY day ${direction}, request_id ${direction} LIMIT ?`, values: [...values, limit] }, 'few')).map(recordOf);
+      return (await this.#run({ sql: `SELECT ${listed} FROM heimdall_logs WHERE ${sql} ORDER BY day ${direction}, request_id ${direction} LIMIT ?`, values: [...values, limit] }, allowed)).map(recordOf);
     } catch (error) {
       if (error instanceof HeimdallError && codeOf(error.cause) === '57014') return null;
       throw error;
@@ -224,14 +229,15 @@ class Reader implements RecordReader<string> {
     return time;
   }
 
-  /** @throws HeimdallError that says why the records cannot be read. */
-  async #run({ sql, values }: Query, kind: keyof Pools = 'all'): Promise<readonly SqlRow[]> {
+  /** @param allowed how long a page of records may be looked for, milliseconds; without it, it is another question. @throws HeimdallError that says why the records cannot be read. */
+  async #run({ sql, values }: Query, allowed: number | null = null): Promise<readonly SqlRow[]> {
     try {
       if (this.#away !== null && !(await this.#isBack())) throw this.#away;
       let place = 0;
-      const pool = (await (this.#pools ??= this.#opened()))[kind];
+      const { all, few } = await (this.#pools ??= this.#opened());
+      const text = sql.replaceAll('?', () => `$${++place}`);
       const given = values.map((value) => (typeof value === 'string' ? textFor(value) : value));
-      return (await pool.query<Record<string, SqlRow[string]>>(sql.replaceAll('?', () => `$${++place}`), given)).rows;
+      return await (allowed === null ? rowsOf(all, text, given) : within(few, allowed, (client) => rowsOf(client, text, given)));
     } catch (error) {
       if (error instanceof Unprepared && error.isAbsent && this.#isFresh()) return [];
       if (isAway(error)) this.#away = error;
@@ -283,6 +289,23 @@ function isAway(error: unknown): boolean {
   if (error instanceof Unprepared || error instanceof Missing) return false;
   const code = codeOf(error);
   return !/^(?=.*\d)[0-9A-Z]{5}$/.test(code) || /^(?:08|53|57P)/.test(code);
+}
+
+const rowsOf = async (client: Pool | PoolClient, text: string, values: unknown[]): Promise<readonly SqlRow[]> => (await client.query<Record<string, SqlRow[string]>>(text, values)).rows;
+
+/** Asks by a connection that is cut short after a time. */
+async function within<T>(pool: Pool, allowed: number, ask: (client: PoolClient) => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  let failure: unknown = null;
+  try {
+    await client.query(`SET statement_timeout = ${allowed}`);
+    return await ask(client);
+  } catch (error) {
+    failure = error;
+    throw error;
+  } finally {
+    client.release(failure !== null && codeOf(failure) !== '57014');
+  }
 }
 
 /** Connections for questions about many records, and for pages of them. */

@@ -1,5 +1,6 @@
 import '../support/node.ts';
 import assert from 'node:assert/strict';
+import pg from 'pg';
 import { after, before, describe, it } from 'node:test';
 import { DatabaseSync } from 'node:sqlite';
 import { writeFileSync } from 'node:fs';
@@ -105,6 +106,22 @@ describe('records of all instances in PostgreSQL', { skip: withoutPostgres }, ()
     }
     assert.equal((await walked(shared, { wanted: { client: 'my_client' } })).length, size / 10);
     for (const asked of [{ without: '/heimdall' }, { callers: ['team-1', `${'0'.repeat(15)}2`] }, { grep: 'said "needle"', limit: 3 }]) assert.deepEqual(await walked(shared, { wanted: {}, ...asked }), await walked(journal, { wanted: {}, ...asked }), JSON.stringify(asked));
+  });
+
+  it('are looked for no longer than a page may take, from a first look on that always ends', async (t) => {
+    const holder = new pg.Client(server.url);
+    const waiting = new pg.Client(server.url);
+    for (const client of [holder, waiting]) await client.connect();
+    t.after(() => Promise.all([holder.end(), waiting.end()]));
+    const oldest = 'heimdall_logs_20261122';
+    await holder.query(`BEGIN; LOCK TABLE ${oldest} IN ACCESS EXCLUSIVE MODE`);
+    await waiting.query("SET lock_timeout = '3s'");
+    const gaveUp = waiting.query(`SELECT 1 FROM ${oldest} LIMIT 1`).then(() => null, () => null);
+    const found = await Promise.race([gaveUp, shared.search({ ...plain, cursor: null, last: null, wanted: { model: 'none' }, now, time: 200 })]);
+    assert.deepEqual([found?.records, found?.stopped], [[], true], 'answers before one that waits for three seconds');
+    assert.ok(found !== null && typeof found.next === 'string' && found.next > rowOf(0, 0).request_id);
+    await holder.query('ROLLBACK');
+    await gaveUp;
   });
 
   it('are whole as in a journal, with what was learnt later', async () => {
