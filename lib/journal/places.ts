@@ -3,9 +3,10 @@ import { transaction } from './database.ts';
 
 /** Records of a block, by their position. */
 const blockSize = 16_384;
-/** Records that are read, and columns that are written, in one step, so that no commit waits longer than some milliseconds. */
-const stepSize = 1024;
-const stepColumns = 2;
+/** Records that are read, values that are sorted, and rows that are written in one step, so that no commit waits longer than some milliseconds. */
+const stepSize = 256;
+const stepValues = 2048;
+const stepRows = 64;
 /** A value that more records of a block have is common: they are met soon without their positions. */
 const mostPositions = 256;
 /** Characters of a value that are kept, fewer of a hash, and of a row: it stays on its page. */
@@ -38,7 +39,9 @@ export const placesSchema = `CREATE TABLE IF NOT EXISTS sums.heimdall_places (wh
   CREATE TABLE IF NOT EXISTS sums.heimdall_blocks (block INTEGER PRIMARY KEY, last TEXT NOT NULL, begin INTEGER NOT NULL, until INTEGER NOT NULL);`;
 
 /** A value as it is kept: what is left out or replaced can only make more values look alike. */
-const kept = (text: string): string => (/^[0-9a-f]{17,}$/.test(text) ? text.slice(0, mostHash) : text.slice(0, mostKept).replace(/[^\x20-\x7e]/g, '?'));
+const kept = (text: string): string => (text.length > mostHash && isHash.test(text) ? text.slice(0, mostHash) : isPlain.test(text) ? text.slice(0, mostKept) : text.slice(0, mostKept).replace(/[^\x20-\x7e]/g, '?'));
+const isHash = /^[0-9a-f]+$/;
+const isPlain = /^[\x20-\x7e]*$/;
 
 /** Positions, as the distance of each from the one before. */
 const packed = (positions: readonly number[]): string => positions.map((position, at) => (position - (positions[at - 1] ?? 0)).toString(36)).join(' ');
@@ -182,8 +185,8 @@ export class PlaceKeeper {
   #times = [Infinity, 0] as [number, number];
   /** The last erasure when the block was begun. */
   #erasure = 0;
-  #rows: (readonly [what: string, first: string, entries: string])[] = [];
-  #written = 0;
+  /** What is to be written of it, in steps; null while it is read. */
+  #rows: Generator<PlaceRow | null, null> | null = null;
 
   constructor(db: DatabaseSync) {
     this.#db = db;
@@ -193,8 +196,7 @@ export class PlaceKeeper {
   step(): boolean {
     if (this.#block === null) return this.#begin();
     if (this.#read < blockSize) this.#readSome();
-    else if (this.#written < columns.length) this.#pack();
-    else this.#store();
+    else if (!this.#write()) this.#abandon();
     return true;
   }
 
@@ -212,10 +214,12 @@ export class PlaceKeeper {
     for (let block = Math.floor((high + 1) / blockSize) - 1; block >= least; block--) {
       if (known.has(block)) continue;
       this.#block = block;
-      this.#read = this.#written = 0;
+      this.#read = 0;
+      this.#rows = null;
       this.#values = columns.map(() => new Map());
       this.#times = [Infinity, 0];
-      this.#rows = [];
+      // One that was begun may have ended with its process.
+      this.#remove(` WHERE block = ${block}`);
       return true;
     }
     return false;
@@ -248,37 +252,77 @@ export class PlaceKeeper {
     else if (known.length <= mostPositions) known.push(at);
   }
 
-  #pack(): void {
-    for (const to = Math.min(columns.length, this.#written + stepColumns); this.#written < to; this.#written++) {
-      const places = this.#values[this.#written] as Map<string, number[]>;
-      let row: string[] = [];
-      let size = 0;
-      const end = (): void => {
-        if (row.length > 0) this.#rows.push([columns[this.#written] as string, (row[0] as string).split(within, 1)[0] as string, row.join(between)]);
-        row = [];
-        size = 0;
-      };
-      for (const value of [...places.keys()].sort()) {
-        const at = places.get(value) as number[];
-        const entry = `${value}${within}${at.length > mostPositions ? '' : packed(at)}`;
-        row.push(entry);
-        size += entry.length;
-        if (size >= rowSize) end();
+  /** Writes some rows, or at last that the block is known: its places count from then on. @returns false when records were erased meanwhile: what was read of them must not come back. */
+  #write(): boolean {
+    const block = this.#block as number;
+    const rows = (this.#rows ??= rowsOf(this.#values));
+    return transaction(this.#db, () => {
+      if (lastErasure(this.#db) !== this.#erasure) return false;
+      const insert = this.#db.prepare('INSERT OR REPLACE INTO sums.heimdall_places (what, block, first, entries) VALUES (?, ?, ?, ?)');
+      for (let written = 0; written < stepRows; written++) {
+        const { value: row, done } = rows.next();
+        if (done === true) return this.#known(block);
+        if (row === null) return true;
+        insert.run(row.what, block, row.first, row.entries);
       }
-      end();
-    }
+      return true;
+    });
   }
 
-  #store(): void {
-    const block = this.#block as number;
+  #known(block: number): true {
+    const last = this.#db.prepare('SELECT request_id FROM main.heimdall_logs WHERE id < ? ORDER BY id DESC LIMIT 1').get((block + 1) * blockSize);
+    this.#db.prepare('INSERT OR REPLACE INTO sums.heimdall_blocks (block, last, begin, until) VALUES (?, ?, ?, ?)').run(block, String(last?.['request_id']), Math.min(...this.#times), this.#times[1]);
     this.#block = null;
-    transaction(this.#db, () => {
-      // What was erased meanwhile must not come back.
-      if (lastErasure(this.#db) !== this.#erasure) return;
-      const insert = this.#db.prepare('INSERT OR REPLACE INTO sums.heimdall_places (what, block, first, entries) VALUES (?, ?, ?, ?)');
-      for (const [what, first, entries] of this.#rows) insert.run(what, block, first, entries);
-      const last = this.#db.prepare('SELECT request_id FROM main.heimdall_logs WHERE id < ? ORDER BY id DESC LIMIT 1').get((block + 1) * blockSize);
-      this.#db.prepare('INSERT OR REPLACE INTO sums.heimdall_blocks (block, last, begin, until) VALUES (?, ?, ?, ?)').run(block, String(last?.['request_id']), Math.min(...this.#times), this.#times[1]);
-    });
+    return true;
+  }
+
+  #abandon(): void {
+    this.#remove(` WHERE block = ${this.#block}`);
+    this.#block = null;
+  }
+}
+
+interface PlaceRow {
+  readonly what: string;
+  /** The first value. */
+  readonly first: string;
+  readonly entries: string;
+}
+
+/** The values of each column in their order, with their positions, in rows that are as long as one may be; null where a step has to end. */
+function* rowsOf(values: readonly ReadonlyMap<string, readonly number[]>[]): Generator<PlaceRow | null, null> {
+  for (const [nth, what] of columns.entries()) {
+    const places = values[nth] as ReadonlyMap<string, readonly number[]>;
+    let first = '';
+    let entries = '';
+    for (const value of sorted([...places.keys()])) {
+      if (value === null) {
+        yield null;
+        continue;
+      }
+      const at = places.get(value) as readonly number[];
+      if (entries === '') first = value;
+      entries += `${entries === '' ? '' : between}${value}${within}${at.length > mostPositions ? '' : packed(at)}`;
+      if (entries.length < rowSize) continue;
+      yield { what, first, entries };
+      entries = '';
+    }
+    if (entries !== '') yield { what, first, entries };
+  }
+  return null;
+}
+
+/** Sorts in parts, which are then merged; null behind each part. */
+function* sorted(values: readonly string[]): Generator<string | null> {
+  const parts: string[][] = [];
+  for (let from = 0; from < values.length; from += stepValues) {
+    // The least one last, where it is taken from.
+    parts.push(values.slice(from, from + stepValues).sort().reverse());
+    if (values.length > stepValues) yield null;
+  }
+  for (let left = values.length; left > 0; left--) {
+    let least = parts[0] as string[];
+    for (const part of parts) if (part.length > 0 && (least.length === 0 || (part.at(-1) as string) < (least.at(-1) as string))) least = part;
+    yield least.pop() as string;
   }
 }

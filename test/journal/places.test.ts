@@ -136,4 +136,27 @@ describe('places of values', () => {
     while (again.step());
     assert.deepEqual([blocks(), found({ status: '418' }, 'newest', other)], [[], [block + 6, block + 5]]);
   });
+
+  it('are written in small parts, count when all are there, and hold nothing that was erased meanwhile', () => {
+    const other = filled(block + 10);
+    const keeper = new PlaceKeeper(other);
+    const rows = (where = ''): number => Number(other.prepare(`SELECT count(*) AS n FROM sums.heimdall_places ${where}`).get()?.['n']);
+    const ids = (): readonly number[] | null => new Places(other, wantsOf({ status: '418' }, null), null, null).next(100, 0).ids;
+    const address = "WHERE what = 'real_ip' AND instr(entries, '203.0.113.9')";
+    const parts: number[] = [];
+    for (let before = 0; rows(address) === 0; before = rows()) {
+      keeper.step();
+      parts.push(rows() - before);
+    }
+    assert.ok(Math.max(...parts) <= 64);
+    assert.equal(ids(), null, 'a part of the places says nothing');
+    other.exec("UPDATE heimdall_logs SET real_ip = '' WHERE id = 9; INSERT INTO heimdall_erasures (erasure, time, kind, subject, records, ids, signature) VALUES (1, 0, 'address', '', 1, '9', '')");
+    while (keeper.step());
+    assert.deepEqual([rows(address), ids()?.includes(9)], [0, true]);
+    // One that ended in the middle leaves nothing behind.
+    other.exec("DELETE FROM sums.heimdall_blocks; INSERT INTO sums.heimdall_places VALUES ('model', 0, '!', '!')");
+    const next = new PlaceKeeper(other);
+    while (next.step());
+    assert.equal(rows("WHERE first = '!'"), 0);
+  });
 });
