@@ -1,5 +1,7 @@
+import { flushCompileCache } from 'node:module';
 import type { Settings } from '../config/config.ts';
 import { textOf, type Action, type Invocation } from './command.ts';
+import { keepCompiled } from './compiled.ts';
 import { wholeOf } from './values.ts';
 
 /** The command `start`: runs the gate. */
@@ -17,9 +19,12 @@ export const start: Action = {
       await demonstration(settings);
       return null;
     }
+    keepCompiled();
     const { loadSettings } = await import('../config/config.ts');
     const { serve } = await import('../server/server.ts');
     const { url, page, adminUrl, gate } = await serve(loadSettings(settings));
+    // A process that is killed does not write it.
+    flushCompileCache();
     if (invocation.values['json']) invocation.output.out(`${JSON.stringify({ url, page, admin_url: adminUrl, newapi: gate.config.newapi.baseUrl, pid: process.pid })}\n`);
     return null;
   },
