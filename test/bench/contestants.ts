@@ -63,7 +63,7 @@ async function ours(name: string, { upstream, dir: parent, core, nodeFlags = [],
   const spec: Spec = { upstream, dir, ...(refused === undefined ? {} : { refused }), ...(name === 'turn' ? { fingerprint: 'turn' } : {}) };
   const entry = fileURLToPath(new URL(`./contestants/${file}.ts`, import.meta.url));
   const args = [...nodeFlags, '--disable-warning=ExperimentalWarning', entry, JSON.stringify(spec)];
-  const env = name === 'before' && before !== undefined ? { HEIMDALL_BENCH_ENTRY: pathToFileURL(join(before, 'lib/index.ts')).href } : {};
+  const env = name === 'before' && before !== undefined ? { HEIMDALL_BENCH_ENTRY: pathToFileURL(join(before, 'dist/index.js')).href } : {};
   const child = await launch({ name, command: process.execPath, args, dir, core, env });
   return { name, child, to: endpoint(child.port) };
 }

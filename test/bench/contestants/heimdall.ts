@@ -7,7 +7,7 @@ import { startSpec } from '../ipc.ts';
 import { CALLER_KEYS } from '../wire.ts';
 import { serve, type Spec } from './serve.ts';
 
-/** What this file uses of the package; imported by a computed path so that it can be benched from source or `dist`. */
+/** What this file uses of the package; imported by a computed path so that another checkout can be benched too. */
 interface Package {
   heimdall(config: object): Gate;
   createServer(gate: Gate): http.Server;
@@ -21,7 +21,7 @@ interface Gate {
 /** The gate with everything on: auth, both limits, fingerprints, queue, journal, metrics, access log. */
 const spec = startSpec<Spec>();
 profileWorkers();
-const entry = process.env['HEIMDALL_BENCH_ENTRY'] ?? new URL('../../../lib/index.ts', import.meta.url).href;
+const entry = process.env['HEIMDALL_BENCH_ENTRY'] ?? new URL('../../../dist/index.js', import.meta.url).href;
 const { heimdall, createServer } = (await import(entry)) as Package;
 const gate = heimdall(spec.refused === undefined ? everythingOn(spec) : failover(spec, spec.refused));
 await gate.ready;
