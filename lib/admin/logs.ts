@@ -14,7 +14,7 @@ const answers = ['true', 'false'] as const;
 /** How long a search for a text may take, milliseconds. */
 const searchTime = 2000;
 /** How long a page of records may be looked for, milliseconds. */
-const listTime = 25;
+const listTime = 18;
 
 /** `GET logs`: records without headers and bodies; filters by name, `grep`, `limit`, `cursor`, `order`, `count`, `own=false` to leave out the admin's own. */
 export const listLogs: Method = async (call, services) => {
