@@ -174,7 +174,7 @@ async function fill(scope: { after(end: () => unknown): void }, config: object, 
   await first.gate.ready;
   await first.gate.close({ timeout: 0 });
   const db = new DatabaseSync(path);
-  const unlogged = (name: string): void => db.exec(`PRAGMA ${name}.journal_mode = OFF; PRAGMA ${name}.synchronous = OFF; PRAGMA ${name}.cache_size = -400000`);
+  const unlogged = (name: string): void => db.exec(`PRAGMA ${name}.journal_mode = MEMORY; PRAGMA ${name}.synchronous = OFF; PRAGMA ${name}.cache_size = -400000`);
   db.exec('PRAGMA locking_mode = EXCLUSIVE');
   unlogged('main');
   const end = Math.floor(Date.now() / 1000);
