@@ -64,11 +64,11 @@ function collect(context: Context, source: Source, core: Core, deps: Deps, next:
       stop();
       return context.cutOff(inCrumbs());
     }
-    if (hasGone) return bytes.isArriving ? goesOn(context, bytes) : stop();
-    if (!waits && bytes.size < declared && deps.bodies.goesOn(context)) {
+    if (hasGone) return bytes.isArriving ? takeMore(context, bytes) : stop();
+    if (!waits && bytes.size < declared && deps.bodies.letsGoOn(context)) {
       hasGone = bytes.isArriving = true;
       context.bodyWait = performance.now() - since;
-      goesOn(context, bytes);
+      takeMore(context, bytes);
       return next();
     }
     if (bytes.size - counted >= countedAtOnce && !count()) return stop();
@@ -97,7 +97,7 @@ function collect(context: Context, source: Source, core: Core, deps: Deps, next:
 }
 
 /** More of a body has come whose request goes on while it arrives. */
-function goesOn(context: Context, body: RequestBody): void {
+function takeMore(context: Context, body: RequestBody): void {
   context.body = body;
   context.bytesIn = body.size;
   body.onMore?.();

@@ -151,7 +151,7 @@ export class BodyBudget {
    * Whether a request may go on while its body arrives, until {@link BodyBudget.arrived}. It holds a slot for as long as its client
    * takes: all such requests may hold an eighth of the slots, and those of a caller an eighth of that.
    */
-  goesOn(context: Context): boolean {
+  letsGoOn(context: Context): boolean {
     const { config: { queue }, crew } = this.#core;
     const most = Math.floor(queue.concurrency / (INFLIGHT_SHARES * (crew?.workers ?? 1)));
     const share = this.#shares.of(context.fairnessKey);

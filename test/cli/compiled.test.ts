@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { until } from '../support/client.ts';
@@ -13,6 +13,19 @@ describe('compiled code', () => {
     t.after(() => gate.stop());
     const kept = (): string[] => readdirSync(join(gate.path, '../.cache/express-heimdall'), { recursive: true, encoding: 'utf8' });
     await until(() => kept().length > 100, 'the modules');
+  });
+
+  it('is neither read nor kept where others may write', async () => {
+    const at = (dir: string): string => join(dir, '.cache/express-heimdall');
+    const gate = await startAt((dir) => {
+      mkdirSync(at(dir), { recursive: true });
+      chmodSync(at(dir), 0o777);
+      return dir;
+    });
+    assert.match(gate.output(), /listens on/);
+    const kept = readdirSync(at(join(gate.path, '..')));
+    await gate.stop();
+    assert.deepEqual(kept, []);
   });
 
   it('is not kept where the directory cannot be written', async () => {
