@@ -202,6 +202,7 @@ export function wire(core: Core, lasts: Lasting, before: Wired | null, reload: A
     host: new Host(core, lasts.host),
     identify, secret, keys, jwt, verified, registry, redis, limits, queue, bodies, resources, metrics, ready,
     needsBody: (context) => config.audit.durability === 'strict' || context.trapped || lasts.host.skip !== undefined || upstream.needsBody(context) || limits.needsBody(context),
+    asksForModel: () => upstream.targets.some(({ state }) => state.asksForModel),
     inspector: new BodyInspector(config.server.bufferBodyBytes, upstream.targets.some(({ credential }) => credential === 'own')),
     admin: admin.paths, original: config.anomaly.api ? new OriginalApi(services) : null,
     record, tap, journal: recorded.journal, ingestion: taking,

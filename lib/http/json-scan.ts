@@ -182,6 +182,11 @@ export class MemberScan {
     this.#base += length;
   }
 
+  /** The model, as far as it has come and is clear. */
+  get model(): string | null {
+    return this.#found.ambiguous ? null : this.#found.model;
+  }
+
   /** @returns null when the bytes are not one JSON object. Called once, at the end. */
   end(): Members | null {
     const found = this.#found;

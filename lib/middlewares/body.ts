@@ -65,7 +65,7 @@ function collect(context: Context, source: Source, core: Core, deps: Deps, next:
       return context.cutOff(inCrumbs());
     }
     if (hasGone) return bytes.isArriving ? takeMore(context, bytes) : stop();
-    if (!waits && bytes.size < declared && deps.bodies.letsGoOn(context)) {
+    if (!waits && bytes.size < declared && hasModel(context, scan, deps) && deps.bodies.letsGoOn(context)) {
       hasGone = bytes.isArriving = true;
       context.bodyWait = performance.now() - since;
       takeMore(context, bytes);
@@ -106,6 +106,12 @@ function takeMore(context: Context, body: RequestBody): void {
 /** Whether a rule needs a body before its request may go on: one that looks at the model or counts tokens, or a host that is asked. */
 function needsWhole(context: Context, deps: Deps): boolean {
   return (context.key !== null && !allows(context, context.key, null, deps)) || deps.needsBody(context);
+}
+
+/** Takes the model as far as it has come. @returns whether it is known, or not needed to choose a target. */
+function hasModel(context: Context, scan: MemberScan | null, deps: Deps): boolean {
+  if (context.route.errors !== 'gemini') context.model = scan?.model ?? null;
+  return context.model !== null || !deps.asksForModel();
 }
 
 /** What has gone upstream while it arrived is judged before its last bytes follow. */

@@ -44,6 +44,8 @@ export interface Deps {
   readonly inspector: BodyInspector;
   /** Whether something behind the body needs all of it before a request may go on. */
   readonly needsBody: (context: Context) => boolean;
+  /** Whether it depends on the model now, which target may be asked. */
+  readonly asksForModel: () => boolean;
   readonly resources: Resources;
   /** Connection shared by the instances of a gate; null without `rate_limit.redis_url`. */
   readonly redis: Redis | null;

@@ -279,6 +279,11 @@ export class TargetState {
     for (const breaker of [this.base, ...this.#byModel.values()]) breaker.configure(config);
   }
 
+  /** Whether it depends on the model which breaker a request has to pass. */
+  get asksForModel(): boolean {
+    return this.#perModel || this.#byModel.size > 0;
+  }
+
   /** The breaker that a request for a model has to pass. */
   breaker(model: string | null): Breaker {
     if (model === null || (!this.#perModel && this.#byModel.size === 0)) return this.base;

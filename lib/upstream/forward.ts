@@ -266,7 +266,9 @@ class Forward implements Exchange, AttemptListener {
 
   #settle(judgement: Judgement, target: Target, now: number): void {
     this.#leave(judgement.result);
-    if (judgement.rest !== null) target.state.rest(targetModel(target, this.#context), now, judgement.rest);
+    // The model of a body that is still arriving may not be known: a pause for it would be one for all.
+    const isNamed = this.#context.model !== null || this.#context.body?.isArriving !== true;
+    if (judgement.rest !== null && isNamed) target.state.rest(targetModel(target, this.#context), now, judgement.rest);
     if (judgement.verdict !== 'same') return;
     this.#breaker = breakerOf(target, this.#context);
     this.#generation = this.#breaker.enter(now);

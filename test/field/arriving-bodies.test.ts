@@ -229,3 +229,40 @@ it('a body that stops arriving is refused, upstream too', async (t) => {
   assert.equal(status, 408);
   await until(() => at.reached[0]?.isBroken);
 });
+
+it('failures of one model close no other one, and the model is waited for where a target has a breaker for each', async (t) => {
+  const at = await scene(t, ([url]) => ({ ...auth({}), llm: { ...own, endpoint: `${url}/v1`, retry: { maxRetries: 0 } }, circuitBreaker: { failureThreshold: 2 } }));
+  at.begins = ({ req, res }) => void req.once('data', () => answer(res, 500));
+  const credential = { Authorization: `Bearer ${keyed}` };
+  const broken = chat({ model: 'broken' });
+  for (let nth = 0; nth < 3; nth++) {
+    const { asked, answered } = begin(t, at, broken, 300_000, credential);
+    if (nth < 2) await until(() => at.reached[nth]?.res.writableFinished);
+    asked.end(broken.subarray(300_000));
+    assert.equal((await answered).status, nth < 2 ? 500 : 503);
+  }
+  assert.equal(at.reached.length, 2);
+  at.begins = ({ req, res }) => void req.on('end', () => answer(res));
+  const text = chat().toString();
+  const behind = Buffer.from(`{${text.slice(text.indexOf('"messages"'), -1)},"model":"fine"}`);
+  const { asked, answered } = begin(t, at, behind, 500_000, credential);
+  const other = begin(t, at, Buffer.from('{"model":"fine","messages":[]}'), 0, credential);
+  other.asked.end('{"model":"fine","messages":[]}');
+  assert.equal((await other.answered).status, 200);
+  assert.equal(at.reached.length, 3);
+  asked.end(behind.subarray(500_000));
+  assert.equal((await answered).status, 200);
+});
+
+it('a model behind the messages is not waited for where NewAPI alone is asked', async (t) => {
+  const at = await scene(t);
+  const text = chat().toString();
+  const body = Buffer.from(`{${text.slice(text.indexOf('"messages"'), -1)},"model":"fine"}`);
+  const { asked, answered } = begin(t, at, body, 500_000);
+  await until(() => at.reached[0]?.size === 500_000);
+  asked.end(body.subarray(500_000));
+  const { status, id } = await answered;
+  assert.equal(status, 200);
+  const row = await until(async () => (await recorded(at.gate)).find((each) => each['request_id'] === id));
+  assert.equal(row['model'], 'fine');
+});
