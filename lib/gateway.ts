@@ -262,7 +262,7 @@ class Live {
       // Without probes what they have closed would stay closed.
       if (!config.llm.healthCheck.enabled) state.base.probe(true, 1);
     }
-    this.lasts.hub.enter(finishers);
+    this.lasts.hub.enter(this.core);
     this.lasts.metrics.watch(targets);
     next.wired.upstream.share(isFirst);
     for (const part of next.parts.values()) part.enter?.();

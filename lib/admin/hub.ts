@@ -1,13 +1,12 @@
-import type { Clock, Timer } from '../../types/clock.d.ts';
 import type { Config } from '../../types/config.d.ts';
 import { toSnake } from '../config/config.ts';
 import type { Context, Core, Exchange, Finisher } from '../request/request.ts';
 import { networkOf } from '../identity/identity.ts';
 import { HeimdallError } from '../errors.ts';
 import { printableJson } from '../redaction/redaction.ts';
-import { type Crew, Repeated } from '../platform/platform.ts';
+import { type Crew, type Link, Repeated } from '../platform/platform.ts';
 import type { Level, Listener } from '../telemetry/telemetry.ts';
-import type { Finished, LiveView } from './live-view.ts';
+import { type Asked, type Beat, beatLength, keyOf, LiveView } from './live-view.ts';
 
 /** Most events kept for readers that reconnect. */
 const remembered = 500;
@@ -16,9 +15,8 @@ const longestEvent = 4096;
 const maxReaders = 64;
 /** Readers from one address (IPv6: its /56): a quarter, so that no program that reconnects too often closes the stream to all others. */
 const maxReadersOfAddress = 16;
-/** Between two tellings of the rate, and of rows while there are more than are shown, milliseconds. */
-const rateEvery = 1000;
-const rowsEvery = 200;
+/** Events that are told at once in a beat; those behind them are told together at its end, since a write to each reader for each of a storm of them would hold the requests. */
+const eventsAtOnce = 4;
 /** Most unsent bytes of a reader before it is disconnected; more than all kept events. */
 const mayLag = 4_194_304;
 /** A comment is sent after this time without events, milliseconds, so that proxies keep the connection open. */
@@ -26,35 +24,50 @@ const keepAlive = 15_000;
 /** Reconnection time that clients are told, milliseconds. */
 const comeBackAfter = 3000;
 const maxName = 256;
-/** What threads say: whether there are readers, and of each request that has ended then. */
-const topics = { watched: 'live.watched', finished: 'live.finished' } as const;
+/** What threads say: what readers ask for, and what of it a worker has. */
+const topics = { watched: 'live.watched', seen: 'live.seen' } as const;
+
+/** Requests of a worker for the readers that ask for the same, and the rows of some. */
+type Seen = readonly [key: string, seen: Pick<Beat, 'requests' | 'rows'>];
+
+/** Readers that ask for the same: a request is judged, and what they are told is made, once for all of them. */
+interface Audience {
+  readonly view: LiveView;
+  readonly readers: Set<Reader>;
+}
+
+const audienceOf = (asked: Asked): Audience => ({ view: new LiveView(asked), readers: new Set() });
 
 /** Distributes the event log and finished requests to the readers of the event stream, and keeps the latest events. */
 export class Hub {
   readonly #readers = new Set<Reader>();
-  /** By what they ask for. */
+  /** By what they ask for; in a worker those of the main thread, without readers. */
   readonly #audiences = new Map<string, Audience>();
   readonly #ring: string[] = [];
   /** Prefix of event ids, which differs between processes. */
   readonly #run: string;
+  /** Numbers of the last event, and of the last that readers were told. */
   #last = 0;
-  #rates: Repeated | null = null;
-  /** The finishers of the configuration in force. */
-  #finishers: Finisher[] = [];
+  #told = 0;
+  #atOnce = eventsAtOnce;
+  /** While there are readers. */
+  #beats: Repeated | null = null;
+  /** The gate, with the configuration in force. */
+  #core: Core | null = null;
+  #waiting = (): number => 0;
 
   readonly #crew: Crew | null;
-  /** There are readers, here or in the main thread. */
-  #isWatched = false;
-  readonly #finisher: Finisher;
+  /** Of a worker: the thread that has the readers. */
+  readonly #main: Link | null;
+  readonly #finisher: Finisher = (finished) => this.#show(finished);
 
   /** @param crew the threads of a gate with several workers: its readers are in the main thread, its requests in all. */
   constructor(now: number, crew: Crew | null = null) {
     this.#run = now.toString(36);
     this.#crew = crew;
-    const main = crew?.main ?? null;
-    this.#finisher = main === null ? (context) => this.#show(context) : (context) => main.tell(topics.finished, plainOf(context));
-    crew?.subscribe(topics.watched, { hear: (isWatched) => this.#watch(isWatched === true), known: () => [this.#isWatched] });
-    crew?.answer(topics.finished, (finished) => this.#show(finished as Finished));
+    this.#main = crew?.main ?? null;
+    crew?.subscribe(topics.watched, { hear: (asked) => this.#follow(asked as readonly Asked[]), known: () => [this.#asked] });
+    crew?.answer(topics.seen, (seen) => this.#add(...(seen as Seen)));
   }
 
   /** Listeners for the event log; none where the admin API has no readers. Events of level `debug` only where they are logged. */
@@ -67,51 +80,86 @@ export class Hub {
   }
 
   /** Another configuration is in force. Requests in hand under the one before are told of too. */
-  enter(finishers: Finisher[]): void {
-    this.#finishers = finishers;
-    if (this.#isWatched) finishers.push(this.#finisher);
+  enter(core: Core): void {
+    this.#core = core;
+    if (this.#audiences.size > 0) core.finishers.push(this.#finisher);
   }
 
-  /** The finisher is in the list of the configuration in force only while there are readers. */
-  #watch(isWatched: boolean): void {
-    if (this.#isWatched === isWatched) return;
-    this.#isWatched = isWatched;
-    if (isWatched) this.#finishers.push(this.#finisher);
-    else this.#finishers.splice(this.#finishers.indexOf(this.#finisher), 1);
-    if (this.#crew?.isWorker === false) this.#crew.publish(topics.watched, isWatched);
+  get #asked(): readonly Asked[] {
+    return Array.from(this.#audiences.values(), ({ view }) => view.asked);
   }
 
-  #show(finished: Finished): void {
-    let text: string | null = null;
-    for (const audience of this.#audiences.values()) {
-      if (audience.takes(finished)) audience.show((text ??= `event: request\ndata: ${printableJson(summaryOf(finished))}\n\n`));
+  /** Readers in the main thread ask for something else than before. */
+  #follow(asked: readonly Asked[]): void {
+    const wanted = new Map(asked.map((each) => [keyOf(each), each]));
+    for (const key of this.#audiences.keys()) if (!wanted.has(key)) this.#audiences.delete(key);
+    for (const [key, each] of wanted) if (!this.#audiences.has(key)) this.#audiences.set(key, audienceOf(each));
+    this.#watch();
+  }
+
+  /** What readers ask for has changed. The finisher is in the list of the configuration in force, and the beats go on, only while there are readers. */
+  #watch(): void {
+    const core = this.#core as Core;
+    const isWatched = this.#audiences.size > 0;
+    if (isWatched && this.#beats === null) {
+      core.finishers.push(this.#finisher);
+      (this.#beats = new Repeated(core, 'live view', beatLength, () => this.#beat(core))).start();
+    } else if (!isWatched && this.#beats !== null) {
+      this.#beats.stop();
+      this.#beats = null;
+      core.finishers.splice(core.finishers.indexOf(this.#finisher), 1);
     }
+    if (this.#main === null) this.#crew?.publish(topics.watched, this.#asked);
+  }
+
+  /** A request has ended here. Its row is made where it is shown, once for all; any other request is counted and no more. */
+  #show(finished: Context): void {
+    let row: string | null = null;
+    for (const [key, { view, readers }] of this.#audiences) {
+      if (!view.takes(finished)) continue;
+      row ??= `event: request\ndata: ${printableJson(summaryOf(finished))}\n\n`;
+      if (view.asked.rows !== null) view.keep(row);
+      else if (this.#main !== null) this.#main.tell(topics.seen, [key, { requests: 1, rows: [row] }] satisfies Seen);
+      else write(readers, row);
+    }
+  }
+
+  /** Takes what a worker has seen. Readers may have left since. */
+  #add(key: string, seen: Seen[1]): void {
+    const audience = this.#audiences.get(key);
+    if (audience === undefined) return;
+    if (audience.view.asked.rows === null) write(audience.readers, seen.rows.join(''));
+    else audience.view.count(seen);
   }
 
   /**
    * Answers with the event stream. With `Last-Event-ID` it begins after that event, or with the oldest kept event.
-   * @param view the requests that are shown; where it bounds their rows, the real rate is told every second.
+   * @param asked the requests that are shown; where it bounds their rows, the real rate is told every second.
    * @param waiting the requests that wait for a slot.
    * @throws HeimdallError when the number of readers, or of those from one address, is at its limit.
    */
-  read(context: Context, view: LiveView, waiting: () => number): void {
+  read(context: Context, asked: Asked, waiting: () => number): void {
     const { core, req } = context;
     if (core.draining) throw new HeimdallError('shutting_down');
     const network = networkOf(context.ip);
     const near = [...this.#readers].filter(({ ip }) => networkOf(ip) === network).length;
     if (this.#readers.size >= maxReaders || near >= maxReadersOfAddress) throw new HeimdallError('too_many_readers', { retryAfter: comeBackAfter / 1000 });
-    const audience = this.#audiences.get(view.asked) ?? new Audience(view, core.clock);
-    const reader = new Reader(context, () => this.#leave(reader, audience));
+    const key = keyOf(asked);
+    const audience = this.#audiences.get(key) ?? audienceOf(asked);
+    const reader = new Reader(context, () => this.#leave(reader, key, audience));
     context.exchange = reader;
     context.eventStream = true;
     // Middleware of a host that has replaced `write`, such as compression(), would collect the stream.
     if (Object.hasOwn(context.res, 'write')) context.extraHead = ['Cache-Control', 'no-store, no-transform'];
     context.begin(200, ['Content-Type', 'text/event-stream', 'X-Accel-Buffering', 'no']);
+    write(this.#readers, this.#untold());
     this.#readers.add(reader);
-    this.#audiences.set(view.asked, audience);
     audience.readers.add(reader);
-    this.#watch(true);
-    if (view.rows !== null && this.#rates === null) (this.#rates = new Repeated(core, 'rates', rateEvery, () => this.#tellRates(core, waiting()))).start();
+    this.#waiting = waiting;
+    if (!this.#audiences.has(key)) {
+      this.#audiences.set(key, audience);
+      this.#watch();
+    }
     reader.write(Buffer.from(`retry: ${comeBackAfter}\n: connected\n\n${this.#since(req.headers['last-event-id'])}`));
   }
 
@@ -119,35 +167,45 @@ export class Hub {
     return this.#readers.size;
   }
 
-  #leave(reader: Reader, audience: Audience): void {
+  #leave(reader: Reader, key: string, audience: Audience): void {
     if (!this.#readers.delete(reader)) return;
-    audience.leave(reader);
-    if (audience.readers.size === 0) this.#audiences.delete(audience.view.asked);
-    if (this.#readers.size === 0) this.#watch(false);
-    if ([...this.#audiences.values()].some(({ view }) => view.rows !== null)) return;
-    this.#rates?.stop();
-    this.#rates = null;
+    audience.readers.delete(reader);
+    if (audience.readers.size > 0) return;
+    this.#audiences.delete(key);
+    this.#watch();
   }
 
-  #tellRates(core: Core, waiting: number): void {
-    const time = new Date(core.clock.now()).toISOString();
-    for (const audience of this.#audiences.values()) {
-      if (audience.view.rows !== null) audience.tell(`event: rate\ndata: ${JSON.stringify({ time, ...audience.view.turn(), in_hand: inHandOf(core), waiting })}\n\n`);
+  /** A beat is over: each reader is told in one write what is new in it. A worker tells the main thread, which has the readers. */
+  #beat(core: Core): void {
+    const events = this.#untold();
+    this.#atOnce = eventsAtOnce;
+    for (const [key, { view, readers }] of this.#audiences) {
+      const { requests, rows, second } = view.beat();
+      if (this.#main === null) write(readers, events + rows.join('') + (second === null ? '' : `event: rate\ndata: ${this.#rate(core, second)}\n\n`));
+      else if (requests > 0) this.#main.tell(topics.seen, [key, { requests, rows }] satisfies Seen);
     }
+  }
+
+  #rate(core: Core, second: object): string {
+    return JSON.stringify({ time: new Date(core.clock.now()).toISOString(), ...second, in_hand: inHandOf(core), waiting: this.#waiting() });
   }
 
   #event(now: number, level: Level, fields: object, event: string): void {
     const id = `${this.#run}-${++this.#last}`;
-    const text = `id: ${id}\nevent: log\ndata: ${dataOf(now, level, fields, event)}\n\n`;
-    this.#ring.push(text);
+    this.#ring.push(`id: ${id}\nevent: log\ndata: ${dataOf(now, level, fields, event)}\n\n`);
     if (this.#ring.length > remembered) this.#ring.shift();
-    this.#broadcast(text);
+    if (this.#readers.size > 0 && this.#atOnce-- > 0) write(this.#readers, this.#untold());
   }
 
-  #broadcast(text: string): void {
-    if (this.#readers.size === 0) return;
-    const bytes = Buffer.from(text);
-    for (const reader of this.#readers) reader.write(bytes);
+  /** The events, as far as they are kept, that readers have not been told. */
+  #untold(): string {
+    const text = this.#after(this.#told);
+    this.#told = this.#last;
+    return text;
+  }
+
+  #after(number: number): string {
+    return this.#ring.slice(Math.max(0, this.#ring.length - Math.max(0, this.#last - number))).join('');
   }
 
   /** Events after the last one seen; without `Last-Event-ID` only the current id, to reconnect with. */
@@ -155,53 +213,15 @@ export class Hub {
     if (last === undefined) return `id: ${this.#run}-${this.#last}\n\n`;
     const [run, number] = String(last).split('-');
     const seen = run === this.#run && /^\d+$/.test(number ?? '') ? Number(number) : 0;
-    return this.#ring.slice(Math.max(0, this.#ring.length - Math.max(0, this.#last - seen))).join('');
+    return this.#after(seen);
   }
 }
 
-/** Readers who ask for the same: a request is judged, and what they are told is made, once for all of them. */
-class Audience {
-  readonly view: LiveView;
-  readonly readers = new Set<Reader>();
-  readonly #clock: Clock;
-  /** Rows that are told together: a write for each of them to each reader is what watching would cost most. */
-  #rows = '';
-  #timer: Timer | null = null;
-
-  constructor(view: LiveView, clock: Clock) {
-    this.view = view;
-    this.#clock = clock;
-  }
-
-  takes(finished: Finished): boolean {
-    return this.view.takes(finished, this.#clock.monotonic());
-  }
-
-  show(row: string): void {
-    if (!this.view.isBusy) return this.tell(row);
-    this.#rows += row;
-    if (this.#timer !== null) return;
-    this.#timer = this.#clock.setTimeout(() => this.tell(''), rowsEvery);
-    this.#timer.unref();
-  }
-
-  /** Tells the readers what has waited, and a text. */
-  tell(text: string): void {
-    const bytes = Buffer.from(this.#rows + text);
-    this.#rest();
-    if (bytes.length > 0) for (const reader of this.readers) reader.write(bytes);
-  }
-
-  leave(reader: Reader): void {
-    this.readers.delete(reader);
-    if (this.readers.size === 0) this.#rest();
-  }
-
-  #rest(): void {
-    if (this.#timer !== null) this.#clock.clearTimeout(this.#timer);
-    this.#timer = null;
-    this.#rows = '';
-  }
+/** Writes to each of them what is made once for all. */
+function write(readers: Iterable<Reader>, text: string): void {
+  if (text === '') return;
+  const bytes = Buffer.from(text);
+  for (const reader of readers) reader.write(bytes);
 }
 
 /** One reader of the event stream. Its request ends it and triggers its keep-alive comments. */
@@ -258,18 +278,7 @@ function dataOf(now: number, level: Level, fields: object, event: string): strin
 /** The requests in hand, those of all workers among them. */
 export const inHandOf = ({ inFlight, crew }: Core): number => inFlight.size + (crew?.inHand ?? 0);
 
-/** What of a request can go to another thread. */
-function plainOf({ id, time, ip, key, token, route: { template }, req: { method }, model, stream, target, status, outcome, errorCode, duration, usage, cost }: Context): Finished {
-  return {
-    id, time, ip, key, model, stream, target, status, outcome, errorCode, duration, cost,
-    token: token && { id: token.id, mask: token.mask },
-    route: { template },
-    req: { method },
-    usage: usage && { prompt: usage.prompt, completion: usage.completion },
-  };
-}
-
-function summaryOf(finished: Finished): object {
+function summaryOf(finished: Context): object {
   const { id, time, ip, key, token, route, req, model, stream, target, status, outcome, errorCode, duration, usage, cost } = finished;
   return {
     id,

@@ -113,7 +113,7 @@ export async function startAdmin(t: TestContext, config: ConfigInput = {}, { clo
     inFlight: new InFlight(resolved, clock),
     connections: null, crew: null, mount: new Mount(), alternative: null, probes: new Probes(), guesses: new Map(), hidden: [], heads: { every: [], own: [], proxied: [] }, finishers: [],
   } as Core;
-  hub.enter(core.finishers);
+  hub.enter(core);
   const made = fakes(clock);
   Object.assign(made.registry, registry);
   Object.assign(made.queue, queue);

@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
+import type { Context, Finisher } from '../../lib/request/request.ts';
 import { openStream, until, type LiveStream, type SentHeaders } from '../support/client.ts';
 import { fakeClock } from '../support/clock.ts';
+import { internalsOf } from '../../lib/gateway.ts';
+import type { Link } from '../../lib/platform/platform.ts';
+import { startThreads } from '../support/crew.ts';
+import { nowhere } from '../support/upstream.ts';
 import { bearer, problem, startAdmin, token, type AdminHarness } from './harness.ts';
 
 interface Said {
@@ -20,6 +25,9 @@ async function reading(t: TestContext, { url, hub }: AdminHarness, headers: Sent
   await until(() => hub.readers === before + 1);
   return stream;
 }
+
+/** A request that has ended. */
+const ended = (template: string, key: string | null = null): Context => ({ id: 'r', time: 0, ip: '192.0.2.1', key, token: null, route: { template }, req: { method: 'GET' }, model: null, stream: false, target: null, status: 200, outcome: 'served', errorCode: null, duration: 1, usage: null, cost: null }) as unknown as Context;
 
 const lastId = (stream: LiveStream): string => stream.text.match(/^id: (.+)$/gm)?.at(-1)?.slice(4) ?? '';
 
@@ -172,7 +180,8 @@ describe('the event stream', () => {
   });
 
   it('drops a reader that takes nothing, and no other', async (t) => {
-    const harness = await startAdmin(t);
+    const clock = fakeClock();
+    const harness = await startAdmin(t, {}, { clock });
     const well = await reading(t, harness);
     const slow = connect(Number(new URL(harness.url).port), '127.0.0.1');
     slow.write(`GET /ops/api/events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ${token}\r\n\r\n`);
@@ -183,6 +192,7 @@ describe('the event stream', () => {
     let sent = 0;
     await until(() => {
       for (let n = 0; n < 50; n++, sent++) harness.core.log.info({ filler }, 'flood');
+      clock.tick(250);
       return harness.hub.readers === 1;
     });
     assert.equal(harness.log.named('admin.reader_dropped').length, 1);
@@ -216,37 +226,85 @@ describe('the event stream', () => {
     const rates = () => [all, some, none].map((stream) => said(stream, 'rate').at(-1)).map((rate) => [rate?.['requests'], rate?.['shown']]);
     assert.deepEqual([rates(), said(all, 'request').length, said(some, 'request').map(({ status }) => status)], [[[6, 3], [1, 1], [0, 0]], 3, [404]]);
     assert.deepEqual(Object.keys(said(all, 'rate')[0] ?? {}), ['time', 'requests', 'shown', 'in_hand', 'waiting']);
+    // Of three rows a second one may be shown in the first quarter of it, and two in the half.
     await ask(3, 'queue');
     clock.tick(400);
-    await ask(1, 'queue');
+    await ask(3, 'queue');
     clock.tick(600);
     await until(() => said(all, 'rate').length === 2);
-    assert.deepEqual([rates()[0], said(all, 'request').length], [[4, 3], 6]);
+    assert.deepEqual([rates()[0], said(all, 'request').length], [[6, 2], 5]);
     for (const [query, field] of [['rows=21', 'rows'], ['rows=0', 'rows'], ['status=9xx', 'status'], ['outcome=lost', 'outcome'], ['nothing=1', 'nothing'], ['own=1', 'own']]) assert.deepEqual(problem(await harness.ask(`events?${query}`)), [400, 'invalid_value', field], query);
   });
 
-  it('tells readers who ask for the same the same, and rows together while there are more than are shown', async (t) => {
+  it('writes once in a quarter of a second to a reader, and tells readers that ask for the same the same', async (t) => {
     const clock = fakeClock();
-    const harness = await startAdmin(t, {}, { clock });
+    const written: string[] = [];
+    const harness = await startAdmin(t, {}, {
+      clock,
+      before: (app) => app.use((_req, res, next) => {
+        const { write } = res;
+        res.write = (...args: unknown[]) => (written.push(String(args[0])), Reflect.apply(write, res, args) as boolean);
+        next();
+      }),
+    });
     const streams = [await reading(t, harness, bearer, '?rows=2'), await reading(t, harness, bearer, '?rows=2')];
-    const rows = (): number[] => streams.map((stream) => said(stream, 'request').length);
+    written.length = 0;
     for (let nth = 0; nth < 5; nth++) await harness.ask('queue');
-    clock.tick(1000);
+    assert.deepEqual(written, []);
+    clock.tick(250);
+    await until(() => streams.every((stream) => said(stream, 'request').length === 2));
+    assert.deepEqual([written.length, written[0]], [2, written[1]]);
+    clock.tick(750);
     await until(() => streams.every((stream) => said(stream, 'rate').length === 1));
-    assert.deepEqual(rows(), [2, 2]);
-    await harness.ask('queue');
-    // What is told of at once, and would come behind the row if that were too.
-    harness.core.log.warn({}, 'told');
-    await until(() => streams.every((stream) => said(stream, 'log').length === 1));
-    assert.deepEqual(rows(), [2, 2]);
-    clock.tick(200);
-    await until(() => String(rows()) === '3,3');
-    assert.deepEqual(said(streams[0] as LiveStream, 'request'), said(streams[1] as LiveStream, 'request'));
+    assert.deepEqual([written.length, written[2]], [4, written[3]]);
     streams[0]?.abort();
     await until(() => harness.hub.readers === 1);
-    clock.tick(800);
+    clock.tick(1000);
     await until(() => said(streams[1] as LiveStream, 'rate').length === 2);
-    assert.deepEqual(said(streams[1] as LiveStream, 'rate').map(({ requests, shown }) => [requests, shown]), [[5, 2], [2, 2]], 'the end of the other stream is a request too');
+    assert.deepEqual(said(streams[1] as LiveStream, 'rate').map(({ requests, shown }) => [requests, shown]), [[5, 2], [1, 1]], 'the end of the other stream is a request too');
+  });
+
+  it('shows twenty of five thousand requests a second, and of the others only counts one', async (t) => {
+    const clock = fakeClock();
+    const harness = await startAdmin(t, {}, { clock });
+    const streams = await Promise.all(Array.from({ length: 10 }, () => openStream(`${harness.url}/ops/api/events?rows=20&own=false`, { headers: bearer })));
+    t.after(() => streams.forEach((stream) => stream.abort()));
+    await until(() => harness.hub.readers === 10);
+    const finisher = harness.core.finishers.at(-1) as Finisher;
+    // Says what is read of it.
+    const read: string[] = [];
+    const finished = new Proxy(ended('/api'), { get: (from, name) => (read.push(String(name)), Reflect.get(from, name) as unknown) });
+    const seconds = 3;
+    for (let beat = 1; beat <= seconds * 4; beat++) {
+      read.length = 0;
+      for (let nth = 0; nth < 1250; nth++) finisher(finished);
+      const rows = beat <= 4 ? (beat === 1 ? 20 : 0) : 5;
+      assert.deepEqual([read.filter((name) => name === 'route').length, read.filter((name) => name === 'id').length, read.slice(-1000)], [1250 + rows, rows, Array.from({ length: 1000 }, () => 'route')], `quarter ${beat}`);
+      clock.tick(250);
+    }
+    for (const stream of streams) {
+      await until(() => said(stream, 'rate').length === seconds);
+      assert.deepEqual([said(stream, 'rate').map(({ requests, shown }) => [requests, shown]), said(stream, 'request').length], [[[5000, 20], [5000, 20], [5000, 20]], 60]);
+    }
+  });
+
+  it('tells the events of a storm together', async (t) => {
+    const clock = fakeClock();
+    const harness = await startAdmin(t, {}, { clock });
+    const stream = await reading(t, harness);
+    const storm = (): void => {
+      for (let n = 0; n < 10; n++) harness.core.log.warn({ n }, 'storm');
+    };
+    storm();
+    await until(() => said(stream, 'log').length === 4);
+    const second = await reading(t, harness, bearer, '?rows=1');
+    await until(() => said(stream, 'log').length === 10);
+    storm();
+    clock.tick(250);
+    await until(() => said(stream, 'log').length === 20 && said(second, 'log').length === 10);
+    harness.core.log.warn({ n: 10 }, 'storm');
+    await until(() => said(stream, 'log').length === 21 && said(second, 'log').length === 11);
+    assert.deepEqual(said(second, 'log').map(({ n }) => n), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
   });
 
   it('costs nothing while nobody reads', async (t) => {
@@ -261,4 +319,41 @@ describe('the event stream', () => {
     other.abort();
     await until(() => finishers() === before);
   });
+});
+
+it('workers tell the main thread four times a second what readers ask for, of however many requests', async (t) => {
+  const { main, clock, join } = await startThreads(t, { newapi: { baseUrl: await nowhere() }, admin: { token, listen: false } });
+  const told: number[] = [];
+  const workers = await Promise.all(['/one', '/two'].map(async (template) => {
+    const { gate, crew } = await join();
+    const { finishers } = internalsOf(gate).core;
+    const link = crew.main as Link;
+    const { tell } = link;
+    link.tell = (topic, value) => {
+      if (topic === 'live.seen') told.push(1);
+      tell.call(link, topic, value);
+    };
+    return { finishers, template, before: finishers.length };
+  }));
+  const stream = await openStream(`${main.url}/heimdall/api/events?rows=20&key=a`, { headers: bearer });
+  t.after(() => stream.abort());
+  await until(() => stream.text.includes('connected'));
+  await until(() => workers.every(({ finishers, before }) => finishers.length === before + 1));
+  const rates = () => said(stream, 'rate');
+  for (let beat = 1; beat <= 16; beat++) {
+    for (const { finishers, template } of workers) for (let nth = 0; nth < 1250; nth++) finishers.at(-1)?.(ended(template, nth % 2 === 0 ? 'a' : 'b'));
+    const before = told.length;
+    clock.tick(250);
+    await until(() => told.length === before + workers.length);
+    // What was told arrives with the next round of the event loop.
+    await new Promise(setImmediate);
+    await new Promise(setImmediate);
+  }
+  await until(() => rates().length === 4);
+  const [, ...others] = rates().map(({ requests, shown }) => [requests, shown]);
+  assert.deepEqual([others, told.length], [[[5000, 20], [5000, 20], [5000, 20]], 32]);
+  const rows = said(stream, 'request').slice(-20).map(({ route }) => route);
+  assert.deepEqual([rows.length, new Set(rows)], [20, new Set(['/one', '/two'])]);
+  stream.abort();
+  await until(() => workers.every(({ finishers, before }) => finishers.length === before));
 });
