@@ -92,10 +92,11 @@ export class RecordBuilder {
     this.texts = new LongTexts(options.secret, this.#scrub, options.capture.text);
   }
 
-  /** Masks further secrets from now on. What was read of headers before is forgotten. */
+  /** Masks further secrets from now on. What was read of headers and of long texts before is forgotten. */
   hide(secrets: readonly string[]): void {
     this.#options.hidden.push(...secrets);
     this.#headers = new HeaderCache(this.#scrub, this.#options.capture.headers === 'safe');
+    this.texts.clear();
   }
 
   /** Takes other settings from now on. */

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { Memo } from '../platform/platform.ts';
-import { maskedPart, withoutCredentials, type SecretScrubber } from '../redaction/redaction.ts';
+import { mask, maskedPart, withoutCredentials, type SecretScrubber } from '../redaction/redaction.ts';
 import { elementsIn } from '../http/http.ts';
 import type { Long } from './layout.ts';
 
@@ -265,7 +265,7 @@ export class LongTexts {
     const text = withoutCredentials(general, credentials);
     const label = labelOf(of, bytes, starts);
     const kept = cutText(text, this.#limit, part.cut ? bytes.length : 0);
-    const covered = { before: before?.digest ?? null, label: label === null ? null : this.#scrub(withoutCredentials(label, credentials)), size: bytes.length };
+    const covered = { before: before?.digest ?? null, label: label === null ? null : withoutCredentials(this.#scrub(mask(label)), credentials).slice(0, maxLabel), size: bytes.length };
     const content = this.#limit === 0 ? null : deflateRawSync(kept, { dictionary });
     const digest = this.#digest({ ...covered, text: content === null ? bytes : kept });
     return { text: { digest, before, label: covered.label, size: bytes.length, count: (before?.count ?? 0) + Math.max(1, starts.length), content, opens: part.opens }, forOthers: text === general && !part.escaped };
@@ -310,7 +310,7 @@ function labelOf(of: Long, bytes: Buffer, starts: readonly number[]): string | n
   if (of === 'turns') return starts.slice(-maxTurns).map((start, at, all) => turnLabel(bytes.subarray(start, all[at + 1] ?? bytes.length))).join(', ');
   if (of !== 'tools') return null;
   const names = toolNames(bytes).join(', ');
-  return names === '' ? null : maskedPart(Buffer.from(names.slice(0, maxLabel)), maxLabel, false).text;
+  return names === '' ? null : names;
 }
 
 /** Turns of a piece that its label names. */

@@ -32,8 +32,13 @@ const base64 = 200;
 /** `Bearer …` and `Basic …` anywhere in a text. */
 const scheme = /((?:[Bb]earer|BEARER|[Bb]asic|BASIC)[ \t]{1,4})([\w\-./+=~]{8,})/g;
 
-/** User and password in a URL. */
-const userinfo = /:\/\/[^\s/@:"'\\<>]{0,128}:[^\s/@"'\\<>]{1,256}@/g;
+/** User and password in a URL, each form with what stands in every URL of it: as it is, in JSON inside a JSON string, and encoded. */
+const userinfo = [
+  ['://', /(:\/\/)[^\s/@:"'\\<>]{0,128}:[^\s/@"'\\<>]{1,256}(@)/g],
+  ['\\\\/', /(:\\{1,7}\/\\{1,7}\/)[^\s/@:"'\\<>]{0,128}:[^\s/@"'\\<>]{1,256}(@)/g],
+  ['%2F', /(%3A%2F%2F)[^\s/@:"'\\<>&]{0,128}?%3A[^\s/@"'\\<>&]{1,256}?(%40)/gi],
+  ['%2f', /(%3a%2f%2f)[^\s/@:"'\\<>&]{0,128}?%3a[^\s/@"'\\<>&]{1,256}?(%40)/gi],
+] as const;
 
 /** `password: x`, `API_KEY=x`, `密码：x` in prose. The pattern begins with the separator, which is rarer than the letters. */
 const assignment = /([:=：](?<=(?:pass(?:word|wd|phrase)|pwd|secret|key|token|密码|口令|密钥)[ \t]{0,4}[:=：])|[是为](?<=(?:密码|口令|密钥)[是为]))([ \t]{0,4})([^\s"'\\,;{}[\]()]{3,256})/gi;
@@ -75,7 +80,7 @@ export function maskCredentials(text: string): string {
 }
 
 const withoutSchemes = (text: string): string => text.replace(scheme, (whole: string, name: string, value: string) => (/[A-Z0-9._+=~]/.test(value) || value.length > 24 ? name + masked : whole));
-const withoutUserinfo = (text: string): string => (text.includes('://') ? text.replace(userinfo, `://${masked}@`) : text);
+const withoutUserinfo = (text: string): string => userinfo.reduce((out, [mark, pattern]) => (out.includes(mark) ? out.replace(pattern, `$1${masked}$2`) : out), text);
 
 /** Times a text may be percent-encoded that is looked into. */
 const maxEncodings = 3;
@@ -147,16 +152,18 @@ function hasLongRun(text: string): boolean {
 /** Letters, digits, `+`, `-`, `/` and `_`. */
 const isData = (code: number): boolean => (code >= 97 && code <= 122) || (code >= 65 && code <= 90) || (code >= 47 && code <= 57) || code === 43 || code === 45 || code === 95;
 
-const escapes = /\\(?:u([0-9a-fA-F]{4})|[^])/g;
+/** `\u…` and `\/` behind an even number of backslashes. */
+const escapes = /(?<!\\)((?:\\\\)*)\\(?:u([0-9a-fA-F]{4})|\/)/g;
 
-/** JSON text with `\u…` escapes decoded, except quotes, backslashes and controls, so that no secret hides in escapes. */
+/** JSON text in its shortest form, except for controls, so that no secret hides in escapes: some clients write `\/` and `\u0022`. */
 export function readable(json: string): string {
-  if (!json.includes('\\u')) return json;
-  const plain = json.replace(escapes, (whole, hex: string | undefined) => {
-    const code = hex === undefined ? 0 : Number.parseInt(hex, 16);
-    return code < 0x20 || code === 0x22 || code === 0x5c || code === 0x7f ? whole : String.fromCharCode(code);
+  const plain = json.replace(escapes, (whole, before: string, hex: string | undefined) => {
+    if (hex === undefined) return `${before}/`;
+    const code = Number.parseInt(hex, 16);
+    if (code < 0x20 || code === 0x7f) return whole;
+    return `${before}${code === 0x22 || code === 0x5c ? '\\' : ''}${String.fromCharCode(code)}`;
   });
-  return plain.toWellFormed();
+  return plain === json ? json : plain.toWellFormed();
 }
 
 /** Masks from `-----BEGIN … PRIVATE KEY` to its end, or to the end of the text. */

@@ -135,9 +135,16 @@ export function keptBody({ bytes, total, type, encoding }: Body, limit: number):
   const kept = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, limit));
   const sent = withoutBrokenEnd(kept, cut);
   if (type !== null && type !== usual && stream.test(type)) return `[${word(type)}, ${total} bytes] ${mask(withoutData(cut ? withoutLastWord(textOfStream(sent)) : textOfStream(sent)).replaceAll('\0', ''))}`;
-  const hints = hintsIn(kept);
-  const text = withoutData((hints & hint.hidden) === 0 ? sent : readable(sent).replaceAll('\0', ''));
+  const { plain, hints } = decoded(sent, hintsIn(kept));
+  const text = withoutData(plain);
   return cut ? `${mask(withoutLastWord(text), hints)}… [${total} bytes]` : mask(text, hints);
+}
+
+/** A text without the escapes in which a secret may hide, with the hints that are left. */
+function decoded(sent: string, hints: number): { plain: string; hints: number } {
+  if ((hints & hint.hidden) === 0) return { plain: sent, hints };
+  const plain = readable(sent).replaceAll('\0', '');
+  return { plain, hints: plain === sent ? hints & ~hint.hidden : hints };
 }
 
 /** Whether a body is JSON that was sent as it is. @param type `Content-Type`. @param encoding `Content-Encoding`. */
@@ -171,13 +178,11 @@ export interface MaskedPart {
 export function maskedPart(bytes: Buffer, limit: number, inside: boolean): MaskedPart {
   const cut = bytes.length > maxWhole;
   const kept = cut ? bytes.subarray(0, limit) : bytes;
-  const hints = hintsIn(kept) | (inside ? hint.pem : 0);
-  const sent = withoutBrokenEnd(kept, cut);
-  const escaped = (hints & hint.hidden) !== 0;
-  const plain = withoutData(escaped ? readable(sent).replaceAll('\0', '') : sent);
-  const text = (inside ? opened : '') + (cut ? withoutLastWord(plain) : plain);
-  const opens = (hints & hint.pem) !== 0 && opensKeyBlock(text);
-  return { text: mask(text, hints), cut, opens, escaped };
+  const { plain, hints } = decoded(withoutBrokenEnd(kept, cut), hintsIn(kept) | (inside ? hint.pem : 0));
+  const short = withoutData(plain);
+  const text = (inside ? opened : '') + (cut ? withoutLastWord(short) : short);
+  const opens = (hints & (hint.pem | hint.hidden)) !== 0 && opensKeyBlock(text);
+  return { text: mask(text, hints), cut, opens, escaped: (hints & hint.hidden) !== 0 };
 }
 
 function opensKeyBlock(text: string): boolean {
@@ -190,10 +195,10 @@ const word = (text: string): string => text.split(';', 1)[0]?.replace(/[^\w/+.,-
 
 const isJsonLike = (bytes: Uint8Array): boolean => /^\s*[[{]/.test(Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 64)).toString('latin1'));
 
-/** Decodes UTF-8. The last character of a truncated body may be incomplete. */
+/** Decodes UTF-8. The last character of a truncated body, and its last escape, may be incomplete. */
 function withoutBrokenEnd(bytes: Buffer, cut: boolean): string {
   const text = bytes.toString('utf8');
-  return cut ? text.replace(/\ufffd{1,3}$/, '') : text;
+  return cut ? text.replace(/\ufffd{1,3}$/, '').replace(/(?<!\\)\\+(?:u[0-9a-fA-F]{0,3})?$/, '') : text;
 }
 
 const maxParts = 32;

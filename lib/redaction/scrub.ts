@@ -28,11 +28,20 @@ export function secretScrubber(hidden: readonly string[]): SecretScrubber {
 }
 
 function byPattern(hidden: readonly string[]): SecretScrubber {
-  const pattern = new RegExp([...hidden].sort((a, b) => b.length - a.length).map(literal).join('|'), 'g');
+  const pattern = new RegExp(hidden.flatMap(spellings).sort((a, b) => b.length - a.length).map(literal).join('|'), 'g');
   return (text) => text.replace(pattern, masked);
 }
 
 const byWords = (hidden: ReadonlySet<string>): SecretScrubber => (text) => text.replace(/[\w\-./+=~]{8,}/g, (word) => (hidden.has(word) ? masked : word));
+
+/** Characters of which at least one is written otherwise in JSON or in a URL. */
+const special = /[^\w\-.~!*'()]/;
+
+/** A secret as it is, as JSON text and percent-encoded, where these differ. */
+function spellings(secret: string): string[] {
+  if (!special.test(secret)) return [secret];
+  return [...new Set([secret, JSON.stringify(secret).slice(1, -1), encodeURIComponent(secret.toWellFormed())])];
+}
 
 const literal = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&');
 
@@ -66,7 +75,7 @@ export function credentialsOf(headers: Headers, carriers: readonly number[], que
   const found: string[] = [];
   const add = (value: string): void => {
     const bare = bareOf(value);
-    if (bare.length >= minLength) found.push(bare);
+    if (bare.length >= minLength) found.push(...spellings(bare));
   };
   for (const at of carriers) add(headers[at] as string);
   for (const protocol of headerOf(headers, 'sec-websocket-protocol')?.split(',') ?? []) {

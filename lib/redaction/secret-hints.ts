@@ -27,9 +27,9 @@ const words: readonly (readonly [kind: number, words: readonly string[]])[] = [
   [hint.shape, ['glpat-', 'gldt-', 'hf_', 'gsk_', 'npm_', 'pplx-', 'r8_', 'tvly-', 'dop_v1_', 'shpat_', 'lin_api_', 'figd_', 'dapi', 'xai-', 'pypi-', 'hvs.', 'nvapi-']],
   [hint.shape, ['tgp_v1_', 'sntrys_', 'dckr_pat_', 'xox', 'xapp-', 'fw_', 'sg.', 'ya29.']],
   [hint.scheme, ['bearer ', 'bearer\t', 'basic ', 'basic\t']],
-  [hint.url, ['://']],
+  [hint.url, ['://', ':\\\\/', ':\\\\\\\\/', '%3a%2f%2f']],
   [hint.pem, ['-----begin ']],
-  [hint.hidden, ['\\u', '\0']],
+  [hint.hidden, ['\\u', '\\/', '\0']],
 ];
 
 /** Entries of a state in the table; there are fewer classes of bytes. */

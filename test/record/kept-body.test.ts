@@ -174,6 +174,7 @@ describe('a secret', () => {
     'in the system prompt': { system: [{ type: 'text', text: `${long} ${secretText} ${long}` }], messages: [{ role: 'user', content: 'hello' }] },
     'in a tool': { tools: [{ name: 'f', description: `${long} ${secretText}` }], messages: [{ role: 'user', content: 'hello' }] },
     'as the name of a tool': { tools: [{ name: secretText.replace(/\W+/g, '_'), description: long }], messages: [{ role: 'user', content: 'hello' }] },
+    'as a role': { messages: [{ role: 'user', content: long }, { role: secretText, content: 'x' }, { role: 'user', content: 'hello' }] },
     'in an attachment': { messages: [{ role: 'user', content: [{ type: 'text', text: `${secretText} ${long}` }, { type: 'text', text: 'hello' }] }] },
     'in another member': { messages: [{ role: 'user', content: 'hello' }], extra: { note: `${secretText} ${long}` } },
     'as a long member': { messages: [{ role: 'user', content: 'hello' }], api_key: `${secretText}${'x'.repeat(3000)}` },
@@ -198,6 +199,31 @@ describe('a secret', () => {
       assert.equal(verifyJournal(db, trust, { head: null }).broken, null);
     });
   }
+
+  it('is masked as clients write it that escape slashes, quotes and more', (t) => {
+    const { db, write, read } = scene(t);
+    const own = 'callers/very+own=key';
+    const said = `postgres://user:hunter2@db, ${JSON.stringify({ password: 'one two' })}, https://x/?to=postgres%3A%2F%2Fuser%3Ahunter2%40db&k=${encodeURIComponent(own)}, ${own}`;
+    const forms: readonly ((json: string) => string)[] = [(json) => json.replaceAll('/', '\\/'), (json) => json.replaceAll('\\"', '\\u0022').replaceAll('+', '\\u002B')];
+    for (const form of forms) {
+      for (const [place, places] of Object.entries(session(said))) {
+        if (place === 'as the name of a tool') continue;
+        const id = write(form(JSON.stringify(places)), { headers: ['Content-Type', 'application/json', 'X-Api-Key', own] });
+        const kept = `${all(db)}${String(read(id).request_body)}`;
+        for (const part of ['hunter2', 'one two', 'very+own', 'very%2Bown']) assert.ok(!kept.includes(part), `${part} ${place}`);
+      }
+    }
+  });
+
+  it('is masked from the time it is known, also in a text that came before', (t) => {
+    const { db, write, builder } = scene(t);
+    const body = JSON.stringify({ system: `${long} made-while-it-runs`, messages: [{ role: 'user', content: 'hello' }] });
+    write(body);
+    builder.hide(['made-while-it-runs']);
+    const lookup = textLookup(db);
+    const texts = digestsIn(stored(db, write(body)).request_texts).map((digest) => lookup(digest)?.content);
+    assert.ok(texts.length > 0 && texts.every((text) => text?.includes('made-while-it-runs') === false));
+  });
 
   it('of one caller is masked for it in a text that another caller has sent before', (t) => {
     const { db, write } = scene(t);

@@ -40,6 +40,8 @@ describe('a credential', () => {
     assert.equal(mask('Authorization: Bearer 0123456789abcdef'), `Authorization: Bearer ${masked}`);
     assert.equal(mask('curl -H "authorization: basic dXNlcjpwYXNzd29yZA=="'), `curl -H "authorization: basic ${masked}"`);
     assert.equal(mask('postgres://user:hunter2@db/x'), `postgres://${masked}@db/x`);
+    assert.equal(mask('{"a":"{\\"b\\":\\"postgres:\\\\/\\\\/user:hunter2@db\\"}"}'), `{"a":"{\\"b\\":\\"postgres:\\\\/\\\\/${masked}@db\\"}"}`);
+    assert.equal(mask('?to=postgres%3A%2F%2Fuser%3Ahunter2%40db%2Fx'), `?to=postgres%3A%2F%2F${masked}%40db%2Fx`);
     const block = '-----BEGIN RSA PRIVATE KEY-----\\nMIIEow\\n-----END RSA PRIVATE KEY-----';
     assert.equal(mask(`a ${block} b`), `a ${masked} b`);
     assert.equal(mask(`a ${block.slice(0, 40)}`), `a ${masked}`);
@@ -63,7 +65,10 @@ describe('a credential', () => {
 
   it('does not hide behind escapes', () => {
     assert.equal(mask(readable('{"content":"\\u6211\\u7684\\u5bc6\\u94a5sk\\u002dabcdefgh12345"}')), `{"content":"我的密钥${masked}"}`);
-    assert.equal(readable('a\\u0022b\\\\u0041\\n'), 'a\\u0022b\\\\u0041\\n');
+    assert.equal(readable('a\\u0022b\\\\u0041\\n\\u005c\\u000a\\/\\\\/\\\\\\/'), 'a\\"b\\\\u0041\\n\\\\\\u000a/\\\\/\\\\/');
+    // As System.Text.Json and PHP write them.
+    assert.equal(mask(readable('{"arguments":"{\\u0022password\\u0022:\\u0022one two\\u0022}"}')), `{"arguments":"{\\"password\\":\\"${masked}\\"}"}`);
+    assert.equal(mask(readable('{"a":"postgres:\\/\\/user:hunter2@db, Bearer abcdefgh\\/0123456789"}')), `{"a":"postgres://${masked}@db, Bearer ${masked}"}`);
     assert.equal(readable('\\ud83d\\ude00 \\ud83d'), '😀 \ufffd');
   });
 });
@@ -89,7 +94,7 @@ describe('other text', () => {
 
 describe('masking', () => {
   it('takes time linear to the length, whatever the text: a square of it would outlast every test', () => {
-    const pieces = ['sk-', '"password":"', '"a":"\\\\"', '\\"', '-----BEGIN ', '-----BEGIN PRIVATE KEY', 'eyJ.', 'SG.aaaaaaaaaa', '://a:', 'bearer ', 'password ', 'password:', ' ', 'a', '"\\', '\\', '"key\\":\\"', 'ya29.', '\\u0041', '密码是', '"x" :', '.'];
+    const pieces = ['sk-', '"password":"', '"a":"\\\\"', '\\"', '-----BEGIN ', '-----BEGIN PRIVATE KEY', 'eyJ.', 'SG.aaaaaaaaaa', '://a:', 'bearer ', 'password ', 'password:', ' ', 'a', '"\\', '\\', '"key\\":\\"', 'ya29.', '\\u0041', '\\/', '%3A%2F%2F', '%3A', '密码是', '"x" :', '.'];
     for (const piece of pieces) mask(withoutData(readable(piece.repeat(500_000 / piece.length))));
   });
 

@@ -102,10 +102,11 @@ describe('a body', () => {
 describe('what is known to be secret', () => {
   it('is hidden wherever it stands, whatever its form', () => {
     const own = credentialsOf(['Authorization', 'Bearer sk-plainwords', 'Sec-WebSocket-Protocol', 'realtime, openai-insecure-api-key.socketkey', 'X-Api-Key', 'short'], [1, 5], 'key=query%20secret&page=2');
-    assert.deepEqual(own, ['plainwords', 'socketkey', 'query secret']);
+    assert.deepEqual(own, ['plainwords', 'socketkey', 'query secret', 'query%20secret']);
     const hide = (text: string): string => withoutCredentials(secretScrubber(['the-configured-secret'])(text), own);
     assert.equal(hide('plainwords, socketkey, query secret, the-configured-secret and page'), `${masked}, ${masked}, ${masked}, ${masked} and page`);
     assert.equal(hide('the-configured-secret'), masked);
+    assert.equal(secretScrubber(['a/configured"secret'])('a/configured\\"secret a%2Fconfigured%22secret'), `${masked} ${masked}`);
   });
 
   it('is known without what stands before it', () => {

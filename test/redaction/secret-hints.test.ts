@@ -10,7 +10,7 @@ const bytes = (text: string): number => hintsIn(Buffer.from(text));
 const examples: [string, number][] = [
   ['{"password":"x"}', hint.name], ['"my_pwd" : 1', hint.name], ['{\\"token\\": \\"x\\"}', hint.name], ['API.Key_id', hint.name], ['key    = x', hint.name], ['key \t : x', hint.name], ['TOKEN：x', hint.name],
   ['口令是 x', hint.name], ['Set-COOKIE', hint.name], ['sk-', hint.shape], ['pk_', hint.shape], ['eyJ', hint.shape], ['AKIA', hint.shape], ['github_pat_', hint.shape], ['SG.', hint.shape],
-  ['Bearer x', hint.scheme], ['BASIC\tx', hint.scheme], ['postgres://', hint.url], ['-----BEGIN X', hint.pem], ['\\u0041', hint.hidden], ['a\0b', hint.hidden],
+  ['Bearer x', hint.scheme], ['BASIC\tx', hint.scheme], ['postgres://', hint.url], [':\\\\/\\\\/', hint.url], ['%3a%2F%2F', hint.url], ['-----BEGIN X', hint.pem], ['\\u0041', hint.hidden], ['a\\/b', hint.hidden], ['a\0b', hint.hidden],
 ];
 
 describe('hints', () => {
