@@ -11,6 +11,7 @@ import { md5Each } from './md5.ts';
 import { HeaderCache, type HeaderFacts } from './header-cache.ts';
 import { cookiesOf, credentialsOf, headerOf, type Headers, isJson, type SecretScrubber, secretScrubber, keptBody, keptCookies, keptHeaders, keptPath, keptQuery, keptText, maxLength, withoutCredentials } from '../redaction/redaction.ts';
 import type { RecordRow } from './columns.ts';
+import { copyTo } from './shared-memory.ts';
 
 /** The options of a {@link RecordBuilder}. */
 export interface RecordBuilderOptions extends RecordBuilderSettings {
@@ -237,7 +238,7 @@ export class RecordBuilder {
     if (bytes === undefined || bytes.length < size) this.#scratch = new WeakRef((bytes = Buffer.allocUnsafeSlow(size)));
     let at = 0;
     for (const piece of pieces) {
-      bytes.set(piece, at);
+      copyTo(bytes, piece, at);
       at += piece.length;
     }
     return bytes.subarray(0, size);

@@ -1,4 +1,5 @@
 import { type Headers, headerOf } from '../redaction/redaction.ts';
+import { outlineKinds } from '../http/http.ts';
 import { textsOf } from './layout.ts';
 
 /** What a client says about itself. Raw values; only keyed hashes of them are stored. */
@@ -36,9 +37,6 @@ const edge = 8192;
 /** Bytes behind a marker in which the path begins. */
 const reach = 400;
 
-const userId = Buffer.from('"user_id"');
-const cacheKey = Buffer.from('"prompt_cache_key"');
-const installation = Buffer.from('installation');
 /** Members in which programs name an end user, the newer first. */
 const endUsers = ['safety_identifier', 'user'] as const;
 /** Characters of an end user's id. */
@@ -52,49 +50,52 @@ const homes = [Buffer.from('/home/'), Buffer.from('/Users/'), Buffer.from('Users
  * @param outline what a scan has found in the body, or null.
  */
 export function clientIdsOf(headers: Headers, family: string | null, body: Buffer, outline: Int32Array | null = null): ClientIds {
-  const own = metadataOf(body, family);
+  const near = nearText(body, outline);
+  /** Agents are looked for in all of it, where no scan says which of it are members of the body itself. */
+  const text = (agent: string): string => (outline === null && (family?.startsWith(agent) ?? false) ? body.toString('latin1') : near);
+  const own = metadataOf(text('claude'));
   const turn = headerOf(headers, 'x-codex-turn-metadata');
-  const device = own.device ?? textIn(turn, /"installation_id"\s*:\s*"([\w-]{8,80})"/) ?? installationOf(body, family);
+  const device = own.device ?? textIn(turn, /"installation_id"\s*:\s*"([\w-]{8,80})"/) ?? (family?.startsWith('codex') ? textIn(behind(text('codex'), 'installation'), /^[_-]id\\*"\s*:\s*\\*"([\w-]{8,80})"/) : null);
   const session = own.session ?? headerOf(headers, 'x-claude-code-session-id') ?? headerOf(headers, 'session-id') ?? headerOf(headers, 'session_id')
-    ?? headerOf(headers, 'x-session-id') ?? headerOf(headers, 'conversation_id') ?? valueAt(body, cacheKey);
-  return { device, session, home: homeOf(body, family, outline) };
+    ?? headerOf(headers, 'x-session-id') ?? headerOf(headers, 'conversation_id') ?? textIn(behind(near, '"prompt_cache_key"'), /^\s*:\s*"([^"\\]{4,200})"/);
+  return { device, session, home: homeOf(body, family, outline, near) };
 }
 
 const textIn = (text: string | null | undefined, pattern: RegExp): string | null => pattern.exec(text ?? '')?.[1] ?? null;
 
-function metadataOf(body: Buffer, family: string | null): { readonly device: string | null; readonly session: string | null } {
-  const at = find(body, userId, family?.startsWith('claude') ?? false);
-  if (at === -1) return { device: null, session: null };
-  const text = body.toString('latin1', at + userId.length, at + 600);
+/** The text in which ids stand: the members of a body beside its long parts, or its edges where no scan has found these. */
+function nearText(body: Buffer, outline: Int32Array | null): string {
+  if (outline === null) return body.length <= 2 * edge ? body.toString('latin1') : `${body.toString('latin1', 0, edge)}\n${body.toString('latin1', body.length - edge)}`;
+  let text = '';
+  let done = 0;
+  for (let at = 0; at < outline.length; at += 3) {
+    // Turns are elements of a list.
+    if (outline[at] === outlineKinds.newest || outline[at] === outlineKinds.turn) continue;
+    text += body.toString('latin1', done, outline[at + 1]);
+    done = outline[at + 2] as number;
+  }
+  return text + body.toString('latin1', done);
+}
+
+/** Characters behind a name in which its value ends. */
+const longestValue = 600;
+
+/** The text behind a name. Of two members of one name the last counts. */
+function behind(text: string, name: string): string | null {
+  const at = text.lastIndexOf(name);
+  return at === -1 ? null : text.slice(at + name.length, at + name.length + longestValue);
+}
+
+function metadataOf(body: string): { readonly device: string | null; readonly session: string | null } {
+  const text = behind(body, '"user_id"');
   const device = textIn(text, /device_id\\*"\s*:\s*\\*"([\w-]{8,128})/) ?? textIn(text, /^\s*:\s*"user_([0-9a-f]{16,128})_account_/);
   const session = textIn(text, /session_id\\*"\s*:\s*\\*"([\w-]{8,80})/) ?? textIn(text, /_session_([\w-]{8,80})/);
   return { device, session };
 }
 
-function installationOf(body: Buffer, family: string | null): string | null {
-  if (!(family?.startsWith('codex') ?? false)) return null;
-  const at = find(body, installation, true);
-  return at === -1 ? null : textIn(body.toString('latin1', at, at + 200), /^installation[_-]id\\*"\s*:\s*\\*"([\w-]{8,80})/);
-}
-
-function valueAt(body: Buffer, name: Buffer): string | null {
-  const at = find(body, name, false);
-  return at === -1 ? null : textIn(body.toString('latin1', at + name.length, at + 300), /^\s*:\s*"([^"\\]{4,200})"/);
-}
-
-/** Finds a name at the edges of a body, or anywhere in it. */
-function find(body: Buffer, name: Buffer, anywhere: boolean): number {
-  if (body.length <= 2 * edge) return body.indexOf(name);
-  const tail = body.length - edge;
-  const last = body.subarray(tail).lastIndexOf(name);
-  if (last !== -1) return tail + last;
-  const first = body.subarray(0, edge).indexOf(name);
-  return first !== -1 || !anywhere ? first : body.indexOf(name);
-}
-
-function homeOf(body: Buffer, family: string | null, outline: Int32Array | null): string | null {
+function homeOf(body: Buffer, family: string | null, outline: Int32Array | null, nearby: string): string | null {
   const agent = family === null ? undefined : agents.find(({ pattern }) => pattern.test(family));
-  if (agent === undefined) return endUserOf(body, outline);
+  if (agent === undefined) return endUserOf(body, outline, nearby);
   if (body.length === 0) return null;
   const at = body.indexOf(agent.marker);
   const near = at === -1 ? null : homePath.exec(body.toString('utf8', at + agent.marker.length, at + reach));
@@ -108,9 +109,9 @@ function homeOf(body: Buffer, family: string | null, outline: Int32Array | null)
 }
 
 /** A text that is a member of the body itself: tools have parameters of such names. */
-function endUserOf(body: Buffer, outline: Int32Array | null): string | null {
-  // Few bodies have one. A search costs less than a walk, unless a scan has found the ends of what is long.
-  if (outline === null && !endUsers.some((name) => body.includes(`"${name}":`))) return null;
+function endUserOf(body: Buffer, outline: Int32Array | null, near: string): string | null {
+  // Few bodies have one. A search costs less than a walk.
+  if (!endUsers.some((name) => (outline === null ? body : near).includes(`"${name}"`))) return null;
   const [identifier, user] = textsOf(body, endUsers, outline);
   const value = identifier ?? user ?? '';
   return value === '' || value.length > longestUser ? null : `user ${value}`;

@@ -2,6 +2,7 @@ import type { RouteClass } from '../../types/route.d.ts';
 import type { Headers } from '../redaction/redaction.ts';
 import { blockBelow } from './segment.ts';
 import { kinds, numbers, ownTexts, recordEnd, textEnd, texts, type ExternalRecord, type Kind, type LargeBytes, type RecordMemory } from './messages.ts';
+import { erase } from './shared-memory.ts';
 
 /** A record before anything in it is masked. Times are milliseconds. */
 export interface RawRecord {
@@ -86,7 +87,6 @@ export function* decode({ memory, records, used, large, external = none }: Recor
     const parts = (lines[nth] ?? '').split(textEnd);
     const row = numberOf('base') === -1 ? parts : withChanges(rows[numberOf('base')] ?? none, parts);
     rows.push(row);
-    top -= numberOf('gap');
     const body = bytes(numberOf('body'));
     const answer = bytes(numberOf('answer'));
     yield rawOf(row, numberOf, body, answer?.pieces[0] ?? null, bytes(numberOf('outline'))?.pieces[0] ?? null);
@@ -119,12 +119,11 @@ function withChanges(base: readonly string[], parts: readonly string[]): readonl
 
 /** Overwrites every text, body and answer in the memory. */
 export function wipe({ memory, used, top, large }: RecordMemory): void {
-  // Eight bytes at a time: single bytes of shared memory are written one by one, in fifteen times the time.
-  const words = new Float64Array(memory);
-  words.fill(0, 0, Math.ceil(used / words.BYTES_PER_ELEMENT));
-  words.fill(0, Math.floor(top / words.BYTES_PER_ELEMENT));
+  const bytes = Buffer.from(memory);
+  erase(bytes, 0, used);
+  erase(bytes, top, bytes.length);
   // What was moved is freed already.
-  for (const { pieces } of large) for (const { buffer } of pieces) if (buffer instanceof SharedArrayBuffer) new Float64Array(buffer).fill(0);
+  for (const { pieces } of large) for (const { buffer } of pieces) if (buffer instanceof SharedArrayBuffer) erase(Buffer.from(buffer), 0, buffer.byteLength);
 }
 
 const none: readonly never[] = [];

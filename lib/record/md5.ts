@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import { code } from './md5.wasm.ts';
+import { copyTo } from './shared-memory.ts';
 
 interface Exports {
   readonly memory: { readonly buffer: ArrayBuffer };
@@ -27,7 +28,7 @@ const fewest = 3;
 const longest = 1_048_576;
 
 interface Engine extends Exports {
-  readonly bytes: Uint8Array;
+  readonly bytes: Buffer;
   readonly words: Uint32Array;
   readonly view: DataView;
 }
@@ -40,7 +41,7 @@ function made(): Engine | null {
     const { memory, run } = new WebAssembly.Instance(new WebAssembly.Module(Buffer.from(code, 'base64'))).exports as Exports;
     const words = new Uint32Array(memory.buffer);
     for (let at = 0; at < block; at++) words[at] = Math.floor(Math.abs(Math.sin(at + 1)) * 2 ** 32);
-    return { memory, run, words, bytes: new Uint8Array(memory.buffer), view: new DataView(memory.buffer) };
+    return { memory, run, words, bytes: Buffer.from(memory.buffer), view: new DataView(memory.buffer) };
   } catch {
     return null;
   }
@@ -114,9 +115,8 @@ function refill({ bytes, words, view }: Engine, lane: Lane): void {
   const { message, total, placed: from } = lane;
   const size = Math.min(windowBytes, total - from);
   const part = message.subarray(from, from + size);
-  // Shared memory is copied by words only where both places lie alike.
-  const start = windows + lane.at * stride + (part.byteOffset & 7);
-  bytes.set(part, start);
+  const start = windows + lane.at * stride;
+  copyTo(bytes, part, start);
   bytes.fill(0, start + part.length, start + size);
   if (from <= message.length && message.length < from + size) bytes[start + message.length - from] = 0x80;
   if (from + size === total) view.setUint32(start + size - 8, message.length * 8, true);

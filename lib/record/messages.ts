@@ -21,10 +21,10 @@ export const texts = [
  * The numbers of a record, in the order in which they are written; NaN where there is none. `base` is the number of the record in
  * the same segment whose texts apply where this one has none, or -1 when all texts are written. `body` is the count of bytes of the
  * request body in the segment, or -n when it is the n-th large one; `answer` and `outline` are the same for the answer and for what the
- * scan of the body has found. `gap` is the count of bytes that are left free above the body. Times are milliseconds.
+ * scan of the body has found. Times are milliseconds.
  */
 export const numbers = [
-  'base', 'body', 'answer', 'outline', 'gap', 'kind', 'bodyTotal', 'answerTotal', 'status', 'duration', 'attempts', 'queueWait', 'firstByte', 'overhead', 'prompt', 'completion', 'cached', 'reasoning', 'reserved', 'settled', 'cost',
+  'base', 'body', 'answer', 'outline', 'kind', 'bodyTotal', 'answerTotal', 'status', 'duration', 'attempts', 'queueWait', 'firstByte', 'overhead', 'prompt', 'completion', 'cached', 'reasoning', 'reserved', 'settled', 'cost',
   'bytesIn', 'bytesOut', 'stream', 'estimated',
 ] as const;
 

@@ -2,6 +2,7 @@ import type { Context, Tap } from '../request/request.ts';
 import { handedOver, type RequestBody } from '../http/http.ts';
 import { credentialHeaders } from '../redaction/redaction.ts';
 import { kinds, numbers, ownTexts, recordEnd, textEnd, texts, type Batch, type ExternalRecord, type Kind, type LargeBytes, type RecordMemory } from './messages.ts';
+import { copyTo } from './shared-memory.ts';
 
 /** Bytes of a segment. Its pages cost memory once they are used. */
 const segmentBytes = 1_572_864;
@@ -9,11 +10,6 @@ const segmentBytes = 1_572_864;
 const leastOutlined = 4096;
 /** Bytes of the numbers of one record. They start at a multiple of eight bytes. */
 const numbersBytes = numbers.length * Float64Array.BYTES_PER_ELEMENT;
-/** Bytes of a word: memory is copied and erased by words. */
-const word = Float64Array.BYTES_PER_ELEMENT;
-const maxGap = word - 1;
-/** Bytes from which a body is worth being placed by words. */
-const leastAligned = 4096;
 /** Records of a segment whose texts serve as a base for later ones: one for each user agent. */
 const maxBases = 64;
 
@@ -125,24 +121,6 @@ function writeNumbers(segment: Segment, context: Context): void {
   segment.number(usage?.estimated === true ? 1 : 0);
 }
 
-/**
- * Bytes to leave free above a body that would begin at `start`, so that its largest piece lies at the same place of a word as in its
- * own memory: else it is copied byte by byte, in four times the time.
- */
-function gapAbove(pieces: readonly Uint8Array[], start: number): number {
-  let largest: Uint8Array = noOutline;
-  let place = start;
-  let at = start;
-  for (const piece of pieces) {
-    if (piece.length > largest.length) {
-      largest = piece;
-      place = at;
-    }
-    at += piece.length;
-  }
-  return (place - largest.byteOffset) & maxGap;
-}
-
 /** A text that was decoded, or came neither in a header nor in the request line, may hold control characters. */
 function clean(text: string | null): string {
   if (text === null) return '';
@@ -217,8 +195,8 @@ export class Segment {
     this.#parts = [];
     this.#at = -ownTexts.length;
     this.#block = block;
-    // The first five are known at the end.
-    this.#number = block / Float64Array.BYTES_PER_ELEMENT + 5;
+    // The first four are known at the end.
+    this.#number = block / Float64Array.BYTES_PER_ELEMENT + 4;
     return true;
   }
 
@@ -249,18 +227,15 @@ export class Segment {
     const answered = answer === null ? 0 : answer.length;
     const inside = (size > handedOver ? 0 : size) + (answered > handedOver ? 0 : answered) + outline.length;
     // A character takes at most three bytes.
-    if (this.#used + text.length * 3 + 1 + inside + maxGap > this.#block) return false;
+    if (this.#used + text.length * 3 + 1 + inside > this.#block) return false;
     this.#used += this.#bytes.write(text, this.#used);
     this.#bytes[this.#used++] = recordEnd;
     this.#top = this.#block;
     const first = this.#block / Float64Array.BYTES_PER_ELEMENT;
     this.#numbers[first] = this.#base?.nth ?? -1;
-    const gap = size < leastAligned || size > handedOver ? 0 : gapAbove(body, this.#top - size);
-    this.#top -= gap;
     this.#numbers[first + 1] = moved !== null ? this.#move(moved) : this.#place(body, size);
     this.#numbers[first + 2] = answer === null ? 0 : this.#place([answer], answered);
     this.#numbers[first + 3] = this.#place([outline], outline.length);
-    this.#numbers[first + 4] = gap;
     if (this.#base === null && (this.#bases.size < maxBases || this.#bases.has(this.#agent))) {
       this.#bases.set(this.#agent, { nth: this.records - this.#external.length, texts: this.#parts.slice(ownTexts.length) as string[] });
     }
@@ -273,11 +248,11 @@ export class Segment {
   #place(pieces: readonly Uint8Array[], size: number): number {
     if (size === 0) return 0;
     const isLarge = size > handedOver;
-    const bytes = isLarge ? new Uint8Array(new SharedArrayBuffer(Math.ceil(size / word) * word), 0, size) : this.#bytes;
+    const bytes = isLarge ? Buffer.from(new SharedArrayBuffer(size)) : this.#bytes;
     if (!isLarge) this.#top -= size;
     let at = isLarge ? 0 : this.#top;
     for (const piece of pieces) {
-      bytes.set(piece, at);
+      copyTo(bytes, piece, at);
       at += piece.length;
     }
     if (!isLarge) return size;

@@ -218,11 +218,23 @@ function sampled(pieces: readonly Buffer[], size: number): number {
       const middle = Math.trunc((nth + 0.5) * stride) - before;
       const from = Math.max(0, Math.min(middle - windowBytes / 2, piece.length - windowBytes));
       const to = Math.min(piece.length, from + windowBytes);
-      tokens += (isMedia(piece, from, to) ? windowBytes / mediaBytes : (weigh(piece, from, to) * windowBytes) / (to - from) / quarters);
+      tokens += tokensIn(piece, from, to);
     }
     before += piece.length;
   }
   return tokens;
+}
+
+/** Tokens of a window that is as long as all are. Base64 has neither white space nor quotes. */
+function tokensIn(bytes: Buffer, from: number, to: number): number {
+  let weight = to - from;
+  let isMedia = true;
+  for (let at = from; at < to; at++) {
+    const byte = bytes[at] as number;
+    if (byte >= 0x80) weight++;
+    if (byte <= space || byte === quote || byte === backslash || byte >= 0x80) isMedia = false;
+  }
+  return isMedia ? windowBytes / mediaBytes : (weight * windowBytes) / (to - from) / quarters;
 }
 
 /** Tokens of a weight in quarters of a token. */
@@ -239,14 +251,6 @@ function weigh(bytes: Buffer, from: number, to: number): number {
   if (weight > shortText && isAscii(bytes.subarray(from, to))) return weight;
   for (let at = from; at < to; at++) if ((bytes[at] as number) >= 0x80) weight++;
   return weight;
-}
-
-function isMedia(bytes: Buffer, from: number, to: number): boolean {
-  for (let at = from; at < to; at++) {
-    const byte = bytes[at] as number;
-    if (byte <= space || byte === quote || byte === backslash || byte >= 0x80) return false;
-  }
-  return true;
 }
 
 /** The members of an event that hold the text of the model. */

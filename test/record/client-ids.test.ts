@@ -46,5 +46,13 @@ describe('what a client says of device, session and home', () => {
     });
   }
 
+  it('does not take an id in a message for one of the body', () => {
+    const bytes = Buffer.from(JSON.stringify({ metadata: { user_id: `user_${hex}_account__session_${session}` }, messages: [...message(long), { role: 'assistant', content: [{ type: 'tool_use', input: { user_id: `user_${'0'.repeat(64)}_account__session_stolen-session` } }] }] }));
+    const scan = new MemberScan({ bytes: (from, to) => bytes.subarray(from, to) });
+    scan.push(bytes);
+    scan.end();
+    assert.deepEqual(clientIdsOf([], 'claude-cli', bytes, scan.outline()), { device: hex, session, home: null });
+  });
+
   it('is nothing without a body', () => assert.deepEqual(clientIdsOf([], 'claude-cli', Buffer.alloc(0)), none));
 });
