@@ -3,6 +3,8 @@ import type { DatabaseSync } from 'node:sqlite';
 /** What an observer in the journal's thread works with. */
 export interface ObserverHost {
   readonly db: DatabaseSync;
+  /** The headers of a record, of what `request_headers` of its row has. */
+  headersOf(kept: unknown): string | null;
   /** Of the processes that share the journal, this one reports what the observer sees. */
   readonly leads: () => boolean;
   /** Values of other instances are heard, and the observer may tell them of its own. */

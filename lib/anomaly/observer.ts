@@ -11,6 +11,7 @@ import { Watch } from './watch.ts';
 
 /** Place of the address, which `forget` erases. */
 const addressAt = signalColumns.indexOf('real_ip');
+const headersAt = signalColumns.indexOf('request_headers');
 /** Records judged in one slice; the thread writes records in between. */
 const slice = 500;
 /** Delay from the first new record to the slice, milliseconds. */
@@ -153,6 +154,7 @@ class JournalWatch implements Observer {
       this.#position = id as number;
       // A record of elsewhere, or one that was erased.
       if (source !== 'gate' || row.at(addressAt) === '') continue;
+      row[headersAt] = this.#host.headersOf(row[headersAt]);
       const signal = signalOf(row, this.#placeOf);
       const reports = this.#position > this.#judged && this.#host.leads();
       if (reports && this.#news !== null) this.#news.own(signal, performance.now());

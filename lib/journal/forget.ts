@@ -83,7 +83,7 @@ function eraseSome(db: DatabaseSync, { signer, ledger, removed, now }: Erasing, 
   const cleared = [...parts.private, ...parts.body].map((name) => `${name} = ${erasedValue(name) === null ? 'NULL' : "''"}`);
   const erase = db.prepare(`UPDATE heimdall_logs SET ${cleared.join(', ')}, salt = NULL, erasure = ? WHERE id = ?`);
   const eraseFacts = db.prepare('UPDATE heimdall_learnt SET value = NULL, salt = NULL WHERE record = ?');
-  removed(releaseTexts(db, 'id IN (SELECT value FROM json_each(?))', JSON.stringify(found.map(({ id }) => id))));
+  removed(releaseTexts(db, 'records', 'id IN (SELECT value FROM json_each(?))', JSON.stringify(found.map(({ id }) => id))));
   for (const { id } of found) {
     erase.run(erasure, id);
     eraseFacts.run(id);

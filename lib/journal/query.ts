@@ -5,7 +5,7 @@ import { briefBody, type CallName, type FromWorker, type Lookup, recordColumns, 
 import { search } from './grep.ts';
 import { versionOf } from './schema.ts';
 import { requestOf } from './search.ts';
-import { textLookup } from './texts.ts';
+import { headerReader, textLookup } from './texts.ts';
 
 type Call = { readonly call: number; readonly name: CallName; readonly request: unknown };
 
@@ -13,10 +13,7 @@ type Reading = 'read' | 'query' | 'cursor' | 'request' | 'grep';
 
 /** The calls that only read. */
 const reading: { readonly [N in Reading]: (db: DatabaseSync, request: WorkerCalls[N]['request']) => WorkerCalls[N]['result'] } = {
-  read: (db, { after, limit }) => {
-    const lookup = textLookup(db);
-    return (db.prepare(`SELECT ${recordColumns}, request_texts FROM heimdall_logs WHERE id > ? ORDER BY id LIMIT ?`).all(after, limit) as SqlRow[]).map((row) => withBody(row, briefBody, lookup));
-  },
+  read: (db, { after, limit }) => (db.prepare(`SELECT ${recordColumns}, request_texts FROM heimdall_logs WHERE id > ? ORDER BY id LIMIT ?`).all(after, limit) as SqlRow[]).map(recordReader(textLookup(db), briefBody)),
   query: (db, { sql, values }) => db.prepare(sql).all(...values) as SqlRow[],
   cursor: (db, { sink }) => (db.prepare('SELECT record FROM heimdall_cursors WHERE sink = ?').get(sink) as { record: number } | undefined)?.record ?? 0,
   request: (db, { id }) => readRequest(db, id),
@@ -31,14 +28,14 @@ export function readRequest(db: DatabaseSync, id: string): AuditRecord | null {
 }
 
 /** Makes records of rows with `request_texts`: the requests are put together again. */
-export function wholeRecord(db: DatabaseSync): (row: SqlRow) => AuditRecord {
-  const lookup = versionOf(db) > 1 ? textLookup(db) : () => null;
-  return (row) => withBody(row, wholeBody, lookup);
-}
+export const wholeRecord = (db: DatabaseSync): ((row: SqlRow) => AuditRecord) => recordReader(versionOf(db) > 1 ? textLookup(db) : () => null, wholeBody);
 
-function withBody({ request_texts: places, ...row }: SqlRow, body: typeof wholeBody, lookup: Lookup): AuditRecord {
-  if (typeof places !== 'string' || typeof row['request_body'] !== 'string') return recordOf(row);
-  return recordOf({ ...row, request_body: body(row['request_body'], places, lookup) });
+function recordReader(lookup: Lookup, body: typeof wholeBody): (row: SqlRow) => AuditRecord {
+  const headersOf = headerReader(lookup);
+  return ({ request_texts: places, ...row }) => {
+    const { request_headers: headers = null, request_body: text = null } = row;
+    return recordOf({ ...row, request_headers: headersOf(headers), request_body: typeof places === 'string' && typeof text === 'string' ? body(text, places, lookup) : text });
+  };
 }
 
 /** Loads the module that knows the form, then reads and packs at once. */

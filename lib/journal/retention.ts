@@ -131,7 +131,7 @@ function remove(db: DatabaseSync, { signer, lost, removed: textsRemoved = () => 
   const { batch, last, hash } = end;
   const removed = transaction(db, () => {
     mark(db, signer, 'records', batch, last, hash);
-    textsRemoved(releaseTexts(db, 'id <= ?', last));
+    textsRemoved(releaseTexts(db, 'records', 'id <= ?', last));
     const { changes } = db.prepare('DELETE FROM heimdall_logs WHERE id <= ?').run(last);
     db.prepare('DELETE FROM heimdall_batches WHERE batch <= ?').run(batch);
     db.prepare('DELETE FROM heimdall_checkpoints WHERE batch < ?').run(batch);
@@ -152,7 +152,7 @@ function eraseBodies(db: DatabaseSync, { signer, keepBodies, removed = () => und
   const last = Math.min(until, first + chunk);
   transaction(db, () => {
     mark(db, signer, 'bodies', 0, last, '');
-    removed(releaseTexts(db, 'id > ? AND id <= ?', first, last));
+    removed(releaseTexts(db, 'bodies', 'id > ? AND id <= ?', first, last));
     db.prepare(`UPDATE heimdall_logs SET ${parts.body.map((name) => `${name} = NULL`).join(', ')} WHERE id > ? AND id <= ? AND body_digest IS NOT NULL`).run(first, last);
   });
   return 'some';

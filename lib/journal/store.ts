@@ -32,6 +32,9 @@ export interface Wrote {
 /** No version that SQLite gives. */
 const unknownVersion = -1;
 
+/** In place of the record that has brought a text: headers are not searched for what was said. */
+const inHeaders = 0;
+
 const insertColumns = [...names, 'salt', 'digest', 'body_digest'];
 
 /** `created_at` as SQLite's and Go's drivers write and read it. */
@@ -171,8 +174,8 @@ export class Store {
       row.id = last + 1;
       row.created_at = created;
       const named = texts?.get(row);
-      const isNamed = named !== undefined && this.#texts.has(named);
-      // Without its texts the record keeps their marks.
+      const isNamed = named !== undefined && this.#texts.has(named.body);
+      // Without its texts a body keeps their marks.
       if (!isNamed) row.request_texts = null;
       if (named !== undefined && !isNamed) this.onTextGone();
       const values = valuesOf(row);
@@ -185,7 +188,8 @@ export class Store {
       if (added !== 'added') continue;
       last++;
       digests.add(values, digest, ofBody);
-      if (isNamed) this.#texts.add(named, last);
+      if (isNamed) this.#texts.add(named.body, last);
+      if (named?.headers != null) this.#texts.name(named.headers, inHeaders);
     }
     this.#texts.settle();
     if (digests.count > 0) this.ledger.close(last, now, digests);

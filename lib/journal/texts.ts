@@ -1,8 +1,11 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
-import { digestsIn, type Lookup, type LongText, type RecordRow, type RowTexts, type StoredText, textOfContent } from '../record/record.ts';
+import { Memo } from '../platform/platform.ts';
+import { digestsIn, headerDigestsIn, type Lookup, type LongText, type RecordRow, type RowTexts, type StoredText, textOfContent, wholeHeaders } from '../record/record.ts';
 
 /** Rows of texts that are remembered by their digest. */
 const maxIds = 50_000;
+/** Characters of headers that a reader remembers in each of two generations. */
+const readerRoom = 500_000;
 
 interface Row {
   readonly id: number;
@@ -15,7 +18,7 @@ interface Row {
 }
 
 /**
- * The long texts of request bodies: rows that records name by a digest, each counted by the records that name it and by the text that
+ * The long texts of requests, which are parts of bodies, and headers: rows that records name by a digest, each counted by the records that name it and by the text that
  * follows it in a list. Every method has to be called in a transaction.
  */
 export class TextTable {
@@ -38,16 +41,19 @@ export class TextTable {
     return texts.every((text) => this.#missing(text).every(({ content, digest }) => content !== null || digest[0] === '~'));
   }
 
-  /** Adds the texts of a record that are not there, with those before them. @param record position of the record. */
+  /** Adds the texts of a body that are not there. Once they are committed they are kept nowhere else. @param record position of the record. */
   add(texts: readonly LongText[], record: number): void {
-    for (const text of texts) {
-      const missing = this.#missing(text);
-      const before = missing.length === 0 ? text : (missing.at(-1) as LongText).before;
-      let id = before === null ? null : this.#known(before.digest);
-      for (const each of missing.reverse()) id = this.#addOne(each, id, record);
-      this.#use(id as number);
-      this.#texts.push(text);
-    }
+    for (const text of texts) this.name(text, record);
+    this.#texts.push(...texts);
+  }
+
+  /** Adds a text that is not there, with those before it, and counts a record that names it. @param record the one that has brought it. */
+  name(text: LongText, record: number): void {
+    const missing = this.#missing(text);
+    const before = missing.length === 0 ? text : (missing.at(-1) as LongText).before;
+    let id = before === null ? null : this.#known(before.digest);
+    for (const each of missing.reverse()) id = this.#addOne(each, id, record);
+    this.#use(id as number);
   }
 
   /** Writes the counts. Called at the end of a transaction. */
@@ -99,14 +105,23 @@ export class TextTable {
   }
 }
 
+/** What of a record names texts. */
+type Naming = Readonly<Record<'request_headers' | 'request_texts', unknown>>;
+
+const textOrNull = (value: unknown): string | null => (typeof value === 'string' ? value : null);
+
+/** The digests of all texts that a record names. */
+export const digestsOf = ({ request_headers: headers, request_texts: places }: Naming): string[] => [...headerDigestsIn(textOrNull(headers)), ...digestsIn(textOrNull(places))];
+
 /**
- * Lets go of the texts that records name, before their bodies are erased, and removes those that nothing names any more.
- * @param condition which records. @returns the digests of the removed texts.
+ * Lets go of the texts that records name, before the records or their bodies are erased, and removes those that nothing names any more.
+ * @param of the records with all that is in them, or their bodies alone. @param condition which records.
+ * @returns the digests of the removed texts.
  */
-export function releaseTexts(db: DatabaseSync, condition: string, ...values: readonly (number | string)[]): string[] {
-  const named = db.prepare(`SELECT request_texts AS places FROM heimdall_logs WHERE (${condition}) AND request_texts IS NOT NULL`).all(...values) as { places: string }[];
+export function releaseTexts(db: DatabaseSync, of: 'records' | 'bodies', condition: string, ...values: readonly (number | string)[]): string[] {
+  const named = db.prepare(`SELECT ${of === 'bodies' ? 'NULL AS ' : ''}request_headers, request_texts FROM heimdall_logs WHERE ${condition}`).all(...values) as Naming[];
   const counts = new Map<string, number>();
-  for (const { places } of named) for (const digest of digestsIn(places)) counts.set(digest, (counts.get(digest) ?? 0) + 1);
+  for (const digest of named.flatMap(digestsOf)) counts.set(digest, (counts.get(digest) ?? 0) + 1);
   const removed: string[] = [];
   const take = db.prepare('UPDATE heimdall_texts SET uses = uses - ? WHERE digest = ? RETURNING id, digest, before, uses');
   const takeOne = db.prepare('UPDATE heimdall_texts SET uses = uses - 1 WHERE id = ? RETURNING id, digest, before, uses');
@@ -129,6 +144,19 @@ export function textLookup(db: DatabaseSync): Lookup {
     const row = find.get(digest) as (Omit<Row, 'before'> & { before: string | null }) | undefined;
     return row === undefined ? null : stored(row);
   };
+}
+
+/** Puts the headers of records together again, and remembers those that many have in common. A journal of schema 1 has none. */
+export function headerReader(lookup: Lookup): (kept: unknown) => string | null {
+  const known = new Memo<StoredText>(readerRoom, 64);
+  const remembering: Lookup = (digest) => {
+    const found = known.get(digest);
+    if (found !== undefined) return found;
+    const text = lookup(digest);
+    if (text !== null) known.set(digest, text, text.content?.length);
+    return text;
+  };
+  return (kept) => wholeHeaders(textOrNull(kept), remembering);
 }
 
 function stored({ label, size, before, content }: Omit<Row, 'before'> & { before: string | null }): StoredText {
@@ -162,8 +190,9 @@ export function textsOf(db: DatabaseSync, rows: readonly RecordRow[]): RowTexts 
   };
   const found: RowTexts = new Map();
   for (const row of rows) {
-    const texts = digestsIn(row.request_texts as string | null).map(textOf).filter((text) => text !== null);
-    if (texts.length > 0) found.set(row, texts);
+    const [headers = null] = headerDigestsIn(textOrNull(row.request_headers)).map(textOf);
+    const body = digestsIn(textOrNull(row.request_texts)).map(textOf).filter((text) => text !== null);
+    if (headers !== null || body.length > 0) found.set(row, { headers, body });
   }
   return found;
 }

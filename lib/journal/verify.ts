@@ -3,7 +3,8 @@ import type { Checkpoint } from '../../types/sink.d.ts';
 import { BatchDigest, bodyDigest, factDigest, historyHash, noCheckpoint, origin, privateDigest, signedText, type BatchFacts, type HistoryFacts, type Verifier } from './hash-chain.ts';
 import type { HeadFile } from './head.ts';
 import { schemaProblem, versionOf } from './schema.ts';
-import { addedColumns, digestsIn, erasedValue, names, parts, textOfContent, valuesOf, type ColumnName, type Values } from '../record/record.ts';
+import { digestsOf } from './texts.ts';
+import { addedColumns, erasedValue, names, parts, textOfContent, valuesOf, type ColumnName, type Values } from '../record/record.ts';
 
 /** A place at which a journal differs from what was written. */
 export interface Break {
@@ -296,10 +297,10 @@ class Check {
     }
   }
 
-  #countTexts({ id, request_texts: places }: Row): void {
-    for (const digest of digestsIn(typeof places === 'string' ? places : null)) {
+  #countTexts(row: Row): void {
+    for (const digest of digestsOf(row)) {
       const known = this.#named.get(digest);
-      if (known === undefined) this.#named.set(digest, { uses: 1, record: id });
+      if (known === undefined) this.#named.set(digest, { uses: 1, record: row.id });
       else known.uses++;
     }
   }

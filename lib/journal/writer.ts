@@ -13,7 +13,7 @@ import { applyRetention, believedTime, enforceMaxSize, sparedRecords, type Reten
 import { headFileOf } from './head.ts';
 import { Store, type Writing } from './store.ts';
 import { attachSums, forgetSums, replaceSums, Sums } from './sums.ts';
-import { textsOf } from './texts.ts';
+import { headerReader, textLookup, textsOf } from './texts.ts';
 
 /** Records of one transaction at most. Retention removes a transaction's records together. */
 const maxRecords = 1000;
@@ -114,6 +114,7 @@ export class Writer {
   /** Position of the last record of which followers of the journal were told. */
   #announced = 0;
   #observer: Observer | null = null;
+  #headersOf: ReturnType<typeof headerReader>;
   /** What the observer was loaded with; null without one. */
   #observing: Pick<WorkerOptions, 'observer' | 'observerShares' | 'observerOptions'> | null = null;
   #sums: Sums | null;
@@ -142,6 +143,7 @@ export class Writer {
     this.#retention = this.#retentionOf(options);
     this.#store.onTextGone = () => this.#builder.texts.clear();
     this.#answer = answerer(() => opened.db);
+    this.#headersOf = headerReader(textLookup(opened.db));
     attachSums(opened.db, this.#path);
     this.#sums = new Sums(opened.db, options.ownPaths);
     this.#begin(options.now, isPassing);
@@ -175,7 +177,7 @@ export class Writer {
       const failed = (error: unknown): void => {
         if (this.#observing === mine) this.#observerFailed(error);
       };
-      this.#observer = observe({ db: this.#opened.db, shares: observerShares, options: observerOptions, leads: () => this.#isKeeper || this.#path === null, send: (value) => this.#send({ kind: 'observed', value }), failed });
+      this.#observer = observe({ db: this.#opened.db, headersOf: (kept) => this.#headersOf(kept), shares: observerShares, options: observerOptions, leads: () => this.#isKeeper || this.#path === null, send: (value) => this.#send({ kind: 'observed', value }), failed });
     } catch (error) {
       this.#observerFailed(error);
     }
@@ -404,6 +406,7 @@ export class Writer {
   readonly #textsRemoved = (digests: readonly string[]): void => {
     if (digests.length === 0) return;
     this.#store.textsRemoved();
+    this.#headersOf = headerReader(textLookup(this.#opened.db));
     this.#builder.texts.drop(new Set(digests));
   };
 

@@ -5,6 +5,7 @@ import { deviceFingerprint, familyOf, keyedHash, tokenIdentifier } from '../iden
 import { Memo } from '../platform/platform.ts';
 import type { RawRecord } from './decode.ts';
 import { keepBody, newestText, type KeptBody } from './kept-body.ts';
+import { joinedHeaders, namedHeaders } from './kept-headers.ts';
 import { LongTexts, type LongText } from './texts.ts';
 import { traceOf } from '../values/values.ts';
 import { md5Each } from './md5.ts';
@@ -172,6 +173,7 @@ export class RecordBuilder {
     const token = raw.token === null ? null : this.#identify(raw.token);
     const tokenId = token?.id ?? raw.tokenId;
     const session = this.#session(cookies, tokenId, device, raw.ip);
+    const headersKept = this.#requestHeaders(raw, facts, scrub, credentials, texts !== undefined);
     const { fingerprint, body, answer, ids } = this.#bodies(raw, facts, scrub, credentials, tokenId ?? raw.ip);
     const hashed = (kind: string, value: string | null): string | null => (value === null ? null : this.#hash(`${kind} ${value}`));
     const row: RecordRow = {
@@ -187,16 +189,19 @@ export class RecordBuilder {
       real_ip: raw.ip, forwarded_for: text(raw.forwardedFor.slice(-maxLength.forwarded), maxLength.forwarded) ?? '',
       upstream_request_id: text(raw.upstreamRequestId, maxLength.name), ja4: text(raw.ja4, maxLength.name), country: raw.country,
       content_fingerprint: fingerprint, device_fingerprint: device, user_agent: facts.shownAgent === null ? null : withoutCredentials(facts.shownAgent, credentials),
-      cookies: keptCookies(cookies, this.#hash), request_headers: this.#requestHeaders(raw, facts, scrub, credentials),
+      cookies: keptCookies(cookies, this.#hash), request_headers: headersKept.text,
       device_id: hashed('device', ids.device), session_id: hashed('session', ids.session), home_id: hashed('home', ids.home), request_body: body?.text ?? null, response_body: answer, request_texts: body?.places ?? null,
     };
-    if (texts !== undefined && body !== null && body.texts.length > 0) texts.set(row, body.texts);
+    if (headersKept.long !== null || (body !== null && body.texts.length > 0)) texts?.set(row, { headers: headersKept.long, body: body?.texts ?? noTexts });
     return row;
   }
 
-  #requestHeaders(raw: RawRecord, { safe }: HeaderFacts, scrub: SecretScrubber, credentials: readonly string[]): string | null {
+  /** @param byDigest headers that have come before may be named. An intent has no texts. */
+  #requestHeaders(raw: RawRecord, { safe }: HeaderFacts, scrub: SecretScrubber, credentials: readonly string[], byDigest: boolean): { readonly text: string | null; readonly long: LongText | null } {
     const kept = this.#keptHeaders(raw, safe, scrub, credentials);
-    return this.#options.traced ? tracedHeaders(raw.headers, kept, scrub) : kept;
+    const own = this.#options.traced ? ownTrace(raw.headers, kept, scrub) : null;
+    const long = kept === null || raw.intent || !byDigest ? null : this.texts.headers(kept);
+    return { text: long === null ? joinedHeaders(own, kept) : namedHeaders(long, own), long };
   }
 
   #keptHeaders(raw: RawRecord, safe: string | null, scrub: SecretScrubber, credentials: readonly string[]): string | null {
@@ -286,8 +291,8 @@ export class RecordBuilder {
 const none = new Uint8Array();
 const noTexts: readonly LongText[] = [];
 
-/** The long texts that rows refer to. */
-export type RowTexts = Map<RecordRow, readonly LongText[]>;
+/** The long texts that rows refer to: their headers, and those of their bodies. */
+export type RowTexts = Map<RecordRow, { readonly headers: LongText | null; readonly body: readonly LongText[] }>;
 
 /** Whether a body begins as a JSON object does. */
 function looksLikeObject(bytes: Uint8Array): boolean {
@@ -303,12 +308,10 @@ function md5Of({ bodyTotal }: RawRecord, bytes: Buffer, streamed: StreamedBody |
   return streamed?.md5 != null && streamed.size === bodyTotal && bodyTotal > 0 ? streamed.md5.copy().digest('hex') : null;
 }
 
-/** The headers that are kept, with the caller's trace in front: the sink of traces finds it there. */
-function tracedHeaders(headers: Headers, kept: string | null, scrub: SecretScrubber): string | null {
+/** The caller's trace as a header, unless it is kept already: the sink of traces finds it there. */
+function ownTrace(headers: Headers, kept: string | null, scrub: SecretScrubber): string | null {
   const parent = traceparentIn(headers);
-  if (parent === null || kept?.includes('"traceparent":') === true) return kept;
-  const own = `{"traceparent":${scrub(JSON.stringify(parent))}`;
-  return kept === null || kept === '{}' ? `${own}}` : `${own},${kept.slice(1)}`;
+  return parent === null || kept?.includes('"traceparent":') === true ? null : `{"traceparent":${scrub(JSON.stringify(parent))}}`;
 }
 
 /** The one `traceparent` that names a trace, without what a later version adds; null without one, and where there are several. */

@@ -12,6 +12,7 @@ export { RecordBuilder, type RowTexts } from './builder.ts';
 export { addedColumns, columns, erasedValue, names, parts, recordColumns, recordOf, valuesOf, type ColumnName, type RecordRow, type Values } from './columns.ts';
 export { decode, wipe, type RawRecord } from './decode.ts';
 export { briefBody, digestsIn, wholeBody, type Lookup, type StoredText } from './kept-body.ts';
+export { headerDigestsIn, wholeHeaders } from './kept-headers.ts';
 export { textDigester, textOfContent, type Covered, type LongText } from './texts.ts';
 export { ingestion, type Ingestion, receiver } from './ingest.ts';
 export type { Filling } from './intake.ts';

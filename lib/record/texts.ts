@@ -40,8 +40,8 @@ const maxLabel = 1024;
 /** Bytes of turns in one text, and those from which a turn is a text of its own. Other lists are kept in texts as long as the limit allows. */
 const turnPiece = 8192;
 const longTurn = 2048;
-/** Digest characters: 132 bits. */
-const digestLength = 22;
+/** Characters of a digest: 132 bits. */
+export const digestLength = 22;
 /** Words that texts of one or two hundred bytes have in common, so that these can be compressed. */
 const dictionary = Buffer.from(
   '{"type":"object","properties":{"description":"","type":"string"},"required":[],"additionalProperties":false}},"input_schema":{"$schema":"http://json-schema.org/draft-07/schema#","name":"","parameters":{' +
@@ -105,11 +105,13 @@ interface Clean {
 const rememberedBytes = 16_777_216;
 /** Bytes that one body may add of turns, and of all else, which are masked and kept; of more there are digests. */
 const addedBytes = 1_048_576;
-/** Characters of frames remembered in each of two generations, and of the longest. */
+/** Characters of frames, and of headers, remembered in each of two generations, and of the longest. */
 const frameRoom = 1_000_000;
 const maxFrame = 16_384;
 /** Shorter texts are masked each time. */
 const leastRemembered = 512;
+/** Shorter headers stay in their record, characters. */
+const leastHeaders = 200;
 /** Objects and strings of a remembered text, bytes. */
 const overhead = 512;
 /** Texts, or conversations, remembered that begin and end alike. */
@@ -130,6 +132,7 @@ export class LongTexts {
   readonly #texts = new Remembered<Masked>(rememberedBytes);
   readonly #lists = new Remembered<List>(rememberedBytes);
   #frames = new Memo<LongText>(frameRoom, maxFrame);
+  #headers = new Memo<LongText | null>(frameRoom, maxFrame);
   /** Bytes that the current body may still add. */
   #turnRoom = 0;
   #otherRoom = 0;
@@ -162,23 +165,42 @@ export class LongTexts {
   frame(text: string): LongText {
     const known = this.#frames.get(text);
     if (known !== undefined) return known;
-    const size = Buffer.byteLength(text);
-    const frame: LongText = { digest: this.#digest({ before: null, label: null, size, text }), before: null, label: null, size, count: 1, content: deflateRawSync(text, { dictionary }), opens: false };
+    const frame = this.#whole(text);
     this.#frames.set(text, frame);
     return frame;
+  }
+
+  /** Headers that are masked already; null for short ones, where only digests are kept, and when they come first: what comes once stays in its record. */
+  headers(text: string): LongText | null {
+    if (!this.isKept || text.length < leastHeaders) return null;
+    const known = this.#headers.get(text);
+    if (known != null) return known;
+    const headers = known === undefined ? null : this.#whole(text);
+    this.#headers.set(text, headers);
+    return headers;
+  }
+
+  #forgetWhole(): void {
+    this.#frames = new Memo(frameRoom, maxFrame);
+    this.#headers = new Memo(frameRoom, maxFrame);
+  }
+
+  #whole(text: string): LongText {
+    const size = Buffer.byteLength(text);
+    return { digest: this.#digest({ before: null, label: null, size, text }), before: null, label: null, size, count: 1, content: deflateRawSync(text, { dictionary }), opens: false };
   }
 
   /** Forgets all texts: another process has removed some from the journal. */
   clear(): void {
     this.#texts.clear();
     this.#lists.clear();
-    this.#frames = new Memo(frameRoom, maxFrame);
+    this.#forgetWhole();
   }
 
   /** Forgets texts that the journal has removed. */
   drop(digests: ReadonlySet<string>): void {
     this.#texts.drop(({ text }) => digests.has(text.digest));
-    this.#frames = new Memo(frameRoom, maxFrame);
+    this.#forgetWhole();
     this.#lists.drop(({ texts }) => digests.has((texts.at(-1) as LongText).digest));
   }
 

@@ -53,6 +53,24 @@ async function foundIn(gate: RunningGate, fits: (finding: Found) => boolean): Pr
   return found as Found;
 }
 
+test('headers that the journal keeps once tell an agent from a forged one', async (t) => {
+  const gate = await gateOf(t, 'shadow');
+  const said = (more: Readonly<Record<string, string>>): Promise<Answer> =>
+    request(`${gate.url}/v1/messages`, { method: 'POST', headers: { ...bearer(DEMO_KEY), 'content-type': 'application/json', 'user-agent': 'claude-cli/2.1.197 (external, cli)', ...more }, body: JSON.stringify({ model: 'gpt-4o-mini', max_tokens: 16, messages: [{ role: 'user', content: 'hello' }] }) });
+  for (let turn = 0; turn < 12; turn++) assert.equal((await said({ 'x-stainless-os': 'Linux', 'x-stainless-lang': 'js', 'anthropic-beta': 'claude-code-20250219,interleaved-thinking-2025-05-14,context-management-2025-06-27' })).status, 200);
+  for (let turn = 0; turn < 12; turn++) assert.equal((await said({ 'x-title': 'not what it says, in as many letters as the headers need that are kept once, as those of the agent itself are' })).status, 200);
+  const rows = await recorded(gate.gate);
+  assert.equal(rows.filter(({ request_headers: kept }) => String(kept).startsWith('{')).length, 2);
+  let judged: readonly string[] = [];
+  await until(async () => {
+    const { body } = await api<{ findings: Found[] }>(gate, 'findings?rule=client_forgery');
+    judged = body.findings[0]?.evidence.records ?? [];
+    return judged.length > 0;
+  });
+  const honest = rows.slice(0, 12).map(({ request_id: id }) => String(id));
+  assert.deepEqual(judged.filter((id) => honest.includes(id)), []);
+});
+
 test('two machines in turn behind one key are found with their requests; in shadow mode nothing is done', async (t) => {
   const gate = await gateOf(t, 'shadow', mmdbOf({ '127.0.0.0/8': { country: { iso_code: 'DE' }, autonomous_system_number: 64500 } }));
   for (let turn = 0; turn < 10; turn++) for (const device of ['a', 'b']) assert.equal((await ask(gate, device)).status, 200);
