@@ -28,6 +28,9 @@ export const numbers = [
   'bytesIn', 'bytesOut', 'stream', 'estimated',
 ] as const;
 
+/** How many of the first are known at the end of the record alone. */
+export const lateNumbers = 4;
+
 /** `record`: a finished request. `intent`: a request about to be forwarded. `line`: a request that leaves an access line and no record. */
 export const kinds = { record: 0, intent: 1, line: 2 } as const;
 export type Kind = keyof typeof kinds;

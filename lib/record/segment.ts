@@ -1,7 +1,7 @@
 import type { Context, Tap } from '../request/request.ts';
 import { handedOver, type RequestBody } from '../http/http.ts';
 import { credentialHeaders } from '../redaction/redaction.ts';
-import { kinds, numbers, ownTexts, recordEnd, textEnd, texts, type Batch, type ExternalRecord, type Kind, type LargeBytes, type RecordMemory } from './messages.ts';
+import { kinds, lateNumbers, numbers, ownTexts, recordEnd, textEnd, texts, type Batch, type ExternalRecord, type Kind, type LargeBytes, type RecordMemory } from './messages.ts';
 import { copyTo } from './shared-memory.ts';
 
 /** Bytes of a segment. Its pages cost memory once they are used. */
@@ -195,8 +195,7 @@ export class Segment {
     this.#parts = [];
     this.#at = -ownTexts.length;
     this.#block = block;
-    // The first four are known at the end.
-    this.#number = block / Float64Array.BYTES_PER_ELEMENT + 4;
+    this.#number = block / Float64Array.BYTES_PER_ELEMENT + lateNumbers;
     return true;
   }
 

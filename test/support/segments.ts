@@ -1,5 +1,5 @@
 import type { Segment } from '../../lib/record/segment.ts';
-import { kinds, numbers, ownTexts, texts, type Kind } from '../../lib/record/messages.ts';
+import { kinds, lateNumbers, numbers, ownTexts, texts, type Kind } from '../../lib/record/messages.ts';
 
 type Text = (typeof ownTexts | typeof texts)[number];
 
@@ -20,7 +20,7 @@ export function put(segment: Segment, { kind = 'record', numbers: of = {}, agent
   for (const name of texts) segment.text(text[name] ?? '');
   for (const header of headers) segment.text(header);
   const all = { status: 0, duration: 0, attempts: 0, bytesIn: 0, bytesOut: 0, bodyTotal: body?.length ?? 0, answerTotal: answer?.length ?? 0, ...of, kind: kinds[kind] };
-  for (const name of numbers.slice(5)) segment.number(all[name as keyof typeof all] ?? NaN);
+  for (const name of numbers.slice(lateNumbers)) segment.number(all[name as keyof typeof all] ?? NaN);
   return segment.end(body === null ? [] : [body], answer);
 }
 
