@@ -4,13 +4,15 @@ import { type ClientIds, clientIdsOf } from './client-ids.ts';
 import { deviceFingerprint, familyOf, keyedHash, tokenIdentifier } from '../identity/identity.ts';
 import { Memo } from '../platform/platform.ts';
 import type { RawRecord } from './decode.ts';
+import { codingsOf, decoded } from '../http/http.ts';
+import { layoutOf } from './layout.ts';
 import { keepBody, newestText, type KeptBody } from './kept-body.ts';
 import { joinedHeaders, namedHeaders } from './kept-headers.ts';
 import { LongTexts, type LongText } from './texts.ts';
 import { traceOf } from '../values/values.ts';
 import { md5Each } from './md5.ts';
 import { HeaderCache, type HeaderFacts } from './header-cache.ts';
-import { cookiesOf, credentialsOf, headerOf, type Headers, isJson, type SecretScrubber, secretScrubber, keptBody, keptCookies, keptHeaders, keptPath, keptQuery, keptText, maxLength, withoutCredentials } from '../redaction/redaction.ts';
+import { cookiesOf, credentialsOf, headerOf, type Body, type Headers, isJson, type SecretScrubber, secretScrubber, keptBody, keptCookies, keptHeaders, keptPath, keptQuery, keptText, maxLength, withoutCredentials } from '../redaction/redaction.ts';
 import type { RecordRow } from './columns.ts';
 import { copyTo } from './shared-memory.ts';
 
@@ -228,10 +230,17 @@ export class RecordBuilder {
 
   #readBody(raw: RawRecord, streamed: StreamedBody | undefined, bytes: Buffer, facts: HeaderFacts, scrub: SecretScrubber, credentials: readonly string[], owner: string): BodyFacts {
     const { capture } = this.#options;
+    const isWhole = bytes.length === raw.bodyTotal && bytes.length > 0;
+    const plain = isWhole && facts.encoding !== null ? plainOf(bytes, raw.headers) : null;
+    const content: Content = plain === null ? { bytes, total: raw.bodyTotal, type: facts.type, encoding: facts.encoding, outline: raw.outline } : { bytes: plain, total: plain.length, type: facts.type, encoding: null, outline: null };
     const answer = raw.answer === null ? null : keptBody({ bytes: raw.answer, total: raw.answerTotal, type: raw.answerType, encoding: raw.answerEncoding }, capture.response);
-    const readable = bytes.length === raw.bodyTotal && bytes.length > 0 && isJson(facts.type, facts.encoding, bytes);
-    const ids = this.#options.watched ? clientIdsOf(raw.headers, facts.client === null ? null : familyOf(facts.client).toLowerCase(), bytes, readable ? raw.outline : null) : noIds;
-    return { ids, fingerprint: this.#fingerprint(raw, streamed, bytes, readable), body: this.#body(raw, bytes, readable, facts, scrub, credentials, owner), answer: answer === null ? null : scrub(answer) };
+    const readable = isWhole && isJson(content.type, content.encoding, content.bytes);
+    const ids = this.#options.watched ? clientIdsOf(raw.headers, facts.client === null ? null : familyOf(facts.client).toLowerCase(), content.bytes, readable ? content.outline : null) : noIds;
+    const fingerprint = this.#fingerprint(raw, streamed, bytes, readable ? content : null);
+    const body = this.#body(content, readable, scrub, credentials, owner);
+    // SECURITY: bodies stay nowhere.
+    plain?.fill(0);
+    return { ids, fingerprint, body, answer: answer === null ? null : scrub(answer) };
   }
 
   /** Pieces in one piece, which the next body overwrites. */
@@ -249,20 +258,20 @@ export class RecordBuilder {
     return bytes.subarray(0, size);
   }
 
-  #body(raw: RawRecord, bytes: Buffer, readable: boolean, { type, encoding }: HeaderFacts, scrub: SecretScrubber, credentials: readonly string[], owner: string): KeptBody | null {
+  #body(content: Content, readable: boolean, scrub: SecretScrubber, credentials: readonly string[], owner: string): KeptBody | null {
     const { body: limit } = this.#options.capture;
-    const kept = readable && limit > 0 ? keepBody(bytes, { limit, texts: this.texts, outline: raw.outline, scrub, credentials, owner }) : null;
+    const kept = readable && limit > 0 ? keepBody(content.bytes, { limit, texts: this.texts, outline: content.outline, scrub, credentials, owner }) : null;
     if (kept !== null) return kept;
-    const text = keptBody({ bytes, total: raw.bodyTotal, type, encoding }, limit);
+    const text = keptBody(content, limit);
     return text === null ? null : { text: scrub(text), places: null, texts: noTexts };
   }
 
-  /** @param readable the bytes are the whole body, and JSON. */
-  #fingerprint(raw: RawRecord, streamed: StreamedBody | undefined, bytes: Buffer, readable: boolean): string | null {
+  /** @param bytes as they came. @param json the whole body, where it is JSON. */
+  #fingerprint(raw: RawRecord, streamed: StreamedBody | undefined, bytes: Buffer, json: Content | null): string | null {
     const { fingerprint, secret } = this.#options;
     if (raw.fingerprint !== null) return /^[0-9a-f]{32}$/i.test(raw.fingerprint) ? raw.fingerprint.toLowerCase() : null;
     if (fingerprint === 'md5') return md5Of(raw, bytes, streamed);
-    const text = fingerprint === 'off' || !readable ? null : newestText(bytes, raw.outline);
+    const text = fingerprint === 'off' || json === null ? null : newestText(json.bytes, json.outline);
     return text === null ? null : createHmac('sha256', `heimdall turns ${secret}`).update(text).digest('hex').slice(0, 32);
   }
 
@@ -293,6 +302,24 @@ const noTexts: readonly LongText[] = [];
 
 /** The long texts that rows refer to: their headers, and those of their bodies. */
 export type RowTexts = Map<RecordRow, { readonly headers: LongText | null; readonly body: readonly LongText[] }>;
+
+/** A body as it is read: decoded, where it came with a coding. */
+interface Content extends Body {
+  readonly bytes: Buffer;
+  readonly outline: Int32Array | null;
+}
+
+/** A body may decode to so many bytes, or to less where it would grow more than text does. */
+const maxDecoded = 8_388_608;
+const maxRatio = 200;
+const smallBytes = 1_048_576;
+
+/** The JSON object that a body with a coding holds; null for any other. */
+function plainOf(bytes: Buffer, headers: Headers): Buffer | null {
+  const codings = codingsOf(headers);
+  const plain = codings.length === 0 ? null : decoded(bytes, codings, Math.min(maxDecoded, Math.max(smallBytes, bytes.length * maxRatio)));
+  return plain !== null && layoutOf(plain) !== null ? plain : null;
+}
 
 /** Whether a body begins as a JSON object does. */
 function looksLikeObject(bytes: Uint8Array): boolean {

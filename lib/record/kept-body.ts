@@ -1,4 +1,4 @@
-import { maskedPart, masked, type MaskedPart } from '../redaction/redaction.ts';
+import { maskedEnd, maskedPart, masked, type MaskedPart } from '../redaction/redaction.ts';
 import { layoutOf, type Layout, type LongPart, type Part } from './layout.ts';
 import { cutText, firstBytes, type LongText, type LongTexts } from './texts.ts';
 
@@ -31,11 +31,15 @@ interface Piece {
   readonly part: Part;
   text: string;
   readonly whole: MaskedPart | null;
+  /** Where its last words are taken from when it is cut. */
+  readonly end: string;
   readonly long: LongText | null;
 }
 
 /** Shares of a cut turn that are kept of its beginning and of its end. */
 const head = 3 / 4;
+/** A shorter piece is kept whole: the mark of a cut is as long. */
+const leastCut = 12;
 const hidden = JSON.stringify(masked);
 
 /**
@@ -53,15 +57,17 @@ function piecesOf(bytes: Buffer, { parts }: Layout, keeping: Keeping): Piece[] {
   let inside = false;
   return parts.map((part): Piece => {
     const of = bytes.subarray(part.start, part.end);
-    if (part.kind === 'id') return { part, text: hidden, whole: null, long: null };
+    if (part.kind === 'id') return { part, text: hidden, whole: null, end: '', long: null };
     if (part.kind !== 'single' && part.kind !== 'list') {
       const whole = maskedPart(of, keeping.limit, inside);
+      const text = keeping.scrub(whole.text);
+      const end = !whole.cut ? text : part.kind === 'newest' ? maskedEnd(of, keeping.limit * (1 - head), inside, keeping.scrub) : '';
       inside = whole.opens;
-      return { part, text: keeping.scrub(whole.text), whole, long: null };
+      return { part, text, whole, end, long: null };
     }
     const long = longText(part, of, inside, keeping);
     inside = long.opens;
-    return { part, text: markOf(part, long), whole: null, long };
+    return { part, text: markOf(part, long), whole: null, end: '', long };
   });
 }
 
@@ -144,12 +150,13 @@ class Writing {
 
 /** Cuts a piece that is too long. @param share of its beginning; the rest is of its end. @returns the bytes it takes. */
 function fit(piece: Piece, room: number, share: number): number {
-  const { text, whole, part } = piece;
+  const { text, whole, end, part } = piece;
   const size = Buffer.byteLength(text);
+  if (size <= Math.max(room, leastCut) && whole?.cut !== true) return size;
   const total = part.end - part.start;
-  if (size > room && room > 0 && share < 1 && whole?.cut === false) piece.text = `${firstBytes(text, Math.floor(room * share))}… [${total} bytes] …${lastBytes(text, Math.floor(room * (1 - share)))}`;
-  else if (size > room || whole?.cut === true) piece.text = cutText(text, room, total);
-  return Math.min(size, room);
+  if (room > 0 && share < 1 && end !== '') piece.text = `${firstBytes(text, Math.floor(room * share))}… [${total} bytes] …${lastBytes(end, Math.floor(room * (1 - share)))}`;
+  else piece.text = cutText(text, room, total);
+  return Math.min(Buffer.byteLength(piece.text), room);
 }
 
 const lastBytes = (text: string, limit: number): string => (limit === 0 ? '' : Buffer.from(text.slice(-limit)).subarray(-limit).toString().replace(/^\ufffd+/, ''));

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { Memo } from '../platform/platform.ts';
-import { mask, maskedPart, withoutCredentials, type SecretScrubber } from '../redaction/redaction.ts';
+import { mask, maskedPart, opensKey, withoutCredentials, type SecretScrubber } from '../redaction/redaction.ts';
 import { elementsIn } from '../http/http.ts';
 import type { Long } from './layout.ts';
 
@@ -276,7 +276,7 @@ export class LongTexts {
   /** A text of which the digest alone is kept. */
   #digested({ bytes, before, inside, starts }: Source): LongText {
     const covered = { before: before?.digest ?? null, label: null, size: bytes.length };
-    return { ...covered, digest: this.#digest({ ...covered, text: bytes }), before, count: (before?.count ?? 0) + Math.max(1, starts.length), content: null, opens: opensKey(bytes) || (inside && !bytes.includes('-----END ')) };
+    return { ...covered, digest: this.#digest({ ...covered, text: bytes }), before, count: (before?.count ?? 0) + Math.max(1, starts.length), content: null, opens: opensKey(bytes, inside) };
   }
 
   #make(source: Source, credentials: readonly string[]): { text: LongText; forOthers: boolean } {
@@ -293,9 +293,6 @@ export class LongTexts {
     return { text: { digest, before, label: covered.label, size: bytes.length, count: (before?.count ?? 0) + Math.max(1, starts.length), content, opens: part.opens }, forOthers: text === general && !part.escaped };
   }
 }
-
-/** Whether a private key begins in a text and does not end. */
-const opensKey = (bytes: Buffer): boolean => bytes.lastIndexOf('-----BEGIN ') > bytes.lastIndexOf('-----END ');
 
 function isClean({ credentials, forOthers, absent }: Clean, bytes: Buffer, own: readonly string[]): boolean {
   const all = keyOf(own);

@@ -176,13 +176,32 @@ export interface MaskedPart {
  * @param limit bytes of a very long part that are read. @param inside whether an earlier part has opened a key block that is not closed.
  */
 export function maskedPart(bytes: Buffer, limit: number, inside: boolean): MaskedPart {
-  const cut = bytes.length > maxWhole;
+  const cut = bytes.length > Math.max(maxWhole, limit);
   const kept = cut ? bytes.subarray(0, limit) : bytes;
   const { plain, hints } = decoded(withoutBrokenEnd(kept, cut), hintsIn(kept) | (inside ? hint.pem : 0));
   const short = withoutData(plain);
   const text = (inside ? opened : '') + (cut ? withoutLastWord(short) : short);
-  const opens = (hints & (hint.pem | hint.hidden)) !== 0 && opensKeyBlock(text);
+  const opens = cut ? opensKey(bytes, inside) : (hints & (hint.pem | hint.hidden)) !== 0 && opensKeyBlock(text);
   return { text: mask(text, hints), cut, opens, escaped: (hints & hint.hidden) !== 0 };
+}
+
+/** Characters at the beginning of the end of a part that are left out: the rest of a secret may stand there. */
+const margin = 4096;
+
+/**
+ * Masks the end of a part that is too long to be masked as a whole.
+ * @param limit bytes of it, about. @param scrub masks further secrets.
+ */
+export function maskedEnd(bytes: Buffer, limit: number, inside: boolean, scrub: (text: string) => string): string {
+  const start = Math.max(0, bytes.length - limit - 2 * margin);
+  const { text } = maskedPart(bytes.subarray(start), Infinity, opensKey(bytes.subarray(0, start), inside));
+  return scrub(text).slice(margin);
+}
+
+/** Whether a key block has begun in a part, or before it, and has not ended. */
+export function opensKey(bytes: Buffer, inside: boolean): boolean {
+  const end = bytes.lastIndexOf(pemEnd);
+  return bytes.lastIndexOf(pemBegin) > end || (inside && end === -1);
 }
 
 function opensKeyBlock(text: string): boolean {

@@ -1,6 +1,8 @@
 import '../support/node.ts';
 import assert from 'node:assert/strict';
+import { hash } from 'node:crypto';
 import { DatabaseSync } from 'node:sqlite';
+import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, it } from 'node:test';
 import { grep } from '../../lib/journal/grep.ts';
 import { signerOf } from '../../lib/journal/hash-chain.ts';
@@ -130,6 +132,8 @@ describe('the newest turn', () => {
     'behind attachments': { messages: [{ role: 'user', content: [{ type: 'text', text: say(15_000) }, { type: 'text', text: say(3000) }, { type: 'text', text: 'the very question' }] }] },
     'before a picture': { messages: [{ role: 'user', content: [{ type: 'text', text: 'the very question' }, { type: 'image_url', image_url: { url: `data:image/png;base64,${'iVBORw0KGgo'.repeat(40_000)}` } }] }] },
     'behind a long paste': { messages: [{ role: 'user', content: `${say(30_000)} the very question` }] },
+    'behind a very long paste': { messages: [{ role: 'user', content: `${'some words '.repeat(50_000)} the very question` }] },
+    'behind very many parts': { messages: [{ role: 'user', content: [...Array.from({ length: 300 }, (_, at) => ({ type: 'text', text: `${at} ${'words '.repeat(200)}` })), { type: 'text', text: 'the very question' }] }] },
     'as a prompt': { prompt: 'the very question', suffix: say(20_000) },
     'as an input': { input: 'the very question', instructions: say(20_000) },
     'of Gemini, behind a long history': { contents: [{ role: 'user', parts: [{ text: say(20_000) }] }, { role: 'model', parts: [{ text: say(9000) }] }, { role: 'user', parts: [{ text: 'the very question' }] }] },
@@ -148,6 +152,27 @@ describe('the newest turn', () => {
       assert.equal(verifyJournal(db, trust, { head: null }).broken, null);
     });
   }
+
+  it('is kept of a body that was compressed, and fingerprints are of what was sent and what was said', (t) => {
+    const body = JSON.stringify({ system: say(20_000), messages: [{ role: 'user', content: 'the very question' }] });
+    const { db, write, read } = scene(t, { watched: true });
+    const turn = scene(t, { fingerprint: 'turn' });
+    const plain = turn.read(turn.write(body)).content_fingerprint;
+    const codings: readonly (readonly [string, (text: string) => Buffer])[] = [['gzip', gzipSync], ['br', brotliCompressSync], ['zstd', zstdCompressSync], ['deflate', deflateSync], ['gzip, br', (text) => brotliCompressSync(gzipSync(text))]];
+    for (const [coding, compress] of codings) {
+      const bytes = compress(body);
+      const more = { headers: ['Content-Type', 'application/json', 'Content-Encoding', coding], body: [bytes], bodyTotal: bytes.length, outline: null };
+      const record = read(write('', more));
+      assert.deepEqual([record.request_body, record.content_fingerprint], [body, hash('md5', bytes)], coding);
+      assert.equal(turn.read(turn.write('', more)).content_fingerprint, plain, coding);
+    }
+    const attack = gzipSync(`{"a":"${' '.repeat(20_000_000)}"}`);
+    for (const [coding, bytes] of [['gzip', attack], ['gzip', Buffer.from('no gzip')], ['x-own', Buffer.from(body)]] as const) {
+      const record = read(write('', { headers: ['Content-Type', 'application/json', 'Content-Encoding', coding], body: [bytes], bodyTotal: bytes.length, outline: null }));
+      assert.equal(record.request_body, `[${coding}, ${bytes.length} bytes]`);
+    }
+    assert.equal(verifyJournal(db, trust, { head: null }).broken, null);
+  });
 
   it('gives a fingerprint that repeats when people repeat themselves', (t) => {
     const { write, read } = scene(t, { fingerprint: 'turn' });
@@ -180,6 +205,7 @@ describe('a secret', () => {
     'as a long member': { messages: [{ role: 'user', content: 'hello' }], api_key: `${secretText}${'x'.repeat(3000)}` },
     'where a turn is cut': { messages: [{ role: 'user', content: `${say(10_150)} ${secretText} ${say(3000)}` }], system: long },
     'where the end of a turn begins': { messages: [{ role: 'user', content: `${say(20_000)} ${secretText} ${say(2530)}` }] },
+    'again and again in a very long turn': { messages: [{ role: 'user', content: `${secretText} `.repeat(20_000) }] },
     'where a text is cut': { system: `${say(32_740)} ${secretText} ${say(3000)}`, messages: [{ role: 'user', content: 'hello' }] },
     'in escapes': { system: `${long} ${[...secretText].map((letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`).join('')}`, messages: [{ role: 'user', content: 'hello' }] },
     'in a member beside what identifies': { metadata: { user_id: 'u', password: secretText }, system: long, messages: [{ role: 'user', content: 'hello' }] },
