@@ -35,7 +35,7 @@ const scheme = /((?:[Bb]earer|BEARER|[Bb]asic|BASIC)[ \t]{1,4})([\w\-./+=~]{8,})
 /** User and password in a URL, each form with what stands in every URL of it: as it is, in JSON inside a JSON string, and encoded. */
 const userinfo = [
   ['://', /(:\/\/)[^\s/@:"'\\<>]{0,128}:[^\s/@"'\\<>]{1,256}(@)/g],
-  ['\\\\/', /(:\\{1,7}\/\\{1,7}\/)[^\s/@:"'\\<>]{0,128}:[^\s/@"'\\<>]{1,256}(@)/g],
+  ['\\/', /(:\\{1,7}\/\\{1,7}\/)[^\s/@:"'\\<>]{0,128}:[^\s/@"'\\<>]{1,256}(@)/g],
   ['%2F', /(%3A%2F%2F)[^\s/@:"'\\<>&]{0,128}?%3A[^\s/@"'\\<>&]{1,256}?(%40)/gi],
   ['%2f', /(%3a%2f%2f)[^\s/@:"'\\<>&]{0,128}?%3a[^\s/@"'\\<>&]{1,256}?(%40)/gi],
 ] as const;

@@ -37,11 +37,15 @@ const byWords = (hidden: ReadonlySet<string>): SecretScrubber => (text) => text.
 /** Characters of which at least one is written otherwise in JSON or in a URL. */
 const special = /[^\w\-.~!*'()]/;
 
-/** A secret as it is, as JSON text and percent-encoded, where these differ. */
+/** A secret as it is, as JSON text, also within a JSON string and with slashes escaped, and percent-encoded, where these differ. */
 function spellings(secret: string): string[] {
   if (!special.test(secret)) return [secret];
-  return [...new Set([secret, JSON.stringify(secret).slice(1, -1), encodeURIComponent(secret.toWellFormed())])];
+  const json = jsonOf(secret);
+  const slashed = json.replaceAll('/', '\\/');
+  return [...new Set([secret, json, jsonOf(json), slashed, jsonOf(slashed), encodeURIComponent(secret.toWellFormed())])];
 }
+
+const jsonOf = (text: string): string => JSON.stringify(text).slice(1, -1);
 
 const literal = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&');
 

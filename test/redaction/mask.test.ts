@@ -41,6 +41,7 @@ describe('a credential', () => {
     assert.equal(mask('curl -H "authorization: basic dXNlcjpwYXNzd29yZA=="'), `curl -H "authorization: basic ${masked}"`);
     assert.equal(mask('postgres://user:hunter2@db/x'), `postgres://${masked}@db/x`);
     assert.equal(mask('{"a":"{\\"b\\":\\"postgres:\\\\/\\\\/user:hunter2@db\\"}"}'), `{"a":"{\\"b\\":\\"postgres:\\\\/\\\\/${masked}@db\\"}"}`);
+    assert.equal(mask('postgres:\\/\\/user:hunter2@db'), `postgres:\\/\\/${masked}@db`);
     assert.equal(mask('?to=postgres%3A%2F%2Fuser%3Ahunter2%40db%2Fx'), `?to=postgres%3A%2F%2F${masked}%40db%2Fx`);
     const block = '-----BEGIN RSA PRIVATE KEY-----\\nMIIEow\\n-----END RSA PRIVATE KEY-----';
     assert.equal(mask(`a ${block} b`), `a ${masked} b`);

@@ -106,7 +106,8 @@ describe('what is known to be secret', () => {
     const hide = (text: string): string => withoutCredentials(secretScrubber(['the-configured-secret'])(text), own);
     assert.equal(hide('plainwords, socketkey, query secret, the-configured-secret and page'), `${masked}, ${masked}, ${masked}, ${masked} and page`);
     assert.equal(hide('the-configured-secret'), masked);
-    assert.equal(secretScrubber(['a/configured"secret'])('a/configured\\"secret a%2Fconfigured%22secret'), `${masked} ${masked}`);
+    const forms = ['a/configured"secret', 'a/configured\\"secret', 'a\\/configured\\"secret', 'a/configured\\\\\\"secret', 'a\\\\/configured\\\\\\"secret', 'a%2Fconfigured%22secret'];
+    assert.equal(secretScrubber(['a/configured"secret'])(forms.join(' ')), forms.map(() => masked).join(' '));
   });
 
   it('is known without what stands before it', () => {
