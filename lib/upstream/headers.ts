@@ -109,9 +109,19 @@ const answerRules = new Map<string, HeaderRule>([
   ['alt-svc', 'own'], ['strict-transport-security', 'own'], ['nel', 'own'], ['report-to', 'own'],
 ]);
 
-/** Remembers the rule of each spelling of a name, so that a name is lower-cased once and not once a request. */
+/** A header's name as it was spelt and in lower case, and its rule. */
+interface KnownHeader {
+  readonly name: string;
+  readonly lower: string;
+  readonly rule: HeaderRule;
+}
+
+/**
+ * Remembers each spelling of a name, so that it is lower-cased once and not once a request. The remembered name is a property's key:
+ * undici looks every name up in an object, and V8 first looks for a text that is none among all keys.
+ */
 class HeaderRules {
-  readonly #known = new Map<string, HeaderRule>();
+  readonly #known = new Map<string, KnownHeader>();
   readonly #ruleFor: (name: string) => HeaderRule;
   /** Spans are exported, so upstreams are told the trace. */
   readonly traced: boolean;
@@ -122,12 +132,14 @@ class HeaderRules {
     this.traced = traced;
   }
 
-  of(name: string): HeaderRule {
-    const known = this.#known.get(name);
+  of(spelt: string): KnownHeader {
+    const known = this.#known.get(spelt);
     if (known !== undefined) return known;
-    const rule = this.#ruleFor(name.toLowerCase());
-    if (this.#known.size < 2000) this.#known.set(name, rule);
-    return rule;
+    const [name = spelt] = Object.keys({ [spelt]: null });
+    const lower = name.toLowerCase();
+    const header = { name, lower, rule: this.#ruleFor(lower) };
+    if (this.#known.size < 2000) this.#known.set(name, header);
+    return header;
   }
 }
 
@@ -182,20 +194,19 @@ export function callerHeaders(context: Context, sentHost: string | null = null):
   let carrier: string | undefined = sent !== null && !moves(context, sent) ? sent.carrier : undefined;
   const flat: string[] = [];
   for (let at = 0; at < rawHeaders.length; at += 2) {
-    const name = rawHeaders[at] as string;
-    const rule = rules.of(name);
-    if ((context.withheld && otherCarriers.has(name.toLowerCase())) || (context.user !== null && hostsOwn.has(name.toLowerCase()))) continue;
+    const { name, lower, rule } = rules.of(rawHeaders[at] as string);
+    if ((context.withheld && otherCarriers.has(lower)) || (context.user !== null && hostsOwn.has(lower))) continue;
     if (rule === 'drop' || rule === 'message' || (rule === 'credential' && credential !== 'caller') || (rule === 'coding' && plain)) continue;
     if (rule === 'trace' && trace !== null && isReplaced(name, trace)) continue;
-    if (oneHop?.has(name.toLowerCase())) continue;
-    if ((isContentType(name) && typed) || context.withheldHeaders?.has(at)) continue;
+    if (oneHop?.has(lower)) continue;
+    // SECURITY: of several lines only the first is sent, by which the body was read.
+    if ((lower === 'content-type' && typed) || context.withheldHeaders?.has(at)) continue;
     let value = rule === 'host' && sentHost !== null ? sentHost : (rawHeaders[at + 1] as string);
-    if (isContentType(name) && route.credential) {
+    if (lower === 'content-type' && route.credential) {
       value = context.contentType ?? value;
       typed = true;
     }
     if (rule === 'credential') {
-      const lower = name.toLowerCase();
       // Node reads the first line alone, so the others have not been judged.
       if (lower === 'authorization' && isAuthorized) continue;
       isAuthorized ||= lower === 'authorization';
@@ -228,9 +239,6 @@ function exportedTrace({ id, headers, core }: Context): Trace | null {
 /** `traceparent` is ours; `tracestate` stays with the trace that it came with (W3C Trace Context §3.3). */
 const isReplaced = (name: string, { parent }: Trace): boolean => name.length === 11 || parent === null;
 
-/** SECURITY: of several lines only the first is sent, by which the body was read. */
-const isContentType = (name: string): boolean => name.length === 12 && name.toLowerCase() === 'content-type';
-
 /** A credential in the scheme that NewAPI reads: `Bearer` or `bearer` and one space, or no scheme. */
 function carriedValue({ value, carrier }: Credential, line: string): string {
   if (carrier !== 'authorization') return value;
@@ -257,10 +265,9 @@ export function ownHeaders(context: Context, host: string, credential: readonly 
   const plain = context.measured || credential.length > 0;
   let typed = false;
   for (let at = 0; at < rawHeaders.length; at += 2) {
-    const name = rawHeaders[at] as string;
     if (context.withheldHeaders?.has(at)) continue;
-    const rule = ownRules.of(name);
-    if (isContentType(name)) {
+    const { name, lower, rule } = ownRules.of(rawHeaders[at] as string);
+    if (lower === 'content-type') {
       if (!typed) flat.push(name, context.contentType ?? (rawHeaders[at + 1] as string));
       typed = true;
     } else if (rule === 'keep' || (rule === 'coding' && !plain)) flat.push(name, rawHeaders[at + 1] as string);
@@ -373,10 +380,9 @@ export function answerHead(raw: ArrayLike<HeaderText>, own: boolean): string[] {
   let oneHop: ReadonlySet<string> | null = null;
   let firsts = 0;
   for (let at = 0; at < raw.length; at += 2) {
-    const name = (raw[at] as HeaderText).toString('latin1');
-    const rule = knownAnswerRules.of(name);
+    const { name, lower, rule } = knownAnswerRules.of((raw[at] as HeaderText).toString('latin1'));
     if (rule === 'drop' || (rule === 'own' && own)) {
-      if (name.length === 10 && name.toLowerCase() === 'connection') oneHop ??= connectionOptions((raw[at + 1] as HeaderText).toString('latin1'));
+      if (lower === 'connection') oneHop ??= connectionOptions((raw[at + 1] as HeaderText).toString('latin1'));
       continue;
     }
     const value = (raw[at + 1] as HeaderText).toString('latin1');

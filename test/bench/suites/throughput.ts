@@ -41,10 +41,13 @@ export async function throughput(bench: Bench): Promise<SuiteResult> {
   return report(bench, lanes);
 }
 
-/** Passes until the optimising compiler has settled; each tells how many requests make the next, and at last a round. */
+/**
+ * Passes until the optimising compiler has settled, which takes a gate half a minute: it costs a tenth of its requests' time until
+ * then. Each tells how many requests make the next, and at last a round.
+ */
 async function warmUp(bench: Bench, lane: Lane, seconds: number): Promise<void> {
   lane.requests = Math.ceil(500 / Math.sqrt(weights[bench.options.load.body]));
-  for (const share of bench.options.quick ? [0.5, 2, 1] : [0.5, 2, 2, 1]) {
+  for (const share of bench.options.quick ? [0.5, 2, 1] : [0.5, 2, 4, 4, 4, 1]) {
     const rate = await drive(bench, lane, seconds);
     if (bench.left.has(lane.contestant.name)) return;
     lane.requests = Math.max(8, Math.round(rate * seconds * share));
