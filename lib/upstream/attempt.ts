@@ -234,7 +234,9 @@ export class Attempt implements Dispatcher.DispatchHandler, ConnectionAware {
     const { code = '' } = error as NodeJS.ErrnoException;
     // A length that differs before there is a head: the answer has two of them, or a coding beside it.
     if (error.name === 'HTTPParserError' || error.name === 'ResponseContentLengthMismatchError' || code === 'UND_ERR_HEADERS_OVERFLOW' || error.message === 'bad upgrade') return { kind: 'not_http', cause: error };
-    return this.#reused && this.connection?.begun === false ? { kind: 'stale' } : { kind: 'reset', cause: error, head: null };
+    if (this.#reused && this.connection?.begun === false) return { kind: 'stale' };
+    // Without the last bytes of its body nothing has served the request.
+    return this.#context.body?.isArriving ? { kind: 'unreachable', cause: error } : { kind: 'reset', cause: error, head: null };
   }
 
   /** undici calls its handler outside Express: what that throws ends this request alone. */

@@ -17,7 +17,7 @@ export const plainBody = ({ head, body }: Reply): Buffer | null => (body === nul
 
 /** Why an attempt ended without an answer for the client. */
 export type Failure =
-  /** Nothing was sent: refused, DNS, TLS, connect timeout. */
+  /** Nothing was sent, or not all of the request: refused, DNS, TLS, connect timeout, or broken while its body arrived. */
   | { readonly kind: 'unreachable'; readonly cause: unknown }
   /** A keep-alive socket was closed under the request: zero bytes came back. */
   | { readonly kind: 'stale' }

@@ -171,6 +171,18 @@ it('an error that comes before the body is whole is told when it is, on a connec
   assert.deepEqual([status, text, connection], [401, '{"error":{"message":"no"}}', 'keep-alive']);
 });
 
+it('a target that breaks off while the body arrives has not served it, and the next one gets it whole', async (t) => {
+  const at = await scene(t, ([one, two]) => ({ ...auth({}), llm: { ...own, endpoint: `${one}/v1`, backupProviders: [{ ...own, endpoint: `${two}/v1` }], retry: { initialDelay: 1, maxDelay: 1 } } }));
+  at.begins = ({ target, req, res }) => void (target === 'one' ? req.once('data', () => res.destroy()) : req.on('end', () => answer(res)));
+  const body = chat();
+  const { asked, answered } = begin(t, at, body, 300_000, { Authorization: `Bearer ${keyed}` });
+  await until(() => at.reached[1]?.size === 300_000);
+  asked.end(body.subarray(300_000));
+  assert.equal((await answered).status, 200);
+  assert.deepEqual(at.reached.map(({ target }) => target), ['one', 'two']);
+  assert.equal(at.reached[1]?.hash.digest('hex'), createHash('md5').update(body).digest('hex'));
+});
+
 it('a body that has begun at a target that fails is sent whole to the next', async (t) => {
   const at = await scene(t, ([one, two]) => ({ ...auth({}), llm: { ...own, endpoint: `${one}/v1`, backupProviders: [{ ...own, endpoint: `${two}/v1` }], retry: { initialDelay: 1, maxDelay: 1 } } }));
   at.begins = ({ target, req, res }) => void (target === 'one' ? req.once('data', () => answer(res, 500)) : req.on('end', () => answer(res)));
