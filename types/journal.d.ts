@@ -61,8 +61,8 @@ export interface JournalSearch<P extends Position = number> {
   readonly grep: string | null;
   /** Only requests of these keys and tokens. */
   readonly callers?: readonly string[] | null;
-  /** Leaves out requests of the routes below this path. */
-  readonly without?: string | null;
+  /** Leaves out requests of these paths and of what is below them. */
+  readonly without?: readonly string[] | null;
   /** Position of the last record that counts. */
   readonly last?: P | null;
   /** Records to be found at most. */

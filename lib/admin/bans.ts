@@ -6,8 +6,8 @@ import { changed, fieldsOf, holdsOf, type Method } from './call.ts';
 import { iso, moment, strictly } from './fields.ts';
 import { calendarOf } from '../platform/platform.ts';
 
-/** `GET bans`. `holds`: whether they hold on all instances, which share a Redis, or on this one alone. */
-export const listBans: Method = (_call, services) => ({ status: 200, body: { bans: services.registry.bans().map(banJson), holds: holdsOf(services) } });
+/** `GET bans`. `available`: see `GET keys`. `holds`: whether they hold on all instances, which share a Redis, or on this one alone. */
+export const listBans: Method = (_call, services) => ({ status: 200, body: { bans: services.registry.bans().map(banJson), holds: holdsOf(services), available: services.registry.problem === null } });
 
 export const ban: Method = async (call, { core, registry }) => {
   const { kind, expires, ...rest } = await fieldsOf(call, newBan(() => calendarOf(core.clock).now()));

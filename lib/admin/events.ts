@@ -1,3 +1,4 @@
+import { ownPaths } from '../request/request.ts';
 import { readWanted, SearchError } from '../journal/journal.ts';
 import { HeimdallError } from '../errors.ts';
 import { type Call, integer, type Method, parametersOf, word } from './call.ts';
@@ -20,7 +21,7 @@ function readAsked(call: Call): Asked {
   const asked = parametersOf(call, ['rows', 'own', ...filterNames]);
   const rows = asked.has('rows') ? integer(asked, 'rows', mostRows, 1, mostRows) : null;
   const filters = Object.fromEntries(filterNames.flatMap((name) => (asked.has(name) ? [[name, checked(name, asked.get(name) as string, clock.now())]] : [])));
-  return { rows, filters, hidden: word(asked, 'own', ['true', 'false'], 'true') === 'false' ? `${config.admin.path}/` : null };
+  return { rows, filters, hidden: word(asked, 'own', ['true', 'false'], 'true') === 'false' ? ownPaths(config) : [] };
 }
 
 /** Refuses what the search of records would refuse. */

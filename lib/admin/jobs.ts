@@ -8,6 +8,7 @@ import { HeimdallError } from '../errors.ts';
 import { parseAddress } from '../identity/identity.ts';
 import { type JobWork, readWanted, SearchError } from '../journal/journal.ts';
 import { guard } from '../platform/platform.ts';
+import { ownPaths } from '../request/request.ts';
 import { invalid } from '../registry/registry.ts';
 import { changed, fieldsOf, type AdminServices, type Method } from './call.ts';
 import { strictly } from './fields.ts';
@@ -89,7 +90,8 @@ function subjectOf(fields: NewJob): Forgetting {
 
 function workOf({ kind, format = 'jsonl', filters: wanted = {} }: NewJob, { core }: AdminServices): (file: string) => JobWork {
   if (kind === 'verify') return () => ({ kind });
-  const { grep, ...rest } = wanted;
+  const { grep, own = 'true', ...rest } = wanted;
+  if (own !== 'true' && own !== 'false') throw invalid('filters.own', 'true or false', JSON.stringify(own.slice(0, 40)), 'false');
   const now = core.clock.now();
   try {
     readWanted(rest, now);
@@ -97,7 +99,7 @@ function workOf({ kind, format = 'jsonl', filters: wanted = {} }: NewJob, { core
     if (error instanceof SearchError) throw new HeimdallError('invalid_value', { message: `filters.${error.message}`, field: `filters.${error.field}` });
     throw error;
   }
-  return (file) => ({ kind: 'export', wanted: rest, format, now, file, ...(grep === undefined ? {} : { grep }) });
+  return (file) => ({ kind: 'export', wanted: rest, format, now, file, without: own === 'false' ? ownPaths(core.config) : null, ...(grep === undefined ? {} : { grep }) });
 }
 
 function read(services: AdminServices, make: (file: string) => JobWork, erasure: number): Job {

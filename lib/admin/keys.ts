@@ -7,8 +7,9 @@ import { changed, fieldsOf, type Call, type AdminServices, type Method, type Rep
 import { moment, strictly } from './fields.ts';
 import { calendarOf } from '../platform/platform.ts';
 
-/** `GET keys`: all keys, those of the configuration included. */
-export const listKeys: Method = (_call, { registry }) => ({ status: 200, body: { keys: registry.keys().map(keyJson) } });
+/** `GET keys`: all keys, those of the configuration included. `accepted`: whether requests may use them; `available`: whether the store can be read, else they are those known last. */
+export const listKeys: Method = (_call, { core, registry }) =>
+  ({ status: 200, body: { keys: registry.keys().map(keyJson), accepted: core.config.auth.mode !== 'passthrough', available: registry.problem === null } });
 
 export const showKey: Method = (call, services) => {
   const view = find(call, services);

@@ -12,8 +12,8 @@ export type FilterName = (typeof filterNames)[number];
 export interface Asked {
   /** Rows a second; null: all, each as its request ends. */
   readonly rows: number | null;
-  /** Requests of routes that begin so are not shown; null: of all routes. */
-  readonly hidden: string | null;
+  /** Requests of these paths and of what is below them are not shown. */
+  readonly hidden: readonly string[];
   readonly filters: Readonly<Partial<Record<FilterName, string>>>;
 }
 
@@ -48,7 +48,7 @@ export class LiveView {
     this.asked = asked;
     this.#room = asked.rows ?? Infinity;
     const { hidden } = asked;
-    this.#tests = [...filterNames.flatMap((name) => testOf(name, asked.filters[name]) ?? []), ...(hidden === null ? [] : [({ route }: Context) => !route.template.startsWith(hidden)])];
+    this.#tests = [...filterNames.flatMap((name) => testOf(name, asked.filters[name]) ?? []), ...(hidden.length === 0 ? [] : [outside(hidden)])];
   }
 
   /** Counts a request that has just ended. @returns whether there is room for its row. */
@@ -91,6 +91,11 @@ export class LiveView {
 /** So many of the rows, evenly. */
 const spread = (rows: readonly string[], room: number): readonly string[] => (rows.length <= room ? rows : Array.from({ length: room }, (_, at) => rows[Math.floor((at * rows.length) / room)] as string));
 
+function outside(paths: readonly string[]): Test {
+  const below = paths.map((path) => `${path}/`);
+  return ({ route: { template } }) => !paths.includes(template) && !below.some((start) => template.startsWith(start));
+}
+
 function testOf(name: FilterName, text: string | undefined): Test | null {
   if (text === undefined) return null;
   switch (name) {
@@ -105,6 +110,7 @@ function testOf(name: FilterName, text: string | undefined): Test | null {
     case 'target':
       return ({ target }) => target === text;
     case 'outcome': {
+      if (text === 'failed') return ({ outcome, status }) => outcome === 'upstream_error' || outcome === 'interrupted' || (outcome === 'served' && status >= 500);
       const [kind, code] = text.split(':');
       return ({ outcome, errorCode }) => outcome === kind && (code === undefined || errorCode === code);
     }

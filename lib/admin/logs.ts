@@ -3,6 +3,7 @@ import type { JournalSearch, Position, SqlRow } from '../../types/journal.d.ts';
 import type { Between, Question } from '../../types/reader.d.ts';
 import { HeimdallError } from '../errors.ts';
 import { countOf, filters, frequencyOf, groups, groupsOf, measures, readWanted, SearchError, type Wanted } from '../journal/journal.ts';
+import { ownPaths } from '../request/request.ts';
 import { invalid } from '../registry/registry.ts';
 import { type AdminServices, type Call, changed, integer, type Method, parametersOf, type Reply, word } from './call.ts';
 
@@ -16,14 +17,14 @@ const searchTime = 2000;
 /** How long a page of records may be looked for, milliseconds. */
 const listTime = 18;
 
-/** `GET logs`: records without headers and bodies; filters by name, `grep`, `limit`, `cursor`, `order`, `count`, `own=false` to leave out the admin's own. */
+/** `GET logs`: records without headers and bodies; filters by name, `grep`, `limit`, `cursor`, `order`, `count`, `own=false` to leave out the gate's own. */
 export const listLogs: Method = async (call, services) => {
   const { wanted, rest } = asked(call, ['grep', 'limit', 'cursor', 'order', 'count', 'own']);
   const limit = integer(rest, 'limit', defaultRecords, 1, mostRecords);
   const order = word(rest, 'order', ['newest', 'oldest'] as const, 'newest');
   const { cursor, until } = positionIn(rest, services);
   const now = services.core.clock.now();
-  const without = word(rest, 'own', answers, 'true') === 'false' ? services.core.config.admin.path : null;
+  const without = withoutOwn(rest, services);
   const counts = word(rest, 'count', answers, 'false') === 'true';
   checked(() => readWanted(wanted, now));
   const last = until ?? (order === 'oldest' ? await services.records.latest() : null);
@@ -38,7 +39,7 @@ export const listLogs: Method = async (call, services) => {
   const shown = logs.at(-1);
   const id = found.length > limit && shown !== undefined ? services.records.positionOf(shown) : goOn;
   const next = cursorOf(id, last);
-  const count = counts ? { count: Number((await services.records.ask(countOf(wanted, now)))[0]?.['records'] ?? 0) } : {};
+  const count = counts ? { count: Number((await services.records.ask(countOf(wanted, now, without)))[0]?.['records'] ?? 0) } : {};
   return { status: 200, body: { logs: logs.map((record) => named(withoutBodies(record), record, services)), next, ...(stopped && { stopped }), ...count } };
 };
 
@@ -60,7 +61,7 @@ export const showLog: Method = async (call, services) => {
 
 /** `GET logs/aggregate?by=…`: groups of records with their sums. */
 export const aggregateLogs: Method = async (call, services) => {
-  const { wanted, rest } = asked(call, ['by', 'sort', 'least', 'page', 'page_size']);
+  const { wanted, rest } = asked(call, ['by', 'sort', 'least', 'page', 'page_size', 'own']);
   const by = word(rest, 'by', Object.keys(groups) as (keyof typeof groups)[], 'key');
   const sort = word(rest, 'sort', measures, 'requests');
   const page = integer(rest, 'page', 1, 1, 1_000_000);
@@ -68,7 +69,7 @@ export const aggregateLogs: Method = async (call, services) => {
   const least = integer(rest, 'least', 0, 0, Number.MAX_SAFE_INTEGER);
   const now = services.core.clock.now();
   const between = await bounded(services, wanted, now);
-  const rows = await run(services, groupsOf({ wanted, by, sort, least, limit: pageSize, offset: (page - 1) * pageSize, now, between }));
+  const rows = await run(services, groupsOf({ wanted, by, sort, least, limit: pageSize, offset: (page - 1) * pageSize, without: withoutOwn(rest, services), now, between }));
   return { status: 200, body: { by, groups: rows, page, page_size: pageSize, ...(between !== null && { stopped: true }) } };
 };
 
@@ -89,6 +90,9 @@ function asked(call: Call, own: readonly string[]): { wanted: Wanted; rest: Read
   const rest = parametersOf(call, [...own, ...Object.keys(filters)]);
   return { wanted: Object.fromEntries([...rest].filter(([name]) => !own.includes(name))), rest };
 }
+
+/** With `own=false`: the paths of the gate's own, whose requests are left out. */
+const withoutOwn = (rest: ReadonlyMap<string, string>, { core }: AdminServices): readonly string[] | null => (word(rest, 'own', answers, 'true') === 'false' ? ownPaths(core.config) : null);
 
 /** The cursor of a page: the position of its last record, and from the oldest on that of the last record of the walk. */
 function positionIn(rest: ReadonlyMap<string, string>, { records }: AdminServices): { readonly cursor: Position | null; readonly until: Position | null } {

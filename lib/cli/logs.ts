@@ -35,9 +35,9 @@ const readFrom: Option = { type: 'string', value: sources.join('|'), summary: 'r
 
 /** What each way of the command takes beside filters; that of null lists records. */
 const takes: ReadonlyMap<string | null, readonly string[]> = new Map([
-  [null, ['grep', 'cursor', 'follow', 'format', 'limit', 'oldest', 'json']],
-  ['by', ['sort', 'least', 'limit', 'format', 'json']],
-  ['export', ['grep', 'format', 'json']],
+  [null, ['grep', 'cursor', 'follow', 'format', 'limit', 'oldest', 'without-own', 'json']],
+  ['by', ['sort', 'least', 'limit', 'format', 'without-own', 'json']],
+  ['export', ['grep', 'format', 'without-own', 'json']],
   ['reconcile', ['json']],
 ]);
 
@@ -66,6 +66,7 @@ export const logs: Action = {
     least: { type: 'string', value: '2', summary: 'with --by: lowest value of the number in --sort' },
     export: { type: 'string', value: 'FILE', summary: 'write all matching records with their bodies to a file: csv by its ending, else jsonl' },
     reconcile: { type: 'boolean', summary: 'check that requests and reserved tokens balance' },
+    'without-own': { type: 'boolean', summary: "leave out the gate's own requests, below admin.path and at endpoints.health and metrics" },
     'read-from': readFrom,
     path,
     json: { type: 'boolean', summary: 'print one JSON document, as --format json does; with --follow a line a record' },
@@ -77,9 +78,9 @@ export const logs: Action = {
     try {
       const wanted = wantedOf(invocation);
       if (invocation.values['reconcile']) return await reconcile(source.reader, wanted, invocation);
-      if (textOf(invocation, 'by') !== undefined) return await printGroups(source.reader, invocation, wanted);
+      if (textOf(invocation, 'by') !== undefined) return await printGroups(source, invocation, wanted);
       const file = textOf(invocation, 'export');
-      if (file !== undefined) return exportTo(journalIn(source, 'export'), invocation, wanted, file);
+      if (file !== undefined) return exportTo(journalIn(source, 'export'), source.without, invocation, wanted, file);
       return await list(source, invocation, wanted);
     } catch (error) {
       if (error instanceof SearchError) throw new UsageError(`--${error.message.replace(error.field, error.field.replaceAll('_', '-'))}`);
@@ -112,26 +113,31 @@ interface Source {
   readonly reader: RecordReader;
   /** Null for PostgreSQL. */
   readonly db: DatabaseSync | null;
+  /** Paths whose requests are left out. */
+  readonly without: readonly string[] | null;
   close(): Promise<void> | void;
 }
 
 async function sourceOf(invocation: Invocation): Promise<Source> {
   const { loadConfig } = await import('../config/config.ts');
+  const { ownPaths } = await import('../request/request.ts');
   const asked = oneOf(invocation, 'read-from', sources);
   const given = textOf(invocation, 'path');
   if (given !== undefined && asked === 'postgres') throw new UsageError(`--path: ${expectation('no --read-from postgres beside it', 'both')}`);
-  const config = given === undefined || asked === 'postgres' ? loadConfig(textOf(invocation, 'config')) : null;
-  if (config !== null && (asked ?? config.admin.readFrom) === 'postgres') {
+  const leaves = invocation.values['without-own'] === true;
+  const config = given === undefined || asked === 'postgres' || leaves ? loadConfig(textOf(invocation, 'config')) : null;
+  const without = leaves && config !== null ? ownPaths(config) : null;
+  if (config !== null && given === undefined && (asked ?? config.admin.readFrom) === 'postgres') {
     const url = config.audit.postgres.readUrl ?? config.audit.postgres.url;
     if (url === null) throw new Error(`--read-from postgres: ${expectation('audit.postgres.url in the configuration', 'none', 'audit: { postgres: { url: "${DATABASE_URL}" } }')}`);
     const reader = postgresReader(url);
-    return { reader, db: null, close: () => reader.close() };
+    return { reader, db: null, without, close: () => reader.close() };
   }
   const file = given ?? journalPath(config as NonNullable<typeof config>);
   if (!existsSync(file)) throw new Error(`audit.path: ${expectation('a journal', `${show(file)} (no such file)`, 'heimdall logs --path data/heimdall.db')}`);
   const db = new DatabaseSync(file, { readOnly: true });
   const reader = journalReader({ query: async (sql, values) => run(db, { sql, values: values ?? [] }), request: async (id) => readRequest(db, id), grep: async (wanted) => search(db, wanted), sum: async () => undefined });
-  return { reader, db, close: () => db.close() };
+  return { reader, db, without, close: () => db.close() };
 }
 
 /** The journal, for what PostgreSQL cannot do. */
@@ -161,12 +167,12 @@ async function list(source: Source, invocation: Invocation, wanted: Wanted): Pro
   if (text === '') throw new UsageError(`--grep: ${expectation('a text', 'an empty one', 'connection refused')}`);
   if (text !== undefined && follow) throw new UsageError(`--grep: ${expectation('no --follow beside it', 'both')}`);
   const db = follow ? journalIn(source, 'follow') : null;
-  const asked = { wanted, grep: text ?? null, limit, cursor, order, now: systemClock.now(), time: text === undefined ? Infinity : searchTime } as const;
+  const asked = { wanted, without: source.without, grep: text ?? null, limit, cursor, order, now: systemClock.now(), time: text === undefined ? Infinity : searchTime } as const;
   const { records, next, stopped } = await source.reader.search(asked);
   printRecords(follow && order === 'newest' ? [...records].reverse() : records, format, true, invocation.output);
   if ((text !== undefined || stopped) && next !== null) invocation.output.err(`${stopped ? `Stopped after ${searchTime / 1000} s` : `Stopped at ${records.length} records`}. Go on with --cursor ${next}\n`);
   if (db === null) return 0;
-  follower(db, wanted, format, invocation.output, (order === 'newest' ? records[0] : records.at(-1))?.id ?? newest(db));
+  follower(db, wanted, source.without, format, invocation.output, (order === 'newest' ? records[0] : records.at(-1))?.id ?? newest(db));
   return null;
 }
 
@@ -181,10 +187,10 @@ function cursorIn(invocation: Invocation, reader: RecordReader): Position | null
 /** Position of the last record, where `--follow` starts when none was listed. */
 const newest = (db: DatabaseSync): number => Number(run(db, { sql: 'SELECT coalesce(max(id), 0) AS id FROM heimdall_logs', values: [] })[0]?.['id'] ?? 0);
 
-function follower(db: DatabaseSync, wanted: Wanted, format: Format, output: Output, from: number): void {
+function follower(db: DatabaseSync, wanted: Wanted, without: Source['without'], format: Format, output: Output, from: number): void {
   let last = from;
   const timer = setInterval(() => {
-    const rows = run(db, pageOf({ wanted, limit: pageSize, cursor: last, order: 'oldest', schema: versionOf(db), now: systemClock.now() }, recordColumns));
+    const rows = run(db, pageOf({ wanted, without, limit: pageSize, cursor: last, order: 'oldest', schema: versionOf(db), now: systemClock.now() }, recordColumns));
     if (rows.length === 0) return;
     last = Number(rows.at(-1)?.['id']);
     print(rows, format === 'json' ? 'jsonl' : format, false, output);
@@ -213,11 +219,11 @@ function cellOf(record: Readonly<Record<string, Cell>>, name: string): Cell {
   return name === 'timestamp' ? new Date(Number(value) * 1000).toISOString().replace('.000', '') : value;
 }
 
-async function printGroups(reader: RecordReader, invocation: Invocation, wanted: Wanted): Promise<number> {
+async function printGroups({ reader, without }: Source, invocation: Invocation, wanted: Wanted): Promise<number> {
   const { output } = invocation;
   const by = oneOf(invocation, 'by', Object.keys(groups) as (keyof typeof groups)[]) ?? 'key';
   const sort = oneOf(invocation, 'sort', measures) ?? 'requests';
-  const rows = await reader.ask(groupsOf({ wanted, by, sort, least: numberOf(invocation, 'least', '2') ?? 0, limit: wholeOf(invocation, 'limit', Number.MAX_SAFE_INTEGER, '50') ?? 50, offset: 0, now: systemClock.now() }));
+  const rows = await reader.ask(groupsOf({ wanted, by, sort, least: numberOf(invocation, 'least', '2') ?? 0, limit: wholeOf(invocation, 'limit', Number.MAX_SAFE_INTEGER, '50') ?? 50, offset: 0, without, now: systemClock.now() }));
   const format = formatOf(invocation, 'table');
   if (format === 'json') output.out(`${JSON.stringify(rows, null, 2)}\n`);
   else if (format === 'jsonl') output.out(rows.map(jsonLine).join(''));
@@ -235,7 +241,7 @@ function groupCell(name: string, value: Cell): Cell {
 }
 
 /** Exports all matching records with their content, oldest first. */
-function exportTo(db: DatabaseSync, invocation: Invocation, wanted: Wanted, file: string): number {
+function exportTo(db: DatabaseSync, without: Source['without'], invocation: Invocation, wanted: Wanted, file: string): number {
   const format = textOf(invocation, 'format') === undefined ? (file.endsWith('.csv') ? 'csv' : 'jsonl') : formatOf(invocation, 'jsonl');
   if (format !== 'csv' && format !== 'jsonl') throw new UsageError(`--format: ${expectation('csv or jsonl for an export', show(format))}`);
   // A wrong filter is refused before the file is emptied.
@@ -243,7 +249,7 @@ function exportTo(db: DatabaseSync, invocation: Invocation, wanted: Wanted, file
   const handle = openSync(file, 'w', 0o600);
   let done = 0;
   try {
-    done = exportRecords(db, { wanted, format, grep: textOf(invocation, 'grep'), now: systemClock.now() }, (text) => void writeSync(handle, text), (read, total) => invocation.output.progress(read, total));
+    done = exportRecords(db, { wanted, format, grep: textOf(invocation, 'grep'), without, now: systemClock.now() }, (text) => void writeSync(handle, text), (read, total) => invocation.output.progress(read, total));
   } finally {
     closeSync(handle);
   }

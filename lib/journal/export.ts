@@ -16,6 +16,8 @@ export interface Exporting {
   readonly format: 'csv' | 'jsonl';
   /** Only records whose bodies hold this text. */
   readonly grep?: string | undefined;
+  /** Leaves out requests of these paths and of what is below them. */
+  readonly without?: readonly string[] | null;
   /** Unix milliseconds. */
   readonly now: number;
 }
@@ -26,9 +28,9 @@ export interface Exporting {
  * @returns the records that were written.
  * @throws SearchError naming the filter.
  */
-export function exportRecords(db: DatabaseSync, { wanted, format, grep, now }: Exporting, write: (text: string) => void, told: (done: number, total: number) => void): number {
+export function exportRecords(db: DatabaseSync, { wanted, format, grep, without = null, now }: Exporting, write: (text: string) => void, told: (done: number, total: number) => void): number {
   const run = ({ sql, values }: Query): SqlRow[] => db.prepare(sql).all(...values) as SqlRow[];
-  const total = Number(run(countOf(wanted, now)(sqlite))[0]?.['records'] ?? 0);
+  const total = Number(run(countOf(wanted, now, without)(sqlite))[0]?.['records'] ?? 0);
   const names = recordColumns.split(', ');
   const recordFrom = wholeRecord(db);
   const matches = grep === undefined ? () => true : matcher(db, grep);
@@ -38,7 +40,7 @@ export function exportRecords(db: DatabaseSync, { wanted, format, grep, now }: E
   let written = 0;
   told(0, total);
   for (let cursor: number | null = null; ; ) {
-    const rows = run(pageOf({ wanted, limit: atOnce, cursor, order: 'oldest', schema, whole: true, now }, `${recordColumns}${schema > 1 ? ', request_texts' : ''}`));
+    const rows = run(pageOf({ wanted, limit: atOnce, cursor, order: 'oldest', schema, whole: true, without, now }, `${recordColumns}${schema > 1 ? ', request_texts' : ''}`));
     if (rows.length === 0) return written;
     const records = rows.filter(matches).map((row) => recordFrom(row) as unknown as Readonly<Record<string, Cell>>);
     write(records.map((record) => (format === 'csv' ? csvLine(names.map((name) => record[name])) : jsonLine(record))).join(''));

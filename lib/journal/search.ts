@@ -4,6 +4,7 @@ import { isNetwork, readDuration, show, suggestion } from '../values/values.ts';
 import { expectation } from '../errors.ts';
 import { parseAddress } from '../identity/identity.ts';
 import type { Sought, Wants } from './places.ts';
+import { failed } from './sums.ts';
 
 /** The filters of a search by name, as they were written: the names of {@link filters}. */
 export type Wanted = Readonly<Record<string, string>>;
@@ -68,7 +69,7 @@ export const filters = {
   client: { what: 'client with or without its version', example: 'openai-python', read: (text, _now, { begins }) => (text.includes('/') ? equals('client')(text) : either(equals('client')(text), begins('client', `${text}/`))), seek: (text) => [...exactly('client')(text), { column: 'client', text: `${text}/`, begins: true }] },
   content: { what: 'content fingerprint, or how it begins', example: 'd41d8c', read: hex('content_fingerprint'), seek: byStart('content_fingerprint') },
   status: { what: 'HTTP status, or its class', example: '429, or 5xx', read: status, seek: (text) => [/x/i.test(text) ? { column: 'response_status', text: text.slice(0, 1), begins: true } : { column: 'response_status', text: String(Number(text)) }] },
-  outcome: { what: 'served, refused, refused:CODE, upstream_error, aborted or interrupted', example: 'refused', read: outcome, seek: (text) => (text === 'refused' ? [{ column: 'outcome', text: 'refused:', begins: true }] : exactly('outcome')(text)) },
+  outcome: { what: 'served, refused, refused:CODE, upstream_error, aborted, interrupted, or failed: upstream_error, interrupted, or served with 5xx', example: 'refused', read: outcome, seek: seekOutcome },
   model: { what: 'model, with * at its end for all that begin so', example: 'gpt-5*', read: (text, _now, { begins }) => (text.endsWith('*') ? begins('model', text.slice(0, -1)) : equals('model')(text)), seek: (text) => (text.endsWith('*') ? [{ column: 'model', text: text.slice(0, -1), begins: true }] : exactly('model')(text)) },
   route: { what: 'template of a route', example: '/v1/chat/completions', read: equals('route'), seek: exactly('route') },
   target: { what: 'target that answered', example: 'openai', read: equals('target'), seek: exactly('target') },
@@ -122,8 +123,8 @@ export interface Page {
   readonly schema?: number;
   /** The content of the records is read too. */
   readonly whole?: boolean;
-  /** Leaves out requests of the routes below this path. */
-  readonly without?: string | null;
+  /** Leaves out requests of these paths and of what is below them. */
+  readonly without?: readonly string[] | null;
   /** Position of the first record that counts. */
   readonly first?: number | null;
   /** Only requests of these keys and tokens. */
@@ -140,16 +141,15 @@ export interface Page {
  * @throws SearchError naming the filter.
  */
 export function pageOf({ wanted, limit, cursor, order, last = null, first = null, callers = null, ids = null, schema = newestSchema, whole = false, without = null, now }: Page, columns: string): Query {
-  const { sql, values } = conditions(wanted, now, sqlite);
+  const { sql, values } = conditions(wanted, now, sqlite, without);
   const listed = columnsOf(columns, schema).split(', ').map((name) => (!whole && contentColumns.includes(name) ? `NULL AS ${name}` : name)).join(', ');
   const behind = cursor === null ? [] : [{ sql: order === 'newest' ? 'id < ?' : 'id > ?', values: [cursor] }];
   const bounded = last === null ? [] : [{ sql: 'id <= ?', values: [last] }];
-  const others = without === null ? [] : [{ sql: '(route IS NULL OR route < ? OR route >= ?)', values: [`${without}/`, `${without}0`] }];
   const from = first === null ? [] : [{ sql: 'id >= ?', values: [first] }];
   const places = callers?.map(() => '?').join(', ');
   const whose = callers === null ? [] : [{ sql: `(token_id IN (${places}) OR key_id IN (${places}))`, values: [...callers, ...callers] }];
   const among = ids === null ? [] : [{ sql: 'id IN (SELECT value FROM json_each(?))', values: [JSON.stringify(ids)] }];
-  const all = joined([{ sql, values }, ...behind, ...bounded, ...from, ...among, ...others, ...whose]);
+  const all = joined([{ sql, values }, ...behind, ...bounded, ...from, ...among, ...whose]);
   const by = `ORDER BY id ${order === 'newest' ? 'DESC' : 'ASC'}`;
   // The inner SELECT reads an index that has all filter columns, instead of the table, which is ten times as large.
   return { sql: `SELECT ${listed}${schema > 1 ? `, ${learntColumn}` : ''} FROM heimdall_logs WHERE id IN (SELECT id FROM heimdall_logs ${ids === null ? '' : 'NOT INDEXED '}WHERE ${all.sql} ${by} LIMIT ?) ${by}`, values: [...all.values, limit] };
@@ -166,8 +166,8 @@ export const nextWidth = (width: number, took: number, left: number): number => 
 export const lastOf: Question = () => ({ sql: 'SELECT max(id) AS last FROM heimdall_logs', values: [] });
 
 /** The number of records. @throws SearchError naming the filter. */
-export const countOf = (wanted: Wanted, now: number): Question => (dialect) => {
-  const { sql, values } = conditions(wanted, now, dialect);
+export const countOf = (wanted: Wanted, now: number, without: Page['without'] = null): Question => (dialect) => {
+  const { sql, values } = conditions(wanted, now, dialect, without);
   return { sql: `SELECT count(*) AS records FROM heimdall_logs WHERE ${sql}`, values };
 };
 
@@ -188,6 +188,7 @@ export const groups = {
   outcome: 'outcome',
   status: 'response_status',
   content: 'content_fingerprint',
+  source: 'source',
 } as const;
 
 /** The measures groups can be sorted and filtered by. */
@@ -202,6 +203,8 @@ export interface Grouping {
   readonly least: number;
   readonly limit: number;
   readonly offset: number;
+  /** See {@link Page.without}. */
+  readonly without?: Page['without'];
   readonly now: number;
   /** Only these records. */
   readonly between?: Between | null;
@@ -212,8 +215,8 @@ export interface Grouping {
  * minute.
  * @throws SearchError naming the filter.
  */
-export const groupsOf = ({ wanted, by, sort, least, limit, offset, now, between = null }: Grouping): Question => (dialect) => {
-  const { sql, values } = joined([conditions(wanted, now, dialect), ...within(between)]);
+export const groupsOf = ({ wanted, by, sort, least, limit, offset, without = null, now, between = null }: Grouping): Question => (dialect) => {
+  const { sql, values } = joined([conditions(wanted, now, dialect, without), ...within(between)]);
   const column = groups[by];
   const isText = by !== 'user' && by !== 'status';
   return {
@@ -259,8 +262,8 @@ export const balanceOf = (wanted: Wanted, now: number): Question => (dialect) =>
 /** @throws SearchError naming the filter that is unknown or has an invalid value. */
 export const readWanted = (wanted: Wanted, now: number): void => void conditions(wanted, now, sqlite);
 
-/** The condition of all filters. @throws SearchError naming the filter that is unknown or has an invalid value. */
-export function conditions(wanted: Wanted, now: number, dialect: Dialect): Condition {
+/** The condition of all filters. @param without see {@link Page.without}. @throws SearchError naming the filter that is unknown or has an invalid value. */
+export function conditions(wanted: Wanted, now: number, dialect: Dialect, without: Page['without'] = null): Condition {
   const found = Object.entries(wanted).map(([name, text]): Condition => {
     const filter: Filter | undefined = Object.hasOwn(filters, name) ? filters[name as keyof typeof filters] : undefined;
     if (filter === undefined) throw new SearchError(name, `a filter.${suggestion(name, Object.keys(filters))} One of ${Object.keys(filters).join(', ')}`, name, 'address');
@@ -268,6 +271,10 @@ export function conditions(wanted: Wanted, now: number, dialect: Dialect): Condi
     if (condition === null) throw new SearchError(name, filter.what, text, filter.example);
     return condition;
   });
+  for (const path of without ?? []) {
+    const { sql, values } = dialect.begins('route', `${path}/`);
+    found.push({ sql: `(route IS NULL OR NOT (route = ? OR (${sql})))`, values: [path, ...values] });
+  }
   return found.length === 0 ? { sql: 'TRUE', values: [] } : joined(found);
 }
 
@@ -307,7 +314,13 @@ function status(text: string): Condition | null {
   return /^\d{1,3}$/.test(text) ? { sql: 'response_status = ?', values: [Number(text)] } : null;
 }
 
+function seekOutcome(text: string): readonly Sought[] {
+  if (text === 'refused') return [{ column: 'outcome', text: 'refused:', begins: true }];
+  return text === 'failed' ? [...exactly('outcome')('upstream_error'), ...exactly('outcome')('interrupted'), { column: 'response_status', text: '5', begins: true }] : exactly('outcome')(text);
+}
+
 function outcome(text: string): Condition | null {
   if (text === 'refused') return { sql: "outcome >= 'refused:' AND outcome < 'refused;'", values: [] };
+  if (text === 'failed') return { sql: failed, values: [] };
   return /^(?:served|upstream_error|aborted|interrupted|refused:[a-z_]+)$/.test(text) ? equals('outcome')(text) : null;
 }

@@ -2,7 +2,7 @@ import { extname, resolve } from 'node:path';
 import { MessageChannel, receiveMessageOnPort, Worker, type MessagePort } from 'node:worker_threads';
 import type { LoggingConfig } from '../../types/config.d.ts';
 import type { Route } from '../../types/route.d.ts';
-import type { Core } from '../request/request.ts';
+import { type Core, ownPaths } from '../request/request.ts';
 import type { Crew } from '../platform/platform.ts';
 import type { AccessLog } from '../access-log/access-log.ts';
 import type { CallName, FromWorker, LineOptions, WorkerCalls, WorkerOptions, WorkerSettings } from '../record/record.ts';
@@ -62,7 +62,7 @@ export function workerSettings({ config }: Core, { sinks, accessLog, observer = 
     traced: otlp.endpoint !== null && otlp.traces,
     fingerprint,
     queryAllow: config.logging.queryAllow,
-    ownPaths: [config.admin.path, config.endpoints.health, config.endpoints.metrics].filter((each) => each !== false),
+    ownPaths: ownPaths(config),
     lines: accessLog.isRead ? lineOptions(config.logging, accessLog) : null,
     watched,
     observer: role === 'write' && watched ? observer : null,

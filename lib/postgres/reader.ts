@@ -189,12 +189,11 @@ class Reader implements RecordReader<string> {
     const from = startOf(edge);
     const [first, end] = [isNewest ? edge : (timeOf(at) ?? 0), isNewest ? (timeOf(at) ?? edge) : edge];
     const all = [
-      conditions(wanted, now, postgres),
+      conditions(wanted, now, postgres, without),
       { sql: isNewest ? 'request_id < ? AND request_id >= ?' : 'request_id > ? AND request_id < ?', values: [at, from] },
       // Without a cast, which would be one at run time and have all partitions planned.
       { sql: 'day >= ? AND day <= ?', values: [dayOf(first), dayOf(end)] },
       ...(last === null ? [] : [{ sql: 'request_id <= ?', values: [last] }]),
-      ...(without === null ? [] : [{ sql: '(route IS NULL OR route COLLATE "C" < ? OR route COLLATE "C" >= ?)', values: [`${without}/`, `${without}0`] }]),
       ...(callers === null ? [] : [{ sql: `(token_id IN (${places(callers)}) OR key_id IN (${places(callers)}))`, values: [...callers, ...callers] }]),
       ...(grep === null ? [] : [holds(grep)]),
     ];

@@ -8,5 +8,5 @@ export { contain, guarded, underway } from './context.ts';
 export { InFlight } from './in-flight.ts';
 export { Mount } from './mount.ts';
 export { Probes } from './probes.ts';
-export { ownRoute } from './own-route.ts';
+export { ownPaths, ownRoute } from './own-route.ts';
 export { relayTo } from './relay.ts';

@@ -6,7 +6,7 @@ import type { Config } from '../../types/config.d.ts';
 import type { Sink } from '../../types/sink.d.ts';
 import { ConfigError } from '../errors.ts';
 import type { OutboundProxy } from '../platform/platform.ts';
-import type { Core } from '../request/request.ts';
+import { type Core, ownPaths } from '../request/request.ts';
 import type { WantedSink } from './followers.ts';
 import { newapiSink } from './newapi.ts';
 import { otlpSink, type OtlpSinkOptions } from './otlp.ts';
@@ -51,7 +51,7 @@ const kinds: Readonly<Record<string, Kind<unknown>>> = {
     make: ({ token, ...from }, { core: { clock }, rawToken, proxies = null }) => newapiSink({ ...from, rawToken: token === 'raw' ? rawToken : null, clock, proxies }),
   }),
   postgres: kindOf({
-    from: ({ audit: { postgres: { url } }, admin, endpoints }) => (url === null ? null : { url, own: [admin.path, endpoints.health, endpoints.metrics].filter((each) => each !== false) }),
+    from: (config) => (config.audit.postgres.url === null ? null : { url: config.audit.postgres.url, own: ownPaths(config) }),
     make: ({ url, own }, { core: { log }, nameOf = () => null }) => postgresSink(url, { own, nameOf, lacks: (what, sql) => log.warn({ sink: 'postgres', lacks: what, sql }, 'sink.lacks') }),
   }),
   otlp_traces: otlpOf('traces'),

@@ -10,13 +10,13 @@ describe('bans', () => {
     const shown = { id: 'b1', kind: 'address', value: '203.0.113.0/24', reason: 'scans', created: new Date(core.clock.now()).toISOString(), expires: until };
     assert.deepEqual([made.status, made.json(), made.headers.location], [201, shown, 'bans/b1']);
     assert.deepEqual(asked, [{ value: '203.0.113.0/24', reason: 'scans', expires: Date.parse(until), force: false }]);
-    assert.deepEqual((await ask('bans')).json(), { bans: [shown], holds: 'this' });
+    assert.deepEqual((await ask('bans')).json(), { bans: [shown], holds: 'this', available: true });
     assert.equal((await ask('bans/203.0.113.0%2F24', { method: 'DELETE' })).status, 204);
     await ask('bans', { body: { value: 'alice', kind: 'key' } });
     assert.deepEqual(asked[1], { value: 'alice', kind: 'key', reason: '', expires: null, force: false });
     await ask('bans', { body: { value: '10.0.0.0/8', force: true } });
     for (const which of ['b1', '10.0.0.0/8']) assert.equal((await ask(`bans/${which}`, { method: 'DELETE' })).status, 204, which);
-    assert.deepEqual((await ask('bans')).json(), { bans: [], holds: 'this' });
+    assert.deepEqual((await ask('bans')).json(), { bans: [], holds: 'this', available: true });
     assert.deepEqual(problem(await ask('bans/b1', { method: 'DELETE' })), [404, 'not_found', null]);
     assert.deepEqual(log.named('admin.change').map(({ action, subject }) => [action, subject]), [
       ['ban.create', '203.0.113.0/24'], ['ban.remove', '203.0.113.0/24'], ['ban.create', 'alice'], ['ban.create', '10.0.0.0/8'], ['ban.remove', 'b1'], ['ban.remove', '10.0.0.0/8'],

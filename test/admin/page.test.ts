@@ -157,6 +157,50 @@ it('limits have their units, the week of a caller can be clicked, and what canno
   assert.deepEqual([await page.locator('.chart').count(), await page.locator('table', { hasText: 'newapi' }).count(), faults], [0, 1, []]);
 });
 
+it('numbers lead to the records they count, with a command that prints them, and notes say what does not work', { ...browserOptions, timeout: 120_000 }, async () => {
+  const { gate, browser } = await common();
+  const { page } = await watchedPage(browser);
+  await logIn(page, gate.url);
+  await shown(page, 'Overview');
+  const errors = page.locator('.figure', { hasText: 'Errors' }).locator('a.num');
+  assert.deepEqual([await errors.getAttribute('href'), await errors.getAttribute('data-line')], ['#/requests?from=1h&outcome=failed', 'heimdall logs --from 1h --outcome failed --source gate --without-own --by source']);
+  await page.evaluate(`location.hash = '#/requests?outcome=failed&grep=hello&own=true'`);
+  await shown(page, 'Requests');
+  assert.deepEqual([await barriers(page), await page.innerText('footer code'), await page.locator('.chip').allTextContents()], [[], 'heimdall logs --outcome failed --grep hello', ['Outcome: any error ✕take the filter away', 'Text in bodies: hello ✕take the filter away', "with the gate's own ✕take the filter away"]]);
+  const asked = page.waitForRequest((sent) => sent.method() === 'POST' && sent.url().endsWith('/api/jobs'));
+  await page.getByRole('button', { name: 'Export …' }).click();
+  await page.locator('dialog').getByText('heimdall logs --outcome failed --grep hello --export heimdall.jsonl').waitFor();
+  await page.locator('dialog button.main').click();
+  assert.deepEqual((await asked).postDataJSON(), { kind: 'export', format: 'jsonl', filters: { outcome: 'failed', grep: 'hello' } });
+  await page.keyboard.press('Escape');
+  await page.evaluate(`location.hash = '#/keys'`);
+  await page.getByText('These keys open nothing: auth.mode is passthrough').waitFor();
+  await page.route('**/api/bans', (route) => route.fulfill({ json: { bans: [], holds: 'all', available: false } }));
+  await page.evaluate(`location.hash = '#/bans'`);
+  await page.getByText('Keys and bans cannot be read at the moment.').waitFor();
+});
+
+it('goes on by itself where the gate did not answer, or had not read far enough, and says that a login has ended', { ...browserOptions, timeout: 120_000 }, async () => {
+  const { gate, browser } = await common();
+  const { page } = await watchedPage(browser);
+  await page.clock.install();
+  await logIn(page, gate.url);
+  await shown(page, 'Overview');
+  let away = true;
+  await page.route('**/api/logs?*', (route) => {
+    if (away) return route.abort();
+    return new URL(route.request().url()).searchParams.has('cursor') ? route.continue() : route.fulfill({ json: { logs: [], next: 1_000_000, stopped: true } });
+  });
+  await page.evaluate(`location.hash = '#/requests'`);
+  await page.getByText('The gate does not answer.').waitFor();
+  away = false;
+  await page.clock.fastForward(5000);
+  await page.locator('main tbody tr').first().waitFor();
+  await page.evaluate(`localStorage.setItem('heimdall.proof', 'of another login')`);
+  await page.evaluate(`location.hash = '#/targets'`);
+  await page.getByText('The login has ended.').waitFor();
+});
+
 it('a finding is acted on and undone by clicking; the login ends', { ...browserOptions, timeout: 120_000 }, async () => {
   const { gate, browser } = await common();
   const { page, faults } = await watchedPage(browser);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { main } from '../../lib/cli/cli.ts';
@@ -88,6 +88,21 @@ describe('heimdall logs', () => {
     assert.deepEqual((JSON.parse(out) as { value: string; requests: number; addresses: number }[]).map(({ value, requests, addresses }) => [value, requests, addresses]), [['team-b', 2, 2], ['team-a', 1, 1]]);
     assert.match((await logs('--by', 'address', '--sort', 'keys', '--least', '2')).out, /^ADDRESS +REQUESTS +KEYS .*\n192\.0\.2\.1 +2 +2 /);
     assert.equal((await logs('--by', 'colour')).code, 2);
+  });
+
+  it('leaves out the requests of the gate itself, by the paths of its configuration', async (t) => {
+    const { logs, directory } = journal(t, [{ route: '/v1/models' }, { route: '/ops/api/keys' }, { route: '/ops-elsewhere' }, { route: '/metrics' }, { route: '/health' }, { route: null }]);
+    writeFileSync(join(directory, 'heimdall.yaml'), 'admin: { path: /ops }\n');
+    const without = (...args: string[]): Promise<Ran> => logs('--config', join(directory, 'heimdall.yaml'), '--without-own', ...args);
+    assert.deepEqual((JSON.parse((await without('--json')).out) as { id: number }[]).map(({ id }) => id), [6, 3, 1]);
+    assert.deepEqual((JSON.parse((await without('--by', 'source', '--json')).out) as object[]).map((row) => 'requests' in row && row.requests), [3]);
+    assert.equal((await without('--export', join(directory, 'some.jsonl'))).err, `3 records in ${join(directory, 'some.jsonl')}\n`);
+    assert.match((await without('--reconcile')).err, /--without-own: expected no --reconcile/);
+  });
+
+  it('finds what the overview counts as errors', async (t) => {
+    const { logs } = journal(t, [{ outcome: 'upstream_error', response_status: 503 }, { outcome: 'served', response_status: 500 }, { outcome: 'interrupted', response_status: 0 }, { outcome: 'served', response_status: 404 }, { outcome: 'refused:queue_full', response_status: 503 }, { outcome: 'aborted', response_status: 499 }]);
+    assert.deepEqual((JSON.parse((await logs('--outcome', 'failed', '--json')).out) as { id: number }[]).map(({ id }) => id), [3, 2, 1]);
   });
 
   it('reconciles, and says when it cannot', async (t) => {

@@ -68,8 +68,23 @@ test('the list of requests leaves out the admin\'s own where it is asked to, and
   await ask(gate);
   await gate.api('targets');
   await journalOf(gate.gate).flush();
-  const routes = async (query: string) => (await gate.api<{ logs: { route: string }[] }>(`logs?${query}`)).body.logs.map(({ route }) => route).sort();
+  const before = (await gate.api<{ logs: { id: number }[] }>('logs?limit=1')).body.logs[0]?.id ?? 0;
+  // A page that takes too long stops, and says where to go on.
+  const routes = async (query: string): Promise<string[]> => {
+    const found: string[] = [];
+    for (let cursor: string | number | null = ''; cursor !== null;) {
+      const { logs, next }: { logs: { id: number; route: string }[]; next: string | number | null } = (await gate.api<{ logs: { id: number; route: string }[]; next: string | number | null }>(`logs?${query}${cursor === '' ? '' : `&cursor=${cursor}`}`)).body;
+      found.push(...logs.filter(({ id }) => id <= before).map(({ route }) => route));
+      cursor = next;
+    }
+    return found.sort();
+  };
   assert.deepEqual([await routes(''), await routes('own=false')], [['/heimdall/api/targets', '/v1/chat/completions'], ['/v1/chat/completions']]);
+  // What the overview counts is what the list, its count and its sums have.
+  const { body: page } = await gate.api<{ count: number }>('logs?own=false&count=true');
+  const sums = async (query: string) => (await gate.api<{ groups: { value: string; requests: number }[] }>(`logs/aggregate?by=source${query}`)).body.groups.map(({ value, requests }) => [value, requests]);
+  assert.deepEqual([page.count, await sums('&own=false')], [1, [['gate', 1]]]);
+  assert.ok(Number((await sums(''))[0]?.[1]) >= 4);
   const { body } = await gate.api<{ redis: unknown; certificates: unknown }>('health');
   assert.deepEqual([body.redis, body.certificates], [{ used: false, state: null }, []]);
 });

@@ -53,7 +53,8 @@ describe('a search that may stop', () => {
   });
 
   it('leaves out what it is told to, and takes only the callers it is told', () => {
-    assert.deepEqual(ids(search(big, { ...asked, order: 'newest', limit: 3, without: '/heimdall' })), [9000, 8998, 8996]);
+    assert.deepEqual(ids(search(big, { ...asked, order: 'newest', limit: 3, without: ['/heimdall'] })), [9000, 8998, 8996]);
+    assert.deepEqual(ids(search(big, { ...asked, order: 'newest', limit: 1, without: ['/heimdal', '/heimdall/api'] })).length, 1);
     assert.deepEqual(ids(search(big, { ...asked, order: 'oldest', callers: ['rare', 'x'] })), [8, 3008, 6008]);
   });
 });

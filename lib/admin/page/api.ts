@@ -19,8 +19,10 @@ const loggedOut: Session = { auth, access: 'none', expires: null, user: null };
 
 /** The login; null until the server has said. */
 export const session = signal<Session | null>(null);
-/** A login of NewAPI that was refused: `newapi_role` for a session that may not read here. */
+/** Why a login was refused or has ended: `newapi_role` for a session of NewAPI that may not read here. */
 export const refusal = signal<Failure | null>(null);
+/** The reader has left by the button, while NewAPI's own session goes on. */
+export const staysInNewapi = signal(false);
 
 /** Whether the reader may change things. */
 export const mayChange = (): boolean => session.value?.access === 'full';
@@ -139,6 +141,7 @@ export async function logout(): Promise<void> {
   if (auth === 'token') await send('POST', 'logout', {}).catch(() => undefined);
   localStorage.removeItem(proofKey);
   sessionStorage.removeItem(newapiKey);
+  staysInNewapi.value = auth === 'newapi' && newapiLogin() !== null;
   refusal.value = null;
   session.value = loggedOut;
 }

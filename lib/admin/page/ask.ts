@@ -24,6 +24,8 @@ export interface AskOptions {
   readonly after?: RegExp;
 }
 
+/** Time after which a gate that did not answer is asked again, milliseconds. */
+const retryPause = 5000;
 /** Least time between two questions that events cause, milliseconds. */
 const eventPause = 2000;
 
@@ -49,6 +51,11 @@ export function useAsk<T>(path: string | null, { query = {}, every, after }: Ask
     const timer = setInterval(() => { if (!document.hidden) again(); }, every);
     return () => clearInterval(timer);
   }, [again, every]);
+  useEffect(() => {
+    if (state.error?.isPassing !== true) return;
+    const timer = setInterval(() => { if (!document.hidden) again(); }, retryPause);
+    return () => clearInterval(timer);
+  }, [again, state.error]);
   useEffect(() => (after === undefined ? undefined : onEvents(after, again)), [again, after]);
   return { ...state, value: state.of === name || path !== null && state.of.split('?')[0] === path ? state.value : null, again };
 }

@@ -44,7 +44,7 @@ export function Chart({ title, times, lines, format, onRange }: ChartProps): JSX
     const draw = async (): Promise<void> => {
       const { default: Plot } = await import('uplot');
       if (gone) return;
-      plot = new Plot(optionsOf(Plot, box, lines, format, setAt, onRange), [times as number[], ...lines.map(({ values }) => values as (number | null)[])], box);
+      plot = new Plot(optionsOf(Plot, box, times, lines, format, setAt, onRange), [times as number[], ...lines.map(({ values }) => values as (number | null)[])], box);
       sizes.observe(box);
     };
     const sight = new IntersectionObserver((seen) => {
@@ -95,12 +95,14 @@ function colourOf(box: HTMLElement, name: string): string {
   return color;
 }
 
-function optionsOf(Plot: typeof uPlot, box: HTMLElement, lines: readonly Line[], format: ChartProps['format'], setAt: (at: number | null) => void, onRange: ChartProps['onRange']): uPlot.Options {
+function optionsOf(Plot: typeof uPlot, box: HTMLElement, times: readonly number[], lines: readonly Line[], format: ChartProps['format'], setAt: (at: number | null) => void, onRange: ChartProps['onRange']): uPlot.Options {
   const ink = colourOf(box, 'ink');
   const grid = { stroke: colourOf(box, 'rule'), width: 1 };
   const font = '11px system-ui, sans-serif';
+  // Room for half of the last label.
+  const isDays = (times.at(-1) ?? 0) - (times[0] ?? 0) > 43_200;
   return {
-    width: box.clientWidth, height, padding: [8, 8, 0, 0], legend: { show: false },
+    width: box.clientWidth, height, padding: [8, isDays ? 36 : 20, 0, 0], legend: { show: false },
     ...(zone.value === null ? {} : { tzDate: (seconds: number) => Plot.tzDate(new Date(seconds * 1000), zone.value as string) }),
     cursor: { y: false, points: { size: 6 }, drag: { x: onRange !== undefined, y: false, setScale: false } },
     scales: { y: { range: (_plot, _min, max) => [0, max > 0 ? max * 1.08 : 1] } },

@@ -13,6 +13,9 @@ export const command = (name: string, words: readonly string[] = [], values: Rea
 /** The records of a search. */
 export const logs = (values: Readonly<Record<string, string | number | null | undefined>> = {}): string => command('logs', [], values);
 
+/** How many records a search finds, with their tokens and cost: one line for each source, which is the gate but for records that were handed in. */
+export const counted = (values: Readonly<Record<string, string | number | null | undefined>> = {}): string => logs({ ...values, by: 'source' });
+
 /** A question to the admin API. @param url of the resource. @param user of NewAPI, where its login is the gate's. */
 export const curl = (url: string, user: number | null): string =>
   user === null ? `curl -H "Authorization: Bearer $HEIMDALL_ADMIN_TOKEN" ${word(url)}` : `curl -H "Authorization: Bearer $NEWAPI_ACCESS_TOKEN" -H 'New-Api-User: ${user}' ${word(url)}`;

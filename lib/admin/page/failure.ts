@@ -6,6 +6,11 @@ export class Failure extends Error {
   readonly requestId: string | null;
   readonly retryAfter: number | null;
 
+  /** The gate, or what stands before it, may answer in a moment. */
+  get isPassing(): boolean {
+    return this.status === 0 || (this.status >= 502 && this.status <= 504);
+  }
+
   constructor(status: number, { message, code, param }: { readonly message?: string; readonly code?: string; readonly param?: string | null }, headers?: Headers) {
     super(message ?? `HTTP ${status}`);
     this.status = status;

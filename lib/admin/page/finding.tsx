@@ -94,7 +94,7 @@ function Evidence({ finding, onClose, act }: { readonly finding: Finding; readon
         [texts.score, <>{count(finding.score)} <small>{texts.because} <Txt of={finding.part} mono /></small></>],
         [texts.since, <><When at={finding.since} /> – <When at={finding.last} /></>],
         [texts.seen, texts.counts(count(evidence.requests), count(evidence.devices), count(evidence.networks), count(evidence.sessions))],
-        ...(baseline.length === 0 ? [] : [[texts.baseline, baseline.map(([name, value]) => <span class="pair"><Txt of={name.replaceAll('_', ' ')} /> {count(value)} </span>)] as const]),
+        ...(baseline.length === 0 ? [] : [[texts.baseline, baseline.map(([name, value]) => <span class="pair">{count(value)} {(texts.baselines as Readonly<Record<string, string>>)[name] ?? <Txt of={name.replaceAll('_', ' ')} />} </span>)] as const]),
         ...(finding.note === '' ? [] : [[texts.note, <Txt of={finding.note} />] as const]),
         ...(finding.rests_until === null ? [] : [[texts.rests, <When at={finding.rests_until} />] as const]),
       ]} />

@@ -95,7 +95,7 @@ export async function begin(job: object): Promise<boolean> {
 }
 
 /** A window that exports the records of a search. */
-export function Export({ filters, line, onClose }: { readonly filters: Readonly<Record<string, string>>; readonly line: string; readonly onClose: () => void }): JSX.Element {
+export function Export({ filters, line, onClose }: { readonly filters: Readonly<Record<string, string>>; readonly line: (file: string) => string; readonly onClose: () => void }): JSX.Element {
   const texts = t().jobs;
   const [format, setFormat] = useState('jsonl');
   return (
@@ -104,7 +104,7 @@ export function Export({ filters, line, onClose }: { readonly filters: Readonly<
         <>
           <p>{texts.exportHint}</p>
           <Field label={texts.format}><Choice value={format} onChange={setFormat} choices={[['jsonl', 'JSON Lines'], ['csv', 'CSV']]} /></Field>
-          <p><code>{line} --export heimdall.{format}</code></p>
+          <p><code>{line(`heimdall.${format}`)}</code></p>
           <div class="buttons"><Change tone="main" onClick={() => void begin({ kind: 'export', format, filters }).then(look)}>{texts.beginExport}</Change></div>
         </>
       )}</Jobs>

@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { JSX } from 'preact';
-import { login, loginNewapi, refusal, session } from './api.ts';
+import { login, loginNewapi, refusal, session, staysInNewapi } from './api.ts';
 import type { Failure } from './failure.ts';
 import { t } from './text.ts';
 import { problemText } from './ui.tsx';
@@ -11,7 +11,7 @@ export function Login(): JSX.Element {
   const [error, setError] = useState<Failure | null>(null);
   const [busy, setBusy] = useState(false);
   const newapi = session.value?.auth === 'newapi';
-  const shown = error ?? (refusal.value !== null && (refusal.value.status !== 401 || newapi) ? refusal.value : null);
+  const shown = error ?? refusal.value;
   useEffect(() => { document.title = `${t().logIn} · Heimdall`; field.current?.focus(); }, []);
   const submit = async (event: SubmitEvent): Promise<void> => {
     event.preventDefault();
@@ -31,9 +31,10 @@ export function Login(): JSX.Element {
       <form onSubmit={(event) => void submit(event)}>
         <h1>Heimdall</h1>
         <p>{newapi ? t().loginNewapi : t().loginToken}</p>
+        {staysInNewapi.value ? <p role="status">{t().newapiStays}</p> : null}
         {newapi ? <label class="field"><span>{t().newapiUser}</span><input name="id" inputMode="numeric" pattern="[0-9]+" required autocomplete="username" /></label> : null}
         <label class="field"><span>{newapi ? t().accessToken : t().adminToken}</span><input ref={field} type="password" name="token" required autocomplete="current-password" spellcheck={false} aria-invalid={shown !== null} /></label>
-        {shown === null ? null : <p class="problem" role="alert">{shown.code === 'unauthorized' && error !== null ? t().wrongToken : problemText(shown)}</p>}
+        {shown === null ? null : <p class="problem" role="alert">{shown.code !== 'unauthorized' ? problemText(shown) : error !== null ? t().wrongToken : t().loginEnded}</p>}
         <button type="submit" class="main" disabled={busy} aria-busy={busy}>{t().logIn}</button>
       </form>
     </main>

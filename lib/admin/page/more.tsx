@@ -25,6 +25,9 @@ export interface Rows<Row> {
   readonly load: () => void;
 }
 
+/** So many pages are asked for by themselves where a search ran out of time before a page was full: with the first one three requests. */
+const byItself = 2;
+
 /** @param first the answer with the first page. */
 export function useMore<Page extends Paged, Row>(path: string, query: Query, first: Asked<Page>, rowsOf: (page: Page) => readonly Row[]): Rows<Row> {
   const [pages, setPages] = useState<readonly Page[]>([]);
@@ -38,7 +41,10 @@ export function useMore<Page extends Paged, Row>(path: string, query: Query, fir
     const behind = first.value;
     get<Page>(path, { ...query, cursor: String(next) }).then((page) => setPages((before) => (first.value === behind ? [...before, page] : before)), setError).finally(() => setBusy(false));
   };
-  return { rows: all.flatMap(rowsOf), next, stopped, busy, error, load };
+  const rows = all.flatMap(rowsOf);
+  const goesOn = stopped && next !== null && !busy && error === null && pages.length < byItself && rows.length < Number(query['limit']);
+  useEffect(() => { if (goesOn) load(); }, [goesOn, pages.length]);
+  return { rows, next, stopped, busy: busy || goesOn, error, load };
 }
 
 /** The button that asks for the next page, where there is one. */

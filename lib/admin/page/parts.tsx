@@ -60,3 +60,12 @@ export function CallerName({ id, kind, newapi, name }: { readonly id: string; re
     </>
   );
 }
+
+const outcomeTone = (outcome: string): Tone => (outcome === 'served' ? 'good' : outcome === 'upstream_error' ? 'bad' : outcome.startsWith('refused') ? 'warn' : 'quiet');
+
+/** An outcome in the language, with the code of a refusal. */
+export function Outcome({ of }: { readonly of: string }): JSX.Element {
+  const [kind = '', code] = of.split(':');
+  const texts = t().requests.outcomes as Readonly<Record<string, string>>;
+  return <Badge tone={outcomeTone(of)}>{texts[kind] ?? kind}{code === undefined ? null : <> <Txt of={code} /></>}</Badge>;
+}

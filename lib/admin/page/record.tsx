@@ -3,7 +3,7 @@
 import type { ComponentChildren, JSX } from 'preact';
 import { useAsk } from './ask.ts';
 import { command } from './cli.ts';
-import { CallerName } from './parts.tsx';
+import { CallerName, Outcome } from './parts.tsx';
 import { hrefOf } from './route.ts';
 import type { LogRecord } from './shapes.ts';
 import { bytes, count, money, plain, t, took } from './text.ts';
@@ -46,7 +46,7 @@ function Whole({ of }: { readonly of: LogRecord }): JSX.Element {
 
 function outcomeOf(of: LogRecord): Fact[] {
   const texts = t().record;
-  return [[texts.status, alike('status', String(of.response_status))], [texts.ended, alike('outcome', of.outcome)], [texts.target, alike('target', of.target)], [texts.attempts, count(of.attempts)], [texts.upstreamId, alike('upstream_request_id', of.upstream_request_id)]];
+  return [[texts.status, alike('status', String(of.response_status))], [texts.ended, <Num to={hrefOf('requests', { outcome: of.outcome })} line={logs({ outcome: of.outcome })}><Outcome of={of.outcome} /></Num>], [texts.target, alike('target', of.target)], [texts.attempts, count(of.attempts)], [texts.upstreamId, alike('upstream_request_id', of.upstream_request_id)]];
 }
 
 function callerOf(of: LogRecord): Fact[] {
@@ -55,7 +55,7 @@ function callerOf(of: LogRecord): Fact[] {
   return [
     [texts.caller, id === null ? <Txt of={null} /> : <CallerName id={id} kind={of.key_id === null ? 'token' : 'key'} name={of.key_id ?? of.token_key} />],
     ...(of.username ? [[texts.username, <>{alike('username', of.username)} {of.token_name ? alike('token_name', of.token_name) : null}</>] as const] : []),
-    [texts.address, <>{alike('address', of.real_ip)} <Txt of={of.country ?? ''} /></>], [texts.chain, <Txt of={of.forwarded_for} mono />],
+    [texts.address, <>{alike('address', of.real_ip)}{of.country ? <> <Txt of={of.country} /></> : null}</>], [texts.chain, <Txt of={of.forwarded_for} mono />],
     [texts.client, alike('client', of.client)], [texts.userAgent, <Txt of={of.user_agent} />], [texts.device, alike('device', of.device_fingerprint)], [texts.session, alike('session', of.session)],
     [texts.deviceId, alike('device_id', of.device_id)], [texts.sessionId, alike('session_id', of.session_id)], [texts.homeId, alike('home_id', of.home_id)], [texts.ja4, <Txt of={of.ja4} mono />],
   ];

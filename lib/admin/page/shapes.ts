@@ -191,6 +191,15 @@ export interface WindowLimit {
   readonly window: string;
 }
 
+/** The keys. */
+export interface Keys {
+  readonly keys: readonly Key[];
+  /** Whether requests may use them. */
+  readonly accepted: boolean;
+  /** Whether the store can be read; else these are what was known last. */
+  readonly available: boolean;
+}
+
 /** A gateway key. */
 export interface Key {
   readonly name: string;

@@ -1,6 +1,6 @@
 // The frame of the page: the login, the navigation, and the panel that is shown. Panels, languages and charts load when they are needed.
 
-import { useSignal } from '@preact/signals';
+import { effect, useSignal } from '@preact/signals';
 import { type ComponentType, type JSX, render } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { logout, mayChange, resume, session } from './api.ts';
@@ -80,6 +80,15 @@ function Shown({ name }: { readonly name: PanelName }): JSX.Element {
     if (!first.current) document.querySelector<HTMLElement>('main h1')?.focus({ preventScroll: true });
     first.current = false;
   }, [shown]);
+  // A file that once failed stays so for the browser: the page is loaded again when the gate is back.
+  useEffect(() => {
+    if (!failed.value) return;
+    let wasAway = !live.peek();
+    return effect(() => {
+      if (!live.value) wasAway = true;
+      else if (wasAway) location.reload();
+    });
+  }, [failed.value]);
   if (failed.value) return <p class="problem" role="alert">{t().newVersion} <button type="button" onClick={() => location.reload()}>{t().reload}</button></p>;
   const { Panel } = loaded.value ?? {};
   return Panel === undefined ? <p class="empty" aria-busy="true">{t().loading}</p> : <Panel />;

@@ -75,7 +75,7 @@ export function listen<N extends keyof Events>(name: N, listener: (event: Events
 const asked = computed(() => {
   const { panel, query } = place.value;
   if (panel !== 'requests' || query['live'] !== 'true') return 'rows=1';
-  return queryText({ rows, own: query['route'] ? '' : 'false', ...Object.fromEntries(liveFilters.map((name) => [name, query[name]])) });
+  return queryText({ rows, own: query['own'] === 'true' || query['route'] ? '' : 'false', ...Object.fromEntries(liveFilters.map((name) => [name, query[name]])) });
 });
 
 effect(() => {

@@ -98,10 +98,16 @@ export const momentOf = (at: string | number | null | undefined): number | null 
 /** A date and time, to the second. */
 export const dateTime = (ms: number): string => dates('full', { dateStyle: 'medium', timeStyle: 'medium' }).format(ms);
 
-/** The time of a moment today, else its day too. */
+/** A day. */
+export const dayOf = (ms: number): string => dates('date', { month: 'short', day: 'numeric' }).format(ms);
+
+/** The time of a moment near now, else its day too, and of another year that. */
 export function clockTime(ms: number): string {
   const near = Math.abs(Date.now() - ms) < 43_200_000;
-  return near ? dates('clock', { hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false }).format(ms) : dates('day', { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', hour12: false }).format(ms);
+  if (near) return dates('clock', { hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false }).format(ms);
+  const day = { month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', hour12: false } as const;
+  const isThisYear = new Date(ms).getFullYear() === new Date().getFullYear();
+  return isThisYear ? dates('day', day).format(ms) : dates('day of a year', { ...day, year: 'numeric' }).format(ms);
 }
 
 /** How long ago, or how far ahead. */

@@ -49,9 +49,14 @@ export function Num({ to, line, children, label }: { readonly to?: string | unde
   return to === undefined ? <span class="num" data-line={line} title={line}>{children}</span> : <a class="num" href={to} data-line={line} title={line} aria-label={label}>{children}</a>;
 }
 
+/** So long a text may be cut off, and is shown whole on asking. */
+const mayBeCut = 16;
+
 /** Recorded text: never markup, set apart from the direction of the text around it. */
 export function Txt({ of, mono = false }: { readonly of: string | number | null | undefined; readonly mono?: boolean }): JSX.Element {
-  return of === null || of === undefined || of === '' ? <span class="quiet">{none}</span> : <bdi class={mono ? 'mono' : undefined}>{plain(String(of))}</bdi>;
+  if (of === null || of === undefined || of === '') return <span class="quiet">{none}</span>;
+  const text = plain(String(of));
+  return <bdi class={mono ? 'mono' : undefined} title={text.length > mayBeCut ? text : undefined}>{text}</bdi>;
 }
 
 /** A moment: the time of day or the distance, and all of it on asking. @param at ISO, or Unix seconds. */
@@ -75,6 +80,8 @@ export interface Column<Row> {
   readonly minor?: boolean;
   /** Takes the room that is left, on one line. */
   readonly wide?: boolean;
+  /** Sentences of people, shown whole on as many lines as they need. */
+  readonly prose?: boolean;
 }
 
 /** What a table shows. */
@@ -91,7 +98,7 @@ export interface TableProps<Row> {
 /** Rows and columns. Scrolls sideways where there is little room, by keyboard too. */
 export function Table<Row>({ caption, columns, rows, keyOf, onOpen, empty }: TableProps<Row>): JSX.Element {
   if (rows.length === 0) return <p class="empty">{empty}</p>;
-  const kind = ({ number, minor, wide }: Column<Row>): string | undefined => [number && 'number', minor && 'minor', wide && 'wide'].filter(Boolean).join(' ') || undefined;
+  const kind = ({ number, minor, wide, prose }: Column<Row>): string | undefined => [number && 'number', minor && 'minor', wide && 'wide', prose && 'prose'].filter(Boolean).join(' ') || undefined;
   const clicked = (row: Row) => (event: MouseEvent): void => {
     if (!(event.target as Element).closest('a, button, input, select') && getSelection()?.isCollapsed !== false) onOpen?.(row);
   };

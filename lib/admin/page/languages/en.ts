@@ -1,5 +1,8 @@
 import type { RuleName } from '../../../../types/detector.d.ts';
 
+/** An amount with its unit. */
+const many = (amount: string, unit: string): string => `${amount} ${unit}${amount === '1' ? '' : 's'}`;
+
 /** The texts of the page in English; the other languages have the same. */
 const en = {
   loading: 'Loading …', again: 'Try again', unreachable: 'The gate does not answer. The page goes on by itself once it does.', tryAgainIn: (time: string): string => `Try again in ${time}.`,
@@ -7,8 +10,9 @@ const en = {
   more: 'Show more', searchOn: 'Search on', stopped: 'The search ran out of time before it had read everything.', yes: 'yes', no: 'no', noRecords: 'The records cannot be read at the moment. This page shows what this instance has by itself.',
   skip: 'Skip to the content', navigation: 'Panels', preferences: 'Language, time', language: 'Language', timeZone: 'Time zone', thisBrowser: (zone: string): string => `This browser (${zone})`,
   logIn: 'Log in', logOut: 'Log out', adminToken: 'Admin token', accessToken: 'Access token', newapiUser: 'User id in NewAPI',
-  loginToken: 'The token stands in the configuration as admin.token, or admin.read_token to look only.', loginNewapi: 'Log in to NewAPI in this browser as an administrator, or give an access token of one.', wrongToken: 'This is not the token.',
-  newVersion: 'A part of the page could not be loaded; the gate may have a new version.', reload: 'Load the page again',
+  loginToken: 'The token stands in the configuration as admin.token, or admin.read_token to look only.', loginNewapi: 'Log in to NewAPI in this browser as an administrator, or give an access token of one.', wrongToken: 'This is not the token.', loginEnded: 'The login has ended.',
+  newapiStays: 'You are still logged in to NewAPI in this browser, which opens this page again. To end that, log out there.',
+  newVersion: 'A part of the page could not be loaded: the gate does not answer, or has a new version.', reload: 'Load the page again',
   commandLine: 'Command line:', copyLine: 'Copy the command line', connected: 'Events arrive', notConnected: 'No events arrive at the moment',
   ends: { '15m': '15 minutes', '1h': '1 hour', '4h': '4 hours', '24h': '24 hours', '7d': '7 days', '30d': '30 days', '': 'no end' },
 
@@ -31,8 +35,11 @@ const en = {
       content_repetition: 'Repeated content', scanning: 'Scanning', impossible_travel: 'Impossible travel', client_forgery: 'Forged client', leaked_key: 'Leaked key', honey_key: 'Honey key',
     } satisfies Record<RuleName, string>,
     undo: 'Undo', act: 'Act …', falsePositive: 'False positive', ban: 'Ban …', acknowledge: 'Mark as seen', evidence: 'Evidence', because: 'because of', seen: 'Evidence',
-    counts: (requests: string, devices: string, networks: string, sessions: string): string => `${requests} requests, ${devices} devices, ${networks} networks, ${sessions} sessions`,
-    baseline: 'Usual', note: 'Note', rests: 'Rests until', action: 'What is done', end: 'End', reason: 'Reason', reasonHint: 'Operators alone see it.', isDone: (what: string): string => `Done: ${what}.`,
+    counts: (requests: string, devices: string, networks: string, sessions: string): string => `${many(requests, 'request')}, ${many(devices, 'device')}, ${many(networks, 'network')}, ${many(sessions, 'session')}`,
+    baseline: 'Usual', baselines: {
+      devices_at_once: 'devices at once', devices_a_day: 'devices a day', networks_a_day: 'networks a day', sessions_at_once: 'sessions at once', spend_an_hour: 'dollars an hour', two_minutes: 'in two minutes', an_hour: 'an hour',
+      paths: 'paths', tokens: 'keys', failures: 'failures', requests: 'requests', returns: 'returns', strangers: 'unknown keys', callers: 'callers', times: 'times',
+    }, note: 'Note', rests: 'Rests until', action: 'What is done', end: 'End', reason: 'Reason', reasonHint: 'Operators alone see it.', isDone: (what: string): string => `Done: ${what}.`,
     doing: {
       undo: { title: 'Undo the action', hint: 'The caller is served as before, on every instance within two seconds, and the same pattern raises nothing for 30 days.', button: 'Undo' },
       act: { title: 'Act on the finding', hint: 'The action ends by itself. It can be undone at any time.', button: 'Act' },
@@ -45,19 +52,19 @@ const en = {
   callers: {
     title: 'Callers', caller: 'Caller', all: 'All callers', find: 'Name, identity or network', none: 'Nobody has called yet.', nothing: 'None.', kinds: { key: 'key', token: 'token', network: 'network', content: 'content' },
     identity: 'Identity', newapi: 'In NewAPI', requests: 'Requests', tokens: 'Tokens in / out', spend: 'Spend', spendNow: 'Spend in the limits', dayAndMonth: (day: string, month: string): string => `${day} today, ${month} this month`,
-    since: 'From – to', last: 'Last', timeline: 'The week by hours', thisWeek: (sum: string, most: string): string => `${sum} requests, at most ${most} an hour`,
+    since: 'From – to', last: 'Last', timeline: 'The week by hours', thisWeek: (sum: string, most: string): string => `${many(sum, 'request')}, at most ${most} an hour`,
     limits: 'Limits', rule: 'Rule', limit: 'Limit', remaining: 'Left', models: 'Models', networks: 'Addresses', clients: 'Programs', devices: 'Devices', sessions: 'Sessions', homes: 'Homes',
   },
 
   requests: {
-    title: 'Requests', search: 'Search', clear: 'Clear', export: 'Export …', live: 'Live', further: 'More filters', any: 'any', grepHint: 'text in bodies', order: 'Order', newest: 'newest first', oldest: 'oldest first', without: (name: string): string => `Without ${name}`,
+    title: 'Requests', search: 'Search', clear: 'Clear', export: 'Export …', live: 'Live', further: 'More filters', any: 'any', grepHint: 'text in bodies', order: 'Order', newest: 'newest first', oldest: 'oldest first', own: "The gate's own", ownLeftOut: 'left out', ownShown: "with the gate's own", without: 'take the filter away',
     none: 'No requests match.', time: 'Time', status: 'Status', outcome: 'Outcome', took: 'Took', caller: 'Caller', address: 'Address', model: 'Model', target: 'Target', tokens: 'Tokens', cost: 'Cost', path: 'Path',
-    outcomes: { served: 'served', refused: 'refused', upstream_error: 'upstream error', aborted: 'aborted', interrupted: 'interrupted' },
+    outcomes: { served: 'served', refused: 'refused', failed: 'any error', upstream_error: 'upstream error', aborted: 'aborted', interrupted: 'interrupted' },
     filters: {
       from: 'From', to: 'To', key: 'Key or token', username: 'User name', token_name: 'Token name', address: 'Address or network', model: 'Model', status: 'Status', outcome: 'Outcome', target: 'Target', grep: 'Text in bodies', client: 'Program', route: 'Route',
       device: 'Device fingerprint', session: 'Session', device_id: 'Named device', session_id: 'Named session', home_id: 'Named home', content: 'Content', user: 'User number', source: 'Source', request_id: 'Request id', upstream_request_id: "NewAPI's request id",
     },
-    listening: 'Listening', rate: (requests: string, shown: string, inHand: string, waiting: string): string => `${requests} requests in the last second, ${shown} of them shown · ${inHand} in hand, ${waiting} waiting`,
+    listening: 'Listening', rate: (requests: string, shown: string, inHand: string, waiting: string): string => `${many(requests, 'request')} in the last second, ${shown} of them shown · ${inHand} in hand, ${waiting} waiting`,
     notLive: (names: string): string => `The live view does not filter by: ${names}.`, waitingForRequests: 'Requests appear here as they end.',
   },
 
@@ -69,9 +76,9 @@ const en = {
   },
 
   keys: {
-    title: 'Keys', create: 'New key', none: 'There are no keys.', name: 'Name', nameHint: 'Unique; records carry it.', state: 'State', states: { active: 'active', disabled: 'disabled', expired: 'expired', rotating: 'old key still valid' },
+    title: 'Keys', create: 'New key', none: 'There are no keys.', notAccepted: 'These keys open nothing: auth.mode is passthrough, so NewAPI alone checks credentials. They are accepted once auth.mode is keys or jwt.', lastKnown: 'Keys and bans cannot be read at the moment. This is what was known last, and it stays in effect.', name: 'Name', nameHint: 'Unique; records carry it.', state: 'State', states: { active: 'active', disabled: 'disabled', expired: 'expired', rotating: 'old key still valid' },
     limits: 'Limits', models: 'Models', cidrs: 'Addresses', expires: 'Expires', digest: 'Digest', does: 'What to do', configured: 'from the configuration', every: 'all', never: 'never', unlimited: 'none of its own',
-    perWindow: (limit: string, window: string): string => `${limit} requests / ${window}`, tokensPerWindow: (limit: string, window: string): string => `${limit} tokens / ${window}`, atOnce: (limit: string): string => `${limit} at a time`, aDay: (sum: string): string => `${sum} a day`, aMonth: (sum: string): string => `${sum} a month`,
+    perWindow: (limit: string, window: string): string => `${many(limit, 'request')} / ${window}`, tokensPerWindow: (limit: string, window: string): string => `${many(limit, 'token')} / ${window}`, atOnce: (limit: string): string => `${limit} at a time`, aDay: (sum: string): string => `${sum} a day`, aMonth: (sum: string): string => `${sum} a month`,
     doing: {
       create: { title: 'New key', hint: 'Empty fields mean no restriction.', button: 'Create the key' }, edit: { title: 'Change', hint: 'An empty field takes the limit away.', button: 'Change' },
       rotate: { title: 'Rotate', hint: 'A new key takes the place of the old one.', button: 'Rotate' }, disable: { title: 'Disable', hint: 'The key is refused and its running requests are ended. It can be enabled again.', button: 'Disable' },
@@ -96,7 +103,7 @@ const en = {
   },
 
   health: {
-    title: 'Health', status: 'Status', version: 'Version', uptime: 'Running for', mode: 'Mode', modes: { enforce: 'enforces', observe: 'observes only' }, inHand: 'Requests in hand', memory: 'Memory', registry: 'Keys and bans', works: 'works', unreadable: 'unreadable', redis: 'Redis', notUsed: 'not used',
+    title: 'Health', status: 'Status', version: 'Version', uptime: 'Running for', mode: 'Mode', modes: { enforce: 'enforces', observe: 'observes only' }, inHand: 'Requests in hand', memory: 'Memory', registry: 'Keys and bans', works: 'works', unreadable: 'unreadable', away: 'does not answer', redis: 'Redis', notUsed: 'not used',
     watch: 'Watch', watchModes: { off: 'off', shadow: 'shadow', enforce: 'enforces' }, watched: (callers: string): string => `callers: ${callers}`, behind: (records: string): string => `${records} records behind`, readers: 'Readers of events',
     journal: 'Journal', journalStates: { open: 'open', idle: 'not opened yet', memory: 'in memory only', full: 'cannot be written', failed: 'failed' }, state: 'State', records: 'Records', written: 'Written since the start', waiting: 'Waiting to be written', size: 'Size', dropped: 'Lost',
     resources: 'Resources', resource: { memory: 'Memory', cpu: 'CPU', disk: 'Disk', latency: 'Event loop' }, ofThreshold: 'of', notMeasured: 'Not measured: server.health_check is off.',

@@ -7,8 +7,9 @@ const zh: Texts = {
   more: '显示更多', searchOn: '继续搜索', stopped: '搜索超时，尚未读完全部记录。', yes: '是', no: '否', noRecords: '记录暂时无法读取，此页仅显示本实例自身的数据。',
   skip: '跳到内容', navigation: '面板', preferences: '语言和时间', language: '语言', timeZone: '时区', thisBrowser: (zone) => `此浏览器（${zone}）`,
   logIn: '登录', logOut: '退出登录', adminToken: '管理令牌', accessToken: '访问令牌', newapiUser: 'NewAPI 用户 ID',
-  loginToken: '令牌即配置中的 admin.token；只读查看可用 admin.read_token。', loginNewapi: '请在此浏览器中以管理员身份登录 NewAPI，或输入管理员的访问令牌。', wrongToken: '令牌不正确。',
-  newVersion: '页面的一部分无法加载，网关可能已更新。', reload: '重新加载页面',
+  loginToken: '令牌即配置中的 admin.token；只读查看可用 admin.read_token。', loginNewapi: '请在此浏览器中以管理员身份登录 NewAPI，或输入管理员的访问令牌。', wrongToken: '令牌不正确。', loginEnded: '登录已结束。',
+  newapiStays: '此浏览器仍登录在 NewAPI 中，重新打开本页即可进入。若要结束，请在 NewAPI 中退出登录。',
+  newVersion: '页面的一部分无法加载：网关没有响应，或已更新。', reload: '重新加载页面',
   commandLine: '命令行：', copyLine: '复制命令行', connected: '正在接收事件', notConnected: '当前没有接收事件',
   ends: { '15m': '15 分钟', '1h': '1 小时', '4h': '4 小时', '24h': '24 小时', '7d': '7 天', '30d': '30 天', '': '不结束' },
 
@@ -32,7 +33,10 @@ const zh: Texts = {
     },
     undo: '撤销', act: '处理…', falsePositive: '误报', ban: '封禁…', acknowledge: '标为已查看', evidence: '证据', because: '原因', seen: '证据',
     counts: (requests, devices, networks, sessions) => `${requests} 个请求，${devices} 台设备，${networks} 个网络，${sessions} 个会话`,
-    baseline: '平时', note: '备注', rests: '静默至', action: '措施', end: '结束', reason: '原因', reasonHint: '仅运维人员可见。', isDone: (what) => `已完成：${what}。`,
+    baseline: '平时', baselines: {
+      devices_at_once: '台设备同时', devices_a_day: '台设备每天', networks_a_day: '个网络每天', sessions_at_once: '个会话同时', spend_an_hour: '美元每小时', two_minutes: '每两分钟', an_hour: '每小时',
+      paths: '个路径', tokens: '个密钥', failures: '次失败', requests: '个请求', returns: '次往返', strangers: '个未知密钥', callers: '个调用方', times: '次',
+    }, note: '备注', rests: '静默至', action: '措施', end: '结束', reason: '原因', reasonHint: '仅运维人员可见。', isDone: (what) => `已完成：${what}。`,
     doing: {
       undo: { title: '撤销措施', hint: '两秒内所有实例恢复为该调用方服务，30 天内同样的模式不再提示。', button: '撤销' },
       act: { title: '处理此发现', hint: '措施会自动结束，也可随时撤销。', button: '处理' },
@@ -50,9 +54,9 @@ const zh: Texts = {
   },
 
   requests: {
-    title: '请求', search: '搜索', clear: '清除', export: '导出…', live: '实时', further: '更多筛选', any: '任意', grepHint: '正文中的文本', order: '顺序', newest: '最新在前', oldest: '最早在前', without: (name) => `移除 ${name}`,
+    title: '请求', search: '搜索', clear: '清除', export: '导出…', live: '实时', further: '更多筛选', any: '任意', grepHint: '正文中的文本', order: '顺序', newest: '最新在前', oldest: '最早在前', own: '网关自身的请求', ownLeftOut: '不显示', ownShown: '包含网关自身的请求', without: '移除此筛选',
     none: '没有匹配的请求。', time: '时间', status: '状态码', outcome: '结果', took: '耗时', caller: '调用方', address: '地址', model: '模型', target: '目标', tokens: '令牌数', cost: '费用', path: '路径',
-    outcomes: { served: '已服务', refused: '已拒绝', upstream_error: '上游错误', aborted: '已中止', interrupted: '已中断' },
+    outcomes: { served: '已服务', refused: '已拒绝', failed: '任何错误', upstream_error: '上游错误', aborted: '已中止', interrupted: '已中断' },
     filters: {
       from: '从', to: '到', key: '密钥或令牌', username: '用户名', token_name: '令牌名', address: '地址或网络', model: '模型', status: '状态码', outcome: '结果', target: '目标', grep: '正文中的文本', client: '程序', route: '路由',
       device: '设备指纹', session: '会话', device_id: '声明的设备', session_id: '声明的会话', home_id: '声明的主目录', content: '内容', user: '用户编号', source: '来源', request_id: '请求 ID', upstream_request_id: 'NewAPI 请求 ID',
@@ -69,7 +73,7 @@ const zh: Texts = {
   },
 
   keys: {
-    title: '密钥', create: '新建密钥', none: '没有密钥。', name: '名称', nameHint: '唯一，记录中会带有它。', state: '状态', states: { active: '有效', disabled: '已停用', expired: '已过期', rotating: '旧密钥仍有效' },
+    title: '密钥', create: '新建密钥', none: '没有密钥。', notAccepted: '这些密钥目前无效：auth.mode 为 passthrough，只由 NewAPI 检查凭据。将 auth.mode 设为 keys 或 jwt 后才会接受。', lastKnown: '密钥与封禁暂时无法读取。此处为最后已知的内容，仍然生效。', name: '名称', nameHint: '唯一，记录中会带有它。', state: '状态', states: { active: '有效', disabled: '已停用', expired: '已过期', rotating: '旧密钥仍有效' },
     limits: '限额', models: '模型', cidrs: '地址', expires: '过期', digest: '摘要', does: '操作', configured: '来自配置', every: '全部', never: '永不', unlimited: '无单独限额',
     perWindow: (limit, window) => `${limit} 个请求 / ${window}`, tokensPerWindow: (limit, window) => `${limit} 令牌 / ${window}`, atOnce: (limit) => `同时 ${limit} 个`, aDay: (sum) => `每天 ${sum}`, aMonth: (sum) => `每月 ${sum}`,
     doing: {
@@ -96,7 +100,7 @@ const zh: Texts = {
   },
 
   health: {
-    title: '健康', status: '状态', version: '版本', uptime: '已运行', mode: '模式', modes: { enforce: '执行', observe: '仅观察' }, inHand: '处理中的请求', memory: '内存', registry: '密钥与封禁', works: '正常', unreadable: '无法读取', redis: 'Redis', notUsed: '未使用',
+    title: '健康', status: '状态', version: '版本', uptime: '已运行', mode: '模式', modes: { enforce: '执行', observe: '仅观察' }, inHand: '处理中的请求', memory: '内存', registry: '密钥与封禁', works: '正常', unreadable: '无法读取', away: '没有响应', redis: 'Redis', notUsed: '未使用',
     watch: '监视', watchModes: { off: '关闭', shadow: '影子', enforce: '执行' }, watched: (callers) => `${callers} 个调用方`, behind: (records) => `落后 ${records} 条记录`, readers: '事件读者',
     journal: '日志', journalStates: { open: '已打开', idle: '尚未打开', memory: '仅在内存', full: '无法写入', failed: '失败' }, state: '状态', records: '记录', written: '启动后写入', waiting: '等待写入', size: '大小', dropped: '丢失',
     resources: '资源', resource: { memory: '内存', cpu: 'CPU', disk: '磁盘', latency: '事件循环' }, ofThreshold: '/', notMeasured: '未测量：server.health_check 已关闭。',

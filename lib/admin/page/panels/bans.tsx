@@ -14,6 +14,8 @@ const ends = ['1h', '24h', '7d', '30d', ''] as const;
 interface Bans {
   readonly bans: readonly Ban[];
   readonly holds: 'all' | 'this';
+  /** Whether the store can be read; else these are the bans known last. */
+  readonly available: boolean;
 }
 
 export default function BansPanel(): JSX.Element {
@@ -29,13 +31,14 @@ export default function BansPanel(): JSX.Element {
   };
   return (
     <Panel title={texts.title} line={command('bans')} actions={<Change tone="main" onClick={() => setAdding(true)}>{texts.add}</Change>}>
-      <Shown asked={asked}>{({ bans, holds }) => (
+      <Shown asked={asked}>{({ bans, holds, available }) => (
         <>
-          {holds === 'this' ? <p class="quiet">{texts.hereAlone}</p> : null}
+          {available ? null : <p class="problem" role="status">{t().keys.lastKnown}</p>}
+          {holds === 'this' ? <p class="hint">{texts.hereAlone}</p> : null}
           <Table caption={texts.title} rows={bans} keyOf={({ id }) => id} empty={texts.none} columns={[
             { title: texts.value, cell: (ban) => <Value of={ban} /> },
-            { title: texts.kind, cell: ({ kind }) => texts.kinds[kind] },
-            { title: texts.reason, wide: true, cell: ({ reason }) => <Txt of={reason} /> },
+            { title: texts.kind, minor: true, cell: ({ kind }) => texts.kinds[kind] },
+            { title: texts.reason, prose: true, cell: ({ reason }) => <Txt of={reason} /> },
             { title: texts.created, minor: true, cell: ({ created }) => <When at={created} distance /> },
             { title: texts.expires, cell: ({ expires }) => (expires === null ? texts.never : <When at={expires} distance />) },
             { title: t().findings.does, cell: (ban) => <Change label={`${texts.lift}: ${ban.value}`} onClick={() => setLifting(ban)}>{texts.lift}</Change> },

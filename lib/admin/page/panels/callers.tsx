@@ -1,18 +1,22 @@
 import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
-import { change } from '../api.ts';
+import { change, curlOf } from '../api.ts';
 import { type Asked, useAsk } from '../ask.ts';
-import { command, logs } from '../cli.ts';
+import { counted, logs } from '../cli.ts';
 import { FindingTable } from '../finding.tsx';
 import { limitText } from '../limit.ts';
 import { More, useMore } from '../more.tsx';
 import { CallerName } from '../parts.tsx';
 import { go, hrefOf, place } from '../route.ts';
 import type { Caller, CallerRow, Seen } from '../shapes.ts';
-import { count, dateTime, money, short, t } from '../text.ts';
+import { count, dateTime, dayOf, money, short, t } from '../text.ts';
 import { Change, Choice, Facts, Field, Form, Num, Panel, Part, say, Shown, Table, Txt, When } from '../ui.tsx';
 
 const pageSize = '50';
+
+/** A caller's numbers count what it asked of the gate itself too. */
+const all = (wanted: Readonly<Record<string, string>>): Readonly<Record<string, string>> => ({ ...wanted, own: 'true' });
+const pathOf = (id: string): string => `callers/${id.split('/').map(encodeURIComponent).join('/')}`;
 
 export default function CallersPanel(): JSX.Element {
   const { id } = place.value.query;
@@ -36,9 +40,9 @@ function List(): JSX.Element {
           <Table caption={texts.title} rows={more.rows} keyOf={({ kind, id }) => `${kind} ${id}`} empty={texts.none} onOpen={({ id }) => go('callers', { id })} columns={[
             { title: texts.caller, cell: ({ id, kind, newapi }) => <CallerName id={id} kind={kind} newapi={newapi} /> },
             { title: texts.identity, minor: true, cell: ({ id, newapi }) => (newapi == null ? <Txt of={null} /> : <><Txt of={id} mono /> {newapi.group === null ? null : <small>{newapi.group}</small>}</>) },
-            { title: texts.requests, number: true, cell: ({ id, requests }) => <Num to={hrefOf('requests', { key: id })} line={logs({ key: id })}>{count(requests)}</Num> },
-            { title: texts.tokens, number: true, minor: true, cell: ({ id, prompt_tokens: read, completion_tokens: written }) => (read === undefined ? <Txt of={null} /> : <Num to={hrefOf('requests', { key: id })} line={logs({ key: id, by: 'model', sort: 'tokens' })}>{short(read)} / {short(written)}</Num>) },
-            { title: texts.spend, number: true, minor: true, cell: ({ id, cost }) => <Num to={hrefOf('callers', { id })} line={logs({ key: id, by: 'model', sort: 'cost' })}>{money(cost)}</Num> },
+            { title: texts.requests, number: true, cell: ({ id, requests }) => <Num to={hrefOf('requests', all({ key: id }))} line={counted({ key: id })}>{count(requests)}</Num> },
+            { title: texts.tokens, number: true, minor: true, cell: ({ id, prompt_tokens: read, completion_tokens: written }) => (read === undefined ? <Txt of={null} /> : <Num to={hrefOf('requests', all({ key: id }))} line={counted({ key: id })}>{short(read)} / {short(written)}</Num>) },
+            { title: texts.spend, number: true, minor: true, cell: ({ id, cost }) => <Num to={hrefOf('callers', { id })} line={counted({ key: id })}>{money(cost)}</Num> },
             { title: texts.last, cell: ({ last }) => <When at={last} distance /> },
           ]} />
           <More of={more} />
@@ -59,7 +63,7 @@ function Find(): JSX.Element {
 }
 
 function One({ id }: { readonly id: string }): JSX.Element {
-  const asked = useAsk<Caller>(`callers/${id.split('/').map(encodeURIComponent).join('/')}`);
+  const asked = useAsk<Caller>(pathOf(id));
   const texts = t().callers;
   const { newapi } = asked.value ?? {};
   const title = newapi == null ? id : `${newapi.username}${newapi.token_name ? ` / ${newapi.token_name}` : ''}`;
@@ -106,9 +110,9 @@ function Details({ of, asked }: { readonly of: Caller; readonly asked: Asked<Cal
       <Facts of={[
         [texts.identity, <><small>{texts.kinds[kind]}</small> <Txt of={id} mono={kind !== 'key'} /></>],
         ...(of.newapi == null ? [] : [[texts.newapi, <Txt of={`${of.newapi.username} (${of.newapi.user_id})${of.newapi.token_name ? ` · ${of.newapi.token_name}` : ''}${of.newapi.group ? ` · ${of.newapi.group}` : ''}`} />] as const]),
-        [texts.requests, <Num to={hrefOf('requests', wanted)} line={logs(wanted)}>{count(of.requests)}</Num>],
-        [texts.spend, <Num to={hrefOf('requests', wanted)} line={logs({ ...wanted, by: 'model', sort: 'cost' })}>{money(of.cost)}</Num>],
-        ...(of.spend === null ? [] : [[texts.spendNow, <Num line={logs({ ...wanted, from: '24h', by: 'model', sort: 'cost' })}>{texts.dayAndMonth(money(of.spend.day), money(of.spend.month))}</Num>] as const]),
+        [texts.requests, <Num to={hrefOf('requests', all(wanted))} line={counted(wanted)}>{count(of.requests)}</Num>],
+        [texts.spend, <Num to={hrefOf('requests', all(wanted))} line={counted(wanted)}>{money(of.cost)}</Num>],
+        ...(of.spend === null ? [] : [[texts.spendNow, <Num line={curlOf(pathOf(id))}>{texts.dayAndMonth(money(of.spend.day), money(of.spend.month))}</Num>] as const]),
         [texts.since, <><When at={of.first} /> – <When at={of.last} /></>],
       ]} />
       <Timeline hours={of.hours} wanted={wanted} />
@@ -130,7 +134,7 @@ function SeenTable({ title, rows, filter, wanted }: { readonly title: string; re
   return (
     <Table caption={title} rows={rows} keyOf={({ id }) => id} empty={texts.nothing} columns={[
       { title, cell: ({ id }) => <Txt of={/^[0-9a-f]{16,}$/.test(id) ? id.slice(0, 12) : id} mono={filter !== 'model'} /> },
-      { title: texts.requests, number: true, cell: ({ id, requests }) => <Num to={hrefOf('requests', { ...wanted, [filter]: id })} line={logs({ ...wanted, [filter]: id })}>{count(requests)}</Num> },
+      { title: texts.requests, number: true, cell: ({ id, requests }) => <Num to={hrefOf('requests', all({ ...wanted, [filter]: id }))} line={counted({ ...wanted, [filter]: id })}>{count(requests)}</Num> },
       { title: texts.last, cell: ({ last }) => <When at={last} distance /> },
     ]} />
   );
@@ -146,20 +150,21 @@ function Timeline({ hours, wanted }: { readonly hours: Caller['hours']; readonly
   const texts = t().callers;
   const known = new Map(hours.map(({ hour: at, requests }) => [Date.parse(at), requests]));
   const now = Math.floor(Date.now() / hour) * hour;
-  const all = Array.from({ length: shownHours }, (_none, at) => now - (shownHours - 1 - at) * hour);
-  const most = Math.max(1, ...all.map((at) => known.get(at) ?? 0));
-  const sum = all.reduce((total, at) => total + (known.get(at) ?? 0), 0);
+  const week = Array.from({ length: shownHours }, (_none, at) => now - (shownHours - 1 - at) * hour);
+  const most = Math.max(1, ...week.map((at) => known.get(at) ?? 0));
+  const sum = week.reduce((total, at) => total + (known.get(at) ?? 0), 0);
   return (
     <Part title={texts.timeline} note={texts.thisWeek(count(sum), count(most))}>
       <div class="timeline">{Array.from({ length: shownHours / hoursOfPart }, (_none, part) => {
-        const hoursOf = all.slice(part * hoursOfPart, (part + 1) * hoursOfPart);
+        const hoursOf = week.slice(part * hoursOfPart, (part + 1) * hoursOfPart);
         const [begin, end] = [hoursOf[0] as number, (hoursOf.at(-1) as number) + hour];
         const range = { from: new Date(begin).toISOString(), to: new Date(end).toISOString() };
         const requests = hoursOf.reduce((total, at) => total + (known.get(at) ?? 0), 0);
         const bars = hoursOf.map((at) => <i key={at} title={`${dateTime(at)}: ${count(known.get(at) ?? 0)}`} style={{ height: known.has(at) ? `${Math.max(4, ((known.get(at) ?? 0) / most) * 100)}%` : '0' }} />);
         if (requests === 0) return <span key={begin}>{bars}</span>;
-        return <a key={begin} href={hrefOf('requests', { ...wanted, ...range })} data-line={command('logs', [], { ...wanted, ...range })} aria-label={`${dateTime(begin)} – ${dateTime(end)}: ${count(requests)}`}>{bars}</a>;
+        return <a key={begin} href={hrefOf('requests', all({ ...wanted, ...range }))} data-line={counted({ ...wanted, ...range })} aria-label={`${dateTime(begin)} – ${dateTime(end)}: ${count(requests)}`}>{bars}</a>;
       })}</div>
+      <div class="days" aria-hidden="true">{Array.from({ length: shownHours / hoursOfPart }, (_none, part) => <small key={part}>{dayOf(week[part * hoursOfPart] as number)}</small>)}</div>
     </Part>
   );
 }

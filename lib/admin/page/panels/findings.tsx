@@ -27,7 +27,7 @@ export default function FindingsPanel(): JSX.Element {
       <Shown asked={asked}>{({ holds, records }) => (
         <>
           {records.available ? null : <p class="problem" role="status">{t().noRecords} <Txt of={records.problem} /></p>}
-          {holds === 'this' ? <p class="quiet">{texts.hereAlone}</p> : null}
+          {holds === 'this' ? <p class="hint">{texts.hereAlone}</p> : null}
           <FindingTable caption={texts.title} findings={more.rows} changed={asked.again} empty={texts.none} />
           <More of={more} />
         </>

@@ -41,9 +41,9 @@ function Summary({ of }: { readonly of: Health }): JSX.Element {
     <Facts of={[
       [texts.status, <Badge tone={of.status === 'healthy' ? 'good' : of.status === 'unavailable' ? 'bad' : 'warn'}>{t().overview.status[of.status]}</Badge>],
       [texts.version, <Txt of={of.version} />], [texts.uptime, took(of.uptime * 1000)], [texts.mode, texts.modes[of.mode as 'enforce' | 'observe'] ?? of.mode],
-      [texts.inHand, <Num to={hrefOf('requests', { live: 'true' })} line={logs({ follow: 'true' })}>{count(of.requests_in_hand)}</Num>],
+      [texts.inHand, <Num to={hrefOf('requests', { live: 'true' })} line={curlOf('health')}>{count(of.requests_in_hand)}</Num>],
       [texts.memory, bytes(of.memory['rss'])], [texts.registry, of.registry.available ? <Badge tone="good">{texts.works}</Badge> : <Badge tone="bad">{texts.unreadable}</Badge>],
-      [texts.redis, redis.used ? <Badge tone={redis.state === 'up' ? 'good' : 'bad'}>{redis.state === 'up' ? texts.works : texts.unreadable}</Badge> : texts.notUsed],
+      [texts.redis, redis.used ? <Badge tone={redis.state === 'up' ? 'good' : 'bad'}>{redis.state === 'up' ? texts.works : texts.away}</Badge> : texts.notUsed],
       [texts.watch, <>{texts.watchModes[of.anomaly.mode as 'off' | 'shadow' | 'enforce'] ?? of.anomaly.mode} · {texts.watched(count(of.anomaly.callers))}{of.anomaly.lag > 0 ? ` · ${texts.behind(count(of.anomaly.lag))}` : ''}</>],
       [texts.readers, count(of.event_readers)],
     ]} />
@@ -56,7 +56,7 @@ function Journal({ of: { journal } }: { readonly of: Health }): JSX.Element {
   return (
     <Facts of={[
       [texts.state, <><Badge tone={journalTones[journal.state] ?? 'warn'}>{(texts.journalStates as Readonly<Record<string, string>>)[journal.state] ?? journal.state}</Badge>{journal.reason === null ? null : <> <Txt of={journal.reason} /></>}{journal.since === null ? null : <> <When at={journal.since} distance /></>}</>],
-      [texts.records, <Num to={hrefOf('requests')} line={logs()}>{count(journal.last)}</Num>], [texts.written, count(journal.written)],
+      [texts.records, <Num to={hrefOf('requests', { own: 'true' })} line={curlOf('health')}>{count(journal.last)}</Num>], [texts.written, count(journal.written)],
       [texts.waiting, <>{count(journal.waiting)} ({bytes(journal.waiting_bytes)})</>], [texts.size, bytes(journal.bytes)],
       [texts.dropped, dropped.length === 0 ? count(0) : dropped.map(([why, records]) => <span class="pair bad"><Txt of={why} /> {count(records)} </span>)],
     ]} />

@@ -4,7 +4,7 @@ import { change } from '../api.ts';
 import { useAsk } from '../ask.ts';
 import { command, logs } from '../cli.ts';
 import { hrefOf } from '../route.ts';
-import type { Key } from '../shapes.ts';
+import type { Key, Keys } from '../shapes.ts';
 import { count, money, t } from '../text.ts';
 import { Badge, Change, Choice, Copy, Field, Form, Num, Panel, say, Shown, Table, type Tone, Txt, When, Window } from '../ui.tsx';
 
@@ -13,13 +13,19 @@ const changes = /^(?:admin|key)/;
 type Doing = { readonly what: 'create' } | { readonly what: 'edit' | 'rotate' | 'disable' | 'enable' | 'revoke'; readonly key: Key };
 
 export default function KeysPanel(): JSX.Element {
-  const asked = useAsk<{ readonly keys: readonly Key[] }>('keys', { after: changes });
+  const asked = useAsk<Keys>('keys', { after: changes });
   const [doing, setDoing] = useState<Doing | null>(null);
   const [issued, setIssued] = useState<{ readonly name: string; readonly key: string } | null>(null);
   const texts = t().keys;
   return (
     <Panel title={texts.title} line={command('keys list')} actions={<Change tone="main" onClick={() => setDoing({ what: 'create' })}>{texts.create}</Change>}>
-      <Shown asked={asked}>{({ keys }) => <KeyTable keys={keys} act={setDoing} />}</Shown>
+      <Shown asked={asked}>{({ keys, accepted, available }) => (
+        <>
+          {available ? null : <p class="problem" role="status">{texts.lastKnown}</p>}
+          {accepted ? null : <p class="hint">{texts.notAccepted}</p>}
+          <KeyTable keys={keys} act={setDoing} />
+        </>
+      )}</Shown>
       {doing === null ? null : <Act {...doing} onClose={() => setDoing(null)} done={(made) => { setDoing(null); setIssued(made); asked.again(); }} />}
       {issued === null ? null : <Issued {...issued} onClose={() => setIssued(null)} />}
     </Panel>

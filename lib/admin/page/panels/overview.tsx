@@ -3,13 +3,13 @@ import { useState } from 'preact/hooks';
 import { useAsk } from '../ask.ts';
 import { Chart } from '../chart.tsx';
 import { curlOf } from '../api.ts';
-import { command, logs } from '../cli.ts';
+import { command, counted } from '../cli.ts';
 import { FindingTable } from '../finding.tsx';
 import { QueueBar, TargetTable } from '../parts.tsx';
 import { go, hrefOf, type PanelName } from '../route.ts';
 import type { Compared, Overview, Series } from '../shapes.ts';
 import { count, money, none, share, short, t, took } from '../text.ts';
-import { Badge, Choice, Num, Panel, Part, Shown, type Tone, Txt } from '../ui.tsx';
+import { Badge, Choice, Num, Panel, Part, Problem, Shown, type Tone, Txt } from '../ui.tsx';
 
 const statusTones: Readonly<Record<Overview['status'], Tone>> = { healthy: 'good', degraded: 'warn', unavailable: 'bad', draining: 'warn' };
 /** Where a problem is looked into. */
@@ -61,15 +61,16 @@ function Verdict({ of: { status, problems, mode, findings, records, read_from: s
 function Figures({ of }: { readonly of: Overview }): JSX.Element {
   const texts = t().overview;
   const hour = { from: '1h' };
+  const line = (filters: Readonly<Record<string, string>>): string => counted({ ...filters, source: 'gate', without_own: 'true' });
   // Days of spend are those of UTC, as those of budgets.
   const today = of.time.slice(0, 10);
   return (
     <ul class="figures">
-      <Figure label={texts.requests} value={short(of.requests.hour)} than={of.requests} to={hrefOf('requests', hour)} line={logs({ ...hour, by: 'outcome' })} />
-      <Figure label={texts.errors} value={short(of.errors.hour)} than={of.errors} to={hrefOf('requests', { ...hour, outcome: 'upstream_error' })} line={logs({ ...hour, outcome: 'upstream_error' })} less />
-      <Figure label={texts.refused} value={short(of.refused.hour)} than={of.refused} to={hrefOf('requests', { ...hour, outcome: 'refused' })} line={logs({ ...hour, outcome: 'refused' })} less />
+      <Figure label={texts.requests} value={short(of.requests.hour)} than={of.requests} to={hrefOf('requests', hour)} line={line(hour)} />
+      <Figure label={texts.errors} value={short(of.errors.hour)} than={of.errors} to={hrefOf('requests', { ...hour, outcome: 'failed' })} line={line({ ...hour, outcome: 'failed' })} less />
+      <Figure label={texts.refused} value={short(of.refused.hour)} than={of.refused} to={hrefOf('requests', { ...hour, outcome: 'refused' })} line={line({ ...hour, outcome: 'refused' })} less />
       <Figure label={texts.overhead} value={took(of.overhead.hour)} than={of.overhead} to={hrefOf('requests', hour)} line={curlOf('overview')} less />
-      <Figure label={texts.spend} value={money(of.spend.today)} than={{ hour: of.spend.today, last_week: of.spend.last_week }} to={hrefOf('callers')} line={logs({ from: today, by: 'key', sort: 'cost' })} note={of.spend.month === null ? undefined : texts.thisMonth(money(of.spend.month))} />
+      <Figure label={texts.spend} value={money(of.spend.today)} than={{ hour: of.spend.today, last_week: of.spend.last_week }} to={hrefOf('callers')} line={line({ from: today })} note={of.spend.month === null ? undefined : texts.thisMonth(money(of.spend.month))} />
       <Figure label={texts.open} value={count(of.findings.open)} than={null} to={hrefOf('findings', { state: 'open' })} line={command('findings list', [], { state: 'open' })} />
       <Figure label={texts.inHand} value={count(of.in_hand)} than={null} to={hrefOf('targets')} line={curlOf('overview')} note={texts.waiting(count(of.queue.waiting))} />
     </ul>
@@ -107,7 +108,8 @@ function Course({ hour }: { readonly hour: Series }): JSX.Element {
   const texts = t().overview;
   return (
     <Part title={texts.course} note={<Choice label={texts.range} value={range} onChange={setRange} choices={ranges.map((each) => [each, texts.ranges[each]] as const)} />}>
-      {series === null ? <p class="empty" aria-busy="true">{t().loading}</p> : <Charts of={series} />}
+      {range === '1h' || asked.error === null ? null : <Problem error={asked.error} again={asked.again} />}
+      {series !== null ? <Charts of={series} /> : asked.error === null ? <p class="empty" aria-busy="true">{t().loading}</p> : null}
     </Part>
   );
 }

@@ -4,13 +4,13 @@ import { useAsk } from '../ask.ts';
 import { logs } from '../cli.ts';
 import { Export } from '../jobs.tsx';
 import { More, useMore } from '../more.tsx';
-import { CallerName } from '../parts.tsx';
+import { CallerName, Outcome } from '../parts.tsx';
 import { RecordWindow } from '../record.tsx';
 import { go, hrefOf, place, refine } from '../route.ts';
 import type { LogRow, Logs } from '../shapes.ts';
 import { listen, live, liveFilters, type RateEvent, type RequestEvent } from '../stream.ts';
 import { count, money, short, t, took } from '../text.ts';
-import { Badge, Choice, Field, Num, Panel, Shown, Table, type Tone, Txt, When } from '../ui.tsx';
+import { Badge, Choice, Field, Num, Panel, Shown, Table, Txt, When } from '../ui.tsx';
 
 const pageSize = '100';
 /** Rows of the live view that are kept. */
@@ -28,13 +28,18 @@ function filtersOf(query: Readonly<Record<string, string>>): Record<string, stri
   return Object.fromEntries(filterNames.flatMap((name) => (query[name] ? [[name, query[name]] as const] : [])));
 }
 
+/** The page's own requests are most of the records of a quiet gate: they are left out but where they are asked for. */
+const ownOf = (query: Readonly<Record<string, string>>): '' | 'false' => (query['own'] === 'true' || query['route'] ? '' : 'false');
+
 export default function RequestsPanel(): JSX.Element {
   const { query } = place.value;
   const texts = t().requests;
   const filters = filtersOf(query);
   const { grep = '', order = '', show, live: tail } = query;
   const [exporting, setExporting] = useState(false);
-  const line = logs({ ...filters, grep, oldest: order === 'oldest' ? 'true' : null, follow: tail === 'true' ? 'true' : null });
+  const own = ownOf(query);
+  const left = { without_own: own === '' ? null : 'true' };
+  const line = logs({ ...filters, grep, ...left, oldest: order === 'oldest' && tail !== 'true' ? 'true' : null, follow: tail === 'true' ? 'true' : null });
   return (
     <Panel title={texts.title} line={line} actions={(
       <>
@@ -43,9 +48,9 @@ export default function RequestsPanel(): JSX.Element {
       </>
     )}>
       <Filters query={query} />
-      {tail === 'true' ? <Live filters={filters} /> : <Found filters={filters} grep={grep} order={order} />}
+      {tail === 'true' ? <Live filters={filters} own={own} /> : <Found filters={filters} grep={grep} order={order} own={own} />}
       {show === undefined ? null : <RecordWindow id={show} onClose={() => refine({ show: null })} />}
-      {exporting ? <Export filters={filters} line={line} onClose={() => setExporting(false)} /> : null}
+      {exporting ? <Export filters={{ ...filters, ...(grep === '' ? {} : { grep }), ...(own === '' ? {} : { own }) }} line={(file) => logs({ ...filters, grep, ...left, export: file })} onClose={() => setExporting(false)} /> : null}
     </Panel>
   );
 }
@@ -60,7 +65,8 @@ function Filters({ query }: { readonly query: Readonly<Record<string, string>> }
     go('requests', { ...fields, live: query['live'] });
   };
   const opened = further.some((name) => query[name]) || Boolean(query['to']);
-  const set = filterNames.filter((name) => query[name]);
+  const chips = [...filterNames, 'grep', 'own'] as const;
+  const set = chips.filter((name) => query[name]);
   return (
     <form class="filters" role="search" aria-label={texts.search} onSubmit={submit} key={JSON.stringify(query)}>
       <div class="grid">
@@ -74,20 +80,23 @@ function Filters({ query }: { readonly query: Readonly<Record<string, string>> }
         <div class="grid">
           <Field label={texts.filters.to}><input name="to" value={query['to']} placeholder="2026-11-30T12:00:00Z" /></Field>
           {further.map((name) => <Filter name={name} value={query[name]} />)}
+          <Field label={texts.own}><Choice name="own" value={query['own'] ?? ''} choices={[['', texts.ownLeftOut], ['true', texts.ownShown]]} /></Field>
           <Field label={texts.order}><Choice name="order" value={query['order'] ?? ''} choices={[['', texts.newest], ['oldest', texts.oldest]]} /></Field>
         </div>
       </details>
       <div class="buttons">
         <button type="submit" class="main">{texts.search}</button>
-        {set.length === 0 && !query['grep'] ? null : <a class="button" href={hrefOf('requests', { live: query['live'] })}>{texts.clear}</a>}
-        {set.map((name) => <a class="chip" href={hrefOf('requests', { ...query, [name]: null })} aria-label={texts.without(texts.filters[name])}>{texts.filters[name]}: <Txt of={query[name]} /> ✕</a>)}
+        {set.length === 0 ? null : <a class="button" href={hrefOf('requests', { live: query['live'] })}>{texts.clear}</a>}
+        {set.map((name) => <a class="chip" href={hrefOf('requests', { ...query, [name]: null, show: null })}>{name === 'own' ? texts.ownShown : <>{texts.filters[name]}: <Txt of={name === 'outcome' ? outcomeText(query[name]) : query[name]} /></>} <span aria-hidden="true">✕</span><span class="aside">{texts.without}</span></a>)}
       </div>
     </form>
   );
 }
 
 const examples: Readonly<Partial<Record<(typeof filterNames)[number], string>>> = { status: '429, 5xx', address: '203.0.113.7', model: 'gpt-5*', client: 'openai-python', route: '/v1/chat/completions', user: '17', source: 'gate' };
-const outcomes = ['served', 'refused', 'upstream_error', 'aborted', 'interrupted'] as const;
+/** An outcome of the filter in the language; one with a code as it is. */
+const outcomeText = (of = ''): string => (t().requests.outcomes as Readonly<Record<string, string>>)[of] ?? of;
+const outcomes = ['served', 'refused', 'failed', 'upstream_error', 'aborted', 'interrupted'] as const;
 
 function Filter({ name, value = '' }: { readonly name: (typeof usual)[number] | (typeof further)[number]; readonly value?: string | undefined }): JSX.Element {
   const texts = t().requests;
@@ -96,22 +105,12 @@ function Filter({ name, value = '' }: { readonly name: (typeof usual)[number] | 
   return <Field label={texts.filters.outcome}><Choice name="outcome" value={value} choices={[['', texts.any], ...outcomes.map((each) => [each, texts.outcomes[each]] as const), ...others]} /></Field>;
 }
 
-function Found({ filters, grep, order }: { readonly filters: Readonly<Record<string, string>>; readonly grep: string; readonly order: string }): JSX.Element {
-  // The page's own requests are most of the records of a quiet gate.
-  const query = { ...filters, grep, order, limit: pageSize, own: filters['route'] || grep ? '' : 'false' };
+function Found({ filters, grep, order, own }: { readonly filters: Readonly<Record<string, string>>; readonly grep: string; readonly order: string; readonly own: string }): JSX.Element {
+  const query = { ...filters, grep, order, own, limit: pageSize };
   const asked = useAsk<Logs>('logs', { query });
   const more = useMore<Logs, LogRow>('logs', query, asked, ({ logs: found }) => found);
   const texts = t().requests;
   return <Shown asked={asked}>{() => <div aria-busy={asked.busy}><Rows rows={more.rows} empty={more.stopped ? t().stopped : texts.none} /><More of={more} /></div>}</Shown>;
-}
-
-const outcomeTone = (outcome: string): Tone => (outcome === 'served' ? 'good' : outcome === 'upstream_error' ? 'bad' : outcome.startsWith('refused') ? 'warn' : 'quiet');
-
-/** An outcome in the language, with the code of a refusal. */
-export function Outcome({ of }: { readonly of: string }): JSX.Element {
-  const [kind = '', code] = of.split(':');
-  const texts = t().requests.outcomes as Readonly<Record<string, string>>;
-  return <Badge tone={outcomeTone(of)}>{texts[kind] ?? kind}{code === undefined ? null : <> <Txt of={code} /></>}</Badge>;
 }
 
 function Rows({ rows, empty }: { readonly rows: readonly LogRow[]; readonly empty: string }): JSX.Element {
@@ -141,13 +140,13 @@ function Who({ row: { key_id: key, token_id: token, token_key: mask, username, t
 }
 
 /** What ends now. */
-function Live({ filters }: { readonly filters: Readonly<Record<string, string>> }): JSX.Element {
+function Live({ filters, own }: { readonly filters: Readonly<Record<string, string>>; readonly own: string }): JSX.Element {
   const texts = t().requests;
   const [rows, setRows] = useState<readonly RequestEvent[]>([]);
   const [rate, setRate] = useState<RateEvent | null>(null);
   const carried = Object.fromEntries(Object.entries(filters).filter(([name]) => liveFilters.includes(name)));
   const others = Object.keys(filters).filter((name) => !liveFilters.includes(name));
-  const text = JSON.stringify(carried);
+  const text = JSON.stringify([carried, own]);
   useEffect(() => {
     setRows([]);
     setRate(null);
