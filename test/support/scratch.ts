@@ -7,7 +7,8 @@ const made: string[] = [];
 /** A new directory that goes with this process, and whatever was written there meanwhile. */
 export function scratch(): string {
   const path = mkdtempSync(join(tmpdir(), 'heimdall-test-'));
-  if (made.push(path) === 1) process.once('exit', removeAll);
+  // Before the listener that ends the process at once.
+  if (made.push(path) === 1) process.prependOnceListener('exit', removeAll);
   return path;
 }
 
