@@ -239,10 +239,12 @@ export type HistoryKind = 'migrated' | 'restored' | 'erased' | 'unattested' | 't
 export const historyHash = (before: string, { entry, time, kind, batch, detail }: HistoryFacts): string =>
   hash('sha256', `heimdall history 1\n${before}\n${entry} ${time} ${kind} ${batch}\n${detail}`);
 
-const saltBytes = 16;
+/** Whole characters of base64 each: 120 bits. */
+const saltBytes = 15;
+const saltLength = 20;
 
-/** Fresh salts, each 32 hex digits. */
+/** Fresh salts. */
 export function salts(count: number): string[] {
-  const hex = randomFillSync(Buffer.allocUnsafe(count * saltBytes)).toString('hex');
-  return Array.from({ length: count }, (_, at) => hex.slice(at * 2 * saltBytes, (at + 1) * 2 * saltBytes));
+  const all = randomFillSync(Buffer.allocUnsafe(count * saltBytes)).toString('base64url');
+  return Array.from({ length: count }, (_, at) => all.slice(at * saltLength, (at + 1) * saltLength));
 }
