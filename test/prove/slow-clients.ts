@@ -1,14 +1,13 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { availableParallelism } from 'node:os';
 import { Agent, request } from 'node:https';
-import { readFileSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import { setTimeout as pause } from 'node:timers/promises';
 import { connect, type TLSSocket } from 'node:tls';
 import { authority } from '../support/authority.ts';
 import { startStandalone } from '../support/standalone.ts';
 import { startUpstream } from '../support/upstream.ts';
+import { part, waitingOf } from './cores.ts';
 import type { Finding } from './proof.ts';
 
 /** The four modes of slowhttptest, each for so many seconds. */
@@ -34,20 +33,17 @@ interface Calm {
   readonly failed: number;
 }
 
-/** How long the main threads of the gate and of this process have waited for a core so far, milliseconds: that is the machine's, not the gate's. */
-const waited = (gate: number): number => [gate, process.pid].reduce((sum, pid) => sum + Number(readFileSync(`/proc/${pid}/task/${pid}/schedstat`, 'utf8').split(' ')[1]) / 1e6, 0);
-
 /** Another client: one connection, one request at a time. */
-async function observe(port: number, gate: number): Promise<Calm> {
+async function observe(port: number, waited: () => number): Promise<Calm> {
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
   const times: number[] = [];
   let failed = 0;
   for (const until = performance.now() + measured; performance.now() < until; await pause(5)) {
-    const began = performance.now() - waited(gate);
+    const began = performance.now() - waited();
     try {
       const [answer] = (await once(request({ port, host: '127.0.0.1', path: '/api/status', rejectUnauthorized: false, agent }).end(), 'response')) as [IncomingMessage];
       await answer.toArray();
-      times.push(performance.now() - waited(gate) - began);
+      times.push(performance.now() - waited() - began);
       if (answer.statusCode !== 200) failed++;
     } catch {
       failed++;
@@ -56,15 +52,6 @@ async function observe(port: number, gate: number): Promise<Calm> {
   agent.destroy();
   times.sort((a, b) => a - b);
   return { p50: times[times.length >> 1] ?? Infinity, p99: times[Math.floor(times.length * 0.99)] ?? Infinity, failed };
-}
-
-/** Gives the gate a core of its own, so that its answers wait for nothing but itself; what is beside it has the others. */
-function part(gate: number): void {
-  const last = availableParallelism() - 1;
-  const pin = (cores: string, pid: number): unknown => spawnSync('taskset', ['-a', '-c', '-p', cores, String(pid)]);
-  if (last === 0) return;
-  pin('0', gate);
-  pin(`1-${last}`, process.pid);
 }
 
 /** Slow clients of four kinds, and many that say nothing, beside one that asks as usual: the standalone with TLS. */
@@ -76,17 +63,18 @@ export async function slowClients(): Promise<Finding> {
   const upstream = await startUpstream(scope, (_req, res) => void res.end('x'.repeat(20_000)));
   const gate = await startStandalone(upstream.url, `server: { tls: { cert_path: ${certPath}, key_path: ${keyPath} } }\nlogging: { file: false, level: silent }\n`);
   part(gate.pid);
+  const waited = waitingOf(gate.pid);
   const port = Number(new URL(gate.url).port);
   const rows: Record<string, string | number>[] = [];
   let holds = true;
-  await observe(port, gate.pid);
-  let quiet = await observe(port, gate.pid);
+  await observe(port, waited);
+  let quiet = await observe(port, waited);
   const attempt = async (begin: () => Promise<() => Promise<unknown>>): Promise<{ before: Calm; found: Calm; after: Calm; isCalm: boolean }> => {
     const before = quiet;
     const end = await begin();
-    const found = await observe(port, gate.pid);
+    const found = await observe(port, waited);
     await end();
-    quiet = await observe(port, gate.pid);
+    quiet = await observe(port, waited);
     return { before, found, after: quiet, isCalm: found.failed === 0 && found.p99 <= 2 * Math.max(before.p99, quiet.p99) + noise };
   };
   const compare = async (what: string, begin: () => Promise<() => Promise<unknown>>): Promise<void> => {
