@@ -192,7 +192,7 @@ class Api implements Admin, AdminPaths {
       if (!vouched && this.#entrance.hasLogin && context.req.method === 'POST' && segments?.length === 1 && segments[0] === 'login') return send(context, await this.#entrance.login(context));
       if (segments?.length === 1 && segments[0] === 'me') return send(context, await this.#ownOf(context));
       const caller = vouched ? this.#entrance.vouched(context) : await this.#entrance.enter(context);
-      if (caller.access === 'read' && changes(context) && !found?.resource.forReaders) throw new HeimdallError('read_only');
+      if (caller.access === 'read' && changes(context) && !(found?.resource.forReaders === true && Object.hasOwn(found.resource.methods, context.req.method ?? ''))) throw new HeimdallError('read_only');
       if (found === null) throw new HeimdallError('not_found');
       const reply = await this.#ask(context, found, caller);
       if (reply !== null) send(context, reply);

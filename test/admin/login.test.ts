@@ -82,7 +82,7 @@ it('a token for reading reads everything and changes nothing, whatever it asks f
   const both = bothOf(await logIn(harness, readToken));
   for (const headers of [{ Authorization: `Bearer ${readToken}` }, sent(both)]) {
     for (const path of ['keys', 'bans', 'config', 'health', 'findings', 'session']) assert.equal((await harness.ask(path, { headers })).status, 200, path);
-    for (const [method, path] of [['POST', 'keys'], ['DELETE', 'keys/alice'], ['PATCH', 'queue'], ['POST', 'bans'], ['POST', 'nothing'], ['DELETE', 'keys/nobody'], ['PUT', 'keys']] as const) {
+    for (const [method, path] of [['POST', 'keys'], ['DELETE', 'keys/alice'], ['PATCH', 'queue'], ['POST', 'bans'], ['POST', 'nothing'], ['DELETE', 'keys/nobody'], ['PUT', 'keys'], ['PUT', 'logout'], ['DELETE', 'logout']] as const) {
       assert.deepEqual(problem(await harness.ask(path, { method, headers })), [403, 'read_only', null], `${method} ${path}`);
     }
   }
