@@ -14,7 +14,7 @@ import { md5Each } from './md5.ts';
 import { HeaderCache, type HeaderFacts } from './header-cache.ts';
 import { cookiesOf, credentialsOf, headerOf, type Body, type Headers, isJson, type SecretScrubber, secretScrubber, keptBody, keptCookies, keptHeaders, keptPath, keptQuery, keptText, maxLength, withoutCredentials } from '../redaction/redaction.ts';
 import type { RecordRow } from './columns.ts';
-import { copyTo } from './shared-memory.ts';
+import { copyTo } from './segment.ts';
 
 /** The options of a {@link RecordBuilder}. */
 export interface RecordBuilderOptions extends RecordBuilderSettings {

@@ -1,8 +1,7 @@
 import type { RouteClass } from '../../types/route.d.ts';
 import type { Headers } from '../redaction/redaction.ts';
-import { blockBelow } from './segment.ts';
+import { blockBelow, erase } from './segment.ts';
 import { kinds, numbers, ownTexts, recordEnd, textEnd, texts, type ExternalRecord, type Kind, type LargeBytes, type RecordMemory } from './messages.ts';
-import { erase } from './shared-memory.ts';
 
 /** A record before anything in it is masked. Times are milliseconds. */
 export interface RawRecord {

@@ -1,6 +1,5 @@
 import { hash } from 'node:crypto';
 import { code } from './md5.wasm.ts';
-import { copyTo } from './shared-memory.ts';
 
 interface Exports {
   readonly memory: { readonly buffer: ArrayBuffer };
@@ -116,7 +115,8 @@ function refill({ bytes, words, view }: Engine, lane: Lane): void {
   const size = Math.min(windowBytes, total - from);
   const part = message.subarray(from, from + size);
   const start = windows + lane.at * stride;
-  copyTo(bytes, part, start);
+  // A plain copy, see `copyTo` of the segment.
+  bytes.fill(part, start, start + part.length);
   bytes.fill(0, start + part.length, start + size);
   if (from <= message.length && message.length < from + size) bytes[start + message.length - from] = 0x80;
   if (from + size === total) view.setUint32(start + size - 8, message.length * 8, true);
