@@ -84,6 +84,7 @@ test('the list of requests leaves out the admin\'s own where it is asked to, and
   const { body: page } = await gate.api<{ count: number }>('logs?own=false&count=true');
   const sums = async (query: string) => (await gate.api<{ groups: { value: string; requests: number }[] }>(`logs/aggregate?by=source${query}`)).body.groups.map(({ value, requests }) => [value, requests]);
   assert.deepEqual([page.count, await sums('&own=false')], [1, [['gate', 1]]]);
+  await journalOf(gate.gate).flush();
   assert.ok(Number((await sums(''))[0]?.[1]) >= 4);
   const { body } = await gate.api<{ redis: unknown; certificates: unknown }>('health');
   assert.deepEqual([body.redis, body.certificates], [{ used: false, state: null }, []]);
