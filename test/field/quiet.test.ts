@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { describe, it, test } from 'node:test';
 import { heimdall, ConfigError, type ConfigInput } from '../../lib/index.ts';
 import { main } from '../../lib/cli/cli.ts';
-import { nodeProblem } from '../../lib/node-version.ts';
+import { nodeProblem } from '../../lib/start/start.ts';
 import { request, until } from '../support/client.ts';
 import { recorder, startGate, temporary } from '../support/gate.ts';
 import { bare } from '../support/programs.ts';
@@ -16,7 +16,7 @@ import { startUpstream } from '../support/upstream.ts';
 const host = `
 import { createServer } from 'node:http';
 import { once } from 'node:events';
-import { heimdall } from ${JSON.stringify(new URL('../../lib/entry.ts', import.meta.url).href)};
+import { heimdall } from ${JSON.stringify(new URL('../../lib/start/entry.ts', import.meta.url).href)};
 const gate = heimdall(JSON.parse(process.argv[1]));
 const server = createServer((req, res) => gate(req, res, () => res.end('beyond')));
 server.listen(0, '127.0.0.1');
@@ -102,7 +102,7 @@ describe('a Node that is too old', () => {
     // A stand-in: the check reads the version when it is loaded.
     const pretend = "Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '20.20.2' } });";
     const run = (code: string) => spawnSync(process.execPath, ['--input-type=module', '-e', `${pretend} await import(${JSON.stringify(new URL(code, import.meta.url).href)});`], { env: bare, encoding: 'utf8' });
-    const entry = run('../../lib/entry.ts');
+    const entry = run('../../lib/start/entry.ts');
     assert.match(entry.stderr, /express-heimdall: expected Node 22\.19 or a later 22, or Node 24 or later, got 20\.20\.2/);
     const cli = run('../../lib/cli.ts');
     assert.deepEqual([cli.status, cli.stderr], [1, 'heimdall: expected Node 22.19 or a later 22, or Node 24 or later, got 20.20.2. Example: npx -p node@24 -- node app.js\n']);

@@ -1,4 +1,4 @@
-// Imported before anything that an older Node cannot load, so it imports nothing.
+// What runs first: the version of Node is judged before anything is loaded that an older one cannot read. So this file imports nothing.
 
 /** @returns why this version of Node cannot run the gate, or null. @param version as of `process.versions.node`. */
 export function nodeProblem(version: string): string | null {
