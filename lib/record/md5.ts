@@ -15,8 +15,6 @@ const block = 64;
 /** Bytes of a message that a lane holds at a time, and where the windows of the lanes begin. */
 const windowBytes = 32_768;
 const windows = 4096;
-/** From one window to the next. */
-const stride = windowBytes + block;
 /** Offsets of state and pointers in words, see md5.wat. */
 const stateAt = 128;
 const pointersAt = 192;
@@ -101,7 +99,7 @@ function hashTogether(by: Engine, messages: readonly Uint8Array[], order: readon
     busy = still;
   }
   // SECURITY: bodies stay nowhere.
-  by.bytes.fill(0, pointersAt * Uint32Array.BYTES_PER_ELEMENT, windows + lanes * stride);
+  by.bytes.fill(0, pointersAt * Uint32Array.BYTES_PER_ELEMENT, windows + lanes * windowBytes);
 }
 
 function begun({ words }: Engine, at: number, index: number, message: Uint8Array): Lane {
@@ -114,8 +112,8 @@ function refill({ bytes, words, view }: Engine, lane: Lane): void {
   const { message, total, placed: from } = lane;
   const size = Math.min(windowBytes, total - from);
   const part = message.subarray(from, from + size);
-  const start = windows + lane.at * stride;
-  // A plain copy, see `copyTo` of the segment.
+  const start = windows + lane.at * windowBytes;
+  // A plain copy, as `copyTo` of the segment, which loads what a processor without these instructions cannot.
   bytes.fill(part, start, start + part.length);
   bytes.fill(0, start + part.length, start + size);
   if (from <= message.length && message.length < from + size) bytes[start + message.length - from] = 0x80;

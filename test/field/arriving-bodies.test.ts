@@ -61,6 +61,12 @@ interface Begun {
   readonly answered: Promise<{ status: number; id: string; text: string; connection: string | undefined }>;
 }
 
+/** The record of a request that was served. */
+async function recordOf({ gate }: Scene, { status, id }: Awaited<Begun['answered']>): Promise<Record<string, unknown>> {
+  assert.equal(status, 200);
+  return until(async () => (await recorded(gate)).find((each) => each['request_id'] === id));
+}
+
 /** Sends the head, and the first bytes of the body. */
 function begin(t: TestContext, { port }: RunningGate, body: Buffer, first: number, headers: Record<string, string> = {}): Begun {
   const asked = http.request({ host: '127.0.0.1', port, path: '/v1/chat/completions', method: 'POST', headers: { Authorization: 'Bearer sk-of-a-caller', 'Content-Type': 'application/json', 'Content-Length': String(body.length), ...headers } });
@@ -84,12 +90,11 @@ it('the first bytes of a long body are upstream before the last are sent, and th
   asked.write(body.subarray(100, 500_000));
   await until(() => at.reached[0]?.size === 500_000);
   asked.end(body.subarray(500_000));
-  const { status, id } = await answered;
-  assert.equal(status, 200);
+  const served = await answered;
   const md5 = createHash('md5').update(body).digest('hex');
   assert.equal(at.reached[0]?.hash.digest('hex'), md5);
   assert.equal(at.reached[0]?.req.headers['content-length'], String(body.length));
-  const row = await until(async () => (await recorded(at.gate)).find((each) => each['request_id'] === id));
+  const row = await recordOf(at, served);
   assert.deepEqual([row['content_fingerprint'], row['bytes_in'], row['model'], row['outcome']], [md5, body.length, 'gpt-4o', 'served']);
   assert.match(String(row['request_body']), /the question/);
 });
@@ -130,9 +135,7 @@ it('with mode: observe such a body goes on, and its record says what would have 
   const { asked, answered } = begin(t, at, body, 300_000);
   await until(() => at.reached[0]?.size === 300_000);
   asked.end(body.subarray(300_000));
-  const { status, id } = await answered;
-  assert.equal(status, 200);
-  const row = await until(async () => (await recorded(at.gate)).find((each) => each['request_id'] === id));
+  const row = await recordOf(at, await answered);
   assert.equal(row['would_refuse'], 'body');
 });
 
@@ -273,8 +276,6 @@ it('a model behind the messages is not waited for where NewAPI alone is asked', 
   const { asked, answered } = begin(t, at, body, 500_000);
   await until(() => at.reached[0]?.size === 500_000);
   asked.end(body.subarray(500_000));
-  const { status, id } = await answered;
-  assert.equal(status, 200);
-  const row = await until(async () => (await recorded(at.gate)).find((each) => each['request_id'] === id));
+  const row = await recordOf(at, await answered);
   assert.equal(row['model'], 'fine');
 });
