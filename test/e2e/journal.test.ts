@@ -109,12 +109,13 @@ describe('secrets', () => {
 });
 
 describe('a body', () => {
-  it('of bytes is described, of a form by its parts, and all have their fingerprint', async (t) => {
+  it('of bytes is described, of a form by its parts, JSON with a coding is decoded, and all have their fingerprint', async (t) => {
     const newapi = closing(t, await startNewapi());
     const { url, gate } = await startGate(t, { newapi: { baseUrl: newapi.url }, server: { bufferBodyBytes: '1MB' } });
     const md5 = (bytes: string | Buffer): string => createHash('md5').update(bytes).digest('hex');
     const form = Buffer.from(['--b', 'Content-Disposition: form-data; name="file"; filename="private.mp3"', 'Content-Type: audio/mpeg', '', 'ID3 sound', '--b', 'Content-Disposition: form-data; name="model"', '', 'whisper-1', '--b--', ''].join('\r\n'));
     const zipped = gzipSync(CHAT_REQUEST);
+    const opaque = gzipSync('no JSON');
     const vision = JSON.stringify({ ...chat, messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url: `data:image/png;base64,${'iVBORw0KGgo'.repeat(20_000)}` } }] }] });
     const streamed = Buffer.concat([Buffer.from('--b\r\nContent-Disposition: form-data; name="file"; filename="long.wav"\r\nContent-Type: audio/wav\r\n\r\n'), Buffer.alloc(3_000_000, 7), Buffer.from('\r\n--b--\r\n')]);
     const send = (path: string, body: Buffer | string, headers: Record<string, string>) => request(url + path, { method: 'POST', body: Buffer.from(body as string), headers: { ...bearer(DEMO_KEY), ...headers } });
@@ -123,12 +124,15 @@ describe('a body', () => {
     await send('/v1/chat/completions', zipped, { 'Content-Type': 'application/json', 'Content-Encoding': 'gzip' });
     await send('/v1/chat/completions', vision, { 'Content-Type': 'application/json' });
     await send('/v1/audio/transcriptions', streamed, multipart);
+    await send('/v1/chat/completions', opaque, { 'Content-Type': 'application/json', 'Content-Encoding': 'gzip' });
     const rows = await recorded(gate);
-    assert.deepEqual(rows.map((row) => row['content_fingerprint']), [form, zipped, vision, streamed].map(md5));
-    assert.deepEqual(rows.map((row) => row['bytes_in']), [form, zipped, vision, streamed].map((body) => body.length));
-    const [first, second, third, fourth] = rows.map((row) => String(row['request_body']));
+    const sent = [form, zipped, vision, streamed, opaque];
+    assert.deepEqual(rows.map((row) => row['content_fingerprint']), sent.map(md5));
+    assert.deepEqual(rows.map((row) => row['bytes_in']), sent.map((body) => body.length));
+    const [first, second, third, fourth, fifth] = rows.map((row) => String(row['request_body']));
     assert.match(first ?? '', /^\[multipart\/form-data, \d+ bytes: file \.mp3 audio\/mpeg 9 bytes; model 9 bytes\]$/);
-    assert.equal(second, `[gzip, ${zipped.length} bytes]`);
+    assert.equal(second, String(CHAT_REQUEST));
+    assert.equal(fifth, `[gzip, ${opaque.length} bytes]`);
     assert.match(third ?? '', /base64,\[220000 characters of base64\]"\}\}\]\}\]\}$/);
     assert.match(fourth ?? '', /^\[multipart\/form-data, \d+ bytes: file \.wav audio\/wav …\]$/);
     assert.ok(!bytesOf(gate.config.audit.path).includes('private.mp3'));
