@@ -98,6 +98,8 @@ async function byKeyboard(open: Page, url: string): Promise<number> {
   await open.keyboard.press('Enter');
   await open.waitForSelector('nav');
   await press('Findings');
+  // The overview, which is left, has rows of its own.
+  await open.locator('main h1', { hasText: 'Findings' }).waitFor();
   await open.locator('main tbody tr').waitFor();
   await press('Act …');
   await open.locator('dialog select[name=action]').waitFor();
